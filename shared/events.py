@@ -1,0 +1,250 @@
+"""The events that Portico's services and a host application exchange: the wire contract.
+
+Every message on a topic exchange is one JSON object, an *envelope*::
+
+    {"id": "evt_1Qx…/invoice.payment_failed",  # unique; a consumer acts once on it
+     "type": "invoice.payment_failed",         # also the routing key
+     "version": 1,                             # of the shape of `data`
+     "occurred_at": "2026-11-23T21:04:05Z",    # UTC, when Stripe says it happened
+     "correlation_id": "evt_1Qx…",             # one thread from webhook to email
+     "data": {...}}                            # one of the structs below
+
+The exchange is ``<source service>.events`` (type topic, durable). Within a version fields are only ever
+added, with a default; consumers ignore fields that they don't know. A change of meaning is a new version.
+`docs/events.md` is generated from this module.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, ClassVar, Final, TypeVar
+
+import msgspec
+
+
+class EventError(ValueError):
+    """The message is not an event of this contract: unknown type or version, or a field of the wrong shape."""
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What happened. `type` is the event's name and routing key, `source` the service that publishes it."""
+
+    type: ClassVar[str]
+    source: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+class InvoiceData(Data, frozen=True, kw_only=True):
+    """A Stripe invoice as it stood at the event. Amounts are in the currency's minor unit (cents; whole yen)."""
+
+    source: ClassVar[str] = "billing"
+
+    invoice_id: str
+    """Stripe's id, `in_…`."""
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    status: str
+    """`draft`, `open`, `paid`, `void` or `uncollectible`."""
+    currency: str
+    """ISO 4217, lower case, as Stripe writes it."""
+    amount_due: int
+    amount_remaining: int
+    amount_paid: int = 0
+    attempt_count: int = 0
+    """Attempts of the retry schedule; a person's own try does not raise it."""
+    attempted: bool = False
+    collection_method: str = "charge_automatically"
+    """`charge_automatically` (autopay) or `send_invoice`."""
+    billing_reason: str | None = None
+    """Why the invoice exists: `subscription_cycle`, `subscription_create` (still at checkout), `manual`, …"""
+    number: str | None = None
+    """The number printed on the invoice."""
+    subscription_id: str | None = None
+    next_payment_attempt: dt.datetime | None = None
+    """UTC. None means *not known yet*, not *never*: Stripe may set it in a later `invoice.updated`."""
+    livemode: bool = False
+    own_retry: bool = False
+    """True when Portico's own retry with a new card caused the event."""
+
+
+class InvoicePaymentFailed(InvoiceData, frozen=True, kw_only=True):
+    """A charge for an invoice failed: declined, expired, no card."""
+
+    type: ClassVar[str] = "invoice.payment_failed"
+
+
+class InvoicePaymentActionRequired(InvoiceData, frozen=True, kw_only=True):
+    """The bank wants the customer to confirm the payment (SCA)."""
+
+    type: ClassVar[str] = "invoice.payment_action_required"
+
+
+class InvoicePaid(InvoiceData, frozen=True, kw_only=True):
+    """The invoice is paid, or was marked as paid outside Stripe."""
+
+    type: ClassVar[str] = "invoice.paid"
+
+
+class InvoiceVoided(InvoiceData, frozen=True, kw_only=True):
+    """The business cancelled the invoice; nothing is owed."""
+
+    type: ClassVar[str] = "invoice.voided"
+
+
+class InvoiceMarkedUncollectible(InvoiceData, frozen=True, kw_only=True):
+    """The business gave the invoice up as a bad debt; it is not asked for any more."""
+
+    type: ClassVar[str] = "invoice.marked_uncollectible"
+
+
+class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
+    """Something about an open, attempted invoice changed: usually the date of the next attempt is known now."""
+
+    type: ClassVar[str] = "invoice.updated"
+
+
+class CustomerLinked(Data, frozen=True, kw_only=True):
+    """Stripe says which of our customers a Stripe customer is. The portal decides: first writer wins."""
+
+    type: ClassVar[str] = "customer.linked"
+    source: ClassVar[str] = "billing"
+
+    stripe_customer_id: str
+    customer_id: str
+    """Portico's customer id, or the host application's own id (then `business_id` says whose)."""
+    business_id: str | None = None
+    evidence: str
+    """`customer.metadata`, `checkout.session` or `subscription.metadata`."""
+    livemode: bool = False
+
+
+class CustomerDeleted(Data, frozen=True, kw_only=True):
+    """The Stripe customer is gone: the portal unlinks it and the button disappears."""
+
+    type: ClassVar[str] = "customer.deleted"
+    source: ClassVar[str] = "billing"
+
+    stripe_customer_id: str
+    livemode: bool = False
+
+
+class PaymentMethodChanged(Data, frozen=True, kw_only=True):
+    """The default payment method of a customer, or of one of its subscriptions, is a new one."""
+
+    type: ClassVar[str] = "customer.payment_method_changed"
+    source: ClassVar[str] = "billing"
+
+    stripe_customer_id: str
+    payment_method_id: str | None = None
+    """The new default, `pm_…`, where the event names it."""
+    subscription_id: str | None = None
+    """Set when one subscription's own default changed."""
+    livemode: bool = False
+
+
+EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
+    (cls.type, cls.version): cls
+    for cls in (
+        InvoicePaymentFailed,
+        InvoicePaymentActionRequired,
+        InvoicePaid,
+        InvoiceVoided,
+        InvoiceMarkedUncollectible,
+        InvoiceUpdated,
+        CustomerLinked,
+        CustomerDeleted,
+        PaymentMethodChanged,
+    )
+}
+
+CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
+    "portal": (
+        InvoicePaymentFailed,
+        InvoicePaymentActionRequired,
+        InvoicePaid,
+        InvoiceVoided,
+        InvoiceMarkedUncollectible,
+        InvoiceUpdated,
+        CustomerLinked,
+        CustomerDeleted,
+        PaymentMethodChanged,
+    ),
+    "billing": (PaymentMethodChanged,),
+    "notifier": (
+        InvoicePaymentFailed,
+        InvoicePaymentActionRequired,
+        InvoicePaid,
+        InvoiceVoided,
+        InvoiceMarkedUncollectible,
+        InvoiceUpdated,
+        CustomerDeleted,
+    ),
+}
+"""Who hears what. Publisher and consumers declare the queues from this one table, so an event that is
+published before a consumer ever ran waits for it."""
+
+D = TypeVar("D", bound=Data)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One event in its envelope, parsed."""
+
+    id: str
+    occurred_at: dt.datetime
+    correlation_id: str
+    data: Data
+
+    @property
+    def type(self) -> str:
+        return self.data.type
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: str
+    version: int
+    occurred_at: dt.datetime
+    correlation_id: str = ""
+    data: msgspec.Raw
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+_data_decoders = {key: msgspec.json.Decoder(cls) for key, cls in EVENTS.items()}
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """The event as the JSON that goes over the wire."""
+    return _encoder.encode(
+        {
+            "id": event.id,
+            "type": event.data.type,
+            "version": event.data.version,
+            "occurred_at": event.occurred_at,
+            "correlation_id": event.correlation_id,
+            "data": event.data,
+        }
+    )
+
+
+def decode(body: bytes | str | dict[str, Any]) -> Event:
+    """Parse one message; raises EventError that names the field which is wrong."""
+    try:
+        if isinstance(body, dict):
+            body = _encoder.encode(body)
+        envelope = _decoder.decode(body)
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+        raise EventError(f"not an event envelope: {error}") from None
+    decoder = _data_decoders.get((envelope.type, envelope.version))
+    if decoder is None:
+        raise EventError(f"no event {envelope.type!r} of version {envelope.version} in this contract")
+    try:
+        data = decoder.decode(envelope.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EventError(f"{envelope.type} v{envelope.version}: {error}") from None
+    return Event(
+        id=envelope.id,
+        occurred_at=envelope.occurred_at,
+        correlation_id=envelope.correlation_id,
+        data=data,
+    )
