@@ -1,0 +1,232 @@
+"""The mailbox over HTTP: SendGrid's API for the sender, an inbox for people and for tests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+)
+from werkzeug.wrappers import Response as AnyResponse
+
+from sandbox.design import STATIC, TEMPLATES, hardened
+from sandbox.mail.mailbox import Mail, Mailbox
+from sandbox.mail.rules import MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
+
+LISTED = 100
+_VIEWS = ("html", "text", "details")
+_BASE = '<base target="_top">'
+_HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
+_FRAME_POLICY = (
+    "default-src 'none'; img-src * data:; style-src 'unsafe-inline' *; font-src *; "
+    "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox "
+    "allow-top-navigation-by-user-activation"
+)
+
+
+def blueprint(mailbox: Mailbox) -> Blueprint:
+    """Routes ``/v3/mail/send``, ``/inbox…`` and ``/sandbox/mail…`` over ``mailbox``."""
+    pages = Blueprint(
+        "mail",
+        __name__,
+        template_folder=TEMPLATES,
+        static_folder=STATIC,
+        static_url_path="/inbox/static",
+    )
+    _api(pages, mailbox)
+    _inbox(pages, mailbox)
+    _controls(pages, mailbox)
+    return pages
+
+
+def _api(pages: Blueprint, mailbox: Mailbox) -> None:
+    @pages.post("/v3/mail/send")
+    def send() -> Response:
+        try:
+            authorize(request.headers.get("Authorization"))
+            if request.mimetype != "application/json":
+                raise SendGridError(415, [problem("Content-Type should be application/json.")])
+            submission = parse(_body())
+        except SendGridError as refusal:
+            answer = jsonify(errors=refusal.errors)
+            answer.status_code = refusal.status
+            return answer
+        message_id = mailbox.accept(submission)
+        status = 200 if submission.sandbox_mode else 202
+        answer = Response(status=status, mimetype="text/plain")
+        if not submission.sandbox_mode:
+            answer.headers["X-Message-Id"] = message_id
+        return answer
+
+
+def _body() -> bytes:
+    if (request.content_length or 0) > MAX_REQUEST_BYTES:
+        raise SendGridError(
+            413, [problem("The payload is too large: 30MB is the limit for a request.")]
+        )
+    return request.stream.read(MAX_REQUEST_BYTES + 1)
+
+
+def _inbox(pages: Blueprint, mailbox: Mailbox) -> None:
+    @pages.get("/inbox")
+    def inbox() -> AnyResponse:
+        mails = mailbox.mails(request.args.get("to"), LISTED)
+        return _page(mailbox, mails, mails[0] if mails else None, chosen=False)
+
+    @pages.get("/inbox/<mail_id>")
+    def reading(mail_id: str) -> AnyResponse:
+        mail = mailbox.mail(mail_id)
+        if mail is None:
+            return redirect("/inbox", 303)
+        return _page(mailbox, mailbox.mails(request.args.get("to"), LISTED), mail, chosen=True)
+
+    @pages.get("/inbox/<mail_id>/html")
+    def html(mail_id: str) -> AnyResponse:
+        mail = mailbox.mail(mail_id)
+        if mail is None:
+            return Response("This mail is gone.", 404)
+        answer = Response(_opening_in_top(mail.html), mimetype="text/html")
+        answer.headers["Content-Security-Policy"] = _FRAME_POLICY
+        answer.headers["X-Frame-Options"] = "SAMEORIGIN"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @pages.post("/inbox/empty")
+    def empty() -> AnyResponse:
+        mailbox.empty()
+        return redirect("/inbox", 303)
+
+    @pages.get("/inbox.json")
+    def listing() -> Response:
+        mails = mailbox.mails(request.args.get("to"), request.args.get("limit", type=int))
+        bodies = request.args.get("bodies", "1") != "0"
+        answer = Response(stream_with_context(_stream(mails, bodies)), mimetype="application/json")
+        answer.headers["X-Total-Count"] = str(mailbox.accepted)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @pages.delete("/inbox.json")
+    def clear() -> Response:
+        return jsonify(deleted=mailbox.empty())
+
+
+def _stream(mails: list[Mail], bodies: bool) -> Iterator[str]:
+    yield "["
+    for index, mail in enumerate(mails):
+        yield ("," if index else "") + json.dumps(mail.document(bodies=bodies))
+    yield "]\n"
+
+
+def _page(mailbox: Mailbox, mails: list[Mail], mail: Mail | None, chosen: bool) -> AnyResponse:
+    view = request.args.get("view", "html")
+    if mail is not None and (view not in _VIEWS or (view == "html" and not mail.html)):
+        view = "html" if mail.html else "text"
+    page = render_template(
+        "mail/inbox.html",
+        mails=[_row(one) for one in mails],
+        mail=mail and {**mail.document(), "when": _when(mail)},
+        records=mailbox.records(mail.id) if mail else [],
+        chosen=chosen,
+        view=view,
+        to=request.args.get("to", ""),
+        total=mailbox.accepted,
+        webhook=mailbox.event_webhook_url is not None,
+    )
+    return hardened(Response(page), frames=True, script=True)
+
+
+def _row(mail: Mail) -> dict[str, Any]:
+    lines = [line.strip() for line in mail.text.splitlines() if line.strip()]
+    return {
+        "id": mail.id,
+        "from_name": mail.sender.name or mail.sender.email,
+        "to": mail.to,
+        "to_name": mail.envelope.to[0].name or mail.to,
+        "subject": mail.subject,
+        "snippet": " ".join(lines[:4])[:140],
+        "status": mail.status,
+        "when": _when(mail),
+    }
+
+
+def _when(mail: Mail) -> str:
+    moment = datetime.fromtimestamp(mail.received_at, UTC)
+    if moment.date() == datetime.now(UTC).date():
+        return moment.strftime("%H:%M:%S")
+    return moment.strftime("%-d %b %H:%M")
+
+
+def _opening_in_top(html: str) -> str:
+    """The mail's HTML with links that leave the frame, as a mail client's would."""
+    if _HEAD.search(html):
+        return _HEAD.sub(lambda match: match.group(0) + _BASE, html, count=1)
+    return _BASE + html
+
+
+def _controls(pages: Blueprint, mailbox: Mailbox) -> None:
+    @pages.get("/sandbox/sendgrid-public-key")
+    def public_key() -> Response:
+        return Response(mailbox.public_key + "\n", mimetype="text/plain")
+
+    @pages.get("/sandbox/mail")
+    def counts() -> Response:
+        return jsonify(
+            **mailbox.counts(),
+            event_webhook=mailbox.event_webhook_url is not None,
+            public_key=mailbox.public_key,
+        )
+
+    @pages.get("/sandbox/mail/events")
+    def events() -> Response:
+        records = mailbox.records(request.args.get("mail_id"))[
+            -request.args.get("limit", 200, int) :
+        ]
+        return jsonify(
+            [
+                {
+                    "mail_id": record.mail_id,
+                    "state": record.state,
+                    "attempts": record.attempts,
+                    "last_status": record.last_status,
+                    "event": record.event,
+                }
+                for record in reversed(records)
+            ]
+        )
+
+    @pages.post("/sandbox/mail/events")
+    def command() -> tuple[Response, int]:
+        order = request.get_json(silent=True)
+        if not isinstance(order, dict):
+            return jsonify(error='send a JSON object, for example {"duplicate": 2}'), 400
+        mail = _subject_of(mailbox, order.get("mail_id"))
+        if mail is None:
+            return jsonify(error="there is no such mail"), 404
+        duplicates = order.get("duplicate", 0)
+        event = order.get("event")
+        if not isinstance(duplicates, int) or not 0 <= duplicates <= 1000:
+            return jsonify(error="duplicate: expected a number from 0 to 1000"), 400
+        if event is not None and not isinstance(event, str):
+            return jsonify(error='event: expected a name such as "bounce"'), 400
+        if event:
+            mailbox.report(mail, event)
+        sent = mailbox.events.again(mailbox.records(mail.id), duplicates)
+        return jsonify(mail_id=mail.id, event=event, duplicates=sent), 202
+
+
+def _subject_of(mailbox: Mailbox, mail_id: Any) -> Mail | None:
+    if mail_id is not None:
+        return mailbox.mail(str(mail_id))
+    newest = mailbox.mails(limit=1)
+    return newest[0] if newest else None

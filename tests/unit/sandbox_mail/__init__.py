@@ -1,0 +1,1 @@
+"""The sandbox's mailbox and pages, without a network."""
