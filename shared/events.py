@@ -237,7 +237,9 @@ def decode(body: bytes | str | dict[str, Any]) -> Event:
         raise EventError(f"not an event envelope: {error}") from None
     decoder = _data_decoders.get((envelope.type, envelope.version))
     if decoder is None:
-        raise EventError(f"no event {envelope.type!r} of version {envelope.version} in this contract")
+        raise EventError(
+            f"no event {envelope.type!r} of version {envelope.version} in this contract"
+        )
     try:
         data = decoder.decode(envelope.data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

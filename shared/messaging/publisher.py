@@ -1,0 +1,208 @@
+"""Publishing a batch of events with pipelined confirms.
+
+One confirm at a time costs a disk flush and a round trip a message on a quorum queue. Here the whole batch is
+written, then the confirms are collected; each event's own fate is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import amqp
+import eventlet
+from eventlet.semaphore import Semaphore
+from kombu import Connection, Producer
+from nameko.extensions import DependencyProvider
+
+from shared import events
+from shared.messaging import topology
+from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, make_connection
+
+BATCH_SECONDS: Final = 10
+
+
+class Unroutable(Exception):
+    """No queue is bound for the event's type: nobody would ever hear it."""
+
+
+class Refused(Exception):
+    """The broker took the message and then refused it (nack): a full or failing queue."""
+
+
+Outcome = Exception | None
+
+
+class _Session(Protocol):
+    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None: ...
+
+    def drop(self) -> None: ...
+
+
+class ConfirmedSession:
+    """An AMQP connection and channel in confirm mode on which the topology of `source` is declared."""
+
+    def __init__(self, uri: str, source: str) -> None:
+        self._exchange = topology.exchange(source).name
+        self._connection: Connection = make_connection(uri)
+        self._connection.connect()
+        self._channel: Any = self._connection.channel()
+        for service in topology.consumers_of(source):
+            topology.event_queue(service, source)(self._channel).declare()
+        self._channel.confirm_select()
+        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_nack"].add(self._on_nack)
+        self._channel.events["basic_return"].add(self._on_return)
+        self._last_tag = 0
+        self._waiting: dict[int, int] = {}
+        self._index_by_id: dict[str, int] = {}
+        self._outcomes: list[Outcome] = []
+
+    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None:
+        self._outcomes = outcomes
+        self._waiting.clear()
+        self._index_by_id = {event.id: index for index, event in enumerate(batch)}
+        for index, event in enumerate(batch):
+            self._last_tag += 1
+            self._waiting[self._last_tag] = index
+            self._channel.basic_publish(
+                amqp.Message(
+                    events.encode(event),
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                    delivery_mode=2,
+                    message_id=event.id,
+                    type=event.type,
+                    application_headers={"nameko.correlation_id": event.correlation_id},
+                ),
+                exchange=self._exchange,
+                routing_key=event.type,
+                mandatory=True,
+            )
+        while self._waiting:
+            self._connection.drain_events()
+
+    def _settle(self, tag: int, multiple: bool, nack: bool) -> None:
+        tags = [known for known in self._waiting if known <= tag] if multiple else [tag]
+        for settled in tags:
+            index = self._waiting.pop(settled, None)
+            if index is None:
+                continue
+            if nack:
+                self._outcomes[index] = Refused("the broker refused the message")
+            elif not isinstance(self._outcomes[index], Unroutable):
+                self._outcomes[index] = None
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:
+        self._settle(delivery_tag, multiple, nack=False)
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:
+        self._settle(delivery_tag, multiple, nack=True)
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:
+        # A returned message is acked afterwards; the return must win.
+        index = self._index_by_id.get(message.properties.get("message_id", ""))
+        if index is not None:
+            self._outcomes[index] = Unroutable(f"no queue is bound for {routing_key}")
+
+    def drop(self) -> None:
+        self._connection.collect()
+
+
+class EmbeddedSession:
+    """The in-memory broker of `make run`: it takes a message at once or says why not."""
+
+    def __init__(self, uri: str, source: str) -> None:
+        self._exchange = topology.exchange(source)
+        self._connection = make_connection(uri)
+        channel = self._connection.channel()
+        for service in topology.consumers_of(source):
+            topology.event_queue(service, source)(channel).declare()
+        self._producer = Producer(channel, exchange=self._exchange)
+
+    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None:
+        for index, event in enumerate(batch):
+            try:
+                self._producer.publish(
+                    events.encode(event),
+                    routing_key=event.type,
+                    content_type="application/json",
+                    content_encoding="utf-8",
+                    message_id=event.id,
+                    mandatory=True,
+                )
+            except amqp.exceptions.ChannelError:
+                outcomes[index] = Unroutable(f"no queue is bound for {event.type}")
+            else:
+                outcomes[index] = None
+
+    def drop(self) -> None:
+        self._connection.release()
+
+
+class BatchPublisher:
+    """Publishes batches for one source over one connection, which is opened when needed and again after a fault."""
+
+    def __init__(self, uri: str, source: str) -> None:
+        self._uri = uri
+        self._source = source
+        self._turn = Semaphore(1)
+        self._session: _Session | None = None
+
+    def publish_batch(self, batch: Sequence[events.Event]) -> list[Outcome]:
+        """Publish all; one outcome an event: None when the broker confirmed it, else what went wrong.
+
+        Never raises for a sick broker and never takes longer than `BATCH_SECONDS`. An event with an error may
+        still have arrived: consumers recognise it by its id.
+        """
+        if not batch:
+            return []
+        outcomes: list[Outcome] = [BrokerUnavailable("not confirmed")] * len(batch)
+        with self._turn:
+            limit = eventlet.Timeout(BATCH_SECONDS, BrokerUnavailable("no confirm in time"))
+            try:
+                if self._session is None:
+                    kind = EmbeddedSession if self._uri.startswith("embedded") else ConfirmedSession
+                    self._session = kind(self._uri, self._source)
+                self._session.publish(batch, outcomes)
+            except BROKER_ERRORS as error:
+                self._drop()
+                failure = BrokerUnavailable(f"{type(error).__name__}: {error}")
+                outcomes = [
+                    failure if isinstance(outcome, BrokerUnavailable) else outcome
+                    for outcome in outcomes
+                ]
+            except BaseException:
+                self._drop()
+                raise
+            finally:
+                limit.cancel()
+        return outcomes
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            try:
+                session.drop()
+            except BROKER_ERRORS:
+                return
+
+    def close(self) -> None:
+        self._drop()
+
+
+class EventPublisher(DependencyProvider):
+    """Injects a `BatchPublisher` for this service's own exchange."""
+
+    publisher: BatchPublisher
+
+    def setup(self) -> None:
+        self.publisher = BatchPublisher(
+            self.container.config["AMQP_URI"], self.container.service_name
+        )
+
+    def stop(self) -> None:
+        self.publisher.close()
+
+    def get_dependency(self, worker_ctx: Any) -> BatchPublisher:
+        return self.publisher

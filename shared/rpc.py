@@ -1,0 +1,329 @@
+"""RPC with manners: arguments checked against the method's type hints, every wait bounded, errors with names.
+
+On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy` talks to our services.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, get_type_hints
+
+import eventlet
+import kombu.serialization
+import msgspec
+import structlog
+from eventlet.event import Event
+from nameko.amqp.publish import UndeliverableMessage
+from nameko.constants import NON_PERSISTENT
+from nameko.exceptions import (
+    IncorrectSignature,
+    MalformedRequest,
+    MethodNotFound,
+    RemoteError,
+    UnknownService,
+    serialize,
+)
+from nameko.rpc import (
+    MethodProxy,
+    ReplyListener,
+    Responder,
+    Rpc,
+    RpcConsumer,
+    RpcProxy,
+    get_rpc_exchange,
+)
+
+from shared.messaging.amqp import BoundedPublisher, BrokerUnavailable
+from shared.messaging.consumer import SafeQueueConsumer
+from shared.telemetry import RPC_SECONDS, get_logger
+
+log = get_logger(__name__)
+
+DEFAULT_TIMEOUT_SECONDS: Final = 5.0
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class RpcError(Exception):
+    """Base of the errors that a caller may see; the class name and the text cross the wire."""
+
+
+class InvalidArgument(RpcError):
+    """An argument is missing, unknown or wrong; the text names it and says what was expected."""
+
+
+class NotFound(RpcError):
+    """What the caller asked for does not exist."""
+
+
+class InternalError(RpcError):
+    """Something failed inside the called service; its log tells more, the caller learns no details."""
+
+
+class RpcUnavailable(Exception):
+    """The call could not be delivered: no such service has ever run, or the broker is out of reach."""
+
+
+class RpcTimeout(Exception):
+    """No answer in time. The call may still have had its effect."""
+
+
+class RemoteFault(Exception):
+    """The called service answered with an error. `error` is its class name there, `message` its text."""
+
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
+        self.message = message
+
+
+def argument_checker(
+    method: Callable[..., Any],
+) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """A function that turns raw call arguments into typed keyword arguments, or raises InvalidArgument.
+
+    Types come from the method's hints: builtins, datetimes, msgspec structs, lists of them, Literal, Optional.
+    """
+    hints = get_type_hints(method)
+    parameters = [p for p in inspect.signature(method).parameters.values() if p.name != "self"]
+    names = [p.name for p in parameters]
+    fields: list[Any] = [
+        (p.name, hints.get(p.name, Any))
+        if p.default is inspect.Parameter.empty
+        else (p.name, hints.get(p.name, Any), p.default)
+        for p in parameters
+    ]
+    struct = msgspec.defstruct(
+        f"{method.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True
+    )
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if len(args) > len(names):
+            raise InvalidArgument(
+                f"{method.__name__} takes {len(names)} arguments, got {len(args)}"
+            )
+        given = dict(zip(names, args, strict=False))
+        twice = given.keys() & kwargs.keys()
+        if twice:
+            raise InvalidArgument(f"{min(twice)}: given twice")
+        try:
+            checked = msgspec.convert({**given, **kwargs}, struct)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument(_name_the_field(str(error))) from None
+        return {name: getattr(checked, name) for name in names}
+
+    return check
+
+
+def _name_the_field(text: str) -> str:
+    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``."""
+    message, _, path = text.replace("`", "").partition(" - at $")
+    message = message.replace("Object missing required field", "missing").replace(
+        "Object contains unknown field", "unknown argument"
+    )
+    message = message[:1].lower() + message[1:]
+    return f"{path.lstrip('.')}: {message}" if path else message
+
+
+class _Responder(Responder):
+    """Answers in transient messages, within a limit."""
+
+    publisher_cls = BoundedPublisher
+
+
+class SafeRpcConsumer(RpcConsumer):
+    """nameko's RPC consumer whose failures answer the caller, or are logged, and never kill the container."""
+
+    queue_consumer = SafeQueueConsumer()
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        try:
+            if not isinstance(body, dict):
+                raise MalformedRequest("the request is no object with args and kwargs")
+            provider = self.get_provider_for_method(message.delivery_info["routing_key"])
+            provider.handle_message(body, message)
+        except Exception:
+            self.handle_result(message, None, sys.exc_info())
+
+    def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        try:
+            self._answer(message, result, exc_info)
+        except Exception as error:
+            log.warning("RPC answer not sent", error=repr(error))
+        # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
+        self.queue_consumer.ack_message(message)
+        return result, exc_info
+
+    def _answer(self, message: Any, result: Any, exc_info: Any) -> None:
+        reply_to = message.properties.get("reply_to")
+        if not reply_to:
+            return
+        error = None if exc_info is None else serialize(_public(exc_info[1]))
+        payload = {"result": None if error else msgspec.to_builtins(result), "error": error}
+        content_type = message.properties.get("content_type", "application/json")
+        _Responder.publisher_cls(self.container.config["AMQP_URI"]).publish(
+            payload,
+            serializer=kombu.serialization.registry.type_to_name.get(content_type, "json"),
+            exchange=get_rpc_exchange(self.container.config),
+            routing_key=reply_to,
+            correlation_id=message.properties.get("correlation_id"),
+            delivery_mode=NON_PERSISTENT,
+        )
+
+
+def _public(error: BaseException) -> Exception:
+    """The error as the caller may see it: ours as they are, anything else without its text."""
+    if isinstance(error, RpcError | MethodNotFound):
+        return error
+    if isinstance(error, IncorrectSignature | MalformedRequest):
+        return InvalidArgument(str(error))
+    return InternalError("the call failed inside the service; see its log")
+
+
+class CheckedRpc(Rpc):
+    """RPC entrypoint that checks arguments before a worker is taken."""
+
+    rpc_consumer = SafeRpcConsumer()
+
+    def setup(self) -> None:
+        super().setup()
+        self._check = argument_checker(getattr(self.container.service_cls, self.method_name))
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        if not isinstance(body.get("args"), list | tuple) or not isinstance(
+            body.get("kwargs"), dict
+        ):
+            raise MalformedRequest("the request needs args (a list) and kwargs (an object)")
+        kwargs = self._check(tuple(body["args"]), body["kwargs"])
+        started = time.perf_counter()
+
+        def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
+            if exc_info is not None and not isinstance(exc_info[1], RpcError):
+                log.error("RPC method failed", method=self.method_name, exc_info=exc_info)
+            answer = self.rpc_consumer.handle_result(message, result, exc_info)
+            RPC_SECONDS.labels(self.container.service_name, self.method_name, outcome).observe(
+                time.perf_counter() - started
+            )
+            return answer
+
+        self.container.spawn_worker(
+            self,
+            (),
+            kwargs,
+            context_data=self.unpack_message_headers(message),
+            handle_result=settle,
+        )
+
+
+def rpc(method: Method) -> Method:
+    """Decorate a service method that others may call."""
+    decorated: Method = CheckedRpc.decorator(method)
+    return decorated
+
+
+class SafeReplyListener(ReplyListener):
+    """nameko's reply listener on the hardened consumer."""
+
+    queue_consumer = SafeQueueConsumer()
+
+    def forget(self, correlation_id: str | None) -> None:
+        """Drop the event of a call that nobody waits for any more."""
+        self._reply_events.pop(correlation_id, None)
+
+
+class _OneReply:
+    """The reply listener as one call sees it: remembers which reply the call waits for."""
+
+    def __init__(self, listener: SafeReplyListener) -> None:
+        self._listener = listener
+        self.routing_key = listener.routing_key
+        self.correlation_id: str | None = None
+
+    def get_reply_event(self, correlation_id: str) -> Event:
+        self.correlation_id = correlation_id
+        event: Event = self._listener.get_reply_event(correlation_id)
+        return event
+
+
+class _BoundedMethod(MethodProxy):
+    publisher_cls = BoundedPublisher
+
+    def __init__(
+        self,
+        worker_ctx: Any,
+        service: str,
+        method: str,
+        listener: SafeReplyListener,
+        timeout: float,
+    ) -> None:
+        # The request expires with our patience: nothing stale runs when the service comes back.
+        super().__init__(
+            worker_ctx,
+            service,
+            method,
+            listener,
+            expiration=timeout,
+            delivery_mode=NON_PERSISTENT,
+        )
+        self._listener = listener
+        self._timeout = timeout
+
+    def __call__(self, **kwargs: Any) -> Any:
+        self.reply_listener = reply = _OneReply(self._listener)
+        limit = eventlet.Timeout(self._timeout)
+        try:
+            return self._call(**kwargs).result()
+        except eventlet.Timeout as expired:
+            if expired is not limit:
+                raise
+            raise RpcTimeout(
+                f"{self.service_name}.{self.method_name}: no answer in {self._timeout:g} s"
+            ) from None
+        except (UnknownService, UndeliverableMessage):
+            raise RpcUnavailable(f"{self.service_name} has never run on this broker") from None
+        except BrokerUnavailable as error:
+            raise RpcUnavailable(f"the broker is out of reach: {error}") from error
+        except RemoteError as error:
+            raise RemoteFault(error.exc_type, str(error.value)) from None
+        except (MethodNotFound, IncorrectSignature, MalformedRequest) as error:
+            raise RemoteFault(type(error).__name__, str(error)) from None
+        finally:
+            limit.cancel()
+            self._listener.forget(reply.correlation_id)
+
+
+class _BoundedService:
+    def __init__(
+        self, worker_ctx: Any, service: str, listener: SafeReplyListener, timeout: float
+    ) -> None:
+        self._parts = (worker_ctx, service, listener, timeout)
+
+    def __getattr__(self, name: str) -> _BoundedMethod:
+        worker_ctx, service, listener, timeout = self._parts
+        return _BoundedMethod(worker_ctx, service, name, listener, timeout)
+
+
+class RpcClient(RpcProxy):
+    """Injects a proxy of another service: `self.billing.invoice_state(invoice_id=…)`.
+
+    Calls take keyword arguments, return the result, or raise RpcTimeout, RpcUnavailable or RemoteFault.
+    """
+
+    rpc_reply_listener = SafeReplyListener()
+
+    def __init__(self, target_service: str, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        super().__init__(target_service)
+        self.timeout = timeout
+
+    def get_dependency(self, worker_ctx: Any) -> _BoundedService:
+        return _BoundedService(
+            worker_ctx, self.target_service, self.rpc_reply_listener, self.timeout
+        )
+
+
+def bind_correlation(correlation_id: str) -> None:
+    """Put the correlation id on every log line of this green thread."""
+    structlog.contextvars.bind_contextvars(correlation_id=correlation_id)

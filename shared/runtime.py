@@ -1,0 +1,155 @@
+"""Running services: our own runner, since nameko's needs an old setuptools and never gives up on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import eventlet
+from nameko.runners import ServiceRunner
+
+from shared import telemetry
+from shared.migrations import upgrade
+from shared.settings import Secret, SettingsError
+
+log = telemetry.get_logger(__name__)
+
+GRACE_SECONDS: Final = 25
+MAX_WORKERS: Final = 50
+
+
+class ServiceSettings(Protocol):
+    """What the runner needs of a service's settings; each service adds its own."""
+
+    @property
+    def amqp_uri(self) -> Secret: ...
+    @property
+    def database_url(self) -> Secret: ...
+    @property
+    def http_address(self) -> str: ...
+
+
+def container_config(settings: ServiceSettings) -> dict[str, Any]:
+    """nameko's configuration for one service."""
+    return {
+        "AMQP_URI": settings.amqp_uri.reveal(),
+        "WEB_SERVER_ADDRESS": settings.http_address,
+        "max_workers": MAX_WORKERS,
+        "settings": settings,
+    }
+
+
+class Running:
+    """Services that run in this process until told to stop."""
+
+    def __init__(self, services: Sequence[tuple[type, ServiceSettings]]) -> None:
+        self._runners: list[Any] = []
+        for service, settings in services:
+            runner = ServiceRunner(container_config(settings))
+            runner.add_service(service)
+            self._runners.append(runner)
+        self._stopping = False
+        self._stopped = eventlet.Event()
+
+    def start(self) -> None:
+        """Start all; returns when each takes requests (and its broker connection stands)."""
+        for thread in [eventlet.spawn(runner.start) for runner in self._runners]:
+            thread.wait()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM or SIGINT drains; a second one, or the end of the grace period, ends the process at once."""
+
+        def on_signal(number: int, frame: Any) -> None:
+            eventlet.hubs.get_hub().schedule_call_global(0, eventlet.spawn_n, self._shut_down)
+
+        signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
+
+    def _shut_down(self) -> None:
+        if self._stopping:
+            _leave(1, "second signal, leaving now")
+        self._stopping = True
+        eventlet.spawn_after(GRACE_SECONDS, _leave, 70, "grace period over, leaving now")
+        for thread in [eventlet.spawn(runner.stop) for runner in self._runners]:
+            thread.wait()
+        self._stopped.send()
+
+    def wait(self) -> None:
+        """Until all have stopped. When one dies the process leaves: half a process is worse than none."""
+
+        def watch(runner: Any) -> None:
+            try:
+                runner.wait()
+            except BaseException:
+                log.critical("a service died", exc_info=True)
+                _leave(1, "")
+            if not self._stopping:
+                _leave(1, "a service ended by itself")
+
+        for runner in self._runners:
+            eventlet.spawn_n(watch, runner)
+        self._stopped.wait()
+
+
+def _leave(code: int, reason: str) -> None:
+    if reason:
+        log.error(reason)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)  # a container's own kill can block for ever
+
+
+def serve(service: type, settings: ServiceSettings) -> None:
+    """Run one service until SIGTERM."""
+    name: str = service.name  # type: ignore[attr-defined]
+    started = time.monotonic()
+    running = Running([(service, settings)])
+    running.stop_on_signals()
+    log.info("starting", address=settings.http_address)
+
+    def main() -> None:
+        try:
+            running.start()
+        except BaseException:
+            log.critical("could not start", exc_info=True)
+            _leave(1, "")
+        log.info("ready", seconds=round(time.monotonic() - started, 2))
+
+    eventlet.spawn_n(main)
+    running.wait()
+    log.info("stopped", name=name)
+
+
+def command_line(
+    service: type,
+    load: Callable[[Mapping[str, str]], ServiceSettings],
+    commands: Mapping[str, Callable[[ServiceSettings, list[str]], int]] | None = None,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """`python -m services.<name> [serve|migrate|…]`; returns the exit code (2: wrong settings or words)."""
+    name: str = service.name  # type: ignore[attr-defined]
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words.pop(0) if words else "serve"
+    known = ["serve", "migrate", *(commands or {})]
+    if command not in known:
+        print(f"usage: python -m services.{name} [{'|'.join(known)}]", file=sys.stderr)
+        return 2
+    telemetry.configure_logging(name, level=os.environ.get("LOG_LEVEL", "INFO"))
+    try:
+        settings = load(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if command == "migrate":
+        upgrade(name, settings.database_url.reveal())
+        log.info("migrated")
+    elif command == "serve":
+        serve(service, settings)
+    else:
+        return (commands or {})[command](settings, words)
+    return 0

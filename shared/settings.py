@@ -1,0 +1,263 @@
+"""Read a process's settings from the environment, and refuse to start with one message that names every wrong one.
+
+A setting ``NAME`` is read from the variable ``NAME``, or, for secrets that an orchestrator mounts, from the
+file that ``NAME_FILE`` names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+REQUIRED: Final[Any] = object()
+"""The default of a setting that has none."""
+
+ADDRESS = re.compile(r"^[^\s:]+:\d{1,5}$")
+
+
+class SettingsError(Exception):
+    """The settings are wrong. The text lists each one, what is wrong with it and what it should look like."""
+
+
+class Secret:
+    """A value that never shows itself: `repr`, `str` and logs give ``***``; `reveal()` gives the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Reader:
+    """Reads settings one by one, collects what is wrong, and tells all of it in `done`.
+
+    Every method takes the variable's `meaning` and an `example`: they are the error message.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def _read(
+        self, name: str, parse: Callable[[str], T], default: Any, meaning: str, example: str
+    ) -> Any:
+        text = self._environ.get(name, "")
+        file = self._environ.get(f"{name}_FILE", "").strip()
+        if not text.strip() and file:
+            try:
+                text = Path(file).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is not text"
+                self._problem(f"{name}_FILE", f"can't be read: {reason}", meaning, example)
+                return default
+        if not text.strip():
+            if default is REQUIRED:
+                self._problem(name, "is not set", meaning, example)
+            return default
+        try:
+            return parse(text.strip())
+        except ValueError as error:
+            self._problem(name, str(error), meaning, example)
+            return default
+
+    def _problem(self, name: str, problem: str, meaning: str, example: str) -> None:
+        self._problems.append(f"  {name} {problem}\n      {meaning}; for example {name}={example}")
+
+    def text(self, name: str, *, meaning: str, example: str, default: Any = REQUIRED) -> Any:
+        """A plain value."""
+        return self._read(name, str, default, meaning, example)
+
+    def secret(
+        self, name: str, *, meaning: str, example: str, default: Any = REQUIRED, prefix: str = ""
+    ) -> Any:
+        """One secret, as a `Secret`. The error never repeats the value."""
+
+        def parse(text: str) -> Secret:
+            if not text.startswith(prefix):
+                raise ValueError(f"does not start with {prefix!r}")
+            return Secret(text)
+
+        return self._read(name, parse, default, meaning, example)
+
+    def secrets(
+        self, name: str, *, meaning: str, example: str, min_length: int = 1, prefix: str = ""
+    ) -> tuple[Secret, ...]:
+        """A comma-separated list of at least one secret, newest first."""
+
+        def parse(text: str) -> tuple[Secret, ...]:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            if not parts:
+                raise ValueError("is empty")
+            for number, part in enumerate(parts, 1):
+                if len(part) < min_length:
+                    raise ValueError(
+                        f"entry {number} is {len(part)} characters long, it needs {min_length}"
+                    )
+                if not part.startswith(prefix):
+                    raise ValueError(f"entry {number} does not start with {prefix!r}")
+            return tuple(Secret(part) for part in parts)
+
+        return self._read(name, parse, REQUIRED, meaning, example)
+
+    def url(
+        self,
+        name: str,
+        *,
+        meaning: str,
+        example: str,
+        default: Any = REQUIRED,
+        schemes: tuple[str, ...] = ("http", "https"),
+    ) -> Any:
+        """An absolute URL without a slash at its end."""
+
+        def parse(text: str) -> str:
+            parts = urlsplit(text)
+            if parts.scheme not in schemes or not parts.netloc:
+                raise ValueError(f"is not a URL that starts with {' or '.join(schemes)}://")
+            return text.rstrip("/")
+
+        return self._read(name, parse, default, meaning, example)
+
+    def urls(
+        self, name: str, *, meaning: str, example: str, default: Any = REQUIRED
+    ) -> tuple[str, ...]:
+        """A comma-separated list of http(s) URLs."""
+
+        def parse(text: str) -> tuple[str, ...]:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            for part in parts:
+                if urlsplit(part).scheme not in ("http", "https") or not urlsplit(part).netloc:
+                    raise ValueError(f"has an entry that is no http(s) URL: {part!r}")
+            return tuple(part.rstrip("/") for part in parts)
+
+        return self._read(name, parse, default, meaning, example)
+
+    def integer(
+        self,
+        name: str,
+        *,
+        meaning: str,
+        default: Any = REQUIRED,
+        minimum: int | None = None,
+        maximum: int | None = None,
+    ) -> int:
+        """A whole number, bounds included."""
+
+        def parse(text: str) -> int:
+            try:
+                number = int(text)
+            except ValueError:
+                raise ValueError(f"is no whole number: {text!r}") from None
+            if minimum is not None and number < minimum:
+                raise ValueError(f"is {number}, the least is {minimum}")
+            if maximum is not None and number > maximum:
+                raise ValueError(f"is {number}, the most is {maximum}")
+            return number
+
+        return self._read(
+            name, parse, default, meaning, str(default if default is not REQUIRED else 1)
+        )
+
+    def boolean(self, name: str, *, meaning: str, default: bool) -> bool:
+        """`true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`."""
+
+        def parse(text: str) -> bool:
+            lowered = text.lower()
+            if lowered in ("true", "1", "yes", "on"):
+                return True
+            if lowered in ("false", "0", "no", "off"):
+                return False
+            raise ValueError(f"is neither true nor false: {text!r}")
+
+        return self._read(name, parse, default, meaning, str(default).lower())
+
+    def choice(
+        self, name: str, *, meaning: str, options: tuple[str, ...], default: Any = REQUIRED
+    ) -> str:
+        """One of a few words."""
+
+        def parse(text: str) -> str:
+            if text not in options:
+                raise ValueError(f"is {text!r}, it must be one of {', '.join(options)}")
+            return text
+
+        return self._read(name, parse, default, meaning, options[0])
+
+    def address(self, name: str, *, meaning: str, default: str) -> str:
+        """A `host:port` to listen on."""
+
+        def parse(text: str) -> str:
+            if not ADDRESS.match(text) or not 0 <= int(text.rsplit(":", 1)[1]) <= 65535:
+                raise ValueError(f"is no host:port: {text!r}")
+            return text
+
+        return self._read(name, parse, default, meaning, default)
+
+    def amqp_uri(self) -> Secret:
+        """`AMQP_URI`: where RabbitMQ is. A `Secret`, since it usually carries a password."""
+
+        def parse(text: str) -> Secret:
+            if urlsplit(text).scheme not in ("amqp", "amqps", "pyamqp", "embedded"):
+                raise ValueError("does not start with amqp:// or amqps://")
+            return Secret(text)
+
+        return self._read(
+            "AMQP_URI",
+            parse,
+            REQUIRED,
+            "the RabbitMQ server",
+            "amqp://user:password@rabbitmq:5672/portico",
+        )
+
+    def database_url(self, name: str) -> Secret:
+        """A SQLAlchemy database URL, as a `Secret`: PostgreSQL (psycopg2) or, embedded, SQLite."""
+
+        def parse(text: str) -> Secret:
+            if text.startswith("postgres://"):
+                text = "postgresql://" + text.removeprefix("postgres://")
+            if text.startswith("postgresql://"):
+                text = "postgresql+psycopg2://" + text.removeprefix("postgresql://")
+            if not text.startswith(("postgresql+psycopg2://", "sqlite://")):
+                raise ValueError("is not a postgresql:// URL (or sqlite:// for looking around)")
+            return Secret(text)
+
+        return self._read(
+            name,
+            parse,
+            REQUIRED,
+            "this service's own database",
+            "postgresql://portal:password@postgres:5432/portal",
+        )
+
+    def check(self, name: str, ok: bool, problem: str) -> None:
+        """Note a problem that only several settings together show."""
+        if not ok:
+            self._problems.append(f"  {name} {problem}")
+
+    def done(self) -> None:
+        """Raise SettingsError when anything was wrong."""
+        if self._problems:
+            count = len(self._problems)
+            heading = "one setting is wrong" if count == 1 else f"{count} settings are wrong"
+            raise SettingsError(
+                f"Portico can't start: {heading}.\n"
+                + "\n".join(self._problems)
+                + "\nSet them in the environment; a secret NAME may also come from a file named by NAME_FILE."
+            )
