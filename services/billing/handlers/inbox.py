@@ -1,0 +1,114 @@
+"""Stripe speaks: store, then acknowledge, and tell the others in the same commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.billing import queries
+from services.billing.domain import UnknownInboxEvent
+from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
+from services.billing.translation import ROUTES, Status, Translation, translate
+
+
+class Outcome(enum.StrEnum):
+    """What became of a webhook: the `outcome` label of `stripe_webhooks_total` and Stripe's answer."""
+
+    TRANSLATED = "translated"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A signed event, read and translated, but not stored yet."""
+
+    event: StripeEvent
+    payload: str
+    translation: Translation
+
+    @property
+    def type_label(self) -> str:
+        """The type for a metric: bounded, since Stripe has hundreds."""
+        return self.event.type if self.event.type in ROUTES else "other"
+
+
+def read_webhook(body: bytes, *, livemode: bool) -> Received:
+    """Parse and translate a signed body; pure, so it happens outside the transaction.
+
+    Raises NotAnEvent when the body is not UTF-8, not JSON or not an event.
+    """
+    try:
+        payload = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotAnEvent("the body is not UTF-8") from None
+    event = parse_event(body)
+    if event.type.startswith("billing_portal.session."):
+        payload = (
+            ""  # it holds the session's URL, which opens a customer's billing to whoever reads it
+        )
+    return Received(event, payload, translate(event, livemode=livemode))
+
+
+def store_webhook(session: Session, received: Received, now: dt.datetime) -> Outcome:
+    """Inbox and outbox, in the caller's one transaction. A repeated delivery changes nothing."""
+    translation = received.translation
+    if not queries.store_stripe_event(session, received.event, received.payload, translation, now):
+        return Outcome.DUPLICATE
+    queries.add_to_outbox(session, translation.outgoing, now)
+    return Outcome(translation.status.value)
+
+
+def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> dict[str, Any]:
+    """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
+
+    What was already said is not said again. Raises UnknownInboxEvent.
+    """
+    row = queries.inbox_event(session, event_id)
+    if row is None:
+        raise UnknownInboxEvent(f"no stored event {event_id}")
+    if not row.payload:
+        return _replayed(row.id, row.status, row.reason, [])
+    translation = translate(parse_event(row.payload), livemode=livemode)
+    known = queries.already_queued(session, [one.event.id for one in translation.outgoing])
+    fresh = [one for one in translation.outgoing if one.event.id not in known]
+    queued = queries.add_to_outbox(session, fresh, now)
+    if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
+        row.status, row.reason = translation.status.value, translation.reason
+    return _replayed(row.id, row.status, row.reason, queued)
+
+
+def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> dict[str, Any]:
+    return {"event_id": event_id, "status": status, "reason": reason, "queued": queued}
+
+
+def inbox_events(
+    session: Session,
+    *,
+    status: str | None,
+    type: str | None,
+    before: dt.datetime | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Stored events for people, newest first, without their payloads."""
+    return [
+        {
+            "event_id": row.id,
+            "type": row.type,
+            "api_version": row.api_version,
+            "livemode": row.livemode,
+            "account": row.account,
+            "created": row.created,
+            "received_at": row.received_at.isoformat(),
+            "status": row.status,
+            "reason": row.reason,
+        }
+        for row in queries.inbox_events(
+            session, status=status, type=type, before=before, limit=limit
+        )
+    ]

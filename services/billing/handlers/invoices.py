@@ -1,0 +1,65 @@
+"""Look again: an invoice as it stands at Stripe now, for those who are about to tell a customer about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from services.billing.domain import Card, StripeRefused, StripeUnavailable
+from services.billing.ports import PaymentGateway
+
+T = TypeVar("T")
+
+BEST_EFFORT_UNTIL_SECONDS: Final = 2.0
+"""Details are asked for only while this much of the caller's patience is not used up."""
+
+
+def invoice_state(
+    gateway: PaymentGateway, invoice_id: str, elapsed: Callable[[], float]
+) -> dict[str, Any]:
+    """The invoice, fresh, with the reason of the last decline and the subscription's state where they are known.
+
+    `elapsed` tells the seconds since the call began. Raises UnknownInvoice, StripeUnavailable, StripeRefused
+    for the invoice itself; the details are best effort, absent ones are None.
+    """
+    invoice = gateway.invoice(invoice_id)
+
+    def detail(ask: Callable[[], T | None]) -> T | None:
+        if elapsed() > BEST_EFFORT_UNTIL_SECONDS:
+            return None
+        try:
+            return ask()
+        except (StripeUnavailable, StripeRefused):
+            return None
+
+    problem = None
+    if invoice.status != "paid":
+        problem = detail(lambda: gateway.payment_problem(invoice.id))
+    subscription_id = invoice.subscription_id
+    subscription_status = (
+        detail(lambda: gateway.subscription_status(subscription_id)) if subscription_id else None
+    )
+    reason = problem.reason if problem else None
+    return {
+        "invoice_id": invoice.id,
+        "status": invoice.status,
+        "amount_remaining": invoice.amount_remaining,
+        "currency": invoice.currency,
+        "number": invoice.number,
+        "next_payment_attempt": (
+            invoice.next_payment_attempt.isoformat() if invoice.next_payment_attempt else None
+        ),
+        "collection_method": invoice.collection_method,
+        "decline": {"reason": reason.value} if reason else None,
+        "card": _card(problem.card) if problem and problem.card else None,
+        "subscription_status": subscription_status,
+    }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    return {
+        "brand": card.brand,
+        "last4": card.last4,
+        "exp_month": card.exp_month,
+        "exp_year": card.exp_year,
+    }

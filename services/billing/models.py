@@ -1,0 +1,134 @@
+"""The tables of billing: what Stripe told us, what we tell others, what we tried, which page customers get."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.database import UtcDateTime
+
+# SQLite counts up by itself only in an INTEGER column.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can find it again on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class InboxEvent(Base):
+    """A Stripe event as it was delivered, once."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        Index("ix_inbox_received_at", "received_at"),
+        # What somebody has to look at: few rows of many.
+        Index(
+            "ix_inbox_quarantined",
+            "received_at",
+            postgresql_where=text("status = 'quarantined'"),
+            sqlite_where=text("status = 'quarantined'"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Stripe's id of the event."""
+    type: Mapped[str] = mapped_column(String(255))
+    api_version: Mapped[str | None] = mapped_column(String(255))
+    livemode: Mapped[bool | None] = mapped_column(Boolean)
+    account: Mapped[str | None] = mapped_column(String(255))
+    created: Mapped[int | None] = mapped_column(BigInteger)
+    """Stripe's own time, in seconds since the epoch, as it came."""
+    received_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    status: Mapped[str] = mapped_column(String(16))
+    """`translated`, `ignored` or `quarantined`."""
+    reason: Mapped[str | None] = mapped_column(Text)
+    payload: Mapped[str] = mapped_column(Text)
+    """The body, byte for byte as it was signed; empty for the types whose payload holds a secret link."""
+
+
+class OutboxEvent(Base):
+    """An event of ours that must be published; the relay does."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        # The relay's question, asked every second: a handful of rows of millions.
+        Index(
+            "ix_outbox_unpublished",
+            "id",
+            postgresql_where=text("published_at IS NULL"),
+            sqlite_where=text("published_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    """Order of arrival."""
+    event_id: Mapped[str] = mapped_column(String(512), unique=True)
+    dedupe_key: Mapped[str] = mapped_column(String(1024), unique=True)
+    type: Mapped[str] = mapped_column(String(255))
+    body: Mapped[str] = mapped_column(Text)
+    """The envelope as JSON, exactly what goes over the wire."""
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    published_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    next_attempt_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class RecoveryLease(Base):
+    """One customer at a time: who is trying a new card for it, and until when that is believed."""
+
+    __tablename__ = "recovery_leases"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(64))
+    until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class RecoveryRun(Base):
+    """When a card was last tried, to the end, on all that a customer owed: once an hour is enough."""
+
+    __tablename__ = "recovery_runs"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    payment_method_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    scope: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
+    """Empty for everything the customer owes, else the one subscription."""
+    finished_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class Recovery(Base):
+    """What became of one invoice with one new card."""
+
+    __tablename__ = "recoveries"
+    __table_args__ = (Index("ix_recoveries_stripe_customer_id", "stripe_customer_id"),)
+
+    invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    payment_method_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """The invoice's attempt count at the time."""
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    outcome: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class StoredConfiguration(Base):
+    """Which portal configuration customers get, for each mode."""
+
+    __tablename__ = "portal_configurations"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """`default`, or `business:<id>`."""
+    livemode: Mapped[bool] = mapped_column(Boolean, primary_key=True)
+    configuration_id: Mapped[str] = mapped_column(String(255))
+    recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,218 @@
+"""The shapes of Stripe's events, as far as we read them.
+
+A payload follows the *endpoint's* API version, not the library's, so both invoice shapes are read: up to
+2025-02-24 (`invoice.subscription`) and since 2025-03-31.basil (`invoice.parent.subscription_details`). What is
+not named here is skipped by the parser without being built, which is why this is cheap.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+import msgspec
+
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,255}\Z")]
+"""An id or a name: short and without control characters, which PostgreSQL and log lines can't take."""
+
+
+class NotAnEvent(Exception):
+    """The body is not a Stripe event at all: not UTF-8, not JSON, or without an id and a type."""
+
+
+class Unreadable(Exception):
+    """An event of a type that we handle, of a shape that we can't read. The text names the field."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """An expanded object where an id is usual."""
+
+    id: Text
+
+
+Ref = Text | Reference
+
+
+def ref_id(value: str | Reference | None) -> str | None:
+    """The id, whether Stripe sent it plain or expanded."""
+    return value.id if isinstance(value, Reference) else value
+
+
+def moment(seconds: int | None) -> dt.datetime | None:
+    """Stripe's seconds since the epoch as an aware UTC datetime."""
+    if seconds is None:
+        return None
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        raise Unreadable(f"{seconds} is no moment") from None
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """The two keys that a host application may set to say whose a Stripe object is."""
+
+    customer_id: Text | None = None
+    business_id: Text | None = None
+
+
+class SubscriptionDetails(msgspec.Struct, frozen=True):
+    subscription: Ref | None = None
+
+
+class InvoiceParent(msgspec.Struct, frozen=True):
+    subscription_details: SubscriptionDetails | None = None
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """`invoice`, either shape."""
+
+    id: Text
+    customer: Ref
+    status: Text
+    currency: Text
+    amount_due: int
+    amount_remaining: int
+    amount_paid: int = 0
+    attempt_count: int = 0
+    attempted: bool = False
+    collection_method: Text = "charge_automatically"
+    billing_reason: Text | None = None
+    number: Text | None = None
+    next_payment_attempt: int | None = None
+    subscription: Ref | None = None
+    parent: InvoiceParent | None = None
+
+    @property
+    def subscription_id(self) -> str | None:
+        details = self.parent.subscription_details if self.parent else None
+        return ref_id(self.subscription) or (ref_id(details.subscription) if details else None)
+
+
+class InvoiceSettings(msgspec.Struct, frozen=True):
+    default_payment_method: Ref | None = None
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """`customer`."""
+
+    id: Text
+    metadata: Metadata | None = None
+    invoice_settings: InvoiceSettings | None = None
+
+
+class DeletedCustomer(msgspec.Struct, frozen=True):
+    """`customer` in `customer.deleted`: nothing but its id matters."""
+
+    id: Text
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """`subscription`."""
+
+    id: Text
+    customer: Ref
+    metadata: Metadata | None = None
+    default_payment_method: Ref | None = None
+
+
+class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
+    """`checkout.session`; `customer` is null for a guest."""
+
+    id: Text
+    customer: Ref | None = None
+    client_reference_id: Text | None = None
+    metadata: Metadata | None = None
+
+
+class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """`payment_method`; `customer` is null when nobody keeps it."""
+
+    id: Text
+    customer: Ref | None = None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The envelope, lenient about everything but what makes it an event."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_\-]{1,255}\Z")]
+    type: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
+    created: Any = None
+    livemode: Any = None
+    api_version: Any = None
+    account: Any = None
+    request: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Content(msgspec.Struct, frozen=True):
+    object: msgspec.Raw
+    previous_attributes: dict[str, msgspec.Raw] | None = None
+
+
+class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One Stripe event: the envelope parsed, the object still raw."""
+
+    id: str
+    type: str
+    api_version: str | None
+    livemode: bool | None
+    account: str | None
+    created: int | None
+    idempotency_key: str | None
+    """Of the request that caused the event, where there was one."""
+    data: msgspec.Raw
+
+    def occurred_at(self) -> dt.datetime:
+        """When Stripe says it happened. Resolution is a second: never order by it."""
+        at = moment(self.created)
+        if at is None:
+            raise Unreadable("the event has no `created`")
+        return at
+
+    def content(self) -> _Content:
+        """The object and what changed on it; raises Unreadable."""
+        return _decode(self.data, _Content, "data")
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+def parse_event(body: bytes | str) -> StripeEvent:
+    """Read the envelope. Raises NotAnEvent when there is none; wrong optional fields are read as None."""
+    try:
+        head = _head_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise NotAnEvent("the body is not a Stripe event") from None
+    request = head.request if isinstance(head.request, dict) else {}
+    return StripeEvent(
+        id=head.id,
+        type=head.type,
+        api_version=_short_text(head.api_version),
+        livemode=head.livemode if isinstance(head.livemode, bool) else None,
+        account=_short_text(head.account),
+        created=head.created if type(head.created) is int and abs(head.created) < 1 << 62 else None,
+        idempotency_key=_short_text(request.get("idempotency_key")),
+        data=head.data,
+    )
+
+
+def _short_text(value: Any) -> str | None:
+    return value[:255].replace("\x00", "") if isinstance(value, str) else None
+
+
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def decode_object(raw: msgspec.Raw, shape: Any) -> Any:
+    """The event's object in the given shape; raises Unreadable that names the field."""
+    return _decode(raw, shape, "data.object")
+
+
+def _decode(raw: msgspec.Raw, shape: Any, where: str) -> Any:
+    decoder = _decoders.get(shape)
+    if decoder is None:
+        decoder = _decoders[shape] = msgspec.json.Decoder(shape)
+    try:
+        return decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"{where}: {error}") from None

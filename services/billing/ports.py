@@ -1,0 +1,108 @@
+"""What billing needs of the outside, as roles. Each has a real adapter and a fake one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.billing.domain import (
+    Customer,
+    Invoice,
+    Payment,
+    PaymentProblem,
+    PortalConfiguration,
+    PortalPolicy,
+    Subscription,
+)
+from shared.events import Event
+
+
+class PaymentGateway(Protocol):
+    """Stripe, as far as billing uses it. Every call goes over the network: never inside a transaction.
+
+    Each may raise StripeUnavailable (worth trying again) or StripeRefused (not worth it), and what it names.
+    """
+
+    livemode: bool
+    """The mode of our key."""
+
+    def create_portal_session(
+        self,
+        stripe_customer_id: str,
+        configuration_id: str,
+        return_url: str,
+        flow: str | None,
+        locale: str,
+    ) -> str:
+        """A fresh Billing Portal session; its URL, which lives minutes and is never stored or logged.
+
+        Raises UnknownStripeCustomer, PortalConfigurationMissing.
+        """
+        ...
+
+    def configuration(self, configuration_id: str) -> PortalConfiguration:
+        """Raises PortalConfigurationMissing."""
+        ...
+
+    def find_configuration(self, key: str) -> PortalConfiguration | None:
+        """The active configuration that carries our `key` in its metadata, the newest if there are several."""
+        ...
+
+    def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
+        """Make one that follows the policy. Two callers at once get the same one (idempotency key)."""
+        ...
+
+    def update_configuration(
+        self, configuration_id: str, policy: PortalPolicy
+    ) -> PortalConfiguration:
+        """Make it follow the policy. Raises PortalConfigurationMissing."""
+        ...
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        """Raises UnknownInvoice."""
+        ...
+
+    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
+        """The last error of the invoice's payment; None when Stripe tells of none."""
+        ...
+
+    def customer(self, stripe_customer_id: str) -> Customer:
+        """Raises UnknownStripeCustomer, also when it was deleted."""
+        ...
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        """None when there is none of this id."""
+        ...
+
+    def subscription_status(self, subscription_id: str) -> str | None:
+        """Stripe's word for its state, asked in a hurry; None when there is none of this id."""
+        ...
+
+    def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
+        """The customer's subscriptions that are not over."""
+        ...
+
+    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+        """Make `payment_method` the subscription's own default, so that retries and the next cycle charge it."""
+        ...
+
+    def open_invoices(
+        self, stripe_customer_id: str, subscription_id: str | None = None
+    ) -> list[Invoice]:
+        """Open invoices that are charged automatically; of one subscription when it is given."""
+        ...
+
+    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+        """Try to pay now, without the customer present. Declines and SCA are outcomes, not errors.
+
+        Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe.
+        """
+        ...
+
+
+class Publisher(Protocol):
+    """The broker."""
+
+    def publish_batch(self, events: Sequence[Event]) -> Sequence[Exception | None]:
+        """Publish with confirms; for each event None when the broker has it, else what went wrong."""
+        ...

@@ -1,0 +1,260 @@
+"""Every statement of billing. Functions of a session; the caller opens the transaction and commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from sqlalchemy import Table, and_, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.billing.domain import Payment
+from services.billing.models import (
+    InboxEvent,
+    OutboxEvent,
+    Recovery,
+    RecoveryLease,
+    RecoveryRun,
+    StoredConfiguration,
+)
+from services.billing.payloads import StripeEvent
+from services.billing.translation import Outgoing, Translation
+from shared import events
+from shared.database import insert_new
+
+# --- inbox ---------------------------------------------------------------------------------------------------
+
+
+def store_stripe_event(
+    session: Session, event: StripeEvent, payload: str, translation: Translation, now: dt.datetime
+) -> bool:
+    """Write the event to the inbox; False when it is there already (then nothing is changed)."""
+    row = {
+        "id": event.id,
+        "type": event.type,
+        "api_version": event.api_version,
+        "livemode": event.livemode,
+        "account": event.account,
+        "created": event.created,
+        "received_at": now,
+        "status": translation.status.value,
+        "reason": translation.reason,
+        "payload": payload,
+    }
+    table = cast(Table, InboxEvent.__table__)
+    return bool(insert_new(session, table, [row], conflict=["id"], returning="id"))
+
+
+def inbox_event(session: Session, event_id: str) -> InboxEvent | None:
+    """One stored Stripe event, locked against a second replay at the same time."""
+    return session.get(InboxEvent, event_id, with_for_update=True)
+
+
+def inbox_events(
+    session: Session,
+    *,
+    status: str | None,
+    type: str | None,
+    before: dt.datetime | None,
+    limit: int,
+) -> Sequence[InboxEvent]:
+    """Stored Stripe events, newest first."""
+    statement = select(InboxEvent).order_by(InboxEvent.received_at.desc(), InboxEvent.id.desc())
+    if status is not None:
+        statement = statement.where(InboxEvent.status == status)
+    if type is not None:
+        statement = statement.where(InboxEvent.type == type)
+    if before is not None:
+        statement = statement.where(InboxEvent.received_at < before)
+    return session.scalars(statement.limit(limit)).all()
+
+
+# --- outbox --------------------------------------------------------------------------------------------------
+
+
+def add_to_outbox(session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
+    """Queue the events that were not said before; returns the ids of those that are new."""
+    rows = [
+        {
+            "event_id": one.event.id,
+            "dedupe_key": one.dedupe_key,
+            "type": one.event.type,
+            "body": events.encode(one.event).decode(),
+            "created_at": now,
+            "attempts": 0,
+            "next_attempt_at": now,
+        }
+        for one in outgoing
+    ]
+    table = cast(Table, OutboxEvent.__table__)
+    return insert_new(session, table, rows, conflict=["dedupe_key"], returning="event_id")
+
+
+def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
+    """Which of these events the outbox has, under whatever dedupe key."""
+    return set(
+        session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(event_ids)))
+    )
+
+
+def due_outbox(session: Session, now: dt.datetime, limit: int) -> Sequence[OutboxEvent]:
+    """Unpublished events whose time has come, in order of arrival, locked for this relay alone.
+
+    SKIP LOCKED lets two relays share the work; SQLite has one connection and ignores it.
+    """
+    return session.scalars(
+        select(OutboxEvent)
+        .where(OutboxEvent.published_at.is_(None), OutboxEvent.next_attempt_at <= now)
+        .order_by(OutboxEvent.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def outbox_backlog(session: Session) -> tuple[int, dt.datetime | None]:
+    """How many events wait to be published, and since when the oldest of them."""
+    count, oldest = session.execute(
+        select(func.count(), func.min(OutboxEvent.created_at)).where(
+            OutboxEvent.published_at.is_(None)
+        )
+    ).one()
+    return count, oldest
+
+
+# --- recoveries ----------------------------------------------------------------------------------------------
+
+
+def take_lease(
+    session: Session, stripe_customer_id: str, holder: str, now: dt.datetime, until: dt.datetime
+) -> bool:
+    """Take the customer for `holder`, or keep it; False while somebody else has it."""
+    table = cast(Table, RecoveryLease.__table__)
+    row = {"stripe_customer_id": stripe_customer_id, "holder": holder, "until": until}
+    if insert_new(
+        session, table, [row], conflict=["stripe_customer_id"], returning="stripe_customer_id"
+    ):
+        return True
+    taken = session.execute(
+        update(RecoveryLease)
+        .where(
+            RecoveryLease.stripe_customer_id == stripe_customer_id,
+            or_(RecoveryLease.holder == holder, RecoveryLease.until <= now),
+        )
+        .values(holder=holder, until=until)
+        .returning(RecoveryLease.holder)
+    ).all()
+    return bool(taken)
+
+
+def release_lease(session: Session, stripe_customer_id: str, holder: str) -> None:
+    """Give the customer back, if it is still ours."""
+    session.execute(
+        delete(RecoveryLease).where(
+            RecoveryLease.stripe_customer_id == stripe_customer_id, RecoveryLease.holder == holder
+        )
+    )
+
+
+def ran_since(
+    session: Session,
+    stripe_customer_id: str,
+    payment_method: str,
+    scope: str,
+    since: dt.datetime,
+) -> bool:
+    """Whether this card was tried to the end for this scope, or for everything, since then."""
+    found = session.scalar(
+        select(RecoveryRun.finished_at)
+        .where(
+            and_(
+                RecoveryRun.stripe_customer_id == stripe_customer_id,
+                RecoveryRun.payment_method_id == payment_method,
+                RecoveryRun.scope.in_({scope, ""}),
+                RecoveryRun.finished_at > since,
+            )
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def finish_run(
+    session: Session, stripe_customer_id: str, payment_method: str, scope: str, now: dt.datetime
+) -> None:
+    """Remember that this card was tried to the end."""
+    session.merge(
+        RecoveryRun(
+            stripe_customer_id=stripe_customer_id,
+            payment_method_id=payment_method,
+            scope=scope,
+            finished_at=now,
+        )
+    )
+
+
+def record_recovery(
+    session: Session,
+    *,
+    stripe_customer_id: str,
+    invoice_id: str,
+    payment_method: str,
+    attempt: int,
+    payment: Payment,
+    now: dt.datetime,
+) -> None:
+    """Keep the outcome of one try; a repeated try of the same card and attempt overwrites it."""
+    session.merge(
+        Recovery(
+            invoice_id=invoice_id,
+            payment_method_id=payment_method,
+            attempt=attempt,
+            stripe_customer_id=stripe_customer_id,
+            outcome=payment.outcome.value,
+            detail=payment.detail,
+            at=now,
+        )
+    )
+
+
+def recoveries(
+    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
+) -> Sequence[Recovery]:
+    """Tries, newest first."""
+    statement = select(Recovery).order_by(Recovery.at.desc())
+    if stripe_customer_id is not None:
+        statement = statement.where(Recovery.stripe_customer_id == stripe_customer_id)
+    if invoice_id is not None:
+        statement = statement.where(Recovery.invoice_id == invoice_id)
+    return session.scalars(statement.limit(limit)).all()
+
+
+# --- portal configurations -----------------------------------------------------------------------------------
+
+
+def stored_configuration(session: Session, key: str, livemode: bool) -> str | None:
+    """The configuration recorded under this key for this mode."""
+    row = session.get(StoredConfiguration, (key, livemode))
+    return row.configuration_id if row else None
+
+
+def record_configuration(
+    session: Session, key: str, livemode: bool, configuration_id: str, now: dt.datetime
+) -> None:
+    """Record which configuration to use."""
+    session.merge(
+        StoredConfiguration(
+            key=key, livemode=livemode, configuration_id=configuration_id, recorded_at=now
+        )
+    )
+
+
+def forget_configuration(session: Session, key: str, livemode: bool, configuration_id: str) -> None:
+    """Forget one that Stripe does not know any more; a newer record stays."""
+    session.execute(
+        delete(StoredConfiguration).where(
+            StoredConfiguration.key == key,
+            StoredConfiguration.livemode == livemode,
+            StoredConfiguration.configuration_id == configuration_id,
+        )
+    )

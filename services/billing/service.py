@@ -1,0 +1,282 @@
+"""billing: the only service that talks to Stripe. Entrypoints only: open the transaction, call a handler, answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+import eventlet
+from nameko.extensions import DependencyProvider
+from prometheus_client import Counter, Gauge
+from werkzeug.wrappers import Request, Response
+
+from services.billing import webhook
+from services.billing.domain import BillingError, InvalidRequest, StripeUnavailable
+from services.billing.handlers import inbox, invoices, portal, recovery
+from services.billing.handlers import relay as outbox
+from services.billing.payloads import NotAnEvent
+from services.billing.settings import Settings
+from services.billing.stripe_gateway import StripeGateway
+from shared.database import Database
+from shared.events import Event, PaymentMethodChanged
+from shared.loops import Waker, loop
+from shared.messaging import EventPublisher, Permanent, consume
+from shared.rpc import InvalidArgument, RpcError, rpc
+from shared.telemetry import get_logger
+from shared.web import http
+
+log = get_logger(__name__)
+
+STRIPE_SECONDS: Final = 3.7
+"""All of a call that somebody waits for: callers give up after 4 s, and should get our error, not their own."""
+
+WEBHOOKS = Counter(
+    "stripe_webhooks",
+    "Webhooks by Stripe's event type and what became of them",
+    ["type", "outcome"],
+)
+OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
+OUTBOX_AGE = Gauge("outbox_oldest_age_seconds", "How long the oldest of them has waited")
+
+WIRE_ERRORS: Final[dict[type[BillingError], type[RpcError]]] = {
+    error: type(error.__name__, (RpcError,), {"__doc__": error.__doc__, "__module__": __name__})
+    for error in BillingError.__subclasses__()
+    if error is not InvalidRequest
+} | {InvalidRequest: InvalidArgument}
+"""The domain's errors as they cross the wire: the same names."""
+
+MOST_ROWS: Final = 500
+
+
+class Stripe(DependencyProvider):
+    """Injects the `PaymentGateway` of the service's settings: one for the process, with one connection pool."""
+
+    gateway: StripeGateway
+
+    def setup(self) -> None:
+        settings: Settings = self.container.config["settings"]
+        self.gateway = StripeGateway(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+
+    def stop(self) -> None:
+        self.gateway.close()
+
+    def get_dependency(self, worker_ctx: Any) -> StripeGateway:
+        return self.gateway
+
+
+class Configured(DependencyProvider):
+    """Injects the service's settings."""
+
+    def get_dependency(self, worker_ctx: Any) -> Settings:
+        settings: Settings = self.container.config["settings"]
+        return settings
+
+
+@contextmanager
+def _wire_errors() -> Iterator[None]:
+    try:
+        yield
+    except BillingError as error:
+        raise WIRE_ERRORS[type(error)](str(error)) from error
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Bound all that Stripe may take of somebody's patience, whatever its connection does."""
+    limit = eventlet.Timeout(seconds)
+    try:
+        yield
+    except eventlet.Timeout as expired:
+        if expired is not limit:
+            raise
+        raise StripeUnavailable(f"no answer in {seconds:g} s") from None
+    finally:
+        limit.cancel()
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body) + "\n", status, content_type="application/json")
+
+
+class BillingService:
+    """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
+
+    name = "billing"
+
+    database = Database()
+    gateway = Stripe()
+    settings = Configured()
+    publisher = EventPublisher()
+    wake_relay = Waker("relay")
+
+    # -- Stripe speaks ------------------------------------------------------------------------------------
+
+    @http("POST", "/webhooks/stripe")
+    def stripe_webhook(self, request: Request) -> Response:
+        """Verify, store, acknowledge. 400 for what Stripe did not sign or what is no event: nothing is stored.
+
+        Everything signed is stored and answered 200, also what we can't understand: a 4xx would make Stripe
+        repeat it for days and then switch the endpoint off.
+        """
+        body = request.get_data()
+        try:
+            webhook.verify(
+                body,
+                request.headers.get("Stripe-Signature"),
+                [secret.reveal() for secret in self.settings.stripe_webhook_secrets],
+                time.time(),
+            )
+            received = inbox.read_webhook(body, livemode=self.settings.livemode)
+        except (webhook.BadSignature, NotAnEvent) as refusal:
+            WEBHOOKS.labels("unknown", "refused").inc()
+            log.warning("webhook refused", reason=str(refusal))
+            return _json(400, {"error": str(refusal)})
+        with self.database.transaction() as session:
+            outcome = inbox.store_webhook(session, received, _now())
+        WEBHOOKS.labels(received.type_label, outcome.value).inc()
+        if outcome is inbox.Outcome.QUARANTINED:
+            log.error(
+                "webhook quarantined",
+                event_id=received.event.id,
+                type=received.event.type,
+                reason=received.translation.reason,
+            )
+        if outcome is inbox.Outcome.TRANSLATED:
+            self.wake_relay()
+        return _json(200, {"received": outcome.value})
+
+    @loop(poll=1.0)
+    def relay(self) -> bool:
+        """Publish what the outbox holds; woken by each webhook, else once a second."""
+        with self.database.transaction() as session:
+            done = outbox.relay(session, self.publisher, _now())
+        if done.broker_down or done.failed:
+            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
+        return done.more
+
+    @loop(poll=5.0)
+    def measure(self) -> bool:
+        """Tell the metrics how far behind the outbox is."""
+        with self.database.reading() as session:
+            pending, age = outbox.backlog(session, _now())
+        OUTBOX_PENDING.set(pending)
+        OUTBOX_AGE.set(age)
+        return False
+
+    # -- others ask ---------------------------------------------------------------------------------------
+
+    @rpc
+    def create_portal_session(
+        self,
+        stripe_customer_id: str,
+        return_url: str,
+        flow: Literal["payment_method_update"] | None = None,
+        locale: str | None = None,
+        business_id: str | None = None,
+    ) -> dict[str, Any]:
+        """A fresh Billing Portal session, `{"url"}`: use it at once, never keep it.
+
+        `business_id` picks that business's own portal configuration where it has one. Errors: InvalidArgument,
+        UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
+        """
+        with _wire_errors(), _within(STRIPE_SECONDS):
+            url = portal.create_portal_session(
+                self.database,
+                self.gateway,
+                stripe_customer_id=stripe_customer_id,
+                return_url=return_url,
+                flow=flow,
+                locale=locale,
+                business_id=business_id,
+                fixed_configuration=self.settings.stripe_portal_configuration,
+                public_url=self.settings.public_url,
+                now=_now(),
+            )
+        return {"url": url}
+
+    @rpc
+    def invoice_state(self, invoice_id: str) -> dict[str, Any]:
+        """An invoice as it stands at Stripe now, with the kind of the last decline where Stripe tells it.
+
+        Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
+        """
+        with _wire_errors(), _within(STRIPE_SECONDS):
+            return invoices.invoice_state(self.gateway, invoice_id, _stopwatch())
+
+    @rpc
+    def inbox_events(
+        self,
+        status: Literal["translated", "ignored", "quarantined"] | None = None,
+        type: str | None = None,
+        before: dt.datetime | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page."""
+        _check_limit(limit)
+        if before is not None and before.tzinfo is None:
+            raise InvalidArgument("before: expected a time zone")
+        with self.database.reading() as session:
+            return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
+
+    @rpc
+    def replay(self, event_id: str) -> dict[str, Any]:
+        """Translate a stored event again and queue what was not said yet. Errors: UnknownInboxEvent."""
+        with _wire_errors(), self.database.transaction() as session:
+            result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
+        self.wake_relay()
+        return result
+
+    @rpc
+    def recoveries(
+        self,
+        stripe_customer_id: str | None = None,
+        invoice_id: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """What became of our own tries to pay with a new card, newest first."""
+        _check_limit(limit)
+        with self.database.reading() as session:
+            return recovery.recoveries(
+                session,
+                stripe_customer_id=stripe_customer_id,
+                invoice_id=invoice_id,
+                limit=limit,
+            )
+
+    # -- the loop closes ----------------------------------------------------------------------------------
+
+    @consume
+    def on_event(self, event: Event) -> None:
+        """A new card: pay what is open with it. Raises while Stripe is unavailable, so that it comes back."""
+        if not isinstance(event.data, PaymentMethodChanged):
+            raise Permanent(f"billing does not consume {event.type}")
+        report = recovery.recover(
+            self.database, self.gateway, event.data, holder=secrets.token_hex(8), clock=_now
+        )
+        log.info(
+            "new card tried",
+            run=report.run.value,
+            stripe_customer_id=event.data.stripe_customer_id,
+            pointed=len(report.pointed),
+            not_pointed=report.not_pointed,
+            outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},
+        )
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ROWS:
+        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")
+
+
+def _stopwatch() -> Callable[[], float]:
+    started = time.monotonic()
+    return lambda: time.monotonic() - started

@@ -1,0 +1,98 @@
+"""The settings of billing, from the environment; wrong ones are told all at once at the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from services.billing.domain import is_live_key
+from shared.settings import Reader, Secret
+
+STRIPE_API = "https://api.stripe.com"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What billing needs to know to run. No secret shows in its `repr`."""
+
+    amqp_uri: Secret
+    database_url: Secret
+    http_address: str
+    stripe_api_key: Secret
+    stripe_api_base: str
+    stripe_webhook_secrets: tuple[Secret, ...]
+    stripe_portal_configuration: str | None
+    public_url: str
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the key works on real money; events and configurations must be of the same mode."""
+        return is_live_key(self.stripe_api_key.reveal())
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the settings. Raises SettingsError that names every wrong one."""
+    read = Reader(environ)
+    amqp_uri = read.amqp_uri()
+    database_url = read.database_url("BILLING_DATABASE_URL")
+    http_address = read.address(
+        "HTTP_ADDRESS", meaning="where billing takes webhooks", default="127.0.0.1:8001"
+    )
+    key = read.secret(
+        "STRIPE_API_KEY",
+        meaning="a secret or restricted key of your Stripe account",
+        example="sk_test_…",
+    )
+    base = read.url(
+        "STRIPE_API_BASE",
+        meaning="Stripe's API, or a stand-in for it",
+        example=STRIPE_API,
+        default=STRIPE_API,
+    )
+    secrets = read.secrets(
+        "STRIPE_WEBHOOK_SECRETS",
+        meaning="the signing secrets of the webhook endpoint, newest first; without one anybody could send events",
+        example="whsec_…,whsec_…",
+        min_length=16,
+    )
+    configuration = read.text(
+        "STRIPE_PORTAL_CONFIGURATION",
+        meaning="the Billing Portal configuration to use instead of Portico's own",
+        example="bpc_…",
+        default=None,
+    )
+    public_url = read.url(
+        "PUBLIC_URL",
+        meaning="where customers reach the portal",
+        example="https://me.example.com",
+    )
+    if key:
+        value = key.reveal()
+        read.check(
+            "STRIPE_API_KEY",
+            value.startswith(("sk_test_", "sk_live_", "rk_test_", "rk_live_")),
+            "is no secret key: it should start with sk_test_, sk_live_, rk_test_ or rk_live_",
+        )
+        read.check(
+            "STRIPE_API_BASE",
+            not is_live_key(value) or urlsplit(base or "").scheme == "https",
+            "must be https:// with a live key",
+        )
+    read.check(
+        "STRIPE_PORTAL_CONFIGURATION",
+        configuration is None or str(configuration).startswith("bpc_"),
+        "is no portal configuration: it should start with bpc_",
+    )
+    read.done()
+    return Settings(
+        amqp_uri=amqp_uri,
+        database_url=database_url,
+        http_address=http_address,
+        stripe_api_key=key,
+        stripe_api_base=base,
+        stripe_webhook_secrets=secrets,
+        stripe_portal_configuration=configuration,
+        public_url=public_url,
+    )

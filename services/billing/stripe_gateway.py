@@ -1,0 +1,336 @@
+"""Stripe behind the port: the one module that imports stripe.
+
+Stripe's objects and errors end here; what leaves are frozen dataclasses and the errors of `domain`. Facts about the
+library that are built in below were measured with stripe 16.1.0:
+
+- `StripeClient` does not retry unless told to, and its default time-out is 80 s.
+- Its default HTTP client opens a TLS connection per green thread; a shared session with a pool costs a fifth.
+- Telemetry writes a file under the home directory.
+- The `stripe` logger prints response bodies at DEBUG, portal URLs among them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+import stripe  # noqa: TID251
+from requests.adapters import HTTPAdapter
+
+from services.billing.domain import (
+    OWN_POINTING_PREFIX,
+    Customer,
+    Invoice,
+    Payment,
+    PaymentProblem,
+    PayOutcome,
+    PortalConfiguration,
+    PortalConfigurationMissing,
+    PortalPolicy,
+    StripeRefused,
+    StripeUnavailable,
+    Subscription,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    decline_reason,
+    is_live_key,
+)
+from services.billing.stripe_objects import (
+    configuration_features,
+    to_configuration,
+    to_invoice,
+    to_payment_problem,
+    to_subscription,
+)
+
+CLICK_TIMEOUT: Final = (2.0, 3.0)
+"""Connect and read, in seconds, while a customer waits."""
+WORK_TIMEOUT: Final = (3.0, 10.0)
+DETAIL_TIMEOUT: Final = (1.0, 1.0)
+"""For what is nice to know."""
+CLICK_RETRIES: Final = 0
+WORK_RETRIES: Final = 2
+POOL_SIZE: Final = 50
+"""As many connections as nameko has workers."""
+PAGE: Final = 100
+MAX_INVOICES: Final = 300
+"""A customer with more open invoices than this needs a person."""
+
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+
+
+class StripeGateway:
+    """`PaymentGateway` on Stripe's API, or on a stand-in at `api_base`."""
+
+    def __init__(self, api_key: str, api_base: str) -> None:
+        self.livemode = is_live_key(api_key)
+        # Telemetry is a switch of the whole library: set where the library is first used, not at import.
+        stripe.enable_telemetry = False
+        logging.getLogger("stripe").setLevel(logging.INFO)
+        self._session = requests.Session()
+        # A proxy from the environment is for the world outside, not for a stand-in on this machine.
+        self._session.trust_env = urlsplit(api_base).hostname not in LOOPBACK
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+        def client(timeout: tuple[float, float], retries: int) -> Any:
+            return stripe.StripeClient(
+                api_key,
+                base_addresses={"api": api_base},
+                max_network_retries=retries,
+                http_client=stripe.RequestsClient(timeout=timeout, session=self._session),
+            ).v1
+
+        self._click = client(CLICK_TIMEOUT, CLICK_RETRIES)
+        self._work = client(WORK_TIMEOUT, WORK_RETRIES)
+        self._detail = client(DETAIL_TIMEOUT, 0)
+
+    def __repr__(self) -> str:
+        return f"StripeGateway(livemode={self.livemode})"
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    # -- portal -------------------------------------------------------------------------------------------
+
+    def create_portal_session(
+        self,
+        stripe_customer_id: str,
+        configuration_id: str,
+        return_url: str,
+        flow: str | None,
+        locale: str,
+    ) -> str:
+        params: dict[str, Any] = {
+            "customer": stripe_customer_id,
+            "configuration": configuration_id,
+            "return_url": return_url,
+            "locale": locale,
+        }
+        if flow is not None:
+            params["flow_data"] = {
+                "type": flow,
+                "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
+            }
+        with _errors(customer=stripe_customer_id, configuration=configuration_id):
+            return str(self._click.billing_portal.sessions.create(params).url)
+
+    def configuration(self, configuration_id: str) -> PortalConfiguration:
+        with _errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+            return to_configuration(
+                self._click.billing_portal.configurations.retrieve(configuration_id)
+            )
+
+    def find_configuration(self, key: str) -> PortalConfiguration | None:
+        with _errors():
+            found = self._click.billing_portal.configurations.list({"active": True, "limit": PAGE})
+            for one in found.auto_paging_iter():
+                configuration = to_configuration(one)
+                if configuration.key == key:
+                    return configuration
+        return None
+
+    def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
+        mode = "live" if self.livemode else "test"
+        options = {
+            "idempotency_key": f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
+        }
+        with _errors():
+            return to_configuration(
+                self._click.billing_portal.configurations.create(
+                    {
+                        "features": configuration_features(policy),
+                        "login_page": {"enabled": False},
+                        "metadata": {"portico_key": key},
+                        "name": f"Portico {key}"[:100],
+                    },
+                    options,
+                )
+            )
+
+    def update_configuration(
+        self, configuration_id: str, policy: PortalPolicy
+    ) -> PortalConfiguration:
+        with _errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+            return to_configuration(
+                self._work.billing_portal.configurations.update(
+                    configuration_id,
+                    {
+                        "features": configuration_features(policy),
+                        "login_page": {"enabled": False},
+                    },
+                )
+            )
+
+    # -- looking ------------------------------------------------------------------------------------------
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        with _errors(missing=UnknownInvoice):
+            return to_invoice(self._click.invoices.retrieve(invoice_id))
+
+    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
+        with _errors():
+            payments = self._detail.invoice_payments.list(
+                {"invoice": invoice_id, "expand": ["data.payment.payment_intent"]}
+            )
+        return to_payment_problem(payments.data)
+
+    def customer(self, stripe_customer_id: str) -> Customer:
+        with _errors(missing=UnknownStripeCustomer):
+            found = self._work.customers.retrieve(stripe_customer_id)
+        if getattr(found, "deleted", False):
+            raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
+        settings = getattr(found, "invoice_settings", None)
+        default = getattr(settings, "default_payment_method", None)
+        return Customer(id=found.id, default_payment_method=getattr(default, "id", default) or None)
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        try:
+            with _errors(missing=_Missing):
+                return to_subscription(self._work.subscriptions.retrieve(subscription_id))
+        except _Missing:
+            return None
+
+    def subscription_status(self, subscription_id: str) -> str | None:
+        try:
+            with _errors(missing=_Missing):
+                return str(self._detail.subscriptions.retrieve(subscription_id).status)
+        except _Missing:
+            return None
+
+    def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
+        with _errors(customer=stripe_customer_id):
+            # Without a status Stripe lists all that are not canceled.
+            found = self._work.subscriptions.list({"customer": stripe_customer_id, "limit": PAGE})
+            return [to_subscription(one) for one in _up_to(MAX_INVOICES, found)]
+
+    def open_invoices(
+        self, stripe_customer_id: str, subscription_id: str | None = None
+    ) -> list[Invoice]:
+        params: dict[str, Any] = {
+            "customer": stripe_customer_id,
+            "status": "open",
+            "collection_method": "charge_automatically",
+            "limit": PAGE,
+        }
+        if subscription_id is not None:
+            params["subscription"] = subscription_id
+        with _errors(customer=stripe_customer_id):
+            found = self._work.invoices.list(params)
+            return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
+
+    # -- doing --------------------------------------------------------------------------------------------
+
+    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+        # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
+        # answer the third from memory without doing it. The prefix marks the resulting event as our own.
+        key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"
+        with _errors():
+            self._work.subscriptions.update(
+                subscription_id,
+                {"default_payment_method": payment_method},
+                {"idempotency_key": key},
+            )
+
+    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+        with _errors():
+            try:
+                paid = self._work.invoices.pay(
+                    invoice_id,
+                    {"payment_method": payment_method, "off_session": True},
+                    {"idempotency_key": idempotency_key},
+                )
+            except stripe.CardError as error:
+                return _payment_of(error)
+        if paid.status == "paid":
+            return Payment(PayOutcome.PAID)
+        return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
+
+
+class _Missing(Exception):
+    """Stripe has no such object."""
+
+
+@contextmanager
+def _errors(
+    *,
+    customer: str | None = None,
+    configuration: str | None = None,
+    missing: type[Exception] | None = None,
+) -> Iterator[None]:
+    """Turn the library's errors into ours.
+
+    `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
+    `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
+    and parameter, never its message: that may quote an e-mail address or part of a key.
+    """
+    try:
+        yield
+    except stripe.InvalidRequestError as error:
+        raise _refusal(error, customer, configuration, missing) from None
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        raise StripeUnavailable(_summary(error)) from None
+    except (
+        stripe.AuthenticationError,
+        stripe.CardError,
+        stripe.IdempotencyError,
+        stripe.PermissionError,
+    ) as error:
+        raise StripeRefused(_summary(error)) from None
+    except stripe.StripeError as error:
+        # APIError: 5xx, 409, or an answer that is no JSON.
+        raise StripeUnavailable(_summary(error)) from None
+
+
+def _summary(error: stripe.StripeError) -> str:
+    parts = [type(error).__name__]
+    for name, value in (
+        ("status", error.http_status),
+        ("code", error.code),
+        ("param", getattr(error, "param", None)),
+        ("request", error.request_id),
+    ):
+        if value:
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
+def _refusal(
+    error: stripe.InvalidRequestError,
+    customer: str | None,
+    configuration: str | None,
+    missing: type[Exception] | None,
+) -> Exception:
+    summary = _summary(error)
+    message = str(error.user_message or "")
+    if error.code == "resource_missing" or error.http_status == 404:
+        param = error.param or ""
+        if configuration and (param == "configuration" or configuration in message):
+            return PortalConfigurationMissing(f"{configuration}: {summary}")
+        if customer and (param == "customer" or customer in message):
+            return UnknownStripeCustomer(f"{customer}: {summary}")
+        if missing is not None:
+            return missing(summary)
+    return StripeRefused(summary)
+
+
+def _payment_of(error: stripe.CardError) -> Payment:
+    decline_code = getattr(error.error, "decline_code", None) if error.error else None
+    reason = decline_reason(error.code, decline_code)
+    if reason == "authentication_required":
+        return Payment(PayOutcome.AUTHENTICATION_REQUIRED, reason)
+    return Payment(PayOutcome.DECLINED, reason)
+
+
+def _up_to(limit: int, page: Any) -> Iterator[Any]:
+    for number, one in enumerate(page.auto_paging_iter()):
+        if number >= limit:
+            return
+        yield one

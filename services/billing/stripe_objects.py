@@ -1,0 +1,158 @@
+"""From Stripe's objects to ours, field by field. The objects come as the gateway got them; nothing is imported
+from the library here, so this can be read and tested without it.
+
+A `StripeObject` is no dict: attributes that Stripe did not send raise AttributeError, hence `_get`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from services.billing.domain import (
+    Card,
+    Invoice,
+    PaymentProblem,
+    PortalConfiguration,
+    PortalPolicy,
+    Subscription,
+)
+
+CANCELLATION_REASONS = (
+    "too_expensive",
+    "missing_features",
+    "switched_service",
+    "unused",
+    "customer_service",
+    "too_complex",
+    "low_quality",
+    "other",
+)
+FEATURES = (
+    "payment_method_update",
+    "invoice_history",
+    "customer_update",
+    "subscription_cancel",
+    "subscription_pause",
+    "subscription_update",
+)
+
+
+def _get(value: Any, *path: str) -> Any:
+    """The attribute at the end of the path; None where anything on the way is absent."""
+    for name in path:
+        if value is None:
+            return None
+        value = getattr(value, name, None)
+    return value
+
+
+def _id(value: Any) -> str | None:
+    """The id of a field that may be expanded."""
+    if value is None or isinstance(value, str):
+        return value or None
+    return _get(value, "id")
+
+
+def to_invoice(invoice: Any) -> Invoice:
+    """Either shape: the subscription moved under `parent` with 2025-03-31.basil."""
+    next_attempt = _get(invoice, "next_payment_attempt")
+    return Invoice(
+        id=invoice.id,
+        stripe_customer_id=_id(_get(invoice, "customer")) or "",
+        status=_get(invoice, "status") or "draft",
+        currency=invoice.currency,
+        amount_remaining=invoice.amount_remaining,
+        attempted=bool(_get(invoice, "attempted")),
+        attempt_count=_get(invoice, "attempt_count") or 0,
+        collection_method=_get(invoice, "collection_method") or "charge_automatically",
+        number=_get(invoice, "number"),
+        subscription_id=_id(_get(invoice, "parent", "subscription_details", "subscription"))
+        or _id(_get(invoice, "subscription")),
+        next_payment_attempt=(
+            None if next_attempt is None else dt.datetime.fromtimestamp(next_attempt, dt.UTC)
+        ),
+    )
+
+
+def to_subscription(subscription: Any) -> Subscription:
+    return Subscription(
+        id=subscription.id,
+        stripe_customer_id=_id(_get(subscription, "customer")) or "",
+        status=subscription.status,
+        default_payment_method=_id(_get(subscription, "default_payment_method")),
+        default_source=_id(_get(subscription, "default_source")),
+    )
+
+
+def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
+    """The last error of an invoice's newest payment intent.
+
+    An invoice may have several payments (a cancelled one beside its successor); the default one is what its next
+    attempt uses, so it goes first, then the newest.
+    """
+    ordered = sorted(
+        payments,
+        key=lambda one: (bool(_get(one, "is_default")), _get(one, "created") or 0),
+        reverse=True,
+    )
+    for one in ordered:
+        intent = _get(one, "payment", "payment_intent")
+        error = _get(intent, "last_payment_error")
+        needs_customer = _get(intent, "status") == "requires_action"
+        if error is None and not needs_customer:
+            continue
+        return PaymentProblem(
+            code=_get(error, "code"),
+            decline_code=_get(error, "decline_code"),
+            needs_customer=needs_customer,
+            card=_card(_get(error, "payment_method", "card")),
+        )
+    return None
+
+
+def _card(card: Any) -> Card | None:
+    brand, last4 = _get(card, "brand"), _get(card, "last4")
+    if not brand or not last4:
+        return None
+    return Card(
+        brand=brand,
+        last4=last4,
+        exp_month=_get(card, "exp_month"),
+        exp_year=_get(card, "exp_year"),
+    )
+
+
+def to_configuration(configuration: Any) -> PortalConfiguration:
+    features = _get(configuration, "features")
+    return PortalConfiguration(
+        id=configuration.id,
+        livemode=bool(_get(configuration, "livemode")),
+        active=bool(_get(configuration, "active")),
+        key=_get(configuration, "metadata", "portico_key"),
+        may=tuple((name, bool(_get(features, name, "enabled"))) for name in FEATURES),
+        login_page=bool(_get(configuration, "login_page", "enabled")),
+    )
+
+
+def configuration_features(policy: PortalPolicy) -> dict[str, Any]:
+    """The `features` parameter of a portal configuration that follows the policy.
+
+    Cancelling is at the end of the period, with the reason asked: the customer has paid for the period, and an
+    immediate end would need prorations that the business has not agreed to.
+    """
+    features: dict[str, Any] = {
+        "payment_method_update": {"enabled": True},
+        "invoice_history": {"enabled": True},
+        "customer_update": {"enabled": False},
+        "subscription_update": {"enabled": False},
+        "subscription_cancel": {"enabled": policy.cancel},
+        "subscription_pause": {"enabled": policy.pause},
+    }
+    if policy.cancel:
+        features["subscription_cancel"] |= {
+            "mode": "at_period_end",
+            "cancellation_reason": {"enabled": True, "options": list(CANCELLATION_REASONS)},
+        }
+    return features

@@ -1,0 +1,336 @@
+"""From Stripe's events to ours: one table, one small function a kind, and the reason beside each line.
+
+Pure: the same stored payload always gives the same events, so an event can be translated again after an upgrade.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from services.billing import payloads
+from services.billing.domain import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX
+from services.billing.payloads import StripeEvent, Unreadable, decode_object, moment, ref_id
+from shared import events
+
+
+class Status(enum.StrEnum):
+    """What became of a Stripe event in the inbox."""
+
+    TRANSLATED = "translated"
+    IGNORED = "ignored"
+    """Stored and acknowledged; nothing in it concerns us."""
+    QUARANTINED = "quarantined"
+    """Stored and acknowledged, but it should have been understood: somebody has to look."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An event of ours to be, and the key under which it is said only once."""
+
+    data: events.Data
+    dedupe_key: str
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An event of ours, ready for the outbox."""
+
+    event: events.Event
+    dedupe_key: str
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What one Stripe event means to us."""
+
+    status: Status
+    reason: str | None = None
+    outgoing: tuple[Outgoing, ...] = ()
+
+
+def translate(event: StripeEvent, *, livemode: bool) -> Translation:
+    """What a stored Stripe event means. `livemode` is the mode of our own key.
+
+    Never raises: an event that can't be read is quarantined with the reason. A 4xx would make Stripe repeat it
+    for days and then switch the endpoint off.
+    """
+    if event.livemode is not None and event.livemode != livemode:
+        return Translation(
+            Status.QUARANTINED, f"wrong mode: {_mode(event.livemode)} event, {_mode(livemode)} key"
+        )
+    if event.account:
+        return Translation(
+            Status.QUARANTINED,
+            "of a connected account; this endpoint takes our own account's events",
+        )
+    route = ROUTES.get(event.type)
+    if route is None:
+        return Translation(Status.IGNORED, "type not handled")
+    if event.livemode is None:
+        return Translation(Status.QUARANTINED, "the event has no `livemode`")
+    try:
+        occurred_at = event.occurred_at()
+        outgoing = tuple(
+            Outgoing(
+                events.Event(
+                    id=f"{event.id}/{draft.data.type}",
+                    occurred_at=occurred_at,
+                    correlation_id=event.id,
+                    data=draft.data,
+                ),
+                draft.dedupe_key,
+            )
+            for draft in route(event)
+        )
+    except Unreadable as error:
+        return Translation(Status.QUARANTINED, str(error))
+    if not outgoing:
+        return Translation(Status.IGNORED, "nothing in it concerns us")
+    return Translation(Status.TRANSLATED, None, outgoing)
+
+
+def dedupe_key(data: events.Data, *parts: object) -> str:
+    """The key under which the outbox says a thing only once: event type, object id, what tells occasions apart.
+
+    The inbox already drops a Stripe event that is delivered twice. But Stripe may also make *two* events for one
+    change (`invoice.paid` and `invoice.payment_succeeded`; the same type twice, which its documentation warns
+    of), with different ids. Without this key the customer would get two mails for one declined charge. So:
+
+    - a failure is told apart by the attempt count, which a person's own try does not raise, and by the
+      idempotency key of our own retry, since a second card may fail within one attempt;
+    - an end (paid, void, uncollectible, deleted) happens once to an object;
+    - a *change back and forth* (a date, a default card) is news each time, so there the Stripe event's id is
+      part of the key.
+    """
+    return ":".join([data.type, *("" if part is None else str(part) for part in parts)])
+
+
+def _mode(livemode: bool) -> str:
+    return "live" if livemode else "test"
+
+
+# --- invoices ------------------------------------------------------------------------------------------------
+
+
+def _own_retry_key(event: StripeEvent) -> str | None:
+    key = event.idempotency_key
+    return key if key and key.startswith(OWN_RETRY_PREFIX) else None
+
+
+def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
+    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
+    return cls(
+        invoice_id=invoice.id,
+        stripe_customer_id=ref_id(invoice.customer) or "",
+        status=invoice.status,
+        currency=invoice.currency,
+        amount_due=invoice.amount_due,
+        amount_remaining=invoice.amount_remaining,
+        amount_paid=invoice.amount_paid,
+        attempt_count=invoice.attempt_count,
+        attempted=invoice.attempted,
+        collection_method=invoice.collection_method,
+        billing_reason=invoice.billing_reason,
+        number=invoice.number,
+        subscription_id=invoice.subscription_id,
+        next_payment_attempt=moment(invoice.next_payment_attempt),
+        livemode=bool(event.livemode),
+        own_retry=_own_retry_key(event) is not None,
+    )
+
+
+def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draft]]:
+    """An attempt to collect that did not succeed."""
+
+    def drafts(event: StripeEvent) -> Iterator[Draft]:
+        data = _invoice(event, cls)
+        yield Draft(
+            data, dedupe_key(data, data.invoice_id, data.attempt_count, _own_retry_key(event))
+        )
+
+    return drafts
+
+
+def _end(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draft]]:
+    """A state that an invoice reaches once."""
+
+    def drafts(event: StripeEvent) -> Iterator[Draft]:
+        data = _invoice(event, cls)
+        yield Draft(data, dedupe_key(data, data.invoice_id))
+
+    return drafts
+
+
+RELEVANT_INVOICE_CHANGES: Final = frozenset(
+    {"next_payment_attempt", "status", "amount_remaining", "amount_due", "collection_method"}
+)
+
+
+def _invoice_updated(event: StripeEvent) -> Iterator[Draft]:
+    changed = event.content().previous_attributes or {}
+    if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
+        return
+    data = _invoice(event, events.InvoiceUpdated)
+    if data.status == "open" and data.attempted:
+        yield Draft(data, dedupe_key(data, data.invoice_id, event.id))
+
+
+# --- customers -----------------------------------------------------------------------------------------------
+
+
+def _link(
+    event: StripeEvent,
+    stripe_customer_id: str,
+    customer_id: str | None,
+    business_id: str | None,
+    evidence: str,
+    *,
+    changed: bool = False,
+) -> Iterator[Draft]:
+    if not customer_id:
+        return
+    data = events.CustomerLinked(
+        stripe_customer_id=stripe_customer_id,
+        customer_id=customer_id,
+        business_id=business_id,
+        evidence=evidence,
+        livemode=bool(event.livemode),
+    )
+    occasion = event.id if changed else None
+    yield Draft(data, dedupe_key(data, stripe_customer_id, customer_id, business_id, occasion))
+
+
+def _metadata_link(
+    event: StripeEvent,
+    stripe_customer_id: str,
+    metadata: payloads.Metadata | None,
+    evidence: str,
+    changes: dict[str, msgspec.Raw],
+) -> Iterator[Draft]:
+    """A link by metadata; said once for unchanged metadata, again whenever our keys in it change."""
+    if metadata is None:
+        return
+    before = _changed_fields(changes, "metadata")
+    yield from _link(
+        event,
+        stripe_customer_id,
+        metadata.customer_id,
+        metadata.business_id,
+        evidence,
+        changed=bool({"customer_id", "business_id"} & before.keys()),
+    )
+
+
+def _changed_fields(changes: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
+    """The nested `previous_attributes.<name>` as a dict; empty when it is absent or null."""
+    raw = changes.get(name)
+    return {} if raw is None else decode_object(raw, dict[str, Any] | None) or {}
+
+
+def _customer(event: StripeEvent) -> Iterator[Draft]:
+    content = event.content()
+    customer: payloads.Customer = decode_object(content.object, payloads.Customer)
+    changes = content.previous_attributes or {}
+    yield from _metadata_link(event, customer.id, customer.metadata, "customer.metadata", changes)
+    if "default_payment_method" in _changed_fields(changes, "invoice_settings"):
+        settings = customer.invoice_settings
+        yield from _payment_method_changed(
+            event, customer.id, ref_id(settings.default_payment_method) if settings else None
+        )
+
+
+def _subscription(event: StripeEvent) -> Iterator[Draft]:
+    content = event.content()
+    subscription: payloads.Subscription = decode_object(content.object, payloads.Subscription)
+    stripe_customer_id = ref_id(subscription.customer) or ""
+    changes = content.previous_attributes or {}
+    yield from _metadata_link(
+        event, stripe_customer_id, subscription.metadata, "subscription.metadata", changes
+    )
+    if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
+        return
+    if "default_payment_method" in changes:
+        yield from _payment_method_changed(
+            event, stripe_customer_id, ref_id(subscription.default_payment_method), subscription.id
+        )
+
+
+def _payment_method_changed(
+    event: StripeEvent,
+    stripe_customer_id: str,
+    payment_method_id: str | None,
+    subscription_id: str | None = None,
+) -> Iterator[Draft]:
+    if payment_method_id is None:  # taken away, not replaced: nothing new to pay with
+        return
+    data = events.PaymentMethodChanged(
+        stripe_customer_id=stripe_customer_id,
+        payment_method_id=payment_method_id,
+        subscription_id=subscription_id,
+        livemode=bool(event.livemode),
+    )
+    yield Draft(data, dedupe_key(data, subscription_id or stripe_customer_id, event.id))
+
+
+def _payment_method_updated(event: StripeEvent) -> Iterator[Draft]:
+    method: payloads.PaymentMethod = decode_object(event.content().object, payloads.PaymentMethod)
+    stripe_customer_id = ref_id(method.customer)
+    if stripe_customer_id:
+        yield from _payment_method_changed(event, stripe_customer_id, method.id)
+
+
+def _customer_deleted(event: StripeEvent) -> Iterator[Draft]:
+    customer: payloads.DeletedCustomer = decode_object(
+        event.content().object, payloads.DeletedCustomer
+    )
+    data = events.CustomerDeleted(stripe_customer_id=customer.id, livemode=bool(event.livemode))
+    yield Draft(data, dedupe_key(data, customer.id))
+
+
+def _checkout_completed(event: StripeEvent) -> Iterator[Draft]:
+    session: payloads.CheckoutSession = decode_object(
+        event.content().object, payloads.CheckoutSession
+    )
+    stripe_customer_id = ref_id(session.customer)
+    if stripe_customer_id:
+        business_id = session.metadata.business_id if session.metadata else None
+        yield from _link(
+            event, stripe_customer_id, session.client_reference_id, business_id, "checkout.session"
+        )
+
+
+ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
+    # The reason for this product: an autopay charge was declined, the customer must hear of it.
+    "invoice.payment_failed": _attempt(events.InvoicePaymentFailed),
+    # The bank wants the customer; comes with or without payment_failed, so both are read.
+    "invoice.payment_action_required": _attempt(events.InvoicePaymentActionRequired),
+    # Ends the story. Two Stripe types for one fact: `paid` also covers "marked as paid outside Stripe", some
+    # endpoints subscribe only to the older name. One of ours.
+    "invoice.paid": _end(events.InvoicePaid),
+    "invoice.payment_succeeded": _end(events.InvoicePaid),
+    # Nothing is owed any more: no reminder may follow.
+    "invoice.voided": _end(events.InvoiceVoided),
+    "invoice.marked_uncollectible": _end(events.InvoiceMarkedUncollectible),
+    # The date of the next attempt is often null in payment_failed and set here a moment later.
+    "invoice.updated": _invoice_updated,
+    # The strongest word on whose a Stripe customer is: metadata that the host application sets.
+    "customer.created": _customer,
+    # The same, set later; and the heart of the loop: Stripe's portal changes the customer's default card here.
+    "customer.updated": _customer,
+    # The button must disappear: it could only fail.
+    "customer.deleted": _customer_deleted,
+    # Hosts that tag the subscription instead of the customer.
+    "customer.subscription.created": _subscription,
+    # Retries charge the subscription's own card first: a new one there pays what is open, too.
+    "customer.subscription.updated": _subscription,
+    # Hosts that know Stripe only by Checkout: client_reference_id is theirs.
+    "checkout.session.completed": _checkout_completed,
+    # The bank replaced a card and told Stripe: the customer need do nothing.
+    "payment_method.automatically_updated": _payment_method_updated,
+}
+"""Stripe type to translation. A type that is not here is stored as `ignored`."""
