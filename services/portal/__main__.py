@@ -1,0 +1,12 @@
+"""`python -m services.portal [serve|migrate]`."""
+
+import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
+
+import sys
+
+from services.portal.service import PortalService
+from services.portal.settings import load
+from shared.runtime import command_line
+
+if __name__ == "__main__":
+    sys.exit(command_line(PortalService, load))

@@ -1,0 +1,37 @@
+"""An appointment as an iCalendar file, for the customer's own calendar (RFC 5545)."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from icalendar import Calendar, Event
+
+from services.portal.domain.snapshot import Snapshot
+
+DEFAULT_LENGTH = dt.timedelta(hours=1)
+"""How long an appointment is taken to last when its end isn't known."""
+
+
+def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | None:
+    """The file of one of the customer's appointments, or None when they have no such one.
+
+    It carries no link: calendars are shared.
+    """
+    found = next((each for each in snapshot.appointments if each.ref == ref), None)
+    if found is None:
+        return None
+    event = Event()
+    event.add("uid", f"{ref}.{snapshot.business.business_id}@appointments.portico")
+    event.add("dtstamp", now)
+    event.add("dtstart", found.starts_at)
+    event.add("dtend", found.ends_at or found.starts_at + DEFAULT_LENGTH)
+    event.add("summary", f"{found.title} · {snapshot.business.name}")
+    if found.location:
+        event.add("location", found.location)
+    event.add("status", "CANCELLED" if found.status == "cancelled" else "CONFIRMED")
+    calendar = Calendar()
+    calendar.add("prodid", "-//Portico//Appointments//EN")
+    calendar.add("version", "2.0")
+    calendar.add("method", "PUBLISH")
+    calendar.add_component(event)
+    return calendar.to_ical()

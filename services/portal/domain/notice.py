@@ -1,0 +1,146 @@
+"""What the page says about money: one notice, made from all of a customer's invoices."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
+
+RETURNING_FOR: Final = dt.timedelta(minutes=5)
+"""How long after Stripe's page was opened the customer may just be coming back from it."""
+
+SAVED_FOR: Final = dt.timedelta(hours=1)
+"""How long the page confirms a new payment method when nothing is owed."""
+
+
+class State(StrEnum):
+    """The state of one owed invoice, worst first."""
+
+    CONFIRM = "confirm"
+    """The customer's bank wants a confirmation."""
+    STILL_DECLINED = "still_declined"
+    """The new payment method failed too."""
+    DECLINED = "declined"
+    PENDING = "pending"
+    """A new payment method is saved, the outcome is not known after a good while (bank debits)."""
+    SETTLING = "settling"
+    """A new payment method is saved and being charged."""
+    PAID = "paid"
+
+
+class Tone(StrEnum):
+    """The notice as a whole."""
+
+    WELL = "well"
+    SAVED = "saved"
+    PAID = "paid"
+    SETTLING = "settling"
+    PENDING = "pending"
+    CONFIRM = "confirm"
+    STILL_DECLINED = "still_declined"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One invoice of the notice. Amounts in minor units; times in UTC."""
+
+    state: State
+    amount: int
+    currency: str
+    number: str | None
+    since: dt.datetime | None
+    next_attempt: dt.datetime | None
+    """Only when a date is known and still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """All that the page says about money."""
+
+    tone: Tone
+    lines: tuple[Line, ...] = ()
+    returning: bool = False
+    """The customer may just have changed the card on Stripe's page and the news is still on its way."""
+
+    @property
+    def refresh_seconds(self) -> int | None:
+        """How soon the page should look again: only while something is on its way."""
+        if self.tone is Tone.SETTLING:
+            return 3
+        return 5 if self.returning else None
+
+
+_ORDER: Final = list(State)
+
+
+def state_of(invoice: Invoice, now: dt.datetime) -> State | None:
+    """The state of one invoice, or None when it is nothing to speak of."""
+    if invoice.status == "paid":
+        paid_lately = invoice.closed_at is not None and now - invoice.closed_at < THANKS_FOR
+        return State.PAID if invoice.first_failed_at is not None and paid_lately else None
+    if not invoice.owed:
+        return None
+    retrying = invoice.retrying_since
+    if retrying is not None:
+        # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
+        return State.SETTLING if abs(now - retrying) < SETTLING_FOR else State.PENDING
+    if invoice.needs_confirmation:
+        return State.CONFIRM
+    return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
+
+
+def make_notice(
+    invoices: Iterable[Invoice],
+    *,
+    now: dt.datetime,
+    billing_opened_at: dt.datetime | None = None,
+    method_changed_at: dt.datetime | None = None,
+) -> Notice:
+    """The notice for a customer.
+
+    `billing_opened_at` is when they last went to Stripe's page from here, `method_changed_at` when their payment
+    method was last replaced. What is owed hides what was paid; one payment that is owed and not on its way makes
+    the notice a request.
+    """
+    lines = sorted(
+        (_line(invoice, state, now) for invoice in invoices if (state := state_of(invoice, now))),
+        key=lambda line: (_ORDER.index(line.state), line.since or now),
+    )
+    owed = tuple(line for line in lines if line.state is not State.PAID)
+    if not owed:
+        if lines:
+            return Notice(Tone.PAID, tuple(lines))
+        saved = method_changed_at is not None and now - method_changed_at < SAVED_FOR
+        return Notice(Tone.SAVED if saved else Tone.WELL)
+    tone = Tone(owed[0].state.value)
+    asking = tone not in (Tone.SETTLING, Tone.PENDING)
+    returning = (
+        asking
+        and billing_opened_at is not None
+        and now - billing_opened_at < RETURNING_FOR
+        and not _answered_since(invoices, billing_opened_at)
+    )
+    return Notice(tone, owed, returning)
+
+
+def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool:
+    """Whether a failure has come since Stripe's page was opened: then the news is here, and it is bad."""
+    return any(each.last_failed_at and each.last_failed_at > opened_at for each in invoices)
+
+
+def _line(invoice: Invoice, state: State, now: dt.datetime) -> Line:
+    ahead = invoice.next_payment_attempt
+    paid = state is State.PAID
+    return Line(
+        state=state,
+        amount=invoice.amount_due if paid else invoice.amount_remaining,
+        currency=invoice.currency,
+        number=invoice.number,
+        since=None if paid else invoice.first_failed_at,
+        next_attempt=ahead if ahead is not None and ahead > now and not paid else None,
+    )

@@ -1,0 +1,46 @@
+"""Small rules about a customer."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import secrets
+from typing import Final
+
+FRESH_LINK_EVERY: Final = dt.timedelta(hours=1)
+"""A customer is mailed at most one fresh link in this time, whoever asks."""
+
+PUBLIC_ID_BYTES: Final = 16
+PUBLIC_ID_LENGTH: Final = 22
+
+
+def new_public_id() -> str:
+    """A customer's public id: 128 random bits as 22 url-safe characters. It says nothing and can't be guessed."""
+    return secrets.token_urlsafe(PUBLIC_ID_BYTES)
+
+
+def public_id_bytes(public_id: str) -> bytes:
+    """The 16 bytes of a public id. Raises ValueError when it isn't one in its canonical form."""
+    raw = base64.urlsafe_b64decode(public_id + "==")
+    if len(raw) != PUBLIC_ID_BYTES or public_id_text(raw) != public_id:
+        raise ValueError("not a public id")
+    return raw
+
+
+def public_id_text(raw: bytes) -> str:
+    """The public id of 16 bytes."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def mask_email(address: str) -> str:
+    """The address so that its owner knows it and nobody else learns it: `m•••@e•••.com`."""
+    local, _, host = address.rpartition("@")
+    name, dot, ending = host.rpartition(".")
+    if not local or not name:
+        return "•••"
+    return f"{local[0]}•••@{name[0]}•••{dot}{ending}"
+
+
+def may_mail_fresh_link(last: dt.datetime | None, now: dt.datetime) -> bool:
+    """Whether enough time has passed since the last fresh link."""
+    return last is None or now - last >= FRESH_LINK_EVERY

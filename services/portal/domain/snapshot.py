@@ -1,0 +1,81 @@
+"""What one look at the database tells about a customer: frozen, whole, and enough to draw the page from."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from services.portal.domain.invoices import Invoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Business:
+    """A business as its customers see it."""
+
+    business_id: str
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    website: str | None = None
+    logo_url: str | None = None
+    color: str | None = None
+    locale: str = "en"
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appointment:
+    """One visit. Times in UTC; `status` is `scheduled`, `cancelled` or `completed`."""
+
+    ref: int
+    """Ours, for addresses under the customer's link; meaningless without it."""
+    external_id: str
+    title: str
+    starts_at: dt.datetime
+    ends_at: dt.datetime | None = None
+    location: str | None = None
+    status: str = "scheduled"
+
+    def over(self, now: dt.datetime) -> bool:
+        """Whether it belongs to the past: done, or its time has passed."""
+        return self.status == "completed" or (self.ends_at or self.starts_at) < now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedInvoice:
+    """An invoice with Stripe's id of it."""
+
+    invoice_id: str
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A customer with all that the page shows."""
+
+    customer_id: str
+    """The public id."""
+    external_id: str
+    name: str
+    email: str
+    locale: str | None
+    timezone: str | None
+    link_generation: int
+    platform_stripe_customer_id: str | None
+    billing_opened_at: dt.datetime | None
+    method_changed_at: dt.datetime | None
+    business: Business
+    appointments: tuple[Appointment, ...] = ()
+    """Upcoming ones by time, then past ones, latest first."""
+    invoices: tuple[OwnedInvoice, ...] = ()
+    """Open ones and lately paid ones."""
+
+    @property
+    def can_manage_billing(self) -> bool:
+        """Whether Stripe knows the customer: without that, Stripe's page can't be opened."""
+        return self.platform_stripe_customer_id is not None
+
+    @property
+    def zone(self) -> str:
+        """The IANA time zone that the customer's times are shown in."""
+        return self.timezone or self.business.timezone

@@ -1,0 +1,21 @@
+"""What the portal's RPC methods may refuse. The class's name is what a caller sees."""
+
+from __future__ import annotations
+
+from shared.rpc import RpcError
+
+
+class LinkInvalid(RpcError):
+    """The link is not one of ours, or its customer is gone; which of them is not told."""
+
+
+class LinkReplaced(RpcError):
+    """The link is of an old generation: a newer one took its place."""
+
+
+class UnknownCustomer(RpcError):
+    """No customer belongs to this Stripe customer."""
+
+
+class StripeCustomerConflict(RpcError):
+    """The Stripe customer belongs to another customer, or this customer has another one. Nothing was written."""

@@ -1,0 +1,159 @@
+"""What the arguments of the RPC methods must mean. Types are checked before, by the methods' hints."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.portal.domain.brand import COLOR
+from services.portal.texts import parse_locale
+from shared.rpc import InvalidArgument
+
+EMAIL: Final = re.compile(
+    r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
+)
+HOSTNAME: Final = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+MAX_APPOINTMENTS: Final = 500
+"""How many appointments one call may bring."""
+
+
+class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One appointment of `upsert_appointments`. Times carry their offset from UTC."""
+
+    external_id: str
+    title: str
+    starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+    location: str | None = None
+    status: Literal["scheduled", "cancelled", "completed"] = "scheduled"
+
+
+def text(field: str, value: str, longest: int) -> str:
+    """A line of text of 1 to `longest` characters, trimmed."""
+    trimmed = value.strip()
+    if not 1 <= len(trimmed) <= longest:
+        raise InvalidArgument(f"{field}: expected 1 to {longest} characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in trimmed):
+        raise InvalidArgument(f"{field}: expected one line without control characters")
+    return trimmed
+
+
+def optional_text(field: str, value: str | None, longest: int) -> str | None:
+    """The same, or None; a blank text is None."""
+    return text(field, value, longest) if value is not None and value.strip() else None
+
+
+def email(field: str, value: str) -> str:
+    """An e-mail address."""
+    trimmed = text(field, value, 254)
+    if not EMAIL.fullmatch(trimmed):
+        raise InvalidArgument(f"{field}: expected an e-mail address")
+    return trimmed
+
+
+def identifier(field: str, value: str, longest: int = 100) -> str:
+    """An id: no spaces, no control characters."""
+    trimmed = text(field, value, longest)
+    if any(character.isspace() for character in trimmed):
+        raise InvalidArgument(f"{field}: expected an id without spaces")
+    return trimmed
+
+
+def web_address(field: str, value: str | None) -> str | None:
+    """An http(s) URL of at most 500 characters with a real host name, or None."""
+    trimmed = optional_text(field, value, 500)
+    if trimmed is None:
+        return None
+    wrong = InvalidArgument(f"{field}: expected a URL that starts with https:// or http://")
+    try:
+        parts = urlsplit(trimmed)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+        raise wrong
+    # The host becomes part of a Content-Security-Policy: nothing else may get in there.
+    if not HOSTNAME.fullmatch(host) or any(character.isspace() for character in trimmed):
+        raise wrong
+    return trimmed
+
+
+def color(field: str, value: str | None) -> str | None:
+    """A colour as `#rrggbb`, or None."""
+    if value is None:
+        return None
+    if not COLOR.fullmatch(value):
+        raise InvalidArgument(f"{field}: expected a colour like #1a7f5a")
+    return value.lower()
+
+
+def locale(field: str, value: str | None) -> str | None:
+    """A locale that Babel knows, in its canonical spelling (`en_GB`), or None."""
+    if value is None:
+        return None
+    try:
+        return str(parse_locale(value[:35]))
+    except ValueError:
+        raise InvalidArgument(f"{field}: expected a locale like en or es_MX") from None
+
+
+@lru_cache(maxsize=1024)
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
+
+
+def zone(field: str, value: str | None) -> str | None:
+    """An IANA time zone, or None."""
+    if value is None:
+        return None
+    if len(value) > 64 or not _is_zone(value):
+        raise InvalidArgument(
+            f"{field}: expected an IANA time zone like America/Los_Angeles"
+        ) from None
+    return value
+
+
+def phone(field: str, value: str | None) -> str | None:
+    """A telephone number as people write it, or None."""
+    trimmed = optional_text(field, value, 50)
+    if trimmed is not None and sum(character.isdigit() for character in trimmed) < 3:
+        raise InvalidArgument(f"{field}: expected a telephone number")
+    return trimmed
+
+
+def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:
+    """The appointments, checked: each once, ending after it starts."""
+    if len(given) > MAX_APPOINTMENTS:
+        raise InvalidArgument(f"appointments: expected at most {MAX_APPOINTMENTS}")
+    seen: set[str] = set()
+    checked = []
+    for number, each in enumerate(given):
+        at = f"appointments[{number}]"
+        external_id = identifier(f"{at}.external_id", each.external_id)
+        if external_id in seen:
+            raise InvalidArgument(f"{at}.external_id: expected each appointment once")
+        seen.add(external_id)
+        if each.ends_at is not None and each.ends_at <= each.starts_at:
+            raise InvalidArgument(f"{at}.ends_at: expected a time after starts_at")
+        checked.append(
+            msgspec.structs.replace(
+                each,
+                external_id=external_id,
+                title=text(f"{at}.title", each.title, 200),
+                location=optional_text(f"{at}.location", each.location, 200),
+            )
+        )
+    return checked

@@ -1,0 +1,176 @@
+"""What billing's events do here. Each effect and its event's id are one transaction: the caller's."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.invoices import Observation, What, merge, with_method_change
+from services.portal.metrics import LINK_CONFLICTS
+from services.portal.models import CustomerRow
+from services.portal.queries import events as queries
+from services.portal.queries import people
+from shared import events
+from shared.events import Event
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+KEEP_PROCESSED: Final = dt.timedelta(days=60)
+"""How long an event's id is remembered. Stripe and the broker repeat within days; the effects are idempotent by
+themselves too."""
+
+Handler = Callable[[Session, Event, dt.datetime], None]
+
+
+def handle(session: Session, event: Event, now: dt.datetime) -> bool:
+    """Do what an event asks for, once. False: it was done before, or it is none of ours."""
+    handler = ROUTES.get(type(event.data))
+    if handler is None or not queries.first_time(session, event.id, now):
+        return False
+    handler(session, event, now)
+    return True
+
+
+def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
+    """Forget the ids of events processed long ago. True: there may be more."""
+    return queries.forget_events(session, now - KEEP_PROCESSED, limit) == limit
+
+
+def _observe(what: What) -> Handler:
+    def note_invoice(session: Session, event: Event, now: dt.datetime) -> None:
+        data: Any = event.data
+        seen = Observation(
+            what=what,
+            at=event.occurred_at,
+            status=data.status,
+            currency=data.currency,
+            amount_due=data.amount_due,
+            amount_remaining=data.amount_remaining,
+            attempt_count=data.attempt_count,
+            collection_method=data.collection_method,
+            billing_reason=data.billing_reason,
+            number=data.number,
+            subscription_id=data.subscription_id,
+            next_payment_attempt=data.next_payment_attempt,
+            own_retry=data.own_retry,
+        )
+        row = queries.invoice_for_change(session, data.invoice_id, data.stripe_customer_id)
+        invoice = merge(queries.read_invoice(row), seen)
+        changed_at = queries.method_changed_at(
+            session, data.stripe_customer_id, invoice.subscription_id
+        )
+        queries.write_invoice(row, with_method_change(invoice, changed_at))
+
+    return note_invoice
+
+
+def note_method_change(session: Session, event: Event, now: dt.datetime) -> None:
+    """A new payment method: what is owed on it is on its way to being paid."""
+    data: Any = event.data
+    queries.note_method_change(
+        session, data.stripe_customer_id, data.subscription_id or "", event.occurred_at
+    )
+    for row in queries.open_invoices(session, data.stripe_customer_id, data.subscription_id):
+        queries.write_invoice(row, with_method_change(queries.read_invoice(row), event.occurred_at))
+
+
+def unlink_customer(session: Session, event: Event, now: dt.datetime) -> None:
+    """Stripe's customer is gone: nothing can be managed there any more."""
+    data: Any = event.data
+    people.note_stripe_customer_deleted(session, data.stripe_customer_id, event.occurred_at)
+
+
+def link_customer(session: Session, event: Event, now: dt.datetime) -> None:
+    """Stripe names one of our customers. First writer wins: a wrong link would show somebody else's billing."""
+    data: Any = event.data
+    stripe_id = data.stripe_customer_id
+    if people.stripe_customer_deleted(session, stripe_id):
+        return
+    row = _named(session, data.customer_id, data.business_id)
+    if row is None:
+        people.note_waiting_link(
+            session,
+            {
+                "stripe_customer_id": stripe_id,
+                "customer_ref": data.customer_id[:255],
+                "business_ref": data.business_id and data.business_id[:255],
+                "evidence": data.evidence,
+                "seen_at": event.occurred_at,
+            },
+        )
+        log.info("link waits for its customer", stripe_customer_id=stripe_id)
+        return
+    if row.platform_stripe_customer_id == stripe_id:
+        return
+    owner = people.customer_of_stripe(session, stripe_id)
+    if row.platform_stripe_customer_id is None and owner is None:
+        row.platform_stripe_customer_id = stripe_id
+        row.updated_at = now
+        return
+    reason = "customer_has_another" if owner is None else "stripe_customer_taken"
+    conflict = {
+        "stripe_customer_id": stripe_id,
+        "customer_id": row.public_id,
+        "reason": reason,
+        "evidence": data.evidence,
+        "event_id": event.id,
+        "seen_at": event.occurred_at,
+    }
+    if people.note_link_conflict(session, conflict):
+        LINK_CONFLICTS.labels("event").inc()
+        log.warning(
+            "link refused",
+            reason=reason,
+            stripe_customer_id=stripe_id,
+            customer_id=row.public_id,
+            owner_customer_id=None if owner is None else owner.public_id,
+            event_id=event.id,
+        )
+
+
+def _named(session: Session, reference: str, business_ref: str | None) -> CustomerRow | None:
+    """The customer that Stripe's metadata names: by our id, or by the host's own id and business.
+
+    Without a business the host's id is enough only while there is one business: ids of two hosts may be equal.
+    """
+    row = people.customer(session, reference, lock=True) if len(reference) == 22 else None
+    if business_ref is not None:
+        business = people.business(session, business_ref)
+        if business is None:
+            return None
+        if row is not None:
+            return row if row.business_pk == business.id else None
+        return people.customer_of_host(session, business.id, reference)
+    if row is not None:
+        return row
+    businesses = people.businesses(session, 2)
+    if len(businesses) != 1:
+        return None
+    return people.customer_of_host(session, businesses[0].id, reference)
+
+
+ROUTES: Final[dict[type[events.Data], Handler]] = {
+    # The notice on the page: this is owed, since then.
+    events.InvoicePaymentFailed: _observe(What.FAILED),
+    # The notice asks for a confirmation instead of a new card.
+    events.InvoicePaymentActionRequired: _observe(What.ACTION_REQUIRED),
+    # "Paid, thank you" for a day, then nothing.
+    events.InvoicePaid: _observe(What.CLOSED),
+    # The business took it back: nothing to ask for.
+    events.InvoiceVoided: _observe(What.CLOSED),
+    # The business gave it up: the page doesn't dun for it.
+    events.InvoiceMarkedUncollectible: _observe(What.CLOSED),
+    # The date of the next attempt is often known only now; so are part payments.
+    events.InvoiceUpdated: _observe(What.UPDATED),
+    # The button appears.
+    events.CustomerLinked: link_customer,
+    # The button disappears: Stripe's page couldn't be opened.
+    events.CustomerDeleted: unlink_customer,
+    # "Your new payment method is saved", and what is owed is being paid with it.
+    events.PaymentMethodChanged: note_method_change,
+}
+"""What we do with each event, and why."""

@@ -1,0 +1,95 @@
+"""What a customer does on the page: look, go to Stripe's page, ask for a fresh link."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from services.portal import queries
+from services.portal.domain.notice import Notice, make_notice
+from services.portal.domain.people import FRESH_LINK_EVERY
+from services.portal.domain.snapshot import Snapshot
+from services.portal.errors import LinkInvalid, LinkReplaced
+from services.portal.links import BadToken, Claim, Links
+from services.portal.ports import BillingPages
+from services.portal.queries import people
+
+FROM_FAILED_PAYMENT: Final = "payment_failed"
+"""What the link in the failed-payment e-mail says in `?from=`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A customer found by their link. `current`: the link is of the present generation."""
+
+    snapshot: Snapshot
+    current: bool
+    token: str
+
+
+def read_claim(links: Links, token: str) -> Claim | None:
+    """What a token says, without touching the database; None when it is not one of ours."""
+    try:
+        return links.read(token)
+    except BadToken:
+        return None
+
+
+def find(session: Session, claim: Claim, token: str, now: dt.datetime) -> Visit | None:
+    """Whose link it is; None when the customer is gone."""
+    snapshot = queries.lookup(session, claim.public_id, now)
+    if snapshot is None:
+        return None
+    return Visit(snapshot, claim.generation == snapshot.link_generation, token)
+
+
+def find_current(session: Session, claim: Claim, token: str, now: dt.datetime) -> Snapshot:
+    """The same for another service: raises LinkInvalid or LinkReplaced."""
+    visit = find(session, claim, token, now)
+    if visit is None:
+        raise LinkInvalid("the link is not valid")
+    if not visit.current:
+        raise LinkReplaced("a newer link took this one's place")
+    return visit.snapshot
+
+
+def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:
+    """What the page says to this customer about money."""
+    return make_notice(
+        [owned.invoice for owned in snapshot.invoices],
+        now=now,
+        billing_opened_at=snapshot.billing_opened_at,
+        method_changed_at=snapshot.method_changed_at,
+    )
+
+
+def open_billing(
+    pages: BillingPages, snapshot: Snapshot, *, return_url: str, came_from: str | None, locale: str
+) -> str:
+    """The address of a Stripe page made for this click. Call it outside any transaction.
+
+    From the failed-payment e-mail the page opens straight at the card form. Raises BillingUnavailable.
+    """
+    stripe_id = snapshot.platform_stripe_customer_id
+    if stripe_id is None:
+        raise ValueError("this customer has no Stripe customer")
+    flow = "payment_method_update" if came_from == FROM_FAILED_PAYMENT else None
+    return pages.open(stripe_id, return_url=return_url, flow=flow, locale=locale)
+
+
+def take_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> bool:
+    """Whether a fresh link may be mailed now; takes the turn. One an hour, whoever asks."""
+    return people.take_fresh_link(session, customer_id, now, FRESH_LINK_EVERY)
+
+
+def give_back_fresh_link(session: Session, customer_id: str, taken_at: dt.datetime) -> None:
+    """The mail could not be asked for: the customer may try again at once."""
+    people.give_back_fresh_link(session, customer_id, taken_at)
+
+
+def opened(session: Session, customer_id: str, now: dt.datetime) -> None:
+    """Remember the way to Stripe's page, so that the page knows who may just be coming back."""
+    people.note_billing_opened(session, customer_id, now)

@@ -1,0 +1,93 @@
+"""Signed links: a customer's public id and link generation under an HMAC. Nothing of a link is stored.
+
+A token is `<27 characters>.<43 characters>`: base64url of 16 bytes public id and 4 bytes generation, and of an
+HMAC-SHA256. A forged token is refused without touching the database; raising the generation revokes a customer's
+old links; any number of keys can be current, the newest one signs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from itsdangerous import BadSignature, Signer
+
+from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
+from shared.settings import Secret
+
+SALT: Final = b"portico.portal.links.v1"
+KEY_LENGTH: Final = 32
+"""The least number of characters of a key."""
+MAX_GENERATION: Final = 2**32 - 1
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{27}\.[A-Za-z0-9_-]{43}")
+
+
+class BadToken(ValueError):
+    """The token is not one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a token says: whose link it is, and of which generation."""
+
+    public_id: str
+    generation: int
+
+
+class Links:
+    """Makes and reads tokens. `keys` newest first, each of at least 32 characters."""
+
+    def __init__(self, keys: Sequence[Secret], public_url: str) -> None:
+        if not keys or any(len(key.reveal()) < KEY_LENGTH for key in keys):
+            raise ValueError(f"link keys have at least {KEY_LENGTH} characters")
+        self._base = public_url.rstrip("/")
+        # itsdangerous wants the newest key last; it compares in constant time.
+        self._signer = Signer(
+            [key.reveal() for key in reversed(keys)],
+            salt=SALT,
+            sep=".",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+
+    def token(self, public_id: str, generation: int) -> str:
+        """The token of a customer's link: always the same for the same key, customer and generation."""
+        if not 0 < generation <= MAX_GENERATION:
+            raise ValueError("a generation is a positive 32-bit number")
+        payload = public_id_bytes(public_id) + generation.to_bytes(4, "big")
+        return self._signer.sign(base64.urlsafe_b64encode(payload).rstrip(b"=")).decode("ascii")
+
+    def read(self, token: str) -> Claim:
+        """What a token says. Raises BadToken when it isn't exactly as `token` writes it."""
+        if not TOKEN.fullmatch(token):
+            raise BadToken
+        payload, _, signature = token.partition(".")
+        # base64 has several spellings of the same bytes: only the canonical one is a link, so that one customer
+        # has one address, in caches, limits and logs alike.
+        if not (_canonical(payload) and _canonical(signature)):
+            raise BadToken
+        try:
+            self._signer.unsign(token)
+        except BadSignature:
+            raise BadToken from None
+        raw = _decode(payload)
+        return Claim(
+            public_id=public_id_text(raw[:PUBLIC_ID_BYTES]),
+            generation=int.from_bytes(raw[PUBLIC_ID_BYTES:], "big"),
+        )
+
+    def url(self, token: str) -> str:
+        """The address of a link, built from our own settings, never from a request."""
+        return f"{self._base}/me/{token}"
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _canonical(text: str) -> bool:
+    return base64.urlsafe_b64encode(_decode(text)).rstrip(b"=").decode("ascii") == text

@@ -1,0 +1,181 @@
+"""The portal's tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.database import UtcDateTime
+
+NAMES: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite counts up only columns of type INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """All tables of the portal."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {dt.datetime: UtcDateTime}  # noqa: RUF012 (SQLAlchemy's own spelling)
+
+
+class BusinessRow(Base):
+    """A business that uses Portico."""
+
+    __tablename__ = "businesses"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    business_id: Mapped[str] = mapped_column(String(100), unique=True)
+    """The host application's own id."""
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str | None] = mapped_column(String(320))
+    phone: Mapped[str | None] = mapped_column(String(50))
+    website: Mapped[str | None] = mapped_column(String(500))
+    logo_url: Mapped[str | None] = mapped_column(String(500))
+    color: Mapped[str | None] = mapped_column(String(7))
+    locale: Mapped[str] = mapped_column(String(35))
+    timezone: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+
+
+class CustomerRow(Base):
+    """A business's customer. No link is stored: it is made from `public_id` and `link_generation`."""
+
+    __tablename__ = "customers"
+    __table_args__ = (UniqueConstraint("business_pk", "external_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    public_id: Mapped[str] = mapped_column(String(22), unique=True)
+    business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
+    external_id: Mapped[str] = mapped_column(String(100))
+    """The host application's own id."""
+    name: Mapped[str] = mapped_column(String(200))
+    email: Mapped[str] = mapped_column(String(320))
+    locale: Mapped[str | None] = mapped_column(String(35))
+    timezone: Mapped[str | None] = mapped_column(String(64))
+    platform_stripe_customer_id: Mapped[str | None] = mapped_column(String(255), unique=True)
+    link_generation: Mapped[int] = mapped_column(BigInteger, default=1)
+    fresh_link_at: Mapped[dt.datetime | None]
+    """When a fresh link was last mailed on request."""
+    billing_opened_at: Mapped[dt.datetime | None]
+    """When Stripe's page was last opened from here."""
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+
+
+class AppointmentRow(Base):
+    """A visit of the business, as the host application tells it."""
+
+    __tablename__ = "appointments"
+    __table_args__ = (
+        UniqueConstraint("customer_pk", "external_id"),
+        Index(None, "customer_pk", "starts_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    customer_pk: Mapped[int] = mapped_column(ForeignKey("customers.id"))
+    external_id: Mapped[str] = mapped_column(String(100))
+    title: Mapped[str] = mapped_column(String(200))
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime | None]
+    location: Mapped[str | None] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(20))
+    updated_at: Mapped[dt.datetime]
+
+
+class InvoiceRow(Base):
+    """What is known of a Stripe invoice; kept for unknown Stripe customers too, since the link may come later."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (Index(None, "stripe_customer_id", "status"),)
+
+    invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(20))
+    currency: Mapped[str] = mapped_column(String(3))
+    amount_due: Mapped[int] = mapped_column(BigInteger)
+    amount_remaining: Mapped[int] = mapped_column(BigInteger)
+    attempt_count: Mapped[int] = mapped_column(Integer)
+    collection_method: Mapped[str] = mapped_column(String(30))
+    billing_reason: Mapped[str | None] = mapped_column(String(50))
+    number: Mapped[str | None] = mapped_column(String(100))
+    subscription_id: Mapped[str | None] = mapped_column(String(255))
+    next_payment_attempt: Mapped[dt.datetime | None]
+    as_of: Mapped[dt.datetime | None]
+    first_failed_at: Mapped[dt.datetime | None]
+    last_failed_at: Mapped[dt.datetime | None]
+    last_failure_own: Mapped[bool]
+    action_required_at: Mapped[dt.datetime | None]
+    closed_at: Mapped[dt.datetime | None]
+    method_changed_at: Mapped[dt.datetime | None]
+
+
+class MethodChangeRow(Base):
+    """When the payment method of a Stripe customer, or of one of its subscriptions, was last replaced.
+
+    Kept apart from the invoices, because the change may be heard of before the failure that it answers.
+    """
+
+    __tablename__ = "method_changes"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Empty for the customer's own default."""
+    changed_at: Mapped[dt.datetime]
+
+
+class DeletedStripeCustomerRow(Base):
+    """A Stripe customer that is gone. Stripe never uses an id again, so neither do we."""
+
+    __tablename__ = "deleted_stripe_customers"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    deleted_at: Mapped[dt.datetime]
+
+
+class WaitingLinkRow(Base):
+    """Stripe named a customer that we don't know yet: the host application may still tell us of it."""
+
+    __tablename__ = "waiting_links"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    customer_ref: Mapped[str] = mapped_column(String(255), index=True)
+    business_ref: Mapped[str | None] = mapped_column(String(255))
+    evidence: Mapped[str] = mapped_column(String(50))
+    seen_at: Mapped[dt.datetime]
+
+
+class LinkConflictRow(Base):
+    """A link from Stripe that was refused: somebody has to look at it."""
+
+    __tablename__ = "link_conflicts"
+    __table_args__ = (UniqueConstraint("stripe_customer_id", "customer_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    customer_id: Mapped[str] = mapped_column(String(22))
+    """The public id of the customer that Stripe named."""
+    reason: Mapped[str] = mapped_column(String(40))
+    """`stripe_customer_taken` or `customer_has_another`."""
+    evidence: Mapped[str] = mapped_column(String(50))
+    event_id: Mapped[str] = mapped_column(String(255))
+    seen_at: Mapped[dt.datetime]
+
+
+class ProcessedEventRow(Base):
+    """An event whose effect is committed; the same event again does nothing."""
+
+    __tablename__ = "processed_events"
+
+    event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    processed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)

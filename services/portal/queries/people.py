@@ -1,0 +1,177 @@
+"""Businesses, customers, their appointments, and which Stripe customer is whose."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.portal.models import (
+    AppointmentRow,
+    BusinessRow,
+    CustomerRow,
+    DeletedStripeCustomerRow,
+    LinkConflictRow,
+    WaitingLinkRow,
+)
+from services.portal.queries.statements import changed, table_of
+from shared.database import insert_new
+
+
+def business(session: Session, business_id: str, *, lock: bool = False) -> BusinessRow | None:
+    """The business with the host's id."""
+    statement = select(BusinessRow).where(BusinessRow.business_id == business_id)
+    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def businesses(session: Session, limit: int) -> list[BusinessRow]:
+    """Up to `limit` businesses, the oldest first."""
+    return list(session.scalars(select(BusinessRow).order_by(BusinessRow.id).limit(limit)))
+
+
+def customer(session: Session, public_id: str, *, lock: bool = False) -> CustomerRow | None:
+    """The customer with this public id, locked for change on demand."""
+    statement = select(CustomerRow).where(CustomerRow.public_id == public_id)
+    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def customer_of_host(session: Session, business_pk: int, external_id: str) -> CustomerRow | None:
+    """The customer with the host's own id, locked for change."""
+    return session.scalars(
+        select(CustomerRow)
+        .where(CustomerRow.business_pk == business_pk, CustomerRow.external_id == external_id)
+        .with_for_update()
+    ).one_or_none()
+
+
+def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow | None:
+    """The customer that a Stripe customer belongs to."""
+    return session.scalars(
+        select(CustomerRow).where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
+    ).one_or_none()
+
+
+def contact(session: Session, stripe_customer_id: str) -> tuple[CustomerRow, BusinessRow] | None:
+    """The customer of a Stripe customer, with its business."""
+    row = session.execute(
+        select(CustomerRow, BusinessRow)
+        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def appointments_of(
+    session: Session, customer_pk: int, external_ids: Sequence[str]
+) -> dict[str, AppointmentRow]:
+    """The customer's appointments with the host's ids, by those ids."""
+    rows = session.scalars(
+        select(AppointmentRow).where(
+            AppointmentRow.customer_pk == customer_pk, AppointmentRow.external_id.in_(external_ids)
+        )
+    )
+    return {row.external_id: row for row in rows}
+
+
+def note_billing_opened(session: Session, public_id: str, now: dt.datetime) -> None:
+    """Remember that Stripe's page was opened from here."""
+    changed(
+        session,
+        update(CustomerRow).where(CustomerRow.public_id == public_id).values(billing_opened_at=now),
+    )
+
+
+def take_fresh_link(
+    session: Session, public_id: str, now: dt.datetime, every: dt.timedelta
+) -> bool:
+    """Take the one fresh link that a customer may ask for in a time. False: it was taken already."""
+    return bool(
+        changed(
+            session,
+            update(CustomerRow)
+            .where(
+                CustomerRow.public_id == public_id,
+                or_(CustomerRow.fresh_link_at.is_(None), CustomerRow.fresh_link_at <= now - every),
+            )
+            .values(fresh_link_at=now),
+        )
+    )
+
+
+def give_back_fresh_link(session: Session, public_id: str, taken_at: dt.datetime) -> None:
+    """Undo `take_fresh_link` when the mail could not be asked for."""
+    changed(
+        session,
+        update(CustomerRow)
+        .where(CustomerRow.public_id == public_id, CustomerRow.fresh_link_at == taken_at)
+        .values(fresh_link_at=None),
+    )
+
+
+# Links between customers and Stripe customers
+
+
+def stripe_customer_deleted(session: Session, stripe_customer_id: str) -> bool:
+    """Whether Stripe has said that this customer is gone."""
+    return session.get(DeletedStripeCustomerRow, stripe_customer_id) is not None
+
+
+def note_stripe_customer_deleted(
+    session: Session, stripe_customer_id: str, deleted_at: dt.datetime
+) -> None:
+    """Remember that a Stripe customer is gone, and unlink it wherever it was linked."""
+    insert_new(
+        session,
+        table_of(DeletedStripeCustomerRow),
+        [{"stripe_customer_id": stripe_customer_id, "deleted_at": deleted_at}],
+        conflict=["stripe_customer_id"],
+        returning="stripe_customer_id",
+    )
+    changed(
+        session,
+        update(CustomerRow)
+        .where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
+        .values(platform_stripe_customer_id=None, updated_at=deleted_at),
+    )
+    changed(
+        session,
+        delete(WaitingLinkRow).where(WaitingLinkRow.stripe_customer_id == stripe_customer_id),
+    )
+
+
+def note_waiting_link(session: Session, values: dict[str, Any]) -> None:
+    """Keep a link for a customer that isn't known yet; the first one of a Stripe customer stays."""
+    insert_new(
+        session,
+        table_of(WaitingLinkRow),
+        [values],
+        conflict=["stripe_customer_id"],
+        returning="stripe_customer_id",
+    )
+
+
+def waiting_links(session: Session, customer_ref: str) -> list[WaitingLinkRow]:
+    """The links that wait for a customer of this name, the first one first."""
+    return list(
+        session.scalars(
+            select(WaitingLinkRow)
+            .where(WaitingLinkRow.customer_ref == customer_ref)
+            .order_by(WaitingLinkRow.seen_at, WaitingLinkRow.stripe_customer_id)
+        )
+    )
+
+
+def note_link_conflict(session: Session, values: dict[str, Any]) -> bool:
+    """Record a refused link. False: the same one is on record."""
+    return bool(
+        insert_new(
+            session,
+            table_of(LinkConflictRow),
+            [values],
+            conflict=["stripe_customer_id", "customer_id"],
+            returning="id",
+        )
+    )

@@ -1,0 +1,384 @@
+"""The portal's entrypoints: each opens its transaction, calls a handler and answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
+
+import eventlet
+from babel import Locale
+from nameko.extensions import DependencyProvider
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Request, Response
+
+from services.portal import views, wire
+from services.portal.adapters import (
+    BILLING_SECONDS,
+    MAIL_SECONDS,
+    RpcBillingPages,
+    RpcFreshLinkMailer,
+)
+from services.portal.answers import answer, came_from_words, choose_for, redirect
+from services.portal.calendars import appointment_file
+from services.portal.errors import LinkInvalid, StripeCustomerConflict
+from services.portal.handlers import customers, visits
+from services.portal.handlers import events as event_handlers
+from services.portal.handlers.arguments import AppointmentArgument
+from services.portal.handlers.customers import LinkOf
+from services.portal.handlers.visits import Visit
+from services.portal.links import Links
+from services.portal.metrics import BILLING_OPENED, FRESH_LINKS, LINK_CONFLICTS, VISITS
+from services.portal.ports import BillingUnavailable, MailUnavailable
+from services.portal.settings import Settings
+from services.portal.texts import SOURCE
+from shared.database import Database, DatabaseUnavailable
+from shared.events import Event
+from shared.loops import loop
+from shared.messaging import consume
+from shared.rpc import RpcClient, rpc
+from shared.telemetry import get_logger
+from shared.web import http
+
+log = get_logger(__name__)
+
+NOTHING_HERE_SECONDS: Final = 0.05
+"""Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
+a customer who is gone."""
+RETRY_AFTER_SECONDS: Final = 30
+
+Result = TypeVar("Result")
+
+
+class Wired:
+    """What the settings make, once a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.links = Links(settings.link_keys, settings.public_url)
+        self.session_origins = settings.portal_session_origins
+
+
+class Wiring(DependencyProvider):
+    """Injects `Wired`."""
+
+    def setup(self) -> None:
+        self.wired = Wired(self.container.config["settings"])
+
+    def get_dependency(self, worker_ctx: Any) -> Wired:
+        return self.wired
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class PortalService:
+    """The customer's side of Portico."""
+
+    name = "portal"
+
+    db = Database()
+    wiring = Wiring()
+    billing = RpcClient("billing", timeout=BILLING_SECONDS)
+    notifier = RpcClient("notifier", timeout=MAIL_SECONDS)
+
+    # Pages. A GET never does anything: mail scanners and link previews fetch links.
+
+    @http("GET", "/me/<token>")
+    def page(self, request: Request, token: str) -> Response:
+        """The customer's page."""
+        arrived = time.monotonic()
+        now = _now()
+        visit = self._find(token, now)
+        if visit is None:
+            return self._nothing_here(request, arrived)
+        if not visit.current:
+            return self._replaced(request, visit)
+        VISITS.labels("ok").inc()
+        view = views.MeView(
+            snapshot=visit.snapshot,
+            notice=visits.notice_for(visit.snapshot, now),
+            token=token,
+            locale=choose_for(request, visit),
+            now=now,
+            came_from=came_from_words(request.args.get("from")),
+            updating=request.args.get("updates") != "off",
+        )
+        return answer(views.me(view, session_origins=self.wiring.session_origins))
+
+    @http("GET", "/me/<token>/appointments/<int:ref>.ics")
+    def calendar_file(self, request: Request, token: str, ref: int) -> Response:
+        """One appointment for the customer's own calendar."""
+        arrived = time.monotonic()
+        now = _now()
+        visit = self._find(token, now)
+        if visit is None:
+            return self._nothing_here(request, arrived)
+        if not visit.current:
+            return self._replaced(request, visit)
+        body = appointment_file(visit.snapshot, ref, now)
+        if body is None:
+            return self._nothing_here(request, arrived)
+        response = Response(body, content_type="text/calendar; charset=utf-8")
+        response.headers["Content-Disposition"] = 'attachment; filename="appointment.ics"'
+        for name, value in views.SAFE_HEADERS:
+            response.headers[name] = value
+        return response
+
+    @http("POST", "/me/<token>/billing")
+    def open_billing(self, request: Request, token: str) -> Response:
+        """On to a Stripe page that is made for this click."""
+        arrived = time.monotonic()
+        now = _now()
+        visit = self._find(token, now)
+        if visit is None:
+            return self._nothing_here(request, arrived)
+        if not visit.current:
+            return self._replaced(request, visit)
+        snapshot, links = visit.snapshot, self.wiring.links
+        if not snapshot.can_manage_billing:  # unlinked since the page was drawn
+            return redirect(links.url(token))
+        came_from = came_from_words(request.form.get("from"))
+        locale = choose_for(request, visit)
+        try:
+            address = visits.open_billing(
+                RpcBillingPages(self.billing, self.wiring.session_origins),
+                snapshot,
+                return_url=links.url(token),
+                came_from=came_from,
+                locale=str(locale).replace("_", "-"),
+            )
+        except BillingUnavailable as error:
+            BILLING_OPENED.labels(error.reason).inc()
+            log.warning(
+                "billing page not opened",
+                reason=error.reason,
+                stripe_customer_id=snapshot.platform_stripe_customer_id,
+            )
+            origins = self.wiring.session_origins
+            page = views.unavailable(snapshot.business, token, came_from, locale, origins)
+            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
+        BILLING_OPENED.labels("ok").inc()
+        try:
+            with self.db.transaction() as session:
+                visits.opened(session, snapshot.customer_id, now)
+        except DatabaseUnavailable:  # only the "just back?" hint is lost; the click is not
+            log.warning("click not noted", customer_id=snapshot.customer_id)
+        return redirect(address)
+
+    @http("POST", "/me/<token>/fresh-link")
+    def mail_fresh_link(self, request: Request, token: str) -> Response:
+        """Mail the current link to the address on file; the holder of an old link may ask for it."""
+        arrived = time.monotonic()
+        now = _now()
+        visit = self._find(token, now)
+        if visit is None:
+            return self._nothing_here(request, arrived)
+        if visit.current:
+            return redirect(self.wiring.links.url(token))
+        snapshot = visit.snapshot
+        locale = choose_for(request, visit)
+        with self.db.transaction() as session:
+            taken = visits.take_fresh_link(session, snapshot.customer_id, now)
+        if not taken:
+            FRESH_LINKS.labels("already").inc()
+            return answer(views.fresh_link(snapshot, locale, outcome="already"), 429)
+        try:
+            RpcFreshLinkMailer(self.notifier).send_fresh_link(snapshot.customer_id)
+        except MailUnavailable as error:
+            FRESH_LINKS.labels(error.reason).inc()
+            log.warning(
+                "fresh link not sent", reason=error.reason, customer_id=snapshot.customer_id
+            )
+            with self.db.transaction() as session:
+                visits.give_back_fresh_link(session, snapshot.customer_id, now)
+            page = views.fresh_link(snapshot, locale, outcome="failed")
+            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
+        FRESH_LINKS.labels("ok").inc()
+        return answer(views.fresh_link(snapshot, locale, outcome="sent"))
+
+    def _find(self, token: str, now: dt.datetime) -> Visit | None:
+        claim = visits.read_claim(self.wiring.links, token)
+        if claim is None:
+            return None
+        with self.db.reading() as session:
+            return visits.find(session, claim, token, now)
+
+    def _nothing_here(self, request: Request, arrived: float) -> Response:
+        VISITS.labels("nothing").inc()
+        page = views.nothing_here(choose_for(request))
+        eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
+        return answer(page, 404)
+
+    def _replaced(self, request: Request, visit: Visit) -> Response:
+        VISITS.labels("replaced").inc()
+        page = views.replaced(visit.snapshot.business, visit.token, choose_for(request, visit))
+        return answer(page, 410)
+
+    @staticmethod
+    def error_page(error: HTTPException) -> Response | None:
+        """What a request for an unknown address gets."""
+        if error.code != 404:
+            return None
+        return answer(views.nothing_here(Locale.parse(SOURCE)), 404)
+
+    @staticmethod
+    def failure_page(error: Exception) -> Response:
+        """What a request gets that failed in our house."""
+        page = views.trouble(Locale.parse(SOURCE))
+        if isinstance(error, DatabaseUnavailable):
+            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
+        return answer(page, 500)
+
+    # What the host application and the other services ask for.
+
+    @rpc
+    def upsert_business(
+        self,
+        business_id: str,
+        name: str,
+        email: str | None = None,
+        phone: str | None = None,
+        website: str | None = None,
+        logo_url: str | None = None,
+        color: str | None = None,
+        locale: str = "en",
+        timezone: str = "UTC",
+    ) -> dict[str, Any]:
+        """Make or change a business, by the host's own id. `color` is `#rrggbb`."""
+        made = self._write(
+            lambda session: customers.upsert_business(
+                session,
+                business_id=business_id,
+                name=name,
+                email=email,
+                phone=phone,
+                website=website,
+                logo_url=logo_url,
+                color=color,
+                locale=locale,
+                timezone=timezone,
+                now=_now(),
+            )
+        )
+        return {"business_id": made}
+
+    @rpc
+    def upsert_customer(
+        self,
+        business_id: str,
+        external_id: str,
+        name: str,
+        email: str,
+        locale: str | None = None,
+        timezone: str | None = None,
+        platform_stripe_customer_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Make or change a customer, by the host's own id. An omitted Stripe id keeps what is there.
+
+        Raises StripeCustomerConflict, with nothing written, when the Stripe id can't be this customer's.
+        """
+        try:
+            made = self._write(
+                lambda session: customers.upsert_customer(
+                    session,
+                    business_id=business_id,
+                    external_id=external_id,
+                    name=name,
+                    email=email,
+                    locale=locale,
+                    timezone=timezone,
+                    platform_stripe_customer_id=platform_stripe_customer_id,
+                    now=_now(),
+                )
+            )
+        except StripeCustomerConflict:
+            LINK_CONFLICTS.labels("rpc").inc()
+            log.warning(
+                "link refused",
+                stripe_customer_id=platform_stripe_customer_id,
+                business_id=business_id,
+                external_id=external_id,
+            )
+            raise
+        return asdict(made)
+
+    @rpc
+    def upsert_appointments(
+        self, customer_id: str, appointments: list[AppointmentArgument]
+    ) -> dict[str, Any]:
+        """Make or change a customer's appointments, by the host's own ids; others stay as they are."""
+        counts = self._write(
+            lambda session: customers.upsert_appointments(
+                session, customer_id=customer_id, given=appointments, now=_now()
+            )
+        )
+        return asdict(counts)
+
+    @rpc
+    def link(self, customer_id: str) -> dict[str, Any]:
+        """The customer's current link. It is a secret: mail it to the customer, log it nowhere."""
+        with self.db.reading() as session:
+            found = customers.link_of(session, customer_id=customer_id)
+        return self._link(found)
+
+    @rpc
+    def rotate_link(self, customer_id: str) -> dict[str, Any]:
+        """Revoke the customer's links and make a new one."""
+        with self.db.transaction() as session:
+            found = customers.rotate_link(session, customer_id=customer_id, now=_now())
+        return self._link(found)
+
+    @rpc
+    def lookup(self, token: str) -> dict[str, Any]:
+        """Whose link it is, with appointments and what is owed. Raises LinkInvalid or LinkReplaced."""
+        claim = visits.read_claim(self.wiring.links, token)
+        if claim is None:
+            raise LinkInvalid("the link is not valid")
+        now = _now()
+        with self.db.reading() as session:
+            snapshot = visits.find_current(session, claim, token, now)
+        return wire.snapshot(snapshot, now)
+
+    @rpc
+    def contact(self, stripe_customer_id: str) -> dict[str, Any]:
+        """Whom to write to about a Stripe customer, with their link. Raises UnknownCustomer."""
+        with self.db.reading() as session:
+            customer, business = customers.contact(session, stripe_customer_id=stripe_customer_id)
+        token = self.wiring.links.token(customer.public_id, customer.link_generation)
+        return wire.contact(customer, business, self.wiring.links.url(token))
+
+    def _link(self, found: LinkOf) -> dict[str, Any]:
+        token = self.wiring.links.token(found.customer_id, found.generation)
+        return {
+            "customer_id": found.customer_id,
+            "url": self.wiring.links.url(token),
+            "token": token,
+            "generation": found.generation,
+        }
+
+    def _write(self, handler: Callable[[Session], Result]) -> Result:
+        """Run a handler in a transaction; once more when somebody else made the same row at the same moment."""
+        try:
+            with self.db.transaction() as session:
+                return handler(session)
+        except IntegrityError:
+            with self.db.transaction() as session:
+                return handler(session)
+
+    # What happened at Stripe.
+
+    @consume
+    def on_event(self, event: Event) -> None:
+        """One event from billing: its effect and its id in one transaction."""
+        self._write(lambda session: event_handlers.handle(session, event, _now()))
+
+    @loop(poll=3600)
+    def forget_old_events(self) -> bool:
+        """Forget the ids of events processed long ago."""
+        with self.db.transaction() as session:
+            return event_handlers.forget_old(session, _now())

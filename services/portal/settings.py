@@ -1,0 +1,73 @@
+"""The portal's settings, from the environment, checked at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from services.portal.links import KEY_LENGTH
+from shared.settings import Reader, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the portal needs to know at start."""
+
+    amqp_uri: Secret
+    database_url: Secret
+    http_address: str
+    link_keys: tuple[Secret, ...]
+    """Newest first; the newest signs."""
+    public_url: str
+    """Where customers reach the portal, without a slash at its end."""
+    portal_session_origins: tuple[str, ...]
+    """Origins that Stripe's page may be at: the only ones a click can lead to."""
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings; raises SettingsError that names every wrong one."""
+    reader = Reader(environ)
+    public_url = reader.url(
+        "PUBLIC_URL",
+        meaning="where customers reach the portal",
+        example="https://portal.example.com",
+    )
+    origins = reader.urls(
+        "PORTAL_SESSION_ORIGINS",
+        meaning="the origins of Stripe's hosted page (the sandbox's in the sandbox)",
+        example="https://billing.stripe.com",
+        default=("https://billing.stripe.com",),
+    )
+    settings = Settings(
+        amqp_uri=reader.amqp_uri(),
+        database_url=reader.database_url("PORTAL_DATABASE_URL"),
+        http_address=reader.address(
+            "HTTP_ADDRESS", meaning="where the portal listens", default="127.0.0.1:8000"
+        ),
+        link_keys=reader.secrets(
+            "PORTAL_LINK_KEYS",
+            meaning=f"the keys that sign customers' links, newest first, {KEY_LENGTH} characters or more each",
+            example="$(openssl rand -hex 32)",
+            min_length=KEY_LENGTH,
+        ),
+        public_url=public_url,
+        portal_session_origins=origins,
+    )
+    for origin in origins:
+        parts = urlsplit(origin)
+        reader.check(
+            "PORTAL_SESSION_ORIGINS",
+            parts.path == "" and not parts.query and not set(origin) & set(" ;'\"*"),
+            "has an entry that is more than scheme, host and port",
+        )
+    if isinstance(public_url, str):
+        parts = urlsplit(public_url)
+        reader.check(
+            "PUBLIC_URL",
+            not parts.query and not parts.fragment,
+            "has a query or a fragment; it must end before them",
+        )
+    reader.done()
+    return settings

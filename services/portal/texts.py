@@ -1,0 +1,184 @@
+"""Words, amounts, dates and times in the customer's language. English is the source; catalogues are PO files
+under `locales/`, read as they are (no compiled files to forget).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gettext
+import io
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import (
+    format_date,
+    format_skeleton,
+    format_time,
+    get_timezone,
+    get_timezone_name,
+)
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_currency
+
+LOCALES: Final = Path(__file__).parent / "locales"
+DOMAIN: Final = "portal"
+SOURCE: Final = "en"
+
+# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX have no decimals in use, but Stripe
+# counts them in hundredths.
+ZERO_DECIMALS: Final = frozenset(
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+    ]
+)
+THREE_DECIMALS: Final = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+
+def parse_locale(text: str) -> Locale:
+    """The locale of `en`, `en_GB` or `en-GB`. Raises ValueError when there is no such locale."""
+    try:
+        return Locale.parse(text.replace("-", "_"))
+    except (UnknownLocaleError, ValueError, TypeError) as error:
+        raise ValueError(f"no locale {text!r}") from error
+
+
+@lru_cache(maxsize=1)
+def languages() -> frozenset[str]:
+    """The languages that the page speaks."""
+    return frozenset({SOURCE, *(path.parent.parent.name for path in LOCALES.glob("*/*/*.po"))})
+
+
+def choose_locale(wishes: Iterable[str | None]) -> Locale:
+    """The first wish whose language the page speaks, with its territory; else English.
+
+    Words, dates and amounts always come from the same locale: a page half in one language serves nobody.
+    """
+    for wish in wishes:
+        if not wish:
+            continue
+        try:
+            locale = parse_locale(wish)
+        except ValueError:
+            continue
+        if locale.language in languages():
+            return locale
+    return Locale.parse(SOURCE)
+
+
+@lru_cache(maxsize=64)
+def _catalogue(language: str) -> gettext.NullTranslations:
+    path = LOCALES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+    if not path.exists():
+        return gettext.NullTranslations()
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=language, domain=DOMAIN)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)
+
+
+@lru_cache(maxsize=256)
+def _zone_label(locale: Locale, zone: str) -> str:
+    # CLDR names regions; zones that are mere offsets have none.
+    if "/" not in zone or zone.startswith("Etc/"):
+        return str(zone).removeprefix("Etc/")
+    return get_timezone_name(get_timezone(zone), locale=locale)
+
+
+class Texts:
+    """Everything that depends on the language. Make it with `texts_in`."""
+
+    def __init__(self, locale: Locale) -> None:
+        self.locale = locale
+        self.catalogue = _catalogue(locale.language)
+        self.gettext = self.catalogue.gettext
+        self.ngettext = self.catalogue.ngettext
+        self.pgettext = self.catalogue.pgettext
+
+    @property
+    def lang(self) -> str:
+        """The value of HTML's `lang`."""
+        return str(self.locale).replace("_", "-")
+
+    @property
+    def direction(self) -> str:
+        """The value of HTML's `dir`."""
+        return self.locale.text_direction
+
+    def money(self, amount: int, currency: str) -> str:
+        """An amount in Stripe's minor units, as people write it."""
+        code = currency.lower()
+        places = 0 if code in ZERO_DECIMALS else 3 if code in THREE_DECIMALS else 2
+        return format_currency(Decimal(amount).scaleb(-places), code.upper(), locale=self.locale)
+
+    def day(self, moment: dt.datetime, zone: str, now: dt.datetime) -> str:
+        """The date, with the year only when it isn't this one: `March 3`."""
+        local, today = self._local(moment, zone), self._local(now, zone)
+        skeleton = "MMMMd" if local.year == today.year else "yMMMMd"
+        return format_skeleton(skeleton, local, locale=self.locale)
+
+    def weekday_and_day(self, moment: dt.datetime, zone: str, now: dt.datetime) -> str:
+        """The date with its weekday: `Tue, Mar 3`."""
+        local, today = self._local(moment, zone), self._local(now, zone)
+        skeleton = "MMMEd" if local.year == today.year else "yMMMEd"
+        return format_skeleton(skeleton, local, locale=self.locale)
+
+    def month_short(self, moment: dt.datetime, zone: str) -> str:
+        """`Mar`."""
+        return format_date(self._local(moment, zone), "LLL", locale=self.locale)
+
+    def day_of_month(self, moment: dt.datetime, zone: str) -> str:
+        """`3`."""
+        return str(self._local(moment, zone).day)
+
+    def hours(
+        self, start: dt.datetime, end: dt.datetime | None, zone: str, now: dt.datetime
+    ) -> str:
+        """`9:00 AM – 11:00 AM`; with the date of the end when that is another day."""
+        begin = self._local(start, zone)
+        text = format_time(begin, "short", locale=self.locale)
+        if end is None:
+            return text
+        finish = self._local(end, zone)
+        closing = format_time(finish, "short", locale=self.locale)
+        if finish.date() != begin.date():
+            closing = f"{self.weekday_and_day(end, zone, now)}, {closing}"
+        return f"{text} – {closing}"
+
+    def zone_label(self, zone: str) -> str:
+        """`Pacific Time`."""
+        return _zone_label(self.locale, zone)
+
+    @staticmethod
+    def _local(moment: dt.datetime, zone: str) -> dt.datetime:
+        return moment.astimezone(get_timezone(zone))
+
+
+@lru_cache(maxsize=256)
+def _texts(locale: str) -> Texts:
+    return Texts(Locale.parse(locale))
+
+
+def texts_in(locale: Locale) -> Texts:
+    """The texts of a locale."""
+    return _texts(str(locale))

@@ -1,0 +1,311 @@
+"""Draws the pages: pure functions from frozen views to HTML, with the headers that make them safe."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from babel import Locale
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from services.portal.domain.brand import Brand, brand_of
+from services.portal.domain.notice import Notice
+from services.portal.domain.people import mask_email
+from services.portal.domain.snapshot import Appointment, Business, Snapshot
+from services.portal.texts import Texts, texts_in
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+UPCOMING_SHOWN: Final = 8
+PAST_SHOWN: Final = 4
+"""How many appointments the page shows; it says how many more there are."""
+TEXT_BYTES: Final = 2500
+"""How much of titles and places each list shows; the page stays under 20 KB."""
+SELF: Final = "'self'"
+NONE: Final = "'none'"
+LONG: Final = 32
+"""Names longer than this are set smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A drawn page: the HTML and the headers that belong to it."""
+
+    html: str
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeView:
+    """Everything that a customer's page is drawn from."""
+
+    snapshot: Snapshot
+    notice: Notice
+    token: str
+    locale: Locale
+    now: dt.datetime
+    came_from: str | None = None
+    updating: bool = True
+    """False: the customer asked the page to stop updating by itself."""
+
+
+def _squeeze(css: str) -> str:
+    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+    css = re.sub(r"\s+", " ", css)
+    return re.sub(r"\s*([{};,>])\s*", r"\1", css).replace(";}", "}").strip()
+
+
+@lru_cache(maxsize=1)
+def _stylesheet() -> str:
+    return _squeeze((TEMPLATES / "style.css").read_text("utf-8"))
+
+
+@lru_cache(maxsize=1024)
+def _colors(brand: Brand) -> str:
+    def rule(accent: str, on_accent: str) -> str:
+        return f":root{{--brand:{brand.raw};--accent:{accent};--on-accent:{on_accent}}}"
+
+    light, dark = brand.light, brand.dark
+    return (
+        rule(light.accent, light.on_accent)
+        + f"@media screen and (prefers-color-scheme:dark){{{rule(dark.accent, dark.on_accent)}}}"
+    )
+
+
+@lru_cache(maxsize=2048)
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _initial(name: str) -> str:
+    return next((character for character in name if character.isalnum()), "•").upper()
+
+
+@lru_cache(maxsize=1024)
+def _icon(brand: Brand, initial: str) -> str:
+    """The tab's icon: the business's initial on its colour."""
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+        f'<rect width="32" height="32" rx="8" fill="{brand.light.accent}"/>'
+        '<text x="16" y="22.5" font-family="sans-serif" font-size="18" font-weight="700" '
+        f'text-anchor="middle" fill="{brand.light.on_accent}">{initial}</text></svg>'
+    )
+    return "data:image/svg+xml," + quote(svg, safe="/:=' ")
+
+
+@lru_cache(maxsize=64)
+def _environment(language: str) -> Environment:
+    """The templates in one language. One environment each: Jinja keeps `gettext` among its globals."""
+    texts = texts_in(Locale.parse(language))
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
+    )
+    environment.globals.update(bdi=_bdi, tel=_tel, host=_host, long_name=LONG)
+    return environment
+
+
+def _bdi(text: str) -> Markup:
+    """Somebody else's text inside our sentence: its direction must not turn ours around."""
+    return Markup("<bdi>{}</bdi>").format(text)
+
+
+def _tel(number: str) -> str:
+    return re.sub(r"[^\d+]", "", number)
+
+
+def _host(address: str) -> str:
+    return (urlsplit(address).hostname or "").removeprefix("www.")
+
+
+def _logo_source(business: Business | None) -> str:
+    """The logo's origin, for the policy: the one foreign thing that the page may load."""
+    if business is None or not business.logo_url:
+        return ""
+    parts = urlsplit(business.logo_url)
+    return f" {parts.scheme}://{parts.netloc}"
+
+
+def _draw(
+    template: str,
+    *,
+    locale: Locale,
+    business: Business | None,
+    form_targets: tuple[str, ...] = (),
+    refresh_seconds: int | None = None,
+    **context: Any,
+) -> Page:
+    texts = texts_in(locale)
+    brand = brand_of(business.color if business else None)
+    style, colors = _stylesheet(), _colors(brand)
+    html = (
+        _environment(locale.language)
+        .get_template(template)
+        .render(
+            texts=texts,
+            business=business,
+            business_initial=_initial(business.name) if business else "",
+            icon_url=_icon(brand, _initial(business.name) if business else "•"),
+            style=Markup(style),  # noqa: S704 (our own file)
+            colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
+            **context,
+        )
+    )
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src {_hash(style)} {_hash(colors)}",
+            f"img-src data:{_logo_source(business)}",
+            # Browsers check the target of the redirect after a form too.
+            f"form-action {' '.join(form_targets) or NONE}",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+    headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Security-Policy", policy),
+        ("Content-Language", texts.lang),
+        *SAFE_HEADERS,
+    ]
+    if refresh_seconds is not None:
+        headers.append(("Refresh", str(refresh_seconds)))
+    return Page(html, tuple(headers))
+
+
+SAFE_HEADERS: Final = (
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Robots-Tag", "noindex, nofollow"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
+)
+"""On every answer under a customer's link, redirects included: the address is a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """An appointment as the page shows it."""
+
+    appointment: Appointment
+    month: str
+    day: str
+    date: str
+    hours: str
+    iso: str
+
+
+def _visits(view: MeView, texts: Texts, *, over: bool) -> list[_Visit]:
+    zone, now = view.snapshot.zone, view.now
+    chosen = [each for each in view.snapshot.appointments if each.over(now) is over]
+    chosen.sort(key=lambda each: each.starts_at, reverse=over)
+    return [
+        _Visit(
+            appointment=each,
+            month=texts.month_short(each.starts_at, zone),
+            day=texts.day_of_month(each.starts_at, zone),
+            date=texts.weekday_and_day(each.starts_at, zone, now),
+            hours=texts.hours(each.starts_at, each.ends_at, zone, now),
+            iso=each.starts_at.isoformat(),
+        )
+        for each in chosen
+    ]
+
+
+def _that_fit(visits: list[_Visit], most: int) -> list[_Visit]:
+    """The first visits, as many as keep the page small even where every text is as long as it may be."""
+    total, fitting = 0, []
+    for visit in visits[:most]:
+        texts = (visit.appointment.title, visit.appointment.location or "")
+        total += sum(len(text.encode()) for text in texts)
+        if fitting and total > TEXT_BYTES:
+            break
+        fitting.append(visit)
+    return fitting
+
+
+def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
+    """A customer's page."""
+    texts = texts_in(view.locale)
+    upcoming = _visits(view, texts, over=False)
+    past = _visits(view, texts, over=True)
+    shown = _that_fit(upcoming, UPCOMING_SHOWN)
+    wish = view.notice.refresh_seconds
+    return _draw(
+        "me.html",
+        locale=view.locale,
+        business=view.snapshot.business,
+        form_targets=(SELF, *session_origins),
+        refresh_seconds=wish if view.updating else None,
+        view=view,
+        customer=view.snapshot,
+        notice=view.notice,
+        lines=view.notice.lines,
+        money=texts.money,
+        when=lambda moment: texts.day(moment, view.snapshot.zone, view.now),
+        when_weekday=lambda moment: texts.weekday_and_day(moment, view.snapshot.zone, view.now),
+        zone_label=texts.zone_label(view.snapshot.zone),
+        upcoming=shown,
+        more_upcoming=len(upcoming) - len(shown),
+        past=_that_fit(past, PAST_SHOWN),
+        waits=wish is not None,
+    )
+
+
+def unavailable(
+    business: Business, token: str, came_from: str | None, locale: Locale, origins: tuple[str, ...]
+) -> Page:
+    """Stripe's page can't be opened now; 503."""
+    return _draw(
+        "unavailable.html",
+        locale=locale,
+        business=business,
+        form_targets=(SELF, *origins),
+        token=token,
+        came_from=came_from,
+    )
+
+
+def replaced(business: Business, token: str, locale: Locale) -> Page:
+    """The link is of an old generation: offers to mail a fresh one. Tells nothing about the customer."""
+    return _draw(
+        "replaced.html", locale=locale, business=business, form_targets=(SELF,), token=token
+    )
+
+
+def fresh_link(snapshot: Snapshot, locale: Locale, *, outcome: str) -> Page:
+    """The answer to "mail me a fresh link": `sent`, `already` (within the hour) or `failed`."""
+    return _draw(
+        "fresh_link.html",
+        locale=locale,
+        business=snapshot.business,
+        outcome=outcome,
+        address=mask_email(snapshot.email),
+    )
+
+
+def nothing_here(locale: Locale) -> Page:
+    """The one calm page for all that isn't there; 404."""
+    return _draw("nothing_here.html", locale=locale, business=None)
+
+
+def trouble(locale: Locale) -> Page:
+    """We ourselves are in trouble; 500 and 503."""
+    return _draw("trouble.html", locale=locale, business=None)
