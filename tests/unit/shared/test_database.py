@@ -1,0 +1,81 @@
+"""The database helpers on SQLite; tests/integration runs the same on PostgreSQL."""
+
+import datetime as dt
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from shared.database import Transactions, UtcDateTime, insert_new, make_engine
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Note(Base):
+    __tablename__ = "notes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+
+
+@pytest.fixture
+def db():
+    engine = make_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    yield Transactions(engine)
+    engine.dispose()
+
+
+def test_insert_new_tells_what_was_new(db):
+    """Rows that exist already are left alone and not returned."""
+    with db.transaction() as session:
+        first = insert_new(
+            session, Note.__table__, [{"key": "a", "at": NOW}], conflict=["key"], returning="key"
+        )
+    with db.transaction() as session:
+        second = insert_new(
+            session,
+            Note.__table__,
+            [{"key": "a", "at": NOW}, {"key": "b", "at": NOW}],
+            conflict=["key"],
+            returning="key",
+        )
+    assert (first, second) == (["a"], ["b"])
+
+
+def test_no_rows_is_no_statement(db):
+    """An empty batch is fine."""
+    with db.transaction() as session:
+        assert insert_new(session, Note.__table__, [], conflict=["key"], returning="key") == []
+
+
+def test_moments_come_back_aware_in_utc(db):
+    """What went in with any offset comes back as the same moment in UTC."""
+    with db.transaction() as session:
+        session.add(Note(key="a", at=NOW))
+    with db.reading() as session:
+        at = session.scalars(select(Note.at)).one()
+    assert at == NOW
+    assert at.tzinfo is dt.UTC
+
+
+def test_naive_moments_are_refused(db):
+    """A datetime without a zone is a mistake that must not reach the table."""
+    with pytest.raises(Exception, match="naive"), db.transaction() as session:
+        session.add(Note(key="a", at=dt.datetime(2026, 1, 1)))
+        session.flush()
+
+
+def test_rollback_when_the_body_raises(db):
+    """Nothing half-written stays."""
+    with pytest.raises(KeyError), db.transaction() as session:
+        session.add(Note(key="a", at=NOW))
+        session.flush()
+        raise KeyError
+    with db.reading() as session:
+        assert session.scalars(select(Note)).all() == []

@@ -1,0 +1,100 @@
+"""The event contract: golden files are what other people's software parses; they change only on purpose."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shared import events
+
+GOLDEN = Path(__file__).parents[2] / "contract" / "golden"
+MOMENT = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
+
+
+def example(cls: type[events.Data]) -> events.Event:
+    """An event of each type with every field filled."""
+    values = {
+        "invoice_id": "in_1QxGolden",
+        "stripe_customer_id": "cus_QxGolden",
+        "status": "paid" if cls is events.InvoicePaid else "open",
+        "currency": "usd",
+        "amount_due": 14900,
+        "amount_remaining": 0 if cls is events.InvoicePaid else 14900,
+        "amount_paid": 14900 if cls is events.InvoicePaid else 0,
+        "attempt_count": 1,
+        "attempted": True,
+        "collection_method": "charge_automatically",
+        "billing_reason": "subscription_cycle",
+        "number": "SUN-0042",
+        "subscription_id": "sub_1QxGolden",
+        "next_payment_attempt": MOMENT + dt.timedelta(days=3),
+        "livemode": False,
+        "own_retry": False,
+        "customer_id": "1001",
+        "business_id": "sunrise-cleaning",
+        "evidence": "customer.metadata",
+        "payment_method_id": "pm_1QxGolden",
+    }
+    fields = {field.name for field in msgspec.structs.fields(cls)}
+    return events.Event(
+        id=f"evt_1QxGolden/{cls.type}",
+        occurred_at=MOMENT,
+        correlation_id="evt_1QxGolden",
+        data=cls(**{name: value for name, value in values.items() if name in fields}),
+    )
+
+
+@pytest.mark.parametrize("cls", events.EVENTS.values(), ids=lambda cls: cls.type)
+def test_golden(cls):
+    """Every event encodes to exactly its golden file and decodes back to itself."""
+    event = example(cls)
+    golden = GOLDEN / f"{cls.type}.v{cls.version}.json"
+    assert json.loads(events.encode(event)) == json.loads(golden.read_text())
+    assert events.decode(golden.read_bytes()) == event
+
+
+def test_no_golden_file_is_left_over():
+    """Each golden file belongs to an event of the contract."""
+    known = {f"{name}.v{version}.json" for name, version in events.EVENTS}
+    assert {path.name for path in GOLDEN.glob("*.json")} == known
+
+
+def test_unknown_fields_are_ignored():
+    """A newer publisher may add fields; this consumer still understands."""
+    body = json.loads(events.encode(example(events.InvoicePaid)))
+    body["data"]["added_later"] = 1
+    body["also_added"] = True
+    assert events.decode(body) == example(events.InvoicePaid)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"type": "invoice.paidd"}, "invoice.paidd"),
+        ({"version": 99}, "version 99"),
+        ({"occurred_at": "yesterday"}, "occurred_at"),
+        ({"data": []}, "object"),
+        ({"data": {"invoice_id": 3}}, "invoice_id"),
+        ({"id": None}, "id"),
+    ],
+)
+def test_wrong_messages_are_named(change, named):
+    """What is wrong with a message stands in the error."""
+    body = json.loads(events.encode(example(events.InvoicePaid))) | change
+    with pytest.raises(events.EventError, match=named):
+        events.decode(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff\xfe", b"null", b"{", "text"])
+def test_what_is_no_envelope_is_refused(body):
+    """Anything but a JSON object of the envelope's shape is an EventError, never another exception."""
+    with pytest.raises(events.EventError):
+        events.decode(body)
+
+
+def test_every_event_has_a_consumer():
+    """No event is published into the void (the relay publishes as mandatory)."""
+    heard = {cls for classes in events.CONSUMERS.values() for cls in classes}
+    assert heard == set(events.EVENTS.values())

@@ -1,0 +1,68 @@
+"""RPC arguments are checked against the method's hints, and the error names the field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+import msgspec
+import pytest
+
+from shared.rpc import InternalError, InvalidArgument, NotFound, _public, argument_checker
+
+
+class Visit(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    starts_at: dt.datetime
+    status: Literal["scheduled", "cancelled"] = "scheduled"
+
+
+class Service:
+    def book(self, customer_id: str, visits: list[Visit], limit: int | None = None):
+        """Take visits."""
+
+
+check = argument_checker(Service.book)
+VISIT = {"title": "Cleaning", "starts_at": "2026-11-23T10:00:00Z"}
+
+
+def test_typed_arguments():
+    """JSON becomes the types of the hints; defaults are filled in."""
+    arguments = check(("c1",), {"visits": [VISIT]})
+    assert arguments == {
+        "customer_id": "c1",
+        "visits": [Visit("Cleaning", dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC))],
+        "limit": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "message"),
+    [
+        ((), {"visits": []}, "customer_id"),
+        ((3,), {"visits": []}, "customer_id: expected str, got int"),
+        (
+            ("c",),
+            {"visits": [{**VISIT, "title": None}]},
+            r"visits\[0\]\.title: expected str, got null",
+        ),
+        (("c",), {"visits": [VISIT], "colour": 1}, "unknown argument colour"),
+        (("c",), {"visits": [{**VISIT, "status": "gone"}]}, "status"),
+        (("c",), {"visits": {}}, "visits: expected array"),
+        (("c",), {"visits": [], "limit": "9"}, "limit"),
+        (("c", [], 1, 2), {}, "takes 3 arguments, got 4"),
+        (("c",), {"customer_id": "c", "visits": []}, "customer_id: given twice"),
+    ],
+)
+def test_wrong_arguments_name_the_field(args, kwargs, message):
+    """A wrong shape is refused before any work, and the caller learns which field it was."""
+    with pytest.raises(InvalidArgument, match=message):
+        check(args, kwargs)
+
+
+def test_callers_see_no_internals():
+    """An unexpected error crosses the wire without its text; one of ours as it is."""
+    assert "secret" not in str(_public(ValueError("secret")))
+    assert isinstance(_public(ValueError("secret")), InternalError)
+    ours = NotFound("no such customer")
+    assert _public(ours) is ours
