@@ -1,6 +1,6 @@
 """The events that Portico's services and a host application exchange: the wire contract.
 
-Every message on a topic exchange is one JSON object, an *envelope*::
+Every message on a topic exchange is one JSON object, an *envelope*:
 
     {"id": "evt_1Qx…/invoice.payment_failed",  # unique; a consumer acts once on it
      "type": "invoice.payment_failed",         # also the routing key
@@ -48,11 +48,15 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     currency: str
     """ISO 4217, lower case, as Stripe writes it."""
     amount_due: int
+    """What the invoice asks for, in minor units."""
     amount_remaining: int
+    """What is still to be paid, in minor units."""
     amount_paid: int = 0
+    """What has been paid so far, in minor units."""
     attempt_count: int = 0
     """Attempts of the retry schedule; a person's own try does not raise it."""
     attempted: bool = False
+    """Whether Stripe has tried to charge it at all."""
     collection_method: str = "charge_automatically"
     """`charge_automatically` (autopay) or `send_invoice`."""
     billing_reason: str | None = None
@@ -60,9 +64,11 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     number: str | None = None
     """The number printed on the invoice."""
     subscription_id: str | None = None
+    """Stripe's id, `sub_…`; None for an invoice of its own."""
     next_payment_attempt: dt.datetime | None = None
     """UTC. None means *not known yet*, not *never*: Stripe may set it in a later `invoice.updated`."""
     livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
     own_retry: bool = False
     """True when Portico's own retry with a new card caused the event."""
 
@@ -110,12 +116,15 @@ class CustomerLinked(Data, frozen=True, kw_only=True):
     source: ClassVar[str] = "billing"
 
     stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
     customer_id: str
     """Portico's customer id, or the host application's own id (then `business_id` says whose)."""
     business_id: str | None = None
+    """The business whose own id `customer_id` is; None when it is Portico's."""
     evidence: str
     """`customer.metadata`, `checkout.session` or `subscription.metadata`."""
     livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
 
 
 class CustomerDeleted(Data, frozen=True, kw_only=True):
@@ -125,7 +134,9 @@ class CustomerDeleted(Data, frozen=True, kw_only=True):
     source: ClassVar[str] = "billing"
 
     stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
     livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
 
 
 class PaymentMethodChanged(Data, frozen=True, kw_only=True):
@@ -135,11 +146,13 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     source: ClassVar[str] = "billing"
 
     stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
     payment_method_id: str | None = None
     """The new default, `pm_…`, where the event names it."""
     subscription_id: str | None = None
     """Set when one subscription's own default changed."""
     livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
 
 
 EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
