@@ -1,0 +1,56 @@
+"""Money, dates and names as the portal page shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from babel.numbers import format_currency, get_currency_precision
+
+_BRANDS = {
+    "amex": "American Express",
+    "cartes_bancaires": "Cartes Bancaires",
+    "diners": "Diners Club",
+    "jcb": "JCB",
+    "unionpay": "UnionPay",
+}
+_INTERVALS = {"day": "day", "week": "week", "month": "month", "year": "year"}
+
+
+def money(amount: int, currency: str) -> str:
+    """An amount in minor units with its currency, as ``$129.00``."""
+    digits = get_currency_precision(currency.upper())
+    value = Decimal(amount).scaleb(-digits)
+    return format_currency(value, currency.upper(), locale="en_US")
+
+
+def day(moment: int | None) -> str:
+    """Epoch seconds as ``23 November 2026`` (UTC); empty for None."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%-d %B %Y") if moment else ""
+
+
+def recurring(price: dict[str, Any], quantity: int) -> str:
+    """A price as ``$129.00 per month`` or ``$129.00 every 2 weeks``; the quantity is multiplied in."""
+    amount = money((price.get("unit_amount") or 0) * quantity, price["currency"])
+    rhythm = price.get("recurring") or {}
+    name = _INTERVALS.get(rhythm.get("interval", ""), "")
+    count = rhythm.get("interval_count") or 1
+    if not name:
+        return amount
+    return f"{amount} per {name}" if count == 1 else f"{amount} every {count} {name}s"
+
+
+def method_name(method: dict[str, Any]) -> str:
+    """A payment method as ``Visa •••• 4242``."""
+    kind = method["type"]
+    details = method.get(kind) or {}
+    if kind == "card":
+        brand = str(details.get("brand", "card"))
+        name = _BRANDS.get(brand, brand.replace("_", " ").title())
+    else:
+        name = {"sepa_debit": "SEPA Direct Debit", "us_bank_account": "Bank account"}.get(
+            kind, kind.replace("_", " ").capitalize()
+        )
+    last4 = details.get("last4")
+    return f"{name} •••• {last4}" if last4 else name
