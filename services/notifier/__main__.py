@@ -1,0 +1,44 @@
+"""`python -m services.notifier [serve|migrate|preview KIND]`."""
+
+import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.notifier.domain import Kind
+from services.notifier.rendering import Renderer
+from services.notifier.samples import sample_letter
+from services.notifier.service import NotifierService
+from services.notifier.settings import load
+from shared.runtime import command_line
+
+
+def preview(words: Sequence[str]) -> int:
+    """Write an email with sample data to files; needs no settings and sends nothing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.notifier preview",
+        description="Write KIND.subject.txt, KIND.txt and KIND.html with sample data.",
+    )
+    parser.add_argument("kind", choices=[kind.value for kind in Kind])
+    parser.add_argument("--locale", default="en", help="for example de or pt-BR (default: en)")
+    parser.add_argument("--out", type=Path, default=Path("var/preview"), metavar="DIR")
+    chosen = parser.parse_args(words)
+    rendered = Renderer().render(sample_letter(Kind(chosen.kind), chosen.locale))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for suffix, content in (
+        ("subject.txt", rendered.subject + "\n"),
+        ("txt", rendered.text),
+        ("html", rendered.html),
+    ):
+        path = chosen.out / f"{chosen.kind}.{suffix}"
+        path.write_text(content, encoding="utf-8")
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["preview"]:
+        sys.exit(preview(sys.argv[2:]))
+    sys.exit(command_line(NotifierService, load))

@@ -1,0 +1,96 @@
+"""The notifier's rules: which failure becomes an email, when, and what an answer of SendGrid means. Pure functions.
+
+Standard library only, and no clock and no randomness of their own: both come in as arguments.
+"""
+
+from services.notifier.domain.deciding import (
+    NEEDS_NEW_CARD,
+    Decline,
+    InvoiceNow,
+    ReminderPolicy,
+    Send,
+    Suppress,
+    Told,
+    decide,
+    kind_to_say,
+    look_again,
+    wants_recovered_email,
+)
+from services.notifier.domain.incidents import (
+    CLOSED_BECAUSE,
+    Incident,
+    InvoiceFacts,
+    InvoiceStatus,
+    merge,
+)
+from services.notifier.domain.keys import (
+    address_hash,
+    attempt_key,
+    failure_key,
+    fresh_link_key,
+    recovered_key,
+    resend_key,
+)
+from services.notifier.domain.sending import (
+    Accepted,
+    Again,
+    MaybeSent,
+    Outcome,
+    RateLimited,
+    Refused,
+    SendingPolicy,
+    Stop,
+    Unavailable,
+    after_unavailable,
+    after_unknown_customer,
+    backoff,
+)
+from services.notifier.domain.vocabulary import (
+    ACTIVE,
+    DUNNING,
+    Kind,
+    Reason,
+    Status,
+)
+
+__all__ = [
+    "ACTIVE",
+    "CLOSED_BECAUSE",
+    "DUNNING",
+    "NEEDS_NEW_CARD",
+    "Accepted",
+    "Again",
+    "Decline",
+    "Incident",
+    "InvoiceFacts",
+    "InvoiceNow",
+    "InvoiceStatus",
+    "Kind",
+    "MaybeSent",
+    "Outcome",
+    "RateLimited",
+    "Reason",
+    "Refused",
+    "ReminderPolicy",
+    "Send",
+    "SendingPolicy",
+    "Status",
+    "Stop",
+    "Suppress",
+    "Told",
+    "Unavailable",
+    "address_hash",
+    "after_unavailable",
+    "after_unknown_customer",
+    "attempt_key",
+    "backoff",
+    "decide",
+    "failure_key",
+    "fresh_link_key",
+    "kind_to_say",
+    "look_again",
+    "merge",
+    "recovered_key",
+    "resend_key",
+    "wants_recovered_email",
+]

@@ -1,0 +1,153 @@
+"""Which failure becomes an email, and whether it is still right when it goes out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident, InvoiceFacts, InvoiceStatus
+from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+
+
+@dataclass(frozen=True)
+class ReminderPolicy:
+    """How often one unpaid invoice may write to its customer."""
+
+    quiet: dt.timedelta = dt.timedelta(days=3)
+    """Least time between two emails about the same invoice."""
+
+
+@dataclass(frozen=True)
+class Send:
+    """Write to the customer, now."""
+
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Suppress:
+    """Write nothing, and record why."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the customer has been told about the invoice, and what is about to be."""
+
+    this_attempt: bool = False
+    """An email about this very attempt exists."""
+    under_way: bool = False
+    """An email about the invoice waits to be sent."""
+    customer_deleted: bool = False
+
+
+def decide(
+    facts: InvoiceFacts,
+    incident: Incident,
+    told: Told,
+    now: dt.datetime,
+    *,
+    action_required: bool,
+    policy: ReminderPolicy | None = None,
+) -> Send | Suppress:
+    """Does this failed charge become an email?
+
+    `incident` is the invoice's story with this event merged in. `action_required` is true when the bank wants
+    the customer to confirm the payment (`invoice.payment_action_required`).
+    """
+    policy = policy or ReminderPolicy()
+    not_ours = _not_an_autopay_failure(facts)
+    if not_ours is not None:
+        return Suppress(not_ours)
+    if told.customer_deleted:
+        return Suppress(Reason.CUSTOMER_DELETED)
+    if incident.closed_because is not None:
+        return Suppress(incident.closed_because)
+    if told.this_attempt:
+        return Suppress(Reason.SAME_ATTEMPT)
+    if facts.attempt < incident.last_attempt:
+        return Suppress(Reason.OVERTAKEN)
+    if told.under_way:
+        return Suppress(Reason.UNDER_WAY)
+    if incident.last_mailed_at is not None and now - incident.last_mailed_at < policy.quiet:
+        return Suppress(Reason.REMINDED_RECENTLY)
+    if action_required:
+        return Send(Kind.PAYMENT_ACTION_REQUIRED)
+    return Send(Kind.PAYMENT_REMINDER if incident.last_mailed_at else Kind.PAYMENT_FAILED)
+
+
+def _not_an_autopay_failure(facts: InvoiceFacts) -> Reason | None:
+    """Stripe's own signs that nobody needs an email (facts in Stripe's "Subscription invoices" guide)."""
+    if facts.own_retry:
+        return Reason.OWN_RETRY
+    if facts.collection_method != "charge_automatically":
+        return Reason.NOT_AUTOPAY
+    if facts.billing_reason == "subscription_create":
+        return Reason.AT_CHECKOUT
+    if facts.status is not InvoiceStatus.OPEN:
+        return CLOSED_BECAUSE.get(facts.status, Reason.NOT_OPEN)
+    if facts.amount_remaining <= 0:
+        return Reason.NOTHING_OWED
+    return None
+
+
+def wants_recovered_email(incident: Incident) -> bool:
+    """Someone who was told that a payment failed is told that it is paid; nobody else is bothered."""
+    return incident.status is InvoiceStatus.PAID and incident.last_mailed_at is not None
+
+
+class Decline(StrEnum):
+    """Kinds of decline that a customer can act on (billing translates Stripe's codes into these)."""
+
+    EXPIRED_CARD = "expired_card"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    LOST_OR_STOLEN = "lost_or_stolen"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    INCORRECT_DETAILS = "incorrect_details"
+    PROCESSING_ERROR = "processing_error"
+    DECLINED = "declined"
+
+
+NEEDS_NEW_CARD: Final = frozenset(
+    {Decline.EXPIRED_CARD, Decline.LOST_OR_STOLEN, Decline.INCORRECT_DETAILS}
+)
+"""After these Stripe's schedule goes on but charges nothing: promise no further try with this card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceNow:
+    """The invoice as billing just read it from Stripe. Every field but the id can be unknown."""
+
+    status: InvoiceStatus | None = None
+    amount_remaining: int | None = None
+    next_payment_attempt: dt.datetime | None = None
+    number: str | None = None
+    decline: Decline | None = None
+    subscription_status: str | None = None
+
+
+def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
+    """Why an email that was right when it was written down must not go out now; None: send it."""
+    if kind not in DUNNING:
+        return None
+    if incident is not None and incident.closed_because is not None:
+        return incident.closed_because
+    if fresh is None:
+        return None
+    if fresh.status is not None and fresh.status in CLOSED_BECAUSE:
+        return CLOSED_BECAUSE[fresh.status]
+    if fresh.amount_remaining is not None and fresh.amount_remaining <= 0:
+        return Reason.NOTHING_OWED
+    if fresh.subscription_status in ("canceled", "incomplete_expired"):
+        return Reason.SUBSCRIPTION_ENDED
+    return None
+
+
+def kind_to_say(kind: Kind, fresh: InvoiceNow | None) -> Kind:
+    """The email that fits what Stripe says now: one incident has one right action, confirm or replace the card."""
+    if kind in DUNNING and fresh is not None and fresh.decline is Decline.AUTHENTICATION_REQUIRED:
+        return Kind.PAYMENT_ACTION_REQUIRED
+    return kind

@@ -1,0 +1,46 @@
+"""The keys that make everything happen once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+
+from services.notifier.domain.incidents import InvoiceFacts
+from services.notifier.domain.vocabulary import Kind
+
+
+def failure_key(facts: InvoiceFacts, *, action_required: bool) -> str:
+    """One row for an invoice, attempt and kind of event, however often and in whatever form Stripe reports it.
+
+    Made from the event's kind, not the email's: the same failure told twice must meet its own row even when the
+    second telling would by now be a reminder. A failure of our own retry has a row of its own, since Stripe
+    gives it the attempt number of the failure that it follows.
+    """
+    kind = Kind.PAYMENT_ACTION_REQUIRED if action_required else Kind.PAYMENT_FAILED
+    suffix = "/own-retry" if facts.own_retry else ""
+    return f"{facts.invoice_id}/{facts.attempt}/{kind}{suffix}"
+
+
+def attempt_key(invoice_id: str, attempt: int) -> str:
+    """Held by the one email of an attempt: payment_failed and payment_action_required share it."""
+    return f"{invoice_id}/{attempt}"
+
+
+def recovered_key(invoice_id: str) -> str:
+    """An invoice is paid once, so it is announced once."""
+    return f"{invoice_id}/{Kind.PAYMENT_RECOVERED}"
+
+
+def fresh_link_key(customer_id: str, now: dt.datetime) -> str:
+    """One fresh link per customer and hour: the form that asks for it is open to anybody with an old link."""
+    return f"{Kind.FRESH_LINK}/{customer_id}/{now.astimezone(dt.UTC):%Y%m%d%H}"
+
+
+def resend_key(notification_id: str, number: int) -> str:
+    """The `number`-th time that a person had this notification sent again."""
+    return f"resend/{notification_id}/{number}"
+
+
+def address_hash(address: str) -> str:
+    """SHA-256 of an address, trimmed and in lower case, as hexadecimal: enough to recognise a bounced one again."""
+    return hashlib.sha256(address.strip().lower().encode()).hexdigest()

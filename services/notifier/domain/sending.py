@@ -1,0 +1,109 @@
+"""Answers of SendGrid, and what follows from each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from services.notifier.domain.vocabulary import Reason, Status
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """SendGrid took the message (202)."""
+
+    message_id: str | None
+
+
+@dataclass(frozen=True)
+class RateLimited:
+    """429: not taken; nobody should send before `until`."""
+
+    until: dt.datetime
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Not taken, may work later: refused connection, 5xx."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Not taken and never will be: 400, 401, 403, 413."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class MaybeSent:
+    """The request went out and no answer came: SendGrid may have taken it (docs/adr/0004-maybe-sent.md)."""
+
+    why: str
+
+
+Outcome = Accepted | RateLimited | Unavailable | Refused | MaybeSent
+
+
+@dataclass(frozen=True)
+class SendingPolicy:
+    """How long and how often one email is tried."""
+
+    lease: dt.timedelta = dt.timedelta(seconds=90)
+    """Longer than everything between taking a row and posting it."""
+    grace: dt.timedelta = dt.timedelta(minutes=15)
+    """How long a message of unknown fate is left alone before it is sent once more."""
+    first_wait: dt.timedelta = dt.timedelta(seconds=2)
+    longest_wait: dt.timedelta = dt.timedelta(minutes=15)
+    give_up_after: dt.timedelta = dt.timedelta(hours=24)
+    unknown_posts: int = 2
+    """Posts without an answer that one email may have."""
+    lookup_waits: tuple[dt.timedelta, ...] = tuple(
+        dt.timedelta(seconds=seconds) for seconds in (5, 15, 40, 90, 180)
+    )
+    """Waits for a customer whom the portal does not know yet: the link between ours and Stripe's may come
+    moments after the failed charge."""
+    longest_rate_limit: dt.timedelta = dt.timedelta(hours=1)
+
+
+def backoff(tries: int, chance: float, policy: SendingPolicy) -> dt.timedelta:
+    """How long to wait after the `tries`-th failure (from 1): doubling, capped, jittered.
+
+    `chance` is uniform in [0, 1). Half of the wait is certain, half random, so that rows which failed together
+    don't come back together.
+    """
+    exponent = min(max(tries, 1) - 1, 30)
+    longest = min(policy.first_wait * 2**exponent, policy.longest_wait)
+    return longest * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """Try again at `due_at`."""
+
+    due_at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """End as `status`, for `reason`."""
+
+    status: Status
+    reason: str
+
+
+def after_unavailable(
+    created_at: dt.datetime, tries: int, now: dt.datetime, chance: float, policy: SendingPolicy
+) -> Again | Stop:
+    """What follows when the email certainly did not go out but may later."""
+    if now - created_at >= policy.give_up_after:
+        return Stop(status=Status.FAILED, reason=Reason.GAVE_UP)
+    return Again(due_at=now + backoff(tries, chance, policy))
+
+
+def after_unknown_customer(lookups: int, now: dt.datetime, policy: SendingPolicy) -> Again | Stop:
+    """What follows when the portal knows nobody with this Stripe customer; `lookups` counts the times so far."""
+    if lookups > len(policy.lookup_waits):
+        return Stop(status=Status.SUPPRESSED, reason=Reason.NO_SUCH_CUSTOMER)
+    return Again(due_at=now + policy.lookup_waits[max(lookups, 1) - 1])

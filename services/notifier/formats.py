@@ -1,0 +1,229 @@
+"""Amounts, dates, names and colours as a person reads them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from copy import copy
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import get_currency_precision
+
+# Stripe's minor units are not ISO's or CLDR's (docs.stripe.com/currencies): it writes ISK and UGX with two
+# decimals that are always 00, MGA with none, and nearly everything else with two.
+_NO_DECIMALS: Final = frozenset(
+    [
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "JPY",
+        "KMF",
+        "KRW",
+        "MGA",
+        "PYG",
+        "RWF",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    ]
+)
+_THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+_LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=[\d-])")
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimals Stripe's minor unit of a currency has."""
+    code = currency.upper()
+    if code in _NO_DECIMALS:
+        return 0
+    return 3 if code in _THREE_DECIMALS else 2
+
+
+def money(minor: int, currency: str, locale: Locale) -> str:
+    """An amount in Stripe's minor units as people of that locale write it: 14900 usd → `$149.00`.
+
+    As many decimals as the currency is written with, and never fewer than the amount really has: 12.34 dinars
+    are not "12".
+    """
+    digits = minor_digits(currency)
+    amount = Decimal(minor).scaleb(-digits)
+    usual = get_currency_precision(currency.upper())
+    shown = usual if amount == round(amount, usual) else digits
+    pattern = copy(locale.currency_formats["standard"])  # a copy: Babel shares it
+    pattern.frac_prec = (shown, shown)
+    text = pattern.apply(
+        amount,
+        locale,
+        currency=currency.upper(),
+        currency_digits=False,
+    )
+    # CLDR's spacing rule, which Babel leaves out: a code of letters stands apart from the digits ("KWD 5.120").
+    return _LETTER_BESIDE_DIGIT.sub("\u00a0", text)
+
+
+def day(moment: dt.datetime, timezone: str | None, locale: Locale) -> str:
+    """The day of a moment with its weekday, in a time zone: `Friday, November 27`, elsewhere the locale's full
+    form (`Freitag, 27. November 2026`)."""
+    local = moment.astimezone(zone(timezone))
+    skeleton = {"en": "EEEE, MMMM d"}.get(locale.language)
+    if skeleton and locale.territory in (None, "US", "CA", "PH"):
+        return format_date(local, skeleton, locale=locale)
+    return format_date(local, "full", locale=locale)
+
+
+def zone(name: str | None) -> dt.tzinfo:
+    """The time zone of that name; UTC for one that does not exist."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return dt.UTC
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+_LONGEST_NAME: Final = 80
+
+
+def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
+    """A name on one line: no control characters (a newline in a header is an injected header), no characters
+    that turn the direction of the text after them, no runs of spaces, not endless."""
+    kept = "".join(
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or unicodedata.category(char) not in ("Cc", "Cs", "Co", "Cn")
+        if unicodedata.bidirectional(char)
+        not in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+    )
+    name = " ".join(kept.split())
+    return name if len(name) <= longest else name[: longest - 1].rstrip() + "…"
+
+
+def plain_line(text: str) -> str:
+    """Text as one line of a header: whatever was a line break is a space."""
+    return " ".join(
+        "".join(
+            " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
+        ).split()
+    )
+
+
+def isolated(name: str, locale: Locale) -> str:
+    """The name so that its direction does not disturb the sentence around it (plain text; HTML has `<bdi>`)."""
+    opposite = ("R", "AL") if locale.text_direction == "ltr" else ("L",)
+    if any(unicodedata.bidirectional(char) in opposite for char in name):
+        return f"{_FIRST_STRONG_ISOLATE}{name}{_POP_ISOLATE}"
+    return name
+
+
+def display_name(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name for the From header. Characters with a meaning in headers become look-alikes without one."""
+    return plain_name(name, longest).translate(
+        {
+            ord('"'): "”",
+            ord("<"): "‹",
+            ord(">"): "›",
+            ord("\\"): "/",
+            ord(";"): ",",
+            ord(","): "‚",
+        }
+    )
+
+
+def initial(name: str) -> str:
+    """The letter that stands for a business without a logo; empty when it has none."""
+    return next((char.upper() for char in name if char.isalnum()), "")
+
+
+# --- colours -------------------------------------------------------------------------------------------------------
+
+_HEX: Final = re.compile(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
+DEFAULT_COLOR: Final = "#2456d6"
+_INK, _PAPER = "#000000", "#ffffff"
+_DARK_CARD: Final = "#1e2127"
+
+
+@dataclass(frozen=True)
+class Accent:
+    """A business's colour, made safe: button and the text on it (contrast 4.5 : 1 or more), for light and dark."""
+
+    light: str
+    on_light: str
+    dark: str
+    on_dark: str
+    edge: str
+    """The button's outline on white: its own colour, or grey where the colour alone would not be seen."""
+
+
+def accent(color: str | None) -> Accent:
+    """The palette of a business's colour; a default one when there is none or it is no colour."""
+    base = _parse(color) or _parse(DEFAULT_COLOR) or (0, 0, 0)
+    dark = base
+    while _contrast(dark, _parse(_DARK_CARD) or (0, 0, 0)) < 3:
+        dark = _mix(dark, (255, 255, 255), 0.12)
+    visible = _contrast(base, (255, 255, 255)) >= 3
+    return Accent(
+        light=_hex(base),
+        on_light=_ink_on(base),
+        dark=_hex(dark),
+        on_dark=_ink_on(dark),
+        edge=_hex(base) if visible else "#767b85",
+    )
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2 contrast ratio of two `#rrggbb` colours, 1 to 21."""
+    return _contrast(_parse(one) or (0, 0, 0), _parse(other) or (0, 0, 0))
+
+
+_Rgb = tuple[int, int, int]
+
+
+def _parse(color: str | None) -> _Rgb | None:
+    match = _HEX.fullmatch((color or "").strip())
+    if match is None:
+        return None
+    digits = match[1]
+    if len(digits) == 3:
+        digits = "".join(digit * 2 for digit in digits)
+    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+
+
+def _hex(color: _Rgb) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _mix(color: _Rgb, other: _Rgb, share: float) -> _Rgb:
+    red, green, blue = (
+        round(mine + (theirs - mine) * share) for mine, theirs in zip(color, other, strict=True)
+    )
+    return red, green, blue
+
+
+def _ink_on(color: _Rgb) -> str:
+    paper, ink = _parse(_PAPER) or (255, 255, 255), _parse(_INK) or (0, 0, 0)
+    # White is what people expect on a button; black only where white would be hard to read.
+    return _PAPER if _contrast(color, paper) >= 4.5 else _hex(ink)
+
+
+def _contrast(one: _Rgb, other: _Rgb) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: _Rgb) -> float:
+    def linear(channel: int) -> float:
+        share = channel / 255
+        return float(share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4)
+
+    red, green, blue = (linear(channel) for channel in color)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -1,0 +1,111 @@
+"""What others can ask the notifier: lists, a resend, a fresh link."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.notifier import queries
+from services.notifier.domain import Kind, fresh_link_key, resend_key
+from services.notifier.models import Notification
+
+
+class UnknownNotification(LookupError):
+    """There is no such notification."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The notification that answers a wish, and whether the wish made it."""
+
+    notification: dict[str, Any]
+    created: bool
+
+
+def view(row: Notification) -> dict[str, Any]:
+    """A notification as others may see it: JSON types, UTC ISO-8601, no address and no link (none is stored)."""
+    return {
+        "notification_id": row.notification_id,
+        "kind": row.kind,
+        "status": row.status,
+        "reason": row.reason,
+        "invoice_id": row.invoice_id,
+        "attempt": row.attempt,
+        "stripe_customer_id": row.stripe_customer_id,
+        "customer_id": row.customer_id,
+        "correlation_id": row.correlation_id,
+        "attempts": row.attempts,
+        "lookups": row.lookups,
+        "last_error": row.last_error,
+        "provider_message_id": row.provider_message_id,
+        "created_at": _iso(row.created_at),
+        "due_at": _iso(row.due_at),
+        "unconfirmed_since": _iso(row.unconfirmed_since),
+        "sent_at": _iso(row.sent_at),
+        "delivered_at": _iso(row.delivered_at),
+    }
+
+
+def notifications(
+    session: Session, *, invoice_id: str | None, stripe_customer_id: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Notifications, newest first, at most `limit` (1 to 500)."""
+    rows = queries.list_notifications(
+        session,
+        invoice_id=invoice_id,
+        stripe_customer_id=stripe_customer_id,
+        limit=max(1, min(limit, 500)),
+    )
+    return [view(row) for row in rows]
+
+
+def resend(session: Session, notification_id: str, now: dt.datetime) -> Asked:
+    """Write the same notification down once more; it is looked at again like any other before it goes out.
+
+    While one resend waits, asking again gives that one: a double click sends one email. Raises
+    UnknownNotification.
+    """
+    original = queries.by_id(session, notification_id, lock=True)
+    if original is None:
+        raise UnknownNotification("there is no such notification")
+    count, waiting = queries.count_resends(session, notification_id)
+    if waiting is not None:
+        return Asked(view(waiting), created=False)
+    new = queries.NewNotification(
+        dedupe_key=resend_key(notification_id, count + 1),
+        kind=Kind(original.kind),
+        now=now,
+        invoice_id=original.invoice_id,
+        attempt=original.attempt,
+        stripe_customer_id=original.stripe_customer_id,
+        customer_id=original.customer_id,
+        correlation_id=original.correlation_id,
+    )
+    return _ask(session, new)
+
+
+def send_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> Asked:
+    """Write down an email with the customer's current link, at most one per customer and hour."""
+    new = queries.NewNotification(
+        dedupe_key=fresh_link_key(customer_id, now),
+        kind=Kind.FRESH_LINK,
+        now=now,
+        customer_id=customer_id,
+        correlation_id=fresh_link_key(customer_id, now),
+    )
+    return _ask(session, new)
+
+
+def _ask(session: Session, new: queries.NewNotification) -> Asked:
+    created = queries.add_notification(session, new) is not None
+    row = queries.by_key(session, new.dedupe_key)
+    if row is None:
+        raise LookupError("a notification that was just written is gone")
+    return Asked(view(row), created)
+
+
+def _iso(moment: dt.datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

@@ -1,0 +1,115 @@
+"""What SendGrid's Event Webhook tells about messages that it took."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from services.notifier import queries
+from services.notifier.domain import Reason, Status, address_hash
+from services.notifier.handlers.sending import mark_sent
+from services.notifier.models import Notification
+
+CONCERNS_US: Final = frozenset(
+    {"processed", "delivered", "deferred", "bounce", "dropped", "spamreport"}
+)
+"""SendGrid's event names that change a notification; opens and clicks are not tracked and not read."""
+
+_HARD_DROPS: Final = ("bounced address", "invalid", "invalid smtpapi header")
+_COMPLAINT_DROPS: Final = ("spam reporting address",)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Feedback:
+    """One event of the Event Webhook. `email` is the address it is about; it is hashed, never stored."""
+
+    sg_event_id: str
+    notification_id: str
+    event: str
+    occurred_at: dt.datetime
+    email: str = ""
+    sg_message_id: str | None = None
+    reason: str = ""
+    bounce_type: str = ""
+    """`bounce` (hard: there is no such mailbox) or `blocked` (soft: refused this time)."""
+
+
+def handle(session: Session, batch: list[Feedback], now: dt.datetime) -> int:
+    """Apply a batch of events inside the caller's transaction; how many were new and about our notifications.
+
+    Copies (normal: SendGrid promises at least once) and events about other senders' messages change nothing.
+    """
+    known = queries.known_invoices(session, {item.notification_id for item in batch})
+    ours = [item for item in batch if item.notification_id in known and item.event in CONCERNS_US]
+    new_ids = queries.claim_sendgrid_events(
+        session,
+        [
+            queries.NewSendGridEvent(
+                sg_event_id=item.sg_event_id,
+                notification_id=item.notification_id,
+                event=item.event,
+                occurred_at=item.occurred_at,
+            )
+            for item in ours
+        ],
+        now,
+    )
+    fresh = {item.sg_event_id: item for item in ours if item.sg_event_id in new_ids}.values()
+    # Incidents are locked in one order, whatever order the batch has.
+    for item in sorted(
+        fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
+    ):
+        _apply(session, item, known[item.notification_id], now)
+    return len(fresh)
+
+
+def _apply(session: Session, item: Feedback, invoice_id: str | None, now: dt.datetime) -> None:
+    incident = queries.lock_known_incident(session, invoice_id)
+    row = queries.by_id(session, item.notification_id, lock=True)
+    if row is None:
+        return
+    # Every one of these events proves that SendGrid took the message: the answer that a time-out hid.
+    mark_sent(session, row, incident, item.occurred_at, _message_id(item.sg_message_id))
+    if item.event == "delivered":
+        row.delivered_at = row.delivered_at or item.occurred_at
+        if row.status != Status.BOUNCED:
+            row.status = Status.DELIVERED.value
+    elif item.event == "deferred":
+        row.last_error = _short(f"deferred: {item.reason}")
+    elif item.event == "bounce":
+        _bounced(row, f"bounced: {item.reason}")
+        if item.bounce_type != "blocked":
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now)
+    elif item.event == "dropped":
+        _bounced(row, f"dropped by SendGrid: {item.reason}")
+        if item.reason.strip().lower() in _HARD_DROPS:
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now)
+        elif item.reason.strip().lower() in _COMPLAINT_DROPS:
+            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now)
+    elif item.event == "spamreport":
+        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now)
+
+
+def _bounced(row: Notification, why: str) -> None:
+    row.status, row.reason = Status.BOUNCED.value, _short(why)
+
+
+def _stop_writing(session: Session, item: Feedback, reason: Reason, now: dt.datetime) -> None:
+    if item.email:
+        queries.suppress_address(
+            session, address_hash(item.email), reason, now, item.notification_id
+        )
+
+
+def _message_id(sg_message_id: str | None) -> str | None:
+    """`X-Message-Id` is the part of `sg_message_id` before the first dot (`.filter0001…` names the machine)."""
+    return sg_message_id.split(".", 1)[0] if sg_message_id else None
+
+
+def _short(text: str) -> str:
+    """A mail server's own words, cut to a line. They can quote the address: that is taken out."""
+    words = [word if "@" not in word else "…" for word in text.split()]
+    return " ".join(words)[:300]

@@ -1,0 +1,13 @@
+"""What the notifier counts. Labels are kinds and outcomes of small sets: never an address, a link, an id."""
+
+from prometheus_client import Counter, Gauge
+
+EMAILS = Counter(
+    "emails_sent_total", "Tries to send an email, by what came of them", ["kind", "outcome"]
+)
+PENDING = Gauge("notifications_pending", "Notifications that wait to be sent")
+OLDEST_DUE = Gauge(
+    "notifications_oldest_due_seconds", "How long the oldest notification that is due has waited"
+)
+WEBHOOKS = Counter("sendgrid_webhooks_total", "Requests to the Event Webhook", ["outcome"])
+FEEDBACK = Counter("sendgrid_events_total", "New events of SendGrid about our emails")

@@ -1,0 +1,143 @@
+"""The notifier's tables. No row holds an address, a link or a rendered body."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import cast
+
+from sqlalchemy import BigInteger, Index, MetaData, String, Table, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.notifier.domain import Status
+from shared.database import UtcDateTime
+
+Moment = UtcDateTime
+
+
+class Base(DeclarativeBase):
+    """The notifier's tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def table_of(model: type[Base]) -> Table:
+    """The Core table of a model, for the statements that the ORM has no words for."""
+    return cast(Table, model.__table__)
+
+
+class Notification(Base):
+    """One email that was, will be, or deliberately will not be sent. The database is the schedule: `due_at`."""
+
+    __tablename__ = "notifications"
+
+    notification_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """Opaque and random; it goes to SendGrid as the only custom argument."""
+    dedupe_key: Mapped[str] = mapped_column(String(255), unique=True)
+    attempt_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    """Held by the one email of an attempt; NULL on rows that were suppressed from the start."""
+    kind: Mapped[str] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(20), default=Status.PENDING)
+    reason: Mapped[str | None] = mapped_column(Text)
+    """Why it was suppressed or failed."""
+    invoice_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    attempt: Mapped[int] = mapped_column(default=0)
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    customer_id: Mapped[str | None] = mapped_column(String(64))
+    """Portico's id, where the email was asked for by it (a fresh link)."""
+    correlation_id: Mapped[str] = mapped_column(String(255), default="")
+    created_at: Mapped[dt.datetime] = mapped_column(Moment)
+    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    lease_until: Mapped[dt.datetime | None] = mapped_column(Moment)
+    lease_token: Mapped[str | None] = mapped_column(String(40))
+    """Says which sender holds the lease; one that lost it does not post."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Tries that reached for SendGrid or the portal and failed, plus the one that worked."""
+    lookups: Mapped[int] = mapped_column(default=0)
+    """Times that the portal did not know the customer."""
+    unconfirmed_since: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """Set before the request to SendGrid, cleared by its answer: still set means "maybe sent"."""
+    unconfirmed_posts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    provider_message_id: Mapped[str | None] = mapped_column(String(255))
+    sent_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        Index(
+            "ix_notifications_due",
+            "due_at",
+            postgresql_where=text("status IN ('pending', 'sending')"),
+            sqlite_where=text("status IN ('pending', 'sending')"),
+        ),
+    )
+
+
+class IncidentRow(Base):
+    """The story of one invoice; see `domain.Incident`."""
+
+    __tablename__ = "incidents"
+
+    invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    last_attempt: Mapped[int] = mapped_column(default=0)
+    currency: Mapped[str] = mapped_column(String(3), default="")
+    """The amounts below are in its minor unit, and pass 32 bits (50 million rupiah do)."""
+    amount_due: Mapped[int] = mapped_column(BigInteger, default=0)
+    amount_remaining: Mapped[int | None] = mapped_column(BigInteger)
+    amount_paid: Mapped[int] = mapped_column(BigInteger, default=0)
+    number: Mapped[str | None] = mapped_column(String(255))
+    subscription_id: Mapped[str | None] = mapped_column(String(255))
+    next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    opened_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    closed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class ProcessedEvent(Base):
+    """An event that was acted upon, with what came of it. Written in the same transaction as its effect."""
+
+    __tablename__ = "processed_events"
+
+    event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    type: Mapped[str] = mapped_column(String(80))
+    outcome: Mapped[str] = mapped_column(Text, default="")
+    processed_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class DeletedCustomer(Base):
+    """A Stripe customer that is gone, kept since a failure of theirs may arrive after the deletion."""
+
+    __tablename__ = "deleted_customers"
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    deleted_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class SuppressedAddress(Base):
+    """An address that gets no more email, by its SHA-256."""
+
+    __tablename__ = "suppressed_addresses"
+
+    address_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(Text)
+    since: Mapped[dt.datetime] = mapped_column(Moment)
+    notification_id: Mapped[str | None] = mapped_column(String(40))
+
+
+class SendGridEvent(Base):
+    """An event of SendGrid's Event Webhook that was acted upon. Up to 46 copies of one were reported."""
+
+    __tablename__ = "sendgrid_events"
+
+    sg_event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    notification_id: Mapped[str] = mapped_column(String(40), index=True)
+    event: Mapped[str] = mapped_column(String(40))
+    occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
+    received_at: Mapped[dt.datetime] = mapped_column(Moment)

@@ -1,0 +1,178 @@
+"""The other services and the provider, as the ports that handlers know. Answers are parsed here, at the edge."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+import eventlet
+import msgspec
+
+from services.notifier.domain import Decline, InvoiceNow, InvoiceStatus, MaybeSent, Outcome
+from services.notifier.ports import (
+    Business,
+    Card,
+    Contact,
+    InvoiceReport,
+    Mail,
+    Mailer,
+    PortalUnavailable,
+    UnknownCustomer,
+)
+from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+POST_SECONDS: Final = 20
+"""Longest time that one message may take in all. The HTTP client's own limits are per read, and an answer that
+trickles in byte by byte never meets them."""
+
+
+class _WireBusiness(msgspec.Struct):
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    website: str | None = None
+    logo_url: str | None = None
+    color: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+
+
+class _WireContact(msgspec.Struct):
+    customer_id: str
+    name: str
+    link: str
+    business: _WireBusiness
+    email: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+
+
+class _WireDecline(msgspec.Struct):
+    reason: str
+
+
+class _WireCard(msgspec.Struct):
+    brand: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+
+class _WireInvoice(msgspec.Struct):
+    status: str | None = None
+    amount_remaining: int | None = None
+    number: str | None = None
+    next_payment_attempt: dt.datetime | None = None
+    decline: _WireDecline | None = None
+    card: _WireCard | None = None
+    subscription_status: str | None = None
+
+
+class PortalContacts:
+    """`Contacts` over RPC to the portal."""
+
+    def __init__(self, portal: Any) -> None:
+        self._portal = portal
+
+    def contact(
+        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> Contact:
+        """See `Contacts.contact`."""
+        asked: dict[str, str | None] = (
+            {"customer_id": customer_id}
+            if customer_id
+            else {"stripe_customer_id": stripe_customer_id}
+        )
+        try:
+            wire = msgspec.convert(self._portal.contact(**asked), _WireContact)
+        except RemoteFault as fault:
+            if fault.error in ("UnknownCustomer", "NotFound"):
+                raise UnknownCustomer from None
+            raise PortalUnavailable(f"the portal failed: {fault.error}") from None
+        except (RpcTimeout, RpcUnavailable) as error:
+            raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
+        except msgspec.ValidationError as error:
+            raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
+        return Contact(
+            customer_id=wire.customer_id,
+            name=wire.name,
+            email=wire.email,
+            locale=wire.locale,
+            timezone=wire.timezone,
+            link=wire.link,
+            business=Business(
+                name=wire.business.name,
+                email=wire.business.email,
+                phone=wire.business.phone,
+                website=wire.business.website,
+                logo_url=wire.business.logo_url,
+                color=wire.business.color,
+                locale=wire.business.locale or "en",
+                timezone=wire.business.timezone or "UTC",
+            ),
+        )
+
+
+class BillingInvoices:
+    """`Invoices` over RPC to billing; best effort, since the email must not depend on it."""
+
+    def __init__(self, billing: Any) -> None:
+        self._billing = billing
+
+    def report(self, invoice_id: str) -> InvoiceReport | None:
+        """See `Invoices.report`."""
+        try:
+            wire = msgspec.convert(self._billing.invoice_state(invoice_id=invoice_id), _WireInvoice)
+        except (RemoteFault, RpcTimeout, RpcUnavailable, msgspec.ValidationError) as error:
+            why = error.error if isinstance(error, RemoteFault) else type(error).__name__
+            log.warning("invoice not looked up, writing without it", invoice_id=invoice_id, why=why)
+            return None
+        now = InvoiceNow(
+            status=_member(InvoiceStatus, wire.status),
+            amount_remaining=wire.amount_remaining,
+            next_payment_attempt=_aware(wire.next_payment_attempt),
+            number=wire.number,
+            decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            subscription_status=wire.subscription_status,
+        )
+        card = None
+        if wire.card and wire.card.brand and wire.card.last4:
+            card = Card(
+                brand=wire.card.brand,
+                last4=wire.card.last4,
+                exp_month=wire.card.exp_month,
+                exp_year=wire.card.exp_year,
+            )
+        return InvoiceReport(now=now, card=card)
+
+
+class PunctualMailer:
+    """A `Mailer` with an end: whatever happens, one message takes no longer than `seconds`."""
+
+    def __init__(self, mailer: Mailer, seconds: float = POST_SECONDS) -> None:
+        self._mailer = mailer
+        self._seconds = seconds
+
+    def send(self, mail: Mail) -> Outcome:
+        """See `Mailer.send`."""
+        limit = eventlet.Timeout(self._seconds)
+        try:
+            return self._mailer.send(mail)
+        except eventlet.Timeout as expired:
+            if expired is not limit:
+                raise
+            return MaybeSent("no whole answer from SendGrid in time")
+        finally:
+            limit.cancel()
+
+
+def _member(kind: Any, value: str | None) -> Any:
+    """The enum's member; None for a value that this code does not know (yet)."""
+    return kind(value) if value in set(kind) else None
+
+
+def _aware(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.replace(tzinfo=dt.UTC) if moment and moment.tzinfo is None else moment

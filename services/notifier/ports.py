@@ -1,0 +1,103 @@
+"""What the notifier needs from others, as roles. Real adapters and the tests' fakes play them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.notifier.domain import InvoiceNow, Kind, Outcome
+
+
+class UnknownCustomer(Exception):
+    """The portal knows no such customer (yet)."""
+
+
+class PortalUnavailable(Exception):
+    """The portal did not answer; the question can be asked again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Business:
+    """The business in whose name an email goes out. `color` is `#rrggbb`, `logo_url` absolute."""
+
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    website: str | None = None
+    logo_url: str | None = None
+    color: str | None = None
+    locale: str = "en"
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Contact:
+    """Whom to write to. Lives in memory only: address and link are never stored or logged."""
+
+    customer_id: str
+    name: str
+    email: str | None
+    locale: str | None
+    timezone: str | None
+    link: str
+    """The customer's own page, an absolute URL."""
+    business: Business
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The card that was charged, as far as a customer may be told. `brand` as Stripe writes it (`visa`)."""
+
+    brand: str
+    last4: str
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceReport:
+    """Billing's fresh view of an invoice."""
+
+    now: InvoiceNow
+    card: Card | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Mail:
+    """One finished email."""
+
+    notification_id: str
+    kind: Kind
+    to: str
+    to_name: str
+    from_name: str
+    reply_to: str | None
+    subject: str
+    text: str
+    html: str
+
+
+class Mailer(Protocol):
+    """Hands emails to the provider."""
+
+    def send(self, mail: Mail) -> Outcome:
+        """Send one email. Never raises for what the network or the provider does: the outcome says it."""
+        ...
+
+
+class Contacts(Protocol):
+    """The portal, asked who a customer is."""
+
+    def contact(
+        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> Contact:
+        """The contact of one customer, by either id. Raises UnknownCustomer, PortalUnavailable."""
+        ...
+
+
+class Invoices(Protocol):
+    """Billing, asked how an invoice stands right now."""
+
+    def report(self, invoice_id: str) -> InvoiceReport | None:
+        """None when billing can't say: the email must not depend on it."""
+        ...

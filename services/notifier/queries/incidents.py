@@ -1,0 +1,103 @@
+"""Statements on incidents, the stories of invoices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from services.notifier.domain import Incident, InvoiceStatus
+from services.notifier.models import IncidentRow, table_of
+from shared.database import insert_new
+
+
+def lock_incident(session: Session, invoice_id: str, stripe_customer_id: str) -> Incident:
+    """The invoice's incident, made when it is new, and locked until the transaction ends."""
+    insert_new(
+        session,
+        table_of(IncidentRow),
+        [
+            {
+                "invoice_id": invoice_id,
+                "stripe_customer_id": stripe_customer_id,
+                "status": InvoiceStatus.DRAFT.value,
+                "last_attempt": 0,
+                "currency": "",
+                "amount_due": 0,
+                "amount_paid": 0,
+            }
+        ],
+        conflict=["invoice_id"],
+        returning="invoice_id",
+    )
+    incident = lock_known_incident(session, invoice_id)
+    if incident is None:
+        raise LookupError("an incident that was just written is gone")
+    return incident
+
+
+def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | None:
+    """The invoice's incident if there is one, locked until the transaction ends."""
+    if invoice_id is None:
+        return None
+    row = session.scalar(
+        select(IncidentRow)
+        .where(IncidentRow.invoice_id == invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return _incident(row) if row else None
+
+
+def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
+    """Lock all incidents of a Stripe customer, in one order; their invoice ids."""
+    return list(
+        session.scalars(
+            select(IncidentRow.invoice_id)
+            .where(IncidentRow.stripe_customer_id == stripe_customer_id)
+            .order_by(IncidentRow.invoice_id)
+            .with_for_update()
+        )
+    )
+
+
+def read_incident(session: Session, invoice_id: str | None) -> Incident | None:
+    """The invoice's incident, unlocked."""
+    row = session.get(IncidentRow, invoice_id) if invoice_id else None
+    return _incident(row) if row else None
+
+
+def store_incident(session: Session, incident: Incident) -> None:
+    """Write the incident back."""
+    values = asdict(incident) | {"status": incident.status.value}
+    invoice_id = values.pop("invoice_id")
+    session.execute(
+        update(IncidentRow).where(IncidentRow.invoice_id == invoice_id).values(**values)
+    )
+
+
+def _incident(row: IncidentRow) -> Incident:
+    return Incident(
+        invoice_id=row.invoice_id,
+        stripe_customer_id=row.stripe_customer_id,
+        status=InvoiceStatus(row.status),
+        last_attempt=row.last_attempt,
+        currency=row.currency,
+        amount_due=row.amount_due,
+        amount_remaining=row.amount_remaining,
+        amount_paid=row.amount_paid,
+        number=row.number,
+        subscription_id=row.subscription_id,
+        next_payment_attempt=row.next_payment_attempt,
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        last_mailed_at=row.last_mailed_at,
+    )
+
+
+def read_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
+    """The incidents of these invoices, unlocked, by invoice id."""
+    rows = session.scalars(select(IncidentRow).where(IncidentRow.invoice_id.in_(list(invoice_ids))))
+    return {row.invoice_id: _incident(row) for row in rows}

@@ -1,0 +1,235 @@
+"""Statements on notifications, the schedule of emails."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from services.notifier.domain import (
+    ACTIVE,
+    DUNNING,
+    Incident,
+    Kind,
+    Reason,
+    SendingPolicy,
+    Status,
+)
+from services.notifier.models import Notification, table_of
+from services.notifier.queries.incidents import read_incidents
+from shared.database import insert_new
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewNotification:
+    """A notification to be written down: pending, or suppressed from the start when `reason` is given."""
+
+    dedupe_key: str
+    kind: Kind
+    now: dt.datetime
+    attempt_key: str | None = None
+    reason: Reason | None = None
+    invoice_id: str | None = None
+    attempt: int = 0
+    stripe_customer_id: str | None = None
+    customer_id: str | None = None
+    correlation_id: str = ""
+
+
+def add_notification(session: Session, new: NewNotification) -> str | None:
+    """Write a notification down; its id, or None when one with this key exists already."""
+    row = {
+        "notification_id": f"ntf_{secrets.token_urlsafe(16)}",
+        "dedupe_key": new.dedupe_key,
+        "attempt_key": new.attempt_key,
+        "kind": new.kind.value,
+        "status": (Status.SUPPRESSED if new.reason else Status.PENDING).value,
+        "reason": new.reason.value if new.reason else None,
+        "invoice_id": new.invoice_id,
+        "attempt": new.attempt,
+        "stripe_customer_id": new.stripe_customer_id,
+        "customer_id": new.customer_id,
+        "correlation_id": new.correlation_id,
+        "created_at": new.now,
+        "due_at": new.now,
+        "attempts": 0,
+        "lookups": 0,
+        "unconfirmed_posts": 0,
+    }
+    added = insert_new(
+        session,
+        table_of(Notification),
+        [row],
+        conflict=["dedupe_key"],
+        returning="notification_id",
+    )
+    return added[0] if added else None
+
+
+def by_key(session: Session, dedupe_key: str) -> Notification | None:
+    """The notification with this key."""
+    return session.scalar(select(Notification).where(Notification.dedupe_key == dedupe_key))
+
+
+def by_id(session: Session, notification_id: str, *, lock: bool = False) -> Notification | None:
+    """One notification, locked until the transaction ends if asked for."""
+    statement = select(Notification).where(Notification.notification_id == notification_id)
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return session.scalar(statement)
+
+
+def attempt_is_told(session: Session, attempt_key: str) -> bool:
+    """Does an email about this attempt exist?"""
+    return (
+        session.scalar(
+            select(Notification.notification_id).where(Notification.attempt_key == attempt_key)
+        )
+        is not None
+    )
+
+
+def mail_under_way(session: Session, invoice_id: str) -> bool:
+    """Does an email that asks for this invoice's money wait to be sent?"""
+    return (
+        session.scalar(
+            select(Notification.notification_id)
+            .where(
+                Notification.invoice_id == invoice_id,
+                Notification.kind.in_([kind.value for kind in DUNNING]),
+                Notification.status.in_([status.value for status in ACTIVE]),
+            )
+            .limit(1)
+        )
+        is not None
+    )
+
+
+def suppress_waiting(
+    session: Session, reason: Reason, *, invoice_ids: Sequence[str] = (), customer: str = ""
+) -> int:
+    """Suppress what waits to be sent: the emails that ask for money of `invoice_ids`, or everything of the
+    Stripe customer `customer`. A row that a sender holds is left to it: it looks again before it posts."""
+    statement = update(Notification).where(Notification.status == Status.PENDING.value)
+    if customer:
+        statement = statement.where(Notification.stripe_customer_id == customer)
+    else:
+        statement = statement.where(
+            Notification.invoice_id.in_(invoice_ids),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+        )
+    result = session.execute(statement.values(status=Status.SUPPRESSED.value, reason=reason.value))
+    return int(getattr(result, "rowcount", 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leased:
+    """A notification that this sender, and nobody else, may work on until its lease ends."""
+
+    notification_id: str
+    lease_token: str
+    kind: Kind
+    invoice_id: str | None
+    stripe_customer_id: str | None
+    customer_id: str | None
+    correlation_id: str
+    incident: Incident | None
+
+
+def lease_due(
+    session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
+) -> list[Leased]:
+    """Take up to `limit` due notifications, oldest first. Several senders at once get different ones.
+
+    The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
+    """
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            Notification.status.in_([status.value for status in ACTIVE]),
+            Notification.due_at <= now,
+        )
+        .order_by(Notification.due_at, Notification.notification_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    incidents = read_incidents(session, [row.invoice_id for row in rows if row.invoice_id])
+    leased = []
+    for row in rows:
+        row.status = Status.SENDING.value
+        row.lease_token = secrets.token_urlsafe(12)
+        row.lease_until = row.due_at = now + policy.lease
+        leased.append(
+            Leased(
+                notification_id=row.notification_id,
+                lease_token=row.lease_token,
+                kind=Kind(row.kind),
+                invoice_id=row.invoice_id,
+                stripe_customer_id=row.stripe_customer_id,
+                customer_id=row.customer_id,
+                correlation_id=row.correlation_id,
+                incident=incidents.get(row.invoice_id or ""),
+            )
+        )
+    session.flush()
+    return leased
+
+
+def lock_leased(session: Session, leased: Leased) -> Notification | None:
+    """The leased row, locked; None when the lease was lost to another sender or the row is finished."""
+    row = by_id(session, leased.notification_id, lock=True)
+    if row is None or row.lease_token != leased.lease_token or row.status != Status.SENDING:
+        return None
+    return row
+
+
+def list_notifications(
+    session: Session,
+    *,
+    invoice_id: str | None,
+    stripe_customer_id: str | None,
+    limit: int,
+) -> list[Notification]:
+    """Notifications, newest first."""
+    statement = select(Notification)
+    if invoice_id is not None:
+        statement = statement.where(Notification.invoice_id == invoice_id)
+    if stripe_customer_id is not None:
+        statement = statement.where(Notification.stripe_customer_id == stripe_customer_id)
+    newest = (Notification.created_at.desc(), Notification.notification_id)
+    return list(session.scalars(statement.order_by(*newest).limit(limit)))
+
+
+def count_resends(session: Session, notification_id: str) -> tuple[int, Notification | None]:
+    """How often this notification was sent again by hand, and the resend that still waits, if any."""
+    prefix = f"resend/{notification_id}/"
+    rows = session.scalars(
+        select(Notification).where(Notification.dedupe_key.startswith(prefix, autoescape=True))
+    ).all()
+    waiting = next((row for row in rows if row.status in ACTIVE), None)
+    return len(rows), waiting
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """How much waits, and for how long the oldest due one has waited, in seconds."""
+
+    pending: int
+    oldest_due_seconds: float
+
+
+def backlog(session: Session, now: dt.datetime) -> Backlog:
+    """What waits to be sent. Only what is due and held by nobody counts as late."""
+    active = Notification.status.in_([status.value for status in ACTIVE])
+    pending = session.scalar(select(func.count()).select_from(Notification).where(active)) or 0
+    oldest = session.scalar(
+        select(Notification.due_at)
+        .where(active, Notification.due_at <= now)
+        .order_by(Notification.due_at)
+        .limit(1)
+    )
+    return Backlog(pending, (now - oldest).total_seconds() if oldest else 0.0)

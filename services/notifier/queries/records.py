@@ -1,0 +1,130 @@
+"""Statements on the events that were acted upon, billing's and SendGrid's, and on who gets no email."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from services.notifier.domain import Reason
+from services.notifier.models import (
+    DeletedCustomer,
+    Notification,
+    ProcessedEvent,
+    SendGridEvent,
+    SuppressedAddress,
+    table_of,
+)
+from shared.database import insert_new
+
+
+def claim_event(session: Session, event_id: str, type_: str, now: dt.datetime) -> bool:
+    """True for the first transaction that sees this event. A concurrent one waits here for the first to end."""
+    row = {"event_id": event_id, "type": type_, "outcome": "", "processed_at": now}
+    return bool(
+        insert_new(
+            session,
+            table_of(ProcessedEvent),
+            [row],
+            conflict=["event_id"],
+            returning="event_id",
+        )
+    )
+
+
+def note_outcome(session: Session, event_id: str, outcome: str) -> None:
+    """Record what came of an event, for "what happened to this invoice?"."""
+    session.execute(
+        update(ProcessedEvent).where(ProcessedEvent.event_id == event_id).values(outcome=outcome)
+    )
+
+
+def event_outcome(session: Session, event_id: str) -> str | None:
+    """What came of an event; None when it was never seen."""
+    row = session.get(ProcessedEvent, event_id)
+    return row.outcome if row else None
+
+
+def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:
+    """Remember that the Stripe customer is gone."""
+    insert_new(
+        session,
+        table_of(DeletedCustomer),
+        [{"stripe_customer_id": stripe_customer_id, "deleted_at": now}],
+        conflict=["stripe_customer_id"],
+        returning="stripe_customer_id",
+    )
+
+
+def customer_deleted(session: Session, stripe_customer_id: str) -> bool:
+    """Is the Stripe customer known to be gone?"""
+    return session.get(DeletedCustomer, stripe_customer_id) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSendGridEvent:
+    """What is kept of one event of the Event Webhook."""
+
+    sg_event_id: str
+    notification_id: str
+    event: str
+    occurred_at: dt.datetime
+
+
+def claim_sendgrid_events(
+    session: Session, events: Sequence[NewSendGridEvent], now: dt.datetime
+) -> set[str]:
+    """The ids of those events that were not acted upon before."""
+    unique = {event.sg_event_id: event for event in events}
+    rows = [asdict(event) | {"received_at": now} for _, event in sorted(unique.items())]
+    return set(
+        insert_new(
+            session,
+            table_of(SendGridEvent),
+            rows,
+            conflict=["sg_event_id"],
+            returning="sg_event_id",
+        )
+    )
+
+
+def suppress_address(
+    session: Session,
+    address_sha256: str,
+    reason: Reason,
+    now: dt.datetime,
+    notification_id: str | None,
+) -> None:
+    """Write no more to this address. The first reason stays."""
+    row = {
+        "address_sha256": address_sha256,
+        "reason": reason.value,
+        "since": now,
+        "notification_id": notification_id,
+    }
+    insert_new(
+        session,
+        table_of(SuppressedAddress),
+        [row],
+        conflict=["address_sha256"],
+        returning="address_sha256",
+    )
+
+
+def address_suppressed(session: Session, address_sha256: str) -> str | None:
+    """Why nothing is written to this address; None: it is fine."""
+    row = session.get(SuppressedAddress, address_sha256)
+    return row.reason if row else None
+
+
+def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[str, str | None]:
+    """The invoice of each notification that exists."""
+    rows = session.execute(
+        select(Notification.notification_id, Notification.invoice_id).where(
+            Notification.notification_id.in_(list(notification_ids))
+        )
+    )
+    return {row.notification_id: row.invoice_id for row in rows}

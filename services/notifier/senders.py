@@ -1,0 +1,92 @@
+"""nameko's side of sending: one worker for each email on its way, at most so many at a time.
+
+Each email is a worker of the container, so shutting down waits for it like for any request.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import DependencyProvider, Entrypoint
+
+from services.notifier.queries import Leased
+from shared.loops import Loop
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Sender(Entrypoint):
+    """Entrypoint of the method that sends one leased notification."""
+
+    def __init__(self, wakes: str, **kwargs: Any) -> None:
+        """`wakes` names the loop that is run again when a place becomes free."""
+        self.wakes = wakes
+        self.busy = 0
+        super().__init__(**kwargs)
+
+    def post(self, leased: Leased) -> None:
+        """Start sending `leased`, and return at once."""
+        self.busy += 1
+        try:
+            self.container.spawn_worker(self, (leased,), {}, handle_result=self._done)
+        except ContainerBeingKilled:
+            self.busy -= 1  # the lease ends by itself
+
+    def _done(self, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        self.busy -= 1
+        if exc_info is not None:
+            log.error("sending failed, its lease will end", exc_info=exc_info)
+        for entrypoint in self.container.entrypoints:
+            if isinstance(entrypoint, Loop) and entrypoint.method_name == self.wakes:
+                entrypoint.wake()
+        return result, exc_info
+
+
+def sender(wakes: str) -> Callable[[Method], Method]:
+    """Decorate the method that sends one leased notification."""
+    decorator: Callable[[Method], Method] = Sender.decorator(wakes=wakes)
+    return decorator
+
+
+class Places:
+    """The senders of this process: how many are free, and since when nobody may send."""
+
+    def __init__(self, size: int, entrypoint: Sender) -> None:
+        self._size = size
+        self._entrypoint = entrypoint
+        self._closed_until: dt.datetime | None = None
+
+    def free(self, now: dt.datetime) -> int:
+        """How many more emails may start now; none while SendGrid asks for patience."""
+        if self._closed_until is not None and now < self._closed_until:
+            return 0
+        return max(0, self._size - self._entrypoint.busy)
+
+    def close_until(self, moment: dt.datetime) -> None:
+        """Start nothing before `moment` (a 429's reset)."""
+        self._closed_until = max(moment, self._closed_until or moment)
+
+    def take(self, leased: Leased) -> None:
+        """Send one notification in a place of its own."""
+        self._entrypoint.post(leased)
+
+
+class SenderPlaces(DependencyProvider):
+    """Injects the process's `Places`; `settings.senders` says how many there are."""
+
+    _places: Places | None = None
+
+    def get_dependency(self, worker_ctx: Any) -> Places:
+        if self._places is None:
+            entrypoint = next(
+                entrypoint
+                for entrypoint in self.container.entrypoints
+                if isinstance(entrypoint, Sender)
+            )
+            self._places = Places(self.container.config["settings"].senders, entrypoint)
+        return self._places

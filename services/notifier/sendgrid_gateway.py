@@ -1,0 +1,302 @@
+"""The one module that knows SendGrid: builds and sends messages, and reads its signed Event Webhook.
+
+Messages are built with the library's `Mail` helpers and posted over one pooled session of our own: the library
+opens a TLS connection a message (20.5 ms of CPU against 0.9) and has no time-out.
+"""
+
+from __future__ import annotations
+
+import binascii
+import datetime as dt
+import ipaddress
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from sendgrid.helpers.eventwebhook import EventWebhook  # noqa: TID251
+from sendgrid.helpers.mail import (  # noqa: TID251
+    Category,
+    ClickTracking,
+    CustomArg,
+    From,
+    HtmlContent,
+    OpenTracking,
+    PlainTextContent,
+    ReplyTo,
+    SubscriptionTracking,
+    To,
+    TrackingSettings,
+)
+from sendgrid.helpers.mail import Mail as SendGridMail  # noqa: TID251
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+
+from services.notifier.domain import (
+    Accepted,
+    MaybeSent,
+    Outcome,
+    RateLimited,
+    Refused,
+    Unavailable,
+)
+from services.notifier.formats import display_name
+from services.notifier.handlers.feedback import Feedback
+from services.notifier.ports import Mail
+
+CONNECT_SECONDS: Final = 3
+ANSWER_SECONDS: Final = 10
+WAIT_WITHOUT_RESET: Final = dt.timedelta(seconds=60)
+"""How long a 429 without `X-RateLimit-Reset` makes us wait."""
+
+SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+TOLERANCE: Final = dt.timedelta(minutes=10)
+"""How old a signature may be, and how far ahead its clock: the library checks neither."""
+
+
+class _Bearer(AuthBase):
+    """The API key. As an `auth` object, since a `.netrc` would replace a plain header."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class SendGridMailer:
+    """The `Mailer` that sends for real (or to the sandbox): safe to share between green threads."""
+
+    def __init__(
+        self,
+        api_key: str,
+        api_base: str,
+        sender: str,
+        sender_name: str = "",
+        *,
+        connections: int = 16,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
+    ) -> None:
+        """`sender` is the verified address; `timeouts` are seconds to connect and to wait for an answer."""
+        _pin_log_level()
+        self._url = f"{api_base.rstrip('/')}/v3/mail/send"
+        self._sender, self._sender_name = sender, sender_name
+        self._now, self._timeouts = now, timeouts
+        self._session = requests.Session()
+        self._session.auth = _Bearer(api_key)
+        self._session.trust_env = not _is_loopback(api_base)
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def send(self, mail: Mail) -> Outcome:
+        """Post one message. See `Mailer.send`."""
+        body = json.dumps(self._message(mail), ensure_ascii=False).encode()
+        try:
+            answer = self._session.post(
+                self._url,
+                data=body,
+                headers={"Content-Type": "application/json"},
+                timeout=self._timeouts,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            return _outcome_of_error(error)
+        return _outcome_of_answer(answer, self._now())
+
+    def _message(self, mail: Mail) -> dict[str, Any]:
+        """SendGrid's request body (docs: POST /v3/mail/send). Only the opaque notification id and the kind go
+        into custom arguments and categories: SendGrid keeps those long and can't redact them."""
+        business = display_name(mail.from_name) or display_name(self._sender_name)
+        message = SendGridMail(
+            from_email=From(self._sender, business or None),
+            to_emails=To(mail.to, display_name(mail.to_name) or None),
+            subject=mail.subject,
+            plain_text_content=PlainTextContent(mail.text),
+            html_content=HtmlContent(mail.html),
+        )
+        if mail.reply_to:
+            message.reply_to = ReplyTo(mail.reply_to, business or None)
+        message.add_custom_arg(CustomArg("notification_id", mail.notification_id))
+        message.add_category(Category(mail.kind.value))
+        # Click tracking would rewrite, store and report back the customer's secret link.
+        message.tracking_settings = TrackingSettings(
+            click_tracking=ClickTracking(enable=False, enable_text=False),
+            open_tracking=OpenTracking(enable=False),
+            subscription_tracking=SubscriptionTracking(enable=False),
+        )
+        body: dict[str, Any] = message.get()
+        return body
+
+
+def _pin_log_level() -> None:
+    """The library's client prints key and message at DEBUG: it never gets there."""
+    logger = logging.getLogger("python_http_client")
+    if logger.level < logging.INFO:
+        logger.setLevel(logging.INFO)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _outcome_of_answer(answer: requests.Response, now: dt.datetime) -> Outcome:
+    status = answer.status_code
+    if 200 <= status < 300:
+        return Accepted(answer.headers.get("X-Message-Id"))
+    if status == 429:
+        return RateLimited(_reset(answer, now))
+    if status == 504:
+        return MaybeSent("504: a gateway gave up waiting for SendGrid")
+    if status >= 500 or status == 408 or status < 400:
+        return Unavailable(f"{status} from SendGrid")
+    return Refused(f"{status} from SendGrid: {_complaint(answer)}")
+
+
+def _reset(answer: requests.Response, now: dt.datetime) -> dt.datetime:
+    try:
+        reset = float(answer.headers["X-RateLimit-Reset"])
+        return dt.datetime.fromtimestamp(reset, dt.UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return now + WAIT_WITHOUT_RESET
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    field: str | None = None
+
+
+class _Errors(msgspec.Struct):
+    errors: list[_Error] = []
+
+
+def _complaint(answer: requests.Response) -> str:
+    """SendGrid's own words, short, without anything that looks like an address."""
+    try:
+        errors = msgspec.json.decode(answer.content, type=_Errors).errors
+    except msgspec.MsgspecError:
+        return "no reason given"
+    said = "; ".join(f"{error.message} ({error.field})" for error in errors[:3])
+    return " ".join(word for word in said.split() if "@" not in word)[:300] or "no reason given"
+
+
+def _outcome_of_error(error: requests.RequestException) -> Outcome:
+    """Did the request leave? Before a connection stands it has not; afterwards nobody can tell."""
+    if isinstance(
+        error,
+        requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError,
+    ):
+        return Unavailable(f"no connection to SendGrid: {type(error).__name__}")
+    if isinstance(error, requests.Timeout):
+        return MaybeSent("no answer from SendGrid in time")
+    if isinstance(error, requests.ConnectionError):
+        cause = error.args[0] if error.args else None
+        reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+        if isinstance(reason, NewConnectionError | ConnectTimeoutError):
+            return Unavailable("no connection to SendGrid")
+        return MaybeSent("the connection to SendGrid broke before its answer")
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return Refused("SENDGRID_API_BASE is no address that can be posted to")
+    return MaybeSent(f"the answer of SendGrid was lost: {type(error).__name__}")
+
+
+# --- the Event Webhook --------------------------------------------------------------------------------------------
+
+
+class BadWebhook(ValueError):
+    """The request is not a fresh, signed batch of SendGrid's events; the text says what is wrong."""
+
+
+class _Event(msgspec.Struct):
+    """The fields that are read (docs: Event Webhook reference). Custom arguments stand among them."""
+
+    event: str
+    sg_event_id: str = ""
+    timestamp: float = 0
+    email: str = ""
+    notification_id: str = ""
+    sg_message_id: str | None = None
+    reason: str = ""
+    type: str = ""
+
+
+_batch = msgspec.json.Decoder(list[msgspec.Raw])
+_event = msgspec.json.Decoder(_Event, strict=False)
+
+
+class SignedEvents:
+    """Reads batches that carry a valid, fresh signature of the account's key."""
+
+    def __init__(self, public_key: str) -> None:
+        """`public_key`: base64 as SendGrid's settings page shows it. Raises ValueError when it is no key."""
+        self._webhook = EventWebhook(public_key)
+
+    def read(
+        self, body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
+    ) -> list[Feedback]:
+        """The batch's events that name a notification of ours; raises BadWebhook.
+
+        The signature is ECDSA over the timestamp and the raw bytes of the body. A single event that can't be
+        read is left out: an answer other than 2xx would bring the whole batch back for days.
+        """
+        self._verify(body, signature, timestamp, now)
+        try:
+            raw_events = _batch.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadWebhook(f"not a JSON array: {error}") from None
+        found = (_read_event(raw, now) for raw in raw_events)
+        return [feedback for feedback in found if feedback is not None]
+
+    def _verify(
+        self, body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
+    ) -> None:
+        if not signature or not timestamp:
+            raise BadWebhook("not signed")
+        try:
+            # Strict UTF-8 in and out is the identity, so these are the raw bytes.
+            genuine = self._webhook.verify_signature(body.decode(), signature, timestamp)
+        except (UnicodeError, binascii.Error, ValueError):
+            raise BadWebhook("the signature or the body can't be read") from None
+        if not genuine:
+            raise BadWebhook("the signature is wrong")
+        try:
+            signed_at = dt.datetime.fromtimestamp(int(timestamp), dt.UTC)
+        except (ValueError, OverflowError, OSError):
+            raise BadWebhook("the timestamp is no time") from None
+        if abs(now - signed_at) > TOLERANCE:
+            raise BadWebhook("the signature is not fresh")
+
+
+def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
+    try:
+        event = _event.decode(raw)
+        occurred_at = dt.datetime.fromtimestamp(event.timestamp, dt.UTC)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError, OSError):
+        return None
+    if not event.notification_id or not event.sg_event_id:
+        return None
+    return Feedback(
+        sg_event_id=event.sg_event_id[:255],
+        notification_id=event.notification_id[:40],
+        event=event.event,
+        occurred_at=min(occurred_at, now),
+        email=event.email,
+        sg_message_id=event.sg_message_id,
+        reason=event.reason,
+        bounce_type=event.type,
+    )

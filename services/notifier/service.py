@@ -1,0 +1,251 @@
+"""The notifier: hears of failed payments over RabbitMQ, writes to the customer through SendGrid.
+
+Entrypoints only: each opens a transaction, calls a handler, answers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from typing import Any, ClassVar, Literal
+
+import eventlet
+from nameko.extensions import DependencyProvider
+from werkzeug.wrappers import Request, Response
+
+from services.notifier import metrics, queries
+from services.notifier.domain import Kind
+from services.notifier.handlers import asking, events, feedback, sending
+from services.notifier.neighbours import BillingInvoices, PortalContacts, PunctualMailer
+from services.notifier.queries import Leased
+from services.notifier.rendering import Renderer
+from services.notifier.samples import sample_letter
+from services.notifier.senders import SenderPlaces, sender
+from services.notifier.sendgrid_gateway import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    BadWebhook,
+    SendGridMailer,
+    SignedEvents,
+)
+from shared.database import Database
+from shared.events import Event
+from shared.loops import Waker, loop
+from shared.messaging import Permanent, consume
+from shared.rpc import InvalidArgument, NotFound, RpcClient, rpc
+from shared.telemetry import get_logger
+from shared.web import http
+
+log = get_logger(__name__)
+
+EmailKind = Literal[
+    "payment_failed",
+    "payment_reminder",
+    "payment_action_required",
+    "payment_recovered",
+    "fresh_link",
+]
+
+
+class SendGrid(DependencyProvider):
+    """Injects SendGrid: the mailer, and the reader of its webhook when a public key is configured."""
+
+    mailer: SendGridMailer
+    signed_events: SignedEvents | None
+
+    def setup(self) -> None:
+        settings = self.container.config["settings"]
+        self.mailer = SendGridMailer(
+            settings.sendgrid_api_key.reveal(),
+            settings.sendgrid_api_base,
+            settings.mail_from,
+            settings.mail_from_name,
+            connections=settings.senders,
+        )
+        key = settings.sendgrid_webhook_public_key
+        self.signed_events = SignedEvents(key) if key else None
+
+    def stop(self) -> None:
+        self.mailer.close()
+
+    def get_dependency(self, worker_ctx: Any) -> SendGrid:
+        return self
+
+
+class Templates(DependencyProvider):
+    """Injects the renderer."""
+
+    renderer: Renderer
+
+    def setup(self) -> None:
+        self.renderer = Renderer()
+
+    def get_dependency(self, worker_ctx: Any) -> Renderer:
+        return self.renderer
+
+
+class NotifierService:
+    """Owns the notifications and their delivery."""
+
+    name: ClassVar[str] = "notifier"
+
+    db = Database()
+    sendgrid = SendGrid()
+    renderer = Templates()
+    portal = RpcClient("portal", timeout=4.0)
+    billing = RpcClient("billing", timeout=2.5)
+    places = SenderPlaces()
+    wake = Waker("send_due")
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    @consume
+    def on_event(self, event: Event) -> None:
+        """Act on one of billing's events; the commit happens here, before nameko acks."""
+        try:
+            with self.db.transaction() as session:
+                outcome = events.handle(session, event, _now())
+        except events.UnreadableEvent as error:
+            raise Permanent(str(error)) from error
+        log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
+        self.wake()
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    @loop(poll=1.0)
+    def send_due(self) -> bool:
+        """Give every free sender a notification that is due."""
+        free = self.places.free(_now())
+        if not free:
+            return False
+        leased = sending.lease(self._desk(), free)
+        for one in leased:
+            self.places.take(one)
+        return len(leased) == free and self.places.free(_now()) > 0
+
+    @sender(wakes="send_due")
+    def send_one(self, leased: Leased) -> None:
+        """Send one leased notification and record what came of it."""
+        desk = self._desk()
+        try:
+            result = sending.send_one(desk, leased)
+        except Exception as error:
+            log.exception("sending stumbled", notification_id=leased.notification_id)
+            result = sending.stumbled(desk, leased, type(error).__name__)
+        metrics.EMAILS.labels(result.kind.value, result.outcome).inc()
+        level = log.error if result.outcome in sending.ALARMING else log.info
+        level(
+            "notification tried",
+            notification_id=leased.notification_id,
+            invoice_id=leased.invoice_id,
+            correlation_id=leased.correlation_id,
+            kind=result.kind.value,
+            outcome=result.outcome,
+            why=result.why,
+        )
+        if result.pause_until is not None:
+            self.places.close_until(result.pause_until)
+
+    @loop(poll=10.0)
+    def measure(self) -> bool:
+        """Publish how much waits, and for how long."""
+        with self.db.reading() as session:
+            backlog = queries.backlog(session, _now())
+        metrics.PENDING.set(backlog.pending)
+        metrics.OLDEST_DUE.set(backlog.oldest_due_seconds)
+        return False
+
+    def _desk(self) -> sending.Desk:
+        return sending.Desk(
+            db=self.db,
+            contacts=PortalContacts(self.portal),
+            invoices=BillingInvoices(self.billing),
+            mailer=PunctualMailer(self.sendgrid.mailer),
+            renderer=self.renderer,
+            now=_now,
+            chance=random.random,
+            pause=eventlet.sleep,
+        )
+
+    # --- SendGrid's webhook -------------------------------------------------------------------------------------
+
+    @http("POST", "/webhooks/sendgrid")
+    def on_sendgrid_events(self, request: Request) -> Response:
+        """Delivered, bounced, dropped, …: signed by SendGrid, or nothing is stored."""
+        signed_events = self.sendgrid.signed_events
+        if signed_events is None:
+            return _json(404, {"error": "Not Found"})
+        now = _now()
+        try:
+            batch = signed_events.read(
+                request.get_data(),
+                request.headers.get(SIGNATURE_HEADER),
+                request.headers.get(TIMESTAMP_HEADER),
+                now,
+            )
+        except BadWebhook as error:
+            metrics.WEBHOOKS.labels("refused").inc()
+            log.warning("event webhook refused", reason=str(error))
+            return _json(400, {"error": str(error)})
+        with self.db.transaction() as session:
+            new = feedback.handle(session, batch, now)
+        metrics.WEBHOOKS.labels("accepted").inc()
+        metrics.FEEDBACK.inc(new)
+        self.wake()
+        return _json(200, {"new": new})
+
+    # --- RPC ----------------------------------------------------------------------------------------------------
+
+    @rpc
+    def notifications(
+        self,
+        invoice_id: str | None = None,
+        stripe_customer_id: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
+        with self.db.reading() as session:
+            return asking.notifications(
+                session,
+                invoice_id=invoice_id,
+                stripe_customer_id=stripe_customer_id,
+                limit=limit,
+            )
+
+    @rpc
+    def resend(self, notification_id: str) -> dict[str, Any]:
+        """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
+        notification, or the one that already waits. Raises NotFound."""
+        try:
+            with self.db.transaction() as session:
+                asked = asking.resend(session, notification_id, _now())
+        except asking.UnknownNotification as error:
+            raise NotFound(f"notification_id: {error}") from None
+        self.wake()
+        return {**asked.notification, "created": asked.created}
+
+    @rpc
+    def send_fresh_link(self, customer_id: str) -> dict[str, Any]:
+        """Mail a customer (by Portico's id) their current link: at most once an hour. `created` says whether
+        this call made the email."""
+        if not customer_id or len(customer_id) > 64:
+            raise InvalidArgument("customer_id: expected Portico's customer id")
+        with self.db.transaction() as session:
+            asked = asking.send_fresh_link(session, customer_id, _now())
+        self.wake()
+        return {**asked.notification, "created": asked.created}
+
+    @rpc
+    def preview(self, kind: EmailKind, locale: str = "en") -> dict[str, str]:
+        """An email of this kind with sample data: `subject`, `text`, `html`."""
+        rendered = self.renderer.render(sample_letter(Kind(kind), locale))
+        return {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    return Response(json.dumps(body) + "\n", status, content_type="application/json")

@@ -1,0 +1,110 @@
+"""The notifier's settings, from the environment, checked at start."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import Final
+
+from shared.settings import Reader, Secret
+
+SENDGRID: Final = "https://api.sendgrid.com"
+_P256_KEY_BYTES: Final = 91
+"""Length of a P-256 public key in the form that SendGrid shows (DER SubjectPublicKeyInfo)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the notifier needs to know at start."""
+
+    amqp_uri: Secret
+    database_url: Secret
+    http_address: str
+    sendgrid_api_key: Secret
+    sendgrid_api_base: str
+    sendgrid_webhook_public_key: str | None
+    """Base64 as SendGrid's settings page shows it. None: the Event Webhook's endpoint does not exist."""
+    mail_from: str
+    """The verified sender's address."""
+    mail_from_name: str
+    """Display name for emails of a business without a name; may be empty."""
+    senders: int
+    """How many emails are on their way to SendGrid at the same time, per process."""
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings; raises SettingsError that names every wrong one."""
+    reader = Reader(environ)
+    mail_from = reader.text(
+        "MAIL_FROM",
+        meaning="the sender of all emails, verified with SendGrid; a display name may stand before it",
+        example="Portico <billing@mail.example.com>",
+    )
+    public_key = reader.text(
+        "SENDGRID_WEBHOOK_PUBLIC_KEY",
+        meaning="the verification key of SendGrid's signed Event Webhook",
+        example="MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE…",
+        default=None,
+    )
+    name, address = parseaddr(mail_from) if isinstance(mail_from, str) else ("", "")
+    settings = Settings(
+        amqp_uri=reader.amqp_uri(),
+        database_url=reader.database_url("NOTIFIER_DATABASE_URL"),
+        http_address=reader.address(
+            "HTTP_ADDRESS", meaning="where the notifier listens", default="127.0.0.1:8002"
+        ),
+        sendgrid_api_key=reader.secret(
+            "SENDGRID_API_KEY",
+            meaning="a SendGrid API key that may send mail",
+            example="SG.xxxxxxxx.yyyyyyyy",
+        ),
+        sendgrid_api_base=reader.url(
+            "SENDGRID_API_BASE",
+            meaning="SendGrid's API (the EU's is https://api.eu.sendgrid.com)",
+            example=SENDGRID,
+            default=SENDGRID,
+        ),
+        sendgrid_webhook_public_key=_one_line(public_key),
+        mail_from=address,
+        mail_from_name=name,
+        senders=reader.integer(
+            "NOTIFIER_SENDERS",
+            meaning="how many emails are sent at the same time",
+            default=16,
+            minimum=1,
+            maximum=40,
+        ),
+    )
+    if isinstance(mail_from, str):
+        reader.check(
+            "MAIL_FROM",
+            bool(address) and "@" in address.strip("@") and " " not in address,
+            "is no email address; for example MAIL_FROM=Portico <billing@mail.example.com>",
+        )
+    reader.check(
+        "SENDGRID_WEBHOOK_PUBLIC_KEY",
+        settings.sendgrid_webhook_public_key is None
+        or _is_p256(settings.sendgrid_webhook_public_key),
+        "is no P-256 public key as SendGrid's settings page shows it (124 characters of base64)",
+    )
+    reader.done()
+    return settings
+
+
+def _one_line(key: str | None) -> str | None:
+    """The key's base64 alone: people paste it with or without the PEM lines around it."""
+    if key is None:
+        return None
+    lines = key.replace("\\n", "\n").splitlines()
+    return "".join(line.strip() for line in lines if not line.startswith("-----"))
+
+
+def _is_p256(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == _P256_KEY_BYTES
+    except binascii.Error:
+        return False

@@ -1,0 +1,94 @@
+"""Stand-ins for the notifier's neighbours. They keep what came of a call, not the calls."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from services.notifier.domain import Accepted, InvoiceNow, MaybeSent, Outcome
+from services.notifier.ports import (
+    Business,
+    Contact,
+    InvoiceReport,
+    Mail,
+    PortalUnavailable,
+    UnknownCustomer,
+)
+
+START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+
+
+@dataclass
+class Clock:
+    """A clock that moves only when told to."""
+
+    moment: dt.datetime = START
+
+    def __call__(self) -> dt.datetime:
+        return self.moment
+
+    def forward(self, **span: float) -> None:
+        self.moment += dt.timedelta(**span)
+
+
+@dataclass
+class FakeMailer:
+    """A mailbox. `answers` are given first, in turn; afterwards every message is accepted.
+
+    A message that was accepted, or whose fate is hidden by MaybeSent while `hidden_arrive` is true, is in `inbox`.
+    """
+
+    inbox: list[Mail] = field(default_factory=list)
+    answers: list[Outcome] = field(default_factory=list)
+    hidden_arrive: bool = True
+
+    def send(self, mail: Mail) -> Outcome:
+        outcome = self.answers.pop(0) if self.answers else Accepted(f"msg-{len(self.inbox) + 1}")
+        if isinstance(outcome, Accepted) or (isinstance(outcome, MaybeSent) and self.hidden_arrive):
+            self.inbox.append(mail)
+        return outcome
+
+
+@dataclass
+class FakePortal:
+    """The portal's people."""
+
+    people: dict[str, Contact] = field(default_factory=dict)
+    down: bool = False
+
+    def contact(
+        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> Contact:
+        if self.down:
+            raise PortalUnavailable("the portal does not answer")
+        try:
+            return self.people[customer_id or stripe_customer_id or ""]
+        except KeyError:
+            raise UnknownCustomer from None
+
+
+@dataclass
+class FakeBilling:
+    """Billing's view of invoices; None: it can't say."""
+
+    reports: dict[str, InvoiceReport] = field(default_factory=dict)
+
+    def report(self, invoice_id: str) -> InvoiceReport | None:
+        return self.reports.get(invoice_id)
+
+    def say(self, invoice_id: str, now: InvoiceNow) -> None:
+        self.reports[invoice_id] = InvoiceReport(now=now)
+
+
+def a_contact(**changes: object) -> Contact:
+    """Dana, a customer of Sunrise Home Cleaning."""
+    values: dict[str, object] = {
+        "customer_id": "kd83Jf02LmQ9xVb7TzR4wA",
+        "name": "Dana Reyes",
+        "email": "dana@example.com",
+        "locale": "en",
+        "timezone": "America/New_York",
+        "link": "https://portal.example/me/SECRET.TOKEN",
+        "business": Business(name="Sunrise Home Cleaning", email="hello@sunrise.example"),
+    }
+    return Contact(**{**values, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,202 @@
+"""Which failed charge becomes an email: the pure rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifier.domain import (
+    Decline,
+    Incident,
+    InvoiceFacts,
+    InvoiceNow,
+    InvoiceStatus,
+    Kind,
+    Reason,
+    Send,
+    Suppress,
+    Told,
+    decide,
+    failure_key,
+    kind_to_say,
+    look_again,
+    merge,
+)
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+
+
+def facts(**changes: Any) -> InvoiceFacts:
+    values: dict[str, Any] = {
+        "invoice_id": "in_1",
+        "stripe_customer_id": "cus_1",
+        "status": InvoiceStatus.OPEN,
+        "currency": "usd",
+        "amount_due": 14900,
+        "amount_remaining": 14900,
+        "attempt": 1,
+        "billing_reason": "subscription_cycle",
+    }
+    return InvoiceFacts(**(values | changes))
+
+
+def decision(
+    invoice: InvoiceFacts, told: Told | None = None, action_required: bool = False, **story: Any
+) -> Send | Suppress:
+    fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
+    incident = dataclasses.replace(merge(fresh, invoice, NOW, failed=True), **story)
+    return decide(invoice, incident, told or Told(), NOW, action_required=action_required)
+
+
+def test_the_first_failure_on_autopay_mails() -> None:
+    """An open autopay invoice with something due is the case that the product exists for."""
+    assert decision(facts()) == Send(Kind.PAYMENT_FAILED)
+
+
+def test_a_payment_that_the_bank_wants_confirmed_says_so() -> None:
+    """The right action is to confirm, not to replace the card."""
+    assert decision(facts(), action_required=True) == Send(Kind.PAYMENT_ACTION_REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"own_retry": True}, Reason.OWN_RETRY),
+        ({"collection_method": "send_invoice"}, Reason.NOT_AUTOPAY),
+        ({"billing_reason": "subscription_create"}, Reason.AT_CHECKOUT),
+        ({"status": InvoiceStatus.PAID}, Reason.PAID),
+        ({"status": InvoiceStatus.VOID}, Reason.VOIDED),
+        ({"status": InvoiceStatus.UNCOLLECTIBLE}, Reason.UNCOLLECTIBLE),
+        ({"status": InvoiceStatus.DRAFT}, Reason.NOT_OPEN),
+        ({"amount_remaining": 0}, Reason.NOTHING_OWED),
+    ],
+)
+def test_what_is_no_autopay_failure_has_its_own_reason(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    """Each way of not being an autopay failure is suppressed with words that say which."""
+    assert decision(facts(**changes)) == Suppress(reason)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (Told(this_attempt=True), Reason.SAME_ATTEMPT),
+        (Told(under_way=True), Reason.UNDER_WAY),
+        (Told(customer_deleted=True), Reason.CUSTOMER_DELETED),
+    ],
+)
+def test_what_was_or_is_about_to_be_told_is_not_told_again(told: Told, reason: Reason) -> None:
+    """One email an attempt, one at a time, and none to a deleted customer."""
+    assert decision(facts(), told) == Suppress(reason)
+
+
+def test_an_attempt_that_a_later_one_has_overtaken_is_old_news() -> None:
+    """Events arrive in any order; the older failure must not mail after the newer."""
+    assert decision(facts(attempt=1), last_attempt=2) == Suppress(Reason.OVERTAKEN)
+
+
+def test_reminders_keep_three_days_of_distance() -> None:
+    """A further failure within three days of the last email is suppressed, afterwards it is a reminder."""
+    recently = NOW - dt.timedelta(days=3) + dt.timedelta(seconds=1)
+    assert decision(facts(attempt=2), last_mailed_at=recently) == Suppress(Reason.REMINDED_RECENTLY)
+    long_ago = NOW - dt.timedelta(days=3)
+    assert decision(facts(attempt=2), last_mailed_at=long_ago) == Send(Kind.PAYMENT_REMINDER)
+
+
+def test_a_failure_of_our_own_retry_has_a_key_of_its_own() -> None:
+    """It carries the attempt number of the failure before it, and must not take that failure's place."""
+    assert failure_key(facts(), action_required=False) != failure_key(
+        facts(own_retry=True), action_required=False
+    )
+
+
+statuses = st.sampled_from(
+    [InvoiceStatus.OPEN, InvoiceStatus.PAID, InvoiceStatus.VOID, InvoiceStatus.UNCOLLECTIBLE]
+)
+moments = st.datetimes(
+    min_value=dt.datetime(2026, 11, 1),
+    max_value=dt.datetime(2026, 12, 1),
+    timezones=st.just(dt.UTC),
+)
+stories = st.lists(
+    st.tuples(
+        st.builds(
+            facts,
+            status=statuses,
+            attempt=st.integers(0, 4),
+            amount_remaining=st.integers(0, 14900),
+            amount_paid=st.integers(0, 14900),
+            next_payment_attempt=st.none() | moments,
+        ),
+        moments,
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(stories, st.randoms())
+def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
+    story: list[tuple[InvoiceFacts, dt.datetime, bool]], random: Any
+) -> None:
+    """Stripe promises no order: every permutation of the same events gives the same incident."""
+    shuffled = list(story)
+    random.shuffle(shuffled)
+
+    def tell(events: list[tuple[InvoiceFacts, dt.datetime, bool]]) -> Incident:
+        incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
+        for invoice, at, is_failure in events:
+            incident = merge(incident, invoice, at, failed=is_failure)
+        return incident
+
+    assert tell(story) == tell(shuffled)
+
+
+@given(stories, moments)
+def test_no_story_with_an_end_mails(
+    story: list[tuple[InvoiceFacts, dt.datetime, bool]], now: dt.datetime
+) -> None:
+    """Once paid, void or uncollectible, in whatever order it was heard, no failure mails any more."""
+    incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
+    for invoice, at, is_failure in story:
+        incident = merge(incident, invoice, at, failed=is_failure)
+        verdict = decide(invoice, incident, Told(), now, action_required=False)
+        if incident.closed_because is not None:
+            assert isinstance(verdict, Suppress)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "reason"),
+    [
+        (InvoiceNow(status=InvoiceStatus.PAID), Reason.PAID),
+        (InvoiceNow(status=InvoiceStatus.VOID), Reason.VOIDED),
+        (InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=0), Reason.NOTHING_OWED),
+        (InvoiceNow(subscription_status="canceled"), Reason.SUBSCRIPTION_ENDED),
+        (InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=1), None),
+        (InvoiceNow(), None),
+        (None, None),
+    ],
+)
+def test_a_dunning_email_goes_out_only_for_what_stripe_still_wants(
+    fresh: InvoiceNow | None, reason: Reason | None
+) -> None:
+    """What Stripe says at the moment of sending wins; when it can't be asked the email goes out."""
+    assert look_again(Kind.PAYMENT_FAILED, None, fresh) == reason
+
+
+def test_good_news_is_not_held_back_by_a_closed_invoice() -> None:
+    """The recovery email is about a paid invoice; only emails that ask for money stop."""
+    assert look_again(Kind.PAYMENT_RECOVERED, None, InvoiceNow(status=InvoiceStatus.PAID)) is None
+
+
+def test_one_incident_has_one_right_action() -> None:
+    """When Stripe says the bank wants a confirmation, the email asks for that."""
+    fresh = InvoiceNow(decline=Decline.AUTHENTICATION_REQUIRED)
+    assert kind_to_say(Kind.PAYMENT_FAILED, fresh) is Kind.PAYMENT_ACTION_REQUIRED
+    assert kind_to_say(Kind.FRESH_LINK, fresh) is Kind.FRESH_LINK

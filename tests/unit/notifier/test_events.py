@@ -1,0 +1,159 @@
+"""What billing's events do to notifications and incidents; each handled twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.notifier.domain import Reason
+from services.notifier.handlers import events
+from services.notifier.models import IncidentRow, ProcessedEvent
+from shared import events as contract
+from tests.unit.notifier.conftest import House, event, failed, paid
+
+
+def test_a_failed_charge_is_written_down_once_however_often_it_is_heard(house: House) -> None:
+    """The same message twice makes one notification and one email."""
+    assert house.hear(failed("evt_a")) == "payment_failed is due"
+    assert house.hear(failed("evt_a")) == events.DUPLICATE
+    house.work()
+    assert house.hear(failed("evt_a")) == events.DUPLICATE
+    assert len(house.rows()) == 1
+    assert len(house.mailer.inbox) == 1
+
+
+def test_two_stripe_events_for_one_failure_mail_once(house: House) -> None:
+    """Stripe may make two events for one change: they differ in id and meet in the notification's key."""
+    house.hear(failed("evt_a"))
+    house.hear(failed("evt_b"))
+    house.work()
+    assert len(house.mailer.inbox) == 1
+    outcomes = {row.event_id: row.outcome for row in house.table(ProcessedEvent)}
+    assert outcomes["evt_b"] == "this failure has a notification already"
+
+
+@pytest.mark.parametrize("first", ["failed", "action"])
+def test_failed_and_action_required_of_one_attempt_share_one_email(
+    house: House, first: str
+) -> None:
+    """Whichever comes first mails; the other is recorded as suppressed."""
+    pair = [failed(), event(contract.InvoicePaymentActionRequired)]
+    for one in pair if first == "failed" else reversed(pair):
+        house.hear(one)
+        house.hear(one)
+    house.work()
+    assert len(house.mailer.inbox) == 1
+    assert [row.reason for row in house.rows() if row.status == "suppressed"] == [
+        Reason.SAME_ATTEMPT
+    ]
+
+
+def test_paid_before_failed_means_no_email_and_a_reason(house: House) -> None:
+    """The payment's event may overtake the failure's."""
+    house.hear(paid("evt_paid"))
+    house.hear(paid("evt_paid"))
+    house.hear(failed())
+    assert house.work() == []
+    assert (house.row().status, house.row().reason) == ("suppressed", Reason.PAID)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (contract.InvoicePaid, Reason.PAID),
+        (contract.InvoiceVoided, Reason.VOIDED),
+        (contract.InvoiceMarkedUncollectible, Reason.UNCOLLECTIBLE),
+    ],
+)
+def test_an_invoice_that_closes_takes_its_waiting_email_along(
+    house: House, kind: type[contract.Data], reason: Reason
+) -> None:
+    """What waits to be sent is suppressed with the reason, also when the event comes twice."""
+    house.hear(failed())
+    house.hear(event(kind, "evt_end"))
+    house.hear(event(kind, "evt_end"))
+    assert house.work() == []
+    assert (house.row().status, house.row().reason) == ("suppressed", reason)
+    assert house.mailer.inbox == []
+
+
+def test_an_old_update_does_not_open_a_paid_invoice_again(house: House) -> None:
+    """A status only becomes more final, whatever arrives late."""
+    house.hear(paid())
+    house.hear(event(contract.InvoiceUpdated))
+    (incident,) = house.table(IncidentRow)
+    assert incident.status == "paid"
+
+
+def test_whoever_was_told_of_the_failure_is_told_of_the_payment_once(house: House) -> None:
+    """After an email went out, the payment announces itself with one email."""
+    house.hear(failed())
+    house.work()
+    house.hear(paid("evt_paid"))
+    house.hear(paid("evt_paid"))
+    house.hear(paid("evt_paid_again"))
+    house.work()
+    assert [mail.kind for mail in house.mailer.inbox] == ["payment_failed", "payment_recovered"]
+
+
+def test_a_payment_that_nobody_was_warned_about_is_not_announced(house: House) -> None:
+    """Most invoices are simply paid."""
+    house.hear(paid())
+    assert house.rows() == []
+
+
+def test_a_deleted_customer_gets_nothing_more(house: House) -> None:
+    """What waits is suppressed, and so is a failure that arrives after the deletion."""
+    house.hear(failed())
+    house.hear(event(contract.CustomerDeleted, "evt_gone"))
+    house.hear(event(contract.CustomerDeleted, "evt_gone"))
+    house.hear(failed(invoice_id="in_2"))
+    assert house.work() == []
+    assert [row.reason for row in house.rows()] == [Reason.CUSTOMER_DELETED] * 2
+
+
+def test_a_failure_of_our_own_retry_does_not_take_the_real_ones_place(house: House) -> None:
+    """Heard first, it is recorded apart, and the charge that failed before it still mails."""
+    house.hear(failed(own_retry=True))
+    house.hear(failed())
+    house.work()
+    assert len(house.mailer.inbox) == 1
+    assert {row.reason for row in house.rows()} == {None, Reason.OWN_RETRY}
+
+
+def test_further_failures_are_reminders_with_distance(house: House) -> None:
+    """Attempts two and three: one within three days is suppressed, one after it reminds."""
+    house.hear(failed())
+    house.work()
+    house.clock.forward(days=1)
+    house.hear(failed(attempt_count=2))
+    house.clock.forward(days=3)
+    house.hear(failed(attempt_count=3))
+    house.work()
+    assert [mail.kind for mail in house.mailer.inbox] == ["payment_failed", "payment_reminder"]
+    assert [row.reason for row in house.rows()] == [None, Reason.REMINDED_RECENTLY, None]
+
+
+def test_an_event_that_means_nothing_leaves_no_trace(house: House) -> None:
+    """An unknown invoice status is refused as a whole: neither the event's id nor anything else is stored."""
+    with pytest.raises(events.UnreadableEvent, match="unknown invoice status"):
+        house.hear(failed(status="on_holiday"))
+    assert house.table(ProcessedEvent) == []
+    assert house.table(IncidentRow) == []
+
+
+def test_a_crash_before_the_commit_leaves_everything_to_the_next_delivery(house: House) -> None:
+    """Event id and effect stand in one transaction: without the commit there is neither."""
+
+    class Crash(Exception):
+        pass
+
+    with pytest.raises(Crash), house.db.transaction() as session:
+        events.handle(session, failed("evt_a"), house.clock())
+        raise Crash
+    assert house.rows() == []
+    assert house.hear(failed("evt_a")) == "payment_failed is due"
+
+
+def test_every_event_that_the_contract_sends_here_has_a_route() -> None:
+    """The routing table and the contract's list of consumers name the same events."""
+    assert set(events.ROUTES) == set(contract.CONSUMERS["notifier"])

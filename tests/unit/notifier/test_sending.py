@@ -1,0 +1,387 @@
+"""Sending one notification, and what happens when something dies between two steps."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from services.notifier import queries
+from services.notifier.domain import (
+    Accepted,
+    Decline,
+    InvoiceNow,
+    InvoiceStatus,
+    MaybeSent,
+    RateLimited,
+    Reason,
+    Refused,
+    SendingPolicy,
+    Unavailable,
+    address_hash,
+    backoff,
+)
+from services.notifier.handlers import asking, feedback, sending
+from services.notifier.models import IncidentRow
+from tests.unit.notifier.conftest import House, failed, paid
+from tests.unit.notifier.fakes import START, a_contact
+
+
+def test_a_due_notification_is_sent_and_remembered(house: House) -> None:
+    """The row keeps provider id and time, the incident the time of its last email, and a second round is idle."""
+    house.hear(failed())
+    assert house.work() == ["sent"]
+    assert house.work() == []
+    row = house.row()
+    assert (row.status, row.provider_message_id, row.sent_at) == ("sent", "msg-1", START)
+    assert row.unconfirmed_since is None
+    (incident,) = house.table(IncidentRow)
+    assert incident.last_mailed_at == START
+    (mail,) = house.mailer.inbox
+    assert (mail.to, mail.notification_id) == ("dana@example.com", row.notification_id)
+    assert "https://portal.example/me/SECRET.TOKEN?from=payment_failed" in mail.text
+
+
+def test_no_row_holds_a_link_or_an_address(house: House) -> None:
+    """Address and link live in memory only."""
+    house.hear(failed())
+    house.work()
+    stored = repr([vars(row) for row in house.rows() + house.table(IncidentRow)])
+    assert "SECRET" not in stored
+    assert "dana@example.com" not in stored
+
+
+@pytest.mark.parametrize(
+    ("fresh", "reason"),
+    [
+        (InvoiceNow(status=InvoiceStatus.PAID), Reason.PAID),
+        (InvoiceNow(status=InvoiceStatus.VOID), Reason.VOIDED),
+        (InvoiceNow(subscription_status="canceled"), Reason.SUBSCRIPTION_ENDED),
+    ],
+)
+def test_stripe_has_the_last_word_before_sending(
+    house: House, fresh: InvoiceNow, reason: Reason
+) -> None:
+    """An invoice that Stripe no longer wants paid is not asked for, even if its event has not come yet."""
+    house.hear(failed())
+    house.billing.say("in_1", fresh)
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == reason
+    assert house.mailer.inbox == []
+
+
+def test_the_email_does_not_depend_on_billing(house: House) -> None:
+    """Without a fresh view the email goes out on what the event said."""
+    house.hear(failed())
+    assert house.work() == ["sent"]
+    assert "$149.00" in house.mailer.inbox[0].text
+
+
+def test_a_confirmation_is_asked_for_when_that_is_the_right_action(house: House) -> None:
+    """payment_failed whose decline is authentication_required becomes the confirmation email."""
+    house.hear(failed())
+    house.billing.say("in_1", InvoiceNow(decline=Decline.AUTHENTICATION_REQUIRED))
+    house.work()
+    assert house.mailer.inbox[0].kind == "payment_action_required"
+
+
+def test_a_customer_who_is_linked_a_minute_later_is_written_to(house: House) -> None:
+    """The link between our customer and Stripe's may come after the failure: the portal is asked again."""
+    house.portal.people.clear()
+    house.hear(failed())
+    assert house.work() == ["unknown_customer"]
+    assert house.work() == []
+    house.portal.people["cus_1"] = a_contact()
+    house.clock.forward(minutes=1)
+    assert house.work() == ["sent"]
+
+
+def test_a_customer_whom_nobody_knows_is_given_up_with_a_reason(house: House) -> None:
+    """After five tries over some minutes the notification is suppressed."""
+    house.portal.people.clear()
+    house.hear(failed())
+    outcomes = []
+    for _ in range(8):
+        outcomes += house.work()
+        house.clock.forward(minutes=4)
+    assert outcomes == ["unknown_customer"] * 5 + ["suppressed"]
+    assert house.row().reason == Reason.NO_SUCH_CUSTOMER
+
+
+def test_a_portal_that_is_away_delays_and_does_not_lose(house: House) -> None:
+    """The portal down is not the customer unknown: the row waits, with growing pauses."""
+    house.portal.down = True
+    house.hear(failed())
+    assert house.work() == ["portal_unavailable"]
+    house.portal.down = False
+    house.clock.forward(seconds=5)
+    assert house.work() == ["sent"]
+
+
+def test_no_address_no_email(house: House) -> None:
+    """A customer without an address is a recorded reason."""
+    house.portal.people["cus_1"] = a_contact(email=None)
+    house.hear(failed())
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.NO_ADDRESS
+
+
+def test_a_bounced_address_gets_no_further_email(house: House) -> None:
+    """The address is recognised by its hash, whatever its case."""
+    with house.db.transaction() as session:
+        queries.suppress_address(
+            session, address_hash(" Dana@Example.com"), Reason.ADDRESS_BOUNCED, START, None
+        )
+    house.hear(failed())
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.ADDRESS_BOUNCED
+
+
+def test_429_waits_for_the_reset(house: House) -> None:
+    """Not before SendGrid's own time, then it goes out."""
+    house.mailer.answers = [RateLimited(START + dt.timedelta(seconds=30))]
+    house.hear(failed())
+    (result,) = [sending.send_one(house.desk, one) for one in sending.lease(house.desk, 1)]
+    assert (result.outcome, result.pause_until) == (
+        "rate_limited",
+        START + dt.timedelta(seconds=30),
+    )
+    house.clock.forward(seconds=29)
+    assert house.work() == []
+    house.clock.forward(seconds=6)
+    assert house.work() == ["sent"]
+
+
+def test_an_outage_is_waited_out_and_given_up_after_a_day(house: House) -> None:
+    """Growing pauses; after a day of refusals the row fails with a reason and asks for a person."""
+    house.mailer.answers = [Unavailable("503 from SendGrid")] * 200
+    house.hear(failed())
+    outcomes: list[str] = []
+    for _ in range(110):
+        outcomes += house.work()
+        house.clock.forward(minutes=15)
+    assert set(outcomes[:-1]) == {"unavailable"}
+    assert outcomes[-1] == "gave_up"
+    assert (house.row().status, house.row().reason) == ("failed", Reason.GAVE_UP)
+    assert house.mailer.inbox == []
+
+
+def test_a_refusal_is_final(house: House) -> None:
+    """400, 401, 403 and 413 don't get better by trying again."""
+    house.mailer.answers = [Refused("401 from SendGrid: no reason given")]
+    house.hear(failed())
+    assert house.work() == ["refused"]
+    house.clock.forward(days=2)
+    assert house.work() == []
+    assert house.row().status == "failed"
+
+
+def test_a_timeout_is_sent_once_more_after_the_grace_period_and_never_a_third_time(
+    house: House,
+) -> None:
+    """ADR 4: nothing within the grace period, then one more try, then a person."""
+    house.mailer.answers = [MaybeSent("no answer"), MaybeSent("no answer")]
+    house.hear(failed())
+    assert house.work() == ["maybe_sent"]
+    assert house.row().unconfirmed_since == START
+    house.clock.forward(minutes=14)
+    assert house.work() == []
+    house.clock.forward(minutes=1)
+    assert house.work() == ["maybe_sent"]
+    house.clock.forward(minutes=15)
+    assert house.work() == ["unconfirmed"]
+    assert (house.row().status, house.row().reason) == ("failed", Reason.UNCONFIRMED_TWICE)
+    assert len(house.mailer.inbox) == 2
+
+
+def test_a_timeout_that_the_webhook_clears_up_is_not_repeated(house: House) -> None:
+    """SendGrid's event within the grace period is the answer that the time-out hid."""
+    house.mailer.answers = [MaybeSent("no answer")]
+    house.hear(failed())
+    house.work()
+    notification_id = house.row().notification_id
+    report = feedback.Feedback(
+        sg_event_id="sg_1",
+        notification_id=notification_id,
+        event="processed",
+        occurred_at=house.clock(),
+    )
+    with house.db.transaction() as session:
+        assert feedback.handle(session, [report], house.clock()) == 1
+    house.clock.forward(hours=1)
+    assert house.work() == []
+    assert (house.row().status, len(house.mailer.inbox)) == ("sent", 1)
+
+
+def test_a_known_refusal_after_a_timeout_keeps_what_is_unknown_unknown(house: House) -> None:
+    """503 at the second try says nothing about the first: it stays unconfirmed, and one try is left."""
+    house.mailer.answers = [MaybeSent("no answer"), Unavailable("503")]
+    house.hear(failed())
+    house.work()
+    house.clock.forward(minutes=15)
+    assert house.work() == ["unavailable"]
+    assert (house.row().unconfirmed_posts, house.row().unconfirmed_since is None) == (1, False)
+    house.clock.forward(minutes=1)
+    assert house.work() == ["sent"]
+
+
+class Died(BaseException):
+    """The process is gone: nothing in it runs any more."""
+
+
+def test_a_sender_that_dies_before_the_post_gives_its_row_back(house: House) -> None:
+    """Crash after the lease: nothing went out, and another sender sends once when the lease has ended."""
+    house.hear(failed())
+    sending.lease(house.desk, 16)
+    assert house.work() == []
+    house.clock.forward(seconds=91)
+    assert house.work() == ["sent"]
+    assert len(house.mailer.inbox) == 1
+
+
+def test_a_sender_that_dies_after_the_202_is_maybe_sent(house: House) -> None:
+    """Crash between SendGrid's 202 and the mark: not sent again at the lease's end, once more after the grace
+    period."""
+    house.hear(failed())
+
+    class DyingMailer:
+        def send(self, mail: object) -> Accepted:
+            house.mailer.inbox.append(mail)  # type: ignore[arg-type]
+            raise Died
+
+    desk = sending.Desk(**{**vars(house.desk), "mailer": DyingMailer()})
+    (leased,) = sending.lease(desk, 1)
+    with pytest.raises(Died):
+        sending.send_one(desk, leased)
+    house.clock.forward(minutes=5)
+    assert house.work() == []
+    house.clock.forward(minutes=10)
+    assert house.work() == ["sent"]
+    assert len(house.mailer.inbox) == 2
+
+
+def test_a_sender_that_lost_its_lease_does_not_post(house: House) -> None:
+    """Two senders with the same row: the slow one finds that the lease is not its own any more."""
+    house.hear(failed())
+    (slow,) = sending.lease(house.desk, 1)
+    house.clock.forward(seconds=91)
+    assert house.work() == ["sent"]
+    assert sending.send_one(house.desk, slow).outcome == "lease_lost"
+    assert len(house.mailer.inbox) == 1
+
+
+def test_a_payment_between_lease_and_post_stops_the_email(house: House) -> None:
+    """The last look is under the incident's lock, right before the request."""
+    house.hear(failed())
+    (leased,) = sending.lease(house.desk, 1)
+    house.hear(paid())
+    assert sending.send_one(house.desk, leased).outcome == "suppressed"
+    assert house.row().reason == Reason.PAID
+
+
+def test_a_payment_while_the_email_is_on_its_way_is_announced(house: House) -> None:
+    """The email can't be called back, so the customer hears that it has settled."""
+    house.hear(failed())
+    (leased,) = sending.lease(house.desk, 1)
+
+    class SlowMailer:
+        def send(self, mail: object) -> Accepted:
+            house.hear(paid())
+            return Accepted("msg-slow")
+
+    desk = sending.Desk(**{**vars(house.desk), "mailer": SlowMailer()})
+    assert sending.send_one(desk, leased).outcome == "sent"
+    house.work()
+    assert [mail.kind for mail in house.mailer.inbox] == ["payment_recovered"]
+
+
+def test_what_nobody_foresaw_is_tried_later_and_not_for_ever(house: House) -> None:
+    """A failure inside the notifier (a template, say) backs off like an outage."""
+    house.hear(failed())
+    (leased,) = sending.lease(house.desk, 1)
+    assert sending.stumbled(house.desk, leased, "KeyError").outcome == "stumbled"
+    assert house.work() == []
+    house.clock.forward(minutes=1)
+    assert house.work() == ["sent"]
+
+
+def test_leases_share_the_work(house: House) -> None:
+    """Two senders never get the same row."""
+    for number in range(4):
+        house.hear(failed(invoice_id=f"in_{number}"))
+    first, second = sending.lease(house.desk, 2), sending.lease(house.desk, 16)
+    ids = [one.notification_id for one in first + second]
+    assert (len(first), len(second), len(set(ids))) == (2, 2, 4)
+
+
+def test_pauses_grow_are_jittered_and_capped() -> None:
+    """2 s doubling to a quarter of an hour, between half and all of it."""
+    policy = SendingPolicy()
+    assert backoff(1, 0.0, policy) == dt.timedelta(seconds=1)
+    assert backoff(1, 1.0, policy) == dt.timedelta(seconds=2)
+    assert backoff(4, 1.0, policy) == dt.timedelta(seconds=16)
+    assert backoff(10_000, 1.0, policy) == policy.longest_wait
+
+
+def test_a_resend_is_one_new_email_and_is_looked_at_again(house: House) -> None:
+    """Asking twice while it waits makes one; after a payment it is suppressed like any other."""
+    house.hear(failed())
+    house.work()
+    original = house.row().notification_id
+    with house.db.transaction() as session:
+        assert asking.resend(session, original, house.clock()).created
+        assert not asking.resend(session, original, house.clock()).created
+    assert house.work() == ["sent"]
+    with house.db.transaction() as session:
+        asking.resend(session, original, house.clock())
+    house.hear(paid())
+    house.work()
+    assert [mail.kind for mail in house.mailer.inbox] == [
+        "payment_failed",
+        "payment_failed",
+        "payment_recovered",
+    ]
+    with house.db.transaction() as session, pytest.raises(asking.UnknownNotification):
+        asking.resend(session, "ntf_nobody", house.clock())
+
+
+def test_a_fresh_link_is_mailed_at_most_once_an_hour(house: House) -> None:
+    """Whoever holds an old link can ask for a new one, but not flood the customer."""
+    house.portal.people["kd83"] = a_contact()
+    for _ in range(3):
+        with house.db.transaction() as session:
+            asking.send_fresh_link(session, "kd83", house.clock())
+        house.work()
+    house.clock.forward(hours=1)
+    with house.db.transaction() as session:
+        assert asking.send_fresh_link(session, "kd83", house.clock()).created
+    house.work()
+    assert [mail.kind for mail in house.mailer.inbox] == ["fresh_link"] * 2
+    assert "from=" not in house.mailer.inbox[0].text
+
+
+def test_the_list_shows_what_happened_without_address_or_link(house: House) -> None:
+    """Filtered by invoice or customer, newest first, plain JSON."""
+    house.hear(failed())
+    house.clock.forward(minutes=1)
+    house.hear(failed(invoice_id="in_2", collection_method="send_invoice"))
+    house.work()
+    with house.db.reading() as session:
+        listed = asking.notifications(
+            session, invoice_id=None, stripe_customer_id="cus_1", limit=10
+        )
+        one = asking.notifications(session, invoice_id="in_2", stripe_customer_id=None, limit=10)
+        none = asking.notifications(session, invoice_id="in_3", stripe_customer_id=None, limit=10)
+    assert [row["status"] for row in listed] == ["suppressed", "sent"]
+    assert one[0]["reason"] == Reason.NOT_AUTOPAY
+    assert listed[1]["sent_at"] == "2026-11-23T12:01:00Z"
+    assert none == []
+
+
+def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
+    """Pending rows, and the age of the oldest that is due."""
+    house.hear(failed())
+    house.clock.forward(seconds=42)
+    with house.db.reading() as session:
+        backlog = queries.backlog(session, house.clock())
+    assert (backlog.pending, backlog.oldest_due_seconds) == (1, 42)
