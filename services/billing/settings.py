@@ -68,7 +68,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         meaning="where customers reach the portal",
         example="https://me.example.com",
     )
-    if key:
+    if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
         read.check(
             "STRIPE_API_KEY",

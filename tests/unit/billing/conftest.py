@@ -1,0 +1,64 @@
+"""What billing's unit tests share: a database in memory, Stripe in memory, the golden payloads."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.billing.models import Base
+from shared.database import Transactions, make_engine
+from tests.unit.billing.fakes import FakePaymentGateway, FakePublisher
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "stripe"
+NOW = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+    def forward(self, **step: float) -> None:
+        self.now += dt.timedelta(**step)
+
+
+@pytest.fixture
+def database() -> Iterator[Transactions]:
+    engine = make_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    yield Transactions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def gateway() -> FakePaymentGateway:
+    return FakePaymentGateway()
+
+
+@pytest.fixture
+def publisher() -> FakePublisher:
+    return FakePublisher()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def payload(name: str, edit: Edit | None = None) -> bytes:
+    """The golden payload of that name, changed by `edit` where given."""
+    event = json.loads((FIXTURES / f"{name}.json").read_text())
+    if edit is not None:
+        edit(event)
+    return json.dumps(event, ensure_ascii=False).encode()

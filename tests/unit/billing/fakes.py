@@ -1,0 +1,225 @@
+"""Doubles of billing's ports that keep what they were told and answer as Stripe does.
+
+The contract suite (`tests/contract/test_payment_gateway.py`) runs against this fake and the real adapter alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from services.billing.domain import (
+    Card,
+    Customer,
+    Invoice,
+    Payment,
+    PaymentProblem,
+    PayOutcome,
+    PortalConfiguration,
+    PortalConfigurationMissing,
+    PortalPolicy,
+    StripeRefused,
+    StripeUnavailable,
+    Subscription,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+)
+from shared.events import Event
+
+GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
+
+
+@dataclass
+class Session:
+    """A portal session that the fake gave out."""
+
+    url: str
+    stripe_customer_id: str
+    configuration_id: str
+    return_url: str
+    flow: str | None
+    locale: str
+
+
+@dataclass
+class FakePaymentGateway:
+    """Stripe in memory. Cards decide by their name what happens when they are charged."""
+
+    livemode: bool = False
+    customers: dict[str, Customer] = field(default_factory=dict)
+    all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    invoices: dict[str, Invoice] = field(default_factory=dict)
+    problems: dict[str, PaymentProblem] = field(default_factory=dict)
+    configurations: dict[str, PortalConfiguration] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)
+    charges: list[tuple[str, str]] = field(default_factory=list)
+    """Invoice and card of each charge that really happened; a replayed idempotency key adds none."""
+    down: bool = False
+    before: Callable[[str], None] = lambda operation: None
+    """Called with the operation's name before each: to check or to disturb."""
+    _replays: dict[str, Payment] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def _enter(self, operation: str) -> None:
+        self.before(operation)
+        if self.down:
+            raise StripeUnavailable("down")
+
+    def create_portal_session(
+        self,
+        stripe_customer_id: str,
+        configuration_id: str,
+        return_url: str,
+        flow: str | None,
+        locale: str,
+    ) -> str:
+        self._enter("create_portal_session")
+        if configuration_id not in self.configurations:
+            raise PortalConfigurationMissing(configuration_id)
+        if stripe_customer_id not in self.customers:
+            raise UnknownStripeCustomer(stripe_customer_id)
+        url = f"https://billing.example/p/session/{next(self._numbers)}"
+        self.sessions.append(
+            Session(url, stripe_customer_id, configuration_id, return_url, flow, locale)
+        )
+        return url
+
+    def configuration(self, configuration_id: str) -> PortalConfiguration:
+        self._enter("configuration")
+        if configuration_id not in self.configurations:
+            raise PortalConfigurationMissing(configuration_id)
+        return self.configurations[configuration_id]
+
+    def find_configuration(self, key: str) -> PortalConfiguration | None:
+        self._enter("find_configuration")
+        return next((one for one in self.configurations.values() if one.key == key), None)
+
+    def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
+        self._enter("create_configuration")
+        found = self.find_configuration(key)
+        if found is not None:
+            return found
+        return self._configure(f"bpc_{next(self._numbers)}", key, policy)
+
+    def update_configuration(
+        self, configuration_id: str, policy: PortalPolicy
+    ) -> PortalConfiguration:
+        self._enter("update_configuration")
+        return self._configure(configuration_id, self.configuration(configuration_id).key, policy)
+
+    def _configure(
+        self, configuration_id: str, key: str | None, policy: PortalPolicy
+    ) -> PortalConfiguration:
+        made = PortalConfiguration(
+            id=configuration_id,
+            livemode=self.livemode,
+            active=True,
+            key=key,
+            may=(
+                ("payment_method_update", True),
+                ("invoice_history", True),
+                ("customer_update", False),
+                ("subscription_cancel", policy.cancel),
+                ("subscription_pause", policy.pause),
+                ("subscription_update", False),
+            ),
+        )
+        self.configurations[configuration_id] = made
+        return made
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        self._enter("invoice")
+        if invoice_id not in self.invoices:
+            raise UnknownInvoice(invoice_id)
+        return self.invoices[invoice_id]
+
+    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
+        self._enter("payment_problem")
+        return self.problems.get(invoice_id)
+
+    def customer(self, stripe_customer_id: str) -> Customer:
+        self._enter("customer")
+        if stripe_customer_id not in self.customers:
+            raise UnknownStripeCustomer(stripe_customer_id)
+        return self.customers[stripe_customer_id]
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        self._enter("subscription")
+        return self.all_subscriptions.get(subscription_id)
+
+    def subscription_status(self, subscription_id: str) -> str | None:
+        self._enter("subscription_status")
+        found = self.all_subscriptions.get(subscription_id)
+        return found.status if found else None
+
+    def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
+        self._enter("subscriptions")
+        return [
+            one
+            for one in self.all_subscriptions.values()
+            if one.stripe_customer_id == stripe_customer_id and one.status != "canceled"
+        ]
+
+    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+        self._enter("point_subscription")
+        found = self.all_subscriptions[subscription_id]
+        if found.status == "canceled":
+            raise StripeRefused("a canceled subscription")
+        self.all_subscriptions[subscription_id] = dataclasses.replace(
+            found, default_payment_method=payment_method
+        )
+
+    def open_invoices(
+        self, stripe_customer_id: str, subscription_id: str | None = None
+    ) -> list[Invoice]:
+        self._enter("open_invoices")
+        return [
+            one
+            for one in self.invoices.values()
+            if one.stripe_customer_id == stripe_customer_id
+            and one.status == "open"
+            and one.collection_method == "charge_automatically"
+            and subscription_id in (None, one.subscription_id)
+        ]
+
+    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+        self._enter("pay")
+        if idempotency_key in self._replays:
+            return self._replays[idempotency_key]
+        invoice = self.invoices.get(invoice_id)
+        if invoice is None or invoice.status != "open":
+            raise StripeRefused(f"{invoice_id} is not open")
+        self.charges.append((invoice_id, payment_method))
+        self._replays[idempotency_key] = payment = self._charge(invoice, payment_method)
+        return payment
+
+    def _charge(self, invoice: Invoice, payment_method: str) -> Payment:
+        if payment_method.startswith(DECLINES):
+            self.problems[invoice.id] = PaymentProblem(
+                "card_declined", "generic_decline", card=Card("visa", "0341", 12, 2030)
+            )
+            return Payment(PayOutcome.DECLINED, "declined")
+        if payment_method.startswith(NEEDS_CUSTOMER):
+            self.problems[invoice.id] = PaymentProblem("authentication_required", None)
+            return Payment(PayOutcome.AUTHENTICATION_REQUIRED, "authentication_required")
+        if payment_method.startswith(DEBIT):
+            return Payment(PayOutcome.PROCESSING)
+        self.invoices[invoice.id] = dataclasses.replace(invoice, status="paid", amount_remaining=0)
+        return Payment(PayOutcome.PAID)
+
+
+@dataclass
+class FakePublisher:
+    """A broker that keeps what it confirmed, and fails where told."""
+
+    published: list[Event] = field(default_factory=list)
+    failure: Callable[[Event], Exception | None] = lambda event: None
+
+    def publish_batch(self, events: Sequence[Event]) -> list[Exception | None]:
+        outcomes = [self.failure(event) for event in events]
+        self.published += [
+            event for event, error in zip(events, outcomes, strict=True) if error is None
+        ]
+        return outcomes

@@ -1,0 +1,190 @@
+"""Store, then acknowledge: inbox and outbox in one commit, each Stripe event once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from services.billing.domain import UnknownInboxEvent
+from services.billing.handlers.inbox import (
+    Outcome,
+    inbox_events,
+    read_webhook,
+    replay,
+    store_webhook,
+)
+from services.billing.models import InboxEvent, OutboxEvent
+from services.billing.payloads import NotAnEvent
+from shared import events
+from shared.database import Transactions
+from tests.unit.billing.conftest import NOW, Edit, payload
+
+
+def receive(database: Transactions, name: str, edit: Edit | None = None) -> Outcome:
+    received = read_webhook(payload(name, edit), livemode=False)
+    with database.transaction() as session:
+        return store_webhook(session, received, NOW)
+
+
+def outbox(database: Transactions) -> list[OutboxEvent]:
+    with database.reading() as session:
+        return list(session.scalars(select(OutboxEvent).order_by(OutboxEvent.id)))
+
+
+def stored(database: Transactions) -> list[InboxEvent]:
+    with database.reading() as session:
+        return list(session.scalars(select(InboxEvent)))
+
+
+def test_a_failed_charge_is_stored_and_queued(database: Transactions) -> None:
+    """The payload is kept byte for byte, and the event waits in the outbox as it will go over the wire."""
+    assert receive(database, "invoice.payment_failed") is Outcome.TRANSLATED
+    (row,) = stored(database)
+    assert row.payload.encode() == payload("invoice.payment_failed")
+    assert (row.status, row.livemode, row.received_at) == ("translated", False, NOW)
+    (queued,) = outbox(database)
+    assert events.decode(queued.body).id == queued.event_id
+    assert queued.published_at is None
+
+
+def test_the_same_delivery_twice_changes_nothing(database: Transactions) -> None:
+    """Stripe delivers at least once; the second delivery is acknowledged and leaves no trace."""
+    receive(database, "invoice.payment_failed")
+    assert receive(database, "invoice.payment_failed") is Outcome.DUPLICATE
+    assert (len(stored(database)), len(outbox(database))) == (1, 1)
+
+
+def test_two_stripe_events_for_one_change_are_said_once(database: Transactions) -> None:
+    """`invoice.paid` and `invoice.payment_succeeded` are both stored; one event goes out."""
+    receive(database, "invoice.paid")
+    assert receive(database, "invoice.payment_succeeded") is Outcome.TRANSLATED
+    assert (len(stored(database)), len(outbox(database))) == (2, 1)
+
+
+def test_one_stripe_event_may_say_several_things(database: Transactions) -> None:
+    """A customer's update that carries a link and a new card queues both."""
+    receive(database, "customer.updated.default_payment_method")
+    assert [row.type for row in outbox(database)] == [
+        "customer.linked",
+        "customer.payment_method_changed",
+    ]
+
+
+def test_other_types_are_stored_and_acknowledged(database: Transactions) -> None:
+    """An event that is not for us is kept as ignored, so that an upgrade may read it later."""
+    assert receive(database, "product.updated") is Outcome.IGNORED
+    assert [row.status for row in stored(database)] == ["ignored"]
+
+
+def test_what_we_cannot_read_is_kept_with_the_reason(database: Transactions) -> None:
+    """A well-signed event of an unknown shape is quarantined, not refused, and nothing goes out."""
+
+    def broken(event: dict[str, Any]) -> None:
+        del event["data"]["object"]["currency"]
+
+    assert receive(database, "invoice.payment_failed", broken) is Outcome.QUARANTINED
+    (row,) = stored(database)
+    assert row.reason is not None
+    assert "currency" in row.reason
+    assert outbox(database) == []
+
+
+def test_a_portal_sessions_url_is_never_stored() -> None:
+    """Stripe's own event about a portal session carries its URL: the payload is not kept."""
+    event = {
+        "id": "evt_1",
+        "type": "billing_portal.session.created",
+        "created": 1,
+        "livemode": False,
+        "data": {"object": {"url": "https://billing.stripe.com/p/session/secret"}},
+    }
+    assert read_webhook(json.dumps(event).encode(), livemode=False).payload == ""
+
+
+@pytest.mark.parametrize("body", [b'{"id": "evt_1", "type": "a", "x": "\xff"}', b"\xff", b"[1]"])
+def test_what_is_no_event_is_refused_before_the_database(body: bytes) -> None:
+    """Bytes that are not UTF-8, not JSON or not an event never reach a transaction."""
+    with pytest.raises(NotAnEvent):
+        read_webhook(body, livemode=False)
+
+
+def test_an_event_that_fails_to_queue_is_not_stored_either(database: Transactions) -> None:
+    """Inbox and outbox are one commit: a crash between them leaves nothing, and Stripe delivers again."""
+    received = read_webhook(payload("invoice.payment_failed"), livemode=False)
+    with pytest.raises(RuntimeError), database.transaction() as session:
+        store_webhook(session, received, NOW)
+        raise RuntimeError("the process dies before the commit")
+    assert (stored(database), outbox(database)) == ([], [])
+    assert receive(database, "invoice.payment_failed") is Outcome.TRANSLATED
+
+
+# --- replay --------------------------------------------------------------------------------------------------
+
+
+def do_replay(database: Transactions, event_id: str, *, livemode: bool = False) -> dict[str, Any]:
+    with database.transaction() as session:
+        return replay(session, event_id, livemode=livemode, now=NOW)
+
+
+def quarantine_then_upgrade(database: Transactions) -> str:
+    """Store an event that was unreadable at the time, though today's code reads it."""
+    receive(database, "invoice.payment_failed")
+    with database.transaction() as session:
+        row = session.scalars(select(InboxEvent)).one()
+        row.status, row.reason = "quarantined", "an older version could not read it"
+        session.delete(session.scalars(select(OutboxEvent)).one())
+        return row.id
+
+
+def test_a_quarantined_event_can_be_replayed_after_an_upgrade(database: Transactions) -> None:
+    """What can be read now goes out now; a second replay says nothing twice."""
+    event_id = quarantine_then_upgrade(database)
+    first = do_replay(database, event_id)
+    assert first == {
+        "event_id": event_id,
+        "status": "translated",
+        "reason": None,
+        "queued": [f"{event_id}/invoice.payment_failed"],
+    }
+    assert do_replay(database, event_id)["queued"] == []
+    assert len(outbox(database)) == 1
+
+
+def test_a_replay_of_what_still_cannot_be_read_keeps_the_reason(database: Transactions) -> None:
+    """Replaying changes nothing while the reason stands."""
+    receive(database, "invoice.payment_failed", lambda event: event.update(account="acct_1"))
+    result = do_replay(database, stored(database)[0].id)
+    assert (result["status"], result["queued"]) == ("quarantined", [])
+    assert "connected account" in result["reason"]
+
+
+def test_a_translated_event_stays_translated_under_the_other_key(database: Transactions) -> None:
+    """Replaying with a key of the other mode does not turn what was said into a quarantine."""
+    receive(database, "invoice.payment_failed")
+    event_id = stored(database)[0].id
+    assert do_replay(database, event_id, livemode=True)["status"] == "translated"
+
+
+def test_replaying_an_unknown_event_says_so(database: Transactions) -> None:
+    """There is nothing to translate for an id that was never stored."""
+    with pytest.raises(UnknownInboxEvent):
+        do_replay(database, "evt_never")
+
+
+def test_the_inbox_can_be_read_by_status_and_type(database: Transactions) -> None:
+    """Ops see what came, newest first and without payloads."""
+    for name in ("invoice.payment_failed", "product.updated", "customer.deleted"):
+        receive(database, name)
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(InboxEvent)) == 3
+        (ignored,) = inbox_events(session, status="ignored", type=None, before=None, limit=9)
+        (deleted,) = inbox_events(
+            session, status=None, type="customer.deleted", before=None, limit=9
+        )
+        assert inbox_events(session, status=None, type=None, before=NOW, limit=9) == []
+    assert ignored["type"] == "product.updated"
+    assert deleted["event_id"] == "evt_1SWrZA2eZvKYlo2CdElEtEd1"
+    assert "payload" not in deleted

@@ -1,0 +1,84 @@
+"""An invoice as it stands now, with what Stripe tells of the last decline."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+from services.billing.domain import (
+    Card,
+    PaymentProblem,
+    StripeRefused,
+    StripeUnavailable,
+    Subscription,
+    UnknownInvoice,
+)
+from services.billing.handlers.invoices import invoice_state
+from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.test_recovery import INVOICE
+
+
+@pytest.fixture(autouse=True)
+def _open_invoice(gateway: FakePaymentGateway) -> None:
+    gateway.invoices["in_1"] = dataclasses.replace(
+        INVOICE, number="A-4", next_payment_attempt=dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
+    )
+    gateway.problems["in_1"] = PaymentProblem(
+        "card_declined", "insufficient_funds", card=Card("visa", "0341", 12, 2030)
+    )
+    gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
+
+
+def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
+    """The invoice, the kind of the decline, the card and the subscription's state, in plain JSON."""
+    assert invoice_state(gateway, "in_1", lambda: 0.0) == {
+        "invoice_id": "in_1",
+        "status": "open",
+        "amount_remaining": 8900,
+        "currency": "usd",
+        "number": "A-4",
+        "next_payment_attempt": "2026-11-26T00:00:00+00:00",
+        "collection_method": "charge_automatically",
+        "decline": {"reason": "insufficient_funds"},
+        "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},
+        "subscription_status": "past_due",
+    }
+
+
+@pytest.mark.parametrize("error", [StripeUnavailable("slow"), StripeRefused("restricted key")])
+def test_details_are_best_effort(gateway: FakePaymentGateway, error: Exception) -> None:
+    """When only the details can't be had, the invoice itself is told without them."""
+
+    def failing(operation: str) -> None:
+        if operation != "invoice":
+            raise error
+
+    gateway.before = failing
+    state = invoice_state(gateway, "in_1", lambda: 0.0)
+    assert (state["status"], state["amount_remaining"]) == ("open", 8900)
+    assert (state["decline"], state["card"], state["subscription_status"]) == (None, None, None)
+
+
+def test_details_are_left_out_when_the_time_is_used_up(gateway: FakePaymentGateway) -> None:
+    """A caller waits four seconds: after a slow invoice nothing else is asked for."""
+    asked: list[str] = []
+    gateway.before = asked.append
+    assert invoice_state(gateway, "in_1", lambda: 2.5)["decline"] is None
+    assert asked == ["invoice"]
+
+
+def test_a_paid_invoice_has_no_decline(gateway: FakePaymentGateway) -> None:
+    """The failure that came before the success is no news."""
+    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, status="paid", amount_remaining=0)
+    assert invoice_state(gateway, "in_1", lambda: 0.0)["decline"] is None
+
+
+def test_the_invoice_itself_is_not_best_effort(gateway: FakePaymentGateway) -> None:
+    """Nobody may act on an invoice that we could not see."""
+    with pytest.raises(UnknownInvoice):
+        invoice_state(gateway, "in_2", lambda: 0.0)
+    gateway.down = True
+    with pytest.raises(StripeUnavailable):
+        invoice_state(gateway, "in_1", lambda: 0.0)

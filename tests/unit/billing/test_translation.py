@@ -1,0 +1,341 @@
+"""What each Stripe event means to us, from golden payloads of both API shapes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+
+from services.billing.payloads import NotAnEvent, parse_event
+from services.billing.translation import ROUTES, Status, Translation, translate
+from shared import events
+from tests.unit.billing.conftest import FIXTURES, Edit, payload
+
+INVOICE, CUSTOMER = "in_1SWqHt2eZvKYlo2CwXyJq0Rf", "cus_TTnQx8dKq2LmPA"
+SUBSCRIPTION, NEW_CARD = "sub_1SLb9u2eZvKYlo2CkQ6vTn3D", "pm_1SWr002eZvKYlo2CnEwCaRd1"
+
+
+def read(name: str, edit: Edit | None = None, *, livemode: bool = False) -> Translation:
+    return translate(parse_event(payload(name, edit)), livemode=livemode)
+
+
+def only(translation: Translation) -> Any:
+    assert translation.status is Status.TRANSLATED, translation.reason
+    (outgoing,) = translation.outgoing
+    return outgoing.event.data
+
+
+def test_every_route_has_a_golden_payload() -> None:
+    """No type is handled without a payload in tests/fixtures/stripe that shows its shape."""
+    covered = {json.loads(path.read_text())["type"] for path in FIXTURES.glob("*.json")}
+    assert set(ROUTES) <= covered
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "invoice.payment_failed",
+        "invoice.payment_failed.2025-04-30.basil",
+        "invoice.payment_failed.2020-08-27",
+    ],
+)
+def test_a_failed_charge_is_read_in_every_shape(name: str) -> None:
+    """The old shape, the first new one and the current one give the same event, subscription included."""
+    assert only(read(name)) == events.InvoicePaymentFailed(
+        invoice_id=INVOICE,
+        stripe_customer_id=CUSTOMER,
+        status="open",
+        currency="usd",
+        amount_due=8900,
+        amount_remaining=8900,
+        attempt_count=1,
+        attempted=True,
+        billing_reason="subscription_cycle",
+        number="7C1F0A2B-0004",
+        subscription_id=SUBSCRIPTION,
+        next_payment_attempt=dt.datetime(2026, 11, 26, 21, 4, 5, tzinfo=dt.UTC),
+    )
+
+
+def test_the_envelope_carries_the_thread() -> None:
+    """The event's id, time and correlation id come from Stripe's event, and it survives the wire."""
+    (outgoing,) = read("invoice.payment_failed").outgoing
+    event = outgoing.event
+    assert event.id == "evt_1SWqI52eZvKYlo2CfA1lEd01/invoice.payment_failed"
+    assert event.correlation_id == "evt_1SWqI52eZvKYlo2CfA1lEd01"
+    assert event.occurred_at == dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
+    assert events.decode(events.encode(event)) == event
+
+
+def test_our_own_retry_is_known() -> None:
+    """A failure that Portico's own payment caused says so, by the idempotency key of the request."""
+    assert only(read("invoice.payment_failed.own_retry")).own_retry is True
+    assert only(read("invoice.payment_failed")).own_retry is False
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("invoice.payment_action_required", events.InvoicePaymentActionRequired),
+        ("invoice.paid", events.InvoicePaid),
+        ("invoice.paid.2020-08-27", events.InvoicePaid),
+        ("invoice.payment_succeeded", events.InvoicePaid),
+        ("invoice.voided", events.InvoiceVoided),
+        ("invoice.marked_uncollectible", events.InvoiceMarkedUncollectible),
+        ("invoice.updated", events.InvoiceUpdated),
+        ("invoice.updated.2020-08-27", events.InvoiceUpdated),
+    ],
+)
+def test_each_invoice_event_has_its_own_name(name: str, cls: type[events.InvoiceData]) -> None:
+    """Each turn in an invoice's story becomes the event of that name about that invoice."""
+    data = only(read(name))
+    assert type(data) is cls
+    assert (data.invoice_id, data.subscription_id) == (INVOICE, SUBSCRIPTION)
+
+
+def keys(name: str, edit: Edit | None = None) -> list[str]:
+    return [outgoing.dedupe_key for outgoing in read(name, edit).outgoing]
+
+
+def test_paid_and_payment_succeeded_are_one_fact() -> None:
+    """Stripe's two events for one payment have one dedupe key."""
+    assert keys("invoice.paid") == keys("invoice.payment_succeeded")
+
+
+def test_a_second_event_for_the_same_attempt_is_the_same_fact() -> None:
+    """Another Stripe event id for the same invoice and attempt does not make a second failure."""
+    assert keys("invoice.payment_failed") == keys("invoice.payment_failed.2020-08-27")
+
+
+def test_the_next_attempt_and_our_own_retry_are_other_facts() -> None:
+    """A later attempt, and a retry of ours within an attempt, are told apart."""
+
+    def next_attempt(event: dict[str, Any]) -> None:
+        event["data"]["object"]["attempt_count"] = 2
+
+    found = [
+        *keys("invoice.payment_failed"),
+        *keys("invoice.payment_failed", next_attempt),
+        *keys("invoice.payment_failed.own_retry"),
+        *keys("invoice.payment_action_required"),
+    ]
+    assert len(set(found)) == 4
+
+
+def test_a_card_changed_back_is_news_again() -> None:
+    """Two changes to the same card are two facts, since another card may have stood between them."""
+
+    def later(event: dict[str, Any]) -> None:
+        event["id"] = "evt_later"
+
+    name = "customer.updated.default_payment_method"
+    assert not set(keys(name)[1:]) & set(keys(name, later)[1:])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda event: event["data"].update(previous_attributes={"description": "x"}),
+        lambda event: event["data"].pop("previous_attributes"),
+        lambda event: event["data"]["object"].update(status="draft"),
+        lambda event: event["data"]["object"].update(attempted=False),
+    ],
+)
+def test_an_invoice_update_that_changes_nothing_for_the_customer_is_ignored(edit: Edit) -> None:
+    """Only open, attempted invoices matter, and only when a date, a state or an amount changed."""
+    assert read("invoice.updated", edit).status is Status.IGNORED
+
+
+def test_an_invoice_without_a_subscription_is_fine() -> None:
+    """A one-off invoice has no parent; the event says so."""
+
+    def one_off(event: dict[str, Any]) -> None:
+        event["data"]["object"].update(parent=None, billing_reason="manual")
+
+    assert only(read("invoice.payment_failed", one_off)).subscription_id is None
+
+
+def test_expanded_references_are_read() -> None:
+    """Where an endpoint's version expands an object, its id is taken."""
+
+    def expanded(event: dict[str, Any]) -> None:
+        event["data"]["object"]["customer"] = {"id": CUSTOMER, "object": "customer", "name": "D"}
+
+    assert only(read("invoice.payment_failed", expanded)).stripe_customer_id == CUSTOMER
+
+
+# --- whose a customer is -------------------------------------------------------------------------------------
+
+
+def test_metadata_on_a_new_customer_links_it() -> None:
+    """`metadata.customer_id` on the Stripe customer is the strongest evidence."""
+    assert only(read("customer.created")) == events.CustomerLinked(
+        stripe_customer_id=CUSTOMER,
+        customer_id="q8Zl2Vd0x7mTnKc4RwYb1A",
+        evidence="customer.metadata",
+    )
+
+
+def test_metadata_set_later_links_with_its_business() -> None:
+    """A host's own id comes with the business that it belongs to."""
+    data = only(read("customer.updated.metadata"))
+    assert (data.customer_id, data.business_id) == ("ext-1041", "sunrise-cleaning")
+
+
+def test_unchanged_metadata_is_said_once() -> None:
+    """Every later update of the customer carries the same metadata; the link is not said again and again."""
+    created = keys("customer.created")
+    updated = keys("customer.updated.default_payment_method")
+    assert created == updated[:1]
+
+
+def test_a_checkout_links_by_client_reference_id() -> None:
+    """Checkout's `client_reference_id` is the host's own id; guests and strangers link nothing."""
+    data = only(read("checkout.session.completed"))
+    assert (data.stripe_customer_id, data.customer_id) == (CUSTOMER, "ext-1041")
+    assert (data.business_id, data.evidence) == ("sunrise-cleaning", "checkout.session")
+    for missing in ("customer", "client_reference_id"):
+
+        def without(event: dict[str, Any], missing: str = missing) -> None:
+            event["data"]["object"][missing] = None
+
+        assert read("checkout.session.completed", without).status is Status.IGNORED
+
+
+def test_subscription_metadata_links_too() -> None:
+    """Hosts that tag the subscription instead of the customer are understood."""
+    data = only(read("customer.subscription.created"))
+    assert (data.stripe_customer_id, data.evidence) == (CUSTOMER, "subscription.metadata")
+
+
+def test_a_deleted_customer_is_told() -> None:
+    """The portal must unlink: the button could only fail."""
+    assert only(read("customer.deleted")) == events.CustomerDeleted(stripe_customer_id=CUSTOMER)
+
+
+# --- cards ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "customer.updated.default_payment_method",
+        "customer.updated.default_payment_method.2020-08-27",
+    ],
+)
+def test_a_new_default_card_is_told_beside_the_link(name: str) -> None:
+    """One Stripe event may say two things: whose the customer is, and which card it has now."""
+    link, change = (outgoing.event.data for outgoing in read(name).outgoing)
+    assert isinstance(link, events.CustomerLinked)
+    assert change == events.PaymentMethodChanged(
+        stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD
+    )
+
+
+def test_a_new_default_of_a_subscription_is_told() -> None:
+    """The subscription's own default is what retries charge first."""
+    change = read("customer.subscription.updated.default_payment_method").outgoing[1].event.data
+    assert change == events.PaymentMethodChanged(
+        stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD, subscription_id=SUBSCRIPTION
+    )
+
+
+def test_our_own_pointing_of_a_subscription_is_no_news() -> None:
+    """When Portico itself points a subscription at the new card, the echo starts nothing."""
+
+    def ours(event: dict[str, Any]) -> None:
+        event["request"]["idempotency_key"] = f"point:{SUBSCRIPTION}:{NEW_CARD}:0a1b"
+
+    found = read("customer.subscription.updated.default_payment_method", ours).outgoing
+    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerLinked]
+
+
+def test_a_card_that_the_bank_replaced_is_told() -> None:
+    """`payment_method.automatically_updated` is a new chance to be paid, without the customer."""
+    data = only(read("payment_method.automatically_updated"))
+    assert (data.stripe_customer_id, data.payment_method_id) == (CUSTOMER, NEW_CARD)
+
+
+def test_a_default_that_was_only_taken_away_is_no_news() -> None:
+    """Without a new card there is nothing to pay with."""
+
+    def removed(event: dict[str, Any]) -> None:
+        event["data"]["object"]["invoice_settings"]["default_payment_method"] = None
+
+    found = read("customer.updated.default_payment_method", removed).outgoing
+    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerLinked]
+
+
+# --- what is not ours, or not readable -----------------------------------------------------------------------
+
+
+def test_other_types_are_ignored_whatever_their_shape() -> None:
+    """A type without a route is acknowledged and left alone, even without the usual fields."""
+    assert read("product.updated").status is Status.IGNORED
+    thin = b'{"id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.no", "created": "2026"}'
+    assert translate(parse_event(thin), livemode=False).status is Status.IGNORED
+
+
+def test_the_other_mode_is_quarantined() -> None:
+    """A live event at an endpoint with a test key, or the reverse, is kept and never acted on."""
+    found = read("invoice.payment_failed", livemode=True)
+    assert (found.status, found.outgoing) == (Status.QUARANTINED, ())
+    assert found.reason is not None
+    assert found.reason.startswith("wrong mode")
+
+
+def test_a_connected_accounts_event_is_quarantined() -> None:
+    """An event with `account` is about somebody else's customers."""
+    found = read("invoice.payment_failed", lambda event: event.update(account="acct_1"))
+    assert (found.status, found.outgoing) == (Status.QUARANTINED, ())
+
+
+@pytest.mark.parametrize(
+    ("edit", "names"),
+    [
+        (lambda event: event["data"]["object"].pop("customer"), "customer"),
+        (lambda event: event["data"]["object"].update(amount_remaining="89"), "amount_remaining"),
+        (lambda event: event["data"]["object"].update(customer=None), "customer"),
+        (lambda event: event["data"]["object"].update(next_payment_attempt=10**17), "moment"),
+        (lambda event: event["data"].pop("object"), "object"),
+        (lambda event: event.pop("data"), "data"),
+        (lambda event: event.pop("created"), "created"),
+        (lambda event: event.update(created=10**40), "created"),
+        (lambda event: event.pop("livemode"), "livemode"),
+        (lambda event: event["data"]["object"].update(id="in_\x00"), "id"),
+        (lambda event: event["data"].update(previous_attributes=[]), "previous_attributes"),
+    ],
+)
+def test_a_shape_that_we_cannot_read_is_quarantined_with_the_field(edit: Edit, names: str) -> None:
+    """A well-signed event of a type that we handle is kept, and the reason names what is wrong with it."""
+    found = read("invoice.payment_failed", edit)
+    assert (found.status, found.outgoing) == (Status.QUARANTINED, ())
+    assert found.reason is not None
+    assert names in found.reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"not json",
+        b"\xef\xbb\xbf{}",
+        b'{"id": "evt_1"}',
+        b'{"type": "invoice.paid"}',
+        b'{"id": 1, "type": "invoice.paid"}',
+        b'{"id": "", "type": "invoice.paid"}',
+        b'{"id": "evt\\u0000", "type": "invoice.paid"}',
+        b'{"id": "\\ud800", "type": "invoice.paid"}',
+        b'{"id": "evt_1", "type": "invoice.paid", "data": ' + b"[" * 100_000,
+        b'{"id": "evt_1", "type": "' + b"x" * 300 + b'"}',
+    ],
+)
+def test_what_is_no_event_is_told_apart(body: bytes) -> None:
+    """Without an id and a type there is no event to store."""
+    with pytest.raises(NotAnEvent):
+        parse_event(body)
