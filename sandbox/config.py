@@ -1,0 +1,37 @@
+"""What the sandbox is told at start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """Settings of the stand-ins for Stripe and the mailbox.
+
+    public_url: where browsers and clients reach this sandbox; its links begin with it.
+    state_path: an SQLite file that keeps everything, or None for memory only.
+    webhook_endpoints: (url, secret) of endpoints that exist from the start and hear of every event.
+    sendgrid_webhook_url: where the mailbox reports what became of a mail, or None.
+    clock: seconds since the epoch; tests bring their own.
+    webhook_retry_delays: seconds before each further delivery after a failure. Stripe takes days for it.
+    webhook_timeout: seconds that an endpoint has to answer.
+    max_events: how many events are kept; older ones are forgotten.
+    after_last_retry: what becomes of a subscription when its last retry fails: `cancel`, `unpaid` or `past_due`.
+    retry_delays: seconds between the attempts at an unpaid invoice, as Stripe's smart retries space them.
+    settlement_delay: seconds until a bank debit has settled.
+    """
+
+    public_url: str = "http://127.0.0.1:8010"
+    state_path: str | None = None
+    webhook_endpoints: tuple[tuple[str, str], ...] = ()
+    sendgrid_webhook_url: str | None = None
+    clock: Callable[[], float] = time.time
+    webhook_retry_delays: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60, 300, 300, 300)
+    webhook_timeout: float = 10.0
+    max_events: int = 20_000
+    after_last_retry: str = "cancel"
+    retry_delays: tuple[int, ...] = (3 * 86_400, 5 * 86_400, 7 * 86_400)
+    settlement_delay: int = 4 * 86_400

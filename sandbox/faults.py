@@ -1,0 +1,195 @@
+"""Faults on demand: errors, time-outs and slow answers, for any request that reaches the sandbox.
+
+`POST /sandbox/faults` with `{"match": "POST /v1/billing_portal/sessions", "status": 409, "times": 2}` makes the
+next two such requests fail. `match` is a method (or `*`) and a path, with `*` for anything. `status` is an HTTP
+status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `after` true
+lets the request take effect and only then hides its answer. `times` is how often, null for until it is removed.
+`GET` lists them, `DELETE` removes them and lets go whoever waits.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+
+PATH = "/sandbox/faults"
+TIMEOUT_SECONDS = 60.0
+STEP_SECONDS = 0.05
+_STRIPE = {
+    409: (
+        "invalid_request_error",
+        "lock_timeout",
+        "This object cannot be accessed right now because another API request or Stripe process is currently "
+        "accessing it.",
+    ),
+    429: ("invalid_request_error", "rate_limit", "Request rate limit exceeded."),
+    401: ("invalid_request_error", None, "Invalid API Key provided."),
+    403: (
+        "invalid_request_error",
+        "secret_key_required",
+        "This key does not have the required permissions.",
+    ),
+}
+
+
+class BadFault(ValueError):
+    """The fault can't be understood; the text says what is wrong."""
+
+
+@dataclass
+class Fault:
+    """One kind of trouble. `left` counts down; None lasts."""
+
+    method: str
+    path: str
+    status: int | str | None
+    delay_seconds: float
+    left: int | None
+    after: bool = False
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether a request is hit."""
+        return self.method in ("*", method) and fnmatch.fnmatchcase(path, self.path)
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "match": f"{self.method} {self.path}",
+            "status": self.status,
+            "delay_seconds": self.delay_seconds,
+            "times": self.left,
+            "after": self.after,
+        }
+
+
+def parse(given: Any) -> Fault:
+    """A fault from its JSON; raises BadFault."""
+    if not isinstance(given, Mapping):
+        raise BadFault("expected an object")
+    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after"}
+    if unknown:
+        raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
+    words = str(given.get("match", "")).split()
+    if len(words) != 2 or not words[1].startswith(("/", "*")):
+        raise BadFault('match: expected a method and a path, such as "POST /v1/customers"')
+    status = given.get("status")
+    if status not in (None, "timeout") and not (type(status) is int and 400 <= status <= 599):
+        raise BadFault('status: expected 400 to 599, or "timeout"')
+    delay = given.get("delay_seconds", TIMEOUT_SECONDS if status == "timeout" else 0)
+    if type(delay) not in (int, float) or not 0 <= delay <= 3600:
+        raise BadFault("delay_seconds: expected a number from 0 to 3600")
+    times = given.get("times", 1)
+    if times is not None and not (type(times) is int and times > 0):
+        raise BadFault("times: expected a number above 0, or null")
+    after = given.get("after", False)
+    if type(after) is not bool:
+        raise BadFault("after: expected true or false")
+    return Fault(words[0].upper(), words[1], status, float(delay), times, after)
+
+
+class Faults:
+    """The faults that are set, in the order they were set; the first that matches a request hits it."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, given: Any) -> Fault:
+        """Set one; raises BadFault."""
+        fault = parse(given)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def clear(self) -> None:
+        """Remove all; who waits in a time-out is let go."""
+        with self._lock:
+            self._faults.clear()
+
+    def all(self) -> list[dict[str, Any]]:
+        """Those that are set."""
+        with self._lock:
+            return [fault.shown() for fault in self._faults]
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The fault that hits a request, counted."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.matches(method, path) and fault.left != 0:
+                    if fault.left is not None:
+                        fault.left -= 1
+                        if fault.left == 0 and fault.status != "timeout":
+                            self._faults.remove(fault)
+                    return fault
+        return None
+
+    def wait(self, fault: Fault) -> None:
+        """Keep a request waiting, unless the faults are removed meanwhile."""
+        end = time.monotonic() + fault.delay_seconds
+        while (left := end - time.monotonic()) > 0:
+            if fault.status == "timeout" and not self._stands(fault):
+                break
+            time.sleep(min(left, STEP_SECONDS))
+        if fault.left == 0:
+            with self._lock:
+                self._faults = [one for one in self._faults if one is not fault]
+
+    def _stands(self, fault: Fault) -> bool:
+        with self._lock:
+            return any(one is fault for one in self._faults)
+
+    def install(self, app: Flask) -> None:
+        """Let every request of the app pass by here first, and serve `/sandbox/faults`."""
+
+        @app.before_request
+        def before() -> Response | None:
+            if request.path == PATH:
+                return None
+            g.fault = fault = self.take(request.method, request.path)
+            if fault is None or fault.after:
+                return None
+            self.wait(fault)
+            return broken(fault, request.path) if fault.status is not None else None
+
+        @app.after_request
+        def after(response: Response) -> Response:
+            fault = g.pop("fault", None)
+            if fault is None or not fault.after:
+                return response
+            self.wait(fault)
+            return broken(fault, request.path) if fault.status is not None else response
+
+        @app.route(PATH, methods=["GET", "POST", "DELETE"])
+        def faults() -> tuple[Response, int] | Response:
+            if request.headers.get("Sec-Fetch-Site") == "cross-site":
+                return Response(status=403)
+            if request.method == "DELETE":
+                self.clear()
+            elif request.method == "POST":
+                try:
+                    self.add(request.get_json(silent=True))
+                except BadFault as error:
+                    return jsonify({"error": str(error)}), 400
+            return jsonify({"faults": self.all()})
+
+
+def broken(fault: Fault, path: str) -> Response:
+    """The answer of a request that was hit, in the words of whom the sandbox plays there."""
+    status = 504 if fault.status == "timeout" else int(fault.status or 500)
+    if path.startswith("/v1/"):
+        type, code, message = _STRIPE.get(status, ("api_error", None, "An unknown error occurred"))
+        error = {"message": message, "type": type, **({"code": code} if code else {})}
+        document: dict[str, Any] = {"error": error}
+    else:
+        document = {"errors": [{"message": "fault on demand", "field": None, "help": None}]}
+    response = Response(json.dumps(document), status, content_type="application/json")
+    if status == 429 and not path.startswith("/v1/"):
+        response.headers["X-RateLimit-Reset"] = str(int(time.time()) + 1)
+    return response

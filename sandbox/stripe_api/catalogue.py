@@ -1,0 +1,305 @@
+"""Products, prices, and the plans and coupons that older integrations still make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+def _gone(obj: Object) -> Object:
+    return {"id": obj["id"], "object": obj["object"], "deleted": True}
+
+
+# --- products -----------------------------------------------------------------------------------------------
+
+
+@route("POST", "/v1/products")
+def create_product(world: World, ids: dict[str, str], params: Params) -> Object:
+    """What is sold. `default_price_data` makes its price too."""
+    product = _make_product(world, params)
+    if params.get("default_price_data"):
+        price = _make_price(world, {**params["default_price_data"], "product": product["id"]})
+        product["default_price"] = price["id"]
+        world.save(product)
+    return product
+
+
+def _make_product(world: World, params: Params) -> Object:
+    id = params.get("id") or new_id("prod", 14)
+    if world.store.get(id) is not None:
+        raise StripeError("Product already exists.", code="resource_already_exists", param="id")
+    now = world.now()
+    product: Object = {
+        "id": id,
+        "object": "product",
+        "active": params.get("active", True),
+        "created": now,
+        "default_price": None,
+        "description": params.get("description"),
+        "images": params.get("images") or [],
+        "livemode": False,
+        "marketing_features": params.get("marketing_features") or [],
+        "metadata": merged({}, params.get("metadata")),
+        "name": params["name"],
+        "package_dimensions": None,
+        "shippable": params.get("shippable"),
+        "statement_descriptor": params.get("statement_descriptor"),
+        "tax_code": params.get("tax_code"),
+        "type": params.get("type", "service"),
+        "unit_label": params.get("unit_label"),
+        "updated": now,
+        "url": params.get("url"),
+    }
+    world.save(product)
+    world.emit("product.created", product)
+    return product
+
+
+@route("GET", "/v1/products")
+def list_products(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, or those that are `active`."""
+    wanted = params.get("ids")
+    return page(
+        world,
+        ("product",),
+        params,
+        lambda p: _active(p, params) and (not wanted or p["id"] in wanted),
+        url="/v1/products",
+    )
+
+
+def _active(obj: Object, params: Params) -> bool:
+    return "active" not in params or obj["active"] == params["active"]
+
+
+@route("GET", "/v1/products/{product}")
+def retrieve_product(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("product", ids["product"])
+
+
+@route("POST", "/v1/products/{product}")
+def update_product(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given."""
+    product = world.get("product", ids["product"])
+    with world.edit(product, "product.updated"):
+        for field, value in params.items():
+            if field == "metadata":
+                product["metadata"] = merged(product["metadata"], value)
+            elif field in product:
+                product[field] = value
+        product["updated"] = world.now()
+    return product
+
+
+@route("DELETE", "/v1/products/{product}")
+def delete_product(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Only a product without prices can go."""
+    product = world.get("product", ids["product"])
+    if world.store.count("price", "product", product["id"]):
+        raise StripeError(
+            "This product cannot be deleted because it has one or more user-created prices."
+        )
+    world.remove(product)
+    world.emit("product.deleted", product)
+    return _gone(product)
+
+
+# --- prices -------------------------------------------------------------------------------------------------
+
+
+def _make_price(world: World, params: Params) -> Object:
+    if not params.get("currency"):
+        raise parameter_missing("currency")
+    if params.get("product_data"):
+        product = _make_product(world, params["product_data"])["id"]
+    elif params.get("product"):
+        product = world.get("product", params["product"], "product")["id"]
+    else:
+        raise parameter_missing("product")
+    amount = params.get("unit_amount")
+    decimal = params.get("unit_amount_decimal")
+    if amount is None and decimal is not None:
+        amount = round(float(decimal))
+    recurring = params.get("recurring")
+    price: Object = {
+        "id": new_id("price"),
+        "object": "price",
+        "active": params.get("active", True),
+        "billing_scheme": params.get("billing_scheme", "per_unit"),
+        "created": world.now(),
+        "currency": params["currency"].lower(),
+        "custom_unit_amount": None,
+        "livemode": False,
+        "lookup_key": params.get("lookup_key"),
+        "metadata": merged({}, params.get("metadata")),
+        "nickname": params.get("nickname"),
+        "product": product,
+        "recurring": _recurring(recurring) if recurring else None,
+        "tax_behavior": params.get("tax_behavior", "unspecified"),
+        "tiers_mode": params.get("tiers_mode"),
+        "transform_quantity": params.get("transform_quantity"),
+        "type": "recurring" if recurring else "one_time",
+        "unit_amount": amount,
+        "unit_amount_decimal": decimal or (str(amount) if amount is not None else None),
+    }
+    world.save(price)
+    world.emit("price.created", price)
+    return price
+
+
+def _recurring(given: Params) -> Object:
+    return {
+        "interval": given["interval"],
+        "interval_count": given.get("interval_count", 1),
+        "meter": given.get("meter"),
+        "trial_period_days": given.get("trial_period_days"),
+        "usage_type": given.get("usage_type", "licensed"),
+    }
+
+
+def price_for(world: World, params: Params, where: str) -> Object:
+    """The price that an item names by `price`, or describes by `price_data`."""
+    if params.get("price"):
+        return world.get("price", params["price"], f"{where}[price]")
+    if params.get("plan"):
+        return world.get("price", params["plan"], f"{where}[plan]")
+    if params.get("price_data"):
+        return _make_price(world, params["price_data"])
+    raise parameter_missing(f"{where}[price]")
+
+
+@route("POST", "/v1/prices")
+def create_price(world: World, ids: dict[str, str], params: Params) -> Object:
+    """What a product costs, once or per interval."""
+    return _make_price(world, params)
+
+
+@route("GET", "/v1/prices")
+def list_prices(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, a product's, the active ones, those of some lookup keys."""
+    key: tuple[str, ...] = ("price",)
+    if params.get("product"):
+        key = ("price", "product", params["product"])
+    return page(world, key, params, lambda p: _price_matches(p, params), url="/v1/prices")
+
+
+def _price_matches(price: Object, params: Params) -> bool:
+    return (
+        _active(price, params)
+        and params.get("type", price["type"]) == price["type"]
+        and params.get("currency", price["currency"]) == price["currency"]
+        and (not params.get("lookup_keys") or price["lookup_key"] in params["lookup_keys"])
+    )
+
+
+@route("GET", "/v1/prices/{price}")
+def retrieve_price(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("price", ids["price"])
+
+
+@route("POST", "/v1/prices/{price}")
+def update_price(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Name, metadata, lookup key, whether it is active. The amount never changes."""
+    price = world.get("price", ids["price"])
+    with world.edit(price, "price.updated"):
+        for field in ("active", "nickname", "lookup_key", "tax_behavior"):
+            if field in params:
+                price[field] = params[field]
+        if "metadata" in params:
+            price["metadata"] = merged(price["metadata"], params["metadata"])
+    return price
+
+
+# --- plans and coupons --------------------------------------------------------------------------------------
+
+
+@route("POST", "/v1/plans")
+def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The older form of a recurring price."""
+    product: Any = params.get("product")
+    if isinstance(product, dict):
+        product = _make_product(world, product)["id"]
+    plan: Object = {
+        "id": params.get("id") or new_id("plan"),
+        "object": "plan",
+        "active": params.get("active", True),
+        "amount": params.get("amount"),
+        "billing_scheme": "per_unit",
+        "created": world.now(),
+        "currency": params["currency"],
+        "interval": params["interval"],
+        "interval_count": params.get("interval_count", 1),
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "nickname": params.get("nickname"),
+        "product": product,
+        "trial_period_days": params.get("trial_period_days"),
+        "usage_type": "licensed",
+    }
+    world.save(plan)
+    world.emit("plan.created", plan)
+    return plan
+
+
+@route("POST", "/v1/coupons")
+def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A coupon; the sandbox keeps it, but takes nothing off an invoice for it."""
+    coupon: Object = {
+        "id": params.get("id") or new_id("x", 8)[2:],
+        "object": "coupon",
+        "amount_off": params.get("amount_off"),
+        "created": world.now(),
+        "currency": params.get("currency"),
+        "duration": params.get("duration", "once"),
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "name": params.get("name"),
+        "percent_off": float(params["percent_off"]) if params.get("percent_off") else None,
+        "valid": True,
+    }
+    world.save(coupon)
+    world.emit("coupon.created", coupon)
+    return coupon
+
+
+def _simple(kind: str) -> None:
+    """Retrieve, list, update metadata and delete, for objects that nothing else depends on."""
+    path = f"/v1/{kind}s"
+
+    @route("GET", path)
+    def list_them(world: World, ids: dict[str, str], params: Params) -> Object:
+        return page(world, (kind,), params, url=path)
+
+    @route("GET", path + "/{id}")
+    def retrieve_one(world: World, ids: dict[str, str], params: Params) -> Object:
+        return world.get(kind, ids["id"])
+
+    @route("POST", path + "/{id}")
+    def update_one(world: World, ids: dict[str, str], params: Params) -> Object:
+        obj = world.get(kind, ids["id"])
+        with world.edit(obj, f"{kind}.updated"):
+            if "metadata" in params:
+                obj["metadata"] = merged(obj["metadata"], params["metadata"])
+        return obj
+
+    @route("DELETE", path + "/{id}")
+    def delete_one(world: World, ids: dict[str, str], params: Params) -> Object:
+        obj = world.get(kind, ids["id"])
+        world.remove(obj)
+        world.emit(f"{kind}.deleted", obj)
+        return _gone(obj)
+
+
+_simple("plan")
+_simple("coupon")

@@ -1,0 +1,86 @@
+"""What falls due, and when: renewals, retries, settlements, expiry, each on the time line of its customer."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+LIVE = "live"
+"""The time line of everybody who is on no test clock."""
+
+DUE: dict[str, Callable[[Object], int | None]] = {}
+"""By `object`: when something has to happen to it next, in seconds since the epoch."""
+RUN: dict[str, Callable[[World, Object], None]] = {}
+"""By `object`: what happens then. It must leave the object due later, or not at all."""
+
+
+def timeline(obj: Object) -> str:
+    """The test clock that an object lives on, or LIVE."""
+    return obj.get("test_clock") or obj.get("_clock") or LIVE
+
+
+class Schedule:
+    """The next due time of each object, soonest first."""
+
+    def __init__(self) -> None:
+        self._heaps: dict[str, list[tuple[int, int, str]]] = {}
+        self._due: dict[str, int] = {}
+        self._number = itertools.count()
+
+    def note(self, obj: Object) -> None:
+        """An object is new or has changed."""
+        when = DUE.get(obj["object"])
+        if when is None:
+            return
+        due = when(obj)
+        id = obj["id"]
+        if due is None:
+            self._due.pop(id, None)
+        elif self._due.get(id) != due:
+            self._due[id] = due
+            heap = self._heaps.setdefault(timeline(obj), [])
+            heapq.heappush(heap, (due, next(self._number), id))
+
+    def forget(self, id: str) -> None:
+        """An object is gone."""
+        self._due.pop(id, None)
+
+    def peek(self, line: str) -> tuple[int, str] | None:
+        """(due time, id) of what comes next on a time line."""
+        heap = self._heaps.get(line, [])
+        while heap:
+            due, _, id = heap[0]
+            if self._due.get(id) == due:
+                return due, id
+            heapq.heappop(heap)
+        return None
+
+    def take(self, line: str) -> None:
+        """What `peek` named is being done; it counts again when it is noted again."""
+        _, _, id = heapq.heappop(self._heaps[line])
+        self._due.pop(id, None)
+
+
+def add_interval(start: int, interval: str, count: int, anchor: int | None = None) -> int:
+    """The end of a billing period that begins at `start`: `count` times `day`, `week`, `month` or `year` later.
+
+    Months end on the anchor's day, or on the last day of a shorter month, as Stripe's billing cycles do.
+    """
+    moment = dt.datetime.fromtimestamp(start, dt.UTC)
+    if interval in ("day", "week"):
+        days = count * (7 if interval == "week" else 1)
+        return start + days * 86_400
+    months = count * (12 if interval == "year" else 1)
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    day = dt.datetime.fromtimestamp(anchor or start, dt.UTC).day
+    last = calendar.monthrange(year, month + 1)[1]
+    return int(moment.replace(year=year, month=month + 1, day=min(day, last)).timestamp())

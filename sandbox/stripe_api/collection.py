@@ -1,0 +1,350 @@
+"""Collecting an invoice: finalizing, charging, retrying, and what each outcome does to the subscription.
+
+How Stripe does it: https://docs.stripe.com/billing/revenue-recovery/smart-retries and
+https://docs.stripe.com/billing/subscriptions/overview.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import cards, payment_methods, payments
+from sandbox.stripe_api.clock import DUE, RUN
+from sandbox.stripe_api.customers import invoice_number
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import secret
+from sandbox.stripe_api.invoice_objects import new_payment, subscription_of
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+NO_METHOD = (
+    "There is no `default_payment_method` set on this Customer or Invoice. Please set either a "
+    "`default_payment_method` on the Customer or Invoice, or pass a `payment_method`."
+)
+
+
+def finalize(world: World, invoice: Object) -> None:
+    """A draft becomes open: numbered, payable at its hosted page, with a payment intent if anything is due."""
+    if invoice["status"] != "draft":
+        raise StripeError(
+            "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
+            code="invoice_not_editable",
+        )
+    customer = world.get("customer", invoice["customer"])
+    now = world.now_for(invoice)
+    key = secret("test")
+    with world.edit(invoice):
+        invoice["status"] = "open"
+        invoice["number"] = invoice_number(world, customer)
+        invoice["effective_at"] = now
+        invoice["status_transitions"]["finalized_at"] = now
+        invoice["automatically_finalizes_at"] = None
+        invoice["ending_balance"] = 0
+        invoice["hosted_invoice_url"] = f"{world.config.public_url}/i/{invoice['id']}/{key}"
+        invoice["invoice_pdf"] = f"{world.config.public_url}/i/{invoice['id']}/{key}/pdf"
+        invoice["_secret"] = key
+        if invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically":
+            invoice["next_payment_attempt"] = now + 3600
+    if invoice["amount_remaining"] > 0:
+        _new_intent(world, invoice, customer)
+    world.emit("invoice.finalized", invoice)
+    if invoice["amount_remaining"] <= 0:
+        mark_paid(world, invoice)
+
+
+def _new_intent(world: World, invoice: Object, customer: Object) -> Object:
+    intent = payments.new_intent(
+        world,
+        amount=invoice["amount_remaining"],
+        currency=invoice["currency"],
+        customer=customer,
+        invoice=invoice["id"],
+        description=invoice["description"],
+        setup_future_usage="off_session" if subscription_of(invoice) else None,
+    )
+    new_payment(world, invoice, intent)
+    return intent
+
+
+def intent_of(world: World, invoice: Object) -> Object | None:
+    """The payment intent of an open invoice."""
+    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    return world.store.get(payment["payment"]["payment_intent"]) if payment else None
+
+
+def method_for(world: World, invoice: Object) -> Object | None:
+    """What Stripe charges: the invoice's own default, then the subscription's, then the customer's."""
+    customer = world.get("customer", invoice["customer"])
+    subscription = world.store.get(subscription_of(invoice) or "")
+    for id in (
+        invoice["default_payment_method"],
+        subscription["default_payment_method"] if subscription else None,
+        customer["invoice_settings"]["default_payment_method"],
+        customer["default_source"],
+    ):
+        if id:
+            method = world.store.get(id)
+            if method is not None and method["customer"] == customer["id"]:
+                return method
+    return None
+
+
+def attempt(
+    world: World,
+    invoice: Object,
+    *,
+    method: Object | None = None,
+    scheduled: bool = True,
+    off_session: bool = True,
+) -> payments.Result:
+    """Try to collect an open invoice once. `scheduled` tries belong to the retry schedule and raise attempt_count."""
+    if invoice["amount_remaining"] <= 0:
+        mark_paid(world, invoice)
+        return payments.Result("succeeded")
+    intent = intent_of(world, invoice)
+    if intent is None or intent["status"] == "canceled":
+        intent = _new_intent(world, invoice, world.get("customer", invoice["customer"]))
+    if intent["status"] == "processing":
+        return payments.Result("processing")
+    method = method or method_for(world, invoice)
+    if method is None:
+        result = payments.Result("requires_payment_method")
+    elif scheduled and _pointless(invoice, method):
+        result = payments.Result("requires_payment_method")
+        _count(world, invoice, scheduled)
+        world.save(invoice)
+        _after_failure(world, invoice)
+        return result
+    else:
+        result = payments.confirm(world, intent, method, off_session=off_session)
+    with world.edit(invoice, None if result.succeeded else "invoice.updated"):
+        _count(world, invoice, scheduled)
+        invoice["_last_method"] = method["id"] if method else None
+        invoice["_last_decline"] = result.decline.decline_code if result.decline else None
+        if result.status == "requires_action":
+            invoice["_last_decline"] = "authentication_required"
+        if result.succeeded or result.status == "processing":
+            invoice["next_payment_attempt"] = None
+    after_intent(world, invoice, result)
+    return result
+
+
+def _pointless(invoice: Object, method: Object) -> bool:
+    """After a hard decline the schedule goes on, but nothing is charged until there is a new payment method."""
+    return (
+        invoice["_last_decline"] in cards.HARD_DECLINES and invoice["_last_method"] == method["id"]
+    )
+
+
+def _count(world: World, invoice: Object, scheduled: bool) -> None:
+    """Only the schedule's attempts raise attempt_count, except that the first attempt always counts."""
+    first = not invoice["attempted"]
+    invoice["attempted"] = True
+    if not (first or scheduled):
+        return
+    invoice["attempt_count"] += 1
+    invoice["next_payment_attempt"] = None
+    if not invoice["auto_advance"] or invoice["collection_method"] != "charge_automatically":
+        return
+    delays = world.config.retry_delays
+    if invoice["attempt_count"] <= len(delays):
+        wait = delays[invoice["attempt_count"] - 1]
+        invoice["next_payment_attempt"] = world.now_for(invoice) + wait
+    else:
+        invoice["_exhausted"] = True
+
+
+def after_intent(world: World, invoice: Object, result: payments.Result) -> None:
+    """What the outcome of a try, a settlement or a customer's confirmation means for the invoice."""
+    if result.succeeded:
+        mark_paid(world, invoice)
+    elif result.status == "requires_action":
+        world.emit("invoice.payment_action_required", invoice)
+        _failed(world, invoice)
+    elif result.status == "requires_payment_method":
+        _failed(world, invoice)
+
+
+def _failed(world: World, invoice: Object) -> None:
+    world.emit("invoice.payment_failed", invoice)
+    customer = world.get("customer", invoice["customer"])
+    if not customer["delinquent"] and invoice["collection_method"] == "charge_automatically":
+        with world.edit(customer, "customer.updated"):
+            customer["delinquent"] = True
+    _after_failure(world, invoice)
+
+
+def _after_failure(world: World, invoice: Object) -> None:
+    subscription = world.store.get(subscription_of(invoice) or "")
+    if subscription is None or invoice["collection_method"] != "charge_automatically":
+        return
+    if subscription["status"] in ("active", "trialing"):
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "past_due"
+    if invoice["_exhausted"] and subscription["status"] == "past_due":
+        from sandbox.stripe_api import subscription_cycle
+
+        if world.config.after_last_retry == "cancel":
+            subscription_cycle.cancel(world, subscription, reason="payment_failed")
+        elif world.config.after_last_retry == "unpaid":
+            with world.edit(subscription, "customer.subscription.updated"):
+                subscription["status"] = "unpaid"
+
+
+def mark_paid(world: World, invoice: Object, *, out_of_band: bool = False) -> None:
+    """The invoice is paid; its subscription and its customer are in good standing again."""
+    now = world.now_for(invoice)
+    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    if payment is not None:
+        with world.edit(payment):
+            if out_of_band:
+                payment["status"] = "canceled"
+                payment["status_transitions"]["canceled_at"] = now
+            else:
+                payment["status"] = "paid"
+                payment["amount_paid"] = payment["amount_requested"]
+                payment["status_transitions"]["paid_at"] = now
+        if not out_of_band:
+            world.emit("invoice_payment.paid", payment)
+    with world.edit(invoice, "invoice.updated"):
+        invoice["status"] = "paid"
+        invoice["amount_paid"] = invoice["amount_due"]
+        invoice["amount_remaining"] = 0
+        invoice["attempted"] = True
+        invoice["next_payment_attempt"] = None
+        invoice["status_transitions"]["paid_at"] = now
+    world.emit("invoice.paid", invoice)
+    if not out_of_band:
+        world.emit("invoice.payment_succeeded", invoice)
+    subscription = world.store.get(subscription_of(invoice) or "")
+    if subscription is not None:
+        _revive(world, subscription, invoice)
+    _in_good_standing(world, invoice["customer"])
+
+
+def _revive(world: World, subscription: Object, invoice: Object) -> None:
+    if subscription["status"] == "incomplete" or (
+        subscription["status"] in ("past_due", "unpaid")
+        and subscription["latest_invoice"] == invoice["id"]
+    ):
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "active"
+
+
+def _in_good_standing(world: World, customer_id: str) -> None:
+    customer = world.get("customer", customer_id)
+    if not customer["delinquent"]:
+        return
+    open_ones = world.store.oldest("invoice", "customer", customer_id, "status", "open")
+    if not any(i["attempted"] for i in open_ones):
+        with world.edit(customer, "customer.updated"):
+            customer["delinquent"] = False
+
+
+def pay(
+    world: World,
+    invoice: Object,
+    *,
+    method: Object | None = None,
+    out_of_band: bool = False,
+    off_session: bool = True,
+) -> None:
+    """`POST /v1/invoices/:id/pay`: finalizes a draft, charges now, raises the 402 of a decline."""
+    if invoice["status"] == "paid":
+        raise StripeError("Invoice is already paid")
+    if invoice["status"] == "void":
+        raise StripeError(
+            "You can only pay an invoice that is open or uncollectible. This invoice is void."
+        )
+    if invoice["status"] == "draft":
+        finalize(world, invoice)
+        if invoice["status"] == "paid":
+            return
+    if out_of_band:
+        cancel_intent(world, invoice)
+        mark_paid(world, invoice, out_of_band=True)
+        return
+    if method is None and method_for(world, invoice) is None:
+        raise StripeError(NO_METHOD, code="missing")
+    result = attempt(world, invoice, method=method, scheduled=False, off_session=off_session)
+    intent = intent_of(world, invoice)
+    if intent is not None and result.status in ("requires_payment_method", "requires_action"):
+        raise payments.declined(world, intent, result)
+
+
+def cancel_intent(world: World, invoice: Object) -> None:
+    """The invoice's payment intent can't be paid any more."""
+    intent = intent_of(world, invoice)
+    if intent is not None and intent["status"] not in ("succeeded", "canceled"):
+        with world.edit(intent):
+            intent["status"] = "canceled"
+            intent["canceled_at"] = world.now_for(invoice)
+            intent["_settles_at"] = None
+        world.emit("payment_intent.canceled", intent)
+
+
+def authenticate(world: World, intent: Object, *, agreed: bool = True) -> payments.Result:
+    """The customer confirms at the bank's page (or refuses) what an intent has asked for."""
+    if intent["status"] != "requires_action":
+        raise StripeError("This PaymentIntent does not wait for the customer.", param="intent")
+    method = world.get("payment_method", intent["payment_method"])
+    if agreed:
+        intent["_authenticated"] = True
+        method["_set_up"] = True
+        world.save(method)
+        result = payments.confirm(world, intent, method, off_session=False)
+    else:
+        decline = cards.DECLINES["authentication_required"]
+        with world.edit(intent):
+            intent["status"] = "requires_payment_method"
+            intent["next_action"] = None
+            error = decline.error(payment_method=payment_methods.shown(method))
+            intent["last_payment_error"] = error.body()["error"]
+        world.emit("payment_intent.payment_failed", intent)
+        result = payments.Result("requires_payment_method", decline)
+    _tell_invoice(world, intent, result)
+    return result
+
+
+def _tell_invoice(world: World, intent: Object, result: payments.Result) -> None:
+    invoice = world.store.get(intent["_invoice"] or "")
+    if invoice is not None and invoice["status"] in ("open", "uncollectible"):
+        after_intent(world, invoice, result)
+
+
+def confirmed(world: World, intent: Object, result: payments.Result) -> None:
+    """A client confirmed an invoice's payment intent itself."""
+    _tell_invoice(world, intent, result)
+
+
+def _settle(world: World, intent: Object) -> None:
+    _tell_invoice(world, intent, payments.settle(world, intent))
+
+
+def _invoice_due(invoice: Object) -> int | None:
+    if invoice["status"] == "draft":
+        due: int | None = invoice["automatically_finalizes_at"] if invoice["auto_advance"] else None
+        return due
+    return invoice["next_payment_attempt"] if invoice["status"] == "open" else None
+
+
+def _invoice_falls_due(world: World, invoice: Object) -> None:
+    if invoice["status"] == "draft":
+        finalize_and_collect(world, invoice)
+    else:
+        attempt(world, invoice)
+
+
+def finalize_and_collect(world: World, invoice: Object) -> None:
+    """What Stripe does by itself with a draft whose hour has come."""
+    finalize(world, invoice)
+    if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
+        attempt(world, invoice)
+
+
+DUE["invoice"] = _invoice_due
+RUN["invoice"] = _invoice_falls_due
+DUE["payment_intent"] = lambda intent: intent["_settles_at"]
+RUN["payment_intent"] = _settle

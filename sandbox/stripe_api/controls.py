@@ -1,0 +1,150 @@
+"""What the console and the tests make happen: `/sandbox/…`, over HTTP as JSON or through `world.call`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import cards, collection, payment_methods, setup_intents, subscription_cycle
+from sandbox.stripe_api.checkout import complete
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.delivery import Weather
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+@route("POST", "/sandbox/customers/{customer}/decline_next")
+def decline_next(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The customer's next charge is declined, with `code` and `decline_code` (default: insufficient funds)."""
+    customer = alive(world, ids["customer"], "id")
+    decline = cards.decline_for(params.get("code"), params.get("decline_code"))
+    customer["_decline_next"] = {"code": decline.code, "decline_code": decline.decline_code}
+    world.save(customer)
+    return {"customer": customer["id"], **customer["_decline_next"]}
+
+
+@route("POST", "/sandbox/customers/{customer}/charge_now")
+def charge_now(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The next cycle of the customer's subscription begins now and is charged; answers with its invoice."""
+    customer = alive(world, ids["customer"], "id")
+    for subscription in world.store.newest("subscription", "customer", customer["id"]):
+        if subscription["status"] in subscription_cycle.LIVING:
+            return subscription_cycle.charge_now(world, subscription)
+    raise StripeError("This customer has no subscription that could be charged.", param="customer")
+
+
+@route("POST", "/sandbox/clock")
+def clock(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Run the world's clock forward: `advance_seconds`, or `to` a time in seconds or `next_retry`."""
+    to = params.get("to")
+    if to == "next_retry":
+        to = next_retry(world)
+        if to is None:
+            raise StripeError("No retry is planned.", param="to")
+    seconds = params.get("advance_seconds")
+    if to is None and not isinstance(seconds, int):
+        raise StripeError("Give advance_seconds, or to.", param="advance_seconds")
+    return {"now": world.advance(seconds, to=int(to) if to is not None else None)}
+
+
+@route("GET", "/sandbox/clock")
+def read_clock(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The world's time and when the next retry is due."""
+    return {"now": world.now(), "next_retry": next_retry(world)}
+
+
+def next_retry(world: World) -> int | None:
+    """When the first open invoice in the world's time is tried again; never a customer's on a test clock."""
+    due = [
+        invoice["next_payment_attempt"]
+        for invoice in world.store.oldest("invoice", "status", "open")
+        if invoice["next_payment_attempt"] and not invoice["test_clock"]
+    ]
+    return min(due, default=None)
+
+
+@route("POST", "/sandbox/webhooks")
+def webhooks(world: World, ids: dict[str, str], params: Params) -> Object:
+    """How deliveries behave from now on: `duplicate`, `shuffle`, `delay_seconds`, `enabled`, `drop`."""
+    known = Weather.__dataclass_fields__
+    wrong = [name for name in params if name not in known]
+    if wrong:
+        raise StripeError(f"Unknown: {', '.join(wrong)}. Known: {', '.join(known)}.")
+    for name, value in params.items():
+        wanted = type(known[name].default)
+        numeric = wanted is float and type(value) is int
+        if type(value) is not wanted and not numeric:
+            raise StripeError(f"{name}: expected {wanted.__name__}", param=name)
+    if params.get("duplicate", 1) < 1 or params.get("delay_seconds", 0) < 0:
+        raise StripeError("duplicate: at least 1; delay_seconds: at least 0")
+    return _weather(world.delivery.change_weather(**params))
+
+
+@route("GET", "/sandbox/webhooks")
+def read_webhooks(world: World, ids: dict[str, str], params: Params) -> Object:
+    """How deliveries behave now."""
+    return _weather(world.delivery.weather)
+
+
+def _weather(weather: Weather) -> Object:
+    return {name: getattr(weather, name) for name in Weather.__dataclass_fields__}
+
+
+@route("POST", "/sandbox/events/{event}/resend")
+def resend(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Deliver an event again to every endpoint that heard of it (or to all, if none did)."""
+    event = world.get("event", ids["event"])
+    endpoints = list(event["_deliveries"]) or [
+        endpoint["id"] for endpoint in world.store.oldest("webhook_endpoint")
+    ]
+    return {"event": event["id"], "endpoints": world.delivery.resend(event, endpoints)}
+
+
+@route("POST", "/sandbox/payment_intents/{intent}/authenticate")
+def authenticate(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The customer confirms at the bank (`{"succeed": false}`: refuses)."""
+    intent = world.get("payment_intent", ids["intent"])
+    collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
+    return intent
+
+
+@route("POST", "/sandbox/setup_intents/{intent}/authenticate")
+def authenticate_setup(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The same for a card that is being saved."""
+    intent = world.get("setup_intent", ids["intent"])
+    setup_intents.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
+    return intent
+
+
+@route("POST", "/sandbox/invoices/{invoice}/authenticate")
+def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The customer confirms the payment of an invoice."""
+    invoice = world.get("invoice", ids["invoice"])
+    intent = collection.intent_of(world, invoice)
+    if intent is None:
+        raise StripeError("This invoice asks for no payment.")
+    collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
+    return invoice
+
+
+@route("POST", "/sandbox/payment_methods/{method}/automatically_update")
+def automatically_update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The bank has sent a new card and the network tells Stripe its expiry (default: four years from now)."""
+    method = world.get("payment_method", ids["method"])
+    card: dict[str, Any] = method["card"]
+    before = {"card": {"exp_month": card["exp_month"], "exp_year": card["exp_year"]}}
+    card["exp_month"] = int(params.get("exp_month", card["exp_month"]))
+    card["exp_year"] = int(params.get("exp_year", card["exp_year"] + 4))
+    world.save(method)
+    world.emit("payment_method.automatically_updated", method, before)
+    return payment_methods.shown(method) or {}
+
+
+@route("POST", "/sandbox/checkout/{session}/complete")
+def complete_checkout(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The customer pays at the hosted checkout, with `payment_method` (default `pm_card_visa`)."""
+    session = world.get("checkout.session", ids["session"])
+    return complete(world, session, params.get("payment_method", "pm_card_visa"), params)

@@ -1,0 +1,281 @@
+"""Customers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import cards, payment_methods
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import as_list, empty_list, included, public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+PLAIN = ("name", "email", "phone", "description", "address", "shipping", "business_name")
+TAKEN = (*PLAIN, "individual_name", "tax_exempt", "preferred_locales", "balance", "invoice_prefix")
+
+
+@route("POST", "/v1/customers")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A customer; `payment_method` or `source` is attached at once."""
+    clock = params.get("test_clock")
+    if clock:
+        world.get("test_helpers.test_clock", clock, "test_clock")
+    customer: Object = {
+        "id": new_id("cus", 14),
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": world.now_for({"test_clock": clock}),
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "invoice_prefix": new_id("x", 8)[2:].upper(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": clock,
+    }
+    _take(customer, params)
+    attached = _attach_new(world, customer, params)
+    _take_defaults(world, customer, params, attached)
+    world.save(customer)
+    world.emit("customer.created", customer)
+    if attached is not None:
+        world.emit("payment_method.attached", attached)
+    return customer
+
+
+def _take(customer: Object, params: Params) -> None:
+    for field in TAKEN:
+        if field in params:
+            customer[field] = params[field]
+    if customer["tax_exempt"] is None:
+        customer["tax_exempt"] = "none"
+    if "metadata" in params:
+        customer["metadata"] = merged(customer["metadata"], params["metadata"])
+
+
+def _attach_new(world: World, customer: Object, params: Params) -> Object | None:
+    """The payment method that a new customer brings along, attached without an event yet."""
+    wanted = params.get("payment_method") or params.get("source")
+    if wanted is None:
+        return None
+    name = cards.known(wanted)
+    if name is not None:
+        method = payment_methods.make(world, name, {}, customer)
+    else:
+        method = world.get("payment_method", wanted, "payment_method")
+    spec = cards.SPECS[method["_spec"]]
+    if spec.on_attach is not None:
+        raise cards.DECLINES[spec.on_attach].error()
+    if method["customer"] is not None:
+        raise StripeError(
+            "The payment method you provided has already been attached to a customer.",
+            code="payment_method_unexpected_state",
+        )
+    method["customer"] = customer["id"]
+    world.save(method)
+    if params.get("source"):
+        customer["default_source"] = method["id"]
+    return method
+
+
+def _take_defaults(
+    world: World, customer: Object, params: Params, attached: Object | None = None
+) -> None:
+    settings = params.get("invoice_settings")
+    if settings is None:
+        return
+    mine = customer["invoice_settings"]
+    for field in ("custom_fields", "footer", "rendering_options"):
+        if field in settings:
+            mine[field] = settings[field]
+    if "default_payment_method" not in settings:
+        return
+    wanted = settings["default_payment_method"]
+    if wanted is None:
+        mine["default_payment_method"] = None
+    elif attached is not None and wanted in (params.get("payment_method"), attached["id"]):
+        # Named twice in one request (`pm_card_visa`): it is the one just attached.
+        mine["default_payment_method"] = attached["id"]
+    else:
+        method = payment_methods.of_customer(
+            world, wanted, customer, "invoice_settings[default_payment_method]"
+        )
+        mine["default_payment_method"] = method["id"]
+
+
+def alive(world: World, id: str, param: str = "customer") -> Object:
+    """The customer a parameter names; a deleted one is refused."""
+    customer = world.get("customer", id, param)
+    if customer.get("deleted"):
+        raise StripeError(
+            f"No such customer: '{id}'", code="resource_missing", param=param, status=400
+        )
+    return customer
+
+
+@route("GET", "/v1/customers")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Newest first; `email` matches exactly."""
+    key: tuple[str, ...] = ("customer",)
+    if params.get("email"):
+        key = ("customer", "email", params["email"])
+    if params.get("test_clock"):
+        key = ("customer", "test_clock", params["test_clock"])
+    return page(world, key, params, lambda c: not c.get("deleted"), url="/v1/customers")
+
+
+@route("GET", "/v1/customers/{customer}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One; a deleted one as `{id, object, deleted}`."""
+    customer = world.get("customer", ids["customer"])
+    return _gone(customer) if customer.get("deleted") else customer
+
+
+@route("POST", "/v1/customers/{customer}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given."""
+    customer = world.get("customer", ids["customer"])
+    if customer.get("deleted"):
+        raise StripeError(
+            f"No such customer: '{customer['id']}'",
+            status=404,
+            code="resource_missing",
+            param="id",
+        )
+    if params.get("source"):
+        name = cards.known(params["source"])
+        if name is None:
+            raise StripeError(
+                f"No such token: '{params['source']}'", code="resource_missing", param="source"
+            )
+        method = payment_methods.make(world, name, {}, customer)
+        payment_methods.attach(world, method, customer)
+    with world.edit(customer, "customer.updated"):
+        _take_defaults(world, customer, params)
+        _take(customer, params)
+        if params.get("source"):
+            customer["default_source"] = method["id"]
+    return customer
+
+
+@route("DELETE", "/v1/customers/{customer}")
+def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Cancels the subscriptions and detaches the payment methods; what remains says only that it is deleted."""
+    from sandbox.stripe_api import subscription_cycle
+
+    customer = alive(world, ids["customer"], "id")
+    for subscription in list(world.store.oldest("subscription", "customer", customer["id"])):
+        if subscription["status"] not in ("canceled", "incomplete_expired"):
+            subscription_cycle.cancel(world, subscription)
+    for method in list(world.store.oldest("payment_method", "customer", customer["id"])):
+        with world.edit(method):
+            method["customer"] = None
+    world.emit("customer.deleted", customer)
+    customer["deleted"] = True
+    customer["email"] = None
+    world.save(customer)
+    return _gone(customer)
+
+
+def _gone(customer: Object) -> Object:
+    return {"id": customer["id"], "object": "customer", "deleted": True}
+
+
+@route("POST", "/v1/customers/{customer}/sources")
+def add_source(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The old way to save a card: `source=tok_visa`. It becomes a payment method and the default source."""
+    customer = alive(world, ids["customer"], "id")
+    name = cards.known(str(params.get("source")))
+    if name is None:
+        raise StripeError(
+            f"No such token: '{params.get('source')}'", code="resource_missing", param="source"
+        )
+    method = payment_methods.make(world, name, {}, customer)
+    payment_methods.attach(world, method, customer)
+    with world.edit(customer, "customer.updated"):
+        if customer["default_source"] is None:
+            customer["default_source"] = method["id"]
+    source = _source(method)
+    world.emit("customer.source.created", source)
+    return source
+
+
+@route("POST", "/v1/customers/{customer}/sources/{source}")
+def update_source(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change a saved card's expiry, name or metadata."""
+    alive(world, ids["customer"], "id")
+    method = world.get("payment_method", ids["source"])
+    change = {key: value for key, value in params.items() if key == "metadata"}
+    card = {key: int(params[key]) for key in ("exp_month", "exp_year") if params.get(key)}
+    with world.edit(method, "payment_method.updated"):
+        payment_methods.change(method, {**change, "card": card})
+    source = _source(method)
+    world.emit("customer.source.updated", source, {"metadata": {}})
+    return source
+
+
+def _source(method: Object) -> Object:
+    card: dict[str, Any] = method.get("card") or {}
+    return {
+        "id": method["id"],
+        "object": "card",
+        "brand": str(card.get("brand", "")).title(),
+        "country": "US",
+        "customer": method["customer"],
+        "exp_month": card.get("exp_month"),
+        "exp_year": card.get("exp_year"),
+        "fingerprint": card.get("fingerprint"),
+        "funding": "credit",
+        "last4": card.get("last4"),
+        "metadata": method["metadata"],
+        "name": method["billing_details"]["name"],
+    }
+
+
+@included("customer", "subscriptions")
+def _subscriptions(world: World, customer: Object) -> Object:
+    mine = world.store.newest("subscription", "customer", customer["id"])
+    items = [public(s) for s in mine if s["status"] not in ("canceled", "incomplete_expired")]
+    return as_list(items, f"/v1/customers/{customer['id']}/subscriptions")
+
+
+@included("customer", "sources")
+def _sources(world: World, customer: Object) -> Object:
+    return empty_list(f"/v1/customers/{customer['id']}/sources")
+
+
+@included("customer", "tax_ids")
+def _tax_ids(world: World, customer: Object) -> Object:
+    return empty_list(f"/v1/customers/{customer['id']}/tax_ids")
+
+
+def invoice_number(world: World, customer: Object) -> str:
+    """The next number of a customer's invoices, `ABCDEF12-0001`."""
+    prefix = customer["invoice_prefix"]
+    number = f"{prefix}-{customer['next_invoice_sequence']:04d}"
+    customer["next_invoice_sequence"] += 1
+    world.save(customer)
+    return number

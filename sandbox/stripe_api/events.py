@@ -1,0 +1,44 @@
+"""The log of events, as `GET /v1/events` shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+@route("GET", "/v1/events")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Newest first; by `type`, `types[]` (a trailing `*` matches any ending), `created`, `delivery_success`."""
+    wanted = params.get("types") or ([params["type"]] if params.get("type") else [])
+    key: tuple[str, ...] = ("event",)
+    if len(wanted) == 1 and not wanted[0].endswith("*"):
+        key = ("event", "type", wanted[0])
+    endings = tuple(name[:-1] for name in wanted if name.endswith("*"))
+    exact = frozenset(wanted)
+    success = params.get("delivery_success")
+
+    def matches(event: Object) -> bool:
+        if (
+            wanted
+            and event["type"] not in exact
+            and not event["type"].startswith(endings or ("\0",))
+        ):
+            return False
+        if success is None:
+            return True
+        delivered = all(state == "succeeded" for state in event["_deliveries"].values())
+        return bool(delivered == success)
+
+    return page(world, key, params, matches, url="/v1/events")
+
+
+@route("GET", "/v1/events/{event}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One, as long as the log reaches back to it."""
+    return world.get("event", ids["event"])

@@ -1,0 +1,179 @@
+"""Invoice items: amounts that wait for the customer's next invoice, or are put on a draft at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.catalogue import price_for
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.invoice_objects import new_line, retotal
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+@route("POST", "/v1/invoiceitems")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """`amount` and `currency`, or `price` (in `pricing`) or `price_data` times `quantity`."""
+    if not params.get("customer"):
+        raise parameter_missing("customer")
+    customer = alive(world, params["customer"])
+    price = None
+    quantity = params.get("quantity", 1)
+    pricing = params.get("pricing") or {}
+    if pricing.get("price"):
+        price = world.get("price", pricing["price"], "pricing[price]")
+    elif params.get("price_data"):
+        price = price_for(world, {"price_data": params["price_data"]}, "price_data")
+    if price is not None:
+        amount, currency = price["unit_amount"] * quantity, price["currency"]
+    else:
+        currency = params.get("currency") or customer["currency"]
+        if currency is None:
+            raise parameter_missing("currency")
+        if params.get("amount") is None and params.get("unit_amount_decimal") is None:
+            raise parameter_missing("amount")
+        amount = params.get("amount")
+        if amount is None:
+            amount = round(float(params["unit_amount_decimal"]) * quantity)
+    invoice = None
+    if params.get("invoice"):
+        invoice = world.get("invoice", params["invoice"], "invoice")
+        if invoice["status"] != "draft":
+            raise StripeError(
+                "You can only add an invoice item to a draft invoice.",
+                param="invoice",
+                code="invoice_not_editable",
+            )
+    now = world.now_for(customer)
+    period = params.get("period") or {}
+    item: Object = {
+        "id": new_id("ii"),
+        "object": "invoiceitem",
+        "amount": amount,
+        "created": now,
+        "currency": currency.lower(),
+        "customer": customer["id"],
+        "customer_account": None,
+        "date": now,
+        "description": params.get("description"),
+        "discountable": params.get("discountable", True),
+        "discounts": [],
+        "invoice": None,
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "net_amount": amount,
+        "parent": None,
+        "period": {"start": period.get("start", now), "end": period.get("end", now)},
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]} if price else None,
+            "type": "price_details",
+            "unit_amount_decimal": str(amount // quantity if quantity else amount),
+        },
+        "proration": False,
+        "quantity": quantity,
+        "tax_rates": [],
+        "test_clock": customer.get("test_clock"),
+    }
+    if customer["currency"] is None:
+        customer["currency"] = item["currency"]
+        world.save(customer)
+    world.save(item)
+    world.emit("invoiceitem.created", item)
+    if invoice is not None:
+        with world.edit(invoice, "invoice.updated"):
+            put_on_invoice(world, item, invoice)
+    return item
+
+
+def pending_items(world: World, customer: Object) -> list[Object]:
+    """What waits for the customer's next invoice, oldest first."""
+    return list(world.store.oldest("invoiceitem", "pending", customer["id"]))
+
+
+def put_on_invoice(world: World, item: Object, invoice: Object) -> None:
+    """Make the item a line of a draft (the invoice is not saved here)."""
+    details = item["pricing"]["price_details"]
+    price = world.store.get(details["price"]) if details else None
+    item["invoice"] = invoice["id"]
+    world.save(item)
+    new_line(
+        invoice,
+        amount=item["amount"],
+        description=item["description"],
+        quantity=item["quantity"],
+        period=(item["period"]["start"], item["period"]["end"]),
+        price=price,
+        invoice_item=item["id"],
+        metadata=item["metadata"],
+    )
+
+
+@route("GET", "/v1/invoiceitems")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, a customer's, an invoice's, or those that wait (`pending`)."""
+    key: tuple[str, ...] = ("invoiceitem",)
+    if params.get("invoice"):
+        key = ("invoiceitem", "invoice", params["invoice"])
+    elif params.get("customer"):
+        key = ("invoiceitem", "customer", params["customer"])
+
+    def wanted(item: Object) -> bool:
+        return "pending" not in params or (item["invoice"] is None) == params["pending"]
+
+    return page(world, key, params, wanted, url="/v1/invoiceitems")
+
+
+@route("GET", "/v1/invoiceitems/{item}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("invoiceitem", ids["item"])
+
+
+@route("POST", "/v1/invoiceitems/{item}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Amount, description and metadata, until the invoice is final."""
+    item = world.get("invoiceitem", ids["item"])
+    _must_wait(world, item)
+    with world.edit(item):
+        for field in ("amount", "description"):
+            if field in params:
+                item[field] = params[field]
+        item["net_amount"] = item["amount"]
+        if "metadata" in params:
+            item["metadata"] = merged(item["metadata"], params["metadata"])
+    return item
+
+
+@route("DELETE", "/v1/invoiceitems/{item}")
+def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Remove, also from the draft it stands on."""
+    item = world.get("invoiceitem", ids["item"])
+    invoice = _must_wait(world, item)
+    if invoice is not None:
+        with world.edit(invoice, "invoice.updated"):
+            invoice["lines"]["data"] = [
+                line
+                for line in invoice["lines"]["data"]
+                if (line["parent"]["invoice_item_details"] or {}).get("invoice_item") != item["id"]
+            ]
+            retotal(invoice)
+    world.remove(item)
+    world.emit("invoiceitem.deleted", item)
+    return {"id": item["id"], "object": "invoiceitem", "deleted": True}
+
+
+def _must_wait(world: World, item: Object) -> Object | None:
+    invoice = world.store.get(item["invoice"]) if item["invoice"] else None
+    if invoice is not None and invoice["status"] != "draft":
+        raise StripeError(
+            "This invoice item is attached to a finalized invoice and can't be changed.",
+            code="invoice_not_editable",
+        )
+    return invoice

@@ -1,0 +1,240 @@
+"""The shapes of invoices, their lines and their payments (API version 2026-10-28), and their sums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+DAY = 86_400
+
+
+def subscription_of(invoice: Object) -> str | None:
+    """The id of the subscription that an invoice bills, or None."""
+    details = (invoice["parent"] or {}).get("subscription_details")
+    return details["subscription"] if details else None
+
+
+def subscription_parent(subscription: Object) -> Object:
+    """`parent` of a subscription's invoice."""
+    return {
+        "quote_details": None,
+        "subscription_details": {
+            "metadata": dict(subscription["metadata"]),
+            "subscription": subscription["id"],
+        },
+        "type": "subscription_details",
+    }
+
+
+def new_invoice(
+    world: World,
+    customer: Object,
+    currency: str,
+    *,
+    billing_reason: str,
+    collection_method: str = "charge_automatically",
+    days_until_due: int | None = None,
+    due_date: int | None = None,
+    auto_advance: bool = False,
+    parent: Object | None = None,
+    **fields: Any,
+) -> Object:
+    """A draft without lines, not saved yet. `fields` go into the object as they are."""
+    now = world.now_for(customer)
+    if collection_method == "send_invoice" and due_date is None and days_until_due is not None:
+        due_date = now + days_until_due * DAY
+    id = new_id("in")
+    invoice: Object = {
+        "id": id,
+        "object": "invoice",
+        "account_country": "US",
+        "account_name": "Portico Sandbox",
+        "account_tax_ids": None,
+        "amount_due": 0,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
+        "application": None,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": auto_advance,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "automatically_finalizes_at": now + 3600 if auto_advance else None,
+        "billing_reason": billing_reason,
+        "collection_method": collection_method,
+        "created": now,
+        "currency": currency,
+        "custom_fields": None,
+        "customer": customer["id"],
+        "customer_account": None,
+        "customer_address": customer["address"],
+        "customer_email": customer["email"],
+        "customer_name": customer["name"],
+        "customer_phone": customer["phone"],
+        "customer_shipping": customer["shipping"],
+        "customer_tax_exempt": customer["tax_exempt"],
+        "customer_tax_ids": [],
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": None,
+        "discounts": [],
+        "due_date": due_date,
+        "effective_at": None,
+        "ending_balance": None,
+        "footer": None,
+        "from_invoice": None,
+        "hosted_invoice_url": None,
+        "invoice_pdf": None,
+        "issuer": {"type": "self"},
+        "last_finalization_error": None,
+        "latest_revision": None,
+        "lines": {
+            "object": "list",
+            "data": [],
+            "has_more": False,
+            "total_count": 0,
+            "url": f"/v1/invoices/{id}/lines",
+        },
+        "livemode": False,
+        "metadata": {},
+        "next_payment_attempt": None,
+        "number": None,
+        "on_behalf_of": None,
+        "parent": parent,
+        "payment_settings": {
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        "period_end": now,
+        "period_start": now,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "receipt_number": None,
+        "rendering": None,
+        "shipping_cost": None,
+        "shipping_details": None,
+        "starting_balance": 0,
+        "statement_descriptor": None,
+        "status": "draft",
+        "status_transitions": {
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        "subtotal": 0,
+        "subtotal_excluding_tax": 0,
+        "test_clock": customer.get("test_clock"),
+        "threshold_reason": None,
+        "total": 0,
+        "total_discount_amounts": [],
+        "total_excluding_tax": 0,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+        "webhooks_delivered_at": None,
+        "_last_decline": None,
+        "_last_method": None,
+        "_exhausted": False,
+    }
+    invoice.update({key: value for key, value in fields.items() if value is not None})
+    return invoice
+
+
+def new_line(
+    invoice: Object,
+    *,
+    amount: int,
+    description: str | None,
+    quantity: int,
+    period: tuple[int, int],
+    price: Object | None = None,
+    invoice_item: str | None = None,
+    subscription: str | None = None,
+    subscription_item: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Append a line to an invoice."""
+    kind = "subscription_item_details" if subscription_item else "invoice_item_details"
+    common = {
+        "invoice_item": invoice_item,
+        "proration": False,
+        "proration_details": {"credited_items": None},
+        "subscription": subscription,
+    }
+    if subscription_item:
+        common["subscription_item"] = subscription_item
+    other = {"subscription_item_details": None, "invoice_item_details": None}
+    unit = amount // quantity if quantity else amount
+    line: Object = {
+        "id": new_id("il"),
+        "object": "line_item",
+        "amount": amount,
+        "currency": invoice["currency"],
+        "description": description,
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": invoice["id"],
+        "livemode": False,
+        "metadata": dict(metadata or {}),
+        "parent": {**other, kind: common, "type": kind},
+        "period": {"start": period[0], "end": period[1]},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]} if price else None,
+            "type": "price_details",
+            "unit_amount_decimal": str(unit),
+        },
+        "quantity": quantity,
+        "subscription": subscription,
+        "subtotal": amount,
+        "taxes": [],
+    }
+    invoice["lines"]["data"].append(line)
+    retotal(invoice)
+
+
+def retotal(invoice: Object) -> None:
+    """Add the lines up."""
+    lines = invoice["lines"]
+    total = sum(line["amount"] for line in lines["data"])
+    lines["total_count"] = len(lines["data"])
+    for field in ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
+        invoice[field] = total
+    invoice["amount_due"] = max(total, 0)
+    invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
+
+
+def new_payment(world: World, invoice: Object, intent: Object) -> Object:
+    """The invoice payment that ties an invoice to its payment intent."""
+    payment: Object = {
+        "id": new_id("inpay"),
+        "object": "invoice_payment",
+        "amount_paid": None,
+        "amount_requested": intent["amount"],
+        "created": world.now_for(invoice),
+        "currency": invoice["currency"],
+        "invoice": invoice["id"],
+        "is_default": True,
+        "livemode": False,
+        "payment": {"payment_intent": intent["id"], "type": "payment_intent"},
+        "status": "open",
+        "status_transitions": {"canceled_at": None, "paid_at": None},
+        "_clock": invoice.get("test_clock"),
+    }
+    world.save(payment)
+    return payment

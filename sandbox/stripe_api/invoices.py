@@ -1,0 +1,314 @@
+"""Invoices, their lines, and the payments behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import collection, payment_methods
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
+from sandbox.stripe_api.invoice_objects import (
+    DAY,
+    new_invoice,
+    new_line,
+    retotal,
+    subscription_of,
+    subscription_parent,
+)
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import as_list, included, public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+EDITABLE = (
+    "auto_advance",
+    "collection_method",
+    "custom_fields",
+    "description",
+    "due_date",
+    "footer",
+    "statement_descriptor",
+)
+
+
+@route("POST", "/v1/invoices")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A draft; `pending_invoice_items_behavior=include` puts the customer's waiting items on it."""
+    if not params.get("customer"):
+        raise parameter_missing("customer")
+    customer = alive(world, params["customer"])
+    subscription = None
+    if params.get("subscription"):
+        subscription = world.get("subscription", params["subscription"], "subscription")
+    method = params.get("collection_method", "charge_automatically")
+    if method == "send_invoice" and not (params.get("days_until_due") or params.get("due_date")):
+        raise StripeError(
+            "If invoices should have a due date, then one of days_until_due or due_date is required.",
+            param="days_until_due",
+        )
+    behavior = params.get("pending_invoice_items_behavior", "exclude")
+    items = pending_items(world, customer) if behavior == "include" else []
+    currency = params.get("currency") or (
+        items[0]["currency"] if items else customer["currency"] or "usd"
+    )
+    default = params.get("default_payment_method")
+    if default:
+        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    invoice = new_invoice(
+        world,
+        customer,
+        currency.lower(),
+        billing_reason="manual",
+        collection_method=method,
+        days_until_due=params.get("days_until_due"),
+        due_date=params.get("due_date"),
+        auto_advance=params.get("auto_advance", False),
+        parent=subscription_parent(subscription) if subscription else None,
+        description=params.get("description"),
+        footer=params.get("footer"),
+        custom_fields=params.get("custom_fields"),
+        default_payment_method=default["id"] if default else None,
+        metadata=merged({}, params.get("metadata")),
+    )
+    world.save(invoice)
+    for item in items:
+        if item["currency"] == invoice["currency"]:
+            put_on_invoice(world, item, invoice)
+    world.save(invoice)
+    world.emit("invoice.created", invoice)
+    return invoice
+
+
+@route("GET", "/v1/invoices")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """By customer, status, subscription and collection method; the narrowest index that fits is walked."""
+    key: tuple[str, ...] = ("invoice",)
+    customer, status = params.get("customer"), params.get("status")
+    if params.get("subscription"):
+        key = ("invoice", "subscription", params["subscription"])
+    elif customer and status:
+        key = ("invoice", "customer", customer, "status", status)
+    elif customer:
+        key = ("invoice", "customer", customer)
+    elif status:
+        key = ("invoice", "status", status)
+    if customer:
+        world.get("customer", customer, "customer")
+
+    def wanted(invoice: Object) -> bool:
+        return (
+            params.get("status", invoice["status"]) == invoice["status"]
+            and params.get("customer", invoice["customer"]) == invoice["customer"]
+            and params.get("collection_method", invoice["collection_method"])
+            == invoice["collection_method"]
+        )
+
+    return page(world, key, params, wanted, url="/v1/invoices")
+
+
+@route("GET", "/v1/invoices/{invoice}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("invoice", ids["invoice"])
+
+
+@route("GET", "/v1/invoices/{invoice}/lines")
+def lines(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All lines of one, on one page."""
+    found: Object = world.get("invoice", ids["invoice"])["lines"]
+    return found
+
+
+@route("POST", "/v1/invoices/{invoice}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given; an invoice that is paid or void keeps all but its metadata."""
+    invoice = world.get("invoice", ids["invoice"])
+    closed = invoice["status"] in ("paid", "void")
+    if closed and set(params) - {"metadata"}:
+        raise StripeError(
+            "Finalized invoices can't be updated in this way", code="invoice_not_editable"
+        )
+    default = params.get("default_payment_method")
+    if default:
+        customer = world.get("customer", invoice["customer"])
+        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    with world.edit(invoice, "invoice.updated"):
+        for field in EDITABLE:
+            if field in params:
+                invoice[field] = params[field]
+        if "metadata" in params:
+            invoice["metadata"] = merged(invoice["metadata"], params["metadata"])
+        if "default_payment_method" in params:
+            invoice["default_payment_method"] = default["id"] if default else None
+        if params.get("days_until_due") is not None:
+            invoice["due_date"] = invoice["created"] + params["days_until_due"] * DAY
+        if "auto_advance" in params and invoice["status"] == "draft":
+            at = world.now_for(invoice) + 3600 if params["auto_advance"] else None
+            invoice["automatically_finalizes_at"] = at
+    return invoice
+
+
+@route("DELETE", "/v1/invoices/{invoice}")
+def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Only a draft can go; its items wait again."""
+    invoice = world.get("invoice", ids["invoice"])
+    if invoice["status"] != "draft" or subscription_of(invoice):
+        raise StripeError(
+            "You can only delete draft invoices. To cancel a finalized invoice, void it.",
+            code="invoice_not_editable",
+        )
+    for item in list(world.store.oldest("invoiceitem", "invoice", invoice["id"])):
+        with world.edit(item):
+            item["invoice"] = None
+    world.remove(invoice)
+    world.emit("invoice.deleted", invoice)
+    return {"id": invoice["id"], "object": "invoice", "deleted": True}
+
+
+@route("POST", "/v1/invoices/{invoice}/add_lines")
+def add_lines(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Put lines on a draft: amounts with a description, or waiting invoice items."""
+    invoice = world.get("invoice", ids["invoice"])
+    _must_be_draft(invoice)
+    with world.edit(invoice, "invoice.updated"):
+        for given in params["lines"]:
+            if given.get("invoice_item"):
+                item = world.get("invoiceitem", given["invoice_item"], "lines[0][invoice_item]")
+                put_on_invoice(world, item, invoice)
+            else:
+                now = world.now_for(invoice)
+                new_line(
+                    invoice,
+                    amount=given.get("amount", 0),
+                    description=given.get("description"),
+                    quantity=given.get("quantity", 1),
+                    period=(now, now),
+                    metadata=given.get("metadata"),
+                )
+        retotal(invoice)
+    return invoice
+
+
+def _must_be_draft(invoice: Object) -> None:
+    if invoice["status"] != "draft":
+        raise StripeError(
+            "Finalized invoices can't be updated in this way", code="invoice_not_editable"
+        )
+
+
+@route("POST", "/v1/invoices/{invoice}/finalize")
+def finalize(world: World, ids: dict[str, str], params: Params) -> Object:
+    """From draft to open. With `auto_advance` the charge follows within the hour."""
+    invoice = world.get("invoice", ids["invoice"])
+    if "auto_advance" in params:
+        invoice["auto_advance"] = params["auto_advance"]
+    collection.finalize(world, invoice)
+    return invoice
+
+
+@route("POST", "/v1/invoices/{invoice}/pay")
+def pay(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Collect now, with the payment method given or the one Stripe would choose."""
+    invoice = world.get("invoice", ids["invoice"])
+    method = None
+    given = params.get("payment_method") or params.get("source")
+    if given and invoice["status"] != "paid":
+        customer = world.get("customer", invoice["customer"])
+        method = payment_methods.of_customer(world, given, customer, "payment_method")
+    collection.pay(
+        world,
+        invoice,
+        method=method,
+        out_of_band=params.get("paid_out_of_band", False),
+        off_session=params.get("off_session", True),
+    )
+    return invoice
+
+
+@route("POST", "/v1/invoices/{invoice}/send")
+def send(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Mail it by hand (the sandbox mails nothing; the event says that it was sent)."""
+    invoice = world.get("invoice", ids["invoice"])
+    if invoice["status"] == "draft":
+        collection.finalize(world, invoice)
+    world.emit("invoice.sent", invoice)
+    return invoice
+
+
+@route("POST", "/v1/invoices/{invoice}/void")
+def void(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Nothing is owed any more."""
+    return _close(world, ids["invoice"], "void", "voided_at", "invoice.voided")
+
+
+@route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
+def mark_uncollectible(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A bad debt: not asked for any more, but it can still be paid."""
+    return _close(
+        world,
+        ids["invoice"],
+        "uncollectible",
+        "marked_uncollectible_at",
+        "invoice.marked_uncollectible",
+    )
+
+
+def _close(world: World, id: str, status: str, stamp: str, event: str) -> Object:
+    invoice = world.get("invoice", id)
+    closable = ("open", "uncollectible") if status == "void" else ("open",)
+    if invoice["status"] not in closable:
+        raise StripeError(
+            f"You can only pass in open invoices. This invoice isn't open, it is {invoice['status']}."
+        )
+    collection.cancel_intent(world, invoice)
+    with world.edit(invoice, "invoice.updated"):
+        invoice["status"] = status
+        invoice["next_payment_attempt"] = None
+        invoice["status_transitions"][stamp] = world.now_for(invoice)
+    world.emit(event, invoice)
+    return invoice
+
+
+@included("invoice", "payments")
+def _payments(world: World, invoice: Object) -> Object:
+    found = world.store.newest("invoice_payment", "invoice", invoice["id"])
+    return as_list([public(payment) for payment in found], "/v1/invoice_payments")
+
+
+@included("invoice", "confirmation_secret")
+def _confirmation_secret(world: World, invoice: Object) -> Object | None:
+    intent = collection.intent_of(world, invoice)
+    if intent is None:
+        return None
+    return {"client_secret": intent["client_secret"], "type": "payment_intent"}
+
+
+@route("GET", "/v1/invoice_payments")
+def list_payments(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Of one invoice, or of one payment intent (`payment[type]=payment_intent`)."""
+    key: tuple[str, ...] = ("invoice_payment",)
+    payment = params.get("payment") or {}
+    if params.get("invoice"):
+        world.get("invoice", params["invoice"], "invoice")
+        key = ("invoice_payment", "invoice", params["invoice"])
+    elif payment.get("payment_intent"):
+        key = ("invoice_payment", "payment_intent", payment["payment_intent"])
+
+    def wanted(found: Object) -> bool:
+        intent = payment.get("payment_intent")
+        return params.get("status", found["status"]) == found["status"] and (
+            not intent or found["payment"]["payment_intent"] == intent
+        )
+
+    return page(world, key, params, wanted, url="/v1/invoice_payments")
+
+
+@route("GET", "/v1/invoice_payments/{invoice_payment}")
+def retrieve_payment(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("invoice_payment", ids["invoice_payment"])

@@ -1,0 +1,281 @@
+"""Payment intents, charges and refunds as resources of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import collection, payment_methods, payments
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import as_list, included, public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+KEPT = (
+    "capture_method",
+    "confirmation_method",
+    "description",
+    "payment_method_types",
+    "receipt_email",
+    "setup_future_usage",
+    "shipping",
+    "statement_descriptor",
+    "statement_descriptor_suffix",
+    "transfer_group",
+)
+
+
+@route("POST", "/v1/payment_intents")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A payment intent; with `confirm` it is tried at once, and a decline is a 402."""
+    customer = alive(world, params["customer"]) if params.get("customer") else None
+    method = None
+    if params.get("payment_method"):
+        method = payment_methods.resolve(
+            world, params["payment_method"], "payment_method", customer
+        )
+        if method["customer"] not in (None, customer["id"] if customer else None):
+            raise StripeError(
+                "The provided PaymentMethod belongs to another Customer.", param="payment_method"
+            )
+    intent = payments.new_intent(
+        world,
+        amount=params["amount"],
+        currency=params["currency"],
+        customer=customer,
+        metadata=params.get("metadata"),
+        **{field: params.get(field) for field in KEPT},
+    )
+    if method is not None and not params.get("confirm"):
+        intent["payment_method"] = method["id"]
+        intent["status"] = "requires_confirmation"
+        world.save(intent)
+    elif params.get("confirm"):
+        _confirm(world, intent, method, params.get("off_session") not in (None, False, "false"))
+    return intent
+
+
+def _confirm(world: World, intent: Object, method: Object | None, off_session: bool) -> None:
+    if intent["status"] in ("succeeded", "processing", "canceled", "requires_capture"):
+        raise StripeError(
+            f"This PaymentIntent's status is {intent['status']}, so it can't be confirmed.",
+            code="payment_intent_unexpected_state",
+            payment_intent=public(intent),
+        )
+    if method is None:
+        raise StripeError(
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the "
+            "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
+            "payment method or ConfirmationToken.",
+            code="payment_intent_unexpected_state",
+            payment_intent=public(intent),
+        )
+    result = payments.confirm(world, intent, method, off_session=off_session)
+    saves = intent["setup_future_usage"] and intent["customer"] and result.succeeded
+    if saves and method["customer"] is None:
+        payment_methods.attach(world, method, world.get("customer", intent["customer"]))
+    collection.confirmed(world, intent, result)
+    if result.decline is not None:
+        raise payments.declined(world, intent, result)
+
+
+@route("GET", "/v1/payment_intents")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, or a customer's."""
+    key: tuple[str, ...] = ("payment_intent",)
+    if params.get("customer"):
+        key = ("payment_intent", "customer", params["customer"])
+    return page(world, key, params, url="/v1/payment_intents")
+
+
+@route("GET", "/v1/payment_intents/{intent}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("payment_intent", ids["intent"])
+
+
+@route("POST", "/v1/payment_intents/{intent}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given, before it has succeeded."""
+    intent = world.get("payment_intent", ids["intent"])
+    method = None
+    if params.get("payment_method"):
+        method = payment_methods.resolve(world, params["payment_method"], "payment_method")
+    with world.edit(intent):
+        for field in (*KEPT, "amount"):
+            if field in params:
+                intent[field] = params[field]
+        if "metadata" in params:
+            intent["metadata"] = merged(intent["metadata"], params["metadata"])
+        if method is not None:
+            intent["payment_method"] = method["id"]
+            if intent["status"] == "requires_payment_method":
+                intent["status"] = "requires_confirmation"
+    return intent
+
+
+@route("POST", "/v1/payment_intents/{intent}/confirm")
+def confirm(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Try to take the money, from `payment_method` or the one it has."""
+    intent = world.get("payment_intent", ids["intent"])
+    id = params.get("payment_method") or intent["payment_method"]
+    method = payment_methods.resolve(world, id, "payment_method") if id else None
+    _confirm(world, intent, method, params.get("off_session") not in (None, False, "false"))
+    return intent
+
+
+@route("POST", "/v1/payment_intents/{intent}/capture")
+def capture(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Take what was authorized with `capture_method=manual`."""
+    intent = world.get("payment_intent", ids["intent"])
+    if intent["status"] != "requires_capture":
+        raise StripeError(
+            f"This PaymentIntent could not be captured because it has a status of {intent['status']}.",
+            code="payment_intent_unexpected_state",
+            payment_intent=public(intent),
+        )
+    amount = params.get("amount_to_capture", intent["amount"])
+    charge = world.get("charge", intent["latest_charge"])
+    charge.update(captured=True, amount_captured=amount)
+    intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
+    world.save(charge)
+    world.save(intent)
+    world.emit("charge.captured", charge)
+    world.emit("payment_intent.succeeded", intent)
+    return intent
+
+
+@route("POST", "/v1/payment_intents/{intent}/cancel")
+def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Give it up."""
+    intent = world.get("payment_intent", ids["intent"])
+    if intent["status"] in ("succeeded", "canceled", "processing"):
+        raise StripeError(
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.",
+            code="payment_intent_unexpected_state",
+            payment_intent=public(intent),
+        )
+    intent["status"] = "canceled"
+    intent["canceled_at"] = world.now_for(intent)
+    intent["cancellation_reason"] = params.get("cancellation_reason")
+    world.save(intent)
+    world.emit("payment_intent.canceled", intent)
+    return intent
+
+
+# --- charges ------------------------------------------------------------------------------------------------
+
+
+@route("GET", "/v1/charges")
+def list_charges(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, a customer's, or a payment intent's."""
+    key: tuple[str, ...] = ("charge",)
+    for field in ("payment_intent", "customer"):
+        if params.get(field):
+            key = ("charge", field, params[field])
+            break
+    return page(world, key, params, url="/v1/charges")
+
+
+@route("GET", "/v1/charges/{charge}")
+def retrieve_charge(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("charge", ids["charge"])
+
+
+@included("charge", "refunds")
+def _refunds(world: World, charge: Object) -> Object:
+    found = world.store.newest("refund", "charge", charge["id"])
+    return as_list([public(refund) for refund in found], f"/v1/charges/{charge['id']}/refunds")
+
+
+# --- refunds ------------------------------------------------------------------------------------------------
+
+
+@route("POST", "/v1/refunds")
+def create_refund(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Give back all that is left of a charge, or `amount` of it."""
+    if params.get("payment_intent"):
+        intent = world.get("payment_intent", params["payment_intent"], "payment_intent")
+        if intent["latest_charge"] is None:
+            raise StripeError(
+                f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
+                param="payment_intent",
+            )
+        charge = world.get("charge", intent["latest_charge"])
+    elif params.get("charge"):
+        charge = world.get("charge", params["charge"], "charge")
+    else:
+        raise StripeError(
+            "One of the following params should be provided: payment_intent or charge."
+        )
+    left = charge["amount_captured"] - charge["amount_refunded"]
+    amount = params.get("amount", left)
+    if left <= 0:
+        raise StripeError(
+            f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
+        )
+    if not 0 < amount <= left:
+        raise StripeError(
+            f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
+            param="amount",
+        )
+    refund: Object = {
+        "id": new_id("re"),
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": new_id("txn"),
+        "charge": charge["id"],
+        "created": world.now_for(charge),
+        "currency": charge["currency"],
+        "customer": charge["customer"],
+        "destination_details": {"type": "card", "card": {"type": "refund"}},
+        "metadata": merged({}, params.get("metadata")),
+        "payment_intent": charge["payment_intent"],
+        "payment_method": charge["payment_method"],
+        "reason": params.get("reason"),
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+        "_clock": charge["_clock"],
+    }
+    world.save(refund)
+    with world.edit(charge):
+        charge["amount_refunded"] += amount
+        charge["refunded"] = charge["amount_refunded"] >= charge["amount"]
+    world.emit("refund.created", refund)
+    world.emit("charge.refunded", charge)
+    return refund
+
+
+@route("GET", "/v1/refunds")
+def list_refunds(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, a charge's, or a payment intent's."""
+    key: tuple[str, ...] = ("refund",)
+    for field in ("charge", "payment_intent"):
+        if params.get(field):
+            key = ("refund", field, params[field])
+            break
+    return page(world, key, params, url="/v1/refunds")
+
+
+@route("GET", "/v1/refunds/{refund}")
+def retrieve_refund(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("refund", ids["refund"])
+
+
+@route("POST", "/v1/refunds/{refund}")
+def update_refund(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Only its metadata changes."""
+    refund = world.get("refund", ids["refund"])
+    with world.edit(refund, "refund.updated"):
+        refund["metadata"] = merged(refund["metadata"], params.get("metadata"))
+    return refund

@@ -1,0 +1,299 @@
+"""Payment methods: made from test tokens and numbers, attached, detached, updated."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import cards
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+
+
+def make(world: World, name: str, params: Params, at: Object | None = None) -> Object:
+    """A new, unattached payment method that behaves as the test payment method `name`.
+
+    `params` are those of `POST /v1/payment_methods`; `at` is the customer in whose time it is made.
+    """
+    spec = cards.SPECS[name]
+    now = world.now_for(at)
+    billing = params.get("billing_details") or {}
+    method: Object = {
+        "id": new_id("pm"),
+        "object": "payment_method",
+        "allow_redisplay": params.get("allow_redisplay", "unspecified"),
+        "billing_details": {
+            "address": {**NO_ADDRESS, **(billing.get("address") or {})},
+            "email": billing.get("email"),
+            "name": billing.get("name"),
+            "phone": billing.get("phone"),
+            "tax_id": None,
+        },
+        "created": now,
+        "customer": None,
+        "customer_account": None,
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "type": spec.type,
+        "_spec": name,
+        "_set_up": False,
+    }
+    if spec.type == "card":
+        method["card"] = _card(spec, params.get("card") or {}, now)
+    elif spec.type == "us_bank_account":
+        method["us_bank_account"] = {
+            "account_holder_type": "individual",
+            "account_type": "checking",
+            "bank_name": spec.brand,
+            "fingerprint": spec.fingerprint,
+            "last4": spec.last4,
+            "networks": {"preferred": "ach", "supported": ["ach"]},
+            "routing_number": "110000000",
+            "status_details": {},
+        }
+    else:
+        method["sepa_debit"] = {
+            "bank_code": spec.brand,
+            "branch_code": "",
+            "country": spec.number[:2],
+            "fingerprint": spec.fingerprint,
+            "generated_from": {"charge": None, "setup_attempt": None},
+            "last4": spec.last4,
+        }
+    world.save(method)
+    return method
+
+
+def _card(spec: cards.Spec, given: Params, now: int) -> Object:
+    today = dt.datetime.fromtimestamp(now, dt.UTC)
+    year = int(given.get("exp_year", today.year + 3))
+    return {
+        "brand": spec.brand,
+        "checks": {
+            "address_line1_check": None,
+            "address_postal_code_check": None,
+            "cvc_check": "pass" if given.get("cvc") else "unchecked",
+        },
+        "country": "US",
+        "display_brand": spec.brand,
+        "exp_month": int(given.get("exp_month", today.month)),
+        "exp_year": year + 2000 if year < 100 else year,
+        "fingerprint": spec.fingerprint,
+        "funding": "credit",
+        "generated_from": None,
+        "last4": spec.last4,
+        "networks": {"available": [spec.brand], "preferred": None},
+        "regulated_status": "unregulated",
+        "three_d_secure_usage": {"supported": True},
+        "wallet": None,
+    }
+
+
+def expired(method: Object, now: int) -> bool:
+    """Whether a card's last month is over."""
+    card = method.get("card")
+    today = dt.datetime.fromtimestamp(now, dt.UTC)
+    return card is not None and (card["exp_year"], card["exp_month"]) < (today.year, today.month)
+
+
+def resolve(world: World, id: str, param: str, customer: Object | None = None) -> Object:
+    """The payment method a parameter names. A magic name (`pm_card_visa`) makes a fresh one each time."""
+    name = cards.known(id) if id.startswith("pm_") and world.store.get(id) is None else None
+    if name is not None:
+        return make(world, name, {}, customer)
+    return world.get("payment_method", id, param)
+
+
+def attach(world: World, method: Object, customer: Object) -> None:
+    """Save a payment method to a customer; raises the 402 of a card that its bank refuses at once."""
+    if method["customer"] == customer["id"]:
+        return
+    if method["customer"] is not None:
+        raise StripeError(
+            "The payment method you provided has already been attached to a customer.",
+            code="payment_method_unexpected_state",
+        )
+    spec = cards.SPECS[method["_spec"]]
+    if spec.on_attach is not None:
+        raise cards.DECLINES[spec.on_attach].error()
+    now = world.now_for(customer)
+    if expired(method, now):
+        raise cards.DECLINES["expired_card"].error(param="exp_month")
+    method["customer"] = customer["id"]
+    method["_clock"] = customer.get("test_clock")
+    if method.get("card") and method["card"]["checks"]["cvc_check"] == "unchecked":
+        method["card"]["checks"]["cvc_check"] = "pass"
+    world.save(method)
+    world.emit("payment_method.attached", method)
+
+
+def of_customer(world: World, id: str, customer: Object, param: str) -> Object:
+    """The payment method a parameter names, attached to the customer; a magic name is attached on the way."""
+    method = resolve(world, id, param, customer)
+    if method["customer"] is None and cards.known(id) is not None:
+        attach(world, method, customer)
+    if method["customer"] != customer["id"]:
+        raise StripeError(
+            f"The customer does not have a payment method with the ID {id}. The payment method must be attached to "
+            "the customer.",
+            code="resource_missing",
+            param=param,
+        )
+    return method
+
+
+def detach(world: World, method: Object) -> None:
+    """Take a payment method from its customer; defaults that named it become null."""
+    customer_id = method["customer"]
+    if customer_id is None:
+        raise StripeError(
+            "The payment method you provided is not attached to a customer so detachment is impossible.",
+            code="payment_method_unexpected_state",
+        )
+    with world.edit(method):
+        method["customer"] = None
+    world.emit("payment_method.detached", method, {"customer": customer_id})
+    customer = world.store.get(customer_id)
+    if (
+        customer is not None
+        and customer["invoice_settings"]["default_payment_method"] == method["id"]
+    ):
+        with world.edit(customer, "customer.updated"):
+            customer["invoice_settings"]["default_payment_method"] = None
+    for subscription in world.store.oldest("subscription", "customer", customer_id):
+        if subscription["default_payment_method"] == method["id"]:
+            with world.edit(subscription, "customer.subscription.updated"):
+                subscription["default_payment_method"] = None
+
+
+@route("POST", "/v1/payment_methods")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """`card[token]=tok_visa`, `card[number]=4242…`, `us_bank_account[…]` or `sepa_debit[iban]`."""
+    type = params.get("type")
+    if type is None:
+        raise parameter_missing("type")
+    if type not in ("card", *cards.DEBITS):
+        raise StripeError(
+            f"The payment method type {type} is not available in this sandbox.", param="type"
+        )
+    details: Any = params.get(type) or {}
+    if type == "card" and details.get("token"):
+        name = cards.known(details["token"])
+        if name is None:
+            raise StripeError(
+                f"No such token: '{details['token']}'",
+                code="resource_missing",
+                param="card[token]",
+            )
+    else:
+        field = {"card": "number", "us_bank_account": "account_number", "sepa_debit": "iban"}[type]
+        if field not in details:
+            raise parameter_missing(f"{type}[{field}]")
+        name = cards.by_number(details[field], type)
+    method = make(world, name, params)
+    if params.get("customer"):
+        attach(world, method, world.get("customer", params["customer"], "customer"))
+    return method
+
+
+@route("GET", "/v1/payment_methods")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, or a customer's, of one type if `type` says so."""
+    key: tuple[str, ...] = ("payment_method",)
+    if params.get("customer"):
+        world.get("customer", params["customer"], "customer")
+        key = ("payment_method", "customer", params["customer"])
+    return page(world, key, params, _of_type(params), url="/v1/payment_methods")
+
+
+@route("GET", "/v1/customers/{customer}/payment_methods")
+def list_of_customer(world: World, ids: dict[str, str], params: Params) -> Object:
+    """What a customer has saved, newest first."""
+    customer = world.get("customer", ids["customer"])
+    key = ("payment_method", "customer", customer["id"])
+    url = f"/v1/customers/{customer['id']}/payment_methods"
+    return page(world, key, params, _of_type(params), url=url)
+
+
+def _of_type(params: Params) -> Any:
+    wanted = params.get("type")
+    return (lambda method: method["type"] == wanted) if wanted else None
+
+
+@route("GET", "/v1/customers/{customer}/payment_methods/{payment_method}")
+def retrieve_of_customer(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One that the customer has saved."""
+    world.get("customer", ids["customer"])
+    method = world.get("payment_method", ids["payment_method"])
+    return of_customer(world, method["id"], {"id": ids["customer"]}, "payment_method")
+
+
+@route("GET", "/v1/payment_methods/{payment_method}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One, attached or not; a magic name shows what it would become."""
+    return resolve(world, ids["payment_method"], "")
+
+
+@route("POST", "/v1/payment_methods/{payment_method}/attach")
+def attach_route(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Save to a customer. A magic name answers with the fresh `pm_…` that was saved."""
+    if not params.get("customer"):
+        raise parameter_missing("customer")
+    customer = world.get("customer", params["customer"], "customer")
+    method = resolve(world, ids["payment_method"], "", customer)
+    attach(world, method, customer)
+    return method
+
+
+@route("POST", "/v1/payment_methods/{payment_method}/detach")
+def detach_route(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Take from its customer."""
+    method = world.get("payment_method", ids["payment_method"])
+    detach(world, method)
+    return method
+
+
+@route("POST", "/v1/payment_methods/{payment_method}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Billing details, metadata and a card's expiry."""
+    method = world.get("payment_method", ids["payment_method"])
+    if method["customer"] is None:
+        raise StripeError(
+            "You must save this PaymentMethod to a customer before you can update it.",
+            code="payment_method_unexpected_state",
+        )
+    with world.edit(method, "payment_method.updated"):
+        change(method, params)
+    return method
+
+
+def change(method: Object, params: Params) -> None:
+    """Put new billing details, metadata or expiry into a payment method (not saved yet)."""
+    billing = params.get("billing_details") or {}
+    for field, value in billing.items():
+        if field == "address":
+            method["billing_details"]["address"] = {**NO_ADDRESS, **(value or {})}
+        else:
+            method["billing_details"][field] = value
+    for field in ("exp_month", "exp_year"):
+        if method["type"] == "card" and field in (params.get("card") or {}):
+            method["card"][field] = params["card"][field]
+    if "metadata" in params:
+        method["metadata"] = merged(method["metadata"], params["metadata"])
+    if "allow_redisplay" in params:
+        method["allow_redisplay"] = params["allow_redisplay"]
+
+
+def shown(method: Object | None) -> Object | None:
+    """The payment method as it is embedded in errors."""
+    return public(method) if method is not None else None

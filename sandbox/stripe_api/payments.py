@@ -1,0 +1,323 @@
+"""Taking money: payment intents and charges, and how each test payment method answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import cards
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id, secret
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.payment_methods import expired, shown
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.store import Object, copy
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a try: `status` is the intent's, `decline` says why it failed."""
+
+    status: str
+    decline: cards.Decline | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status in ("succeeded", "requires_capture")
+
+
+def new_intent(
+    world: World,
+    *,
+    amount: int,
+    currency: str,
+    customer: Object | None = None,
+    invoice: str | None = None,
+    **fields: Any,
+) -> Object:
+    """A payment intent that waits for a payment method. `fields` go into the object as they are."""
+    id = new_id("pi")
+    intent: Object = {
+        "id": id,
+        "object": "payment_intent",
+        "amount": amount,
+        "amount_capturable": 0,
+        "amount_details": {"tip": {}},
+        "amount_received": 0,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": None,
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": "automatic",
+        "client_secret": secret(f"{id}_secret"),
+        "confirmation_method": "automatic",
+        "created": world.now_for(customer),
+        "currency": currency.lower(),
+        "customer": customer["id"] if customer else None,
+        "customer_account": None,
+        "description": None,
+        "last_payment_error": None,
+        "latest_charge": None,
+        "livemode": False,
+        "metadata": {},
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_options": {},
+        "payment_method_types": ["card"],
+        "processing": None,
+        "receipt_email": None,
+        "review": None,
+        "setup_future_usage": None,
+        "shipping": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": "requires_payment_method",
+        "transfer_data": None,
+        "transfer_group": None,
+        "_clock": customer.get("test_clock") if customer else None,
+        "_invoice": invoice,
+        "_authenticated": False,
+        "_settles_at": None,
+    }
+    metadata = fields.pop("metadata", None)
+    intent.update({key: value for key, value in fields.items() if value is not None})
+    intent["metadata"] = merged({}, metadata)
+    world.save(intent)
+    world.emit("payment_intent.created", intent)
+    return intent
+
+
+def _verdict(
+    world: World, intent: Object, method: Object, customer: Object | None, off_session: bool
+) -> Result:
+    """What the bank will say; a decline that somebody ordered for this customer is used up by it."""
+    spec = cards.SPECS[method["_spec"]]
+    ordered = customer.pop("_decline_next", None) if customer is not None else None
+    if customer is not None and ordered is not None:
+        world.save(customer)
+        if ordered["decline_code"] == "authentication_required":
+            return Result("requires_action")
+        return Result(
+            "requires_payment_method",
+            cards.decline_for(ordered["code"], ordered["decline_code"]),
+        )
+    if expired(method, world.now_for(intent)):
+        return Result("requires_payment_method", cards.DECLINES["expired_card"])
+    code = spec.on_charge or spec.on_attach
+    if code is not None:
+        return Result("requires_payment_method", cards.DECLINES[code])
+    if spec.type in cards.DEBITS:
+        return Result("processing")
+    asked = spec.authenticate == "always" or (
+        spec.authenticate == "unless_set_up" and not method["_set_up"]
+    )
+    if asked and not intent["_authenticated"]:
+        if off_session and intent["_invoice"] is None:
+            return Result("requires_payment_method", cards.DECLINES["authentication_required"])
+        return Result("requires_action")
+    manual = intent["capture_method"] == "manual"
+    return Result("requires_capture" if manual else "succeeded")
+
+
+def confirm(world: World, intent: Object, method: Object, *, off_session: bool) -> Result:
+    """Try to take the intent's amount from a payment method, with the charge and all events that Stripe makes."""
+    customer = world.store.get(intent["customer"]) if intent["customer"] else None
+    result = _verdict(world, intent, method, customer, off_session)
+    intent["payment_method"] = method["id"]
+    intent["next_action"] = None
+    intent["last_payment_error"] = None
+    if result.status == "requires_action":
+        _ask_customer(world, intent, result)
+    elif result.status == "processing":
+        _begin_debit(world, intent, method)
+    elif result.decline is not None:
+        _decline(world, intent, method, result.decline)
+    else:
+        _succeed(world, intent, method)
+    return result
+
+
+def _ask_customer(world: World, intent: Object, result: Result) -> None:
+    intent["status"] = "requires_action"
+    intent["next_action"] = {
+        "type": "redirect_to_url",
+        "redirect_to_url": {
+            "return_url": None,
+            "url": f"{world.config.public_url}/sandbox/authenticate/{intent['client_secret']}",
+        },
+    }
+    world.save(intent)
+    world.emit("payment_intent.requires_action", intent)
+
+
+def _begin_debit(world: World, intent: Object, method: Object) -> None:
+    charge = new_charge(world, intent, method, "pending")
+    intent["status"] = "processing"
+    intent["latest_charge"] = charge["id"]
+    intent["_settles_at"] = world.now_for(intent) + world.config.settlement_delay
+    world.save(intent)
+    world.emit("charge.pending", charge)
+    world.emit("payment_intent.processing", intent)
+
+
+def _decline(world: World, intent: Object, method: Object, decline: cards.Decline) -> None:
+    charge = new_charge(world, intent, method, "failed", decline)
+    intent["status"] = "requires_payment_method"
+    intent["payment_method"] = None
+    intent["latest_charge"] = charge["id"]
+    error = decline.error(charge=charge["id"], payment_method=shown(method)).body()["error"]
+    intent["last_payment_error"] = copy(error)
+    world.save(intent)
+    world.emit("charge.failed", charge)
+    world.emit("payment_intent.payment_failed", intent)
+
+
+def _succeed(world: World, intent: Object, method: Object) -> None:
+    charge = new_charge(world, intent, method, "succeeded")
+    intent["latest_charge"] = charge["id"]
+    if intent["capture_method"] == "manual":
+        charge["captured"] = False
+        charge["amount_captured"] = 0
+        intent["status"] = "requires_capture"
+        intent["amount_capturable"] = intent["amount"]
+        world.save(charge)
+        world.save(intent)
+        world.emit("charge.succeeded", charge)
+        world.emit("payment_intent.amount_capturable_updated", intent)
+        return
+    intent["status"] = "succeeded"
+    intent["amount_received"] = intent["amount"]
+    world.save(intent)
+    world.emit("charge.succeeded", charge)
+    world.emit("payment_intent.succeeded", intent)
+
+
+def settle(world: World, intent: Object) -> Result:
+    """A bank debit that was processing comes in, or comes back."""
+    intent["_settles_at"] = None
+    method = world.get("payment_method", intent["payment_method"])
+    charge = world.get("charge", intent["latest_charge"])
+    if cards.SPECS[method["_spec"]].settles:
+        charge.update(status="succeeded", paid=True, captured=True)
+        charge["amount_captured"] = charge["amount"]
+        intent["status"] = "succeeded"
+        intent["amount_received"] = intent["amount"]
+        world.save(charge)
+        world.save(intent)
+        world.emit("charge.succeeded", charge)
+        world.emit("payment_intent.succeeded", intent)
+        return Result("succeeded")
+    decline = cards.DEBIT_FAILED
+    charge.update(status="failed", paid=False, captured=False)
+    charge.update(failure_code=decline.code, failure_message=decline.message)
+    intent["status"] = "requires_payment_method"
+    error = decline.error(charge=charge["id"], payment_method=shown(method))
+    intent["last_payment_error"] = copy(error.body()["error"])
+    world.save(charge)
+    world.save(intent)
+    world.emit("charge.failed", charge)
+    world.emit("payment_intent.payment_failed", intent)
+    return Result("requires_payment_method", decline)
+
+
+def new_charge(
+    world: World,
+    intent: Object,
+    method: Object,
+    status: str,
+    decline: cards.Decline | None = None,
+) -> Object:
+    """The charge of one try: `succeeded`, `pending` or `failed`."""
+    paid = status == "succeeded"
+    id = new_id("ch")
+    details = dict(method[method["type"]])
+    charge: Object = {
+        "id": id,
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_captured": intent["amount"] if paid else 0,
+        "amount_refunded": 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": new_id("txn") if paid else None,
+        "billing_details": method["billing_details"],
+        "calculated_statement_descriptor": "PORTICO SANDBOX",
+        "captured": paid,
+        "created": world.now_for(intent),
+        "currency": intent["currency"],
+        "customer": intent["customer"],
+        "description": intent["description"],
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": decline.code if decline else None,
+        "failure_message": decline.message if decline else None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": dict(intent["metadata"]),
+        "on_behalf_of": None,
+        "outcome": _outcome(status, decline),
+        "paid": status != "failed",
+        "payment_intent": intent["id"],
+        "payment_method": method["id"],
+        "payment_method_details": {"type": method["type"], method["type"]: details},
+        "receipt_email": intent["receipt_email"],
+        "receipt_number": None,
+        "receipt_url": f"{world.config.public_url}/sandbox/receipts/{id}" if paid else None,
+        "refunded": False,
+        "review": None,
+        "shipping": intent["shipping"],
+        "source": None,
+        "statement_descriptor": intent["statement_descriptor"],
+        "statement_descriptor_suffix": None,
+        "status": status,
+        "transfer_data": None,
+        "transfer_group": None,
+        "_clock": intent["_clock"],
+    }
+    world.save(charge)
+    return charge
+
+
+def _outcome(status: str, decline: cards.Decline | None) -> Object:
+    return {
+        "advice_code": decline.advice_code if decline else None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "declined_by_network" if decline else "approved_by_network",
+        "reason": decline.decline_code if decline else None,
+        "risk_level": "normal",
+        "seller_message": (
+            "The bank did not return any further details with this decline."
+            if decline
+            else "Payment complete."
+        ),
+        "type": "issuer_declined" if status == "failed" else "authorized",
+    }
+
+
+def declined(world: World, intent: Object, result: Result) -> StripeError:
+    """The 402 of a try that failed, with the intent in it."""
+    if result.decline is None:
+        return StripeError(
+            "This payment requires additional user action before it can be completed successfully. Payment can be "
+            "completed using the PaymentIntent associated with the invoice. For more details see: "
+            "https://stripe.com/docs/billing/subscriptions/overview#requires-action",
+            status=402,
+            type="card_error",
+            code="invoice_payment_intent_requires_action"
+            if intent["_invoice"]
+            else "authentication_required",
+            payment_intent=public(intent),
+        )
+    last = intent["last_payment_error"] or {}
+    return result.decline.error(
+        charge=intent["latest_charge"],
+        payment_intent=public(intent),
+        payment_method=last.get("payment_method"),
+    )

@@ -1,0 +1,256 @@
+"""The Billing Portal's configurations and sessions. Its pages are in `sandbox/pages.py`.
+
+https://docs.stripe.com/api/customer_portal/sessions: a session's URL is short-lived.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.ids import new_id, secret
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+UNUSED_FOR = 5 * 60
+"""Seconds after which a session dies that nobody opened."""
+USED_FOR = 60 * 60
+"""Seconds after its first use at which a session ends."""
+
+CONFIGURATION = "billing_portal.configuration"
+SESSION = "billing_portal.session"
+OFF: Object = {
+    "customer_update": {"allowed_updates": [], "enabled": False},
+    "invoice_history": {"enabled": False},
+    "payment_method_update": {"enabled": False, "payment_method_configuration": None},
+    "subscription_cancel": {
+        "cancellation_reason": {"enabled": False, "options": []},
+        "enabled": False,
+        "mode": "at_period_end",
+        "proration_behavior": "none",
+    },
+    "subscription_pause": {"enabled": False},
+    "subscription_update": {
+        "billing_cycle_anchor": None,
+        "default_allowed_updates": [],
+        "enabled": False,
+        "products": None,
+        "proration_behavior": "none",
+        "schedule_at_period_end": {"conditions": []},
+        "trial_update_behavior": "end_trial",
+    },
+}
+FLOW_NEEDS = {
+    "subscription_cancel": "subscription_cancel",
+    "subscription_pause": "subscription_pause",
+    "subscription_update": "subscription_update",
+    "subscription_update_confirm": "subscription_update",
+    "payment_method_update": "payment_method_update",
+    "customer_update": "customer_update",
+}
+"""Which feature of the configuration a flow needs."""
+
+
+def _features(given: Params, before: Object | None = None) -> Object:
+    features = {name: dict(value) for name, value in (before or OFF).items()}
+    for name, value in given.items():
+        if isinstance(value, dict):
+            features.setdefault(name, {}).update(value)
+    return features
+
+
+def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
+    now = world.now()
+    profile = params.get("business_profile") or {}
+    login = (params.get("login_page") or {}).get("enabled", False)
+    configuration: Object = {
+        "id": new_id("bpc"),
+        "object": CONFIGURATION,
+        "active": True,
+        "application": None,
+        "business_profile": {
+            "headline": profile.get("headline"),
+            "privacy_policy_url": profile.get("privacy_policy_url"),
+            "terms_of_service_url": profile.get("terms_of_service_url"),
+        },
+        "created": now,
+        "default_return_url": params.get("default_return_url"),
+        "features": _features(params.get("features") or {}),
+        "is_default": is_default,
+        "livemode": False,
+        "login_page": {"enabled": login, "url": None},
+        "metadata": merged({}, params.get("metadata")),
+        "name": params.get("name"),
+        "updated": now,
+    }
+    world.save(configuration)
+    return configuration
+
+
+def ensure_default(world: World) -> None:
+    """The account's own default configuration, as the dashboard would have saved it: everything is allowed."""
+    if world.store.count(CONFIGURATION):
+        return
+    features: dict[str, Any] = {name: {"enabled": True} for name in OFF}
+    features["customer_update"]["allowed_updates"] = ["email", "address", "phone", "name"]
+    _make(world, {"features": features}, is_default=True)
+
+
+@route("POST", "/v1/billing_portal/configurations")
+def create_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
+    """What a portal allows. What is not named is off."""
+    configuration = _make(world, params)
+    world.emit("billing_portal.configuration.created", configuration)
+    return configuration
+
+
+@route("GET", "/v1/billing_portal/configurations")
+def list_configurations(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, or the active ones, or the default one."""
+
+    def wanted(configuration: Object) -> bool:
+        return all(
+            params.get(field, configuration[field]) == configuration[field]
+            for field in ("active", "is_default")
+        )
+
+    url = "/v1/billing_portal/configurations"
+    return page(world, (CONFIGURATION,), params, wanted, url=url)
+
+
+@route("GET", "/v1/billing_portal/configurations/{configuration}")
+def retrieve_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get(CONFIGURATION, ids["configuration"])
+
+
+@route("POST", "/v1/billing_portal/configurations/{configuration}")
+def update_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given; features that are not named stay."""
+    configuration = world.get(CONFIGURATION, ids["configuration"])
+    if params.get("active") is False and configuration["is_default"]:
+        raise StripeError("You cannot make the default configuration inactive.", param="active")
+    with world.edit(configuration, "billing_portal.configuration.updated"):
+        for field in ("active", "default_return_url", "name"):
+            if field in params:
+                configuration[field] = params[field]
+        configuration["business_profile"].update(params.get("business_profile") or {})
+        if params.get("login_page"):
+            configuration["login_page"]["enabled"] = params["login_page"]["enabled"]
+        if params.get("features"):
+            configuration["features"] = _features(params["features"], configuration["features"])
+        if "metadata" in params:
+            configuration["metadata"] = merged(configuration["metadata"], params["metadata"])
+        configuration["updated"] = world.now()
+    return configuration
+
+
+@route("POST", "/v1/billing_portal/sessions")
+def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A fresh way in for one customer. Without `configuration` it is the account's default."""
+    if not params.get("customer"):
+        raise parameter_missing("customer")
+    customer = alive(world, params["customer"])
+    if params.get("configuration"):
+        configuration = world.get(CONFIGURATION, params["configuration"], "configuration")
+        if not configuration["active"]:
+            raise StripeError(
+                f"The configuration `{configuration['id']}` is inactive and can't be used to create a session.",
+                param="configuration",
+            )
+    else:
+        configuration = next(
+            found for found in world.store.oldest(CONFIGURATION) if found["is_default"]
+        )
+    flow = params.get("flow_data")
+    if flow is not None:
+        _check_flow(world, flow, configuration, customer)
+    key = secret("test")
+    session: Object = {
+        "id": new_id("bps"),
+        "object": SESSION,
+        "after_expiration": params.get("after_expiration"),
+        "configuration": configuration["id"],
+        "created": world.now(),
+        "customer": customer["id"],
+        "customer_account": None,
+        "flow": _flow(flow) if flow else None,
+        "livemode": False,
+        "locale": params.get("locale"),
+        "on_behalf_of": None,
+        "return_url": params.get("return_url") or configuration["default_return_url"],
+        "url": f"{world.config.public_url}/p/session/{key}",
+        "_secret": key,
+        "_used_at": None,
+    }
+    world.save(session)
+    world.emit("billing_portal.session.created", session)
+    return session
+
+
+def _check_flow(world: World, flow: Params, configuration: Object, customer: Object) -> None:
+    kind = flow["type"]
+    feature = FLOW_NEEDS.get(kind)
+    if feature and not (configuration["features"].get(feature) or {}).get("enabled"):
+        raise StripeError(
+            f"This flow requires the {feature} feature to be enabled in the portal configuration "
+            f"`{configuration['id']}`.",
+            param="flow_data[type]",
+        )
+    details = flow.get(kind)
+    if kind.startswith("subscription_"):
+        where = f"flow_data[{kind}][subscription]"
+        if not details or not details.get("subscription"):
+            raise parameter_missing(where)
+        subscription = world.get("subscription", details["subscription"], where)
+        if subscription["customer"] != customer["id"]:
+            raise StripeError(
+                f"No such subscription: '{subscription['id']}'",
+                code="resource_missing",
+                param=where,
+            )
+
+
+def _flow(given: Params) -> Object:
+    after = {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage"}
+    kinds = (
+        "subscription_cancel",
+        "subscription_pause",
+        "subscription_update",
+        "subscription_update_confirm",
+    )
+    return {
+        "after_completion": {**after, **(given.get("after_completion") or {})},
+        **{kind: given.get(kind) for kind in kinds},
+        "type": given["type"],
+    }
+
+
+def find_session(world: World, key: str, *, use: bool = False) -> Object | None:
+    """The session behind the secret of a URL (or an id `bps_…`), or None.
+
+    It carries `expires_at`, `used_at` and `expired` besides what the API shows. `use` says that the customer has
+    just opened it, and then an expired one is None too: an unused session lives 5 minutes, a used one an hour
+    from its first use.
+    """
+    session = world.store.first(SESSION, "secret", key) or world.store.get(key)
+    if session is None or session["object"] != SESSION:
+        return None
+    now = world.now()
+    used_at = session["_used_at"]
+    expires_at = session["created"] + UNUSED_FOR if used_at is None else used_at + USED_FOR
+    expired = now >= expires_at
+    if use and expired:
+        return None
+    if use and used_at is None:
+        session["_used_at"] = used_at = now
+        expires_at = now + USED_FOR
+        world.save(session)
+    return {**public(session), "used_at": used_at, "expires_at": expires_at, "expired": expired}

@@ -1,0 +1,41 @@
+"""Importing this registers every route."""
+
+from sandbox.stripe_api import (
+    account,
+    catalogue,
+    checkout,
+    collection,
+    controls,
+    customers,
+    events,
+    invoice_items,
+    invoices,
+    payment_intents,
+    payment_methods,
+    portal,
+    setup_intents,
+    subscription_cycle,
+    subscriptions,
+    test_clocks,
+    webhook_endpoints,
+)
+
+__all__ = [
+    "account",
+    "catalogue",
+    "checkout",
+    "collection",
+    "controls",
+    "customers",
+    "events",
+    "invoice_items",
+    "invoices",
+    "payment_intents",
+    "payment_methods",
+    "portal",
+    "setup_intents",
+    "subscription_cycle",
+    "subscriptions",
+    "test_clocks",
+    "webhook_endpoints",
+]

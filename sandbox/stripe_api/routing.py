@@ -1,0 +1,90 @@
+"""The table of routes. A resource's module registers its handlers here when it is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import params as parameters
+from sandbox.stripe_api.errors import StripeError
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+Params = dict[str, Any]
+Handler = Callable[["World", dict[str, str], Params], dict[str, Any]]
+_ID = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method and path. `fields` is None where parameters are passed on unchecked (the sandbox's own paths)."""
+
+    method: str
+    parts: tuple[str, ...]
+    handler: Handler
+    fields: dict[str, parameters.Kind] | None
+    required: tuple[str, ...]
+
+    def match(self, parts: list[str]) -> dict[str, str] | None:
+        """The ids in the path, or None if it is another path."""
+        found = {}
+        for mine, theirs in zip(self.parts, parts, strict=True):
+            if mine.startswith("{"):
+                if not theirs:
+                    return None
+                found[mine[1:-1]] = theirs
+            elif mine != theirs:
+                return None
+        return found
+
+    def check(self, given: Params) -> Params:
+        """The parameters, checked and in Python types."""
+        if self.fields is None:
+            return given
+        return parameters.check(self.fields, list(self.required), given)
+
+
+ROUTES: dict[tuple[str, int], list[Route]] = {}
+
+
+def route(
+    method: str, path: str, *, fields: dict[str, parameters.Kind] | None = None
+) -> Callable[[Handler], Handler]:
+    """Register a handler of (world, ids in the path, checked parameters) for `/v1/things/{thing}`.
+
+    The parameters are those that stripe-python knows for the route; `fields` says which exist where Stripe's
+    library knows none.
+    """
+
+    def register(handler: Handler) -> Handler:
+        shape = parameters.route_shape(method, _ID.sub("{}", path))
+        known, required = shape if shape is not None else (fields, [])
+        if shape is not None and fields is not None:
+            known = {**shape[0], **fields}
+        parts = tuple(path.strip("/").split("/"))
+        ROUTES.setdefault((method, len(parts)), []).append(
+            Route(method, parts, handler, known, tuple(required))
+        )
+        # A word in the path goes before an id: `/v1/invoices/create_preview` is not an invoice.
+        ROUTES[(method, len(parts))].sort(key=lambda r: [p.startswith("{") for p in r.parts])
+        return handler
+
+    return register
+
+
+def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """The route of a request and the ids in its path; raises Stripe's 404."""
+    parts = path.strip("/").split("/")
+    for candidate in ROUTES.get((method, len(parts)), ()):
+        found = candidate.match(parts)
+        if found is not None:
+            return candidate, found
+    raise StripeError(
+        f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at "
+        "https://support.stripe.com/.",
+        status=404,
+        keep=False,
+    )

@@ -1,0 +1,168 @@
+"""Setup intents: saving a payment method for later, with the customer's confirmation where the bank wants it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import cards, payment_methods
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id, secret
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+def make(world: World, customer: Object | None, params: Params) -> Object:
+    """A setup intent that waits for a payment method."""
+    id = new_id("seti")
+    intent: Object = {
+        "id": id,
+        "object": "setup_intent",
+        "application": None,
+        "automatic_payment_methods": None,
+        "cancellation_reason": None,
+        "client_secret": secret(f"{id}_secret"),
+        "created": world.now_for(customer),
+        "customer": customer["id"] if customer else None,
+        "customer_account": None,
+        "description": params.get("description"),
+        "flow_directions": None,
+        "last_setup_error": None,
+        "latest_attempt": None,
+        "livemode": False,
+        "mandate": None,
+        "metadata": merged({}, params.get("metadata")),
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_options": {},
+        "payment_method_types": params.get("payment_method_types") or ["card"],
+        "single_use_mandate": None,
+        "status": "requires_payment_method",
+        "usage": params.get("usage", "off_session"),
+        "_clock": customer.get("test_clock") if customer else None,
+        "_authenticated": False,
+    }
+    world.save(intent)
+    world.emit("setup_intent.created", intent)
+    return intent
+
+
+def confirm_with(world: World, intent: Object, method: Object) -> None:
+    """Set the payment method up; raises the 402 of a card that its bank refuses."""
+    spec = cards.SPECS[method["_spec"]]
+    if spec.on_attach is not None:
+        error = cards.DECLINES[spec.on_attach].error(payment_method=public(method))
+        with world.edit(intent):
+            intent["last_setup_error"] = error.body()["error"]
+            intent["status"] = "requires_payment_method"
+        world.emit("setup_intent.setup_failed", intent)
+        error.extra["setup_intent"] = public(intent)
+        raise error
+    intent["payment_method"] = method["id"]
+    if spec.authenticate != "never" and not intent["_authenticated"]:
+        intent["status"] = "requires_action"
+        intent["next_action"] = {
+            "type": "redirect_to_url",
+            "redirect_to_url": {
+                "return_url": None,
+                "url": f"{world.config.public_url}/sandbox/authenticate/{intent['client_secret']}",
+            },
+        }
+        world.save(intent)
+        world.emit("setup_intent.requires_action", intent)
+        return
+    method["_set_up"] = True
+    world.save(method)
+    if intent["customer"]:
+        payment_methods.attach(world, method, world.get("customer", intent["customer"]))
+    intent["status"] = "succeeded"
+    intent["next_action"] = None
+    world.save(intent)
+    world.emit("setup_intent.succeeded", intent)
+
+
+def authenticate(world: World, intent: Object, *, agreed: bool = True) -> None:
+    """The customer confirms at the bank's page, or refuses."""
+    if intent["status"] != "requires_action":
+        raise StripeError("This SetupIntent does not wait for the customer.", param="intent")
+    if agreed:
+        intent["_authenticated"] = True
+        confirm_with(world, intent, world.get("payment_method", intent["payment_method"]))
+        return
+    error = cards.DECLINES["authentication_required"].error()
+    with world.edit(intent):
+        intent["status"] = "requires_payment_method"
+        intent["next_action"] = None
+        intent["last_setup_error"] = error.body()["error"]
+    world.emit("setup_intent.setup_failed", intent)
+
+
+@route("POST", "/v1/setup_intents")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """With `confirm`, it is set up at once."""
+    customer = alive(world, params["customer"]) if params.get("customer") else None
+    method = None
+    if params.get("payment_method"):
+        method = payment_methods.resolve(
+            world, params["payment_method"], "payment_method", customer
+        )
+    intent = make(world, customer, params)
+    if method is not None and params.get("confirm"):
+        confirm_with(world, intent, method)
+    elif method is not None:
+        intent["payment_method"] = method["id"]
+        intent["status"] = "requires_confirmation"
+        world.save(intent)
+    return intent
+
+
+@route("GET", "/v1/setup_intents")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All, or a customer's."""
+    key: tuple[str, ...] = ("setup_intent",)
+    if params.get("customer"):
+        key = ("setup_intent", "customer", params["customer"])
+    return page(world, key, params, url="/v1/setup_intents")
+
+
+@route("GET", "/v1/setup_intents/{intent}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get("setup_intent", ids["intent"])
+
+
+@route("POST", "/v1/setup_intents/{intent}/confirm")
+def confirm(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Set up `payment_method`, or the one it has."""
+    intent = world.get("setup_intent", ids["intent"])
+    id = params.get("payment_method") or intent["payment_method"]
+    if not id or intent["status"] in ("succeeded", "canceled"):
+        raise StripeError(
+            f"You cannot confirm this SetupIntent because it has a status of {intent['status']}.",
+            code="setup_intent_unexpected_state",
+        )
+    confirm_with(world, intent, payment_methods.resolve(world, id, "payment_method"))
+    return intent
+
+
+@route("POST", "/v1/setup_intents/{intent}/cancel")
+def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Give it up."""
+    intent = world.get("setup_intent", ids["intent"])
+    if intent["status"] in ("succeeded", "canceled"):
+        raise StripeError(
+            f"You cannot cancel this SetupIntent because it has a status of {intent['status']}.",
+            code="setup_intent_unexpected_state",
+        )
+    intent["status"] = "canceled"
+    intent["cancellation_reason"] = params.get("cancellation_reason")
+    world.save(intent)
+    world.emit("setup_intent.canceled", intent)
+    return intent

@@ -1,0 +1,197 @@
+"""The life of a subscription: its first invoice, its renewals, its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import collection
+from sandbox.stripe_api.clock import DUE, RUN, add_interval
+from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
+from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+LIVING = ("active", "past_due", "trialing", "unpaid")
+INCOMPLETE_FOR = 23 * 3600
+"""Seconds after which a subscription that was never paid for expires."""
+
+
+def period_end(subscription: Object) -> int:
+    """When the current period ends."""
+    return min(item["current_period_end"] for item in subscription["items"]["data"])
+
+
+def next_period(world: World, subscription: Object, start: int) -> None:
+    """Let the next period begin (not saved here)."""
+    for item in subscription["items"]["data"]:
+        recurring = item["price"]["recurring"]
+        item["current_period_start"] = start
+        item["current_period_end"] = add_interval(
+            start,
+            recurring["interval"],
+            recurring["interval_count"],
+            subscription["billing_cycle_anchor"],
+        )
+
+
+def bill(world: World, subscription: Object, reason: str) -> Object:
+    """A draft for the period that begins now. `reason` is its `billing_reason`."""
+    customer = world.get("customer", subscription["customer"])
+    pause = subscription["pause_collection"]
+    held = pause is not None and pause["behavior"] == "keep_as_draft"
+    items = subscription["items"]["data"]
+    trial = subscription["status"] == "trialing"
+    invoice = new_invoice(
+        world,
+        customer,
+        subscription["currency"],
+        billing_reason=reason,
+        collection_method=subscription["collection_method"],
+        days_until_due=subscription["days_until_due"],
+        auto_advance=not held,
+        parent=subscription_parent(subscription),
+        period_start=items[0]["current_period_start"],
+        period_end=items[0]["current_period_end"],
+    )
+    for item in items:
+        price = item["price"]
+        product = world.store.get(price["product"])
+        name = product["name"] if product else "Subscription"
+        quantity = item["quantity"] or 1
+        unit = 0 if trial else price["unit_amount"] or 0
+        each = f"${unit / 100:.2f}" if price["currency"] == "usd" else f"{unit} {price['currency']}"
+        new_line(
+            invoice,
+            amount=unit * quantity,
+            description=f"{quantity} × {name} (at {each} / {price['recurring']['interval']})",
+            quantity=quantity,
+            period=(item["current_period_start"], item["current_period_end"]),
+            price=price,
+            subscription=subscription["id"],
+            subscription_item=item["id"],
+            metadata=subscription["metadata"],
+        )
+    world.save(invoice)
+    for waiting in pending_items(world, customer):
+        if waiting["currency"] == invoice["currency"]:
+            put_on_invoice(world, waiting, invoice)
+    world.save(invoice)
+    if customer["currency"] is None:
+        customer["currency"] = invoice["currency"]
+        world.save(customer)
+    subscription["latest_invoice"] = invoice["id"]
+    world.save(subscription)
+    world.emit("invoice.created", invoice)
+    return invoice
+
+
+def renew(world: World, subscription: Object, *, at: int | None = None) -> Object:
+    """The next period begins at `at` (by default where the last one ends) and is billed; returns the draft."""
+    start = at if at is not None else period_end(subscription)
+    with world.edit(subscription, "customer.subscription.updated"):
+        if at is not None:
+            subscription["billing_cycle_anchor"] = at
+        if subscription["status"] == "trialing":
+            subscription["status"] = "active"
+        next_period(world, subscription, start)
+        invoice = bill(world, subscription, "subscription_cycle")
+    pause = subscription["pause_collection"]
+    if pause is not None and pause["behavior"] in ("void", "mark_uncollectible"):
+        ending = {"void": ("void", "voided"), "mark_uncollectible": ("uncollectible",) * 2}
+        status, word = ending[pause["behavior"]]
+        collection.finalize(world, invoice)
+        if invoice["status"] == "open":
+            with world.edit(invoice, "invoice.updated"):
+                invoice["status"] = status
+                invoice["next_payment_attempt"] = None
+            event = "invoice.voided" if word == "voided" else "invoice.marked_uncollectible"
+            world.emit(event, invoice)
+    return invoice
+
+
+def charge_now(world: World, subscription: Object) -> Object:
+    """Begin the next cycle at once and try to collect it, as Stripe does an hour after a renewal."""
+    invoice = renew(world, subscription, at=world.now_for(subscription))
+    if invoice["status"] == "draft":
+        collection.finalize_and_collect(world, invoice)
+    return invoice
+
+
+def cancel(world: World, subscription: Object, *, reason: str = "cancellation_requested") -> None:
+    """The end. Drafts and open invoices are no longer collected automatically."""
+    now = world.now_for(subscription)
+    subscription["status"] = "canceled"
+    subscription["canceled_at"] = subscription["canceled_at"] or now
+    subscription["ended_at"] = now
+    subscription["cancellation_details"]["reason"] = reason
+    world.save(subscription)
+    for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
+        if invoice["status"] in ("draft", "open") and invoice["auto_advance"]:
+            with world.edit(invoice, "invoice.updated"):
+                invoice["auto_advance"] = False
+                invoice["next_payment_attempt"] = None
+                invoice["automatically_finalizes_at"] = None
+    world.emit("customer.subscription.deleted", subscription)
+
+
+def end_trial(world: World, subscription: Object) -> None:
+    """The trial is over: billed, or paused or cancelled if there is nothing to charge."""
+    customer = world.get("customer", subscription["customer"])
+    method = (
+        subscription["default_payment_method"]
+        or customer["invoice_settings"]["default_payment_method"]
+        or customer["default_source"]
+    )
+    behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    now = world.now_for(subscription)
+    subscription["trial_end"] = min(subscription["trial_end"], now)
+    if method is None and behavior == "cancel":
+        cancel(world, subscription)
+    elif method is None and behavior == "pause":
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "paused"
+        world.emit("customer.subscription.paused", subscription)
+    else:
+        renew(world, subscription, at=now)
+
+
+def _due(subscription: Object) -> int | None:
+    status = subscription["status"]
+    if status == "incomplete":
+        return int(subscription["created"]) + INCOMPLETE_FOR
+    if status not in LIVING:
+        return None
+    times = [period_end(subscription)]
+    if subscription["cancel_at"]:
+        times.append(subscription["cancel_at"])
+    pause = subscription["pause_collection"]
+    if pause is not None and pause["resumes_at"]:
+        times.append(pause["resumes_at"])
+    return min(times)
+
+
+def _fall_due(world: World, subscription: Object) -> None:
+    now = world.now_for(subscription)
+    if subscription["status"] == "incomplete":
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "incomplete_expired"
+            subscription["ended_at"] = now
+        return
+    pause = subscription["pause_collection"]
+    if pause is not None and pause["resumes_at"] and pause["resumes_at"] <= now:
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["pause_collection"] = None
+        return
+    ends = subscription["cancel_at"]
+    if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:
+        cancel(world, subscription)
+    elif subscription["status"] == "trialing":
+        end_trial(world, subscription)
+    else:
+        renew(world, subscription)
+
+
+DUE["subscription"] = _due
+RUN["subscription"] = _fall_due

@@ -1,0 +1,358 @@
+"""Subscriptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sandbox.stripe_api import collection, payment_methods, payments, subscription_cycle
+from sandbox.stripe_api.catalogue import price_for
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import as_list, public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+DAY = 86_400
+NOTHING_TO_CHARGE = (
+    "This customer has no attached payment source or default payment method. Please consider adding a default "
+    "payment method. For more information, visit https://stripe.com/docs/billing/payment-methods#default."
+)
+
+
+def _new_item(world: World, given: Params, index: int, subscription: str, now: int) -> Object:
+    price = price_for(world, given, f"items[{index}]")
+    if price.get("recurring") is None:
+        raise StripeError(
+            f"The price specified is set to `type=one_time` but this field only accepts prices with "
+            f"`type=recurring`. Price: {price['id']}",
+            param=f"items[{index}][price]",
+        )
+    return {
+        "id": new_id("si", 14),
+        "object": "subscription_item",
+        "billed_until": None,
+        "billing_thresholds": None,
+        "created": now,
+        "current_period_end": now,
+        "current_period_start": now,
+        "discounts": [],
+        "metadata": merged({}, given.get("metadata")),
+        "price": public(price),
+        "quantity": given.get("quantity", 1),
+        "subscription": subscription,
+        "tax_rates": [],
+    }
+
+
+@route("POST", "/v1/subscriptions")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A subscription, its first invoice, and the first try to collect it."""
+    if not params.get("customer"):
+        raise parameter_missing("customer")
+    if not params.get("items"):
+        raise parameter_missing("items")
+    customer = alive(world, params["customer"])
+    default = params.get("default_payment_method")
+    if default:
+        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    now = world.now_for(customer)
+    id = new_id("sub")
+    items = [_new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
+    trial_end = _trial_end(params, items, now)
+    subscription = _new_subscription(customer, id, items, params, now, trial_end)
+    subscription["default_payment_method"] = default["id"] if default else None
+    automatic = subscription["collection_method"] == "charge_automatically"
+    behavior = params.get("payment_behavior", "allow_incomplete")
+    if not automatic and not params.get("days_until_due"):
+        raise StripeError(
+            "Missing required param: days_until_due. It must be set when collection_method is send_invoice.",
+            code="parameter_missing",
+            param="days_until_due",
+        )
+    chargeable = default or _default_of(customer)
+    if automatic and not chargeable and trial_end is None and behavior != "default_incomplete":
+        raise StripeError(NOTHING_TO_CHARGE, code="resource_missing")
+    subscription_cycle.next_period(world, subscription, now)
+    if trial_end is not None:
+        for item in items:
+            item["current_period_end"] = trial_end
+    world.save(subscription)
+    invoice = subscription_cycle.bill(world, subscription, "subscription_create")
+    world.emit("customer.subscription.created", subscription)
+    _collect_first(world, subscription, invoice, behavior)
+    return subscription
+
+
+def _default_of(customer: Object) -> Any:
+    return customer["invoice_settings"]["default_payment_method"] or customer["default_source"]
+
+
+def _trial_end(params: Params, items: list[Object], now: int) -> int | None:
+    if params.get("trial_period_days"):
+        return int(now + params["trial_period_days"] * DAY)
+    end = params.get("trial_end")
+    if end is not None and end != "now":
+        if int(end) <= now:
+            raise StripeError(
+                "Invalid timestamp: must be an integer Unix timestamp in the future.",
+                param="trial_end",
+            )
+        return int(end)
+    return None
+
+
+def _new_subscription(
+    customer: Object,
+    id: str,
+    items: list[Object],
+    params: Params,
+    now: int,
+    trial_end: int | None,
+) -> Object:
+    trial_settings = params.get("trial_settings") or {
+        "end_behavior": {"missing_payment_method": "create_invoice"}
+    }
+    method = params.get("collection_method", "charge_automatically")
+    return {
+        "id": id,
+        "object": "subscription",
+        "application": None,
+        "application_fee_percent": None,
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": trial_end or now,
+        "billing_cycle_anchor_config": None,
+        "billing_mode": {"type": "flexible", "flexible": {"proration_discounts": "included"}},
+        "billing_thresholds": None,
+        "cancel_at": params.get("cancel_at"),
+        "cancel_at_period_end": params.get("cancel_at_period_end", False),
+        "canceled_at": None,
+        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "collection_method": method,
+        "created": now,
+        "currency": items[0]["price"]["currency"],
+        "customer": customer["id"],
+        "customer_account": None,
+        "days_until_due": params.get("days_until_due"),
+        "default_payment_method": None,
+        "default_source": None,
+        "default_tax_rates": [],
+        "description": params.get("description"),
+        "discounts": [],
+        "ended_at": None,
+        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
+        "items": as_list(items, f"/v1/subscription_items?subscription={id}"),
+        "latest_invoice": None,
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "next_pending_invoice_item_invoice": None,
+        "on_behalf_of": None,
+        "pause_collection": None,
+        "payment_settings": {
+            "payment_method_options": None,
+            "payment_method_types": None,
+            "save_default_payment_method": "off",
+        },
+        "pending_invoice_item_interval": None,
+        "pending_setup_intent": None,
+        "pending_update": None,
+        "schedule": None,
+        "start_date": now,
+        "status": _first_status(method, trial_end),
+        "test_clock": customer.get("test_clock"),
+        "transfer_data": None,
+        "trial_end": trial_end,
+        "trial_settings": trial_settings,
+        "trial_start": now if trial_end else None,
+    }
+
+
+def _first_status(collection_method: str, trial_end: int | None) -> str:
+    if trial_end is not None:
+        return "trialing"
+    return "incomplete" if collection_method == "charge_automatically" else "active"
+
+
+def _collect_first(world: World, subscription: Object, invoice: Object, behavior: str) -> None:
+    if subscription["collection_method"] != "charge_automatically":
+        return
+    collection.finalize(world, invoice)
+    if invoice["status"] != "open":
+        return
+    if behavior == "default_incomplete":
+        with world.edit(invoice):
+            invoice["next_payment_attempt"] = None
+            invoice["auto_advance"] = False
+        return
+    # A first payment that fails leaves the subscription incomplete; it is the customer's to finish, not retried.
+    with world.edit(invoice):
+        invoice["auto_advance"] = False
+    result = collection.attempt(world, invoice, off_session=False)
+    if result.succeeded:
+        with world.edit(invoice):
+            invoice["auto_advance"] = True
+    elif result.status == "processing":
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "active"
+    elif behavior == "error_if_incomplete":
+        intent = collection.intent_of(world, invoice)
+        subscription_cycle.cancel(world, subscription)
+        if intent is not None:
+            raise payments.declined(world, intent, result)
+
+
+@route("GET", "/v1/subscriptions")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """By default those that are not over; `status=all` shows every one."""
+    key: tuple[str, ...] = ("subscription",)
+    status = params.get("status")
+    if params.get("customer"):
+        key = ("subscription", "customer", params["customer"])
+        world.get("customer", params["customer"], "customer")
+    elif status and status not in ("all", "ended"):
+        key = ("subscription", "status", status)
+
+    def wanted(subscription: Object) -> bool:
+        mine = subscription["status"]
+        over = mine in ("canceled", "incomplete_expired")
+        by_status = {None: not over, "all": True, "ended": over}.get(status, mine == status)
+        prices = [item["price"]["id"] for item in subscription["items"]["data"]]
+        method = params.get("collection_method", subscription["collection_method"])
+        return (
+            by_status
+            and method == subscription["collection_method"]
+            and params.get("price", prices[0]) in prices
+        )
+
+    return page(world, key, params, wanted, url="/v1/subscriptions")
+
+
+@route("GET", "/v1/subscriptions/{subscription}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One, also after its end."""
+    return world.get("subscription", ids["subscription"])
+
+
+def _not_over(subscription: Object) -> None:
+    if subscription["status"] in ("canceled", "incomplete_expired"):
+        raise StripeError(
+            f"No such subscription: '{subscription['id']}'",
+            status=404,
+            code="resource_missing",
+            param="id",
+        )
+
+
+@route("POST", "/v1/subscriptions/{subscription}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Change what is given. Items change without proration."""
+    subscription = world.get("subscription", ids["subscription"])
+    if subscription["status"] in ("canceled", "incomplete_expired") and set(params) - {
+        "metadata",
+        "cancellation_details",
+    }:
+        raise StripeError(
+            "A canceled subscription can only update its cancellation_details and metadata."
+        )
+    default = params.get("default_payment_method")
+    if default:
+        customer = world.get("customer", subscription["customer"])
+        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    with world.edit(subscription, "customer.subscription.updated"):
+        if "default_payment_method" in params:
+            subscription["default_payment_method"] = default["id"] if default else None
+        _change(world, subscription, params)
+    if params.get("trial_end") == "now" and subscription["status"] == "trialing":
+        subscription_cycle.end_trial(world, subscription)
+    return subscription
+
+
+def _change(world: World, subscription: Object, params: Params) -> None:
+    for field in ("description", "collection_method", "days_until_due", "trial_settings"):
+        if field in params:
+            subscription[field] = params[field]
+    if "metadata" in params:
+        subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
+    if "cancellation_details" in params:
+        subscription["cancellation_details"].update(params["cancellation_details"])
+    if "pause_collection" in params:
+        pause = params["pause_collection"]
+        subscription["pause_collection"] = pause and {
+            "behavior": pause["behavior"],
+            "resumes_at": pause.get("resumes_at"),
+        }
+    if "cancel_at_period_end" in params:
+        ends = params["cancel_at_period_end"]
+        subscription["cancel_at_period_end"] = ends
+        _plan_end(
+            world, subscription, subscription_cycle.period_end(subscription) if ends else None
+        )
+    elif "cancel_at" in params:
+        at = params["cancel_at"]
+        _plan_end(world, subscription, int(at) if at is not None and str(at).isdigit() else None)
+    if "items" in params:
+        _change_items(world, subscription, params["items"])
+
+
+def _plan_end(world: World, subscription: Object, at: int | None) -> None:
+    subscription["cancel_at"] = at
+    subscription["canceled_at"] = world.now_for(subscription) if at is not None else None
+    subscription["cancellation_details"]["reason"] = (
+        "cancellation_requested" if at is not None else None
+    )
+
+
+def _change_items(world: World, subscription: Object, given: list[Params]) -> None:
+    now = world.now_for(subscription)
+    items: list[Object] = subscription["items"]["data"]
+    for index, change in enumerate(given):
+        known = next((item for item in items if item["id"] == change.get("id")), None)
+        if known is None:
+            new = _new_item(world, change, index, subscription["id"], now)
+            new["current_period_start"] = items[0]["current_period_start"]
+            new["current_period_end"] = items[0]["current_period_end"]
+            items.append(new)
+        elif change.get("deleted"):
+            items.remove(known)
+        else:
+            if change.get("price"):
+                known["price"] = public(price_for(world, change, f"items[{index}]"))
+            known["quantity"] = change.get("quantity", known["quantity"])
+
+
+@route("DELETE", "/v1/subscriptions/{subscription}")
+def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
+    """End it now."""
+    subscription = world.get("subscription", ids["subscription"])
+    _not_over(subscription)
+    details = params.get("cancellation_details") or {}
+    subscription["cancellation_details"].update(details)
+    subscription_cycle.cancel(world, subscription)
+    return subscription
+
+
+@route("POST", "/v1/subscriptions/{subscription}/resume")
+def resume(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Go on after a trial that ended without a payment method."""
+    subscription = world.get("subscription", ids["subscription"])
+    if subscription["status"] != "paused":
+        raise StripeError("Subscription cannot be resumed because it is not paused.")
+    with world.edit(subscription, "customer.subscription.updated"):
+        subscription["status"] = "active"
+    invoice = subscription_cycle.renew(world, subscription, at=world.now_for(subscription))
+    collection.finalize_and_collect(world, invoice)
+    world.emit("customer.subscription.resumed", subscription)
+    return subscription
+
+
+@route("GET", "/v1/subscription_items")
+def list_items(world: World, ids: dict[str, str], params: Params) -> Object:
+    """What a subscription consists of."""
+    subscription = world.get("subscription", params["subscription"], "subscription")
+    found: Object = subscription["items"]
+    return found

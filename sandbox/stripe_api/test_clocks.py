@@ -1,0 +1,86 @@
+"""Test clocks: customers with a time of their own. See https://docs.stripe.com/billing/testing/test-clocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object, copy
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+KIND = "test_helpers.test_clock"
+
+
+@route("POST", "/v1/test_helpers/test_clocks")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A clock that stands still at `frozen_time` until it is advanced."""
+    now = world.now()
+    clock: Object = {
+        "id": new_id("clock"),
+        "object": KIND,
+        "created": now,
+        "deletes_after": now + 30 * 86_400,
+        "frozen_time": params["frozen_time"],
+        "livemode": False,
+        "name": params.get("name"),
+        "status": "ready",
+        "status_details": {},
+    }
+    world.save(clock)
+    world.emit("test_helpers.test_clock.created", clock)
+    return clock
+
+
+@route("GET", "/v1/test_helpers/test_clocks")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All."""
+    return page(world, (KIND,), params, url="/v1/test_helpers/test_clocks")
+
+
+@route("GET", "/v1/test_helpers/test_clocks/{clock}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return world.get(KIND, ids["clock"])
+
+
+@route("POST", "/v1/test_helpers/test_clocks/{clock}/advance")
+def advance(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Let its time pass. The answer says `advancing`, as Stripe's does; by then everything has happened."""
+    clock = world.get(KIND, ids["clock"])
+    until = params["frozen_time"]
+    if until <= clock["frozen_time"]:
+        raise StripeError(
+            "The new frozen time must be after the clock's current frozen time.",
+            param="frozen_time",
+        )
+    clock["status"] = "advancing"
+    clock["status_details"] = {"advancing": {"target_frozen_time": until}}
+    answer: Object = copy(public(clock))
+    world.emit("test_helpers.test_clock.advancing", clock)
+    world.run_due(clock["id"], until)
+    clock["frozen_time"] = until
+    clock["status"] = "ready"
+    clock["status_details"] = {}
+    world.save(clock)
+    world.emit("test_helpers.test_clock.ready", clock)
+    return answer
+
+
+@route("DELETE", "/v1/test_helpers/test_clocks/{clock}")
+def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Its customers go with it."""
+    from sandbox.stripe_api import customers
+
+    clock = world.get(KIND, ids["clock"])
+    for customer in list(world.store.oldest("customer", "test_clock", clock["id"])):
+        if not customer.get("deleted"):
+            customers.delete(world, {"customer": customer["id"]}, {})
+    world.remove(clock)
+    world.emit("test_helpers.test_clock.deleted", clock)
+    return {"id": clock["id"], "object": KIND, "deleted": True}

@@ -1,0 +1,57 @@
+"""Events in the shape of an older API version: an endpoint hears the version it was made with.
+
+Only what receivers of billing events trip over is turned back: the invoice and the subscription of before
+2025-03-31 (https://docs.stripe.com/changelog/basil).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.stripe_api.store import Object, copy
+
+BASIL = "2025-03-31"
+
+
+def render_for(event: Object, version: str | None) -> Object:
+    """The event as an endpoint of API version `version` sees it; None means the current one."""
+    if not version or version[:10] >= BASIL:
+        return event
+    shown: Object = copy(event)
+    shown["api_version"] = version
+    obj = shown["data"]["object"]
+    if obj.get("object") == "invoice":
+        _old_invoice(obj)
+    elif obj.get("object") == "subscription":
+        _old_subscription(obj)
+    return shown
+
+
+def _old_invoice(invoice: dict[str, Any]) -> None:
+    parent = invoice.pop("parent", None) or {}
+    details = parent.get("subscription_details")
+    invoice["subscription"] = details["subscription"] if details else None
+    invoice["subscription_details"] = {"metadata": details["metadata"] if details else None}
+    invoice["paid"] = invoice["status"] == "paid"
+    invoice["paid_out_of_band"] = False
+    invoice["payment_intent"] = None
+    invoice["charge"] = None
+    invoice["tax"] = None
+    for line in invoice["lines"]["data"]:
+        pricing = line.pop("pricing", None) or {}
+        line_parent = line.pop("parent", None) or {}
+        item = line_parent.get("subscription_item_details") or {}
+        price = (pricing.get("price_details") or {}).get("price")
+        line["price"] = {"id": price, "object": "price"} if price else None
+        line["subscription"] = item.get("subscription")
+        line["subscription_item"] = item.get("subscription_item")
+        line["type"] = "subscription" if item else "invoiceitem"
+        line["proration"] = False
+
+
+def _old_subscription(subscription: dict[str, Any]) -> None:
+    items = subscription["items"]["data"]
+    for name in ("current_period_start", "current_period_end"):
+        subscription[name] = items[0][name] if items else None
+        for item in items:
+            item.pop(name, None)

@@ -1,0 +1,93 @@
+"""Webhook endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id, secret
+from sandbox.stripe_api.listing import page
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+KIND = "webhook_endpoint"
+
+
+def _make(world: World, url: str, signing_secret: str, params: Params) -> Object:
+    endpoint: Object = {
+        "id": new_id("we"),
+        "object": KIND,
+        "api_version": params.get("api_version"),
+        "application": None,
+        "created": world.now(),
+        "description": params.get("description"),
+        "enabled_events": params.get("enabled_events") or ["*"],
+        "livemode": False,
+        "metadata": merged({}, params.get("metadata")),
+        "status": "enabled",
+        "url": url,
+        "_secret": signing_secret,
+    }
+    world.save(endpoint)
+    return endpoint
+
+
+def ensure(world: World, url: str, signing_secret: str) -> Object:
+    """The endpoint of this URL that hears everything, made if need be, with this secret from now on."""
+    for endpoint in world.store.oldest(KIND):
+        if endpoint["url"] == url:
+            endpoint["_secret"] = signing_secret
+            world.save(endpoint)
+            return endpoint
+    return _make(world, url, signing_secret, {})
+
+
+@route("POST", "/v1/webhook_endpoints")
+def create(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Only this answer shows the signing secret."""
+    if not params["url"].startswith(("http://", "https://")):
+        raise StripeError(
+            "Invalid URL: An explicit scheme (such as https) must be provided.", param="url"
+        )
+    endpoint = _make(world, params["url"], secret("whsec"), params)
+    return {**public(endpoint), "secret": endpoint["_secret"]}
+
+
+@route("GET", "/v1/webhook_endpoints")
+def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
+    """All."""
+    return page(world, (KIND,), params, url="/v1/webhook_endpoints")
+
+
+@route("GET", "/v1/webhook_endpoints/{endpoint}")
+def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One, without its secret."""
+    return world.get(KIND, ids["endpoint"])
+
+
+@route("POST", "/v1/webhook_endpoints/{endpoint}")
+def update(world: World, ids: dict[str, str], params: Params) -> Object:
+    """URL, events, description, metadata; `disabled` switches it off."""
+    endpoint = world.get(KIND, ids["endpoint"])
+    with world.edit(endpoint):
+        for field in ("url", "enabled_events", "description"):
+            if field in params:
+                endpoint[field] = params[field]
+        if "disabled" in params:
+            endpoint["status"] = "disabled" if params["disabled"] else "enabled"
+        if "metadata" in params:
+            endpoint["metadata"] = merged(endpoint["metadata"], params["metadata"])
+    return endpoint
+
+
+@route("DELETE", "/v1/webhook_endpoints/{endpoint}")
+def delete(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Nothing more is delivered there."""
+    endpoint = world.get(KIND, ids["endpoint"])
+    world.remove(endpoint)
+    return {"id": endpoint["id"], "object": KIND, "deleted": True}

@@ -1,0 +1,326 @@
+"""The sandbox's Stripe: every object, the routes that change them, and the clock they live by."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sandbox.config import SandboxConfig
+from sandbox.stripe_api import params as parameters
+from sandbox.stripe_api import resources
+from sandbox.stripe_api.clock import LIVE, RUN, Schedule, timeline
+from sandbox.stripe_api.delivery import Delivery, hears
+from sandbox.stripe_api.errors import StripeError, missing
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.rendering import diff, expand, public
+from sandbox.stripe_api.routing import find
+from sandbox.stripe_api.store import Object, Store, copy, decode, encode
+
+MAX_ANSWERS = 50_000
+TICK = 1.0
+"""Seconds between two looks at what has fallen due in real time."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request is answered with. `body` is JSON; `replayed` says that an idempotency key remembered it."""
+
+    status: int
+    body: bytes
+    request_id: str
+    replayed: bool = False
+
+
+class World:
+    """All of Stripe that the sandbox plays. Safe to use from several threads or green threads.
+
+    Handlers get the world and use `get`, `save`, `edit`, `emit`, `now`; pages, console and tests use `call`,
+    `portal_session`, `advance`, `on_event`. Nothing is delivered, and real time makes nothing fall due, until
+    `start` has been called.
+    """
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.store = Store(config.state_path)
+        self.lock = threading.RLock()
+        self.schedule = Schedule()
+        self.delivery = Delivery(self)
+        self.api_version: str = parameters.table()["api_version"]
+        self._depth = 0
+        self._pending: list[Object] = []
+        self._callbacks: list[Callable[[Object], None]] = []
+        self._request: dict[str, str | None] = {"id": None, "idempotency_key": None}
+        self._at: int | None = None
+        self._stopped = threading.Event()
+        self._ticker: threading.Thread | None = None
+        for kind in RUN:
+            for obj in self.store.oldest(kind):
+                self.schedule.note(obj)
+        self._furnish()
+
+    def _furnish(self) -> None:
+        """What an account has before anything is done: the configured endpoints, a portal configuration."""
+        with self.work():
+            resources.portal.ensure_default(self)
+            for url, secret in self.config.webhook_endpoints:
+                resources.webhook_endpoints.ensure(self, url, secret)
+
+    def start(self) -> None:
+        """Begin to deliver webhooks and to let real time do its work, each in a (green) thread of its own."""
+        if self._ticker is None:
+            self._stopped.clear()
+            self.delivery.start()
+            self._ticker = threading.Thread(target=self._tick, name="sandbox-clock", daemon=True)
+            self._ticker.start()
+
+    def stop(self) -> None:
+        """Stop the threads and close the file."""
+        self._stopped.set()
+        self.delivery.stop()
+        if self._ticker is not None:
+            self._ticker.join(timeout=5)
+            self._ticker = None
+        with self.lock:
+            self.store.close()
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The world's time in seconds since the epoch: real time plus what it has been run forward."""
+        if self._at is not None:
+            return self._at
+        return int(self.config.clock() + self.store.setting("offset", 0))
+
+    def now_for(self, obj: Object | None) -> int:
+        """The time where an object lives: its test clock's, or the world's."""
+        line = timeline(obj) if obj is not None else LIVE
+        if line == LIVE:
+            return self.now()
+        clock = self.store.get(line)
+        return int(clock["frozen_time"]) if clock is not None else self.now()
+
+    def advance(self, seconds: int | None = None, *, to: int | None = None) -> int:
+        """Run the whole world's clock forward, doing everything that falls due on the way, in order.
+
+        Give `seconds`, or the time `to`. Returns the new time. A time that has passed changes nothing.
+        """
+        with self.work():
+            start = self.now()
+            target = to if to is not None else start + (seconds or 0)
+            if target <= start:
+                return start
+            self.run_due(LIVE, target)
+            self.store.set("offset", self.store.setting("offset", 0) + target - start)
+            return target
+
+    def run_due(self, line: str, until: int) -> None:
+        """Do what falls due on a time line up to `until`, each at its own time."""
+        clock = self.store.get(line)
+        last: tuple[int, str] | None = None
+        try:
+            while (following := self.schedule.peek(line)) is not None and following[0] <= until:
+                due, id = following
+                self.schedule.take(line)
+                obj = self.store.get(id)
+                if obj is None or following == last:
+                    continue
+                last = following
+                if clock is None:
+                    self._at = max(due, self.now())
+                else:
+                    clock["frozen_time"] = max(due, clock["frozen_time"])
+                RUN[obj["object"]](self, obj)
+                self.schedule.note(obj)
+        finally:
+            if clock is None:
+                self._at = None
+
+    def _tick(self) -> None:
+        while not self._stopped.wait(TICK):
+            with self.lock:
+                following = self.schedule.peek(LIVE)
+                if following is None or following[0] > self.now():
+                    continue
+            with self.work():
+                self.run_due(LIVE, self.now())
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """One request, in process: `world.call("POST", "/v1/customers", {"email": "…"})`.
+
+        `params` is nested, values may be Python's (True, 3); the answer is a copy. Raises StripeError.
+        """
+        answer = self.perform(method, path, params or {}, idempotency_key, outside=False)
+        body: dict[str, Any] = decode(answer.body)
+        if answer.status >= 400:
+            raise StripeError.parse(answer.status, body)
+        return body
+
+    def perform(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, Any],
+        idempotency_key: str | None = None,
+        *,
+        outside: bool = True,
+    ) -> Answer:
+        """One request, as the HTTP server passes it on. `outside` requests show in their events' `request`."""
+        request_id = new_id("req", 14)
+        with self.work():
+            before = self._request
+            if outside or idempotency_key:
+                self._request = {
+                    "id": request_id if outside else None,
+                    "idempotency_key": idempotency_key,
+                }
+            try:
+                return self._perform(method, path, params, idempotency_key, request_id)
+            finally:
+                self._request = before
+
+    def _perform(
+        self, method: str, path: str, params: dict[str, Any], key: str | None, request_id: str
+    ) -> Answer:
+        fingerprint = ""
+        if method != "POST":
+            key = None
+        if key is not None:
+            sorted_params = msgspec.json.encode(params, order="deterministic")
+            fingerprint = hashlib.sha256(path.encode() + b"\0" + sorted_params).hexdigest()
+            remembered = self.store.answer(key)
+            if remembered is not None:
+                return self._replay(remembered, key, path, fingerprint, request_id)
+        keep = True
+        try:
+            status, body = 200, encode(self._handle(method, path, params))
+        except StripeError as error:
+            status, body, keep = error.status, encode(error.body(request_id)), error.keep
+        if key is not None and keep:
+            answer = [path, fingerprint, status, body.decode(), request_id]
+            self.store.remember_answer(key, answer)
+            self.store.forget_oldest_answers(MAX_ANSWERS)
+        return Answer(status, body, request_id)
+
+    def _handle(self, method: str, path: str, params: dict[str, Any]) -> Object:
+        route, ids = find(method, path)
+        checked = route.check(params)
+        paths = checked.pop("expand", None)
+        result = route.handler(self, ids, checked)
+        result = public(result)
+        return expand(self, result, paths) if paths else result
+
+    @staticmethod
+    def _replay(
+        remembered: list[Any], key: str, path: str, fingerprint: str, request_id: str
+    ) -> Answer:
+        known_path, known_fingerprint, status, body, first_id = remembered
+        if known_path != path:
+            rule = f"the same endpoint they were first used for ('{known_path}')"
+        elif known_fingerprint != fingerprint:
+            rule = "the same parameters they were first used with"
+        else:
+            return Answer(status, body.encode(), first_id, replayed=True)
+        error = StripeError(
+            f"Keys for idempotent requests can only be used with {rule}. Try using a key other than '{key}' if "
+            "you meant to execute a different request.",
+            type="idempotency_error",
+        )
+        return Answer(error.status, encode(error.body(request_id)), request_id)
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """One unit of work: alone in the world; at its end everything is written and the events go out."""
+        published: list[Object] = []
+        with self.lock:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self.store.commit()
+                    published, self._pending = self._pending, []
+        if published:
+            self.delivery.enqueue(published)
+            for event in published:
+                for callback in self._callbacks:
+                    callback(public(event))
+
+    def on_event(self, callback: Callable[[Object], None]) -> None:
+        """Have every event handed to `callback` as soon as it is written (in the thread that caused it)."""
+        self._callbacks.append(callback)
+
+    # --- for handlers ---------------------------------------------------------------------------------------
+
+    def get(self, kind: str, id: str, param: str | None = None) -> Object:
+        """The stored object; raises Stripe's error if there is none (`param` names the parameter that named it)."""
+        obj = self.store.get(id)
+        if obj is None or obj["object"] != kind:
+            raise missing(kind, id, param)
+        return obj
+
+    def save(self, obj: Object) -> None:
+        """Keep an object that is new or has changed."""
+        self.store.save(obj)
+        self.schedule.note(obj)
+
+    def remove(self, obj: Object) -> None:
+        """Forget an object."""
+        self.store.remove(obj["id"])
+        self.schedule.forget(obj["id"])
+
+    @contextmanager
+    def edit(self, obj: Object, event: str | None = None) -> Iterator[Object]:
+        """Change an object; afterwards it is saved, and `event` tells of it if anything did change."""
+        before = copy(public(obj))
+        yield obj
+        self.save(obj)
+        if event is not None:
+            previous = diff(before, public(obj))
+            if previous:
+                self.emit(event, obj, previous)
+
+    def emit(self, type: str, obj: Object, previous: Object | None = None) -> None:
+        """Record an event about an object as it stands now; it is delivered when the unit of work is done."""
+        data: Object = {"object": copy(public(obj))}
+        if previous is not None:
+            data["previous_attributes"] = copy(previous)
+        listening = [e["id"] for e in self.store.oldest("webhook_endpoint") if hears(e, type)]
+        event = {
+            "id": new_id("evt"),
+            "object": "event",
+            "api_version": self.api_version,
+            "created": self.now_for(obj),
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": len(listening),
+            "request": dict(self._request),
+            "type": type,
+            "_deliveries": dict.fromkeys(listening, "pending"),
+        }
+        self.store.save(event)
+        self._pending.append(event)
+        while self.store.count("event") > self.config.max_events:
+            oldest = self.store.eldest("event")
+            if oldest is None:
+                break
+            self.store.remove(oldest["id"])
+
+    def portal_session(self, secret: str, *, use: bool = False) -> Object | None:
+        """The hosted portal's session behind a URL's secret, or None; see `portal.find_session`."""
+        with self.work():
+            return resources.portal.find_session(self, secret, use=use)
