@@ -231,7 +231,8 @@ def _visits(view: MeView, texts: Texts, *, over: bool) -> list[_Visit]:
 
 def _that_fit(visits: list[_Visit], most: int) -> list[_Visit]:
     """The first visits, as many as keep the page small even where every text is as long as it may be."""
-    total, fitting = 0, []
+    total = 0
+    fitting: list[_Visit] = []
     for visit in visits[:most]:
         texts = (visit.appointment.title, visit.appointment.location or "")
         total += sum(len(text.encode()) for text in texts)

@@ -1,0 +1,162 @@
+"""Makes events, customers and invoices with one line each."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.invoices import Invoice, Observation, What, merge
+from services.portal.domain.snapshot import Appointment, Business, Snapshot
+from services.portal.handlers import customers
+from shared import events
+
+NOW = dt.datetime(2026, 3, 5, 18, 0, tzinfo=dt.UTC)
+CUSTOMER_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+TOKEN = "A" * 27 + "." + "B" * 43
+
+_numbers = itertools.count(1)
+
+
+def ago(**parts: float) -> dt.datetime:
+    return NOW - dt.timedelta(**parts)
+
+
+def ahead(**parts: float) -> dt.datetime:
+    return NOW + dt.timedelta(**parts)
+
+
+def add_business(session: Session, business_id: str = "sunrise", **changes: Any) -> str:
+    given: dict[str, Any] = {
+        "name": "Sunrise Home Cleaning",
+        "email": None,
+        "phone": None,
+        "website": None,
+        "logo_url": None,
+        "color": None,
+        "locale": "en",
+        "timezone": "America/Los_Angeles",
+    }
+    given.update(changes)
+    return customers.upsert_business(session, business_id=business_id, now=NOW, **given)
+
+
+def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> customers.Upserted:
+    given: dict[str, Any] = {
+        "business_id": "sunrise",
+        "name": "Maria Lopez",
+        "email": "maria@example.com",
+        "locale": None,
+        "timezone": None,
+        "platform_stripe_customer_id": None,
+    }
+    given.update(changes)
+    return customers.upsert_customer(session, external_id=external_id, now=NOW, **given)
+
+
+def event(data: events.Data, at: dt.datetime = NOW, event_id: str | None = None) -> events.Event:
+    return events.Event(
+        id=event_id or f"evt_{next(_numbers)}/{data.type}",
+        occurred_at=at,
+        correlation_id="evt",
+        data=data,
+    )
+
+
+def invoice_data(kind: type[events.Data], **changes: Any) -> Any:
+    given: dict[str, Any] = {
+        "invoice_id": "in_1",
+        "stripe_customer_id": "cus_1",
+        "status": "open",
+        "currency": "usd",
+        "amount_due": 12900,
+        "amount_remaining": 12900,
+        "attempt_count": 1,
+        "attempted": True,
+        "collection_method": "charge_automatically",
+        "billing_reason": "subscription_cycle",
+        "number": "SUN-0004",
+        "subscription_id": "sub_1",
+    }
+    given.update(changes)
+    return kind(**given)
+
+
+def failed(**changes: Any) -> Any:
+    return invoice_data(events.InvoicePaymentFailed, **changes)
+
+
+def paid(**changes: Any) -> Any:
+    return invoice_data(events.InvoicePaid, status="paid", amount_remaining=0, **changes)
+
+
+def observation(what: What = What.FAILED, **changes: Any) -> Observation:
+    given: dict[str, Any] = {
+        "what": what,
+        "at": ago(hours=1),
+        "status": "open",
+        "currency": "usd",
+        "amount_due": 12900,
+        "amount_remaining": 12900,
+        "attempt_count": 1,
+        "collection_method": "charge_automatically",
+        "billing_reason": "subscription_cycle",
+        "number": "SUN-0004",
+        "subscription_id": "sub_1",
+    }
+    given.update(changes)
+    return Observation(**given)
+
+
+def invoice(*seen: Observation) -> Invoice:
+    known = Invoice()
+    for each in seen:
+        known = merge(known, each)
+    return known
+
+
+def business(**changes: Any) -> Business:
+    given: dict[str, Any] = {
+        "business_id": "sunrise",
+        "name": "Sunrise Home Cleaning",
+        "email": "hello@sunrise.example",
+        "phone": "(415) 555-0142",
+        "website": "https://www.sunrise.example/book",
+        "color": "#f59e0b",
+        "timezone": "America/Los_Angeles",
+    }
+    given.update(changes)
+    return Business(**given)
+
+
+def appointment(ref: int = 1, **changes: Any) -> Appointment:
+    given: dict[str, Any] = {
+        "external_id": f"a{ref}",
+        "title": "Weekly home cleaning",
+        "starts_at": ahead(days=2),
+        "ends_at": ahead(days=2, hours=2),
+        "location": "48 Alder Street",
+    }
+    given.update(changes)
+    return Appointment(ref=ref, **given)
+
+
+def snapshot(**changes: Any) -> Snapshot:
+    given: dict[str, Any] = {
+        "customer_id": CUSTOMER_ID,
+        "external_id": "c1",
+        "name": "Maria Lopez",
+        "email": "maria@example.com",
+        "locale": None,
+        "timezone": None,
+        "link_generation": 1,
+        "platform_stripe_customer_id": "cus_1",
+        "billing_opened_at": None,
+        "method_changed_at": None,
+        "business": business(),
+        "appointments": (appointment(),),
+    }
+    given.update(changes)
+    return Snapshot(**given)

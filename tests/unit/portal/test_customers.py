@@ -1,0 +1,238 @@
+"""What the host application tells us over RPC."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from sqlalchemy import event as sql_event
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.portal import queries
+from services.portal.errors import LinkInvalid, LinkReplaced, StripeCustomerConflict
+from services.portal.handlers import customers, visits
+from services.portal.handlers.arguments import AppointmentArgument
+from services.portal.handlers.events import handle
+from services.portal.links import Claim
+from services.portal.models import CustomerRow
+from shared import events
+from shared.rpc import InvalidArgument, NotFound
+from tests.unit.portal.builders import (
+    CUSTOMER_ID,
+    NOW,
+    add_business,
+    add_customer,
+    ago,
+    ahead,
+    event,
+    failed,
+)
+
+
+@pytest.fixture(autouse=True)
+def _business(session: Session) -> None:
+    add_business(session)
+
+
+def give(session: Session, customer_id: str, *given: AppointmentArgument) -> customers.Counts:
+    return customers.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
+
+
+def visit(external_id: str = "a1", **changes: Any) -> AppointmentArgument:
+    given: dict[str, Any] = {"title": "Cleaning", "starts_at": ahead(days=1), **changes}
+    return AppointmentArgument(external_id=external_id, **given)
+
+
+def test_a_customer_is_made_once(session: Session) -> None:
+    """The host's own id makes `upsert_customer` idempotent; the second call changes what is new."""
+    first = add_customer(session, name="Maria")
+    second = add_customer(session, name="María")
+    assert (first.created, second.created) == (True, False)
+    assert first.customer_id == second.customer_id
+    assert session.scalars(select(CustomerRow.name)).all() == ["María"]
+
+
+def test_an_omitted_stripe_id_keeps_what_is_there(session: Session) -> None:
+    """A host that doesn't know Stripe's id does not take the button away."""
+    add_customer(session, platform_stripe_customer_id="cus_1")
+    assert add_customer(session).platform_stripe_customer_id == "cus_1"
+
+
+@pytest.mark.parametrize(("who", "stripe_id"), [("c2", "cus_1"), ("c1", "cus_2")])
+def test_a_stripe_id_in_conflict_is_refused(session: Session, who: str, stripe_id: str) -> None:
+    """Another customer's Stripe id, and a second one for the same customer, are refused."""
+    add_customer(session, "c1", platform_stripe_customer_id="cus_1")
+    with pytest.raises(StripeCustomerConflict):
+        add_customer(session, who, platform_stripe_customer_id=stripe_id)
+
+
+def test_a_deleted_stripe_id_is_not_taken_up_again(session: Session) -> None:
+    """A host that repeats an id which Stripe has deleted gets no button that could only fail."""
+    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_1")), NOW)
+    made = add_customer(session, platform_stripe_customer_id="cus_1")
+    assert made.platform_stripe_customer_id is None
+
+
+def test_a_customer_of_an_unknown_business_is_not_found(session: Session) -> None:
+    """The business comes first."""
+    with pytest.raises(NotFound, match="business_id"):
+        add_customer(session, business_id="nobody")
+
+
+def test_appointments_are_counted_by_what_became_of_them(session: Session) -> None:
+    """New, changed and repeated appointments are told apart."""
+    made = add_customer(session)
+    assert give(session, made.customer_id, visit("a"), visit("b")) == customers.Counts(2, 0, 0)
+    again = give(session, made.customer_id, visit("a"), visit("b", status="cancelled"), visit("c"))
+    assert again == customers.Counts(1, 1, 1)
+
+
+def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> None:
+    """10:00-08:00 and 18:00Z are one moment."""
+    made = add_customer(session)
+    give(session, made.customer_id, visit())
+    elsewhere = visit(starts_at=ahead(days=1).astimezone(dt.timezone(dt.timedelta(hours=-8))))
+    assert give(session, made.customer_id, elsewhere) == customers.Counts(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"email": "maria"}, "email"),
+        ({"email": "maria@nowhere"}, "email"),
+        ({"email": "a@b.example\nBcc: x@y.example"}, "email"),
+        ({"name": " "}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "two\nlines"}, "name"),
+        ({"locale": "xx_nowhere"}, "locale"),
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"timezone": "../etc/passwd"}, "timezone"),
+        ({"external_id": "with space"}, "external_id"),
+        ({"platform_stripe_customer_id": ""}, "platform_stripe_customer_id"),
+    ],
+)
+def test_wrong_customer_arguments_name_their_field(
+    session: Session, changes: dict[str, Any], field: str
+) -> None:
+    """Each wrong argument is refused with its name."""
+    with pytest.raises(InvalidArgument, match=f"^{field}: "):
+        add_customer(session, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"color": "red"}, "color"),
+        ({"color": "#fff"}, "color"),
+        ({"color": "#ffffff;}"}, "color"),
+        ({"website": "javascript:alert(1)"}, "website"),
+        ({"logo_url": "https://"}, "logo_url"),
+        ({"logo_url": "https://a.example;script-src/x.png"}, "logo_url"),
+        ({"logo_url": "https://user@a.example/x.png"}, "logo_url"),
+        ({"logo_url": "https://a.example:port/x.png"}, "logo_url"),
+        ({"phone": "call me"}, "phone"),
+        ({"locale": "klingon"}, "locale"),
+        ({"timezone": ""}, "timezone"),
+    ],
+)
+def test_wrong_business_arguments_name_their_field(
+    session: Session, changes: dict[str, Any], field: str
+) -> None:
+    """Each wrong argument is refused with its name; nothing can slip into the page's policy or style."""
+    with pytest.raises(InvalidArgument, match=f"^{field}: "):
+        add_business(session, **changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ([visit(ends_at=ahead(hours=1))], r"appointments\[0\]\.ends_at"),
+        ([visit("a"), visit("a")], r"appointments\[1\]\.external_id"),
+        ([visit(title="")], r"appointments\[0\]\.title"),
+        ([visit(str(number)) for number in range(501)], "appointments"),
+    ],
+)
+def test_wrong_appointments_name_their_field(
+    session: Session, given: list[AppointmentArgument], field: str
+) -> None:
+    """An appointment that can't be is refused with its place in the list."""
+    made = add_customer(session)
+    with pytest.raises(InvalidArgument, match=f"^{field}: "):
+        give(session, made.customer_id, *given)
+
+
+def test_a_rotated_link_replaces_the_one_before(session: Session) -> None:
+    """The old generation is told to be replaced, a customer who never was is invalid."""
+    made = add_customer(session)
+    old = customers.link_of(session, customer_id=made.customer_id)
+    new = customers.rotate_link(session, customer_id=made.customer_id, now=NOW)
+    assert (old.generation, new.generation) == (1, 2)
+    session.flush()
+    assert visits.find_current(session, Claim(made.customer_id, 2), "t", NOW).name == "Maria Lopez"
+    with pytest.raises(LinkReplaced):
+        visits.find_current(session, Claim(made.customer_id, 1), "t", NOW)
+    with pytest.raises(LinkInvalid):
+        visits.find_current(session, Claim(CUSTOMER_ID, 1), "t", NOW)
+
+
+def test_a_look_takes_two_statements_for_any_number_of_customers(session: Session) -> None:
+    """The hot path: customers, businesses, invoices and appointments of many in two statements."""
+    ids = []
+    for number in range(3):
+        made = add_customer(session, f"c{number}", platform_stripe_customer_id=f"cus_{number}")
+        give(session, made.customer_id, visit("a"), visit("b", starts_at=ago(days=1)))
+        ids.append(made.customer_id)
+        for invoice in range(2):
+            data = failed(stripe_customer_id=f"cus_{number}", invoice_id=f"in_{number}_{invoice}")
+            handle(session, event(data, ago(hours=1)), NOW)
+    session.flush()
+    session.expunge_all()
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    engine = session.get_bind()
+    sql_event.listen(engine, "before_cursor_execute", note)
+    found = queries.lookup_many(session, [*ids, CUSTOMER_ID], NOW)
+    sql_event.remove(engine, "before_cursor_execute", note)
+    assert len(statements) == 2
+    assert set(found) == set(ids)
+    for number, public_id in enumerate(ids):
+        snapshot = found[public_id]
+        assert [each.invoice_id for each in snapshot.invoices] == [
+            f"in_{number}_0",
+            f"in_{number}_1",
+        ]
+        assert [each.external_id for each in snapshot.appointments] == ["a", "b"]
+
+
+def test_a_look_brings_the_nearest_appointments(session: Session) -> None:
+    """Of very many appointments the next twenty and the last ten come, each in its order."""
+    made = add_customer(session)
+    give(
+        session,
+        made.customer_id,
+        *(visit(f"f{number:02}", starts_at=ahead(days=number + 1)) for number in range(30)),
+        *(visit(f"p{number:02}", starts_at=ago(days=number + 1)) for number in range(30)),
+    )
+    session.flush()
+    snapshot = queries.lookup(session, made.customer_id, NOW)
+    assert snapshot is not None
+    assert [each.external_id for each in snapshot.appointments] == [
+        *(f"f{number:02}" for number in range(20)),
+        *(f"p{number:02}" for number in range(10)),
+    ]
+
+
+def test_one_fresh_link_an_hour(session: Session) -> None:
+    """Whoever asks, a customer is mailed one fresh link an hour; one that could not be sent doesn't count."""
+    made = add_customer(session)
+    session.flush()
+    assert visits.take_fresh_link(session, made.customer_id, NOW)
+    assert not visits.take_fresh_link(session, made.customer_id, ahead(minutes=59))
+    assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=61))
+    visits.give_back_fresh_link(session, made.customer_id, ahead(minutes=61))
+    assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=62))

@@ -1,0 +1,268 @@
+"""What billing's events do to the portal's tables."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from services.portal import queries
+from services.portal.domain.notice import Tone
+from services.portal.handlers.events import ROUTES, forget_old, handle
+from services.portal.handlers.visits import notice_for
+from services.portal.models import (
+    CustomerRow,
+    InvoiceRow,
+    LinkConflictRow,
+    ProcessedEventRow,
+    WaitingLinkRow,
+)
+from shared import events
+from tests.unit.portal.builders import (
+    NOW,
+    add_business,
+    add_customer,
+    ago,
+    ahead,
+    event,
+    failed,
+    invoice_data,
+    paid,
+)
+
+
+def linked(customer_id: str, stripe_id: str = "cus_1", **changes: object) -> events.CustomerLinked:
+    given = {"evidence": "customer.metadata", **changes}
+    return events.CustomerLinked(
+        stripe_customer_id=stripe_id,
+        customer_id=customer_id,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def changed(subscription_id: str | None = None) -> events.PaymentMethodChanged:
+    return events.PaymentMethodChanged(stripe_customer_id="cus_1", subscription_id=subscription_id)
+
+
+def stripe_id_of(session: Session, customer_id: str) -> str | None:
+    return session.scalar(
+        select(CustomerRow.platform_stripe_customer_id).where(CustomerRow.public_id == customer_id)
+    )
+
+
+def tone(session: Session, customer_id: str) -> Tone:
+    snapshot = queries.lookup(session, customer_id, NOW)
+    assert snapshot is not None
+    return notice_for(snapshot, NOW).tone
+
+
+@pytest.fixture
+def customer_id(session: Session) -> str:
+    add_business(session)
+    return add_customer(session, platform_stripe_customer_id="cus_1").customer_id
+
+
+def test_every_event_of_the_contract_has_a_handler() -> None:
+    """What billing sends us is handled, and we wait for nothing that it doesn't send."""
+    assert set(ROUTES) == set(events.CONSUMERS["portal"])
+
+
+def test_the_same_event_twice_acts_once(session: Session, customer_id: str) -> None:
+    """A redelivered event changes nothing, whatever it carries the second time."""
+    assert handle(session, event(failed(), event_id="evt_1"), NOW)
+    assert not handle(session, event(failed(amount_remaining=1), event_id="evt_1"), NOW)
+    assert session.scalars(select(InvoiceRow.amount_remaining)).all() == [12900]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        failed(),
+        invoice_data(events.InvoicePaymentActionRequired),
+        paid(),
+        invoice_data(events.InvoiceVoided, status="void"),
+        invoice_data(events.InvoiceMarkedUncollectible, status="uncollectible"),
+        invoice_data(events.InvoiceUpdated),
+        linked("c1"),
+        events.CustomerDeleted(stripe_customer_id="cus_1"),
+        changed(),
+    ],
+    ids=lambda data: data.type,
+)
+def test_handlers_are_idempotent_by_themselves(
+    session: Session, customer_id: str, data: events.Data
+) -> None:
+    """Even when an event comes again under another id, the tables end as after the first."""
+
+    def state() -> object:
+        session.flush()
+        return [
+            sorted(map(str, session.execute(select(*table.c)).all()))
+            for table in CustomerRow.metadata.sorted_tables
+            if table.name != ProcessedEventRow.__tablename__
+        ]
+
+    assert handle(session, event(data, ago(minutes=2)), NOW)
+    once = state()
+    assert handle(session, event(data, ago(minutes=2)), NOW)
+    assert state() == once
+
+
+def test_the_story_ends_the_same_in_any_order(session: Session, customer_id: str) -> None:
+    """Failed, dated, card changed, paid: whatever the order of arrival, the page says thank you."""
+    story = [
+        (failed(), ago(minutes=9)),
+        (
+            invoice_data(events.InvoiceUpdated, next_payment_attempt=ahead(days=1)),
+            ago(minutes=9),
+        ),
+        (changed(), ago(minutes=5)),
+        (paid(), ago(minutes=4)),
+    ]
+    ends = set()
+    for number, order in enumerate(itertools.permutations(story)):
+        for data, at in order:
+            fresh = data
+            if not isinstance(data, events.PaymentMethodChanged):
+                fresh = type(data)(**{**_fields(data), "invoice_id": f"in_{number}"})
+            handle(session, event(fresh, at), NOW)
+        row = session.get(InvoiceRow, f"in_{number}")
+        assert row is not None
+        ends.add((row.status, row.next_payment_attempt, row.method_changed_at, row.closed_at))
+    assert ends == {("paid", ahead(days=1), ago(minutes=5), ago(minutes=4))}
+    assert tone(session, customer_id) is Tone.PAID
+
+
+def _fields(data: events.Data) -> dict[str, object]:
+    return {name: getattr(data, name) for name in data.__struct_fields__}
+
+
+def test_the_page_follows_the_story(session: Session, customer_id: str) -> None:
+    """Declined, card saved and settling, declined again, another card, paid."""
+    seen = [tone(session, customer_id)]
+    for data, at in (
+        (failed(), ago(minutes=10)),
+        (changed(), ago(minutes=8)),
+        (failed(own_retry=True), ago(minutes=7)),
+        (changed(), ago(minutes=5)),
+        (paid(), ago(minutes=4)),
+    ):
+        handle(session, event(data, at), NOW)
+        seen.append(tone(session, customer_id))
+    assert seen == [
+        Tone.WELL,
+        Tone.DECLINED,
+        Tone.SETTLING,
+        Tone.STILL_DECLINED,
+        Tone.SETTLING,
+        Tone.PAID,
+    ]
+
+
+def test_one_subscriptions_new_card_settles_only_its_own_invoice(
+    session: Session, customer_id: str
+) -> None:
+    """A card changed for one subscription says nothing about what another one owes."""
+    handle(session, event(failed(), ago(minutes=9)), NOW)
+    handle(session, event(changed("sub_2"), ago(minutes=5)), NOW)
+    assert tone(session, customer_id) is Tone.DECLINED
+    handle(session, event(changed("sub_1"), ago(minutes=5)), NOW)
+    assert tone(session, customer_id) is Tone.SETTLING
+
+
+def test_invoices_wait_for_their_customer(session: Session) -> None:
+    """An invoice of an unknown Stripe customer is kept, and shown once the link is there."""
+    add_business(session)
+    made = add_customer(session)
+    handle(session, event(failed(), ago(minutes=9)), NOW)
+    assert tone(session, made.customer_id) is Tone.WELL
+    handle(session, event(linked(made.customer_id)), NOW)
+    assert tone(session, made.customer_id) is Tone.DECLINED
+
+
+def test_stripes_metadata_links_by_our_id_or_by_the_hosts(session: Session) -> None:
+    """The button appears whichever id the host wrote into Stripe's metadata."""
+    add_business(session)
+    add_business(session, "moonlight")
+    ours = add_customer(session, "c1")
+    theirs = add_customer(session, "c2", business_id="moonlight")
+    handle(session, event(linked(ours.customer_id, "cus_1")), NOW)
+    handle(session, event(linked("c2", "cus_2", business_id="moonlight")), NOW)
+    assert stripe_id_of(session, ours.customer_id) == "cus_1"
+    assert stripe_id_of(session, theirs.customer_id) == "cus_2"
+
+
+def test_the_hosts_id_alone_is_enough_only_with_one_business(session: Session) -> None:
+    """Two hosts may use the same id: then it names nobody, and nobody sees another's billing."""
+    add_business(session)
+    made = add_customer(session, "c1")
+    handle(session, event(linked("c1", "cus_1")), NOW)
+    assert stripe_id_of(session, made.customer_id) == "cus_1"
+    add_business(session, "moonlight")
+    other = add_customer(session, "c2", business_id="moonlight")
+    handle(session, event(linked("c2", "cus_2")), NOW)
+    assert stripe_id_of(session, other.customer_id) is None
+
+
+def test_our_id_with_a_foreign_business_names_nobody(session: Session) -> None:
+    """A business in the metadata must be the customer's own."""
+    add_business(session)
+    add_business(session, "moonlight")
+    made = add_customer(session)
+    handle(session, event(linked(made.customer_id, business_id="moonlight")), NOW)
+    assert stripe_id_of(session, made.customer_id) is None
+
+
+def test_the_first_link_wins_and_a_conflict_is_on_record_once(session: Session) -> None:
+    """A second customer for a Stripe customer, or a second Stripe customer, is refused and recorded."""
+    add_business(session)
+    first, second = add_customer(session, "c1"), add_customer(session, "c2")
+    handle(session, event(linked(first.customer_id, "cus_1")), NOW)
+    for _ in range(2):
+        handle(session, event(linked(second.customer_id, "cus_1")), NOW)
+        handle(session, event(linked(first.customer_id, "cus_2")), NOW)
+    assert stripe_id_of(session, first.customer_id) == "cus_1"
+    assert stripe_id_of(session, second.customer_id) is None
+    conflicts = session.execute(
+        select(
+            LinkConflictRow.stripe_customer_id, LinkConflictRow.customer_id, LinkConflictRow.reason
+        )
+    ).all()
+    assert sorted(map(tuple, conflicts)) == [
+        ("cus_1", second.customer_id, "stripe_customer_taken"),
+        ("cus_2", first.customer_id, "customer_has_another"),
+    ]
+
+
+def test_a_deleted_stripe_customer_unlinks_whatever_comes_first(session: Session) -> None:
+    """`customer.deleted` takes the button away, also when the link is heard of only afterwards."""
+    add_business(session)
+    one, two = add_customer(session, "c1"), add_customer(session, "c2")
+    handle(session, event(linked(one.customer_id, "cus_1")), NOW)
+    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_1")), NOW)
+    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_2")), NOW)
+    handle(session, event(linked(two.customer_id, "cus_2")), NOW)
+    assert stripe_id_of(session, one.customer_id) is None
+    assert stripe_id_of(session, two.customer_id) is None
+
+
+def test_a_link_waits_for_a_customer_whom_the_host_names_later(session: Session) -> None:
+    """Stripe may know a customer before we do: the link is kept until the host tells us."""
+    add_business(session)
+    handle(session, event(linked("c9", "cus_9")), NOW)
+    handle(session, event(linked("c8", "cus_8", business_id="elsewhere")), NOW)
+    assert add_customer(session, "c9").platform_stripe_customer_id == "cus_9"
+    assert add_customer(session, "c8").platform_stripe_customer_id is None
+    left = session.scalars(select(WaitingLinkRow.stripe_customer_id)).all()
+    assert left == ["cus_8"]
+
+
+def test_processed_events_are_forgotten_in_time(session: Session, customer_id: str) -> None:
+    """The memory of events does not grow for ever."""
+    handle(session, event(failed()), ago(days=90))
+    handle(session, event(paid()), NOW)
+    assert not forget_old(session, NOW)
+    assert session.scalar(select(func.count()).select_from(ProcessedEventRow)) == 1
+    assert forget_old(session, ahead(days=90), limit=1)

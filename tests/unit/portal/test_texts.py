@@ -1,0 +1,223 @@
+"""Words, amounts and times by language; colours; calendar files; settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel import Locale
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
+from icalendar import Calendar
+
+from services.portal import texts as words
+from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
+from services.portal.calendars import appointment_file
+from services.portal.domain.brand import DARK_SURFACE, LIGHT_SURFACE, brand_of, contrast
+from services.portal.domain.people import mask_email
+from services.portal.handlers.visits import open_billing
+from services.portal.ports import BillingUnavailable, MailUnavailable
+from services.portal.settings import load
+from services.portal.texts import LOCALES, choose_locale, texts_in
+from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.settings import SettingsError
+from tests.unit.portal.builders import NOW, ahead, appointment, snapshot
+
+ROOM = Path(words.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "locale", "shown"),
+    [
+        (12900, "usd", "en_US", "$129.00"),
+        (129, "jpy", "en_US", "¥129"),
+        (50000, "isk", "en_US", "ISK500"),
+        (12900, "eur", "de_DE", "129,00\xa0€"),
+        (1234567, "kwd", "en_US", "KWD1,234.567"),
+        (5, "usd", "en_US", "$0.05"),
+        (10**15, "usd", "en_US", "$10,000,000,000,000.00"),
+    ],
+)
+def test_amounts_by_currency_and_locale(
+    amount: int, currency: str, locale: str, shown: str
+) -> None:
+    """Stripe's minor units become what people of the place write."""
+    assert texts_in(Locale.parse(locale)).money(amount, currency) == shown
+
+
+def test_the_customers_language_comes_before_the_browsers() -> None:
+    """The first wish that the page speaks wins; nonsense and unknown languages are passed over."""
+    assert str(choose_locale(["en_GB", "en_US"])) == "en_GB"
+    assert str(choose_locale([None, "", "nonsense!", "tlh", "en-AU"])) == "en_AU"
+    assert str(choose_locale([])) == "en"
+
+
+def test_a_visit_over_midnight_names_both_days() -> None:
+    """The end of a night shift is not taken for the same evening."""
+    shown = texts_in(Locale.parse("en")).hours(NOW, ahead(hours=12), "UTC", NOW)
+    assert shown == "6:00\u202fPM – Fri, Mar 6, 6:00\u202fAM"
+
+
+@pytest.mark.parametrize(
+    ("zone", "label"), [("America/Los_Angeles", "Pacific Time"), ("UTC", "UTC"), ("Etc/UTC", "UTC")]
+)
+def test_time_zones_have_names(zone: str, label: str) -> None:
+    """People read "Pacific Time", not a database's key."""
+    assert texts_in(Locale.parse("en")).zone_label(zone) == label
+
+
+def test_the_catalogue_template_is_complete() -> None:
+    """Every text of the pages stands in portal.pot, for translators, and no other does."""
+    found = set()
+    options = {"templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true"}}
+    for _, _, message, _, _ in extract_from_dir(
+        ROOM,
+        method_map=[("templates/**.html", "jinja2.ext:babel_extract")],
+        options_map=options,
+    ):
+        found.add(message)
+    with (LOCALES / "portal.pot").open("rb") as file:
+        template = {message.id for message in read_po(file) if message.id}
+    assert template == found
+
+
+@given(st.integers(0, 0xFFFFFF))
+def test_any_brand_colour_stays_readable(number: int) -> None:
+    """Whatever the colour, text in it and on it reaches WCAG's 4.5 in light and dark."""
+    brand = brand_of(f"#{number:06x}")
+    for palette, surface in ((brand.light, LIGHT_SURFACE), (brand.dark, DARK_SURFACE)):
+        assert contrast(palette.accent, surface) >= 4.5
+        assert contrast(palette.on_accent, palette.accent) >= 4.5
+
+
+def test_a_colour_that_is_none_does_not_reach_the_style() -> None:
+    """A value that slipped into the table is not written into the page."""
+    assert brand_of("#fff;}body{display:none").raw == brand_of(None).raw
+
+
+@pytest.mark.parametrize(
+    ("address", "masked"),
+    [("maria@example.com", "m•••@e•••.com"), ("a@b.co.uk", "a•••@b•••.uk"), ("odd", "•••")],
+)
+def test_addresses_are_masked(address: str, masked: str) -> None:
+    """The owner recognises it, nobody else can use it."""
+    assert mask_email(address) == masked
+
+
+def test_an_appointment_becomes_a_calendar_entry_without_our_link() -> None:
+    """Calendars are shared: the file names the visit and not the page."""
+    found = snapshot(appointments=(appointment(7, title="Line\\break; <b>", ends_at=None),))
+    body = appointment_file(found, 7, NOW)
+    assert body is not None
+    entry = Calendar.from_ical(body).walk("VEVENT")[0]
+    assert str(entry["summary"]) == "Line\\break; <b> · Sunrise Home Cleaning"
+    assert entry["dtstart"].dt == ahead(days=2)
+    assert entry["dtend"].dt == ahead(days=2, hours=1)
+    assert b"/me/" not in body
+    assert appointment_file(found, 8, NOW) is None
+
+
+class Answering:
+    """A service that answers, or fails, as it was told; keeps what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: dict[str, Any] = {}
+
+    def create_portal_session(self, **asked: Any) -> Any:
+        self.asked = asked
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    send_fresh_link = create_portal_session
+
+
+SESSION = {"url": "https://billing.stripe.com/p/session/x"}
+
+
+def click(billing: Answering, came_from: str | None = None) -> str:
+    pages = RpcBillingPages(billing, ("https://billing.stripe.com",))
+    return open_billing(
+        pages, snapshot(), return_url="https://p.example/me/t", came_from=came_from, locale="en-GB"
+    )
+
+
+def test_a_click_opens_the_session_that_was_made_for_it() -> None:
+    """Billing gets our return address, the flow of the mail's click, and the language."""
+    billing = Answering(SESSION)
+    assert click(billing, "payment_failed") == SESSION["url"]
+    assert billing.asked == {
+        "stripe_customer_id": "cus_1",
+        "return_url": "https://p.example/me/t",
+        "flow": "payment_method_update",
+        "locale": "en-GB",
+    }
+    click(billing)
+    assert billing.asked["flow"] is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (RpcTimeout("late"), "RpcTimeout"),
+        (RpcUnavailable("nobody"), "RpcUnavailable"),
+        (RemoteFault("PortalConfigurationMissing", "…"), "PortalConfigurationMissing"),
+        ({"url": "https://evil.example/p"}, "UnexpectedOrigin"),
+        ({"url": "https://billing.stripe.com.evil.example/p"}, "UnexpectedOrigin"),
+        ({"url": "javascript:alert(1)"}, "UnexpectedOrigin"),
+        ({"url": None}, "UnexpectedOrigin"),
+        (None, "UnexpectedOrigin"),
+    ],
+)
+def test_whatever_is_wrong_at_billing_is_one_error(answer: Any, reason: str) -> None:
+    """The customer gets one friendly page, and a click never leads anywhere but to Stripe."""
+    with pytest.raises(BillingUnavailable) as caught:
+        click(Answering(answer))
+    assert caught.value.reason == reason
+
+
+def test_a_mail_that_cannot_be_asked_for_is_one_error() -> None:
+    """The fresh link's page can say that it was not sent."""
+    with pytest.raises(MailUnavailable, match="MethodNotFound"):
+        RpcFreshLinkMailer(Answering(RemoteFault("MethodNotFound", "…"))).send_fresh_link("c")
+    asked = Answering({})
+    RpcFreshLinkMailer(asked).send_fresh_link("c")
+    assert asked.asked == {"customer_id": "c"}
+
+
+ENVIRON = {
+    "AMQP_URI": "amqp://guest:guest@localhost",
+    "PORTAL_DATABASE_URL": "postgresql://portal:secret@localhost/portal",
+    "PORTAL_LINK_KEYS": f"{'k' * 32},{'o' * 40}",
+    "PUBLIC_URL": "https://portal.example.com/",
+}
+
+
+def test_settings_are_read() -> None:
+    """A right environment gives the settings; secrets don't show."""
+    settings = load(ENVIRON)
+    assert [key.reveal() for key in settings.link_keys] == ["k" * 32, "o" * 40]
+    assert settings.public_url == "https://portal.example.com"
+    assert settings.portal_session_origins == ("https://billing.stripe.com",)
+    assert "kkkk" not in repr(settings)
+    assert "secret" not in repr(settings)
+
+
+def test_wrong_settings_are_named_all_at_once() -> None:
+    """One message names every variable that is wrong or missing, and repeats no secret."""
+    wrong = {
+        "PORTAL_LINK_KEYS": "tooshort",
+        "PUBLIC_URL": "portal.example.com",
+        "PORTAL_SESSION_ORIGINS": "https://billing.stripe.com/p; script-src *",
+        "HTTP_ADDRESS": "nowhere",
+    }
+    with pytest.raises(SettingsError) as caught:
+        load(wrong)
+    message = str(caught.value)
+    for name in (*wrong, "AMQP_URI", "PORTAL_DATABASE_URL"):
+        assert name in message
+    assert "tooshort" not in message

@@ -1,0 +1,262 @@
+"""The pages, drawn."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from babel import Locale
+
+from services.portal import views
+from services.portal.domain.notice import Line, Notice, State, Tone
+from services.portal.domain.snapshot import Snapshot
+from tests.unit.portal.builders import NOW, TOKEN, ago, ahead, appointment, business, snapshot
+
+EN = Locale.parse("en")
+ORIGINS = ("https://billing.stripe.com",)
+BUTTON = "Manage payment + subscriptions"
+HOSTILE = ("<script>alert(1)</script>\"'><b> \u202e{{ 7*7 }} %(name)s مرحبا " * 5)[:200]
+
+
+def owed(state: State = State.DECLINED, **changes: Any) -> Line:
+    given: dict[str, Any] = {
+        "amount": 12900,
+        "currency": "usd",
+        "number": "SUN-0004",
+        "since": ago(days=2),
+        "next_attempt": None,
+    }
+    given.update(changes)
+    return Line(state=state, **given)
+
+
+def draw(notice: Notice | None = None, found: Snapshot | None = None, **changes: Any) -> views.Page:
+    given: dict[str, Any] = {"token": TOKEN, "locale": EN, "now": NOW, **changes}
+    view = views.MeView(snapshot=found or snapshot(), notice=notice or Notice(Tone.WELL), **given)
+    return views.me(view, session_origins=ORIGINS)
+
+
+def policy(page: views.Page) -> dict[str, str]:
+    value = dict(page.headers)["Content-Security-Policy"]
+    return dict(each.split(" ", 1) for each in value.split("; "))
+
+
+class Elements(HTMLParser):
+    """What a browser would make of the page: its elements with attributes, and its words."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+ALL = {
+    "well": draw(),
+    "declined": draw(Notice(Tone.DECLINED, (owed(),))),
+    "settling": draw(Notice(Tone.SETTLING, (owed(State.SETTLING),))),
+    "unavailable": views.unavailable(business(), TOKEN, "payment_failed", EN, ORIGINS),
+    "replaced": views.replaced(business(), TOKEN, EN),
+    "fresh": views.fresh_link(snapshot(), EN, outcome="sent"),
+    "already": views.fresh_link(snapshot(), EN, outcome="already"),
+    "failed": views.fresh_link(snapshot(), EN, outcome="failed"),
+    "nothing": views.nothing_here(EN),
+    "trouble": views.trouble(EN),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_page_is_locked_down(name: str) -> None:
+    """No page runs scripts, is kept, framed, indexed or passes its address on."""
+    page = ALL[name]
+    headers, rules = dict(page.headers), policy(page)
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "noindex" in headers["X-Robots-Tag"]
+    assert rules["default-src"] == "'none'"
+    assert rules["frame-ancestors"] == "'none'"
+    assert rules["base-uri"] == "'none'"
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert "script-src" not in rules
+    assert len(page.html.encode()) < 20_000
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_style_is_allowed_by_its_hash_and_nothing_else_is_styled(name: str) -> None:
+    """The policy's hashes are those of the page's style elements; no element has a style or a handler."""
+    page = ALL[name]
+    styles = re.findall(r"<style>(.*?)</style>", page.html, flags=re.DOTALL)
+    hashes = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
+        for style in styles
+    }
+    assert set(policy(page)["style-src"].split()) == hashes
+    for tag, attributes in Elements(page.html).elements:
+        assert tag != "script"
+        assert "style" not in attributes
+        assert not any(attribute.startswith("on") for attribute in attributes)
+
+
+def test_the_button_stands_above_the_appointments() -> None:
+    """The one thing to do comes first, as a POST to our own address."""
+    html = draw().html
+    assert html.index(BUTTON) < html.index("Upcoming appointments")
+    forms = [attributes for tag, attributes in Elements(html).elements if tag == "form"]
+    assert forms == [{"class": "billing", "method": "post", "action": f"/me/{TOKEN}/billing"}]
+
+
+def test_no_button_without_a_stripe_customer() -> None:
+    """Who can't manage anything at Stripe sees no button, and no word about payments."""
+    page = draw(found=snapshot(platform_stripe_customer_id=None))
+    assert BUTTON not in page.html
+    assert "You’re all set" not in page.html
+    assert "Upcoming appointments" in page.html
+
+
+def test_the_form_may_lead_to_stripe_and_to_nowhere_else() -> None:
+    """Browsers check the redirect after a form too: Stripe's origin is allowed, by name."""
+    assert policy(draw())["form-action"] == "'self' https://billing.stripe.com"
+    assert policy(views.nothing_here(EN))["form-action"] == "'none'"
+
+
+def test_coming_from_the_mail_is_passed_on_by_the_form() -> None:
+    """The failed-payment mail's mark reaches the click; without it there is none."""
+    assert 'name="from" value="payment_failed"' in draw(came_from="payment_failed").html
+    assert 'name="from"' not in draw().html
+
+
+def test_only_what_is_known_is_said() -> None:
+    """With a date the page names it; without one it says "may"."""
+    dated = Elements(draw(Notice(Tone.DECLINED, (owed(next_attempt=ahead(days=3)),))).html).words
+    undated = Elements(draw(Notice(Tone.DECLINED, (owed(),))).html).words
+    assert "We’ll try again on Sun, Mar 8." in dated
+    assert "may try again" not in dated
+    assert "We may try again." in undated
+    assert "$129.00" in undated
+    assert "Invoice SUN-0004 · unpaid since March 3" in undated
+
+
+@pytest.mark.parametrize(
+    ("tone", "words"),
+    [
+        (Tone.DECLINED, "Your payment didn’t go through"),
+        (Tone.STILL_DECLINED, "That payment method didn’t work either"),
+        (Tone.CONFIRM, "Please confirm your payment"),
+        (Tone.SETTLING, "We’re taking your payment now"),
+        (Tone.PENDING, "waiting to hear from your bank"),
+        (Tone.PAID, "Paid, thank you!"),
+    ],
+)
+def test_each_state_has_its_words(tone: Tone, words: str) -> None:
+    """The customer can tell what happened from the heading alone."""
+    assert words in draw(Notice(tone, (owed(State(tone.value)),))).html
+
+
+def test_the_page_updates_itself_only_while_a_payment_settles_and_lets_itself_be_stopped() -> None:
+    """A `Refresh` header while something is on its way, with a link that ends it; none otherwise."""
+    settling = Notice(Tone.SETTLING, (owed(State.SETTLING),))
+    assert dict(draw(settling).headers)["Refresh"] == "3"
+    assert f"/me/{TOKEN}?updates=off" in draw(settling).html
+    assert "Refresh" not in dict(draw(settling, updating=False).headers)
+    assert "Refresh" not in dict(draw(Notice(Tone.DECLINED, (owed(),))).headers)
+    assert "Refresh" not in dict(draw().headers)
+
+
+def test_hostile_texts_stay_texts() -> None:
+    """Names and titles with HTML, template marks, right-to-left text and 200 characters are shown as they are."""
+    page = draw(
+        Notice(Tone.DECLINED, (owed(number=HOSTILE),)),
+        snapshot(
+            name=HOSTILE,
+            business=business(name=HOSTILE, logo_url=None),
+            appointments=tuple(
+                appointment(ref, title=HOSTILE, location=HOSTILE) for ref in range(1, 30)
+            ),
+        ),
+    )
+    parsed = Elements(page.html)
+    tags = {tag for tag, _ in parsed.elements}
+    assert not tags & {"script", 'b"', "iframe"}
+    assert parsed.words.count(HOSTILE) >= 4
+    assert "49" not in parsed.words.replace("SUN-0004", "")
+    assert len(page.html.encode()) < 20_000
+
+
+def test_a_long_name_is_set_smaller() -> None:
+    """Two hundred characters of name don't push the button off the screen."""
+    assert 'class="long"' in draw(found=snapshot(name="x" * 200)).html
+    assert 'class="long"' not in draw().html
+
+
+def test_appointments_are_shown_in_the_customers_own_time_zone() -> None:
+    """The customer's zone, else the business's, and the page says which."""
+    visit = appointment(starts_at=NOW.replace(day=7, hour=18), ends_at=NOW.replace(day=7, hour=20))
+    theirs = draw(found=snapshot(timezone="Europe/Berlin", appointments=(visit,))).html
+    default = draw(found=snapshot(appointments=(visit,))).html
+    assert "7:00\u202fPM – 9:00\u202fPM" in theirs
+    assert "Times are in Central European Time." in theirs
+    assert "10:00\u202fAM – 12:00\u202fPM" in default
+    assert "Times are in Pacific Time." in default
+
+
+def test_cancelled_appointments_are_shown_as_such() -> None:
+    """A cancelled visit stays visible, says so, and offers no calendar entry."""
+    html = draw(found=snapshot(appointments=(appointment(status="cancelled"),))).html
+    assert "Cancelled" in html
+    assert ".ics" not in html
+    assert ".ics" in draw().html
+
+
+def test_done_appointments_are_past() -> None:
+    """What is completed or over stands among the past ones."""
+    visits = (
+        appointment(1, status="completed", title="Done early"),
+        appointment(2, starts_at=ago(days=1), ends_at=None, title="Yesterday"),
+        appointment(3, starts_at=ago(hours=1), ends_at=ahead(hours=1), title="Right now"),
+    )
+    words = Elements(draw(found=snapshot(appointments=visits)).html).words
+    upcoming, past = words.split("Past appointments")
+    assert "Right now" in upcoming
+    assert "Done early" in past
+    assert "Yesterday" in past
+
+
+def test_the_page_says_how_many_more_appointments_there_are() -> None:
+    """A long list is cut, and says so."""
+    visits = tuple(appointment(ref, starts_at=ahead(days=ref)) for ref in range(1, 13))
+    assert "And 4 more after these." in draw(found=snapshot(appointments=visits)).html
+
+
+def test_the_logo_is_the_only_foreign_thing_that_loads() -> None:
+    """The policy names the logo's origin, and nothing else outside."""
+    page = draw(found=snapshot(business=business(logo_url="https://cdn.example:8443/logo.png")))
+    assert policy(page)["img-src"] == "data: https://cdn.example:8443"
+    assert policy(draw())["img-src"] == "data:"
+
+
+def test_a_replaced_link_tells_nothing_about_its_customer() -> None:
+    """Whoever holds an old link learns neither the name nor the address."""
+    html = views.replaced(business(), TOKEN, EN).html
+    assert "Maria" not in html
+    assert "maria" not in html
+    assert f'action="/me/{TOKEN}/fresh-link"' in html
+
+
+@pytest.mark.parametrize("outcome", ["sent", "already"])
+def test_the_fresh_links_address_is_never_shown_whole(outcome: str) -> None:
+    """The answer helps the owner to know which mailbox, and nobody else."""
+    html = views.fresh_link(snapshot(), EN, outcome=outcome).html
+    assert "m•••@e•••.com" in html
+    assert "maria@" not in html
+    assert TOKEN not in html
