@@ -25,8 +25,9 @@ class Visit:
     @classmethod
     def open(cls, stripe: Stripe, secret: str) -> Visit:
         """Use the session behind ``secret``; raises :class:`SessionGone`."""
-        session = stripe.portal_session(secret, use=True)
-        if session is None:
+        # The id stands in API answers and events; only the URL's secret opens the page.
+        session = None if secret.startswith("bps_") else stripe.portal_session(secret, use=True)
+        if session is None or session["expired"]:
             raise SessionGone
         visit = cls(stripe, secret, session)
         if visit.customer.get("deleted"):

@@ -1,0 +1,172 @@
+"""The console's page and its buttons: each is a POST that leads back to the page with a notice."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+)
+from werkzeug.wrappers import Response as AnyResponse
+
+from sandbox.console import faults
+from sandbox.console.actions import ACTIONS, Notice, World, act
+from sandbox.console.people import DemoCustomers, Person, Standing, Unreadable, standing
+from sandbox.design import STATIC, TEMPLATES, hardened
+from sandbox.mail import Mailbox
+from sandbox.stripe_api.errors import StripeError
+
+LISTED_EVENTS = 9
+LISTED_OTHERS = 8
+KEPT_NOTICES = 50
+
+
+class Notices:
+    """What buttons did, each to be read once after the redirect."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Notice] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, notice: Notice) -> str:
+        """Keep a notice; returns the key that its reader brings."""
+        key = secrets.token_hex(6)
+        with self._lock:
+            self._kept[key] = notice
+            while len(self._kept) > KEPT_NOTICES:
+                self._kept.popitem(last=False)
+        return key
+
+    def take(self, key: str) -> Notice | None:
+        """The notice behind a key, once."""
+        with self._lock:
+            return self._kept.pop(key, None)
+
+
+def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
+    """The console at ``/`` and the demo customers' door at ``/sandbox/demo-customers``."""
+    demo, notices = DemoCustomers(), Notices()
+    pages = Blueprint(
+        "console",
+        __name__,
+        template_folder=TEMPLATES,
+        static_folder=STATIC,
+        static_url_path="/sandbox/static",
+    )
+    pages.record_once(lambda state: state.app.extensions.update(demo_customers=demo))
+
+    @pages.before_request
+    def only_from_here() -> AnyResponse | None:
+        # A page elsewhere must not press these buttons in somebody's browser.
+        if request.method != "GET" and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            abort(403)
+        return None
+
+    @pages.get("/")
+    def home() -> AnyResponse:
+        people = [(person, _standing(world, person)) for person in demo.all()]
+        known = {person.stripe_customer_id for person, _ in people}
+        page = render_template(
+            "console/home.html",
+            people=people,
+            others=_others(world, known),
+            notice=notices.take(request.args.get("notice", "")),
+            events=_events(world),
+            heard=_heard(world),
+            mails=mailbox.accepted,
+            now=datetime.fromtimestamp(world.now(), UTC).strftime("%-d %B %Y, %H:%M UTC"),
+            faults=faults.current(_faults()),
+            choices=faults.CHOICES,
+        )
+        return hardened(Response(page), script=True)
+
+    @pages.post("/sandbox/console/customers/<customer_id>/<action>")
+    def press(customer_id: str, action: str) -> AnyResponse:
+        if action not in ACTIONS:
+            abort(404)
+        name = next((p.name for p in demo.all() if p.stripe_customer_id == customer_id), "")
+        if not name:
+            found = standing(world, customer_id)
+            name = (found.name or found.email or customer_id) if found else customer_id
+        return _back(notices, act(world, action, customer_id, name))
+
+    @pages.post("/sandbox/console/faults/<choice>")
+    def break_something(choice: str) -> AnyResponse:
+        if choice not in faults.CHOICES and choice != "clear":
+            abort(404)
+        return _back(notices, faults.choose(_faults(), choice))
+
+    @pages.route("/sandbox/demo-customers", methods=["GET", "PUT"])
+    def demo_customers() -> tuple[Response, int]:
+        if request.method == "PUT":
+            try:
+                demo.show(request.get_json(silent=True))
+            except Unreadable as error:
+                return jsonify(error=str(error)), 400
+        shown: list[dict[str, Any]] = [
+            {
+                "name": person.name,
+                "description": person.description,
+                "link": person.link,
+                "stripe_customer_id": person.stripe_customer_id,
+            }
+            for person in demo.all()
+        ]
+        return jsonify(shown), 200
+
+    return pages
+
+
+def _faults() -> faults.FaultList | None:
+    found: faults.FaultList | None = current_app.extensions.get("faults")
+    return found
+
+
+def _back(notices: Notices, notice: Notice) -> AnyResponse:
+    return redirect(f"/?notice={notices.keep(notice)}", 303)
+
+
+def _standing(world: World, person: Person) -> Standing | None:
+    return standing(world, person.stripe_customer_id) if person.stripe_customer_id else None
+
+
+def _others(world: World, known: set[str | None]) -> list[Standing]:
+    """The newest Stripe customers that are not on show, such as those the Stripe CLI makes."""
+    newest = world.call("GET", "/v1/customers", {"limit": LISTED_OTHERS + len(known)})["data"]
+    found = [standing(world, one["id"]) for one in newest if one["id"] not in known]
+    return [one for one in found if one is not None][:LISTED_OTHERS]
+
+
+def _heard(world: World) -> bool:
+    """Whether anybody listens to events."""
+    endpoints = world.call("GET", "/v1/webhook_endpoints", {"limit": 100})["data"]
+    return any(endpoint["status"] == "enabled" for endpoint in endpoints)
+
+
+def _events(world: World) -> list[dict[str, Any]]:
+    """The newest events with the state of their delivery."""
+    try:
+        newest = world.call("GET", "/v1/events", {"limit": LISTED_EVENTS})["data"]
+    except StripeError:
+        return []
+    return [
+        {
+            "id": event["id"],
+            "type": event["type"],
+            "about": event["data"]["object"].get("id", ""),
+            "when": datetime.fromtimestamp(event["created"], UTC).strftime("%H:%M:%S"),
+            "waiting": event.get("pending_webhooks") or 0,
+        }
+        for event in newest
+    ]
