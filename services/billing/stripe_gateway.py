@@ -6,7 +6,8 @@ library that are built in below were measured with stripe 16.1.0:
 - `StripeClient` does not retry unless told to, and its default time-out is 80 s.
 - Its default HTTP client opens a TLS connection per green thread; a shared session with a pool costs a fifth.
 - Telemetry writes a file under the home directory.
-- The `stripe` logger prints response bodies at DEBUG, portal URLs among them.
+- The `stripe` logger prints response bodies at DEBUG, portal URLs among them, and Stripe's messages at INFO, which
+  may quote an e-mail address.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class StripeGateway:
         self.livemode = is_live_key(api_key)
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
-        logging.getLogger("stripe").setLevel(logging.INFO)
+        logging.getLogger("stripe").setLevel(logging.WARNING)
         self._session = requests.Session()
         # A proxy from the environment is for the world outside, not for a stand-in on this machine.
         self._session.trust_env = urlsplit(api_base).hostname not in LOOPBACK

@@ -1,0 +1,155 @@
+"""The same small worlds of customers, cards and unpaid invoices, for the fake gateway and for the real adapter."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import requests
+
+from services.billing.domain import Customer, Invoice, PaymentProblem, Subscription
+from services.billing.ports import PaymentGateway
+from tests.unit.billing import fakes
+
+GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "good", "declines", "needs_customer", "debit"
+
+
+@dataclass(frozen=True)
+class Debtor:
+    """A customer on autopay whose subscription's own card was declined: one open invoice, tried once."""
+
+    customer_id: str
+    subscription_id: str
+    invoice_id: str
+    old_card: str
+
+
+class World(Protocol):
+    """What a test can make happen at Stripe."""
+
+    @property
+    def gateway(self) -> PaymentGateway: ...
+
+    def customer(self) -> str: ...
+
+    def card(self, customer_id: str, kind: str) -> str:
+        """Save a payment method of that kind; its id."""
+        ...
+
+    def make_default(self, customer_id: str, card: str) -> None: ...
+
+    def delete(self, customer_id: str) -> None: ...
+
+    def debtor(self) -> Debtor: ...
+
+
+@dataclass
+class FakeWorld:
+    """In the memory of `FakePaymentGateway`."""
+
+    gateway: fakes.FakePaymentGateway = field(default_factory=fakes.FakePaymentGateway)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def customer(self) -> str:
+        customer_id = f"cus_{next(self._numbers)}"
+        self.gateway.customers[customer_id] = Customer(customer_id)
+        return customer_id
+
+    def card(self, customer_id: str, kind: str) -> str:
+        return f"pm_{kind}_{next(self._numbers)}"
+
+    def make_default(self, customer_id: str, card: str) -> None:
+        self.gateway.customers[customer_id] = Customer(customer_id, card)
+
+    def delete(self, customer_id: str) -> None:
+        del self.gateway.customers[customer_id]
+
+    def debtor(self) -> Debtor:
+        customer_id = self.customer()
+        number = next(self._numbers)
+        old = self.card(customer_id, DECLINES)
+        self.gateway.all_subscriptions[f"sub_{number}"] = Subscription(
+            f"sub_{number}", customer_id, "past_due", default_payment_method=old
+        )
+        invoice = Invoice(
+            id=f"in_{number}",
+            stripe_customer_id=customer_id,
+            status="open",
+            currency="usd",
+            amount_remaining=8900,
+            attempted=True,
+            attempt_count=1,
+            collection_method="charge_automatically",
+            subscription_id=f"sub_{number}",
+        )
+        self.gateway.invoices[invoice.id] = invoice
+        self.gateway.problems[invoice.id] = PaymentProblem("card_declined", "generic_decline")
+        return Debtor(customer_id, f"sub_{number}", invoice.id, old)
+
+
+TEST_METHODS = {
+    GOOD: "pm_card_visa",
+    DECLINES: "pm_card_chargeCustomerFail",
+    NEEDS_CUSTOMER: "pm_card_authenticationRequired",
+    DEBIT: "pm_usBankAccount",
+}
+
+
+@dataclass
+class StripeWorld:
+    """Over HTTP, at anything that speaks Stripe's API and the sandbox's controls."""
+
+    gateway: PaymentGateway
+    base: str
+    key: str
+
+    def call(self, path: str, method: str = "POST", **params: Any) -> dict[str, Any]:
+        """One request with form-encoded parameters, as Stripe's own clients send them."""
+        answer = requests.request(
+            method, self.base + path, data=params, auth=(self.key, ""), timeout=10
+        )
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def customer(self) -> str:
+        return str(self.call("/v1/customers", name="Dana Whitfield")["id"])
+
+    def card(self, customer_id: str, kind: str) -> str:
+        return str(
+            self.call(f"/v1/payment_methods/{TEST_METHODS[kind]}/attach", customer=customer_id)[
+                "id"
+            ]
+        )
+
+    def make_default(self, customer_id: str, card: str) -> None:
+        self.call(
+            f"/v1/customers/{customer_id}", **{"invoice_settings[default_payment_method]": card}
+        )
+
+    def delete(self, customer_id: str) -> None:
+        self.call(f"/v1/customers/{customer_id}", "DELETE")
+
+    def debtor(self) -> Debtor:
+        customer_id = self.customer()
+        good = self.card(customer_id, GOOD)
+        price = self.call(
+            "/v1/prices",
+            currency="usd",
+            unit_amount=8900,
+            **{"recurring[interval]": "month", "product_data[name]": "Fortnightly clean"},
+        )
+        subscription = self.call(
+            "/v1/subscriptions",
+            customer=customer_id,
+            default_payment_method=good,
+            **{"items[0][price]": price["id"]},
+        )
+        old = self.card(customer_id, DECLINES)
+        self.call(f"/v1/subscriptions/{subscription['id']}", default_payment_method=old)
+        answer = requests.post(
+            f"{self.base}/sandbox/customers/{customer_id}/charge_now", json={}, timeout=10
+        )
+        assert answer.status_code == 200, answer.text
+        return Debtor(customer_id, subscription["id"], answer.json()["id"], old)

@@ -1,0 +1,280 @@
+"""One suite for both gateways: the fake of the unit tests, and the real adapter over HTTP against the sandbox.
+
+So the fake can't drift from the adapter, and the adapter is held to Stripe's wire protocol.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.serving import make_server
+
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+from services.billing.domain import (
+    Decline,
+    PayOutcome,
+    PortalConfigurationMissing,
+    PortalPolicy,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    pay_key,
+)
+from services.billing.stripe_gateway import StripeGateway
+from tests.contract.payment_worlds import (
+    DEBIT,
+    DECLINES,
+    GOOD,
+    NEEDS_CUSTOMER,
+    FakeWorld,
+    StripeWorld,
+    World,
+)
+
+KEY = "sk_test_0123456789abcdef"
+BACK = "http://127.0.0.1:8000/me/token"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    app = create_app(SandboxConfig(public_url=base))
+    server = make_server("127.0.0.1", port, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield base
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    app.extensions["world"].stop()
+
+
+@pytest.fixture(params=["fake", "stripe"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    base = request.getfixturevalue("sandbox")
+    gateway = StripeGateway(KEY, base)
+    yield StripeWorld(gateway, base, KEY)
+    gateway.close()
+
+
+# --- the portal ----------------------------------------------------------------------------------------------
+
+
+def test_each_session_is_fresh(world: World) -> None:
+    """Two sessions of one customer have two URLs, with and without a flow."""
+    configuration = world.gateway.create_configuration("default", PortalPolicy())
+    customer_id = world.customer()
+    urls = [
+        world.gateway.create_portal_session(customer_id, configuration.id, BACK, flow, "auto")
+        for flow in (None, "payment_method_update")
+    ]
+    assert len(set(urls)) == 2
+    assert all(url.startswith("http") for url in urls)
+
+
+def test_an_unknown_or_deleted_customer_has_no_portal(world: World) -> None:
+    """Stripe's refusal has the name of its cause."""
+    configuration = world.gateway.create_configuration("default", PortalPolicy())
+    deleted = world.customer()
+    world.delete(deleted)
+    for customer_id in ("cus_unknown", deleted):
+        with pytest.raises(UnknownStripeCustomer):
+            world.gateway.create_portal_session(customer_id, configuration.id, BACK, None, "auto")
+
+
+def test_an_unknown_configuration_is_told_apart_from_an_unknown_customer(world: World) -> None:
+    """The customer exists: what is missing is the configuration."""
+    with pytest.raises(PortalConfigurationMissing):
+        world.gateway.create_portal_session(world.customer(), "bpc_unknown", BACK, None, "auto")
+    with pytest.raises(PortalConfigurationMissing):
+        world.gateway.configuration("bpc_unknown")
+    with pytest.raises(PortalConfigurationMissing):
+        world.gateway.update_configuration("bpc_unknown", PortalPolicy())
+
+
+def test_a_new_configuration_is_conservative_and_found_again(world: World) -> None:
+    """Made once for a key, whoever asks; cards and invoices only, and no sign-in page of Stripe's own."""
+    assert world.gateway.find_configuration("business:one") is None
+    made = world.gateway.create_configuration("business:one", PortalPolicy())
+    assert made.follows(PortalPolicy())
+    assert (made.livemode, made.key, made.login_page) == (False, "business:one", False)
+    assert world.gateway.create_configuration("business:one", PortalPolicy()) == made
+    assert world.gateway.find_configuration("business:one") == made
+    assert world.gateway.configuration(made.id) == made
+
+
+def test_a_configuration_can_allow_cancelling_and_pausing_and_forbid_them_again(
+    world: World,
+) -> None:
+    """The policy is what a customer may do, both ways."""
+    made = world.gateway.create_configuration("business:two", PortalPolicy())
+    for policy in (
+        PortalPolicy(cancel=True, pause=True),
+        PortalPolicy(cancel=True),
+        PortalPolicy(),
+    ):
+        changed = world.gateway.update_configuration(made.id, policy)
+        assert changed.id == made.id
+        assert changed.follows(policy)
+        assert world.gateway.configuration(made.id).follows(policy)
+
+
+# --- looking -------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_autopay_invoice_is_seen_as_it_is(world: World) -> None:
+    """Open, tried once, owed, with its subscription, and among the customer's open invoices."""
+    debtor = world.debtor()
+    invoice = world.gateway.invoice(debtor.invoice_id)
+    assert invoice.collectable
+    assert (invoice.stripe_customer_id, invoice.subscription_id) == (
+        debtor.customer_id,
+        debtor.subscription_id,
+    )
+    assert (invoice.currency, invoice.amount_remaining, invoice.attempt_count) == ("usd", 8900, 1)
+    for subscription_id in (None, debtor.subscription_id):
+        found = world.gateway.open_invoices(debtor.customer_id, subscription_id)
+        assert [one.id for one in found] == [debtor.invoice_id]
+    assert world.gateway.open_invoices(debtor.customer_id, "sub_unknown") == []
+
+
+def test_the_reason_of_the_decline_is_found(world: World) -> None:
+    """It stands in no event; it is asked for."""
+    problem = world.gateway.payment_problem(world.debtor().invoice_id)
+    assert problem is not None
+    assert problem.reason is Decline.DECLINED
+
+
+def test_what_does_not_exist_has_a_name(world: World) -> None:
+    """Unknown invoices, customers and subscriptions are told, each in its way."""
+    with pytest.raises(UnknownInvoice):
+        world.gateway.invoice("in_unknown")
+    with pytest.raises(UnknownStripeCustomer):
+        world.gateway.customer("cus_unknown")
+    deleted = world.customer()
+    world.delete(deleted)
+    with pytest.raises(UnknownStripeCustomer):
+        world.gateway.customer(deleted)
+    assert world.gateway.subscription("sub_unknown") is None
+    assert world.gateway.subscription_status("sub_unknown") is None
+
+
+def test_the_default_card_of_a_customer(world: World) -> None:
+    """None until one is set, then the one that is set."""
+    customer_id = world.customer()
+    assert world.gateway.customer(customer_id).default_payment_method is None
+    card = world.card(customer_id, GOOD)
+    world.make_default(customer_id, card)
+    assert world.gateway.customer(customer_id).default_payment_method == card
+
+
+def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
+    """Its own default is seen, changed, and changed back again: three real changes within one day."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    (subscription,) = world.gateway.subscriptions(debtor.customer_id)
+    assert subscription.has_another_default(card)
+    for one in (card, debtor.old_card, card):
+        world.gateway.point_subscription(debtor.subscription_id, one)
+        found = world.gateway.subscription(debtor.subscription_id)
+        assert found is not None
+        assert found.default_payment_method == one
+    assert world.gateway.subscription_status(debtor.subscription_id) == "past_due"
+
+
+# --- paying --------------------------------------------------------------------------------------------------
+
+
+def test_a_good_card_pays(world: World) -> None:
+    """The invoice is paid afterwards, and no longer open."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    paid = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    assert paid.outcome is PayOutcome.PAID
+    assert world.gateway.invoice(debtor.invoice_id).status == "paid"
+    assert world.gateway.open_invoices(debtor.customer_id) == []
+
+
+def test_the_same_key_gives_the_same_answer_again(world: World) -> None:
+    """After a crash the second call charges nothing and hears what the first would have heard."""
+    debtor = world.debtor()
+    for kind, outcome in ((DECLINES, PayOutcome.DECLINED), (GOOD, PayOutcome.PAID)):
+        card = world.card(debtor.customer_id, kind)
+        key = pay_key(debtor.invoice_id, card, 1)
+        answers = [world.gateway.pay(debtor.invoice_id, card, key) for _ in range(2)]
+        assert [answer.outcome for answer in answers] == [outcome, outcome]
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "status"),
+    [
+        (DECLINES, PayOutcome.DECLINED, "open"),
+        (NEEDS_CUSTOMER, PayOutcome.AUTHENTICATION_REQUIRED, "open"),
+        (DEBIT, PayOutcome.PROCESSING, "open"),
+    ],
+)
+def test_what_the_bank_answers_is_an_outcome(
+    world: World, kind: str, outcome: PayOutcome, status: str
+) -> None:
+    """Declines, confirmations and slow debits are told, not raised; the invoice stays open."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, kind)
+    answer = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    assert answer.outcome is outcome
+    assert world.gateway.invoice(debtor.invoice_id).status == status
+
+
+def test_what_is_paid_already_is_refused(world: World) -> None:
+    """The caller looks again and sees that it is paid: success by another's hand."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    world.gateway.pay(debtor.invoice_id, card, "pay:first")
+    with pytest.raises(StripeRefused):
+        world.gateway.pay(debtor.invoice_id, card, "pay:second")
+    assert world.gateway.invoice(debtor.invoice_id).status == "paid"
+
+
+# --- the adapter alone ---------------------------------------------------------------------------------------
+
+
+def test_a_stripe_that_is_out_of_reach_is_unavailable() -> None:
+    """Nobody listens there: the error says so within the time-out, and quotes no key."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    gateway = StripeGateway(KEY, f"http://127.0.0.1:{port}")
+    with pytest.raises(StripeUnavailable) as raised:
+        gateway.invoice("in_1")
+    assert "0123456789" not in repr(raised.value)
+    gateway.close()
+
+
+def test_a_wrong_key_is_refused_without_quoting_it(sandbox: str) -> None:
+    """401 is no outage: trying again would not help, and the key stays out of the error."""
+    gateway = StripeGateway("not-a-key", sandbox)
+    with pytest.raises(StripeRefused) as raised:
+        gateway.invoice("in_1")
+    assert "not-a-key" not in repr(raised.value)
+    gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "livemode"), [("sk_live_x", True), ("rk_live_x", True), (KEY, False)]
+)
+def test_the_gateway_knows_its_mode_and_hides_its_key(key: str, livemode: bool) -> None:
+    """The mode comes from the key; the key is not in the gateway's repr."""
+    gateway = StripeGateway(key, "http://127.0.0.1:1")
+    assert gateway.livemode is livemode
+    assert key not in repr(gateway)
+    gateway.close()
