@@ -25,6 +25,7 @@ from services.portal.adapters import (
 )
 from services.portal.answers import answer, came_from_words, choose_for, redirect
 from services.portal.calendars import appointment_file
+from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, visits
 from services.portal.handlers import events as event_handlers
@@ -186,7 +187,8 @@ class PortalService:
             taken = visits.take_fresh_link(session, snapshot.customer_id, now)
         if not taken:
             FRESH_LINKS.labels("already").inc()
-            return answer(views.fresh_link(snapshot, locale, outcome="already"), 429)
+            page = views.fresh_link(snapshot, locale, outcome="already")
+            return answer(page, 429, Retry_After=str(int(FRESH_LINK_EVERY.total_seconds())))
         try:
             RpcFreshLinkMailer(self.notifier).send_fresh_link(snapshot.customer_id)
         except MailUnavailable as error:

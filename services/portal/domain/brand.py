@@ -9,8 +9,9 @@ from typing import Final
 
 COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 DEFAULT_COLOR: Final = "#3b4cca"
-LIGHT_SURFACE: Final = "#ffffff"
+LIGHT_SURFACE: Final = "#f3f4f7"
 DARK_SURFACE: Final = "#1c1f26"
+"""Of the page's grounds (style.css) the ones that are hardest to read on."""
 TEXT_CONTRAST: Final = 4.5
 """The least contrast of text (WCAG AA)."""
 

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import (
+    BindParameter,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import THANKS_FOR, Invoice
@@ -19,6 +28,8 @@ from services.portal.models import (
     InvoiceRow,
     MethodChangeRow,
 )
+from services.portal.queries.statements import table_of
+from shared.database import UtcDateTime
 
 UPCOMING: Final = 20
 PAST: Final = 10
@@ -27,39 +38,81 @@ PAST: Final = 10
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
 
 
-def _people() -> Select[Any]:
+_customer, _business = table_of(CustomerRow), table_of(BusinessRow)
+_invoice, _visit, _change = (
+    table_of(InvoiceRow),
+    table_of(AppointmentRow),
+    table_of(MethodChangeRow),
+)
+
+
+def _people_statement() -> Select[Any]:
     changed = (
-        select(func.max(MethodChangeRow.changed_at))
-        .where(MethodChangeRow.stripe_customer_id == CustomerRow.platform_stripe_customer_id)
+        select(func.max(_change.c.changed_at))
+        .where(_change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
         .scalar_subquery()
         .label("method_changed_at")
     )
-    customer, business, invoice = CustomerRow.__table__, BusinessRow.__table__, InvoiceRow.__table__
-    return select(
-        *(column.label(f"c_{column.name}") for column in customer.c),
-        *(column.label(f"b_{column.name}") for column in business.c),
-        *(column.label(f"i_{column.name}") for column in invoice.c),
-        changed,
-    ).join_from(customer, business, customer.c.business_pk == business.c.id)
+    worth_telling = (
+        (_invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
+        & _invoice.c.first_failed_at.is_not(None)
+        & (
+            (_invoice.c.status == "open")
+            | ((_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after")))
+        )
+    )
+    return (
+        select(
+            *(column.label(f"c_{column.name}") for column in _customer.c),
+            *(column.label(f"b_{column.name}") for column in _business.c),
+            *(column.label(f"i_{column.name}") for column in _invoice.c),
+            changed,
+        )
+        .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
+        .outerjoin(_invoice, worth_telling)
+        .where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True)))
+    )
+
+
+def _visits_statement() -> Select[Any]:
+    upcoming = func.coalesce(_visit.c.ends_at, _visit.c.starts_at) >= _moment("now")
+    ahead = case((upcoming, literal_column("1")), else_=literal_column("0"))
+    place = func.row_number().over(
+        partition_by=(_visit.c.customer_pk, ahead),
+        order_by=(
+            case((upcoming, _visit.c.starts_at)).asc(),
+            case((~upcoming, _visit.c.starts_at)).desc(),
+            _visit.c.id,
+        ),
+    )
+    ranked = (
+        select(*_visit.c, ahead.label("ahead"), place.label("place"))
+        .where(_visit.c.customer_pk.in_(bindparam("customers", expanding=True)))
+        .subquery()
+    )
+    return (
+        select(ranked)
+        .where(ranked.c.place <= case((ranked.c.ahead == 1, UPCOMING), else_=PAST))
+        .order_by(ranked.c.customer_pk, ranked.c.ahead.desc(), ranked.c.place)
+    )
+
+
+def _moment(name: str) -> BindParameter[dt.datetime]:
+    return bindparam(name, type_=UtcDateTime())
+
+
+# Built once: SQLAlchemy remembers the compiled form of a statement by the object, and building them anew for each
+# look cost more than the look.
+_PEOPLE: Final = _people_statement()
+_VISITS: Final = _visits_statement()
 
 
 def lookup_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> dict[str, Snapshot]:
     """The customers with these public ids, each whole, in two statements. Unknown ids are left out."""
-    customer, invoice = CustomerRow.__table__, InvoiceRow.__table__
     people = session.execute(
-        _people()
-        .outerjoin(
-            invoice,
-            (invoice.c.stripe_customer_id == customer.c.platform_stripe_customer_id)
-            & invoice.c.first_failed_at.is_not(None)
-            & (
-                (invoice.c.status == "open")
-                | ((invoice.c.status == "paid") & (invoice.c.closed_at > now - THANKS_FOR))
-            ),
-        )
-        .where(customer.c.public_id.in_(public_ids))
+        _PEOPLE, {"public_ids": list(public_ids), "thanks_after": now - THANKS_FOR}
     ).all()
     if not people:
         return {}
@@ -81,41 +134,8 @@ def lookup(session: Session, public_id: str, now: dt.datetime) -> Snapshot | Non
 def _appointments(
     session: Session, customers: set[int], now: dt.datetime
 ) -> dict[int, tuple[Appointment, ...]]:
-    row = AppointmentRow
-    upcoming = func.coalesce(row.ends_at, row.starts_at) >= now
-    ahead = case((upcoming, 1), else_=0)
-    ranked = (
-        select(
-            row.id,
-            row.customer_pk,
-            row.external_id,
-            row.title,
-            row.starts_at,
-            row.ends_at,
-            row.location,
-            row.status,
-            ahead.label("ahead"),
-            func.row_number()
-            .over(
-                partition_by=(row.customer_pk, ahead),
-                order_by=(
-                    case((upcoming, row.starts_at)).asc(),
-                    case((~upcoming, row.starts_at)).desc(),
-                    row.id,
-                ),
-            )
-            .label("place"),
-        )
-        .where(row.customer_pk.in_(customers))
-        .subquery()
-    )
-    found = session.execute(
-        select(ranked)
-        .where(ranked.c.place <= case((ranked.c.ahead == 1, UPCOMING), else_=PAST))
-        .order_by(ranked.c.customer_pk, ranked.c.ahead.desc(), ranked.c.place)
-    )
     grouped: dict[int, list[Appointment]] = {}
-    for each in found:
+    for each in session.execute(_VISITS, {"customers": sorted(customers), "now": now}):
         grouped.setdefault(each.customer_pk, []).append(
             Appointment(
                 ref=each.id,

@@ -53,6 +53,7 @@ def stripe_id_of(session: Session, customer_id: str) -> str | None:
 
 
 def tone(session: Session, customer_id: str) -> Tone:
+    session.flush()
     snapshot = queries.lookup(session, customer_id, NOW)
     assert snapshot is not None
     return notice_for(snapshot, NOW).tone
