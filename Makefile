@@ -1,0 +1,86 @@
+# Portico. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SUFFIXES:
+
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+PATHS := services shared sandbox tests examples
+
+# What is installed, each written when it succeeded: the second time costs nothing.
+FOR_RUN := .venv/.for-run
+FOR_TEST := .venv/.for-test
+RUN_REQUIREMENTS := requirements.txt requirements-sandbox.txt
+TEST_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z][a-z0-9-]*:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(FOR_RUN) ## The whole loop in one process, in memory and SQLite; needs Python alone
+	@exec $(PY) -m sandbox
+
+.PHONY: stack
+stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitMQ and PostgreSQL
+	@exec $(PY) -m sandbox.stack
+
+##@ Check
+
+.PHONY: test
+test: $(FOR_TEST) servers lint ## Everything: lint, unit, contract, integration and end-to-end tests
+	@$(PYTEST) tests
+
+.PHONY: test-unit
+test-unit: $(FOR_TEST) ## Rules and handlers, without network; under 20 seconds
+	@$(PYTEST) tests/unit
+
+.PHONY: test-contract
+test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's fake and real adapter
+	@$(PYTEST) tests/contract
+
+.PHONY: test-integration
+test-integration: $(FOR_TEST) servers ## On a real RabbitMQ and PostgreSQL of the tests' own
+	@$(PYTEST) tests/integration
+
+.PHONY: test-e2e
+test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
+	@$(PYTEST) tests/e2e
+
+.PHONY: lint
+lint: $(FOR_TEST) ## ruff, mypy, import-linter
+	@echo "lint: ruff check"; $(PY) -m ruff check --quiet $(wildcard $(PATHS))
+	@echo "lint: ruff format"; $(PY) -m ruff format --quiet --check $(wildcard $(PATHS))
+	@echo "lint: mypy"; $(PY) -m mypy --no-error-summary
+	@echo "lint: import-linter"; out=$$(.venv/bin/lint-imports --no-cache 2>&1) || { echo "$$out"; exit 1; }
+
+.PHONY: format
+format: $(FOR_TEST) ## Let ruff mend what it can
+	@$(PY) -m ruff check --quiet --fix $(wildcard $(PATHS)); $(PY) -m ruff format --quiet $(wildcard $(PATHS))
+
+##@ Keep
+
+COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+.PHONY: requirements
+requirements: $(FOR_TEST) ## Pin what requirements*.in ask for, with hashes
+	@for name in requirements requirements-sandbox requirements-dev; do \
+		echo "requirements: $$name.in -> $$name.txt"; $(COMPILE) --output-file $$name.txt $$name.in || exit 1; done
+
+.PHONY: clean
+clean: ## Remove what these targets made: .venv, var, caches
+	@rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: servers
+servers:
+	@sh scripts/install-servers
+
+$(FOR_RUN): $(RUN_REQUIREMENTS) scripts/install-python scripts/find-python
+	@sh scripts/install-python $@ $(RUN_REQUIREMENTS)
+
+$(FOR_TEST): $(TEST_REQUIREMENTS) scripts/install-python scripts/find-python
+	@sh scripts/install-python $@ $(TEST_REQUIREMENTS)

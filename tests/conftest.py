@@ -1,0 +1,13 @@
+"""What all tests share. The fixtures live in `tests/fixtures/`, one room a matter.
+
+The pytest process is never patched by eventlet: services always run as processes of their own.
+"""
+
+import pytest
+
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.browser"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """nameko's plugin, which comes with the package, imports eventlet and warns that nobody patched with it."""
+    config.pluginmanager.unregister(name="pytest_nameko")

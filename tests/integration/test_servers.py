@@ -1,0 +1,193 @@
+"""The private RabbitMQ and PostgreSQL that tests and `make stack` stand on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import amqp
+import kombu
+import psycopg2
+import pytest
+
+from sandbox.servers import (
+    Child,
+    PostgreSQL,
+    RabbitMQ,
+    StartError,
+    free_port,
+    is_free,
+    own_folder,
+)
+from tests.fixtures.servers import REPOSITORY
+
+QUORUM = {"x-queue-type": "quorum"}
+
+
+def publish(uri: str, queue: str) -> None:
+    """Put one durable message into a quorum queue, confirmed by the broker."""
+    with kombu.Connection(uri, transport_options={"confirm_publish": True}) as connection:
+        bound = kombu.Queue(queue, queue_arguments=QUORUM)(connection)
+        bound.declare()
+        connection.Producer().publish({"n": 1}, routing_key=queue, delivery_mode=2)
+
+
+def eventually(check: Callable[[], bool], within: float = 10.0) -> bool:
+    deadline = time.monotonic() + within
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_virtual_host_is_its_tests_own(rabbitmq: RabbitMQ, vhost: str, amqp_uri: str) -> None:
+    """A queue declared in one virtual host is seen there and in no other."""
+    publish(amqp_uri, "only.here")
+    assert eventually(lambda: rabbitmq.queues(vhost) == {"only.here": (1, 0)})
+    assert rabbitmq.queues() == {}
+
+
+def test_a_killed_rabbitmq_keeps_confirmed_messages(servers_folder: Path) -> None:
+    """After a crash the node comes back on its port with what it had confirmed."""
+    server = RabbitMQ(servers_folder / "killed-rabbitmq")
+    server.start()
+    try:
+        publish(server.uri, "kept")
+        server.kill()
+        assert is_free(server.port)
+        server.start()
+        with kombu.Connection(server.uri) as connection:
+            message = kombu.Queue("kept", queue_arguments=QUORUM)(connection).get(no_ack=True)
+        assert message is not None
+        assert message.payload == {"n": 1}
+    finally:
+        server.close()
+    assert not server.folder.exists()
+
+
+def test_publishers_are_told_of_block_and_unblock(
+    rabbitmq: RabbitMQ, vhost: str, amqp_uri: str
+) -> None:
+    """A connection that publishes under the memory alarm hears that it is blocked, and later that it no longer is."""
+    heard: list[str] = []
+    at = kombu.Connection(amqp_uri)
+    connection = amqp.Connection(
+        host=f"127.0.0.1:{rabbitmq.port}",
+        userid=at.userid,
+        password=at.password,
+        virtual_host=vhost,
+        on_blocked=lambda reason: heard.append("blocked"),
+        on_unblocked=lambda: heard.append("unblocked"),
+    )
+    connection.connect()
+    try:
+        channel = connection.channel()
+        rabbitmq.block()
+        channel.basic_publish(amqp.Message("held"), routing_key="nowhere")
+        connection.drain_events(timeout=10)
+        assert heard == ["blocked"]
+        rabbitmq.unblock()
+        connection.drain_events(timeout=10)
+        assert heard == ["blocked", "unblocked"]
+    finally:
+        rabbitmq.unblock()
+        connection.collect()
+
+
+def test_databases_come_from_templates_and_go_with_their_connections(
+    postgres: PostgreSQL,
+) -> None:
+    """A database is made as a copy of another, and dropped although somebody is connected to it."""
+    postgres.create_database("mould")
+    with postgres.connection("mould") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
+    postgres.create_database("cast", template="mould")
+    with postgres.connection("cast") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT n FROM kept")
+        assert cursor.fetchone() == (7,)
+        postgres.drop_database("cast")
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    postgres.drop_database("mould")
+    assert not {"mould", "cast"} & set(postgres.databases())
+
+
+def test_a_killed_postgresql_recovers_on_its_port(servers_folder: Path) -> None:
+    """After a crash the cluster comes back on its port with what was committed."""
+    server = PostgreSQL(servers_folder / "killed-postgresql", durable=True)
+    server.start()
+    try:
+        server.create_database("kept")
+        port = server.port
+        server.kill()
+        assert is_free(port)
+        server.start()
+        assert server.port == port
+        assert server.databases() == ["kept"]
+    finally:
+        server.close()
+
+
+def test_a_program_that_fails_to_start_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    """The error of a program that ends while starting carries its exit code and what it last said."""
+    child = Child(
+        [sys.executable, "-c", "print('no such luck'); raise SystemExit(3)"],
+        env={},
+        log=tmp_path / "log",
+    )
+    with pytest.raises(StartError, match=r"code 3 while starting:\nno such luck"):
+        child.wait_until(lambda: False, name="it", within=10)
+
+
+def test_a_program_that_is_never_ready_is_ended(tmp_path: Path) -> None:
+    """One that does not become ready in time is killed and reported."""
+    child = Child(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={}, log=tmp_path / "log"
+    )
+    with pytest.raises(StartError, match="was not ready after"):
+        child.wait_until(lambda: False, name="it", within=0.2)
+    assert not child.running
+
+
+OWNS_SERVERS = """
+import sys, time
+from pathlib import Path
+from sandbox.servers import PostgreSQL, RabbitMQ, Child, own_folder
+folder = own_folder("orphan")
+folder.chmod(0o711)
+postgres = PostgreSQL(folder / "postgresql")
+postgres.start()
+rabbitmq = RabbitMQ(folder / "rabbitmq")
+rabbitmq.start()
+print(folder, postgres.port, rabbitmq.port, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of a killed parent")
+def test_servers_end_with_a_killed_run_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    """SIGKILL on the process that owns them ends both servers; its folder is removed by the next run."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNS_SERVERS], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout
+    folder, *ports = owner.stdout.readline().split()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    assert eventually(lambda: all(is_free(int(port)) for port in ports))
+    assert Path(folder).exists()
+    own_folder("next").rmdir()
+    assert not Path(folder).exists()
+
+
+def test_free_ports_can_be_listened_on() -> None:
+    """A port said to be free is one, and lies below those the kernel hands to outgoing connections."""
+    port = free_port()
+    assert is_free(port)
+    assert port < 32768
