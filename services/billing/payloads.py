@@ -49,10 +49,19 @@ def moment(seconds: int | None) -> dt.datetime | None:
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The two keys that a host application may set to say whose a Stripe object is."""
+    """The two keys that a host application may set to say whose a Stripe object is.
 
-    customer_id: Text | None = None
-    business_id: Text | None = None
+    Anybody's own use of these names is possible, so any text is read; `usable_id` tells which can be an id.
+    """
+
+    customer_id: str | None = None
+    business_id: str | None = None
+
+
+def usable_id(value: str | None) -> str | None:
+    """The text if it can be an id of a host application: short and printable; else None."""
+    value = (value or "").strip()
+    return value if 0 < len(value) <= 255 and value.isprintable() else None
 
 
 class SubscriptionDetails(msgspec.Struct, frozen=True):
@@ -120,7 +129,7 @@ class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Text
     customer: Ref | None = None
-    client_reference_id: Text | None = None
+    client_reference_id: str | None = None
     metadata: Metadata | None = None
 
 

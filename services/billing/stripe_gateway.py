@@ -311,11 +311,14 @@ def _refusal(
 ) -> Exception:
     summary = _summary(error)
     message = str(error.user_message or "")
+    if (
+        configuration and error.param == "configuration"
+    ):  # unknown, or switched off in the dashboard
+        return PortalConfigurationMissing(f"{configuration}: {summary}")
     if error.code == "resource_missing" or error.http_status == 404:
-        param = error.param or ""
-        if configuration and (param == "configuration" or configuration in message):
+        if configuration and configuration in message:
             return PortalConfigurationMissing(f"{configuration}: {summary}")
-        if customer and (param == "customer" or customer in message):
+        if customer and (error.param == "customer" or customer in message):
             return UnknownStripeCustomer(f"{customer}: {summary}")
         if missing is not None:
             return missing(summary)

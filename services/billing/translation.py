@@ -14,7 +14,14 @@ import msgspec
 
 from services.billing import payloads
 from services.billing.domain import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX
-from services.billing.payloads import StripeEvent, Unreadable, decode_object, moment, ref_id
+from services.billing.payloads import (
+    StripeEvent,
+    Unreadable,
+    decode_object,
+    moment,
+    ref_id,
+    usable_id,
+)
 from shared import events
 
 
@@ -192,17 +199,18 @@ def _link(
     *,
     changed: bool = False,
 ) -> Iterator[Draft]:
-    if not customer_id:
+    customer_id = usable_id(customer_id)
+    if customer_id is None:
         return
     data = events.CustomerLinked(
         stripe_customer_id=stripe_customer_id,
         customer_id=customer_id,
-        business_id=business_id,
+        business_id=usable_id(business_id),
         evidence=evidence,
         livemode=bool(event.livemode),
     )
     occasion = event.id if changed else None
-    yield Draft(data, dedupe_key(data, stripe_customer_id, customer_id, business_id, occasion))
+    yield Draft(data, dedupe_key(data, stripe_customer_id, customer_id, data.business_id, occasion))
 
 
 def _metadata_link(

@@ -215,6 +215,17 @@ def test_a_deleted_customer_is_told() -> None:
     assert only(read("customer.deleted")) == events.CustomerDeleted(stripe_customer_id=CUSTOMER)
 
 
+@pytest.mark.parametrize("odd", ["", "  ", "x" * 256, "a\nb", "a\x00b"])
+def test_metadata_that_can_be_no_id_links_nothing_and_hides_nothing(odd: str) -> None:
+    """Somebody's own use of the name does not keep the rest of the event from being understood."""
+
+    def other_use(event: dict[str, Any]) -> None:
+        event["data"]["object"]["metadata"]["customer_id"] = odd
+
+    found = read("customer.updated.default_payment_method", other_use).outgoing
+    assert [type(outgoing.event.data) for outgoing in found] == [events.PaymentMethodChanged]
+
+
 # --- cards ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,163 @@
+"""The entrypoints: what they answer, and that no error or delay of Stripe's passes them unnamed."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import eventlet
+import pytest
+from sqlalchemy import func, select
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request, Response
+
+from services.billing import service
+from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
+from services.billing.models import InboxEvent
+from services.billing.service import WIRE_ERRORS, BillingService
+from shared.database import Transactions
+from shared.events import CustomerDeleted, Event
+from shared.messaging import Permanent
+from shared.rpc import InvalidArgument, RpcError
+from shared.settings import Secret
+from tests.unit.billing.conftest import NOW, payload
+from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.test_webhook import SECRET, signed
+
+BODY = payload("invoice.payment_failed")
+
+
+@pytest.fixture
+def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingService:
+    """The service without its framework: its dependencies set by hand."""
+    made: Any = BillingService()
+    made.database = database
+    made.gateway = gateway
+    made.settings = SimpleNamespace(
+        livemode=False,
+        stripe_webhook_secrets=(Secret(SECRET),),
+        stripe_portal_configuration=None,
+        public_url="https://me.example.com",
+    )
+    made.wake_relay = lambda: made.woken.append(True)
+    made.woken = []
+    gateway.customers["cus_1"] = Customer("cus_1")
+    return made
+
+
+def post(billing: BillingService, body: bytes, header: str | None) -> Response:
+    headers = [] if header is None else [("Stripe-Signature", header)]
+    environ = EnvironBuilder(method="POST", data=body, headers=headers).get_environ()
+    return billing.stripe_webhook(Request(environ))
+
+
+def stored(database: Transactions) -> int:
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(InboxEvent)) or 0
+
+
+def test_a_signed_event_is_stored_acknowledged_and_relayed_at_once(
+    billing: Any, database: Transactions
+) -> None:
+    """200 after the commit; the relay is woken, and not again for a duplicate."""
+    header = signed(BODY, at=int(time.time()))
+    first, second = post(billing, BODY, header), post(billing, BODY, header)
+    assert (first.status_code, first.get_json()) == (200, {"received": "translated"})
+    assert (second.status_code, second.get_json()) == (200, {"received": "duplicate"})
+    assert (stored(database), billing.woken) == (1, [True])
+
+
+@pytest.mark.parametrize(
+    ("body", "age", "secret"),
+    [
+        (BODY, 301, SECRET),
+        (BODY, -310, SECRET),
+        (BODY, 0, "whsec_somebody_elses"),
+        (b"not json", 0, SECRET),
+        (b"[]", 0, SECRET),
+        (b'{"id": "evt_1"}', 0, SECRET),
+    ],
+)
+def test_what_stripe_did_not_sign_or_is_no_event_is_400_and_not_stored(
+    billing: BillingService, database: Transactions, body: bytes, age: int, secret: str
+) -> None:
+    """Stale, future, forged and meaningless requests leave no row."""
+    answer = post(billing, body, signed(body, secret, int(time.time()) - age))
+    assert (answer.status_code, stored(database)) == (400, 0)
+    assert post(billing, body, None).status_code == 400
+
+
+def test_a_signed_event_that_we_cannot_read_is_acknowledged(
+    billing: BillingService, database: Transactions
+) -> None:
+    """2xx for a poison event, or Stripe would switch the endpoint off."""
+    body = payload("invoice.payment_failed", lambda event: event["data"].pop("object"))
+    answer = post(billing, body, signed(body, at=int(time.time())))
+    assert (answer.status_code, answer.get_json()) == (200, {"received": "quarantined"})
+    assert stored(database) == 1
+
+
+def test_every_error_of_the_domain_crosses_the_wire_by_its_name() -> None:
+    """Callers tell errors apart by class name; a wrong argument is the common InvalidArgument."""
+    assert set(WIRE_ERRORS) == set(BillingError.__subclasses__())
+    for error, wire in WIRE_ERRORS.items():
+        assert issubclass(wire, RpcError)
+        assert (
+            wire is InvalidArgument if error is InvalidRequest else wire.__name__ == error.__name__
+        )
+
+
+def test_a_click_answers_with_a_url_and_errors_with_a_name(
+    billing: Any, gateway: FakePaymentGateway
+) -> None:
+    """The RPC method's own contract, with the domain's errors translated."""
+    back = "https://me.example.com/me/token"
+    url = billing.create_portal_session(stripe_customer_id="cus_1", return_url=back)["url"]
+    assert url == gateway.sessions[0].url
+    for customer, way_back, name in (
+        ("cus_2", back, "UnknownStripeCustomer"),
+        ("cus_1", "https://evil.test", "InvalidArgument"),
+    ):
+        with pytest.raises(RpcError) as raised:
+            billing.create_portal_session(stripe_customer_id=customer, return_url=way_back)
+        assert type(raised.value).__name__ == name
+    gateway.down = True
+    with pytest.raises(RpcError) as raised:
+        billing.invoice_state(invoice_id="in_1")
+    assert type(raised.value).__name__ == "StripeUnavailable"
+
+
+def test_a_stripe_that_hangs_is_cut_off(
+    billing: Any, gateway: FakePaymentGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the connection hangs, the caller gets our error within the limit."""
+    monkeypatch.setattr(service, "STRIPE_SECONDS", 0.05)
+    gateway.before = lambda operation: eventlet.sleep(5)
+    started = time.monotonic()
+    with pytest.raises(RpcError) as raised:
+        billing.create_portal_session(
+            stripe_customer_id="cus_1", return_url="https://me.example.com/me/token"
+        )
+    assert type(raised.value).__name__ == StripeUnavailable.__name__
+    assert time.monotonic() - started < 2
+
+
+def test_the_limit_of_a_caller_is_under_the_callers_patience() -> None:
+    """The portal gives up after 4 s; it should hear our error instead."""
+    assert service.STRIPE_SECONDS < 4
+
+
+@pytest.mark.parametrize("limit", [0, 501, -1])
+def test_lists_are_bounded(billing: Any, limit: int) -> None:
+    """Nobody can ask for the whole table."""
+    for method in (billing.inbox_events, billing.recoveries):
+        with pytest.raises(InvalidArgument, match="limit"):
+            method(limit=limit)
+
+
+def test_an_event_that_is_not_for_billing_is_a_dead_letter(billing: Any) -> None:
+    """It can only come by a wrong binding; trying again would not help."""
+    data = CustomerDeleted(stripe_customer_id="cus_1")
+    with pytest.raises(Permanent):
+        billing.on_event(Event(id="e", occurred_at=NOW, correlation_id="", data=data))
