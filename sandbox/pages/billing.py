@@ -212,27 +212,33 @@ def plan(stripe: Stripe, subscription: Json, customer: Json, methods: list[Json]
     )
 
 
+def intents_of(stripe: Stripe, invoice_id: str) -> list[Json]:
+    """The payment intents of an invoice, newest first, each with its latest charge."""
+    payments = stripe.call(
+        "GET",
+        "/v1/invoice_payments",
+        {
+            "invoice": invoice_id,
+            "limit": 20,
+            "expand": ["data.payment.payment_intent.latest_charge"],
+        },
+    )["data"]
+    intents = [(payment.get("payment") or {}).get("payment_intent") for payment in payments]
+    return [intent for intent in intents if isinstance(intent, dict)]
+
+
 def charges_of(stripe: Stripe, invoice_id: str) -> list[Json]:
-    """The charges that paid, or tried to pay, an invoice, newest first."""
-    try:
-        payments = stripe.call(
-            "GET",
-            "/v1/invoice_payments",
-            {
-                "invoice": invoice_id,
-                "limit": 20,
-                "expand": ["data.payment.payment_intent.latest_charge"],
-            },
-        )["data"]
-    except StripeError:
-        return []
-    found = []
-    for payment in payments:
-        intent = (payment.get("payment") or {}).get("payment_intent")
-        charge = intent.get("latest_charge") if isinstance(intent, dict) else None
-        if isinstance(charge, dict):
-            found.append(charge)
-    return found
+    """The charges that paid, or last tried to pay, an invoice, newest first."""
+    charges = [intent.get("latest_charge") for intent in intents_of(stripe, invoice_id)]
+    return [charge for charge in charges if isinstance(charge, dict)]
+
+
+def business_name(stripe: Stripe) -> str:
+    """The account's public name; empty when it has none."""
+    account = stripe.call("GET", "/v1/account")
+    dashboard = (account.get("settings") or {}).get("dashboard") or {}
+    profile = account.get("business_profile") or {}
+    return str(profile.get("name") or dashboard.get("display_name") or "")
 
 
 def bill(stripe: Stripe, invoice: Json) -> Bill:
@@ -244,7 +250,8 @@ def bill(stripe: Stripe, invoice: Json) -> Bill:
     )
     state, tone = bill_state(invoice, refunded)
     lines = (invoice.get("lines") or {}).get("data") or []
-    about = (lines[0].get("description") if lines else None) or invoice.get("description") or ""
+    first = lines[0].get("description") if lines else None
+    about = wording.line(first or invoice.get("description"))
     return Bill(
         id=invoice["id"],
         number=invoice.get("number") or "",

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox.design import STATIC, TEMPLATES, hardened
-from sandbox.pages import billing, wording
+from sandbox.pages import billing, hosted, wording
 from sandbox.pages.billing import Json, Stripe
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
 from sandbox.pages.visit import SessionGone, Visit
@@ -37,7 +37,7 @@ REASONS = {
 
 
 def blueprint(world: Stripe) -> Blueprint:
-    """The portal's routes under ``/p/session/<secret>``."""
+    """The portal's routes under ``/p/session/<secret>``, and Stripe's other hosted pages."""
     pages = Blueprint(
         "portal",
         __name__,
@@ -54,6 +54,7 @@ def blueprint(world: Stripe) -> Blueprint:
     _methods(pages, world)
     _subscriptions(pages, world)
     _details(pages, world)
+    hosted.add(pages, world)
     return pages
 
 
@@ -302,7 +303,12 @@ def _owned(visit: Visit, kind: str, object_id: str) -> Json:
 
 def _page(visit: Visit, template: str, status: int = 200, **values: Any) -> AnyResponse:
     page = render_template(
-        template, visit=visit, money=wording.money, day=wording.day, billing=billing, **values
+        template,
+        visit=visit,
+        money=wording.money,
+        day=wording.day,
+        line_of=wording.line,
+        **values,
     )
     return _answer(page, status)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sandbox.pages import billing
 from sandbox.pages.billing import Json, Stripe
 from sandbox.stripe_api.errors import StripeError
 
@@ -57,13 +58,7 @@ class Visit:
     @cached_property
     def business(self) -> str:
         """The account's public name; empty when it has none."""
-        try:
-            account = self.stripe.call("GET", "/v1/account")
-        except StripeError:
-            return ""
-        dashboard = (account.get("settings") or {}).get("dashboard") or {}
-        profile = account.get("business_profile") or {}
-        return str(profile.get("name") or dashboard.get("display_name") or "")
+        return billing.business_name(self.stripe)
 
     def feature(self, name: str) -> Json:
         """A feature of the configuration; ``{}`` (so: off) when it is not mentioned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -39,6 +40,12 @@ def recurring(price: dict[str, Any], quantity: int) -> str:
     if not name:
         return amount
     return f"{amount} per {name}" if count == 1 else f"{amount} every {count} {name}s"
+
+
+def line(description: str | None) -> str:
+    """An invoice line without the arithmetic that Stripe writes into it (``1 × … (at $149.00 / month)``)."""
+    found = re.fullmatch(r"1 × (.+) \(at .+\)", description or "")
+    return found[1] if found else description or ""
 
 
 def method_name(method: dict[str, Any]) -> str:
