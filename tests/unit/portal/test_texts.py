@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from icalendar import Calendar
 
 from services.portal import texts as words
+from services.portal import views
 from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.calendars import appointment_file
 from services.portal.domain.brand import DARK_SURFACE, LIGHT_SURFACE, brand_of, contrast
+from services.portal.domain.notice import Notice, Tone
 from services.portal.domain.people import mask_email
 from services.portal.handlers.visits import open_billing
 from services.portal.ports import BillingUnavailable, MailUnavailable
@@ -24,7 +27,7 @@ from services.portal.settings import load
 from services.portal.texts import LOCALES, choose_locale, texts_in
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.settings import SettingsError
-from tests.unit.portal.builders import NOW, ahead, appointment, snapshot
+from tests.unit.portal.builders import NOW, TOKEN, ahead, appointment, snapshot
 
 ROOM = Path(words.__file__).parent
 
@@ -221,3 +224,36 @@ def test_wrong_settings_are_named_all_at_once() -> None:
     for name in (*wrong, "AMQP_URI", "PORTAL_DATABASE_URL"):
         assert name in message
     assert "tooshort" not in message
+
+
+@pytest.fixture
+def german(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A catalogue in German beside the English source."""
+    folder = tmp_path / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    (folder / "portal.po").write_text(
+        'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
+        'msgid "Hello, %(name)s"\nmsgstr "Guten Tag, %(name)s"\n',
+        "utf-8",
+    )
+    monkeypatch.setattr(words, "LOCALES", tmp_path)
+    caches = (words.languages, words._catalogue, words._texts, views._environment)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("german")
+def test_a_catalogue_is_all_that_a_language_takes() -> None:
+    """A PO file laid beside the others speaks: words, dates and amounts of the page follow it."""
+    locale = choose_locale(["de_AT", "en"])
+    view = views.MeView(
+        snapshot=snapshot(), notice=Notice(Tone.WELL), token=TOKEN, locale=locale, now=NOW
+    )
+    page = views.me(view, session_origins=())
+    assert '<html lang="de-AT" dir="ltr">' in page.html
+    assert "Guten Tag, <bdi>Maria Lopez</bdi>" in page.html
+    assert "Sa., 7. März" in page.html
+    assert dict(page.headers)["Content-Language"] == "de-AT"
