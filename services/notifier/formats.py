@@ -133,7 +133,7 @@ def display_name(name: str, longest: int = _LONGEST_NAME) -> str:
             ord("<"): "‹",
             ord(">"): "›",
             ord("\\"): "/",
-            ord(";"): ",",
+            ord(";"): "‚",
             ord(","): "‚",
         }
     )
@@ -162,14 +162,14 @@ class Accent:
     on_dark: str
     edge: str
     """The button's outline on white: its own colour, or grey where the colour alone would not be seen."""
+    dark_edge: str
+    """The same on the dark card."""
 
 
 def accent(color: str | None) -> Accent:
     """The palette of a business's colour; a default one when there is none or it is no colour."""
     base = _parse(color) or _parse(DEFAULT_COLOR) or (0, 0, 0)
-    dark = base
-    while _contrast(dark, _parse(_DARK_CARD) or (0, 0, 0)) < 3:
-        dark = _mix(dark, (255, 255, 255), 0.12)
+    dark = _lighten_until(base, 2)
     visible = _contrast(base, (255, 255, 255)) >= 3
     return Accent(
         light=_hex(base),
@@ -177,6 +177,7 @@ def accent(color: str | None) -> Accent:
         dark=_hex(dark),
         on_dark=_ink_on(dark),
         edge=_hex(base) if visible else "#767b85",
+        dark_edge=_hex(_lighten_until(dark, 3)),
     )
 
 
@@ -207,6 +208,13 @@ def _mix(color: _Rgb, other: _Rgb, share: float) -> _Rgb:
         round(mine + (theirs - mine) * share) for mine, theirs in zip(color, other, strict=True)
     )
     return red, green, blue
+
+
+def _lighten_until(color: _Rgb, ratio: float) -> _Rgb:
+    """The colour, as light as it takes to be told from the dark card."""
+    while _contrast(color, _parse(_DARK_CARD) or (0, 0, 0)) < ratio:
+        color = _mix(color, (255, 255, 255), 0.1)
+    return color
 
 
 def _ink_on(color: _Rgb) -> str:

@@ -135,6 +135,7 @@ class Renderer:
                 loader=FileSystemLoader(TEMPLATES),
                 autoescape=html,  # noqa: S701 - the text parts are plain text
                 undefined=StrictUndefined,
+                auto_reload=False,
                 trim_blocks=True,
                 lstrip_blocks=True,
                 keep_trailing_newline=True,

@@ -70,7 +70,7 @@ def what_next(decline: Decline | None, next_day: str | None, _: Gettext) -> str:
     if decline is Decline.INCORRECT_DETAILS:
         return _("Please enter the card again or add a different one.")
     if decline in NEEDS_NEW_CARD:
-        return _("We can’t charge this card again, so please add a different one.")
+        return _("This card can’t be charged any more, so please add a new one.")
     if next_day:
         return _(
             "We will try again on %(day)s. To have it settled sooner, or to use a different card, "

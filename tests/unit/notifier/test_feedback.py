@@ -1,0 +1,206 @@
+"""SendGrid's Event Webhook: what is believed, and what it changes."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from services.notifier.domain import Reason, address_hash
+from services.notifier.handlers import feedback
+from services.notifier.models import SendGridEvent, SuppressedAddress
+from services.notifier.sendgrid_gateway import BadWebhook, SignedEvents
+from tests.unit.notifier.conftest import House, failed
+from tests.unit.notifier.fakes import START
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+PUBLIC = base64.b64encode(
+    KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+).decode()
+
+
+def sign(
+    body: bytes, at: dt.datetime = START, key: ec.EllipticCurvePrivateKey = KEY
+) -> dict[str, Any]:
+    """The arguments of `SignedEvents.read` for a body that SendGrid signed at a moment."""
+    timestamp = str(int(at.timestamp()))
+    signature = key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))
+    return {
+        "body": body,
+        "signature": base64.b64encode(signature).decode(),
+        "timestamp": timestamp,
+        "now": START,
+    }
+
+
+def sg_event(**changes: Any) -> dict[str, Any]:
+    return {
+        "event": "delivered",
+        "sg_event_id": "sg_1",
+        "sg_message_id": "abc.filter0001.12345",
+        "timestamp": int(START.timestamp()),
+        "email": "dana@example.com",
+        "notification_id": "ntf_1",
+        "unknown_field": {"is": "ignored"},
+    } | changes
+
+
+events = SignedEvents(PUBLIC)
+
+
+def test_a_signed_batch_is_read() -> None:
+    """Custom arguments stand among the fields; what does not name a notification is left out."""
+    body = json.dumps([sg_event(), sg_event(notification_id=""), {"event": "open"}]).encode()
+    (found,) = events.read(**sign(body + b"\r\n"))
+    assert (found.notification_id, found.event, found.occurred_at) == ("ntf_1", "delivered", START)
+
+
+def test_one_unreadable_event_does_not_cost_the_batch() -> None:
+    """Refusing the batch would bring it back for days; the rest of it counts."""
+    odd: list[Any] = [
+        7,
+        {"event": 7},
+        {"event": "bounce", "timestamp": "x"},
+        sg_event(timestamp=1e30),
+    ]
+    body = json.dumps([*odd, sg_event()]).encode()
+    assert len(events.read(**sign(body))) == 1
+
+
+BODY = json.dumps([sg_event()]).encode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"signature": None}, "not signed"),
+        ({"timestamp": None}, "not signed"),
+        ({"signature": ""}, "not signed"),
+        ({"signature": "A"}, "can't be read"),
+        ({"signature": "AAAA"}, "wrong"),
+        ({"body": BODY + b" "}, "wrong"),
+        ({"body": b"\xff\xfe"}, "can't be read"),
+        ({"timestamp": "soon"}, "wrong"),
+    ],
+)
+def test_what_is_not_signed_like_this_is_refused(changes: dict[str, Any], says: str) -> None:
+    """Missing, mangled or foreign signatures, and bodies that are one byte off."""
+    with pytest.raises(BadWebhook, match=says):
+        events.read(**(sign(BODY) | changes))
+
+
+def test_a_foreign_key_is_refused() -> None:
+    """Another account's key signs nothing for us."""
+    with pytest.raises(BadWebhook, match="wrong"):
+        events.read(**sign(BODY, key=ec.generate_private_key(ec.SECP256R1())))
+
+
+@pytest.mark.parametrize("minutes", [-11, 11, -60 * 24 * 365, 60 * 24 * 365])
+def test_a_signature_is_fresh_on_both_sides_of_the_clock(minutes: int) -> None:
+    """The library checks neither an old nor a future timestamp."""
+    with pytest.raises(BadWebhook, match="fresh"):
+        events.read(**sign(BODY, at=START + dt.timedelta(minutes=minutes)))
+    assert events.read(**sign(BODY, at=START + dt.timedelta(minutes=minutes % 10)))
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[", b"7", b"\x00"])
+def test_signed_nonsense_is_refused(body: bytes) -> None:
+    """Well signed, but no array of events."""
+    with pytest.raises(BadWebhook, match="not a JSON array"):
+        events.read(**sign(body))
+
+
+# --- what an event changes ------------------------------------------------------------------------------------------
+
+
+def report(house: House, event: str, number: int = 1, **changes: Any) -> int:
+    values: dict[str, Any] = {
+        "sg_event_id": f"sg_{event}_{number}",
+        "notification_id": house.row().notification_id,
+        "event": event,
+        "occurred_at": house.clock(),
+        "email": "Dana@example.com",
+    }
+    item = feedback.Feedback(**(values | changes))
+    with house.db.transaction() as session:
+        return feedback.handle(session, [item], house.clock())
+
+
+@pytest.fixture
+def sent(house: House) -> House:
+    house.hear(failed())
+    house.work()
+    return house
+
+
+def test_delivered_is_delivered_whatever_comes_later(sent: House) -> None:
+    """`processed` and `deferred` may arrive after `delivered` and change nothing back; copies count once."""
+    assert report(sent, "delivered") == 1
+    assert report(sent, "delivered") == 0
+    report(sent, "processed")
+    report(sent, "deferred", reason="try later")
+    assert (sent.row().status, sent.row().delivered_at) == ("delivered", START)
+    assert len(sent.table(SendGridEvent)) == 3
+
+
+def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
+    """Bounced wins over a delivered that came before it, and the address is remembered by its hash alone."""
+    report(sent, "delivered")
+    report(sent, "bounce", bounce_type="bounce", reason="550 <dana@example.com> unknown")
+    assert sent.row().status == "bounced"
+    assert "dana" not in str(sent.row().reason)
+    (address,) = sent.table(SuppressedAddress)
+    assert (address.address_sha256, address.reason) == (
+        address_hash("dana@example.com"),
+        Reason.ADDRESS_BOUNCED,
+    )
+    report(sent, "delivered", 2)
+    assert sent.row().status == "bounced"
+
+
+def test_a_block_is_no_statement_about_the_address(sent: House) -> None:
+    """A soft bounce marks this email and leaves the address alone."""
+    report(sent, "bounce", bounce_type="blocked", reason="451 busy")
+    assert sent.row().status == "bounced"
+    assert sent.table(SuppressedAddress) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "why", "reason"),
+    [
+        ("dropped", "Bounced Address", Reason.ADDRESS_BOUNCED),
+        ("dropped", "Spam Reporting Address", Reason.ADDRESS_COMPLAINED),
+        ("spamreport", "", Reason.ADDRESS_COMPLAINED),
+        ("dropped", "Recipient List over Package Quota", None),
+    ],
+)
+def test_drops_and_complaints(sent: House, event: str, why: str, reason: Reason | None) -> None:
+    """What SendGrid would drop again is not tried again."""
+    report(sent, event, reason=why)
+    assert [row.reason for row in sent.table(SuppressedAddress)] == ([reason] if reason else [])
+
+
+def test_events_about_others_are_not_stored(sent: House) -> None:
+    """A SendGrid account may send other mail: those events are acknowledged and forgotten."""
+    assert report(sent, "delivered", notification_id="ntf_of_somebody_else") == 0
+    assert report(sent, "open") == 0
+    assert sent.table(SendGridEvent) == []
+
+
+def test_a_batch_with_copies_of_itself_counts_once(sent: House) -> None:
+    """Up to 46 copies of an event were reported, some within one batch."""
+    item = feedback.Feedback(
+        sg_event_id="sg_1",
+        notification_id=sent.row().notification_id,
+        event="delivered",
+        occurred_at=START,
+    )
+    with sent.db.transaction() as session:
+        assert feedback.handle(session, [item] * 46, START) == 1

@@ -1,0 +1,253 @@
+"""What an email says and looks like."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+
+from services.notifier.domain import Decline, Incident, InvoiceNow, InvoiceStatus, Kind
+from services.notifier.ports import Business, Card, InvoiceReport
+from services.notifier.rendering import Letter, Rendered, Renderer, letter
+from services.notifier.samples import BUSINESS, sample_letter
+from tests.unit.notifier.fakes import a_contact
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+EVERY_KIND = pytest.mark.parametrize("kind", list(Kind))
+renderer = Renderer()
+
+
+def rendered(kind: Kind = Kind.PAYMENT_FAILED, **changes: Any) -> Rendered:
+    return renderer.render(dataclasses.replace(sample_letter(kind), **changes))
+
+
+@EVERY_KIND
+def test_every_email_has_one_button_and_its_link_as_text(kind: Kind) -> None:
+    """One thing to do: the button, the same link spelled out, and nothing else that leads to the page."""
+    result = rendered(kind)
+    page = BeautifulSoup(result.html, "html.parser")
+    link = page.select_one("table.button a")
+    assert link is not None
+    url = str(link["href"])
+    assert url.startswith("https://portico.example/me/SAMPLE-LINK-OF-NOBODY")
+    assert len(page.select("table.button a")) == 1
+    assert len(page.find_all("a", href=url)) == 2
+    assert f"\n{url}\n" in result.text
+
+
+@EVERY_KIND
+def test_every_email_is_whole(kind: Kind) -> None:
+    """Subject on one line, preheader, heading, language, colour schemes, no leftover template syntax."""
+    result = rendered(kind)
+    page = BeautifulSoup(result.html, "html.parser")
+    assert "\n" not in result.subject
+    assert result.subject
+    assert page.html is not None
+    assert (page.html["lang"], page.html["dir"]) == ("en", "ltr")
+    assert page.find("meta", attrs={"name": "color-scheme"})
+    assert page.h1 is not None
+    assert page.body is not None
+    assert page.body.div is not None
+    assert len(page.body.div.get_text(strip=True)) > 20
+    assert all(table.get("role") == "presentation" for table in page.find_all("table"))
+    for part in (result.subject, result.text, result.html):
+        assert "{{" not in part
+        assert "{%" not in part
+        assert "None" not in part
+    assert len(result.html.encode()) < 30_000
+
+
+@EVERY_KIND
+def test_the_structured_data_names_the_action(kind: Kind) -> None:
+    """Mail clients show the button in the list: schema.org's ViewAction on the same link."""
+    page = BeautifulSoup(rendered(kind).html, "html.parser")
+    script = page.find("script", type="application/ld+json")
+    button = page.select_one("table.button a")
+    assert script is not None
+    assert button is not None
+    data = json.loads(script.get_text())
+    assert data["potentialAction"] == {
+        "@type": "ViewAction",
+        "name": button.get_text(),
+        "target": button["href"],
+        "url": button["href"],
+    }
+
+
+def test_the_button_of_a_failed_payment_leads_to_the_new_card() -> None:
+    """Its words are the product's promise, and the page learns where the customer comes from."""
+    page = BeautifulSoup(rendered().html, "html.parser")
+    button = page.select_one("table.button a")
+    assert button is not None
+    assert button.get_text() == "Update your payment method"
+    assert str(button["href"]).endswith("?from=payment_failed")
+
+
+@pytest.mark.parametrize(
+    ("decline", "words"),
+    [
+        (Decline.EXPIRED_CARD, "has expired"),
+        (Decline.INSUFFICIENT_FUNDS, "not enough money"),
+        (Decline.LOST_OR_STOLEN, "Your bank declined"),
+        (Decline.INCORRECT_DETAILS, "details we have"),
+        (Decline.PROCESSING_ERROR, "technical problem"),
+        (Decline.DECLINED, "did not tell us why"),
+    ],
+)
+@pytest.mark.parametrize("card", [Card(brand="visa", last4="4242"), None])
+def test_declines_are_told_in_plain_words(decline: Decline, words: str, card: Card | None) -> None:
+    """One sentence a kind of decline, with or without the card, and never Stripe's code."""
+    text = rendered(decline=decline, card=card).text
+    assert words in text
+    assert "_" not in decline.value or decline.value not in text
+    assert ("4242" in text) == (card is not None)
+
+
+def test_lost_and_stolen_is_never_said() -> None:
+    """Stripe asks to keep that reason from whoever is paying."""
+    text = rendered(decline=Decline.LOST_OR_STOLEN).text.lower()
+    assert "lost" not in text
+    assert "stolen" not in text
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    """No reason, no card, no amount, no date: the email still stands, without a guess."""
+    result = rendered(decline=None, card=None, amount=None, number=None, next_attempt=None)
+    assert "declined" not in result.text
+    assert "We may try again." in result.text
+    assert "Amount due" not in result.text
+
+
+def test_the_next_try_is_promised_only_when_it_can_happen() -> None:
+    """A known date is said in the customer's time zone; after a decline that needs a new card no date is."""
+    soft: dict[str, Any] = {"decline": Decline.INSUFFICIENT_FUNDS, "timezone": "Asia/Tokyo"}
+    late = dt.datetime(2026, 11, 27, 20, tzinfo=dt.UTC)
+    assert "Saturday, November 28" in rendered(next_attempt=late, **soft).text
+    assert "November" not in rendered(next_attempt=late, decline=Decline.EXPIRED_CARD).text
+
+
+NASTY = 'Zoë <script>alert(1)</script> & "Söhne"\r\nBcc: victim@example.com\x00\u202egnp.exe'
+
+
+@EVERY_KIND
+def test_names_from_strangers_are_harmless(kind: Kind) -> None:
+    """HTML, quotes, line breaks, control characters and direction overrides: readable, without effect."""
+    business = dataclasses.replace(BUSINESS, name=NASTY)
+    result = rendered(kind, customer_name=NASTY, business=business)
+    page = BeautifulSoup(result.html, "html.parser")
+    assert len(page.find_all("script")) == 1
+    assert "<script>alert" not in result.html.replace("\\u003cscript", "")
+    for part in (result.subject, result.html, result.text):
+        assert "\x00" not in part
+        assert "\u202e" not in part
+    assert "\r" not in result.subject + result.text
+    assert "\n" not in result.subject
+    assert not re.search(r"(?m)^Bcc:", result.text)
+    assert "Zoë" in page.get_text()
+
+
+def test_a_name_in_the_other_direction_stays_in_its_place() -> None:
+    """Right-to-left names are isolated: `<bdi>` in HTML, isolating marks in plain text."""
+    result = rendered(customer_name="דנה כהן")
+    assert "<bdi>דנה כהן</bdi>" in result.html
+    assert "\u2068דנה כהן\u2069" in result.text
+    assert "\u2068" not in rendered().text
+
+
+def test_a_very_long_name_is_cut() -> None:
+    """200 characters of name don't push the amount off the screen."""
+    business = dataclasses.replace(BUSINESS, name="Sehr lang " * 20)
+    assert len(rendered(business=business).subject) < 130
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "//x", "http://a b", ""]
+)
+def test_only_web_addresses_become_links(url: str) -> None:
+    """A business's website or logo with another scheme is left out."""
+    business = dataclasses.replace(BUSINESS, website=url, logo_url=url)
+    page = BeautifulSoup(rendered(business=business).html, "html.parser")
+    assert page.find("img") is None
+    schemes = {str(link["href"]).split(":")[0] for link in page.find_all("a")}
+    assert schemes == {"https", "tel"}
+
+
+def test_the_name_stands_beside_the_logo() -> None:
+    """With images off nothing is lost: the logo is decoration, the name is text."""
+    business = dataclasses.replace(BUSINESS, logo_url="https://cdn.example/logo.png")
+    page = BeautifulSoup(rendered(business=business).html, "html.parser")
+    assert page.img is not None
+    assert page.img["alt"] == ""
+    assert page.find("bdi", string="Sunrise Home Cleaning")
+
+
+def test_the_footer_knows_only_what_the_business_gave() -> None:
+    """No address to reply to: the email does not promise that a reply is read."""
+    text = rendered(business=Business(name="Acme")).text
+    assert "reply" not in text.lower()
+    assert "reply to this email" in rendered().text
+
+
+def test_a_catalogue_makes_an_email_of_another_language(tmp_path: Path) -> None:
+    """A `.po` file is all that a language needs; amounts and dates follow it."""
+    folder = tmp_path / "de" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    (folder / "notifier.po").write_text(
+        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n\n'
+        'msgid "Update your payment method"\nmsgstr "Zahlungsart ändern"\n\n'
+        'msgid "Hello %(name)s,"\nmsgstr "Guten Tag %(name)s,"\n',
+        encoding="utf-8",
+    )
+    german = Renderer(catalogues=tmp_path)
+    result = german.render(dataclasses.replace(sample_letter(Kind.PAYMENT_FAILED), locale="de-AT"))
+    assert "Zahlungsart ändern" in result.html
+    assert "Guten Tag Dana Reyes," in result.text
+    assert 'lang="de-AT"' in result.html
+    assert "$\xa0149,00" in result.text
+
+
+def test_a_letter_prefers_what_billing_just_read() -> None:
+    """A part payment, a number and a date that the event did not know yet."""
+    incident = Incident(
+        invoice_id="in_1", stripe_customer_id="cus_1", currency="eur", amount_remaining=14900
+    )
+    later = NOW + dt.timedelta(days=3)
+    report = InvoiceReport(
+        now=InvoiceNow(
+            status=InvoiceStatus.OPEN,
+            amount_remaining=9900,
+            number="A-7",
+            next_payment_attempt=later,
+            decline=Decline.DECLINED,
+        ),
+        card=Card(brand="visa", last4="4242"),
+    )
+    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW)
+    assert (said.amount, said.currency, said.number) == (9900, "eur", "A-7")
+    assert (said.next_attempt, said.decline) == (later, Decline.DECLINED)
+    assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).amount == 14900
+
+
+def test_a_date_that_has_passed_promises_nothing() -> None:
+    """An email that was delayed over the next try does not announce it."""
+    incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", next_payment_attempt=NOW)
+    assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).next_attempt is None
+
+
+def test_the_recovery_says_what_was_paid() -> None:
+    """Nothing remains by then; the amount is what arrived."""
+    incident = Incident(
+        invoice_id="in_1",
+        stripe_customer_id="cus_1",
+        currency="usd",
+        amount_remaining=0,
+        amount_paid=14900,
+    )
+    said: Letter = letter(Kind.PAYMENT_RECOVERED, a_contact(), incident, None, NOW)
+    assert "$149.00" in renderer.render(said).text

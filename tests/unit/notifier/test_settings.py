@@ -1,0 +1,54 @@
+"""The notifier's settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.notifier.settings import load
+from shared.settings import SettingsError
+from tests.unit.notifier.test_feedback import PUBLIC
+
+GOOD = {
+    "AMQP_URI": "amqp://guest:guest@127.0.0.1:1/portico",
+    "NOTIFIER_DATABASE_URL": "sqlite://",
+    "SENDGRID_API_KEY": "SG.secret.key",
+    "MAIL_FROM": "Portico <billing@mail.example.com>",
+}
+
+
+def test_the_least_that_is_needed() -> None:
+    """Four variables; the rest has defaults, and without a public key there is no Event Webhook."""
+    settings = load(GOOD)
+    assert (settings.mail_from, settings.mail_from_name) == ("billing@mail.example.com", "Portico")
+    assert settings.sendgrid_api_base == "https://api.sendgrid.com"
+    assert (settings.senders, settings.sendgrid_webhook_public_key) == (16, None)
+    assert "secret" not in repr(settings)
+
+
+def test_one_message_names_everything_that_is_wrong() -> None:
+    """All mistakes at once, and no secret in the text."""
+    with pytest.raises(SettingsError) as caught:
+        load(
+            {
+                "SENDGRID_API_KEY": "SG.secret.key",
+                "MAIL_FROM": "nobody",
+                "NOTIFIER_SENDERS": "1000",
+                "SENDGRID_WEBHOOK_PUBLIC_KEY": "c2hvcnQ=",
+            }
+        )
+    text = str(caught.value)
+    for name in (
+        "AMQP_URI",
+        "NOTIFIER_DATABASE_URL",
+        "MAIL_FROM",
+        "NOTIFIER_SENDERS",
+        "SENDGRID_WEBHOOK_PUBLIC_KEY",
+    ):
+        assert name in text
+    assert "SG.secret.key" not in text
+
+
+def test_the_public_key_may_come_as_pem() -> None:
+    """People paste it with or without the lines around it."""
+    pem = f"-----BEGIN PUBLIC KEY-----\n{PUBLIC[:64]}\n{PUBLIC[64:]}\n-----END PUBLIC KEY-----\n"
+    assert load(GOOD | {"SENDGRID_WEBHOOK_PUBLIC_KEY": pem}).sendgrid_webhook_public_key == PUBLIC
