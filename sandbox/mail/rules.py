@@ -173,6 +173,8 @@ class _Check:
         known: set[str] = set()
         for kind in ("to", "cc", "bcc"):
             entries = group.get(kind)
+            if kind != "to" and not isinstance(entries, list | None):
+                yield problem(f"The {kind} parameter must be an array.", f"{path}.{kind}")
             for index, entry in enumerate(entries if isinstance(entries, list) else []):
                 where = f"{path}.{kind}.{index}.email"
                 if not _is_address(entry):
@@ -191,6 +193,10 @@ class _Check:
                     )
                 else:
                     known.add(entry["email"].lower())
+        if not isinstance(group.get("subject"), str | None):
+            yield problem("The subject must be a string.", f"{path}.subject", "message.subject")
+        if not isinstance(group.get("substitutions"), dict | None):
+            yield problem("The substitutions must be an object.", f"{path}.substitutions")
         yield from _custom_args(group.get("custom_args"), f"{path}.custom_args")
         yield from _headers(group.get("headers"), f"{path}.headers")
 
@@ -228,7 +234,7 @@ class _Check:
                 "subject",
                 "message.subject",
             )
-        elif not isinstance(self.payload.get("subject", ""), str):
+        elif not isinstance(self.payload.get("subject"), str | None):
             yield problem("The subject must be a string.", "subject", "message.subject")
 
     def _content(self) -> Iterator[dict]:
@@ -278,6 +284,12 @@ class _Check:
     def _settings(self) -> Iterator[dict]:
         yield from _custom_args(self.payload.get("custom_args"), "custom_args")
         yield from _headers(self.payload.get("headers"), "headers")
+        for name in ("mail_settings", "tracking_settings"):
+            value = self.payload.get(name)
+            if not isinstance(value, dict | None) or any(
+                not isinstance(inner, dict) for inner in (value or {}).values()
+            ):
+                yield problem(f"The {name} parameter must be an object of objects.", name)
         categories = self.payload.get("categories")
         if categories is not None and (
             not isinstance(categories, list)

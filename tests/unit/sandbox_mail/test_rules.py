@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbox.mail.rules import MAX_REQUEST_BYTES, SendGridError, authorize, parse
 
@@ -116,3 +118,57 @@ def test_refuses_what_is_no_sendgrid_key(header):
         authorize(header)
     assert caught.value.status == 401
     authorize("Bearer SG.sandbox")
+
+
+def taken_or_refused(body):
+    try:
+        return parse(body)
+    except SendGridError as refused:
+        return refused.errors
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["email", "type", "value", "enable", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+FIELDS = [
+    "personalizations",
+    "from",
+    "reply_to",
+    "subject",
+    "content",
+    "custom_args",
+    "headers",
+    "categories",
+    "tracking_settings",
+    "mail_settings",
+    "template_id",
+]
+
+
+@given(field=st.sampled_from(FIELDS), value=JSON)
+def test_no_value_of_any_field_is_a_crash(field, value):
+    """Whatever stands in a field, the request is either taken or refused with its errors."""
+    request = json.loads(a_request())
+    request[field] = value
+    body = json.dumps(request).encode()
+    assert taken_or_refused(body)
+
+
+@given(
+    field=st.sampled_from(
+        ["to", "cc", "bcc", "subject", "headers", "custom_args", "substitutions"]
+    ),
+    value=JSON,
+)
+def test_no_value_in_a_personalization_is_a_crash(field, value):
+    """The same for the fields of a personalization."""
+    request = json.loads(a_request())
+    request["personalizations"][0][field] = value
+    assert taken_or_refused(json.dumps(request).encode())
