@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar, get_type_hints
 import eventlet
 import kombu.serialization
 import msgspec
-import structlog
 from eventlet.event import Event
 from nameko.amqp.publish import UndeliverableMessage
 from nameko.constants import NON_PERSISTENT
@@ -86,7 +85,7 @@ def argument_checker(
 
     Types come from the method's hints: builtins, datetimes, msgspec structs, lists of them, Literal, Optional.
     """
-    hints = get_type_hints(method)
+    hints = get_type_hints(method, include_extras=True)
     parameters = [p for p in inspect.signature(method).parameters.values() if p.name != "self"]
     names = [p.name for p in parameters]
     fields: list[Any] = [
@@ -322,8 +321,3 @@ class RpcClient(RpcProxy):
         return _BoundedService(
             worker_ctx, self.target_service, self.rpc_reply_listener, self.timeout
         )
-
-
-def bind_correlation(correlation_id: str) -> None:
-    """Put the correlation id on every log line of this green thread."""
-    structlog.contextvars.bind_contextvars(correlation_id=correlation_id)

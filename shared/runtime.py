@@ -40,6 +40,7 @@ def container_config(settings: ServiceSettings) -> dict[str, Any]:
         "AMQP_URI": settings.amqp_uri.reveal(),
         "WEB_SERVER_ADDRESS": settings.http_address,
         "max_workers": MAX_WORKERS,
+        "SERVICE_CONTAINER_CLS": "shared.container.CorrelatedContainer",
         "settings": settings,
     }
 

@@ -48,7 +48,8 @@ class Secret:
 class Reader:
     """Reads settings one by one, collects what is wrong, and tells all of it in `done`.
 
-    Every method takes the variable's `meaning` and an `example`: they are the error message.
+    Every method takes the variable's `meaning` and an `example`: they are the error message. A setting that is
+    wrong reads as None until `done` raises.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -66,16 +67,17 @@ class Reader:
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 self._problem(f"{name}_FILE", f"can't be read: {reason}", meaning, example)
-                return default
+                return None
         if not text.strip():
             if default is REQUIRED:
                 self._problem(name, "is not set", meaning, example)
+                return None
             return default
         try:
             return parse(text.strip())
         except ValueError as error:
             self._problem(name, str(error), meaning, example)
-            return default
+            return None
 
     def _problem(self, name: str, problem: str, meaning: str, example: str) -> None:
         self._problems.append(f"  {name} {problem}\n      {meaning}; for example {name}={example}")

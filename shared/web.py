@@ -27,6 +27,8 @@ log = get_logger(__name__)
 BODY_LIMIT: Final = 1 << 20
 HEADER_SECONDS: Final = 10
 BODY_SECONDS: Final = 10
+READ_AWAY_BYTES: Final = 8 << 20
+READ_AWAY_SECONDS: Final = 2
 IDLE_SECONDS: Final = 15
 SOCKET_SECONDS: Final = 30
 DRAIN_SECONDS: Final = 20
@@ -268,6 +270,7 @@ class Http(HttpRequestHandler):
             except _BodyTimeout:
                 return Response("request timeout\n", 408, {"Connection": "close"})
             except HTTPException as error:
+                _read_away(request.environ["wsgi.input"])
                 response = self.server.error_response(error)
                 response.headers["Connection"] = "close"
                 return response
@@ -290,6 +293,18 @@ class Http(HttpRequestHandler):
             page: Response = hook(exc)
             return page
         return Response('{"error": "internal"}\n', 500, content_type="application/json")
+
+
+def _read_away(body: Any) -> None:
+    """Take what a client is still sending, within limits: closed on unread bytes, the connection is reset and the
+    client never sees our answer."""
+    with eventlet.Timeout(READ_AWAY_SECONDS, False):
+        try:
+            for _ in range(READ_AWAY_BYTES >> 16):
+                if not body.read(1 << 16):
+                    return
+        except (OSError, ValueError):
+            return
 
 
 class _BodyTimeout(Exception):
