@@ -28,7 +28,7 @@ LIVES = 24 * 3600
 """Seconds after which an open session expires."""
 
 
-@route("POST", "/v1/checkout/sessions")
+@route("POST", "/v1/checkout/sessions", legacy={"payment_method_types": ["list", "string"]})
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """A session of mode `payment`, `subscription` or `setup`."""
     mode = params.get("mode", "payment")

@@ -320,7 +320,14 @@ def confirmed(world: World, intent: Object, result: payments.Result) -> None:
 
 
 def _settle(world: World, intent: Object) -> None:
-    _tell_invoice(world, intent, payments.settle(world, intent))
+    result = payments.settle(world, intent)
+    _tell_invoice(world, intent, result)
+    session = world.store.first("checkout.session", "payment_intent", intent["id"])
+    if session is not None:
+        word = "succeeded" if result.succeeded else "failed"
+        session["payment_status"] = "paid" if result.succeeded else "unpaid"
+        world.save(session)
+        world.emit(f"checkout.session.async_payment_{word}", session)
 
 
 def _invoice_due(invoice: Object) -> int | None:

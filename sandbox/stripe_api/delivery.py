@@ -73,6 +73,7 @@ class Delivery:
         self._in_flight = 0
         self._threads: list[threading.Thread] = []
         self._stopping = False
+        self._session: requests.Session | None = None
         self._dice = random.Random()  # noqa: S311
         self.weather = Weather()
 
@@ -94,7 +95,7 @@ class Delivery:
                 for endpoint, state in event["_deliveries"].items():
                     if state == "pending" and (event["id"], endpoint) not in queued:
                         self._push(Task(event["id"], endpoint), 0)
-        session = requests.Session()
+        session = self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(pool_connections=WORKERS, pool_maxsize=WORKERS)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
@@ -117,6 +118,9 @@ class Delivery:
         for thread in self._threads:
             thread.join(timeout=5)
         self._threads = []
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def enqueue(self, events: list[Object]) -> None:
         """Queue the deliveries of new events."""

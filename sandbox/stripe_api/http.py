@@ -39,7 +39,8 @@ def blueprint(world: World) -> Blueprint:
         except StripeError as error:
             request_id = new_id("req", 14)
             return _answer(error.status, encode(error.body(request_id)), request_id, version)
-        answer = world.perform(request.method, f"/v1/{rest}", params, key)
+        legacy = "Stripe-Version" not in request.headers
+        answer = world.perform(request.method, f"/v1/{rest}", params, key, legacy=legacy)
         response = _answer(answer.status, answer.body, answer.request_id, version)
         if key is not None:
             response.headers["Idempotency-Key"] = key

@@ -53,6 +53,7 @@ SCALARS = {
     "float": "number",
     "bool": "boolean",
     "Decimal": "number",
+    "UntypedStripeObject": "map",
 }
 OUTPUT = Path(__file__).with_name("parameters.json")
 
@@ -111,6 +112,8 @@ class Reader:
                 return ["enum", *(ast.literal_eval(part) for part in parts)]
             if outer in ("List", "list"):
                 return ["list", self._kind(path, parts[0])]
+            if outer == "UntypedStripeObject":
+                return "map"
             if outer in ("Dict", "dict"):
                 values = self._kind(path, parts[1])
                 return "map" if values == "string" else ["map", values]
@@ -125,6 +128,7 @@ class Reader:
         if any(isinstance(kind, list) and kind[0] == "enum" for kind in kinds):
             # The library writes `Literal[…] | str` so that new values type-check; the API knows the list.
             kinds = [kind for kind in kinds if kind != "string"]
+        kinds = [kind for n, kind in enumerate(kinds) if kind not in kinds[:n]]
         kind = kinds[0] if len(kinds) == 1 else ["any", *kinds]
         return ["empty", kind] if empty else kind
 

@@ -36,11 +36,18 @@ def route_shape(method: str, path: str) -> tuple[dict[str, Kind], list[str]] | N
 
 
 def check(
-    fields: dict[str, Kind], required: list[str], given: dict[str, Any], where: str = ""
+    fields: dict[str, Kind],
+    required: list[str],
+    given: dict[str, Any],
+    where: str = "",
+    *,
+    updating: bool = False,
 ) -> dict[str, Any]:
     """The parameters with their values in Python types; raises StripeError as Stripe refuses.
 
-    An empty string becomes None where it unsets the parameter. `where` is the bracket prefix of a nested object.
+    An empty string becomes None where it unsets the parameter: where the library's types say so and, when
+    `updating`, for any plain string, which the types don't say but the API does. `where` is the bracket prefix of a
+    nested object.
     """
     unknown = [_name(where, key) for key in given if key not in fields]
     if unknown:
@@ -55,7 +62,9 @@ def check(
         if key not in given:
             raise parameter_missing(_name(where, key))
     return {
-        key: _value(fields[key], value, _name(where, key))
+        key: None
+        if updating and value == "" and fields[key] == "string"
+        else _value(fields[key], value, _name(where, key), updating)
         for key, value in given.items()
         if value is not None
     }
@@ -65,29 +74,31 @@ def _name(where: str, key: str) -> str:
     return f"{where}[{key}]" if where else key
 
 
-def _value(kind: Kind, value: Any, name: str) -> Any:
+def _value(kind: Kind, value: Any, name: str, updating: bool) -> Any:
     if isinstance(kind, str):
         return _SCALARS[kind](value, name)
     tag = kind[0]
     if tag == "empty":
-        return None if value == "" else _value(kind[1], value, name)
+        return None if value == "" else _value(kind[1], value, name, updating)
     if tag == "enum":
         return _enum(kind[1:], value, name)
     if tag == "list":
-        return _list(kind[1], value, name)
+        return _list(kind[1], value, name, updating)
     if tag == "shape":
         if not isinstance(value, dict):
             raise parameter_invalid(name, "Invalid object")
         fields, required = table()["shapes"][kind[1]]
-        return check(fields, required, value, name)
+        return check(fields, required, value, name, updating=updating)
     if tag == "map":
         if not isinstance(value, dict):
             raise parameter_invalid(name, "Invalid object")
-        return {key: _value(kind[1], item, _name(name, key)) for key, item in value.items()}
-    return _any(kind[1:], value, name)
+        return {
+            key: _value(kind[1], item, _name(name, key), updating) for key, item in value.items()
+        }
+    return _any(kind[1:], value, name, updating)
 
 
-def _any(kinds: list[Kind], value: Any, name: str) -> Any:
+def _any(kinds: list[Kind], value: Any, name: str, updating: bool) -> Any:
     """Of several possible types, the first that takes the value; the last one's complaint if none does."""
     structured = isinstance(value, (dict, list))
     failure: StripeError | None = None
@@ -96,7 +107,7 @@ def _any(kinds: list[Kind], value: Any, name: str) -> Any:
         if structured != (tag in ("shape", "list", "map")):
             continue
         try:
-            return _value(kind, value, name)
+            return _value(kind, value, name, updating)
         except StripeError as error:
             failure = error
     raise failure or parameter_invalid(name, f"Invalid value for {name}")
@@ -112,14 +123,16 @@ def _enum(allowed: list[str], value: Any, name: str) -> str:
     raise parameter_invalid(name, f"Invalid {name}: must be one of {listed}")
 
 
-def _list(kind: Kind, value: Any, name: str) -> list[Any]:
+def _list(kind: Kind, value: Any, name: str, updating: bool) -> list[Any]:
     if isinstance(value, dict) and all(key.isdigit() for key in value):
         value = [value[key] for key in sorted(value, key=int)]
     if value == "":
         return []
     if not isinstance(value, (list, tuple)):
         raise parameter_invalid(name, "Invalid array")
-    return [_value(kind, item, _name(name, str(index))) for index, item in enumerate(value)]
+    return [
+        _value(kind, item, _name(name, str(index)), updating) for index, item in enumerate(value)
+    ]
 
 
 def _string(value: Any, name: str) -> str:

@@ -31,7 +31,7 @@ KEPT = (
 )
 
 
-@route("POST", "/v1/payment_intents")
+@route("POST", "/v1/payment_intents", legacy={"payment_method_types": ["list", "string"]})
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """A payment intent; with `confirm` it is tried at once, and a decline is a 402."""
     customer = alive(world, params["customer"]) if params.get("customer") else None
@@ -278,4 +278,5 @@ def update_refund(world: World, ids: dict[str, str], params: Params) -> Object:
     refund = world.get("refund", ids["refund"])
     with world.edit(refund, "refund.updated"):
         refund["metadata"] = merged(refund["metadata"], params.get("metadata"))
+    world.emit("charge.refund.updated", refund)
     return refund

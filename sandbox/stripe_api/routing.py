@@ -27,6 +27,7 @@ class Route:
     handler: Handler
     fields: dict[str, parameters.Kind] | None
     required: tuple[str, ...]
+    legacy: dict[str, parameters.Kind]
 
     def match(self, parts: list[str]) -> dict[str, str] | None:
         """The ids in the path, or None if it is another path."""
@@ -40,33 +41,37 @@ class Route:
                 return None
         return found
 
-    def check(self, given: Params) -> Params:
-        """The parameters, checked and in Python types."""
+    def check(self, given: Params, *, legacy: bool = False) -> Params:
+        """The parameters, checked and in Python types. `legacy` lets through what older API versions knew."""
         if self.fields is None:
             return given
-        return parameters.check(self.fields, list(self.required), given)
+        fields = {**self.fields, **self.legacy} if legacy else self.fields
+        updating = self.method == "POST" and self.parts[-1].startswith("{")
+        return parameters.check(fields, list(self.required), given, updating=updating)
 
 
 ROUTES: dict[tuple[str, int], list[Route]] = {}
 
 
 def route(
-    method: str, path: str, *, fields: dict[str, parameters.Kind] | None = None
+    method: str,
+    path: str,
+    *,
+    fields: dict[str, parameters.Kind] | None = None,
+    legacy: dict[str, parameters.Kind] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a handler of (world, ids in the path, checked parameters) for `/v1/things/{thing}`.
 
     The parameters are those that stripe-python knows for the route; `fields` says which exist where Stripe's
-    library knows none.
+    library knows none. `legacy` ones are for clients that name no API version: Stripe's CLI still sends them.
     """
 
     def register(handler: Handler) -> Handler:
         shape = parameters.route_shape(method, _ID.sub("{}", path))
         known, required = shape if shape is not None else (fields, [])
-        if shape is not None and fields is not None:
-            known = {**shape[0], **fields}
         parts = tuple(path.strip("/").split("/"))
         ROUTES.setdefault((method, len(parts)), []).append(
-            Route(method, parts, handler, known, tuple(required))
+            Route(method, parts, handler, known, tuple(required), legacy or {})
         )
         # A word in the path goes before an id: `/v1/invoices/create_preview` is not an invoice.
         ROUTES[(method, len(parts))].sort(key=lambda r: [p.startswith("{") for p in r.parts])

@@ -104,7 +104,7 @@ def authenticate(world: World, intent: Object, *, agreed: bool = True) -> None:
     world.emit("setup_intent.setup_failed", intent)
 
 
-@route("POST", "/v1/setup_intents")
+@route("POST", "/v1/setup_intents", legacy={"payment_method_types": ["list", "string"]})
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """With `confirm`, it is set up at once."""
     customer = alive(world, params["customer"]) if params.get("customer") else None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
 
 LIVING = ("active", "past_due", "trialing", "unpaid")
+TRIAL_WARNING = 3 * 86_400
+"""Seconds before the end of a trial at which Stripe says that it will end."""
 INCOMPLETE_FOR = 23 * 3600
 """Seconds after which a subscription that was never paid for expires."""
 
@@ -157,6 +159,13 @@ def end_trial(world: World, subscription: Object) -> None:
         renew(world, subscription, at=now)
 
 
+def warn_of_trial_end(world: World, subscription: Object) -> None:
+    """The trial ends in three days, or sooner if it is a short one."""
+    subscription["_trial_warned"] = True
+    world.save(subscription)
+    world.emit("customer.subscription.trial_will_end", subscription)
+
+
 def _due(subscription: Object) -> int | None:
     status = subscription["status"]
     if status == "incomplete":
@@ -164,6 +173,8 @@ def _due(subscription: Object) -> int | None:
     if status not in LIVING:
         return None
     times = [period_end(subscription)]
+    if status == "trialing" and not subscription["_trial_warned"]:
+        times.append(max(subscription["trial_end"] - TRIAL_WARNING, subscription["created"]))
     if subscription["cancel_at"]:
         times.append(subscription["cancel_at"])
     pause = subscription["pause_collection"]
@@ -183,6 +194,9 @@ def _fall_due(world: World, subscription: Object) -> None:
     if pause is not None and pause["resumes_at"] and pause["resumes_at"] <= now:
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["pause_collection"] = None
+        return
+    if subscription["status"] == "trialing" and not subscription["_trial_warned"]:
+        warn_of_trial_end(world, subscription)
         return
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:

@@ -85,6 +85,8 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(subscription)
     invoice = subscription_cycle.bill(world, subscription, "subscription_create")
     world.emit("customer.subscription.created", subscription)
+    if trial_end is not None and trial_end - now <= subscription_cycle.TRIAL_WARNING:
+        subscription_cycle.warn_of_trial_end(world, subscription)
     _collect_first(world, subscription, invoice, behavior)
     return subscription
 
@@ -169,6 +171,7 @@ def _new_subscription(
         "trial_end": trial_end,
         "trial_settings": trial_settings,
         "trial_start": now if trial_end else None,
+        "_trial_warned": False,
     }
 
 

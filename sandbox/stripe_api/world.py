@@ -177,8 +177,13 @@ class World:
         idempotency_key: str | None = None,
         *,
         outside: bool = True,
+        legacy: bool = False,
     ) -> Answer:
-        """One request, as the HTTP server passes it on. `outside` requests show in their events' `request`."""
+        """One request, as the HTTP server passes it on.
+
+        `outside` requests show in their events' `request`; `legacy` ones name no API version and may send what
+        older versions knew.
+        """
         request_id = new_id("req", 14)
         with self.work():
             before = self._request
@@ -188,12 +193,18 @@ class World:
                     "idempotency_key": idempotency_key,
                 }
             try:
-                return self._perform(method, path, params, idempotency_key, request_id)
+                return self._perform(method, path, params, idempotency_key, request_id, legacy)
             finally:
                 self._request = before
 
     def _perform(
-        self, method: str, path: str, params: dict[str, Any], key: str | None, request_id: str
+        self,
+        method: str,
+        path: str,
+        params: dict[str, Any],
+        key: str | None,
+        request_id: str,
+        legacy: bool,
     ) -> Answer:
         fingerprint = ""
         if method != "POST":
@@ -206,7 +217,7 @@ class World:
                 return self._replay(remembered, key, path, fingerprint, request_id)
         keep = True
         try:
-            status, body = 200, encode(self._handle(method, path, params))
+            status, body = 200, encode(self._handle(method, path, params, legacy))
         except StripeError as error:
             status, body, keep = error.status, encode(error.body(request_id)), error.keep
         if key is not None and keep:
@@ -215,9 +226,9 @@ class World:
             self.store.forget_oldest_answers(MAX_ANSWERS)
         return Answer(status, body, request_id)
 
-    def _handle(self, method: str, path: str, params: dict[str, Any]) -> Object:
+    def _handle(self, method: str, path: str, params: dict[str, Any], legacy: bool) -> Object:
         route, ids = find(method, path)
-        checked = route.check(params)
+        checked = route.check(params, legacy=legacy)
         paths = checked.pop("expand", None)
         result = route.handler(self, ids, checked)
         result = public(result)
