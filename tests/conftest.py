@@ -5,7 +5,7 @@ The pytest process is never patched by eventlet: services always run as processe
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.browser"]
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.system", "tests.fixtures.browser"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ They listen on free ports of 127.0.0.1, keep all they write in one folder, take 
 """
 
 from sandbox.servers.children import (
+    PORTS,
     Child,
     ServerMissing,
     StartError,
@@ -16,6 +17,7 @@ from sandbox.servers.postgresql import PostgreSQL
 from sandbox.servers.rabbitmq import RabbitMQ
 
 __all__ = [
+    "PORTS",
     "Child",
     "PostgreSQL",
     "RabbitMQ",

@@ -140,6 +140,10 @@ class Child:
     def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 10.0) -> int:
         """Ask it to end, kill it after `within` seconds, and return its exit code."""
         self.send(number)
+        return self.wait(within)
+
+    def wait(self, within: float) -> int:
+        """The exit code of a program that ends by itself; killed after `within` seconds."""
         try:
             return self._process.wait(within)
         except subprocess.TimeoutExpired:

@@ -56,7 +56,7 @@ class PostgreSQL:
         if self._owner:
             self.folder.chmod(0o711)
         self._data = self.folder / "data"
-        self._password = kept_secret(self.folder / "password")
+        self.password = kept_secret(self.folder / "password")
         self._env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
     @staticmethod
@@ -130,7 +130,7 @@ class PostgreSQL:
             "initdb", "-D", self._data, "--username=portico", f"--pwfile={given}",
             "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync",
         )  # fmt: skip
-        code = making.stop(signal.SIGCONT, within=120)
+        code = making.wait(120)
         given.unlink()
         if code:
             shutil.rmtree(self._data, ignore_errors=True)
@@ -169,7 +169,7 @@ class PostgreSQL:
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database, with its password."""
-        return f"postgresql+psycopg2://portico:{self._password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg2://portico:{self.password}@127.0.0.1:{self.port}/{database}"
 
     @contextlib.contextmanager
     def connection(self, database: str) -> Iterator[psycopg2.extensions.connection]:
@@ -178,7 +178,7 @@ class PostgreSQL:
             host="127.0.0.1",
             port=self.port,
             user="portico",
-            password=self._password,
+            password=self.password,
             dbname=database,
             connect_timeout=5,
         )

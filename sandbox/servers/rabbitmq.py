@@ -65,12 +65,12 @@ class RabbitMQ:
         self._child: Child | None = None
         self._epmd: Child | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._password = kept_secret(folder / "password")
+        self.password = kept_secret(folder / "password")
         (folder / "enabled_plugins").write_text("[].\n")
         conf = folder / "rabbitmq.conf"
         conf.touch(mode=0o600)
         conf.write_text(
-            RABBITMQ_CONF.format(port=self.port, password=self._password, memory=MEMORY_LIMIT)
+            RABBITMQ_CONF.format(port=self.port, password=self.password, memory=MEMORY_LIMIT)
         )
         self._env = {
             "PATH": os.environ.get("PATH", os.defpath),
@@ -107,10 +107,15 @@ class RabbitMQ:
     def uri_of(self, vhost: str) -> str:
         """The AMQP address of a virtual host, with its password."""
         path = "/" if vhost == "/" else f"/{vhost}"
-        return f"amqp://portico:{self._password}@127.0.0.1:{self.port}{path}"
+        return f"amqp://portico:{self.password}@127.0.0.1:{self.port}{path}"
 
     def start(self, within: float = 60.0) -> None:
         """Start the node and wait until it takes connections. Raises StartError with the end of its log."""
+        self.launch()
+        self.wait(within)
+
+    def launch(self) -> None:
+        """Start the node without waiting for it; other things can be done in its seconds."""
         if self._epmd is None or not self._epmd.running:
             self._epmd = Child(
                 ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"],
@@ -123,6 +128,11 @@ class RabbitMQ:
             log=self.folder / "rabbitmq.log",
             cwd=self.folder,
         )
+
+    def wait(self, within: float = 60.0) -> None:
+        """Wait until a launched node takes connections. Raises StartError with the end of its log."""
+        if self._child is None:
+            raise StartError("RabbitMQ was not launched")
         self._child.wait_until(self._is_ready, name="RabbitMQ", within=within)
 
     def _is_ready(self) -> bool:

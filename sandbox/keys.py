@@ -1,0 +1,26 @@
+"""The secrets of one sandboxed run: made once, kept in its folder, so that links outlive a restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+
+def own_secrets(folder: Path) -> dict[str, str]:
+    """The settings that are secret, by name. `folder` must exist; the file in it is for its owner only."""
+    file = folder / "secrets.json"
+    if file.exists():
+        kept: dict[str, str] = json.loads(file.read_text())
+        return kept
+    made = {
+        "PORTAL_LINK_KEYS": secrets.token_urlsafe(32),
+        "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
+        "SENDGRID_API_KEY": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
+        "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
+    }
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(made, stream)
+    return made

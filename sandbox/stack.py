@@ -1,0 +1,133 @@
+"""`make stack`: the distributed system on this machine, each part a process, on a private RabbitMQ and PostgreSQL.
+
+What `make run` holds in one process is here as in production: the same services, quorum queues, real transactions.
+Data is kept under `var/stack` (PORTICO_VAR moves `var`), so that it can be stopped and started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox import demo
+from sandbox.processes import Stack
+from sandbox.servers import PORTS as OTHER_PORTS
+from sandbox.servers import ServerMissing, StartError, is_free
+
+PORTS: Final = {"portal": 8000, "billing": 8001, "notifier": 8002, "sandbox": 8010}
+
+
+class CannotStart(Exception):
+    """The stack can't start; the text says why and what to do."""
+
+
+def choose_ports() -> dict[str, int]:
+    """The usual ports where they are free, else the next free ones."""
+    chosen: dict[str, int] = {}
+    for part, usual in PORTS.items():
+        taken = set(chosen.values()) | set(PORTS.values()) - {usual}
+        chosen[part] = next(
+            port for port in range(usual, OTHER_PORTS.start) if port not in taken and is_free(port)
+        )
+        if chosen[part] != usual:
+            print(f"Port {usual} is taken: {part} is on {chosen[part]}.")
+    return chosen
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; raises CannotStart when another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"another `make stack` runs on {os.path.relpath(folder)}; stop it first, "
+                "or give this one a folder of its own: PORTICO_VAR=/tmp/second make stack"
+            ) from None
+        yield
+
+
+def seed(stack: Stack) -> list[dict[str, Any]]:
+    """Make the demo customers, and show them on the sandbox's console."""
+    customers = demo.seed(stack.amqp_uri, stack.sandbox_url, stack.stripe_api_key)
+    request = urllib.request.Request(  # noqa: S310
+        f"{stack.sandbox_url}/sandbox/demo-customers",
+        data=json.dumps(customers).encode(),
+        headers={"Content-Type": "application/json"},
+        method="PUT",
+    )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+    return customers
+
+
+def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
+    """Tell where to look."""
+    lines = [
+        f"Portico is ready ({seconds:.1f} s). Open:",
+        "",
+        f"  {stack.sandbox_url}/         the sandbox: decline a charge and follow the story",
+        f"  {stack.sandbox_url}/inbox    the mailbox",
+        "",
+        "  A page for each kind of customer:",
+        *(f"  {person['link']}   {person['description']}" for person in customers),
+        "",
+        f"portal {stack.portal_url}, billing {stack.billing_url}, notifier {stack.notifier_url}: a process each,",
+        f"on a RabbitMQ (port {stack.rabbitmq.port}) and a PostgreSQL (port {stack.postgres.port}) of their own.",
+        f"Data and logs: {os.path.relpath(stack.folder)}. Stop: Ctrl-C.",
+    ]
+    if not stack.postgres.folder.is_relative_to(stack.folder):
+        lines.append(
+            f"PostgreSQL does not run as root, and its user can't reach that folder: its data is in {stack.postgres.folder}."
+        )
+    print("\n".join(lines), flush=True)
+
+
+def watch(stack: Stack) -> None:
+    """Until a signal ends us: say when a process has ended by itself, once each."""
+    told: set[str] = set()
+    while True:
+        time.sleep(0.5)
+        for process in stack.everything():
+            if not process.running and process.name not in told:
+                told.add(process.name)
+                print(f"{process.name} has ended; its log is in {os.path.relpath(stack.folder)}.")
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Start everything, print where to look, run until Ctrl-C. Returns the exit code."""
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = Path(environ.get("PORTICO_VAR") or "var").absolute() / "stack"
+    try:
+        with only_one(folder):
+            stack = Stack(folder, ports=choose_ports(), durable=True)
+            try:
+                print("Starting RabbitMQ, PostgreSQL, the sandbox and the services.", flush=True)
+                stack.start()
+                say(stack, seed(stack), time.monotonic() - began)
+                watch(stack)
+            except KeyboardInterrupt:
+                print("\nStopping.", flush=True)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                stack.stop()
+    except (CannotStart, ServerMissing, StartError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("Stopped. Data is kept; `make clean` removes it.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
