@@ -146,10 +146,11 @@ class HardWebServer(WebServer):
         self._readiness = (now, status, body)
         return status, body
 
-    def error_response(self, error: HTTPException) -> Response:
-        """The answer to a request that no entrypoint took; a service may draw its own with `error_page(error)`."""
+    def error_response(self, request: Request, error: HTTPException) -> Response:
+        """The answer to a request that no entrypoint took; a service may draw its own with
+        `error_page(request, error)`."""
         hook = getattr(self.container.service_cls, "error_page", None)
-        page: Response | None = hook(error) if hook is not None else None
+        page: Response | None = hook(request, error) if hook is not None else None
         return page if page is not None else _plain_error(error)
 
     def run(self) -> None:
@@ -230,7 +231,7 @@ class _Routes(WsgiApp):
             request.path_values = values  # type: ignore[attr-defined]
             response = provider.handle_request(request)
         except HTTPException as error:
-            response = self.server.error_response(error)
+            response = self.server.error_response(request, error)
         except UnicodeError:
             response = Response("bad request\n", 400)
         result: Iterable[bytes] = response(environ, start_response)
@@ -271,7 +272,7 @@ class Http(HttpRequestHandler):
                 return Response("request timeout\n", 408, {"Connection": "close"})
             except HTTPException as error:
                 _read_away(request.environ["wsgi.input"])
-                response = self.server.error_response(error)
+                response = self.server.error_response(request, error)
                 response.headers["Connection"] = "close"
                 return response
             except (OSError, ValueError):
@@ -286,7 +287,7 @@ class Http(HttpRequestHandler):
 
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
-            return self.server.error_response(exc)
+            return _plain_error(exc)
         log.error("request failed", route=self.url, exc_info=exc)
         hook = getattr(self.container.service_cls, "failure_page", None)
         if hook is not None:

@@ -222,11 +222,11 @@ class PortalService:
         return answer(page, 410)
 
     @staticmethod
-    def error_page(error: HTTPException) -> Response | None:
+    def error_page(request: Request, error: HTTPException) -> Response | None:
         """What a request for an unknown address gets."""
         if error.code != 404:
             return None
-        return answer(views.nothing_here(Locale.parse(SOURCE)), 404)
+        return answer(views.nothing_here(choose_for(request)), 404)
 
     @staticmethod
     def failure_page(error: Exception) -> Response:

@@ -17,6 +17,10 @@ SAVED_FOR: Final = dt.timedelta(hours=1)
 """How long the page confirms a new payment method when nothing is owed."""
 
 
+STRIPE_RESOLUTION: Final = dt.timedelta(seconds=5)
+"""Stripe's times are whole seconds, and its clock is not ours."""
+
+
 class State(StrEnum):
     """The state of one owed invoice, worst first."""
 
@@ -115,8 +119,9 @@ def make_notice(
     if not owed:
         if lines:
             return Notice(Tone.PAID, tuple(lines))
-        saved = method_changed_at is not None and now - method_changed_at < SAVED_FOR
-        return Notice(Tone.SAVED if saved else Tone.WELL)
+        return Notice(
+            Tone.SAVED if _saved(now, billing_opened_at, method_changed_at) else Tone.WELL
+        )
     tone = Tone(owed[0].state.value)
     asking = tone not in (Tone.SETTLING, Tone.PENDING)
     returning = (
@@ -126,6 +131,17 @@ def make_notice(
         and not _answered_since(invoices, billing_opened_at)
     )
     return Notice(tone, owed, returning)
+
+
+def _saved(
+    now: dt.datetime, billing_opened_at: dt.datetime | None, method_changed_at: dt.datetime | None
+) -> bool:
+    """Whether the customer has replaced their payment method from here, lately. What the business or Stripe set
+    without them is no news to confirm."""
+    if billing_opened_at is None or method_changed_at is None:
+        return False
+    after_the_click = method_changed_at >= billing_opened_at - STRIPE_RESOLUTION
+    return after_the_click and now - method_changed_at < SAVED_FOR
 
 
 def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool:

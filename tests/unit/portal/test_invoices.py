@@ -171,6 +171,21 @@ def test_a_customer_who_may_be_just_back_sees_a_page_that_looks_again() -> None:
 
 def test_a_saved_card_is_confirmed_when_nothing_is_owed() -> None:
     """Coming back after changing the card, the customer reads that it is saved."""
-    assert make_notice([], now=NOW, method_changed_at=ago(minutes=5)).tone is Tone.SAVED
-    assert make_notice([], now=NOW, method_changed_at=ago(days=5)).tone is Tone.WELL
-    assert make_notice([], now=NOW).tone is Tone.WELL
+
+    def tone(opened: dt.datetime | None, changed: dt.datetime | None) -> Tone:
+        return make_notice([], now=NOW, billing_opened_at=opened, method_changed_at=changed).tone
+
+    assert tone(ago(minutes=6), ago(minutes=5)) is Tone.SAVED
+    assert tone(ago(days=5), ago(days=5)) is Tone.WELL
+    assert tone(ago(minutes=6), None) is Tone.WELL
+
+
+def test_a_card_that_somebody_else_set_is_not_confirmed() -> None:
+    """A card saved before the customer ever went to Stripe's page from here is no news to confirm."""
+
+    def tone(opened: dt.datetime | None) -> Tone:
+        changed = ago(minutes=5)
+        return make_notice([], now=NOW, billing_opened_at=opened, method_changed_at=changed).tone
+
+    assert tone(None) is Tone.WELL
+    assert tone(ago(minutes=1)) is Tone.WELL
