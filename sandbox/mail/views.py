@@ -27,6 +27,7 @@ LISTED = 100
 _VIEWS = ("html", "text", "details")
 _BASE = '<base target="_top">'
 _HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
+_NEW_WINDOW = re.compile(r"""(<a\b[^>]*?\btarget\s*=\s*["'])_blank(["'])""", re.IGNORECASE)
 _FRAME_POLICY = (
     "default-src 'none'; img-src * data:; style-src 'unsafe-inline' *; font-src *; "
     "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox "
@@ -168,7 +169,8 @@ def _when(mail: Mail) -> str:
 
 
 def _opening_in_top(html: str) -> str:
-    """The mail's HTML with links that leave the frame, as a mail client's would."""
+    """The mail's HTML with links that open in the whole window, so that Back leads to the mail."""
+    html = _NEW_WINDOW.sub(r"\1_top\2", html)
     if _HEAD.search(html):
         return _HEAD.sub(lambda match: match.group(0) + _BASE, html, count=1)
     return _BASE + html

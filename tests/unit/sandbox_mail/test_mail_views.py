@@ -16,7 +16,7 @@ REQUEST = {
         {
             "type": "text/html",
             "value": "<html><head></head><body><script>alert(1)</script>"
-            '<a href="http://portal.test/me/abc">Update</a></body></html>',
+            '<a href="http://portal.test/me/abc" target="_blank">Update</a></body></html>',
         },
     ],
 }
@@ -111,6 +111,7 @@ def test_the_letter_cannot_run_scripts_and_opens_links_on_top(client):
     assert "allow-scripts" not in policy
     assert "default-src 'none'" in policy
     assert '<head><base target="_top">' in answer.text
+    assert '<a href="http://portal.test/me/abc" target="_top">' in answer.text
     assert listed["html"] == REQUEST["content"][1]["value"]
 
 
