@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from flask import Flask
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
 
 from sandbox import console, mail, pages, stripe_api
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
+
+log = logging.getLogger(__name__)
+
+
+def _failed(error: Exception) -> Response | HTTPException:
+    """A bug of ours. Flask's own log line would name the path, and paths hold secrets."""
+    if isinstance(error, HTTPException):
+        return error
+    log.error("request failed", exc_info=error)
+    body = '{"error": {"type": "api_error", "message": "An unknown error occurred"}}'
+    return Response(body, 500, content_type="application/json")
 
 
 def create_app(config: SandboxConfig) -> Flask:
@@ -21,6 +35,7 @@ def create_app(config: SandboxConfig) -> Flask:
     faults = Faults()
     app.extensions.update(world=world, mailbox=mailbox, faults=faults)
     faults.install(app)
+    app.register_error_handler(Exception, _failed)
     app.register_blueprint(pages.blueprint(world))
     app.register_blueprint(mail.blueprint(mailbox))
     app.register_blueprint(console.blueprint(world, mailbox))

@@ -124,15 +124,17 @@ class Delivery:
 
     def enqueue(self, events: list[Object]) -> None:
         """Queue the deliveries of new events."""
+        tasks = [Task(event["id"], id) for event in events for id in event["_deliveries"]]
+        weather = self.weather
+        if weather.drop:
+            for task in tasks:
+                self._settle(task, "failed")
+            return
         with self._condition:
-            weather = self.weather
-            if weather.drop:
-                return
-            for event in events:
-                for endpoint in event["_deliveries"]:
-                    for _ in range(weather.duplicate):
-                        self._push(Task(event["id"], endpoint), weather.delay_seconds)
-            self._condition.notify_all()
+            for task in tasks:
+                for _ in range(weather.duplicate):
+                    self._push(task, weather.delay_seconds)
+            self._condition.notify(len(tasks) * weather.duplicate)
 
     def resend(self, event: Object, endpoint_ids: list[str]) -> int:
         """Deliver an event once more, whatever became of it before; returns to how many endpoints."""
@@ -184,6 +186,7 @@ class Delivery:
             event = world.store.get(task.event_id)
             endpoint = world.store.get(task.endpoint_id)
             if event is None or endpoint is None or endpoint["status"] != "enabled":
+                self._settle(task, "failed")
                 return
             shown = render_for(public(event), endpoint["api_version"])
             url, secret = endpoint["url"], endpoint["_secret"]

@@ -172,6 +172,7 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
     flow = params.get("flow_data")
     if flow is not None:
         _check_flow(world, flow, configuration, customer)
+    _forget_old_sessions(world)
     key = secret("test")
     session: Object = {
         "id": new_id("bps"),
@@ -193,6 +194,14 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(session)
     world.emit("billing_portal.session.created", session)
     return session
+
+
+def _forget_old_sessions(world: World) -> None:
+    """Every click makes a session: those that nobody can use any more need not be kept."""
+    while (oldest := world.store.eldest(SESSION)) is not None:
+        if world.now() < oldest["created"] + UNUSED_FOR + USED_FOR:
+            return
+        world.remove(oldest)
 
 
 def _check_flow(world: World, flow: Params, configuration: Object, customer: Object) -> None:

@@ -1,0 +1,73 @@
+"""The sandbox as a whole: its settings and what the application is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+
+CONFIGURE = """
+import json, os, sys
+from sandbox.server import BadSetting, configure
+try:
+    address, config = configure(json.loads(sys.argv[1]))
+    print(address, config.public_url, config.webhook_endpoints)
+except BadSetting as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ("{}", "('127.0.0.1', 8010) http://127.0.0.1:8010 ()"),
+        (
+            '{"SANDBOX_ADDRESS": "0.0.0.0:9", "SANDBOX_PUBLIC_URL": "http://box/", '
+            '"SANDBOX_WEBHOOK_URL": "http://w", "SANDBOX_WEBHOOK_SECRET": "s"}',
+            "('0.0.0.0', 9) http://box (('http://w', 's'),)",
+        ),
+        (
+            '{"SANDBOX_ADDRESS": "here"}',
+            "SANDBOX_ADDRESS is 'here'; it must look like 127.0.0.1:8010",
+        ),
+        (
+            '{"SANDBOX_WEBHOOK_URL": "http://w"}',
+            "SANDBOX_WEBHOOK_URL and SANDBOX_WEBHOOK_SECRET go together",
+        ),
+    ],
+)
+def test_settings_come_from_the_environment(environ: str, said: str) -> None:
+    """A wrong one is named, with what it should look like. (In a process of its own: the server is green.)"""
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", CONFIGURE, environ], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == said, done.stderr
+
+
+def test_one_application_plays_everybody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """API, portal page, mailbox and console answer; a bug is a 500 whose log line names no path."""
+    app = create_app(SandboxConfig(state_path=str(tmp_path / "state.sqlite3")))
+    client = app.test_client()
+    world = app.extensions["world"]
+    customer = world.call("POST", "/v1/customers", {"name": "Ada"})["id"]
+    path = world.call("POST", "/v1/billing_portal/sessions", {"customer": customer})["url"]
+    path = path.removeprefix("http://127.0.0.1:8010")
+    for address in ("/", "/inbox.json", path, "/sandbox/clock", "/sandbox/faults"):
+        assert client.get(address, follow_redirects=True).status_code == 200, address
+    assert client.get("/nothing").status_code == 404
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world, "portal_session", broken)
+    assert client.get(path).status_code == 500
+    assert path.rsplit("/", 1)[1] not in caplog.text
+    world.stop()
