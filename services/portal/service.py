@@ -347,10 +347,18 @@ class PortalService:
         return wire.snapshot(snapshot, now)
 
     @rpc
-    def contact(self, stripe_customer_id: str) -> dict[str, Any]:
-        """Whom to write to about a Stripe customer, with their link. Raises UnknownCustomer."""
+    def contact(
+        self, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> dict[str, Any]:
+        """Whom to write to, with their link and their business: `{customer_id, name, email, locale, timezone,
+        link, business}`. Give one of a Stripe customer's id and Portico's own.
+
+        Raises UnknownCustomer, or InvalidArgument when both or neither are given.
+        """
         with self.db.reading() as session:
-            customer, business = customers.contact(session, stripe_customer_id=stripe_customer_id)
+            customer, business = customers.contact(
+                session, stripe_customer_id=stripe_customer_id, customer_id=customer_id
+            )
         token = self.wiring.links.token(customer.public_id, customer.link_generation)
         return wire.contact(customer, business, self.wiring.links.url(token))
 

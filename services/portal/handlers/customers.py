@@ -226,9 +226,13 @@ def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> Link
     return LinkOf(row.public_id, row.link_generation)
 
 
-def contact(session: Session, *, stripe_customer_id: str) -> tuple[CustomerRow, BusinessRow]:
-    """Whom to write to about a Stripe customer. Raises UnknownCustomer."""
-    found = people.contact(session, stripe_customer_id)
+def contact(
+    session: Session, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+) -> tuple[CustomerRow, BusinessRow]:
+    """Whom to write to: the customer of a Stripe customer, or one of ours by id. Raises UnknownCustomer."""
+    if (stripe_customer_id is None) == (customer_id is None):
+        raise InvalidArgument("give stripe_customer_id or customer_id, and not both")
+    found = people.contact(session, stripe_customer_id=stripe_customer_id, public_id=customer_id)
     if found is None:
-        raise UnknownCustomer("no customer belongs to this Stripe customer")
+        raise UnknownCustomer("no such customer")
     return found

@@ -54,12 +54,19 @@ def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow
     ).one_or_none()
 
 
-def contact(session: Session, stripe_customer_id: str) -> tuple[CustomerRow, BusinessRow] | None:
-    """The customer of a Stripe customer, with its business."""
+def contact(
+    session: Session, *, stripe_customer_id: str | None, public_id: str | None
+) -> tuple[CustomerRow, BusinessRow] | None:
+    """The customer of a Stripe customer, or the one with our public id, with its business."""
+    named = (
+        CustomerRow.public_id == public_id
+        if public_id is not None
+        else CustomerRow.platform_stripe_customer_id == stripe_customer_id
+    )
     row = session.execute(
         select(CustomerRow, BusinessRow)
         .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
-        .where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
+        .where(named)
     ).one_or_none()
     return None if row is None else (row[0], row[1])
 

@@ -11,7 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal import queries
-from services.portal.errors import LinkInvalid, LinkReplaced, StripeCustomerConflict
+from services.portal.errors import (
+    LinkInvalid,
+    LinkReplaced,
+    StripeCustomerConflict,
+    UnknownCustomer,
+)
 from services.portal.handlers import customers, visits
 from services.portal.handlers.arguments import AppointmentArgument
 from services.portal.handlers.events import handle
@@ -236,3 +241,23 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
     assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=61))
     visits.give_back_fresh_link(session, made.customer_id, ahead(minutes=61))
     assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=62))
+
+
+def test_contact_by_either_id(session: Session) -> None:
+    """The notifier finds whom to write to by Stripe's customer id, and for a fresh link by our own."""
+    made = add_customer(session, platform_stripe_customer_id="cus_1")
+    by_stripe, business = customers.contact(session, stripe_customer_id="cus_1")
+    by_ours, _ = customers.contact(session, customer_id=made.customer_id)
+    assert by_stripe is by_ours
+    assert by_ours.public_id == made.customer_id
+    assert business.id == by_ours.business_pk
+
+
+def test_contact_wants_one_id(session: Session) -> None:
+    """Neither id, or both, is the caller's mistake and named so; an unknown one is UnknownCustomer."""
+    with pytest.raises(InvalidArgument, match="stripe_customer_id or customer_id"):
+        customers.contact(session)
+    with pytest.raises(InvalidArgument, match="not both"):
+        customers.contact(session, stripe_customer_id="cus_1", customer_id=CUSTOMER_ID)
+    with pytest.raises(UnknownCustomer):
+        customers.contact(session, customer_id=CUSTOMER_ID)
