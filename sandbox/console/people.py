@@ -99,7 +99,7 @@ def standing(stripe: Stripe, customer_id: str) -> Standing | None:
         name=seen.customer.get("name") or "",
         email=seen.customer.get("email") or "",
         plan=f"{plan.name}, {plan.price}" if plan else "",
-        card=f"{used.name}, {used.expires}" if used else "",
+        card=f"{used.name}, {used.expires.replace(' ', '')}" if used else "",
         card_expired=bool(used and used.expired),
         state=state,
         tone=tone,
