@@ -39,6 +39,12 @@ def answers(url: str) -> bool:
         return False
 
 
+def fetch(url: str) -> str:
+    """The body of a GET. Raises URLError."""
+    with _direct.open(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
 class Process:
     """`python -m MODULE …` that serves HTTP on `port`, with its output in a file.
 
@@ -258,8 +264,7 @@ class Stack(_Addresses):
             if name not in existing:
                 self.postgres.create_database(name)
         self.sandbox.wait()
-        with _direct.open(f"{self.sandbox_url}/sandbox/sendgrid-public-key", timeout=5) as answer:
-            self._mail_key = answer.read().decode().strip()
+        self._mail_key = fetch(f"{self.sandbox_url}/sandbox/sendgrid-public-key").strip()
         self._processes = {service: self._made(service) for service in SERVICES}
         self._migrate()
         if own_rabbitmq:
