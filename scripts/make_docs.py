@@ -1,4 +1,4 @@
-"""Write docs/events.md and docs/rpc.md from the code. `make docs` runs it; a test fails when they are out of date."""
+"""Write docs/events.md, docs/rpc.md and docs/settings.md from the code. `make docs` runs it; a test fails when they are out of date."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typing
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
@@ -19,6 +20,7 @@ import msgspec  # noqa: E402
 
 from shared import events  # noqa: E402
 from shared.messaging import topology  # noqa: E402
+from shared.settings import REQUIRED, Reader  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "contract" / "golden"
@@ -49,7 +51,31 @@ def type_name(hint: Any) -> str:
     """A type as people write it."""
     if isinstance(hint, type) and not typing.get_args(hint):
         return {"datetime": "UTC time", "NoneType": "null"}.get(hint.__name__, hint.__name__)
-    return str(hint).replace("typing.", "").replace("datetime.datetime", "UTC time").replace("None", "null")
+    return (
+        str(hint)
+        .replace("typing.", "")
+        .replace("datetime.datetime", "UTC time")
+        .replace("None", "null")
+    )
+
+
+def struct_table(cls: type, *, needed: bool = False) -> list[str]:
+    """A struct's fields as a table; `needed` tells which must be given instead of what they mean."""
+    texts = field_texts(cls)
+    hints = typing.get_type_hints(cls)
+    lines = [f"| field | type | {'needed' if needed else 'meaning'} |", "|---|---|---|"]
+    for field in msgspec.structs.fields(cls):
+        kind = type_name(hints[field.name]).replace("|", "or")
+        told = ("yes" if field.required else "") if needed else texts.get(field.name, "")
+        lines.append(f"| `{field.name}` | {kind} | {told} |")
+    return lines
+
+
+def structs_of(method: Any) -> list[type]:
+    """The structs that an RPC method takes, alone or in lists."""
+    hints = typing.get_type_hints(method).values()
+    parts = [part for hint in hints for part in (hint, *typing.get_args(hint))]
+    return [part for part in parts if isinstance(part, type) and issubclass(part, msgspec.Struct)]
 
 
 def events_page() -> str:
@@ -80,13 +106,14 @@ def events_page() -> str:
         "invoice win rather than the last message.",
     ]
     for (name, version), cls in events.EVENTS.items():
-        lines += ["", f"## `{name}` (version {version})", "", inspect.cleandoc(cls.__doc__ or ""), ""]
-        lines += ["| field | type | meaning |", "|---|---|---|"]
-        texts = field_texts(cls)
-        hints = typing.get_type_hints(cls)
-        for field in msgspec.structs.fields(cls):
-            kind = type_name(hints[field.name]).replace("|", "or")
-            lines.append(f"| `{field.name}` | {kind} | {texts.get(field.name, '')} |")
+        lines += [
+            "",
+            f"## `{name}` (version {version})",
+            "",
+            inspect.cleandoc(cls.__doc__ or ""),
+            "",
+        ]
+        lines += struct_table(cls)
         golden = json.loads((GOLDEN / f"{name}.v{version}.json").read_text())
         lines += ["", "```json", json.dumps(golden, indent=2), "```"]
     return "\n".join(lines) + "\n"
@@ -109,9 +136,9 @@ def rpc_page() -> str:
         "",
         NOTE,
         "",
-        "nameko's RPC over RabbitMQ: publish `{\"args\": [], \"kwargs\": {…}}` to the topic exchange `nameko-rpc` with "
+        'nameko\'s RPC over RabbitMQ: publish `{"args": [], "kwargs": {…}}` to the topic exchange `nameko-rpc` with '
         "routing key `<service>.<method>`, `reply_to` and `correlation_id`; the answer is "
-        "`{\"result\": …, \"error\": null | {\"exc_type\", \"value\", …}}`. `examples/host_app.py` is a client in plain "
+        '`{"result": …, "error": null | {"exc_type", "value", …}}`. `examples/host_app.py` is a client in plain '
         "Python. Arguments are checked against the types below: a wrong one is an `InvalidArgument` that names the "
         "field. Times are ISO 8601 in UTC, money is in the currency's minor unit.",
     ]
@@ -121,14 +148,71 @@ def rpc_page() -> str:
         for method_name, method in rpc_methods(service):
             signature = inspect.signature(method)
             parameters = ", ".join(
-                str(parameter).replace("'", "") for key, parameter in signature.parameters.items() if key != "self"
+                str(parameter).replace("'", "").replace('"', "")
+                for key, parameter in signature.parameters.items()
+                if key != "self"
             )
             lines += [f"### `{name}.{method_name}({parameters})`", ""]
             lines += [inspect.cleandoc(method.__doc__ or ""), ""]
+            for struct in structs_of(method):
+                lines += [f"`{struct.__name__}`: {inspect.cleandoc(struct.__doc__ or '')}", ""]
+                lines += [*struct_table(struct, needed=True), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"docs/events.md": events_page, "docs/rpc.md": rpc_page}
+class RecordingReader(Reader):
+    """Notes what a service asks for instead of reading it."""
+
+    asked: typing.ClassVar[list[tuple[str, str, Any, str]]] = []
+
+    def _read(self, name: str, parse: Any, default: Any, meaning: str, example: str) -> Any:
+        self.asked.append((name, meaning, default, example))
+        return None
+
+
+def settings_of(service: str) -> list[tuple[str, str, Any, str]]:
+    """(name, meaning, default, example) of each setting of a service, in the order it reads them."""
+    module = importlib.import_module(f"services.{service}.settings")
+    RecordingReader.asked = []
+    with mock.patch.object(module, "Reader", RecordingReader):
+        module.load({})
+    return RecordingReader.asked
+
+
+def settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        NOTE,
+        "",
+        "Read from the environment at start, checked all together: a service with a missing or wrong one says which and "
+        "what it should look like, and does not start. Any of them may come from a file instead: `NAME_FILE` names it "
+        "(secrets that an orchestrator mounts). `LOG_LEVEL` is `INFO` unless set. `make run` has a default for each.",
+    ]
+    for service in SERVICES:
+        lines += [
+            "",
+            f"## {service}",
+            "",
+            "| setting | meaning | default | example |",
+            "|---|---|---|---|",
+        ]
+        for name, meaning, default, example in settings_of(service):
+            if default is REQUIRED:
+                shown = "**required**"
+            elif default is None:
+                shown = ""
+            else:
+                shown = f"`{','.join(default) if isinstance(default, tuple) else default}`"
+            lines.append(f"| `{name}` | {meaning} | {shown} | `{example}` |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "docs/settings.md": settings_page,
+    "docs/events.md": events_page,
+    "docs/rpc.md": rpc_page,
+}
 
 
 def main() -> int:
