@@ -62,6 +62,10 @@ format: $(FOR_TEST) ## Let ruff mend what it can
 
 ##@ Keep
 
+.PHONY: docs
+docs: $(FOR_TEST) ## Write the pages that come from the code: events, RPC, settings
+	@$(PY) -m scripts.make_docs
+
 COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 

@@ -12,6 +12,7 @@ class SandboxConfig:
     """Settings of the stand-ins for Stripe and the mailbox.
 
     public_url: where browsers and clients reach this sandbox; its links begin with it.
+    business_name: whose Stripe account it is; the hosted pages and invoices name it.
     state_path: an SQLite file that keeps everything, or None for memory only.
     webhook_endpoints: (url, secret) of endpoints that exist from the start and hear of every event.
     sendgrid_webhook_url: where the mailbox reports what became of a mail, or None.
@@ -25,6 +26,7 @@ class SandboxConfig:
     """
 
     public_url: str = "http://127.0.0.1:8010"
+    business_name: str = "Portico Sandbox"
     state_path: str | None = None
     webhook_endpoints: tuple[tuple[str, str], ...] = ()
     sendgrid_webhook_url: str | None = None

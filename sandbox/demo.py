@@ -16,6 +16,7 @@ import requests
 from examples.host_app import Portico
 
 BUSINESS: Final = "sunrise-cleaning"
+BUSINESS_NAME: Final = "Sunrise Home Cleaning"
 LINK_WAIT_SECONDS: Final = 10.0
 
 
@@ -92,7 +93,7 @@ def seed(amqp_uri: str, stripe_base: str, api_key: str) -> list[dict[str, Any]]:
             "portal",
             "upsert_business",
             business_id=BUSINESS,
-            name="Sunrise Home Cleaning",
+            name=BUSINESS_NAME,
             email="hello@sunrise-cleaning.example",
             phone="+1 555 0100",
             color="#c2410c",

@@ -143,6 +143,7 @@ def _serve_sandbox(run: Places) -> Any:
     app = create_app(
         SandboxConfig(
             public_url=run.url("sandbox"),
+            business_name=demo.BUSINESS_NAME,
             state_path=str(run.folder / "sandbox.sqlite3"),
             webhook_endpoints=(
                 (

@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
-REQUIRED: Final[Any] = object()
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED: Final[Any] = _Required()
 """The default of a setting that has none."""
 
 ADDRESS = re.compile(r"^[^\s:]+:\d{1,5}$")

@@ -17,14 +17,14 @@ def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     return {
         "id": "acct_1PorticoSandbox00",
         "object": "account",
-        "business_profile": {"name": "Portico Sandbox", "url": world.config.public_url},
+        "business_profile": {"name": world.config.business_name, "url": world.config.public_url},
         "charges_enabled": True,
         "country": "US",
         "default_currency": "usd",
         "details_submitted": True,
         "email": None,
         "payouts_enabled": True,
-        "settings": {"dashboard": {"display_name": "Portico Sandbox", "timezone": "Etc/UTC"}},
+        "settings": {"dashboard": {"display_name": world.config.business_name, "timezone": "Etc/UTC"}},
         "type": "standard",
     }
 

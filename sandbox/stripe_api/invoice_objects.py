@@ -53,7 +53,7 @@ def new_invoice(
         "id": id,
         "object": "invoice",
         "account_country": "US",
-        "account_name": "Portico Sandbox",
+        "account_name": world.config.business_name,
         "account_tax_ids": None,
         "amount_due": 0,
         "amount_overpaid": 0,

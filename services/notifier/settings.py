@@ -61,6 +61,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             "SENDGRID_API_KEY",
             meaning="a SendGrid API key that may send mail",
             example="SG.xxxxxxxx.yyyyyyyy",
+            prefix="SG.",
         ),
         sendgrid_api_base=reader.url(
             "SENDGRID_API_BASE",

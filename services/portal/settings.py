@@ -55,7 +55,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         public_url=public_url,
         portal_session_origins=origins,
     )
-    for origin in origins:
+    for origin in origins or ():  # None when it is wrong, which is told already
         parts = urlsplit(origin)
         reader.check(
             "PORTAL_SESSION_ORIGINS",

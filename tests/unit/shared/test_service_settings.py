@@ -1,0 +1,37 @@
+"""The settings of each service: whatever is wrong, one message that names it, and never a crash."""
+
+import importlib
+
+import pytest
+
+from scripts.make_docs import SERVICES, settings_of
+from shared.settings import SettingsError
+
+CASES = [
+    (service, name, meaning)
+    for service in SERVICES
+    for name, meaning, *_ in settings_of(service)
+    if name != "MAIL_FROM"  # nearly any text is a display name
+]
+
+
+@pytest.mark.parametrize(("service", "name", "meaning"), CASES, ids=lambda value: value)
+@pytest.mark.parametrize("nonsense", ["???", "http://", "'; DROP TABLE", "a,b", "\x00"])
+def test_nonsense_is_named(service, name, meaning, nonsense):
+    """Any setting with a value that makes no sense is in the message, with its meaning and an example."""
+    load = importlib.import_module(f"services.{service}.settings").load
+    with pytest.raises(SettingsError) as caught:
+        load({name: nonsense})
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_nothing_set(service):
+    """With an empty environment every required setting is named at once."""
+    load = importlib.import_module(f"services.{service}.settings").load
+    with pytest.raises(SettingsError) as caught:
+        load({})
+    required = [name for name, _, default, _ in settings_of(service) if repr(default) == "required"]
+    assert required
+    for name in required:
+        assert f"{name} is not set" in str(caught.value)
