@@ -24,7 +24,9 @@ def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
         "details_submitted": True,
         "email": None,
         "payouts_enabled": True,
-        "settings": {"dashboard": {"display_name": world.config.business_name, "timezone": "Etc/UTC"}},
+        "settings": {
+            "dashboard": {"display_name": world.config.business_name, "timezone": "Etc/UTC"}
+        },
         "type": "standard",
     }
 
