@@ -1,131 +1,22 @@
-"""Portico's own programs as processes: each service and the sandbox, the whole distributed system, the embedded one.
+"""Portico whole: the distributed system, each part a process, and the embedded one.
 
 For tests and `make stack`. Every process gets an explicit environment: nothing of the caller's settings leaks in.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.keys import own_secrets
-from sandbox.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port
+from sandbox.python_process import Process, fetch
+from sandbox.servers import PostgreSQL, RabbitMQ, StartError, free_port
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+__all__ = ["SERVICES", "Embedded", "Process", "Stack", "fetch"]
+
 SERVICES = ("portal", "billing", "notifier")
-
-# A proxy of the caller's is no way to loopback.
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def python_environment() -> dict[str, str]:
-    """What any Python process of ours needs of the caller's environment, and no more."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-
-
-def answers(url: str) -> bool:
-    """Whether a GET is answered with a success right now."""
-    try:
-        with _direct.open(url, timeout=2) as response:
-            return bool(response.status < 300)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
-
-
-def fetch(url: str) -> str:
-    """The body of a GET. Raises URLError."""
-    with _direct.open(url, timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-class Process:
-    """`python -m MODULE …` that serves HTTP on `port`, with its output in a file.
-
-    It counts as ready when `ready_path` is answered with a success.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        module: str,
-        *,
-        port: int,
-        env: Mapping[str, str],
-        log: Path,
-        ready_path: str = "/readyz",
-    ) -> None:
-        self.name = name
-        self.port = port
-        self.env = {**python_environment(), **env}
-        self._module = module
-        self._log = log
-        self._ready_path = ready_path
-        self._child: Child | None = None
-
-    @property
-    def url(self) -> str:
-        """Its HTTP address, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def running(self) -> bool:
-        return self._child is not None and self._child.running
-
-    def launch(self) -> None:
-        """Start it without waiting."""
-        self._child = self._run()
-
-    def wait(self, within: float = 30.0) -> None:
-        """Wait until it is ready. Raises StartError with the end of its log."""
-        self.wait_for(lambda: answers(self.url + self._ready_path), within)
-
-    def wait_for(self, ready: Callable[[], bool], within: float) -> None:
-        """Wait until `ready` is true of it. Raises StartError with the end of its log."""
-        if self._child is None:
-            raise StartError(f"{self.name} was not launched")
-        self._child.wait_until(ready, name=self.name, within=within)
-
-    def start(self, within: float = 30.0) -> None:
-        """Start it and wait until it is ready."""
-        self.launch()
-        self.wait(within)
-
-    def command(self, *words: str) -> Child:
-        """Run `python -m MODULE words…` with the same environment and log; does not wait."""
-        return self._run(*words)
-
-    def _run(self, *words: str) -> Child:
-        return Child(
-            [sys.executable, "-m", self._module, *words],
-            env=self.env,
-            log=self._log,
-            cwd=REPOSITORY,
-        )
-
-    def terminate(self, within: float = 40.0) -> int:
-        """SIGTERM, as an orchestrator does; returns the exit code (killed after `within` seconds)."""
-        return self._child.stop(within=within) if self._child else 0
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash."""
-        if self._child:
-            self._child.kill()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; SIGSTOP freezes it until SIGCONT."""
-        if self._child:
-            self._child.send(number)
-
-    def log_text(self) -> str:
-        """All it has written so far, over restarts too."""
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
 
 class _Addresses:
@@ -275,8 +166,7 @@ class Stack(_Addresses):
             for process in self._processes[service]:
                 process.launch()
         for service in SERVICES:
-            for process in self._processes[service]:
-                process.wait()
+            self._wait_for(service, self._processes[service])
 
     def _made(self, service: str) -> list[Process]:
         made = []
@@ -315,8 +205,20 @@ class Stack(_Addresses):
         ended = [process for process in self.processes(service) if not process.running]
         for process in ended:
             process.launch()
-        for process in ended:
+        self._wait_for(service, ended)
+
+    def _wait_for(self, service: str, processes: Sequence[Process]) -> None:
+        """Until they serve pages and take calls. A service is ready for pages before its broker connection stands,
+        and a call that is made before its queue was ever bound is lost."""
+        for process in processes:
             process.wait()
+        if service == "sandbox":
+            return
+        for process in processes:
+            process.wait_for(lambda: self._takers(service) >= len(processes), within=30)
+
+    def _takers(self, service: str) -> int:
+        return self.rabbitmq.queues(self.vhost).get(f"rpc-{service}", (0, 0))[1]
 
     def stop(self) -> None:
         """End everything in order: the services together, then what they stand on. Data stays."""
