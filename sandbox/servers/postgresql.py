@@ -53,6 +53,8 @@ class PostgreSQL:
         self._owner = self._unprivileged() if os.geteuid() == 0 else None
         self.folder = self._reachable(folder) if self._owner else folder
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.folder.stat().st_uid != os.geteuid():
+            raise StartError(f"{self.folder} belongs to another user")
         if self._owner:
             self.folder.chmod(0o711)
         self._data = self.folder / "data"
@@ -96,7 +98,14 @@ class PostgreSQL:
         if all(parent.stat().st_mode & 0o001 for parent in folder.parents if parent.exists()):
             return folder
         mark = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"portico-data-{mark}"
+        elsewhere = Path(tempfile.gettempdir()) / f"portico-data-{mark}"
+        # The data lives as long as the folder it stands in for: `make clean` removes that one.
+        pointer = folder / "data-is-elsewhere"
+        if not pointer.exists():
+            shutil.rmtree(elsewhere, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            pointer.write_text(f"{elsewhere}\n")
+        return elsewhere
 
     def start(self, within: float = 60.0) -> None:
         """Make the cluster if there is none, start it, wait until it answers. Raises StartError."""
