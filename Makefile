@@ -4,8 +4,9 @@ SHELL := /bin/sh
 .SUFFIXES:
 
 PY := .venv/bin/python
-PYTEST := $(PY) -m pytest
-PATHS := services shared sandbox tests examples
+STRIPE_CLI := .venv/stripe-cli/node_modules/.bin/stripe
+PYTEST = STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
+PATHS := services shared sandbox tests examples scripts
 
 # What is installed, each written when it succeeded: the second time costs nothing.
 FOR_RUN := .venv/.for-run
@@ -30,7 +31,7 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 ##@ Check
 
 .PHONY: test
-test: $(FOR_TEST) servers lint ## Everything: lint, unit, contract, integration and end-to-end tests
+test: $(FOR_TEST) servers stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests
 	@$(PYTEST) tests
 
 .PHONY: test-unit
@@ -78,6 +79,10 @@ requirements: $(FOR_TEST) ## Pin what requirements*.in ask for, with hashes
 clean: ## Remove what these targets made: .venv, var, caches
 	@rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: stripe-cli
+stripe-cli: $(FOR_TEST)
+	@sh scripts/install-stripe-cli
 
 .PHONY: servers
 servers:
