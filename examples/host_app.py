@@ -1,6 +1,6 @@
 """How a business's own software talks to Portico: RPC to make customers and links, RabbitMQ to hear events.
 
-Nothing here needs Portico's code, nameko or a web framework: only `kombu` (any AMQP library in any language can
+Nothing here needs Portico's code, nameko or a web framework: only `kombu`, which brings `amqp` (any AMQP library in any language can
 do the same; docs/integration.md describes the wire). Copy it, or read it and write your own.
 
     AMQP_URI=amqp://host:password@rabbitmq:5672/portico python examples/host_app.py            # make data, print a link
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from amqp.exceptions import ChannelError
 from kombu import Connection, Consumer, Exchange, Producer, Queue, binding
 
 RPC = Exchange("nameko-rpc", type="topic", durable=True)
@@ -43,7 +44,9 @@ class Portico:
 
     def __init__(self, amqp_uri: str, timeout: float = 5.0) -> None:
         self._timeout = timeout
-        self._connection = Connection(amqp_uri, connect_timeout=timeout)
+        self._connection = Connection(
+            amqp_uri, connect_timeout=timeout, transport_options={"confirm_publish": True}
+        )
         self._channel = self._connection.channel()
         self._address = str(uuid.uuid4())
         replies = Queue(
@@ -64,14 +67,18 @@ class Portico:
     def call(self, service: str, method: str, **arguments: Any) -> Any:
         """Call `service.method` and return its result; PorticoError or TimeoutError when there is none."""
         call_id = str(uuid.uuid4())
-        self._producer.publish(
-            {"args": [], "kwargs": arguments},
-            routing_key=f"{service}.{method}",
-            reply_to=self._address,
-            correlation_id=call_id,
-            serializer="json",
-            expiration=self._timeout,  # a request that nobody waits for any more must not run
-        )
+        try:
+            self._producer.publish(
+                {"args": [], "kwargs": arguments},
+                routing_key=f"{service}.{method}",
+                reply_to=self._address,
+                correlation_id=call_id,
+                serializer="json",
+                mandatory=True,  # a service that has never run has no queue: hear of it now
+                expiration=self._timeout,  # a request that nobody waits for any more must not run
+            )
+        except ChannelError as error:
+            raise PorticoError("Unavailable", f"{service} has never run on this broker") from error
         end = time.monotonic() + self._timeout
         while call_id not in self._answers:
             left = end - time.monotonic()

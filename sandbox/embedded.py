@@ -7,10 +7,8 @@ be overridden in the environment; with `AMQP_URI` and the database URLs the same
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import secrets
 import socket
 import sys
 import time
@@ -26,6 +24,7 @@ import shared.messaging.embedded  # noqa: F401  (registers embedded://)
 from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
+from sandbox.keys import own_secrets
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
@@ -85,24 +84,6 @@ def _check_free(name: str, port: int) -> None:
                 f"port {port} ({name}) is taken. Stop what uses it, or choose another: "
                 f"{name.upper()}_PORT={port + 100} make run"
             ) from None
-
-
-def own_secrets(folder: Path) -> dict[str, str]:
-    """Keys of this run's own, made once and kept in its folder, so that links outlive a restart."""
-    file = folder / "secrets.json"
-    if file.exists():
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
-    made = {
-        "PORTAL_LINK_KEYS": secrets.token_urlsafe(32),
-        "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
-        "SENDGRID_API_KEY": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
-        "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
-    }
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(made, stream)
-    return made
 
 
 def environment(

@@ -69,3 +69,13 @@ def test_an_unknown_service_is_an_error(story: Story) -> None:
     with pytest.raises(host_app.PorticoError) as caught:
         story.portico.call("portal", "no_such_method")
     assert caught.value.error == "MethodNotFound"
+
+
+def test_a_service_that_never_ran_is_told_at_once(story: Story) -> None:
+    """A call to a service that no broker has heard of fails at once instead of waiting for its time limit."""
+    with pytest.raises(host_app.PorticoError) as caught:
+        story.portico.call("nobody", "anything")
+    assert caught.value.error == "Unavailable"
+    assert story.portico.call(
+        "portal", "link", customer_id=story.customer("never paid").customer_id
+    )
