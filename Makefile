@@ -50,6 +50,13 @@ test-integration: $(FOR_TEST) servers ## On a real RabbitMQ and PostgreSQL of th
 test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 	@$(PYTEST) tests/e2e
 
+EVENTS ?= 10000
+SEED ?= 1
+
+.PHONY: faults
+faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1
+	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
+
 .PHONY: lint
 lint: $(FOR_TEST) ## ruff, mypy, import-linter
 	@echo "lint: ruff check"; $(PY) -m ruff check --quiet $(wildcard $(PATHS))

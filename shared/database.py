@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import eventlet
+import psycopg2
+import psycopg2.extensions
+from eventlet.hubs import trampoline
+from eventlet.patcher import is_monkey_patched
 from nameko.extensions import DependencyProvider
 from sqlalchemy import DateTime, Dialect, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +28,14 @@ from sqlalchemy.types import TypeDecorator
 
 CONNECT_SECONDS: Final = 3
 STATEMENT_SECONDS: Final = 10
+ANSWER_SECONDS: Final = 13
+"""How long we wait for a word of PostgreSQL before the connection is given up. Longer than `STATEMENT_SECONDS`, which the
+server itself keeps: this one is for a server that is frozen, or behind a network that swallows packets."""
 POOL_WAIT_SECONDS: Final = 5
+
+PASSING_TROUBLE: Final = ("53", "57", "55P03", "40001", "40P01")
+"""SQLSTATEs, or their classes, that say "not now": no resources, operator intervention (a shutdown, a time-out), a lock
+that was not to be had, a deadlock. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 class DatabaseUnavailable(Exception):
@@ -71,8 +82,14 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
             "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000} -c timezone=UTC "
             "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000",
             "application_name": "portico",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": ANSWER_SECONDS * 1000,
         },
     )
+    if is_monkey_patched("psycopg"):
+        psycopg2.extensions.set_wait_callback(_wait_within_limit)
 
     @event.listens_for(engine, "do_connect")
     def connect_within_limit(
@@ -82,6 +99,23 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
             return dialect.connect(*cargs, **cparams)
 
     return engine
+
+
+def _wait_within_limit(connection: Any) -> None:
+    """eventlet's way to wait for PostgreSQL, with an end. What is raised here makes psycopg2 close the connection."""
+    silence = psycopg2.OperationalError("no word from the database in time")
+    while True:
+        state = connection.poll()
+        if state == psycopg2.extensions.POLL_OK:
+            return
+        reading = state == psycopg2.extensions.POLL_READ
+        trampoline(
+            connection.fileno(),
+            read=reading,
+            write=not reading,
+            timeout=ANSWER_SECONDS,
+            timeout_exc=silence,
+        )
 
 
 class ConnectTimeout(Exception):
@@ -137,10 +171,8 @@ class Transactions:
         except (PoolTimeout, ConnectTimeout) as error:
             raise DatabaseUnavailable(str(error)) from error
         except DBAPIError as error:
-            if error.connection_invalidated or (
-                isinstance(error, OperationalError) and not error.statement
-            ):
-                raise DatabaseUnavailable("the connection to the database broke") from error
+            if _is_passing(error):
+                raise DatabaseUnavailable("the database does not answer, or not now") from error
             raise
         finally:
             session.close()
@@ -152,6 +184,16 @@ class Transactions:
         """Raise when the database does not answer a trivial statement."""
         with self.transaction() as session:
             session.execute(text("SELECT 1"))
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Whether the same statement may well work in a moment."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error, OperationalError) and not error.statement:  # no connection to begin with
+        return True
+    code = getattr(error.orig, "pgcode", None)
+    return bool(code) and str(code).startswith(PASSING_TROUBLE)
 
 
 class Database(DependencyProvider):

@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
+from shared.database import DatabaseUnavailable
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
@@ -33,6 +34,7 @@ IDLE_SECONDS: Final = 15
 SOCKET_SECONDS: Final = 30
 DRAIN_SECONDS: Final = 20
 MAX_CONNECTIONS: Final = 10_500
+RETRY_AFTER_SECONDS: Final = 5
 READINESS_SECONDS: Final = 1.0
 
 StartResponse = Callable[..., Any]
@@ -288,11 +290,19 @@ class Http(HttpRequestHandler):
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return _plain_error(exc)
-        log.error("request failed", route=self.url, exc_info=exc)
+        away = isinstance(exc, DatabaseUnavailable)
+        log.error("request failed", route=self.url, exc_info=None if away else exc, away=away)
         hook = getattr(self.container.service_cls, "failure_page", None)
         if hook is not None:
             page: Response = hook(exc)
             return page
+        if away:  # whoever sent it (Stripe, SendGrid) sends it again
+            return Response(
+                '{"error": "unavailable"}\n',
+                503,
+                {"Retry-After": str(RETRY_AFTER_SECONDS)},
+                content_type="application/json",
+            )
         return Response('{"error": "internal"}\n', 500, content_type="application/json")
 
 

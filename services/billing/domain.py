@@ -40,6 +40,10 @@ class UnknownInboxEvent(BillingError):
     """No Stripe event of this id was ever stored."""
 
 
+class ReconciliationRunning(BillingError):
+    """Another reconciliation is under way; it will find the same."""
+
+
 class InvalidRequest(BillingError):
     """An argument that no customer and no service of ours would send: `field: what is wrong with it`."""
 
@@ -150,6 +154,9 @@ class Invoice:
     number: str | None = None
     subscription_id: str | None = None
     next_payment_attempt: dt.datetime | None = None
+    amount_due: int = 0
+    amount_paid: int = 0
+    billing_reason: str | None = None
 
     @property
     def collectable(self) -> bool:

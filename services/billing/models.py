@@ -8,9 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Te
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.database import UtcDateTime
-
-# SQLite counts up by itself only in an INTEGER column.
-BigId = BigInteger().with_variant(Integer, "sqlite")
+from shared.outbox import OutboxColumns
 
 
 class Base(DeclarativeBase):
@@ -56,32 +54,8 @@ class InboxEvent(Base):
     """The body, byte for byte as it was signed; empty for the types whose payload holds a secret link."""
 
 
-class OutboxEvent(Base):
+class OutboxEvent(OutboxColumns, Base):
     """An event of ours that must be published; the relay does."""
-
-    __tablename__ = "outbox"
-    __table_args__ = (
-        # The relay's question, asked every second: a handful of rows of millions.
-        Index(
-            "ix_outbox_unpublished",
-            "id",
-            postgresql_where=text("published_at IS NULL"),
-            sqlite_where=text("published_at IS NULL"),
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
-    """Order of arrival."""
-    event_id: Mapped[str] = mapped_column(String(512), unique=True)
-    dedupe_key: Mapped[str] = mapped_column(String(1024), unique=True)
-    type: Mapped[str] = mapped_column(String(255))
-    body: Mapped[str] = mapped_column(Text)
-    """The envelope as JSON, exactly what goes over the wire."""
-    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    published_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
-    attempts: Mapped[int] = mapped_column(Integer, default=0)
-    last_error: Mapped[str | None] = mapped_column(Text)
-    next_attempt_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
 class RecoveryLease(Base):
@@ -132,3 +106,15 @@ class StoredConfiguration(Base):
     livemode: Mapped[bool] = mapped_column(Boolean, primary_key=True)
     configuration_id: Mapped[str] = mapped_column(String(255))
     recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class Reconciliation(Base):
+    """How far Stripe's log has been walked, and who walks it now: one row."""
+
+    __tablename__ = "reconciliations"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """Everything before this moment was seen."""
+    holder: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from services.billing.domain import (
@@ -14,7 +15,6 @@ from services.billing.domain import (
     PortalPolicy,
     Subscription,
 )
-from shared.events import Event
 
 
 class PaymentGateway(Protocol):
@@ -99,10 +99,12 @@ class PaymentGateway(Protocol):
         """
         ...
 
+    def events_since(
+        self, since: dt.datetime, types: Sequence[str], most_pages: int
+    ) -> Iterator[list[bytes]]:
+        """Stripe's log of events of these types since a moment, as JSON, oldest first, a page at a time."""
+        ...
 
-class Publisher(Protocol):
-    """The broker."""
-
-    def publish_batch(self, events: Sequence[Event]) -> Sequence[Exception | None]:
-        """Publish with confirms; for each event None when the broker has it, else what went wrong."""
+    def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
+        """Everybody's open invoices that are charged automatically, made since a moment, a page at a time."""
         ...

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
+from typing import Final, Protocol, cast
 
-from sqlalchemy import Table, and_, delete, func, or_, select, update
+from sqlalchemy import Table, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain import Payment
 from services.billing.models import (
     InboxEvent,
     OutboxEvent,
+    Reconciliation,
     Recovery,
     RecoveryLease,
     RecoveryRun,
     StoredConfiguration,
 )
 from services.billing.payloads import StripeEvent
-from services.billing.translation import Outgoing, Translation
-from shared import events
+from services.billing.translation import Translation
 from shared.database import insert_new
+from shared.outbox import Outbox, Outgoing
 
 # --- inbox ---------------------------------------------------------------------------------------------------
 
@@ -73,22 +74,16 @@ def inbox_events(
 # --- outbox --------------------------------------------------------------------------------------------------
 
 
-def add_to_outbox(session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
-    """Queue the events that were not said before; returns the ids of those that are new."""
-    rows = [
-        {
-            "event_id": one.event.id,
-            "dedupe_key": one.dedupe_key,
-            "type": one.event.type,
-            "body": events.encode(one.event).decode(),
-            "created_at": now,
-            "attempts": 0,
-            "next_attempt_at": now,
-        }
-        for one in outgoing
-    ]
-    table = cast(Table, OutboxEvent.__table__)
-    return insert_new(session, table, rows, conflict=["dedupe_key"], returning="event_id")
+OUTBOX: Final = Outbox(OutboxEvent)
+
+
+class Unsaid(Protocol):
+    """A failure that may not have been announced, and the keys under which it would have been."""
+
+    @property
+    def outgoing(self) -> Outgoing: ...
+    @property
+    def said_as(self) -> tuple[str, ...]: ...
 
 
 def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
@@ -98,28 +93,74 @@ def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
     )
 
 
-def due_outbox(session: Session, now: dt.datetime, limit: int) -> Sequence[OutboxEvent]:
-    """Unpublished events whose time has come, in order of arrival, locked for this relay alone.
-
-    SKIP LOCKED lets two relays share the work; SQLite has one connection and ignores it.
-    """
-    return session.scalars(
-        select(OutboxEvent)
-        .where(OutboxEvent.published_at.is_(None), OutboxEvent.next_attempt_at <= now)
-        .order_by(OutboxEvent.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+def announce_unsaid(session: Session, unsaid: Sequence[Unsaid], now: dt.datetime) -> list[str]:
+    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
+    keys = [key for one in unsaid for key in one.said_as]
+    said = set(
+        session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
+    )
+    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.said_as)]
+    return OUTBOX.add(session, fresh, now)
 
 
-def outbox_backlog(session: Session) -> tuple[int, dt.datetime | None]:
-    """How many events wait to be published, and since when the oldest of them."""
-    count, oldest = session.execute(
-        select(func.count(), func.min(OutboxEvent.created_at)).where(
-            OutboxEvent.published_at.is_(None)
+# --- reconciliation ------------------------------------------------------------------------------------------
+
+STRIPE_LOG: Final = "stripe"
+
+
+def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
+    """How far the log has been walked; None at the very first call, which sets the cursor to now."""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": STRIPE_LOG, "until": now}
+    if insert_new(session, table, [row], conflict=["name"], returning="name"):
+        return None
+    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == STRIPE_LOG))
+
+
+def take_reconciliation(
+    session: Session, holder: str, now: dt.datetime, until: dt.datetime
+) -> bool:
+    """Take the log for `holder`, or keep it; False while somebody else has it."""
+    reconciled_until(session, now)
+    taken = session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            or_(
+                Reconciliation.holder.is_(None),
+                Reconciliation.holder == holder,
+                Reconciliation.lease_until <= now,
+            ),
         )
-    ).one()
-    return count, oldest
+        .values(holder=holder, lease_until=until)
+        .returning(Reconciliation.name)
+    ).all()
+    return bool(taken)
+
+
+def finish_reconciliation(
+    session: Session, holder: str, since: dt.datetime, until: dt.datetime
+) -> None:
+    """Move the cursor to `until`, unless the walk left a gap behind the cursor."""
+    session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            Reconciliation.holder == holder,
+            Reconciliation.until >= since,
+            Reconciliation.until < until,
+        )
+        .values(until=until)
+    )
+
+
+def release_reconciliation(session: Session, holder: str) -> None:
+    """Give the log back, if it is still ours."""
+    session.execute(
+        update(Reconciliation)
+        .where(Reconciliation.name == STRIPE_LOG, Reconciliation.holder == holder)
+        .values(holder=None, lease_until=None)
+    )
 
 
 # --- recoveries ----------------------------------------------------------------------------------------------

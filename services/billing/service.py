@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 import eventlet
@@ -15,10 +16,15 @@ from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
 from werkzeug.wrappers import Request, Response
 
-from services.billing import webhook
-from services.billing.domain import BillingError, InvalidRequest, StripeUnavailable
-from services.billing.handlers import inbox, invoices, portal, recovery
-from services.billing.handlers import relay as outbox
+from services.billing import queries, webhook
+from services.billing.breaker import Breaker
+from services.billing.domain import (
+    BillingError,
+    InvalidRequest,
+    StripeRefused,
+    StripeUnavailable,
+)
+from services.billing.handlers import inbox, invoices, portal, reconciling, recovery
 from services.billing.payloads import NotAnEvent
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
@@ -69,6 +75,16 @@ class Stripe(DependencyProvider):
         return self.gateway
 
 
+class ClickBreaker(DependencyProvider):
+    """Injects the process's circuit breaker in front of Stripe at the click."""
+
+    def setup(self) -> None:
+        self.breaker = Breaker()
+
+    def get_dependency(self, worker_ctx: Any) -> Breaker:
+        return self.breaker
+
+
 class Configured(DependencyProvider):
     """Injects the service's settings."""
 
@@ -115,6 +131,7 @@ class BillingService:
     database = Database()
     gateway = Stripe()
     settings = Configured()
+    breaker = ClickBreaker()
     publisher = EventPublisher()
     wake_relay = Waker("relay")
 
@@ -158,7 +175,7 @@ class BillingService:
     def relay(self) -> bool:
         """Publish what the outbox holds; woken by each webhook, else once a second."""
         with self.database.transaction() as session:
-            done = outbox.relay(session, self.publisher, _now())
+            done = queries.OUTBOX.relay(session, self.publisher, _now())
         if done.broker_down or done.failed:
             log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
         return done.more
@@ -167,7 +184,7 @@ class BillingService:
     def measure(self) -> bool:
         """Tell the metrics how far behind the outbox is."""
         with self.database.reading() as session:
-            pending, age = outbox.backlog(session, _now())
+            pending, age = queries.OUTBOX.backlog(session, _now())
         OUTBOX_PENDING.set(pending)
         OUTBOX_AGE.set(age)
         return False
@@ -188,7 +205,7 @@ class BillingService:
         `business_id` picks that business's own portal configuration where it has one. Errors: InvalidArgument,
         UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with _wire_errors(), self.breaker.guard(), _within(STRIPE_SECONDS):
             url = portal.create_portal_session(
                 self.database,
                 self.gateway,
@@ -234,6 +251,40 @@ class BillingService:
             result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
         self.wake_relay()
         return result
+
+    @rpc
+    def reconcile(self, since: str) -> dict[str, Any]:
+        """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
+        that nothing is said twice. `{"seen", "new", "swept"}`: events in Stripe's log, those new to us, and unpaid
+        invoices that nobody had been told about. May take minutes. Errors: ReconciliationRunning, StripeUnavailable,
+        StripeRefused, InvalidArgument.
+        """
+        with _wire_errors():
+            report = reconciling.reconcile(
+                self.database,
+                self.gateway,
+                reconciling.parse_since(since, _now()),
+                holder=secrets.token_hex(8),
+                clock=_now,
+            )
+        self.wake_relay()
+        log.info("reconciled", since=since, **asdict(report))
+        return asdict(report)
+
+    @loop(poll=60.0)
+    def reconcile_by_itself(self) -> bool:
+        """Every quarter of an hour, by one replica: what the webhooks did not bring."""
+        try:
+            report = reconciling.scheduled(
+                self.database, self.gateway, holder=secrets.token_hex(8), clock=_now
+            )
+        except (StripeUnavailable, StripeRefused) as error:
+            log.warning("not reconciled", reason=f"{type(error).__name__}: {error}")
+            return False
+        if report and (report.new or report.swept):
+            log.warning("webhooks were missed", **asdict(report))
+            self.wake_relay()
+        return False
 
     @rpc
     def recoveries(

@@ -12,9 +12,11 @@ library that are built in below were measured with stripe 16.1.0:
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -227,6 +229,42 @@ class StripeGateway:
             found = self._work.invoices.list(params)
             return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
 
+    def events_since(
+        self, since: dt.datetime, types: Sequence[str], most_pages: int
+    ) -> Iterator[list[bytes]]:
+        # Stripe lists newest first. Ids alone are kept on the way back to the beginning; then the pages are read
+        # again, oldest first, so that memory stays bounded by a page however long we were away.
+        params = {"types": list(types), "created": {"gte": int(since.timestamp())}, "limit": PAGE}
+        starts: list[str | None] = [None]
+        while len(starts) <= most_pages:
+            page = self._events({**params, **_after(starts[-1])})
+            if not page.has_more:
+                break
+            starts.append(str(page.data[-1].id))
+        for start in reversed(starts):
+            page = self._events({**params, **_after(start)})
+            yield [json.dumps(one.to_dict()).encode() for one in reversed(page.data)]
+
+    def _events(self, params: dict[str, Any]) -> Any:
+        with _errors():
+            return self._work.events.list(params)
+
+    def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
+        params: dict[str, Any] = {
+            "status": "open",
+            "collection_method": "charge_automatically",
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE,
+        }
+        start: str | None = None
+        for _ in range(most_pages):
+            with _errors():
+                page = self._work.invoices.list({**params, **_after(start)})
+            yield [to_invoice(one) for one in page.data]
+            if not page.has_more:
+                return
+            start = str(page.data[-1].id)
+
     # -- doing --------------------------------------------------------------------------------------------
 
     def point_subscription(self, subscription_id: str, payment_method: str) -> None:
@@ -253,6 +291,10 @@ class StripeGateway:
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
+
+
+def _after(start: str | None) -> dict[str, str]:
+    return {"starting_after": start} if start else {}
 
 
 class _Missing(Exception):

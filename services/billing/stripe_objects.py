@@ -73,6 +73,9 @@ def to_invoice(invoice: Any) -> Invoice:
         next_payment_attempt=(
             None if next_attempt is None else dt.datetime.fromtimestamp(next_attempt, dt.UTC)
         ),
+        amount_due=_get(invoice, "amount_due") or 0,
+        amount_paid=_get(invoice, "amount_paid") or 0,
+        billing_reason=_get(invoice, "billing_reason"),
     )
 
 

@@ -23,6 +23,7 @@ from services.billing.payloads import (
     usable_id,
 )
 from shared import events
+from shared.outbox import Outgoing
 
 
 class Status(enum.StrEnum):
@@ -40,14 +41,6 @@ class Draft:
     """An event of ours to be, and the key under which it is said only once."""
 
     data: events.Data
-    dedupe_key: str
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """An event of ours, ready for the outbox."""
-
-    event: events.Event
     dedupe_key: str
 
 

@@ -32,6 +32,7 @@ from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument
 from services.portal.handlers.customers import LinkOf
 from services.portal.handlers.visits import Visit
+from services.portal.limiter import Limiter
 from services.portal.links import Links
 from services.portal.metrics import BILLING_OPENED, FRESH_LINKS, LINK_CONFLICTS, VISITS
 from services.portal.ports import BillingUnavailable, MailUnavailable
@@ -61,6 +62,7 @@ class Wired:
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings.link_keys, settings.public_url)
         self.session_origins = settings.portal_session_origins
+        self.limiter = Limiter()
 
 
 class Wiring(DependencyProvider):
@@ -145,9 +147,14 @@ class PortalService:
             return redirect(links.url(token))
         came_from = came_from_words(request.form.get("from"))
         locale = choose_for(request, visit)
+        origins = self.wiring.session_origins
+        if seconds := self.wiring.limiter.take(snapshot.customer_id):
+            BILLING_OPENED.labels("too_many").inc()
+            page = views.unavailable(snapshot.business, token, came_from, locale, origins)
+            return answer(page, 429, Retry_After=str(seconds))
         try:
             address = visits.open_billing(
-                RpcBillingPages(self.billing, self.wiring.session_origins),
+                RpcBillingPages(self.billing, origins),
                 snapshot,
                 return_url=links.url(token),
                 came_from=came_from,
@@ -160,7 +167,6 @@ class PortalService:
                 reason=error.reason,
                 stripe_customer_id=snapshot.platform_stripe_customer_id,
             )
-            origins = self.wiring.session_origins
             page = views.unavailable(snapshot.business, token, came_from, locale, origins)
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         BILLING_OPENED.labels("ok").inc()

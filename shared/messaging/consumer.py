@@ -2,6 +2,9 @@
 
 A handler that returns acks its message. One that raises sends the message to a waiting room (5 s, 30 s, 5 min)
 and, when those are used up, to the dead-letter queue with the reason. `Permanent` goes there at once.
+
+While the service's own database is away nothing is wrong with the event, so it costs no try: the message is held,
+unacknowledged, and tried again here. As only so many are held (the prefetch), the others wait in their queue.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from nameko.extensions import Entrypoint
 from nameko.messaging import HeaderDecoder, QueueConsumer
 
 from shared import events
+from shared.database import DatabaseUnavailable
 from shared.messaging import topology
 from shared.messaging.amqp import make_connection, publish_raw
 from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, get_logger
@@ -28,6 +32,9 @@ log = get_logger(__name__)
 HOLD_SECONDS: Final = 15
 """Pause before a message is given back when its retry can't be published. Without it a memory alarm burnt
 every redelivery within 30 ms and the message was dead-lettered."""
+
+AWAY_SECONDS: Final = (1, 2, 4, 8, 15)
+"""Pauses before an event is tried again while our own database is away; the last one repeats."""
 
 REASON_LENGTH: Final = 500
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -145,6 +152,9 @@ class EventConsumer(Entrypoint, HeaderDecoder):
         except events.EventError as error:
             self.give_up(message, str(error))
             return
+        self._handle(message, event, 0)
+
+    def _handle(self, message: Any, event: events.Event, holds: int) -> None:
         started = time.perf_counter()
         try:
             self.container.spawn_worker(
@@ -152,16 +162,29 @@ class EventConsumer(Entrypoint, HeaderDecoder):
                 (event,),
                 {},
                 context_data={"correlation_id": event.correlation_id},
-                handle_result=partial(self._settle, message, event, started),
+                handle_result=partial(self._settle, message, event, started, holds),
             )
         except ContainerBeingKilled:
             self.queue_consumer.requeue_message(message)
+
+    def _hold(self, message: Any, event: events.Event, holds: int) -> None:
+        """Try again after a pause, without giving the message back: the broker counts redeliveries."""
+        pause = AWAY_SECONDS[min(holds, len(AWAY_SECONDS) - 1)]
+        log.warning("event held, the database is away", event_id=event.id, seconds=pause)
+
+        def again() -> None:
+            eventlet.sleep(pause)
+            if message.channel.connection:  # else the broker has it back, and delivers it anew
+                self._handle(message, event, holds + 1)
+
+        self.container.spawn_managed_thread(again)
 
     def _settle(
         self,
         message: Any,
         event: events.Event,
         started: float,
+        holds: int,
         worker_ctx: Any,
         result: Any,
         exc_info: Any,
@@ -169,6 +192,9 @@ class EventConsumer(Entrypoint, HeaderDecoder):
         outcome = "ok"
         if exc_info is None:
             self.queue_consumer.ack_message(message)
+        elif isinstance(exc_info[1], DatabaseUnavailable):
+            outcome = "held"
+            self._hold(message, event, holds)
         else:
             error = exc_info[1]
             attempt = int((message.headers or {}).get("x-attempt", 0))

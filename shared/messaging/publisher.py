@@ -45,11 +45,13 @@ class ConfirmedSession:
     def __init__(self, uri: str, source: str) -> None:
         self._exchange = topology.exchange(source).name
         self._connection: Connection = make_connection(uri)
-        self._connection.connect()
-        self._channel: Any = self._connection.channel()
-        for service in topology.consumers_of(source):
-            topology.event_queue(service, source)(self._channel).declare()
-        self._channel.confirm_select()
+        try:
+            self._connection.connect()
+            self._channel: Any = self._connection.channel()
+            self._declare(source)
+        except BaseException:
+            self._connection.collect()
+            raise
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
@@ -57,6 +59,12 @@ class ConfirmedSession:
         self._waiting: dict[int, int] = {}
         self._index_by_id: dict[str, int] = {}
         self._outcomes: list[Outcome] = []
+
+    def _declare(self, source: str) -> None:
+        topology.exchange(source)(self._channel).declare()
+        for service in topology.consumers_of(source):
+            topology.event_queue(service, source)(self._channel).declare()
+        self._channel.confirm_select()
 
     def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None:
         self._outcomes = outcomes
@@ -77,7 +85,7 @@ class ConfirmedSession:
                 ),
                 exchange=self._exchange,
                 routing_key=event.type,
-                mandatory=True,
+                mandatory=topology.has_consumer(event.type),
             )
         while self._waiting:
             self._connection.drain_events()
@@ -116,6 +124,7 @@ class EmbeddedSession:
         self._exchange = topology.exchange(source)
         self._connection = make_connection(uri)
         channel = self._connection.channel()
+        self._exchange(channel).declare()
         for service in topology.consumers_of(source):
             topology.event_queue(service, source)(channel).declare()
         self._producer = Producer(channel, exchange=self._exchange)
@@ -129,7 +138,7 @@ class EmbeddedSession:
                     content_type="application/json",
                     content_encoding="utf-8",
                     message_id=event.id,
-                    mandatory=True,
+                    mandatory=topology.has_consumer(event.type),
                 )
             except amqp.exceptions.ChannelError:
                 outcomes[index] = Unroutable(f"no queue is bound for {event.type}")

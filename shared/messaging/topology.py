@@ -94,3 +94,12 @@ def consumers_of(source: str) -> list[str]:
 def sources() -> list[str]:
     """The services that publish events."""
     return sorted({cls.source for cls in EVENTS.values()})
+
+
+def has_consumer(event_type: str) -> bool:
+    """Whether a service of ours hears this type. Only then is "no queue is bound" an error: an event for the host
+    application alone is published all the same when the host does not care to listen (docs/adr/0007)."""
+    return event_type in _HEARD
+
+
+_HEARD: Final = frozenset(cls.type for heard in CONSUMERS.values() for cls in heard)

@@ -5,6 +5,8 @@ So the fake can't drift from the adapter, and the adapter is held to Stripe's wi
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from werkzeug.serving import make_server
 
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
+from services.billing import stripe_gateway
 from services.billing.domain import (
     Decline,
     PayOutcome,
@@ -277,4 +280,36 @@ def test_the_gateway_knows_its_mode_and_hides_its_key(key: str, livemode: bool) 
     gateway = StripeGateway(key, "http://127.0.0.1:1")
     assert gateway.livemode is livemode
     assert key not in repr(gateway)
+    gateway.close()
+
+
+# --- looking back --------------------------------------------------------------------------------------------
+
+
+def test_everybodys_unpaid_invoices_are_listed(world: World) -> None:
+    """Those of two customers, as they are; none from before the moment that is asked for."""
+    debtors = {world.debtor().invoice_id for _ in range(2)}
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    found = [one for page in world.gateway.unpaid_invoices(since, 10) for one in page]
+    assert debtors <= {one.id for one in found if one.collectable}
+
+
+def test_stripes_log_is_read_oldest_first_in_pages(
+    sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several pages of the real protocol: every event of the asked types once, in the order it happened."""
+    monkeypatch.setattr(stripe_gateway, "PAGE", 3)
+    gateway = StripeGateway(KEY, sandbox)
+    made = StripeWorld(gateway, sandbox, KEY)
+    customers = [made.customer() for _ in range(8)]
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    pages = list(gateway.events_since(since, ["customer.created"], 100))
+    seen = [json.loads(body)["data"]["object"]["id"] for page in pages for body in page]
+    assert [one for one in seen if one in customers] == customers
+    assert len(seen) == len(set(seen))
+    assert max(map(len, pages)) == 3
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    assert [
+        body for page in gateway.events_since(later, ["customer.created"], 5) for body in page
+    ] == []
     gateway.close()

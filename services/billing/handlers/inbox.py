@@ -60,7 +60,7 @@ def store_webhook(session: Session, received: Received, now: dt.datetime) -> Out
     translation = received.translation
     if not queries.store_stripe_event(session, received.event, received.payload, translation, now):
         return Outcome.DUPLICATE
-    queries.add_to_outbox(session, translation.outgoing, now)
+    queries.OUTBOX.add(session, translation.outgoing, now)
     return Outcome(translation.status.value)
 
 
@@ -77,7 +77,7 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     translation = translate(parse_event(row.payload), livemode=livemode)
     known = queries.already_queued(session, [one.event.id for one in translation.outgoing])
     fresh = [one for one in translation.outgoing if one.event.id not in known]
-    queued = queries.add_to_outbox(session, fresh, now)
+    queued = queries.OUTBOX.add(session, fresh, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)

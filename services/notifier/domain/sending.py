@@ -50,8 +50,8 @@ Outcome = Accepted | RateLimited | Unavailable | Refused | MaybeSent
 class SendingPolicy:
     """How long and how often one email is tried."""
 
-    lease: dt.timedelta = dt.timedelta(seconds=90)
-    """Longer than everything between taking a row and posting it."""
+    lease: dt.timedelta = dt.timedelta(seconds=45)
+    """Longer than everything between taking a row and posting it; how long a customer waits when a sender dies."""
     grace: dt.timedelta = dt.timedelta(minutes=15)
     """How long a message of unknown fate is left alone before it is sent once more."""
     first_wait: dt.timedelta = dt.timedelta(seconds=2)

@@ -126,17 +126,24 @@ def send_one(desk: Desk, leased: Leased) -> Result:
     if refusal is not None:
         return refusal
     outcome = desk.mailer.send(mail)
-    for seconds in RECORD_PAUSES:
-        try:
-            return record(desk, leased, mail.kind, outcome)
-        except DatabaseUnavailable:
-            desk.pause(seconds)
-    return record(desk, leased, mail.kind, outcome)
+    return _patiently(desk, lambda: record(desk, leased, mail.kind, outcome))
 
 
 def stumbled(desk: Desk, leased: Leased, why: str) -> Result:
     """Something failed that nobody foresaw: try again later, not in a tight circle and not for ever."""
-    return _not_now(desk, leased, "stumbled", f"failed inside the notifier: {why}")
+    return _patiently(
+        desk, lambda: _not_now(desk, leased, "stumbled", f"failed inside the notifier: {why}")
+    )
+
+
+def _patiently(desk: Desk, write: Callable[[], T]) -> T:
+    """Write something down although the database is away for some seconds."""
+    for seconds in RECORD_PAUSES:
+        try:
+            return write()
+        except DatabaseUnavailable:
+            desk.pause(seconds)
+    return write()
 
 
 def compose(

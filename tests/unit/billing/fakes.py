@@ -6,8 +6,10 @@ The contract suite (`tests/contract/test_payment_gateway.py`) runs against this 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import itertools
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.billing.domain import (
@@ -56,6 +58,9 @@ class FakePaymentGateway:
     sessions: list[Session] = field(default_factory=list)
     charges: list[tuple[str, str]] = field(default_factory=list)
     """Invoice and card of each charge that really happened; a replayed idempotency key adds none."""
+    log: list[bytes] = field(default_factory=list)
+    """Stripe's events, oldest first, as JSON."""
+    page: int = 100
     down: bool = False
     before: Callable[[str], None] = lambda operation: None
     """Called with the operation's name before each: to check or to disturb."""
@@ -182,6 +187,28 @@ class FakePaymentGateway:
             and one.status == "open"
             and one.collection_method == "charge_automatically"
             and subscription_id in (None, one.subscription_id)
+        ]
+
+    def events_since(
+        self, since: dt.datetime, types: Sequence[str], most_pages: int
+    ) -> Iterator[list[bytes]]:
+        self._enter("events_since")
+        kept = [
+            body
+            for body in self.log
+            if (event := json.loads(body))["type"] in types
+            and event["created"] >= int(since.timestamp())
+        ]
+        for start in range(0, min(len(kept), most_pages * self.page), self.page):
+            self._enter("events_since")
+            yield kept[start : start + self.page]
+
+    def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
+        self._enter("unpaid_invoices")
+        yield [
+            one
+            for one in self.invoices.values()
+            if one.status == "open" and one.collection_method == "charge_automatically"
         ]
 
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:

@@ -13,6 +13,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from services.billing import service
+from services.billing.breaker import Breaker
 from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
 from services.billing.models import InboxEvent
 from services.billing.service import WIRE_ERRORS, BillingService
@@ -34,6 +35,7 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     made: Any = BillingService()
     made.database = database
     made.gateway = gateway
+    made.breaker = Breaker()
     made.settings = SimpleNamespace(
         livemode=False,
         stripe_webhook_secrets=(Secret(SECRET),),

@@ -1,0 +1,173 @@
+"""The outbox: events written in the transaction of what they tell of, published afterwards, marked when the broker has them.
+
+A service that publishes has a table with these columns (`OutboxColumns`), an `Outbox` over it and a loop that calls
+`relay`. Several relays share the work: each locks the rows that it publishes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+from sqlalchemy import BigInteger, Index, Integer, String, Table, Text, func, select, text
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from shared import events
+from shared.database import UtcDateTime, insert_new
+from shared.messaging.amqp import BrokerUnavailable
+
+BATCH: Final = 100
+FIRST_PAUSE: Final = dt.timedelta(seconds=2)
+LONGEST_PAUSE: Final = dt.timedelta(minutes=5)
+
+# SQLite counts up by itself only in an INTEGER column.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Publisher(Protocol):
+    """The broker."""
+
+    def publish_batch(self, events: Sequence[events.Event]) -> Sequence[Exception | None]:
+        """Publish with confirms; for each event None when the broker has it, else what went wrong."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An event of ours, ready for the outbox, and the key under which it is said only once."""
+
+    event: events.Event
+    dedupe_key: str
+
+
+class OutboxColumns:
+    """The columns of an outbox; a service's model adds its `Base`, the table is called `outbox`."""
+
+    __tablename__ = "outbox"
+    __table_args__: Any = (
+        # The relay's question, asked every second: a handful of rows of millions.
+        Index(
+            "ix_outbox_unpublished",
+            "id",
+            postgresql_where=text("published_at IS NULL"),
+            sqlite_where=text("published_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    """Order of arrival."""
+    event_id: Mapped[str] = mapped_column(String(512), unique=True)
+    dedupe_key: Mapped[str] = mapped_column(String(1024), unique=True)
+    type: Mapped[str] = mapped_column(String(255))
+    body: Mapped[str] = mapped_column(Text)
+    """The envelope as JSON, exactly what goes over the wire."""
+    created_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    published_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    next_attempt_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of the relay did."""
+
+    published: int
+    failed: int
+    broker_down: bool
+
+    @property
+    def more(self) -> bool:
+        """Whether another round at once makes sense: a full batch, and a broker that takes messages."""
+        return not self.broker_down and self.published + self.failed >= BATCH
+
+
+class Outbox:
+    """The outbox of one service, over its table."""
+
+    def __init__(self, model: type[Any]) -> None:
+        """`model`: a declarative class with `OutboxColumns`."""
+        self._model = model
+
+    def add(self, session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
+        """Queue the events that were not said before; returns the ids of those that are new."""
+        rows = [
+            {
+                "event_id": one.event.id,
+                "dedupe_key": one.dedupe_key,
+                "type": one.event.type,
+                "body": events.encode(one.event).decode(),
+                "created_at": now,
+                "attempts": 0,
+                "next_attempt_at": now,
+            }
+            for one in outgoing
+        ]
+        table = cast(Table, self._model.__table__)
+        return insert_new(session, table, rows, conflict=["dedupe_key"], returning="event_id")
+
+    def due(self, session: Session, now: dt.datetime, limit: int) -> Sequence[Any]:
+        """Unpublished events whose time has come, in order of arrival, locked for this relay alone.
+
+        SKIP LOCKED lets two relays share the work; SQLite has one connection and ignores it.
+        """
+        model = self._model
+        return session.scalars(
+            select(model)
+            .where(model.published_at.is_(None), model.next_attempt_at <= now)
+            .order_by(model.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+
+    def relay(self, session: Session, publisher: Publisher, now: dt.datetime) -> Round:
+        """Publish a batch of what is due, in order of arrival, inside the caller's transaction.
+
+        The rows stay locked until the commit, so a second relay takes the next ones. A crash between the publish
+        and the commit publishes a row again: consumers know an event by its id.
+        """
+        batch: list[tuple[Any, events.Event]] = []
+        failed = 0
+        for row in self.due(session, now, BATCH):
+            try:
+                batch.append((row, events.decode(row.body)))
+            except events.EventError as error:  # written by a version that this one does not know
+                _put_off(row, error, now)
+                failed += 1
+        published, broker_down = 0, False
+        outcomes = publisher.publish_batch([event for _, event in batch])
+        for (row, _), problem in zip(batch, outcomes, strict=True):
+            if problem is None:
+                row.published_at, row.last_error = now, None
+                published += 1
+            elif isinstance(problem, BrokerUnavailable):
+                # Not the row's fault, so it is due again at once: an hour without a broker must not shuffle the order.
+                row.attempts += 1
+                row.last_error = _text(problem)
+                broker_down = True
+            else:
+                _put_off(row, problem, now)
+                failed += 1
+        return Round(published, failed, broker_down)
+
+    def backlog(self, session: Session, now: dt.datetime) -> tuple[int, float]:
+        """How many events wait to be published, and how many seconds the oldest of them has waited."""
+        model = self._model
+        count, oldest = session.execute(
+            select(func.count(), func.min(model.created_at)).where(model.published_at.is_(None))
+        ).one()
+        return count, max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
+
+
+def _put_off(row: Any, error: Exception, now: dt.datetime) -> None:
+    """Let others pass: this row alone can't be published now."""
+    row.attempts += 1
+    row.last_error = _text(error)
+    pause = FIRST_PAUSE * 2 ** min(row.attempts - 1, 10)
+    row.next_attempt_at = now + min(pause, LONGEST_PAUSE)
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]

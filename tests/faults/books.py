@@ -1,0 +1,119 @@
+"""The books, checked from outside: what was accepted, what was stored, what was mailed, and why not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.plan import Plan
+from tests.faults.poster import Ledger
+from tests.faults.system import System
+
+DUNNING = ("payment_failed", "payment_reminder", "payment_action_required")
+FINAL = ("sent", "delivered", "bounced", "suppressed", "failed")
+
+
+@dataclass
+class Books:
+    """What a run came to. Empty lists are what is hoped for."""
+
+    lost_webhooks: list[str] = field(default_factory=list)
+    """Accepted with a 2xx, and not in the inbox."""
+    invented: list[str] = field(default_factory=list)
+    """In the inbox, but never sent by Stripe: forged."""
+    unpublished: int = 0
+    lost_mails: list[tuple[str, int]] = field(default_factory=list)
+    """Failed charges that ended neither in a mail nor in a recorded reason."""
+    silent: list[tuple[str, int]] = field(default_factory=list)
+    """Failed charges that nothing spoke against, and that were suppressed all the same."""
+    doubled: list[tuple[str, int]] = field(default_factory=list)
+    """Failed charges mailed more than once without a lost answer of SendGrid's."""
+    doubled_after_lost_answer: list[tuple[str, int]] = field(default_factory=list)
+    queues: dict[str, int] = field(default_factory=dict)
+    """Messages left in queues, dead letters among them."""
+    mails: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    longest_delay: float = 0.0
+    """Seconds from the first 2xx to SendGrid's acceptance."""
+
+    def complaints(self) -> list[str]:
+        """What is wrong, in sentences; empty when the promise was kept."""
+        found = [
+            f"{len(what)} {words}, such as {what[0]}"
+            for what, words in (
+                (self.lost_webhooks, "accepted webhooks are not in the inbox"),
+                (self.invented, "forged webhooks were stored"),
+                (self.lost_mails, "failed charges have neither a mail nor a reason"),
+                (self.silent, "failed charges were suppressed without a reason that holds"),
+                (self.doubled, "failed charges were mailed twice"),
+            )
+            if what
+        ]
+        if self.unpublished:
+            found.append(f"{self.unpublished} events are still in the outbox")
+        found += [f"{count} messages are left in {name}" for name, count in self.queues.items()]
+        return found
+
+
+def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books:
+    """Compare what Stripe was told with what there is. `forced`: notifications of unknown fate that were tried again."""
+    books = Books()
+    inbox = {row[0] for row in system.rows("billing", "SELECT id FROM inbox")}
+    books.lost_webhooks = sorted(set(ledger.accepted) - inbox)
+    books.invented = sorted(inbox - plan.genuine)
+    books.unpublished = int(
+        system.rows("billing", "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0]
+    )
+    books.queues = system.waiting()
+    _check_mails(system, plan, ledger, forced, books)
+    return books
+
+
+def _check_mails(
+    system: System, plan: Plan, ledger: Ledger, forced: set[str], books: Books
+) -> None:
+    mails = accepted_mails(system)
+    books.mails = sum(map(len, mails.values()))
+    rows: dict[tuple[str, int], list[tuple[str, str, str | None, str]]] = defaultdict(list)
+    began: dict[tuple[str, int], float] = {}
+    for notification_id, invoice, attempt, kind, status, reason, thread in system.rows(
+        "notifier",
+        "SELECT notification_id, invoice_id, attempt, kind, status, reason, correlation_id FROM notifications",
+    ):
+        if kind in DUNNING:
+            rows[invoice, attempt].append((notification_id, status, reason, kind))
+            if thread in ledger.accepted:
+                stamp = ledger.accepted[thread]
+                began[invoice, attempt] = min(stamp, began.get((invoice, attempt), stamp))
+    for failure in sorted(plan.failures):
+        sent = [
+            (notification_id, at)
+            for notification_id, *_ in rows[failure]
+            for at in mails.get(notification_id, ())
+        ]
+        settled = bool(rows[failure]) and all(status in FINAL for _, status, _, _ in rows[failure])
+        reasons = [reason for _, _, reason, _ in rows[failure] if reason]
+        if not settled or not (sent or reasons):
+            books.lost_mails.append(failure)
+        elif not sent and failure in plan.must_mail:
+            books.silent.append(failure)
+        if len(sent) > 1:
+            lost_answer = any(notification_id in forced for notification_id, _ in sent)
+            (books.doubled_after_lost_answer if lost_answer else books.doubled).append(failure)
+        if not sent:
+            books.reasons.update(reasons)
+        elif failure in began:
+            delay = min(at for _, at in sent) - began[failure]
+            books.longest_delay = max(books.longest_delay, delay)
+
+
+def accepted_mails(system: System) -> dict[str, list[float]]:
+    """When SendGrid accepted a mail of each notification, in seconds since the epoch."""
+    found: dict[str, list[float]] = defaultdict(list)
+    listed: list[dict[str, Any]] = system.sandbox("GET", "/inbox.json?bodies=0&limit=20000")
+    for mail in listed:
+        at = dt.datetime.fromisoformat(mail["received_at"]).timestamp()
+        found[mail["custom_args"].get("notification_id", "")].append(at)
+    return found

@@ -1,0 +1,190 @@
+"""What a run does, as a pure function of its size and seed: which webhooks, in which order, and what dies when."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.faults.payloads import invoice_event, other_event
+
+CUSTOMERS: Final = 60
+DUPLICATED: Final = 0.2
+"""Share of events that Stripe delivers more than once."""
+FORGED: Final = 0.05
+"""Forgeries for each genuine event."""
+EVENTS_A_STEP: Final = 250
+FEWEST_STEPS: Final = 12
+
+
+class Forgery(enum.StrEnum):
+    """Ways to pretend to be Stripe."""
+
+    OTHER_SECRET = "another secret"
+    ALTERED = "altered after signing"
+    STALE = "an old signature"
+    UNSIGNED = "no signature"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One POST to the webhook endpoint."""
+
+    event: dict[str, Any]
+    forgery: Forgery | None = None
+
+    @property
+    def event_id(self) -> str:
+        return str(self.event["id"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that goes wrong, `after` so many seconds of its segment."""
+
+    what: str
+    after: float
+    seconds: float
+    """How long it lasts, where that can be chosen."""
+
+
+@dataclass
+class Plan:
+    """A whole run. `segments[n]` is posted while `steps[n]` happens."""
+
+    seed: int
+    segments: list[list[Delivery]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    genuine: set[str] = field(default_factory=set)
+    forged: set[str] = field(default_factory=set)
+    failures: set[tuple[str, int]] = field(default_factory=set)
+    """(invoice, attempt) of every failed charge: each ends in one mail or one recorded reason."""
+    must_mail: set[tuple[str, int]] = field(default_factory=set)
+    """Those of them that nothing speaks against: no payment, no other failure of the invoice."""
+
+
+EVERY_KIND: Final = (
+    "kill billing 0",
+    "kill rabbitmq",
+    "kill notifier 0",
+    "kill postgres",
+    "mail 500",
+    "kill portal 0",
+    "cut amqp",
+    "mail answers lost",
+    "cut postgres",
+    "kill billing 1",
+    "stripe 500",
+    "restart notifier 1",
+)
+"""Once each in the shortest run; a longer one draws from these and `MORE_KINDS`."""
+
+MORE_KINDS: Final = (
+    "kill notifier 1",
+    "restart billing 0",
+    "restart billing 1",
+    "restart notifier 0",
+    "restart portal 0",
+    "freeze amqp",
+    "delay amqp",
+    "freeze postgres",
+    "delay postgres",
+    "block rabbitmq",
+    "restart rabbitmq",
+    "mail 429",
+    "mail timeout",
+    "mail slow",
+    "stripe timeout",
+    "kill all billing",
+    "kill all notifier",
+)
+
+
+def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
+    """The plan of this size and seed, always the same."""
+    dice = random.Random(seed)
+    plan = Plan(seed)
+    deliveries: list[Delivery] = []
+    made = 0
+    for number in range(events):
+        if made >= events:
+            break
+        story = list(_story(dice, plan, f"{seed}x{number}"))[: events - made]
+        made += len(story)
+        for event in story:
+            plan.genuine.add(event["id"])
+            copies = dice.randint(2, 4) if dice.random() < DUPLICATED else 1
+            deliveries += [Delivery(event)] * copies
+            if dice.random() < FORGED:
+                fake = invoice_event(
+                    "invoice.payment_failed",
+                    event_id=f"evt_forged{seed}x{made}x{event['id']}",
+                    invoice_id=f"in_forged{seed}x{made}",
+                    customer_id="cus_faults0",
+                )
+                plan.forged.add(fake["id"])
+                deliveries.append(Delivery(fake, dice.choice(list(Forgery))))
+    _settle_expectations(plan, deliveries)
+    count = steps or max(FEWEST_STEPS, made // EVENTS_A_STEP)
+    deliveries = _shuffled(dice, deliveries)
+    size = -(-len(deliveries) // count)
+    plan.segments = [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
+    kinds = [*EVERY_KIND] if count >= len(EVERY_KIND) else dice.sample(EVERY_KIND, count)
+    kinds += [dice.choice(EVERY_KIND + MORE_KINDS) for _ in range(count - len(kinds))]
+    dice.shuffle(kinds)
+    plan.steps = [
+        Step(what, round(dice.uniform(0.1, 1.5), 2), round(dice.uniform(1, 5), 1))
+        for what in kinds[: len(plan.segments)]
+    ]
+    return plan
+
+
+def _story(dice: random.Random, plan: Plan, name: str) -> Iterator[dict[str, Any]]:
+    """The events of one invoice."""
+    about: dict[str, Any] = {
+        "invoice_id": f"in_{name}",
+        "customer_id": f"cus_faults{dice.randrange(CUSTOMERS)}",
+    }
+    kind = dice.choices(
+        ["failed", "paid too", "two attempts", "twice said", "confirm", "noise"],
+        weights=[60, 15, 5, 5, 5, 10],
+    )[0]
+    if kind == "noise":
+        yield other_event("product.updated", event_id=f"evt_{name}n")
+        return
+    yield invoice_event("invoice.payment_failed", event_id=f"evt_{name}f", **about)
+    if kind == "paid too":
+        paid = {"status": "paid", "amount_remaining": 0}
+        yield invoice_event("invoice.paid", event_id=f"evt_{name}p", **about, **paid)
+    elif kind == "two attempts":
+        yield invoice_event("invoice.payment_failed", event_id=f"evt_{name}g", attempt=2, **about)
+    elif kind == "twice said":  # two Stripe events for one change, which its documentation warns of
+        yield invoice_event("invoice.payment_failed", event_id=f"evt_{name}h", **about)
+    elif kind == "confirm":
+        yield invoice_event("invoice.payment_action_required", event_id=f"evt_{name}a", **about)
+
+
+def _settle_expectations(plan: Plan, deliveries: list[Delivery]) -> None:
+    """From the events that were really planned (the last story may be cut short)."""
+    types: dict[str, set[tuple[str, int]]] = {}
+    for delivery in deliveries:
+        event = delivery.event
+        if delivery.forgery or not event["type"].startswith("invoice."):
+            continue
+        invoice = event["data"]["object"]
+        types.setdefault(invoice["id"], set()).add((event["type"], invoice["attempt_count"]))
+        if event["type"] in ("invoice.payment_failed", "invoice.payment_action_required"):
+            plan.failures.add((invoice["id"], invoice["attempt_count"]))
+    for invoice_id, seen in types.items():
+        attempts = {attempt for _, attempt in seen}
+        if len(attempts) == 1 and "invoice.paid" not in {kind for kind, _ in seen}:
+            plan.must_mail.add((invoice_id, *attempts))
+
+
+def _shuffled(dice: random.Random, deliveries: list[Delivery]) -> list[Delivery]:
+    """Out of order by up to some hundred places, as Stripe's deliveries may come."""
+    window = min(300, max(20, len(deliveries) // 20))
+    keyed = [(place + dice.uniform(0, window), place) for place in range(len(deliveries))]
+    return [deliveries[place] for _, place in sorted(keyed)]

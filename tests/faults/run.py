@@ -1,0 +1,183 @@
+"""One run: thousands of webhooks while things die, then quiet, then the books. `python -m tests.faults.run --events 10000 --seed 1`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox.servers import own_folder
+from tests.faults.books import Books, check
+from tests.faults.plan import Plan, make_plan
+from tests.faults.poster import Ledger, Poster
+from tests.faults.system import System
+
+SEGMENT_SECONDS = 3.0
+"""How long the webhooks of one step are spread over."""
+QUIET_WITHIN = 420.0
+"""The longest waiting room of a failed event is five minutes."""
+
+
+@dataclass
+class Run:
+    """What happened."""
+
+    plan: Plan
+    books: Books
+    ledger: Ledger
+    kills: int
+    fell: list[str]
+    forced: set[str] = field(default_factory=set)
+    posting_seconds: float = 0.0
+    quiet_seconds: float = 0.0
+
+    def table(self) -> str:
+        """For people."""
+        copies = sum(count for status, count in self.ledger.answers.items() if 200 <= status < 300)
+        rows: list[tuple[str, object]] = [
+            ("seed", self.plan.seed),
+            ("events", len(self.plan.genuine)),
+            ("webhooks accepted, copies included", copies),
+            (
+                "webhooks refused or unanswered, and repeated",
+                sum(self.ledger.answers.values()) - copies,
+            ),
+            ("forgeries (stored)", f"{len(self.plan.forged)} ({len(self.books.invented)})"),
+            ("things that went wrong", len(self.plan.steps)),
+            ("kills -9", self.kills),
+            ("processes that fell over by themselves", len(self.fell)),
+            ("failed charges", len(self.plan.failures)),
+            ("mails accepted by SendGrid", self.books.mails),
+            ("charges without a mail, with a reason", sum(self.books.reasons.values())),
+            ("lost webhooks", len(self.books.lost_webhooks)),
+            ("lost mails", len(self.books.lost_mails) + len(self.books.silent)),
+            ("doubled mails", len(self.books.doubled)),
+            (
+                "doubled after a lost answer of SendGrid's",
+                len(self.books.doubled_after_lost_answer),
+            ),
+            ("sent once more after the grace period", len(self.forced)),
+            ("messages left in queues", sum(self.books.queues.values())),
+            ("longest delay, webhook to mail", f"{self.books.longest_delay:.1f} s"),
+            ("posting", f"{self.posting_seconds:.0f} s"),
+            ("until quiet", f"{self.quiet_seconds:.0f} s"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def run(
+    folder: Path,
+    events: int,
+    seed: int,
+    *,
+    steps: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Do it all; the servers and processes are ended when it returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # PostgreSQL's user passes through
+    plan = make_plan(events, seed, steps=steps)
+    kinds = Counter(step.what for step in plan.steps)
+    say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
+    with System(folder) as system:
+        system.make_customers()
+        ports = [process.port for process in system.stack.processes("billing")]
+        poster = Poster(ports, system.stack.webhook_secret, seed)
+        began = time.monotonic()
+        try:
+            for number, (segment, step) in enumerate(zip(plan.segments, plan.steps, strict=True)):
+                poster.post(segment, over=SEGMENT_SECONDS)
+                time.sleep(step.after)
+                say(f"{time.monotonic() - began:6.1f} s  {number + 1:3}  {step.what}")
+                system.happen(step)
+                time.sleep(max(0.0, SEGMENT_SECONDS - step.after - step.seconds))
+            poster.drain(within=180)
+            posting = time.monotonic() - began
+            system.sandbox("DELETE", "/sandbox/faults")
+            say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
+            forced: set[str] = set()
+            quiet = system.wait(lambda: is_quiet(system, forced), QUIET_WITHIN)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{what_is_left(system)}") from error
+        finally:
+            poster.close()
+        time.sleep(1)  # a double that comes late is still a double
+        books = check(system, plan, poster.ledger, forced)
+        return Run(
+            plan, books, poster.ledger, system.kills, list(system.fell), forced, posting, quiet
+        )
+
+
+def is_quiet(system: System, forced: set[str]) -> bool:
+    """nothing waits in the outbox, in a queue or as a notification"""
+    if system.rows("billing", "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
+        return False
+    if any(count for name, count in system.waiting().items() if not name.endswith(".dead")):
+        return False
+    active = system.rows(
+        "notifier",
+        "SELECT notification_id, unconfirmed_since IS NOT NULL AND due_at > now() + interval '2 minutes' "
+        "FROM notifications WHERE status IN ('pending', 'sending')",
+    )
+    if active and all(unknown for _, unknown in active):
+        # Only mails of unknown fate are left. SendGrid's events would have told by now; end their grace period.
+        time.sleep(2)
+        forced |= {
+            row[0]
+            for row in system.rows(
+                "notifier",
+                "UPDATE notifications SET due_at = now(), status = 'pending' WHERE status IN ('pending', 'sending') "
+                "AND unconfirmed_since IS NOT NULL RETURNING notification_id",
+            )
+        }
+    return not active
+
+
+def what_is_left(system: System) -> str:
+    """For the message of a run that does not come to rest."""
+    outbox = system.rows(
+        "billing",
+        "SELECT last_error, count(*) FROM outbox WHERE published_at IS NULL GROUP BY last_error",
+    )
+    mails = system.rows(
+        "notifier",
+        "SELECT status, last_error, min(due_at), max(due_at), count(*) FROM notifications "
+        "WHERE status IN ('pending', 'sending') GROUP BY status, last_error",
+    )
+    return f"outbox: {outbox}\nqueues: {system.waiting()}\nnotifications: {mails}"
+
+
+def main(words: list[str]) -> int:
+    """The command; exit code 1 when the promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
+    chosen = parser.parse_args(words)
+    folder = chosen.keep or own_folder("faults")
+    try:
+        done = run(
+            folder,
+            chosen.events,
+            chosen.seed,
+            steps=chosen.steps,
+            say=lambda line: print(line, flush=True),
+        )
+    finally:
+        if not chosen.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    print("\n" + done.table())
+    complaints = done.books.complaints()
+    print("\n" + ("\n".join(complaints) if complaints else "Nothing lost, nothing twice."))
+    return bool(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

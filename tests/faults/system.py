@@ -1,0 +1,248 @@
+"""The distributed system under test: two billings, two notifiers, a portal, on servers that die and behind proxies that cut."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from examples.host_app import Portico
+from sandbox.processes import SERVICES, Process, Stack
+from sandbox.servers import PostgreSQL, RabbitMQ
+from tests.faults.plan import CUSTOMERS, Step
+from tests.faults.proxy import Proxy
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ProxiedStack(Stack):
+    """A stack whose services reach their servers only through proxies."""
+
+    amqp: Proxy
+    database: Proxy
+
+    def env(self, service: str, port: int | None = None) -> dict[str, str]:
+        env = super().env(service, port)
+        url = f"{service.upper()}_DATABASE_URL"
+        env["AMQP_URI"] = env["AMQP_URI"].replace(f":{self.rabbitmq.port}", f":{self.amqp.port}")
+        env[url] = env[url].replace(f":{self.postgres.port}/", f":{self.database.port}/")
+        return env
+
+
+class System:
+    """Servers, proxies and services; what may go wrong with them is a method or a `Step`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        replicas: dict[str, int] | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self.rabbitmq = RabbitMQ(folder / "rabbitmq")
+        self.postgres = PostgreSQL(folder / "postgresql", durable=True)
+        self.stack = ProxiedStack(
+            folder,
+            name="faults",
+            replicas=replicas or {"billing": 2, "notifier": 2},
+            rabbitmq=self.rabbitmq,
+            postgres=self.postgres,
+            settings=settings,
+        )
+        self.kills = 0
+        self.fell: list[str] = []
+        """Processes that ended by themselves and had to be started again."""
+        self._ending: set[str] = set()
+        self._supervised = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> System:
+        self.rabbitmq.launch()
+        self.postgres.start()
+        self.rabbitmq.wait()
+        self.stack.amqp = Proxy(self.rabbitmq.port)
+        self.stack.database = Proxy(self.postgres.port)
+        self.stack.start()
+        threading.Thread(target=self._supervise, daemon=True, name="supervisor").start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._supervised.set()
+        for process in self.stack.everything():
+            process.kill()
+        self.stack.amqp.close()
+        self.stack.database.close()
+        self.rabbitmq.close()
+        self.postgres.close()
+
+    # -- what an orchestrator does -------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        """Start again what ended by itself, and remember it."""
+        while not self._supervised.wait(0.5):
+            with self._lock:
+                for service in SERVICES:
+                    for process in self.stack.processes(service):
+                        if not process.running and process.name not in self._ending:
+                            self.fell.append(process.name)
+                            process.launch()
+
+    @contextmanager
+    def _expected(self, process: Process) -> Iterator[None]:
+        with self._lock:
+            self._ending.add(process.name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ending.discard(process.name)
+
+    def kill(self, process: Process) -> None:
+        """SIGKILL, and start it again at once."""
+        with self._expected(process):
+            process.kill()
+            process.launch()
+        self.kills += 1
+
+    def restart(self, process: Process) -> int:
+        """SIGTERM, as an orchestrator does, and start it again; the exit code."""
+        with self._expected(process):
+            code = process.terminate(within=40)
+            process.launch()
+        return code
+
+    # -- what goes wrong -----------------------------------------------------------------------------------
+
+    def happen(self, step: Step) -> None:
+        """Let one step of the plan happen, to its end."""
+        action, subject, *rest = step.what.split()
+        if subject in SERVICES:
+            process = self.stack.processes(subject)[int(rest[0])]
+            self.kill(process) if action == "kill" else self.restart(process)
+        elif action == "kill" and subject == "all":
+            for process in self.stack.processes(rest[0]):
+                self.kill(process)
+        elif subject in ("rabbitmq", "postgres"):
+            self._server(action, subject, step.seconds)
+        elif subject in ("amqp", "postgres-wire"):
+            self._network(action, subject, step.seconds)
+        else:
+            self._vendor(action, " ".join([subject, *rest]), step.seconds)
+
+    def _server(self, action: str, subject: str, seconds: float) -> None:
+        server: Any = self.rabbitmq if subject == "rabbitmq" else self.postgres
+        if action in ("kill", "restart"):
+            server.kill() if action == "kill" else server.stop()
+            self.kills += action == "kill"
+            time.sleep(seconds / 2)
+            server.start()
+        elif action == "block":
+            self.rabbitmq.block()
+            time.sleep(seconds)
+            self.rabbitmq.unblock()
+        else:
+            self._network(action, subject, seconds)
+
+    def _network(self, action: str, subject: str, seconds: float) -> None:
+        proxy = self.stack.amqp if subject == "amqp" else self.stack.database
+        if action == "cut":
+            proxy.refuse()
+            time.sleep(seconds / 2)
+            proxy.open()
+        elif action == "delay":
+            proxy.delay(0.1)
+            time.sleep(seconds)
+            proxy.delay(0)
+        else:
+            proxy.freeze()
+            time.sleep(seconds)
+            proxy.cut()
+            proxy.thaw()
+
+    def _vendor(self, vendor: str, trouble: str, seconds: float) -> None:
+        match = "POST /v3/mail/send" if vendor == "mail" else "* /v1/*"
+        fault: dict[str, Any] = {"match": match, "times": 3}
+        if trouble == "500":
+            fault |= {"status": 503, "times": 8}
+        elif trouble == "429":
+            fault |= {"status": 429}
+        elif trouble == "answers lost":  # taken, and the answer vanishes: the worst there is
+            fault |= {"status": "timeout", "delay_seconds": 13, "after": True}
+        elif trouble == "timeout":
+            fault |= {"status": "timeout", "delay_seconds": 13, "times": 2}
+        elif trouble == "slow":
+            fault |= {"delay_seconds": 0.5, "times": 20}
+        self.sandbox("POST", "/sandbox/faults", fault)
+        time.sleep(seconds)
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    def sandbox(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the sandbox something."""
+        request = urllib.request.Request(
+            self.stack.sandbox_url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method=method,
+        )
+        with _direct.open(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def rows(self, service: str, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Rows from a service's database, past the proxy."""
+        with (
+            self.postgres.connection(self.stack.database_name(service)) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def waiting(self) -> dict[str, int]:
+        """Queues that hold messages, dead letters among them.
+
+        Without the answers to calls that a killed process had made: nobody waits for those, and the queue goes after
+        five minutes.
+        """
+        return {
+            name: count
+            for name, (count, _) in self.rabbitmq.queues(self.stack.vhost).items()
+            if count and not name.startswith("rpc.reply-")
+        }
+
+    def make_customers(self, count: int = CUSTOMERS) -> None:
+        """Customers of one business, known to the portal by their Stripe ids."""
+        with Portico(self.stack.amqp_uri) as portico:
+            portico.call("portal", "upsert_business", business_id="faults", name="Faults & Sons")
+            for number in range(count):
+                portico.call(
+                    "portal",
+                    "upsert_customer",
+                    business_id="faults",
+                    external_id=f"c{number}",
+                    name=f"Customer {number}",
+                    email=f"customer{number}@example.com",
+                    platform_stripe_customer_id=f"cus_faults{number}",
+                )
+
+    def wait(self, ready: Callable[[], bool], within: float) -> float:
+        """Poll until true; the seconds it took. Raises TimeoutError."""
+        began = time.monotonic()
+        while True:
+            try:
+                if ready():
+                    return time.monotonic() - began
+            except OSError:
+                pass
+            if time.monotonic() - began > within:
+                raise TimeoutError(f"not within {within:g} s: {ready.__doc__ or ready.__name__}")
+            time.sleep(0.25)

@@ -1,0 +1,219 @@
+"""Reconciliation: a webhook that never came becomes the same event; one that came changes nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from services.billing.domain import (
+    InvalidRequest,
+    Invoice,
+    ReconciliationRunning,
+    StripeUnavailable,
+)
+from services.billing.handlers import inbox, reconciling
+from services.billing.handlers.reconciling import Report, parse_since, reconcile, scheduled
+from services.billing.models import InboxEvent, OutboxEvent
+from shared.database import Transactions
+from tests.unit.billing.conftest import NOW, Clock, payload
+from tests.unit.billing.fakes import FakePaymentGateway
+
+SINCE = NOW - dt.timedelta(days=3)
+
+
+def happened(gateway: FakePaymentGateway, name: str, number: int, **fields: Any) -> bytes:
+    """Stripe has this event in its log."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["id"], event["created"] = f"evt_{number}", int(NOW.timestamp()) - 3600 + number
+        event["data"]["object"].update(id=f"in_{number}", **fields)
+
+    body = payload(name, edit)
+    gateway.log.append(body)
+    return body
+
+
+def webhook(database: Transactions, body: bytes) -> inbox.Outcome:
+    with database.transaction() as session:
+        return inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), NOW)
+
+
+def run(database: Transactions, gateway: FakePaymentGateway, clock: Clock) -> Report:
+    return reconcile(database, gateway, SINCE, holder="me", clock=clock)
+
+
+def outbox(database: Transactions) -> list[str]:
+    with database.reading() as session:
+        return list(session.scalars(select(OutboxEvent.event_id).order_by(OutboxEvent.id)))
+
+
+def owed(number: int, **fields: Any) -> Invoice:
+    """An autopay invoice that was tried and is still open."""
+    known: dict[str, Any] = {
+        "id": f"in_{number}",
+        "stripe_customer_id": "cus_1",
+        "status": "open",
+        "currency": "usd",
+        "amount_remaining": 8900,
+        "attempted": True,
+        "attempt_count": 1,
+        "collection_method": "charge_automatically",
+    }
+    return Invoice(**{**known, **fields})
+
+
+def test_a_missed_webhook_becomes_the_same_event_once(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """What the log holds goes through the inbox like a webhook, in order; a second walk finds nothing new."""
+    gateway.page = 2
+    for number in range(5):
+        happened(gateway, "invoice.payment_failed", number)
+    assert run(database, gateway, clock) == Report(seen=5, new=5, swept=0)
+    assert run(database, gateway, clock) == Report(seen=5, new=0, swept=0)
+    assert outbox(database) == [f"evt_{number}/invoice.payment_failed" for number in range(5)]
+
+
+def test_a_webhook_that_came_is_not_said_again_and_one_that_comes_late_neither(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Webhook before or after the walk: one inbox row, one event."""
+    early = happened(gateway, "invoice.payment_failed", 1)
+    late = happened(gateway, "invoice.payment_failed", 2)
+    webhook(database, early)
+    assert run(database, gateway, clock) == Report(seen=2, new=1, swept=0)
+    assert webhook(database, late) is inbox.Outcome.DUPLICATE
+    assert len(outbox(database)) == 2
+
+
+def test_an_unpaid_invoice_that_nobody_was_told_about_is_announced_once(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """No event in Stripe's log any more: the sweep says it, under the key that a late webhook has."""
+    gateway.invoices["in_1"] = owed(1, amount_due=8900, subscription_id="sub_1")
+    assert run(database, gateway, clock).swept == 1
+    assert run(database, gateway, clock).swept == 0
+    late = happened(gateway, "invoice.payment_failed", 1)
+    assert webhook(database, late) is inbox.Outcome.TRANSLATED
+    assert outbox(database) == ["sweep/in_1/1/invoice.payment_failed"]
+    with database.reading() as session:
+        body = json.loads(session.scalars(select(OutboxEvent.body)).one())
+    assert body["data"]["invoice_id"] == "in_1"
+    assert (body["data"]["amount_due"], body["data"]["own_retry"]) == (8900, False)
+
+
+def test_a_second_attempt_is_news_and_a_confirmation_counts_as_said(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Told apart by attempt; `payment_action_required` for an attempt is an announcement of it too."""
+    webhook(database, payload("invoice.payment_action_required", lambda e: edit_id(e, "in_1")))
+    gateway.invoices["in_1"] = owed(1)
+    assert run(database, gateway, clock).swept == 0
+    gateway.invoices["in_1"] = owed(1, attempt_count=2)
+    assert run(database, gateway, clock).swept == 1
+
+
+def edit_id(event: dict[str, Any], invoice_id: str) -> None:
+    event["data"]["object"].update(id=invoice_id, attempt_count=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attempted": False},
+        {"amount_remaining": 0},
+        {"status": "paid"},
+        {"collection_method": "send_invoice"},
+    ],
+)
+def test_what_is_not_owed_by_autopay_is_not_announced(
+    database: Transactions,
+    gateway: FakePaymentGateway,
+    clock: Clock,
+    fields: dict[str, Any],
+) -> None:
+    """Not tried yet, nothing left, paid, or paid by hand."""
+    gateway.invoices["in_1"] = owed(1, **fields)
+    assert (run(database, gateway, clock).swept, outbox(database)) == (0, [])
+
+
+def test_one_replica_walks_at_a_time_and_a_dead_one_gives_way(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """While one is under way another one is refused; the lease of one that died ends."""
+    refused: list[str] = []
+
+    def second(operation: str) -> None:
+        gateway.before = lambda operation: None
+        with pytest.raises(ReconciliationRunning):
+            reconcile(database, gateway, SINCE, holder="other", clock=clock)
+        refused.append(operation)
+
+    gateway.before = second
+    happened(gateway, "invoice.payment_failed", 1)
+    assert run(database, gateway, clock).new == 1
+    assert refused
+
+    def dies(operation: str) -> None:
+        raise KeyboardInterrupt
+
+    gateway.before = dies
+    with pytest.raises(KeyboardInterrupt):
+        run(database, gateway, clock)
+    gateway.before = lambda operation: None
+    clock.forward(seconds=reconciling.LEASE.total_seconds() + 1)
+    assert reconcile(database, gateway, SINCE, holder="other", clock=clock).seen == 1
+
+
+def test_no_call_to_stripe_stands_inside_a_transaction(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """The database has one connection here: inside a transaction this read would wait for itself."""
+
+    def look(operation: str) -> None:
+        with database.reading() as session:
+            session.scalars(select(InboxEvent.id)).all()
+
+    gateway.before = look
+    gateway.invoices["in_9"] = owed(9)
+    happened(gateway, "invoice.payment_failed", 1)
+    assert run(database, gateway, clock).new == 1
+
+
+def test_the_schedule_walks_from_its_cursor_and_an_outage_leaves_it_where_it_was(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """The first call sets the cursor; then every quarter of an hour, with an overlap; a failed walk is walked again."""
+    happened(gateway, "invoice.payment_failed", 1)
+    assert scheduled(database, gateway, holder="me", clock=clock) is None
+    assert scheduled(database, gateway, holder="me", clock=clock) is None
+    clock.forward(minutes=16)
+    gateway.down = True
+    with pytest.raises(StripeUnavailable):
+        scheduled(database, gateway, holder="me", clock=clock)
+    gateway.down = False
+    clock.forward(hours=5)
+    assert scheduled(database, gateway, holder="me", clock=clock) == Report(1, 1, 0)
+    assert scheduled(database, gateway, holder="me", clock=clock) is None
+
+
+@pytest.mark.parametrize(
+    "words", ["", "3", "3 weeks", "-3d", "2026-11-20T08:00:00", "99d", "2027-01-01T00:00:00Z"]
+)
+def test_a_since_that_means_nothing_is_refused(words: str) -> None:
+    """Not a length, not a moment with a zone, in the future, or further back than Stripe's log."""
+    with pytest.raises(InvalidRequest):
+        parse_since(words, NOW)
+
+
+def test_since_is_a_length_or_a_moment() -> None:
+    """`90m`, `12h`, `3d` and ISO 8601."""
+    assert parse_since("90m", NOW) == NOW - dt.timedelta(minutes=90)
+    assert parse_since(" 3d ", NOW) == SINCE
+    assert parse_since("2026-11-22T00:00:00+02:00", NOW) == dt.datetime(
+        2026, 11, 21, 22, tzinfo=dt.UTC
+    )

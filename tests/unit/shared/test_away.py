@@ -1,0 +1,133 @@
+"""What happens while the database is away: told apart from real errors, held rather than used up, answered 503."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from shared.database import DatabaseUnavailable, Transactions, make_engine
+from shared.events import CustomerDeleted, Event
+from shared.messaging import consumer
+from shared.messaging.consumer import EventConsumer
+from shared.web import Http
+from tests.unit.billing.conftest import NOW
+
+EVENT = Event(
+    id="evt_1/customer.deleted",
+    occurred_at=NOW,
+    correlation_id="evt_1",
+    data=CustomerDeleted(stripe_customer_id="cus_1"),
+)
+
+
+class Coded(psycopg2.OperationalError):
+    """An error of PostgreSQL's with an SQLSTATE."""
+
+    def __init__(self, pgcode: str) -> None:
+        super().__init__("said by the server")
+        self._code = pgcode
+
+    @property
+    def pgcode(self) -> str:
+        return self._code
+
+
+@pytest.mark.parametrize("code", ["57P01", "57014", "53300", "55P03", "40P01"])
+def test_trouble_that_passes_is_the_databases_absence(code: str) -> None:
+    """A shutdown, a cancelled statement, no connections, a lock or a deadlock: try again, nothing is wrong with us."""
+    database = Transactions(make_engine("sqlite://"))
+    with pytest.raises(DatabaseUnavailable), database.transaction():
+        raise OperationalError("SELECT 1", {}, Coded(code))
+
+
+def test_an_error_of_ours_stays_an_error() -> None:
+    """A statement that can never work is not called "unavailable": it would be tried for ever."""
+    database = Transactions(make_engine("sqlite://"))
+    with pytest.raises(OperationalError), database.transaction() as session:
+        session.execute(text("SELECT * FROM no_such_table"))
+    with pytest.raises(ProgrammingError), database.transaction():
+        raise ProgrammingError("SELECT", {}, Coded("42P01"))
+
+
+def test_a_webhook_during_an_outage_is_told_to_come_back() -> None:
+    """503 with Retry-After, and no word of what failed; any other error stays a 500."""
+    entrypoint: Any = Http("POST", "/webhooks/x")
+    entrypoint.container = SimpleNamespace(service_cls=object)
+    away = entrypoint.response_from_exception(DatabaseUnavailable("secret detail"))
+    assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
+    assert b"secret" not in away.data
+    assert entrypoint.response_from_exception(ValueError("detail")).status_code == 500
+
+
+class Held:
+    """A consumer's surroundings: runs handlers in place, keeps what became of the message."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self.failures = failures
+        self.outcomes: list[str] = []
+        self.service_name = "notifier"
+        self.config = {"AMQP_URI": "amqp://nowhere"}
+        self.threads: list[Any] = []
+
+    def spawn_worker(self, entrypoint: Any, args: Any, kwargs: Any, **options: Any) -> None:
+        failure = self.failures.pop(0) if self.failures else None
+        options["handle_result"](None, None, failure and (type(failure), failure, None))
+
+    def spawn_managed_thread(self, function: Any) -> None:
+        self.threads.append(function)
+
+    def ack_message(self, message: Any) -> None:
+        self.outcomes.append("acked")
+
+
+def consuming(held: Held) -> Any:
+    made: Any = EventConsumer()
+    made.container, made.queue_consumer, made.embedded = held, held, False
+    made.queue = SimpleNamespace(name="notifier.billing-events")
+    made._move = lambda message, body, queue, headers: held.outcomes.append(queue)
+    return made
+
+
+def message(connected: bool = True) -> Any:
+    return SimpleNamespace(
+        headers={},
+        delivery_info={},
+        body=b"",
+        channel=SimpleNamespace(connection=connected or None),
+    )
+
+
+def test_an_event_outlives_any_outage_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten failed rounds cost no try: the message is neither moved nor given back, and acked when its effect stands."""
+    pauses: list[float] = []
+    monkeypatch.setattr(consumer.eventlet, "sleep", pauses.append)
+    held = Held([DatabaseUnavailable("away")] * 10)
+    entrypoint = consuming(held)
+    entrypoint._handle(message(), EVENT, 0)
+    while held.threads:
+        held.threads.pop()()
+    assert held.outcomes == ["acked"]
+    assert pauses == [1, 2, 4, 8, 15, 15, 15, 15, 15, 15]
+
+
+def test_a_held_event_whose_connection_broke_is_left_to_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker delivers it again; handling the old copy would only be work."""
+    monkeypatch.setattr(consumer.eventlet, "sleep", lambda seconds: None)
+    held = Held([DatabaseUnavailable("away")] * 3)
+    consuming(held)._handle(message(connected=False), EVENT, 0)
+    held.threads.pop()()
+    assert (held.threads, held.outcomes) == ([], [])
+
+
+def test_other_failures_still_use_up_their_tries() -> None:
+    """A handler's own error goes to the first waiting room."""
+    held = Held([ValueError("broken")])
+    consuming(held)._handle(message(), EVENT, 0)
+    assert held.outcomes == ["notifier.billing-events.retry.5s"]
