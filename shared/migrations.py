@@ -5,17 +5,23 @@ Migrations are run by a command (`python -m services.<service> migrate`), never 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Final
 
 from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from shared.database import make_engine
+from shared.database import ConnectTimeout, make_engine
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_MIGRATION: Final = "no migration at all"
+WAIT_SECONDS: Final = 1500.0
+WAIT_POLL_SECONDS: Final = 1.0
 LOCK = 0x506F7274  # two migration jobs at once take turns (PostgreSQL advisory lock)
 
 
@@ -46,7 +52,33 @@ def behind(service: str, engine: Engine) -> str | None:
     head = ScriptDirectory.from_config(_config(service)).get_current_head()
     with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_revision()
-    return None if current == head else (current or "no migration at all")
+    return None if current == head else (current or NO_MIGRATION)
+
+
+def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> bool:
+    """Wait until the database of `service` has this code's newest migration, or a newer one; False after `seconds`.
+
+    A new replica waits so for the migrations' job. A database that is ahead is right for old code, which must come up
+    again while its successor is rolled out.
+    """
+    end = time.monotonic() + seconds
+    known = {
+        script.revision for script in ScriptDirectory.from_config(_config(service)).walk_revisions()
+    }
+    engine = make_engine(url, pool_size=1)
+    try:
+        while True:
+            try:
+                found = behind(service, engine)
+                if found is None or (found != NO_MIGRATION and found not in known):
+                    return True
+            except (SQLAlchemyError, ConnectTimeout):  # the database itself may be coming up, too
+                pass
+            if time.monotonic() >= end:
+                return False
+            time.sleep(WAIT_POLL_SECONDS)
+    finally:
+        engine.dispose()
 
 
 def run(metadata: MetaData) -> None:

@@ -14,8 +14,8 @@ import eventlet
 from nameko.runners import ServiceRunner
 
 from shared import telemetry
-from shared.migrations import upgrade
-from shared.settings import Secret, SettingsError
+from shared.migrations import upgrade, wait_migrated
+from shared.settings import Reader, Secret, SettingsError
 
 log = telemetry.get_logger(__name__)
 
@@ -132,25 +132,53 @@ def command_line(
     commands: Mapping[str, Callable[[ServiceSettings, list[str]], int]] | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
-    """`python -m services.<name> [serve|migrate|…]`; returns the exit code (2: wrong settings or words)."""
+    """`python -m services.<name> [serve|migrate|wait-migrated|…]`; returns the exit code (2: wrong settings or words).
+
+    Migrating needs the database's URL and no other setting, so that its job holds no key of the service's.
+    """
     name: str = service.name  # type: ignore[attr-defined]
     words = list(sys.argv[1:] if argv is None else argv)
     command = words.pop(0) if words else "serve"
-    known = ["serve", "migrate", *(commands or {})]
+    known = ["serve", *MIGRATING, *(commands or {})]
     if command not in known:
         print(f"usage: python -m services.{name} [{'|'.join(known)}]", file=sys.stderr)
         return 2
     telemetry.configure_logging(name, level=os.environ.get("LOG_LEVEL", "INFO"))
     try:
+        if command in MIGRATING:
+            return MIGRATING[command](name, _database_url(name))
         settings = load(os.environ)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    if command == "migrate":
-        upgrade(name, settings.database_url.reveal())
-        log.info("migrated")
-    elif command == "serve":
+    if command == "serve":
         serve(service, settings)
     else:
         return (commands or {})[command](settings, words)
     return 0
+
+
+def _database_url(name: str) -> str:
+    reader = Reader(os.environ)
+    url = reader.database_url(f"{name.upper()}_DATABASE_URL")
+    reader.done()
+    return url.reveal()
+
+
+def _migrate(name: str, url: str) -> int:
+    upgrade(name, url)
+    log.info("migrated")
+    return 0
+
+
+def _wait_migrated(name: str, url: str) -> int:
+    if wait_migrated(name, url):
+        return 0
+    log.error("the database was not migrated in time", service=name)
+    return 1
+
+
+MIGRATING: Final[dict[str, Callable[[str, str], int]]] = {
+    "migrate": _migrate,
+    "wait-migrated": _wait_migrated,
+}

@@ -1,4 +1,4 @@
-"""`python -m services.billing [serve|migrate|portal-config]`."""
+"""`python -m services.billing [serve|migrate|wait-migrated|portal-config]`."""
 
 import argparse
 import datetime as dt

@@ -1,4 +1,4 @@
-"""`python -m services.notifier [serve|migrate|preview KIND]`."""
+"""`python -m services.notifier [serve|migrate|wait-migrated|preview KIND]`."""
 
 import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
 

@@ -10,4 +10,8 @@ OLDEST_DUE = Gauge(
     "notifications_oldest_due_seconds", "How long the oldest notification that is due has waited"
 )
 WEBHOOKS = Counter("sendgrid_webhooks_total", "Requests to the Event Webhook", ["outcome"])
-FEEDBACK = Counter("sendgrid_events_total", "New events of SendGrid about our emails")
+FEEDBACK = Counter(
+    "sendgrid_events_total",
+    "New events of SendGrid about our emails, by its word for them",
+    ["event"],
+)

@@ -191,7 +191,6 @@ class NotifierService:
         with self.db.transaction() as session:
             new = feedback.handle(session, batch, now)
         metrics.WEBHOOKS.labels("accepted").inc()
-        metrics.FEEDBACK.inc(new)
         self.wake()
         return _json(200, {"new": new})
 

@@ -1,4 +1,4 @@
-"""`python -m services.portal [serve|migrate]`."""
+"""`python -m services.portal [serve|migrate|wait-migrated]`."""
 
 import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
 

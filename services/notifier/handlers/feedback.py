@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.notifier import queries
 from services.notifier.domain import Reason, Status, address_hash
 from services.notifier.handlers.sending import mark_sent
+from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
 
 CONCERNS_US: Final = frozenset(
@@ -63,6 +64,7 @@ def handle(session: Session, batch: list[Feedback], now: dt.datetime) -> int:
         fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
     ):
         _apply(session, item, known[item.notification_id], now)
+        FEEDBACK.labels(item.event).inc()
     return len(fresh)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client import REGISTRY
 
 from services.notifier.domain import Reason, address_hash
 from services.notifier.handlers import feedback
@@ -185,6 +186,19 @@ def test_drops_and_complaints(sent: House, event: str, why: str, reason: Reason 
     """What SendGrid would drop again is not tried again."""
     report(sent, event, reason=why)
     assert [row.reason for row in sent.table(SuppressedAddress)] == ([reason] if reason else [])
+
+
+def test_bounces_show_in_the_metrics_apart_from_deliveries(sent: House) -> None:
+    """Each event counts under SendGrid's word for it, and a copy does not count."""
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("sendgrid_events_total", {"event": "bounce"}) or 0
+
+    before = counted()
+    report(sent, "bounce", bounce_type="blocked")
+    report(sent, "bounce", bounce_type="blocked")
+    report(sent, "delivered")
+    assert counted() == before + 1
 
 
 def test_events_about_others_are_not_stored(sent: House) -> None:
