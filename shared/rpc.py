@@ -35,6 +35,7 @@ from nameko.rpc import (
     get_rpc_exchange,
 )
 
+from shared.batching import Overloaded
 from shared.messaging.amqp import BoundedPublisher, BrokerUnavailable
 from shared.messaging.consumer import SafeQueueConsumer
 from shared.telemetry import RPC_SECONDS, get_logger
@@ -174,7 +175,7 @@ class SafeRpcConsumer(RpcConsumer):
 
 def _public(error: BaseException) -> Exception:
     """The error as the caller may see it: ours as they are, anything else without its text."""
-    if isinstance(error, RpcError | MethodNotFound):
+    if isinstance(error, RpcError | MethodNotFound | Overloaded):
         return error
     if isinstance(error, IncorrectSignature | MalformedRequest):
         return InvalidArgument(str(error))
@@ -200,7 +201,7 @@ class CheckedRpc(Rpc):
 
         def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
-            if exc_info is not None and not isinstance(exc_info[1], RpcError):
+            if exc_info is not None and not isinstance(exc_info[1], RpcError | Overloaded):
                 log.error("RPC method failed", method=self.method_name, exc_info=exc_info)
             answer = self.rpc_consumer.handle_result(message, result, exc_info)
             RPC_SECONDS.labels(self.container.service_name, self.method_name, outcome).observe(

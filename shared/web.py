@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
+from shared.batching import Overloaded
 from shared.database import DatabaseUnavailable
 from shared.telemetry import HTTP_SECONDS, get_logger
 
@@ -281,7 +282,7 @@ class Http(HttpRequestHandler):
                 return Response("bad request\n", 400, {"Connection": "close"})
         pool = self.container._worker_pool
         if pool.free() <= 0 and pool.waiting() > 2 * self.container.max_workers:
-            return Response("busy\n", 503, {"Retry-After": "1"})
+            return _busy()
         return super().handle_request(request)
 
     def check_signature(self, args: Any, kwargs: Any) -> None:
@@ -290,6 +291,8 @@ class Http(HttpRequestHandler):
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return _plain_error(exc)
+        if isinstance(exc, Overloaded):
+            return _busy()
         away = isinstance(exc, DatabaseUnavailable)
         log.error("request failed", route=self.url, exc_info=None if away else exc, away=away)
         hook = getattr(self.container.service_cls, "failure_page", None)
@@ -304,6 +307,11 @@ class Http(HttpRequestHandler):
                 content_type="application/json",
             )
         return Response('{"error": "internal"}\n', 500, content_type="application/json")
+
+
+def _busy() -> Response:
+    """More than can be done now: said at once, so that whoever asks comes back instead of waiting."""
+    return Response("busy\n", 503, {"Retry-After": "1"})
 
 
 def _read_away(body: Any) -> None:

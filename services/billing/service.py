@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import eventlet
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.billing import queries, webhook
@@ -28,6 +29,7 @@ from services.billing.handlers import inbox, invoices, portal, reconciling, reco
 from services.billing.payloads import NotAnEvent
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
+from shared.batching import Batched
 from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
@@ -123,6 +125,10 @@ def _json(status: int, body: dict[str, Any]) -> Response:
     return Response(json.dumps(body) + "\n", status, content_type="application/json")
 
 
+def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]:
+    return inbox.store_webhooks(session, batch, _now())
+
+
 class BillingService:
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
@@ -134,6 +140,7 @@ class BillingService:
     breaker = ClickBreaker()
     publisher = EventPublisher()
     wake_relay = Waker("relay")
+    store = Batched("webhooks", _store)
 
     # -- Stripe speaks ------------------------------------------------------------------------------------
 
@@ -157,8 +164,7 @@ class BillingService:
             WEBHOOKS.labels("unknown", "refused").inc()
             log.warning("webhook refused", reason=str(refusal))
             return _json(400, {"error": str(refusal)})
-        with self.database.transaction() as session:
-            outcome = inbox.store_webhook(session, received, _now())
+        outcome = self.store(received)
         WEBHOOKS.labels(received.type_label, outcome.value).inc()
         if outcome is inbox.Outcome.QUARANTINED:
             log.error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any, Final
 
 import eventlet
@@ -19,6 +20,7 @@ from services.notifier.ports import (
     PortalUnavailable,
     UnknownCustomer,
 )
+from shared.batching import Interrupted, Overloaded
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
@@ -71,49 +73,69 @@ class _WireInvoice(msgspec.Struct):
     subscription_status: str | None = None
 
 
-class PortalContacts:
-    """`Contacts` over RPC to the portal."""
+Portal = Any
+"""The RPC proxy of the portal, as a worker has it."""
 
-    def __init__(self, portal: Any) -> None:
+
+def fetch_contacts(asked: list[tuple[Portal, str]]) -> list[dict[str, Any] | None]:
+    """The portal's answers about Stripe customers, many in one call; None for one that it does not know.
+
+    The work of a `Batcher`: each caller brings its own proxy, and one of them makes the call for all.
+    """
+    answers = asked[0][0].contacts(stripe_customer_ids=[stripe_id for _, stripe_id in asked])
+    return [answers.get(stripe_id) for _, stripe_id in asked]
+
+
+class PortalContacts:
+    """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
+
+    def __init__(self, portal: Portal, fetch: Callable[[tuple[Portal, str]], Any]) -> None:
+        """`fetch` does `fetch_contacts` for one question, together with others."""
         self._portal = portal
+        self._fetch = fetch
 
     def contact(
         self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> Contact:
         """See `Contacts.contact`."""
-        asked: dict[str, str | None] = (
-            {"customer_id": customer_id}
-            if customer_id
-            else {"stripe_customer_id": stripe_customer_id}
-        )
         try:
-            wire = msgspec.convert(self._portal.contact(**asked), _WireContact)
+            if customer_id:
+                answer = self._portal.contact(customer_id=customer_id)
+            else:
+                answer = self._fetch((self._portal, stripe_customer_id or ""))
+            if answer is None:
+                raise UnknownCustomer
+            return _read_contact(answer)
         except RemoteFault as fault:
             if fault.error in ("UnknownCustomer", "NotFound"):
                 raise UnknownCustomer from None
             raise PortalUnavailable(f"the portal failed: {fault.error}") from None
-        except (RpcTimeout, RpcUnavailable) as error:
+        except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
             raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
         except msgspec.ValidationError as error:
             raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
-        return Contact(
-            customer_id=wire.customer_id,
-            name=wire.name,
-            email=wire.email,
-            locale=wire.locale,
-            timezone=wire.timezone,
-            link=wire.link,
-            business=Business(
-                name=wire.business.name,
-                email=wire.business.email,
-                phone=wire.business.phone,
-                website=wire.business.website,
-                logo_url=wire.business.logo_url,
-                color=wire.business.color,
-                locale=wire.business.locale or "en",
-                timezone=wire.business.timezone or "UTC",
-            ),
-        )
+
+
+def _read_contact(answer: Any) -> Contact:
+    wire = msgspec.convert(answer, _WireContact)
+    return Contact(
+        customer_id=wire.customer_id,
+        name=wire.name,
+        email=wire.email,
+        locale=wire.locale,
+        timezone=wire.timezone,
+        link=wire.link,
+        business=Business(
+            name=wire.business.name,
+            email=wire.business.email,
+            phone=wire.business.phone,
+            website=wire.business.website,
+            logo_url=wire.business.logo_url,
+            color=wire.business.color,
+            locale=wire.business.locale or "en",
+            timezone=wire.business.timezone or "UTC",
+        ),
+    )
 
 
 class BillingInvoices:

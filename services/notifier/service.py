@@ -17,7 +17,12 @@ from werkzeug.wrappers import Request, Response
 from services.notifier import metrics, queries
 from services.notifier.domain import Kind
 from services.notifier.handlers import asking, events, feedback, sending
-from services.notifier.neighbours import BillingInvoices, PortalContacts, PunctualMailer
+from services.notifier.neighbours import (
+    BillingInvoices,
+    PortalContacts,
+    PunctualMailer,
+    fetch_contacts,
+)
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
@@ -29,11 +34,20 @@ from services.notifier.sendgrid_gateway import (
     SendGridMailer,
     SignedEvents,
 )
+from shared.batching import Batcher
 from shared.database import Database
 from shared.events import Event
 from shared.loops import Waker, loop
 from shared.messaging import Permanent, consume
-from shared.rpc import InvalidArgument, NotFound, RpcClient, rpc
+from shared.rpc import (
+    InvalidArgument,
+    NotFound,
+    RemoteFault,
+    RpcClient,
+    RpcTimeout,
+    RpcUnavailable,
+    rpc,
+)
 from shared.telemetry import get_logger
 from shared.web import http
 
@@ -85,6 +99,18 @@ class Templates(DependencyProvider):
         return self.renderer
 
 
+class ContactFetch(DependencyProvider):
+    """Injects the batcher that asks the portal for many contacts in one call."""
+
+    def setup(self) -> None:
+        self.batcher = Batcher(
+            "contacts", fetch_contacts, fails_all=(RemoteFault, RpcTimeout, RpcUnavailable)
+        )
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
+        return self.batcher
+
+
 class NotifierService:
     """Owns the notifications and their delivery."""
 
@@ -94,6 +120,7 @@ class NotifierService:
     sendgrid = SendGrid()
     renderer = Templates()
     portal = RpcClient("portal", timeout=4.0)
+    fetch_contact = ContactFetch()
     billing = RpcClient("billing", timeout=2.5)
     places = SenderPlaces()
     wake = Waker("send_due")
@@ -159,7 +186,7 @@ class NotifierService:
     def _desk(self) -> sending.Desk:
         return sending.Desk(
             db=self.db,
-            contacts=PortalContacts(self.portal),
+            contacts=PortalContacts(self.portal, self.fetch_contact),
             invoices=BillingInvoices(self.billing),
             mailer=PunctualMailer(self.sendgrid.mailer),
             renderer=self.renderer,

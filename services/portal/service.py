@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 import eventlet
 from babel import Locale
-from nameko.extensions import DependencyProvider
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
@@ -26,23 +25,23 @@ from services.portal.adapters import (
 from services.portal.answers import answer, came_from_words, choose_for, redirect
 from services.portal.calendars import appointment_file
 from services.portal.domain.people import FRESH_LINK_EVERY
+from services.portal.domain.snapshot import Snapshot
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, visits
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument
-from services.portal.handlers.customers import LinkOf
+from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.visits import Visit
-from services.portal.limiter import Limiter
-from services.portal.links import Links
 from services.portal.metrics import BILLING_OPENED, FRESH_LINKS, LINK_CONFLICTS, VISITS
 from services.portal.ports import BillingUnavailable, MailUnavailable
-from services.portal.settings import Settings
 from services.portal.texts import SOURCE
+from services.portal.wiring import Wiring
+from shared.batching import Batched
 from shared.database import Database, DatabaseUnavailable
 from shared.events import Event
 from shared.loops import loop
 from shared.messaging import consume
-from shared.rpc import RpcClient, rpc
+from shared.rpc import InvalidArgument, RpcClient, rpc
 from shared.telemetry import get_logger
 from shared.web import http
 
@@ -52,31 +51,17 @@ NOTHING_HERE_SECONDS: Final = 0.05
 """Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
 a customer who is gone."""
 RETRY_AFTER_SECONDS: Final = 30
+MOST_CONTACTS: Final = 500
 
 Result = TypeVar("Result")
 
 
-class Wired:
-    """What the settings make, once a process."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.links = Links(settings.link_keys, settings.public_url)
-        self.session_origins = settings.portal_session_origins
-        self.limiter = Limiter()
-
-
-class Wiring(DependencyProvider):
-    """Injects `Wired`."""
-
-    def setup(self) -> None:
-        self.wired = Wired(self.container.config["settings"])
-
-    def get_dependency(self, worker_ctx: Any) -> Wired:
-        return self.wired
-
-
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
+    return visits.look_many(session, public_ids, _now())
 
 
 class PortalService:
@@ -85,6 +70,8 @@ class PortalService:
     name = "portal"
 
     db = Database()
+    look = Batched("looks", _look)
+    person = Batched("contacts", customers.contacts)
     wiring = Wiring()
     billing = RpcClient("billing", timeout=BILLING_SECONDS)
     notifier = RpcClient("notifier", timeout=MAIL_SECONDS)
@@ -96,7 +83,7 @@ class PortalService:
         """The customer's page."""
         arrived = time.monotonic()
         now = _now()
-        visit = self._find(token, now)
+        visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
         if not visit.current:
@@ -118,7 +105,7 @@ class PortalService:
         """One appointment for the customer's own calendar."""
         arrived = time.monotonic()
         now = _now()
-        visit = self._find(token, now)
+        visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
         if not visit.current:
@@ -137,7 +124,7 @@ class PortalService:
         """On to a Stripe page that is made for this click."""
         arrived = time.monotonic()
         now = _now()
-        visit = self._find(token, now)
+        visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
         if not visit.current:
@@ -182,7 +169,7 @@ class PortalService:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
         arrived = time.monotonic()
         now = _now()
-        visit = self._find(token, now)
+        visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
         if visit.current:
@@ -209,12 +196,11 @@ class PortalService:
         FRESH_LINKS.labels("ok").inc()
         return answer(views.fresh_link(snapshot, locale, outcome="sent"))
 
-    def _find(self, token: str, now: dt.datetime) -> Visit | None:
+    def _find(self, token: str) -> Visit | None:
         claim = visits.read_claim(self.wiring.links, token)
         if claim is None:
             return None
-        with self.db.reading() as session:
-            return visits.find(session, claim, token, now)
+        return visits.visit(self.look(claim.public_id), claim, token)
 
     def _nothing_here(self, request: Request, arrived: float) -> Response:
         VISITS.labels("nothing").inc()
@@ -347,10 +333,7 @@ class PortalService:
         claim = visits.read_claim(self.wiring.links, token)
         if claim is None:
             raise LinkInvalid("the link is not valid")
-        now = _now()
-        with self.db.reading() as session:
-            snapshot = visits.find_current(session, claim, token, now)
-        return wire.snapshot(snapshot, now)
+        return wire.snapshot(visits.current(self.look(claim.public_id), claim), _now())
 
     @rpc
     def contact(
@@ -361,12 +344,28 @@ class PortalService:
 
         Raises UnknownCustomer, or InvalidArgument when both or neither are given.
         """
+        asked = customers.asked_for(stripe_customer_id, customer_id)
+        return self._contact(customers.known(self.person(asked)))
+
+    @rpc
+    def contacts(self, stripe_customer_ids: list[str]) -> dict[str, Any]:
+        """The same for many Stripe customers at once, by their ids; those that are unknown are left out. At most
+        500."""
+        if len(stripe_customer_ids) > MOST_CONTACTS:
+            raise InvalidArgument(f"stripe_customer_ids: expected at most {MOST_CONTACTS}")
         with self.db.reading() as session:
-            customer, business = customers.contact(
-                session, stripe_customer_id=stripe_customer_id, customer_id=customer_id
+            found = customers.contacts(
+                session, [customers.Asked(one) for one in stripe_customer_ids]
             )
-        token = self.wiring.links.token(customer.public_id, customer.link_generation)
-        return wire.contact(customer, business, self.wiring.links.url(token))
+        return {
+            stripe_id: self._contact(person)
+            for stripe_id, person in zip(stripe_customer_ids, found, strict=True)
+            if person is not None
+        }
+
+    def _contact(self, person: Person) -> dict[str, Any]:
+        token = self.wiring.links.token(person.customer_id, person.link_generation)
+        return wire.contact(person, self.wiring.links.url(token))
 
     def _link(self, found: LinkOf) -> dict[str, Any]:
         token = self.wiring.links.token(found.customer_id, found.generation)

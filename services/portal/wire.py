@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Any
 
 from services.portal.domain.notice import State, state_of
-from services.portal.domain.snapshot import Snapshot
-from services.portal.models import BusinessRow, CustomerRow
+from services.portal.domain.snapshot import Business, Snapshot
+from services.portal.handlers.customers import Person
 
 
 def moment(value: dt.datetime | None) -> str | None:
@@ -15,8 +15,8 @@ def moment(value: dt.datetime | None) -> str | None:
     return None if value is None else value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
-def business(row: BusinessRow | Any) -> dict[str, Any]:
-    """A business; from the table or from a snapshot."""
+def business(row: Business) -> dict[str, Any]:
+    """A business."""
     return {
         "business_id": row.business_id,
         "name": row.name,
@@ -73,14 +73,14 @@ def snapshot(found: Snapshot, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def contact(customer: CustomerRow, owner: BusinessRow, link: str) -> dict[str, Any]:
-    """The answer of `contact`."""
+def contact(person: Person, link: str) -> dict[str, Any]:
+    """The answer of `contact`, and one of `contacts`."""
     return {
-        "customer_id": customer.public_id,
-        "name": customer.name,
-        "email": customer.email,
-        "locale": customer.locale,
-        "timezone": customer.timezone,
+        "customer_id": person.customer_id,
+        "name": person.name,
+        "email": person.email,
+        "locale": person.locale,
+        "timezone": person.timezone,
         "link": link,
-        "business": business(owner),
+        "business": business(person.business),
     }

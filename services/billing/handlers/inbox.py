@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +56,39 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
     return Received(event, payload, translate(event, livemode=livemode))
 
 
+def store_webhooks(session: Session, batch: Sequence[Received], now: dt.datetime) -> list[Outcome]:
+    """Inbox and outbox of webhooks that came together, in the caller's one transaction: two statements in all.
+
+    A repeated delivery changes nothing, whether the first one came earlier or stands in the same batch.
+    """
+    firsts: dict[str, Received] = {}
+    for received in batch:
+        firsts.setdefault(received.event.id, received)
+    fresh = queries.store_stripe_events(
+        session, [(one.event, one.payload, one.translation) for one in firsts.values()], now
+    )
+    queries.OUTBOX.add(
+        session,
+        # In the order in which they came, which is the order in which they go out.
+        [
+            outgoing
+            for event_id, received in firsts.items()
+            if event_id in fresh
+            for outgoing in received.translation.outgoing
+        ],
+        now,
+    )
+    outcomes = []
+    for received in batch:
+        stored = received.event.id in fresh
+        fresh.discard(received.event.id)  # the first copy made the row, the others are duplicates
+        outcomes.append(Outcome(received.translation.status.value) if stored else Outcome.DUPLICATE)
+    return outcomes
+
+
 def store_webhook(session: Session, received: Received, now: dt.datetime) -> Outcome:
-    """Inbox and outbox, in the caller's one transaction. A repeated delivery changes nothing."""
-    translation = received.translation
-    if not queries.store_stripe_event(session, received.event, received.payload, translation, now):
-        return Outcome.DUPLICATE
-    queries.OUTBOX.add(session, translation.outgoing, now)
-    return Outcome(translation.status.value)
+    """The same for one webhook alone."""
+    return store_webhooks(session, [received], now)[0]
 
 
 def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> dict[str, Any]:

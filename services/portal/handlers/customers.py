@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import new_public_id
+from services.portal.domain.snapshot import Business
 from services.portal.errors import StripeCustomerConflict, UnknownCustomer
 from services.portal.handlers import arguments
 from services.portal.handlers.arguments import AppointmentArgument
 from services.portal.links import MAX_GENERATION
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import people
+from services.portal.queries.page import business_of
 from shared.rpc import InvalidArgument, NotFound
 
 
@@ -226,13 +230,71 @@ def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> Link
     return LinkOf(row.public_id, row.link_generation)
 
 
-def contact(
-    session: Session, *, stripe_customer_id: str | None = None, customer_id: str | None = None
-) -> tuple[CustomerRow, BusinessRow]:
-    """Whom to write to: the customer of a Stripe customer, or one of ours by id. Raises UnknownCustomer."""
+class Asked(NamedTuple):
+    """Whose contact is asked for: by Stripe's id, or by ours."""
+
+    stripe_customer_id: str | None = None
+    customer_id: str | None = None
+
+
+def asked_for(stripe_customer_id: str | None, customer_id: str | None) -> Asked:
+    """The question, checked. Raises InvalidArgument unless exactly one id is given."""
     if (stripe_customer_id is None) == (customer_id is None):
         raise InvalidArgument("give stripe_customer_id or customer_id, and not both")
-    found = people.contact(session, stripe_customer_id=stripe_customer_id, public_id=customer_id)
-    if found is None:
+    return Asked(stripe_customer_id, customer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom to write to, and in whose name."""
+
+    customer_id: str
+    name: str
+    email: str
+    locale: str | None
+    timezone: str | None
+    link_generation: int
+    business: Business
+
+
+def contacts(session: Session, asked: Sequence[Asked]) -> list[Person | None]:
+    """Whom to write to, in the order of the questions, in one statement; None for a customer that is unknown."""
+    rows = people.contacts(
+        session,
+        stripe_customer_ids={one.stripe_customer_id for one in asked if one.stripe_customer_id},
+        public_ids={one.customer_id for one in asked if one.customer_id},
+    )
+    by_stripe: dict[str | None, Person] = {}
+    by_ours: dict[str | None, Person] = {}
+    for row in rows:
+        person = _person(row)
+        by_ours[person.customer_id] = person
+        by_stripe[row.c_platform_stripe_customer_id] = person
+    return [
+        by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer_id)
+        for one in asked
+    ]
+
+
+def contact(session: Session, asked: Asked) -> Person:
+    """One of them. Raises UnknownCustomer."""
+    return known(contacts(session, [asked])[0])
+
+
+def known(person: Person | None) -> Person:
+    """The person. Raises UnknownCustomer when there is none."""
+    if person is None:
         raise UnknownCustomer("no such customer")
-    return found
+    return person
+
+
+def _person(row: Row[Any]) -> Person:
+    return Person(
+        customer_id=row.c_public_id,
+        name=row.c_name,
+        email=row.c_email,
+        locale=row.c_locale,
+        timezone=row.c_timezone,
+        link_generation=row.c_link_generation,
+        business=business_of(row),
+    )

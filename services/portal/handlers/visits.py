@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,22 +39,28 @@ def read_claim(links: Links, token: str) -> Claim | None:
         return None
 
 
-def find(session: Session, claim: Claim, token: str, now: dt.datetime) -> Visit | None:
-    """Whose link it is; None when the customer is gone."""
-    snapshot = queries.lookup(session, claim.public_id, now)
+def look_many(
+    session: Session, public_ids: Sequence[str], now: dt.datetime
+) -> list[Snapshot | None]:
+    """The customers with these public ids, in their order; None for one that is gone."""
+    found = queries.lookup_many(session, public_ids, now)
+    return [found.get(public_id) for public_id in public_ids]
+
+
+def visit(snapshot: Snapshot | None, claim: Claim, token: str) -> Visit | None:
+    """The visit that a token claims; None when the customer is gone."""
     if snapshot is None:
         return None
     return Visit(snapshot, claim.generation == snapshot.link_generation, token)
 
 
-def find_current(session: Session, claim: Claim, token: str, now: dt.datetime) -> Snapshot:
+def current(snapshot: Snapshot | None, claim: Claim) -> Snapshot:
     """The same for another service: raises LinkInvalid or LinkReplaced."""
-    visit = find(session, claim, token, now)
-    if visit is None:
+    if snapshot is None:
         raise LinkInvalid("the link is not valid")
-    if not visit.current:
+    if claim.generation != snapshot.link_generation:
         raise LinkReplaced("a newer link took this one's place")
-    return visit.snapshot
+    return snapshot
 
 
 def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:

@@ -163,17 +163,7 @@ def _snapshot(rows: list[Row[Any]], appointments: tuple[Appointment, ...]) -> Sn
         platform_stripe_customer_id=first.c_platform_stripe_customer_id,
         billing_opened_at=first.c_billing_opened_at,
         method_changed_at=first.method_changed_at,
-        business=Business(
-            business_id=first.b_business_id,
-            name=first.b_name,
-            email=first.b_email,
-            phone=first.b_phone,
-            website=first.b_website,
-            logo_url=first.b_logo_url,
-            color=first.b_color,
-            locale=first.b_locale,
-            timezone=first.b_timezone,
-        ),
+        business=business_of(first),
         appointments=appointments,
         invoices=tuple(
             OwnedInvoice(
@@ -183,4 +173,19 @@ def _snapshot(rows: list[Row[Any]], appointments: tuple[Appointment, ...]) -> Sn
             for row in sorted(rows, key=lambda row: row.i_invoice_id or "")
             if row.i_invoice_id is not None
         ),
+    )
+
+
+def business_of(row: Row[Any]) -> Business:
+    """The business in a row whose columns of it are called `b_…`."""
+    return Business(
+        business_id=row.b_business_id,
+        name=row.b_name,
+        email=row.b_email,
+        phone=row.b_phone,
+        website=row.b_website,
+        logo_url=row.b_logo_url,
+        color=row.b_color,
+        locale=row.b_locale,
+        timezone=row.b_timezone,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Row, bindparam, delete, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import (
@@ -19,6 +19,23 @@ from services.portal.models import (
 )
 from services.portal.queries.statements import changed, table_of
 from shared.database import insert_new
+
+_customer, _business = table_of(CustomerRow), table_of(BusinessRow)
+
+# Built once: SQLAlchemy remembers the compiled form of a statement by the object. Two halves, so that each has its
+# own unique index to go by.
+_CONTACT: Final = select(
+    *(column.label(f"c_{column.name}") for column in _customer.c),
+    *(column.label(f"b_{column.name}") for column in _business.c),
+).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
+_CONTACTS: Final = union_all(
+    _CONTACT.where(
+        _customer.c.platform_stripe_customer_id.in_(
+            bindparam("stripe_customer_ids", expanding=True)
+        )
+    ),
+    _CONTACT.where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True))),
+)
 
 
 def business(session: Session, business_id: str, *, lock: bool = False) -> BusinessRow | None:
@@ -54,21 +71,14 @@ def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow
     ).one_or_none()
 
 
-def contact(
-    session: Session, *, stripe_customer_id: str | None, public_id: str | None
-) -> tuple[CustomerRow, BusinessRow] | None:
-    """The customer of a Stripe customer, or the one with our public id, with its business."""
-    named = (
-        CustomerRow.public_id == public_id
-        if public_id is not None
-        else CustomerRow.platform_stripe_customer_id == stripe_customer_id
-    )
-    row = session.execute(
-        select(CustomerRow, BusinessRow)
-        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
-        .where(named)
-    ).one_or_none()
-    return None if row is None else (row[0], row[1])
+def contacts(
+    session: Session, *, stripe_customer_ids: Collection[str], public_ids: Collection[str]
+) -> Sequence[Row[Any]]:
+    """The customers of these Stripe customers and those with these public ids, each with its business."""
+    return session.execute(
+        _CONTACTS,
+        {"stripe_customer_ids": list(stripe_customer_ids), "public_ids": list(public_ids)},
+    ).all()
 
 
 def appointments_of(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
+import eventlet
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event as sql_event
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from services.billing.domain import UnknownInboxEvent
 from services.billing.handlers.inbox import (
     Outcome,
+    Received,
     inbox_events,
     read_webhook,
     replay,
     store_webhook,
+    store_webhooks,
 )
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.payloads import NotAnEvent
 from shared import events
+from shared.batching import batch_transactions
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 
@@ -71,6 +78,74 @@ def test_one_stripe_event_may_say_several_things(database: Transactions) -> None
         "customer.linked",
         "customer.payment_method_changed",
     ]
+
+
+def numbered(name: str, number: int) -> Received:
+    """The golden event under another id, about another invoice."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["id"] = f"evt_{number}"
+        event["data"]["object"]["id"] = f"in_{number}"
+
+    return read_webhook(payload(name, edit), livemode=False)
+
+
+def test_webhooks_that_come_together_share_one_commit(database: Transactions) -> None:
+    """A batch is one multi-row insert into the inbox and one into the outbox, which keeps the order of arrival."""
+    batch = [numbered("invoice.payment_failed", number) for number in (3, 1, 2)]
+    statements: list[str] = []
+    sql_event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda *args: statements.append(args[2]),
+    )
+    with database.transaction() as session:
+        assert store_webhooks(session, batch, NOW) == [Outcome.TRANSLATED] * 3
+    assert len([one for one in statements if one.startswith("INSERT")]) == 2
+    assert sorted(row.id for row in stored(database)) == ["evt_1", "evt_2", "evt_3"]
+    assert [row.event_id.partition("/")[0] for row in outbox(database)] == [
+        "evt_3",
+        "evt_1",
+        "evt_2",
+    ]
+
+
+def test_a_hundred_copies_in_one_batch_are_one_event(database: Transactions) -> None:
+    """100 deliveries of one event at the same moment: one row, one event out, 99 told to be duplicates."""
+    store = batch_transactions(
+        "test", lambda session, batch: store_webhooks(session, batch, NOW), database
+    )
+    received = numbered("invoice.payment_failed", 1)
+    threads = [eventlet.spawn(store, received) for _ in range(100)]
+    outcomes = Counter(thread.wait() for thread in threads)
+    assert outcomes == {Outcome.TRANSLATED: 1, Outcome.DUPLICATE: 99}
+    assert (len(stored(database)), len(outbox(database))) == (1, 1)
+
+
+def test_a_poison_webhook_fails_alone(database: Transactions) -> None:
+    """One row that the database refuses is answered with the error; all others of its batch are stored."""
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON inbox WHEN NEW.id = 'evt_17' "
+                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        )
+    store = batch_transactions(
+        "test", lambda session, batch: store_webhooks(session, batch, NOW), database
+    )
+
+    def outcome(number: int) -> Any:
+        try:
+            return store(numbered("invoice.payment_failed", number))
+        except IntegrityError as error:
+            return error
+
+    threads = [eventlet.spawn(outcome, number) for number in range(50)]
+    outcomes = [thread.wait() for thread in threads]
+    assert isinstance(outcomes.pop(17), IntegrityError)
+    assert outcomes == [Outcome.TRANSLATED] * 49
+    assert (len(stored(database)), len(outbox(database))) == (49, 49)
 
 
 def test_other_types_are_stored_and_acknowledged(database: Transactions) -> None:

@@ -17,6 +17,7 @@ from services.billing.breaker import Breaker
 from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
 from services.billing.models import InboxEvent
 from services.billing.service import WIRE_ERRORS, BillingService
+from shared.batching import batch_transactions
 from shared.database import Transactions
 from shared.events import CustomerDeleted, Event
 from shared.messaging import Permanent
@@ -42,6 +43,7 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
         stripe_portal_configuration=None,
         public_url="https://me.example.com",
     )
+    made.store = batch_transactions("webhooks", service._store, database)
     made.wake_relay = lambda: made.woken.append(True)
     made.woken = []
     gateway.customers["cus_1"] = Customer("cus_1")

@@ -19,6 +19,7 @@ from services.portal.errors import (
 )
 from services.portal.handlers import customers, visits
 from services.portal.handlers.arguments import AppointmentArgument
+from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.links import Claim
 from services.portal.models import CustomerRow
@@ -175,11 +176,12 @@ def test_a_rotated_link_replaces_the_one_before(session: Session) -> None:
     new = customers.rotate_link(session, customer_id=made.customer_id, now=NOW)
     assert (old.generation, new.generation) == (1, 2)
     session.flush()
-    assert visits.find_current(session, Claim(made.customer_id, 2), "t", NOW).name == "Maria Lopez"
+    found, gone = visits.look_many(session, [made.customer_id, CUSTOMER_ID], NOW)
+    assert visits.current(found, Claim(made.customer_id, 2)).name == "Maria Lopez"
     with pytest.raises(LinkReplaced):
-        visits.find_current(session, Claim(made.customer_id, 1), "t", NOW)
+        visits.current(found, Claim(made.customer_id, 1))
     with pytest.raises(LinkInvalid):
-        visits.find_current(session, Claim(CUSTOMER_ID, 1), "t", NOW)
+        visits.current(gone, Claim(CUSTOMER_ID, 1))
 
 
 def test_a_look_takes_two_statements_for_any_number_of_customers(session: Session) -> None:
@@ -246,18 +248,35 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
 def test_contact_by_either_id(session: Session) -> None:
     """The notifier finds whom to write to by Stripe's customer id, and for a fresh link by our own."""
     made = add_customer(session, platform_stripe_customer_id="cus_1")
-    by_stripe, business = customers.contact(session, stripe_customer_id="cus_1")
-    by_ours, _ = customers.contact(session, customer_id=made.customer_id)
-    assert by_stripe is by_ours
-    assert by_ours.public_id == made.customer_id
-    assert business.id == by_ours.business_pk
+    by_stripe = customers.contact(session, Asked(stripe_customer_id="cus_1"))
+    by_ours = customers.contact(session, Asked(customer_id=made.customer_id))
+    assert by_stripe == by_ours
+    assert by_ours.customer_id == made.customer_id
+    assert by_ours.business.business_id == "sunrise"
+
+
+def test_contacts_of_many_are_one_statement(session: Session) -> None:
+    """Each question gets its own answer, whichever id it asked by; unknown ones are None."""
+    made = add_customer(session, platform_stripe_customer_id="cus_1")
+    session.flush()
+    asked = [Asked("cus_9"), Asked("cus_1"), Asked(customer_id=made.customer_id), Asked("cus_1")]
+    statements: list[str] = []
+    sql_event.listen(
+        session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2])
+    )
+    found = customers.contacts(session, asked)
+    assert [None if one is None else one.customer_id for one in found] == [
+        None,
+        *[made.customer_id] * 3,
+    ]
+    assert len(statements) == 1
 
 
 def test_contact_wants_one_id(session: Session) -> None:
     """Neither id, or both, is the caller's mistake and named so; an unknown one is UnknownCustomer."""
     with pytest.raises(InvalidArgument, match="stripe_customer_id or customer_id"):
-        customers.contact(session)
+        customers.asked_for(None, None)
     with pytest.raises(InvalidArgument, match="not both"):
-        customers.contact(session, stripe_customer_id="cus_1", customer_id=CUSTOMER_ID)
+        customers.asked_for("cus_1", CUSTOMER_ID)
     with pytest.raises(UnknownCustomer):
-        customers.contact(session, customer_id=CUSTOMER_ID)
+        customers.contact(session, Asked(customer_id=CUSTOMER_ID))

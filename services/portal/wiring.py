@@ -1,0 +1,30 @@
+"""What the portal's settings make, once a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nameko.extensions import DependencyProvider
+
+from services.portal.limiter import Limiter
+from services.portal.links import Links
+from services.portal.settings import Settings
+
+
+class Wired:
+    """What the settings make, once a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.links = Links(settings.link_keys, settings.public_url)
+        self.session_origins = settings.portal_session_origins
+        self.limiter = Limiter()
+
+
+class Wiring(DependencyProvider):
+    """Injects `Wired`."""
+
+    def setup(self) -> None:
+        self.wired = Wired(self.container.config["settings"])
+
+    def get_dependency(self, worker_ctx: Any) -> Wired:
+        return self.wired

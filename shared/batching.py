@@ -1,0 +1,193 @@
+"""Concurrent work shares a round trip: what callers ask for at the same time is done in one go.
+
+A call puts its item in a queue and waits. Green threads, at most `workers` of them, take what is pending, do it in
+one go and hand out the results; they live only while there is work. So a call that is alone waits for nobody, and
+under load the batches grow by themselves: while one statement is under way, the next one's items gather. No timer
+ever holds an item back.
+
+The rules that callers may rely on:
+
+- **Order**: items are taken in the order in which they came; nobody is passed over.
+- **Own failures**: work that raises is done again in halves, down to single items, so a poison item fails its
+  own caller alone. Only errors in `fails_all` (the database is away) fail everybody at once, without a second try.
+- **Bounds**: with `waiting` items in the queue the next call raises Overloaded at once.
+- **Cancelling**: a caller whose `eventlet.Timeout` fires leaves; an item that nobody took yet is not done at all,
+  one that is under way is finished, and its result dropped.
+
+Work must be repeatable: after a failure some of its items run again. A transaction that was rolled back is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import eventlet
+from eventlet.event import Event
+from nameko.extensions import DependencyProvider
+from prometheus_client import Histogram
+from sqlalchemy.orm import Session
+
+from shared.database import Database, DatabaseUnavailable, Transactions
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WORKERS: Final = 2
+MOST: Final = 128
+WAITING: Final = 1024
+
+BATCH_SIZE: Final = Histogram(
+    "batch_size",
+    "How many callers shared one round trip",
+    ["batcher"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+
+
+class Overloaded(Exception):
+    """Too much waits already: nothing was done, and the caller may come back in a moment."""
+
+
+class Interrupted(Exception):
+    """The work was ended from outside (a service that is killed). Whether it had its effect is not known."""
+
+
+class _Call(Generic[Item]):
+    """One caller's item, and where its answer will be."""
+
+    __slots__ = ("answer", "item")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.answer = Event()
+
+
+class Batcher(Generic[Item, Result]):
+    """Call it with an item; returns the item's result, made together with those of others."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[Item]], Sequence[Result]],
+        *,
+        workers: int = WORKERS,
+        most: int = MOST,
+        waiting: int = WAITING,
+        fails_all: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """`work` gets one to `most` items and returns as many results, in their order.
+
+        `name` is the label of the metric `batch_size`. Raises ValueError for a bound below one.
+        """
+        if min(workers, most, waiting) < 1:
+            raise ValueError("workers, most and waiting are at least 1")
+        self._work = work
+        self._workers, self._most, self._waiting = workers, most, waiting
+        self._fails_all = fails_all
+        self._pending: deque[_Call[Item]] = deque()
+        self._busy = 0
+        self._observe = BATCH_SIZE.labels(name).observe
+
+    def __call__(self, item: Item) -> Result:
+        """The item's result. Raises what the work raised for it, or Overloaded."""
+        if len(self._pending) >= self._waiting:
+            raise Overloaded(f"{self._waiting} calls wait already")
+        call = _Call(item)
+        self._pending.append(call)
+        if self._busy < self._workers:
+            self._busy += 1
+            # It runs after every green thread that is ready now, so calls of the same moment already share.
+            eventlet.spawn_n(self._run)
+        try:
+            result: Result = call.answer.wait()
+        except BaseException:
+            if not call.answer.ready():
+                self._withdraw(call)
+            raise
+        return result
+
+    @property
+    def waiting(self) -> int:
+        """How many items nobody has taken yet."""
+        return len(self._pending)
+
+    def _withdraw(self, call: _Call[Item]) -> None:
+        try:
+            self._pending.remove(call)
+        except ValueError:
+            return  # it is under way, and will be finished for nobody
+
+    def _run(self) -> None:
+        calls: list[_Call[Item]] = []
+        try:
+            while self._pending:
+                pending = self._pending
+                calls = [pending.popleft() for _ in range(min(len(pending), self._most))]
+                self._observe(len(calls))
+                self._do(calls)
+        except BaseException as error:  # this green thread is killed: nobody may wait for ever
+            for call in calls:
+                if not call.answer.ready():
+                    call.answer.send_exception(Interrupted(type(error).__name__))
+            raise
+        finally:
+            self._busy -= 1
+            if self._pending and not self._busy:
+                self._busy += 1
+                eventlet.spawn_n(self._run)
+
+    def _do(self, calls: list[_Call[Item]]) -> None:
+        try:
+            results = self._work([call.item for call in calls])
+            if len(results) != len(calls):
+                raise RuntimeError(f"{len(results)} results for {len(calls)} items")
+        except self._fails_all as error:
+            for call in calls:
+                call.answer.send_exception(error)
+        except Exception as error:
+            if len(calls) == 1:
+                calls[0].answer.send_exception(error)
+                return
+            half = len(calls) // 2
+            self._do(calls[:half])
+            self._do(calls[half:])
+        else:
+            for call, result in zip(calls, results, strict=True):
+                call.answer.send(result)
+
+
+class Batched(DependencyProvider):
+    """Injects a `Batcher` whose batches are transactions on the service's own database.
+
+    `work` is a plain function of a session and the items, and returns as many results: a handler. A database
+    that is away fails all callers at once, with DatabaseUnavailable.
+    """
+
+    batcher: Batcher[Any, Any]
+
+    def __init__(self, name: str, work: Callable[[Session, list[Any]], Sequence[Any]]) -> None:
+        self.label = name
+        self.work = work
+
+    def start(self) -> None:
+        database = next(each for each in self.container.dependencies if isinstance(each, Database))
+        self.batcher = batch_transactions(self.label, self.work, database.transactions)
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
+        return self.batcher
+
+
+def batch_transactions(
+    name: str,
+    work: Callable[[Session, list[Item]], Sequence[Result]],
+    database: Transactions,
+) -> Batcher[Item, Result]:
+    """A batcher that does each batch in one transaction."""
+
+    def in_transaction(items: list[Item]) -> Sequence[Result]:
+        with database.transaction() as session:
+            return work(session, items)
+
+    return Batcher(name, in_transaction, fails_all=(DatabaseUnavailable,))

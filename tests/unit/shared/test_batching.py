@@ -1,0 +1,224 @@
+"""Batching: concurrent calls share the work, and nobody pays for another's failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import eventlet
+import pytest
+from eventlet.event import Event
+from sqlalchemy import text
+
+from shared.batching import Batcher, Interrupted, Overloaded, batch_transactions
+from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+
+class Doubler:
+    """Work that doubles its items, remembers its batches, and can be held up or poisoned."""
+
+    def __init__(self, *poison: int) -> None:
+        self.batches: list[list[int]] = []
+        self.poison = set(poison)
+        self.gate: Event | None = None
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.batches.append(items)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if self.gate is not None:
+                self.gate.wait()
+            if self.poison & set(items):
+                raise ValueError(f"poison among {len(items)}")
+            return [2 * item for item in items]
+        finally:
+            self.at_once -= 1
+
+
+def outcome(call: Callable[[int], int], item: int) -> Any:
+    """The result, or the error, of one call."""
+    try:
+        return call(item)
+    except Exception as error:
+        return error
+
+
+def start(call: Callable[[int], int], items: range) -> list[Any]:
+    """Green threads, each with one call; ended by `ends`."""
+    threads = [eventlet.spawn(outcome, call, item) for item in items]
+    eventlet.sleep(0)
+    return threads
+
+
+def ends(threads: list[Any]) -> list[Any]:
+    with eventlet.Timeout(5):
+        return [thread.wait() for thread in threads]
+
+
+def test_a_lone_call_waits_for_nobody() -> None:
+    """Alone, a call is a batch of one, done at once: no timer holds it back."""
+    work = Doubler()
+    assert Batcher("test", work)(21) == 42
+    assert work.batches == [[21]]
+
+
+def test_calls_of_one_moment_share_a_batch() -> None:
+    """Green threads that are ready together become one batch, in the order in which they came."""
+    work = Doubler()
+    batcher = Batcher("test", work, workers=1)
+    assert ends(start(batcher, range(50))) == [2 * item for item in range(50)]
+    assert work.batches == [list(range(50))]
+
+
+def test_at_most_so_many_workers_take_what_is_pending() -> None:
+    """While two batches are under way, everything else gathers into the next one."""
+    work = Doubler()
+    work.gate = Event()
+    batcher = Batcher("test", work, workers=2)
+    threads = []
+    for item in range(5):
+        threads += start(batcher, range(item, item + 1))
+        eventlet.sleep(0)
+    assert batcher.waiting == 3
+    work.gate.send()
+    assert ends(threads) == [0, 2, 4, 6, 8]
+    assert work.most_at_once == 2
+    assert work.batches == [[0], [1], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("callers", [1, 2, 16, 256])
+def test_everyone_is_answered_with_their_own_result(callers: int) -> None:
+    """From one caller to 256, in batches of at most 32, everyone gets what they asked for."""
+    work = Doubler()
+    batcher = Batcher("test", work, most=32)
+    assert ends(start(batcher, range(callers))) == [2 * item for item in range(callers)]
+    assert max(len(batch) for batch in work.batches) <= 32
+
+
+def test_a_failing_item_fails_its_own_caller_alone() -> None:
+    """A poison row among a hundred raises for its caller; the 99 others are answered."""
+    batcher = Batcher("test", Doubler(37), workers=1)
+    results = ends(start(batcher, range(100)))
+    assert isinstance(results.pop(37), ValueError)
+    assert results == [2 * item for item in range(100) if item != 37]
+
+
+def test_what_is_nobodys_own_fault_fails_all_at_once() -> None:
+    """An unreachable database is not asked again for every caller: one try, and everybody is told."""
+    tries = []
+
+    def work(items: list[int]) -> list[int]:
+        tries.append(len(items))
+        raise DatabaseUnavailable("away")
+
+    batcher = Batcher("test", work, workers=1, fails_all=(DatabaseUnavailable,))
+    results = ends(start(batcher, range(40)))
+    assert all(isinstance(result, DatabaseUnavailable) for result in results)
+    assert tries == [40]
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    """Beyond the bound a call is refused without waiting, and those before it are answered."""
+    work = Doubler()
+    work.gate = Event()
+    batcher = Batcher("test", work, workers=1, waiting=3)
+    threads = start(batcher, range(1))
+    eventlet.sleep(0)
+    threads += start(batcher, range(1, 4))
+    with eventlet.Timeout(0.5), pytest.raises(Overloaded):
+        batcher(99)
+    work.gate.send()
+    assert ends(threads) == [0, 2, 4, 6]
+    assert batcher(5) == 10
+
+
+def test_nobody_is_passed_over() -> None:
+    """Items are taken in the order in which they came, however many come behind."""
+    work = Doubler()
+    batcher = Batcher("test", work, workers=1, most=4)
+    ends(start(batcher, range(20)))
+    assert [item for batch in work.batches for item in batch] == list(range(20))
+
+
+def test_who_gives_up_before_the_work_begins_is_left_out() -> None:
+    """A caller's time-out takes its item out of the queue: the work is not done for nobody."""
+    work = Doubler()
+    work.gate = Event()
+    batcher = Batcher("test", work, workers=1)
+    first = start(batcher, range(1))
+    eventlet.sleep(0)
+    with eventlet.Timeout(0.01, False):
+        batcher(7)
+    assert batcher.waiting == 0
+    work.gate.send()
+    assert ends(first) == [0]
+    assert work.batches == [[0]]
+
+
+def test_who_gives_up_during_the_work_disturbs_nobody() -> None:
+    """An item that is under way is finished; its batch mates get their results."""
+    work = Doubler()
+    work.gate = Event()
+    batcher = Batcher("test", work, workers=1)
+
+    def impatient() -> str:
+        with eventlet.Timeout(0.01, False):
+            batcher(1)
+        return "gone"
+
+    left = eventlet.spawn(impatient)
+    stayed = eventlet.spawn(batcher, 2)
+    assert left.wait() == "gone"
+    work.gate.send()
+    assert ends([stayed]) == [4]
+    assert work.batches == [[1, 2]]
+
+
+def test_a_killed_worker_leaves_nobody_waiting() -> None:
+    """When the green thread of a batch is killed its callers are told, and the next batch still runs."""
+    threads: list[Any] = []
+
+    def work(items: list[int]) -> list[int]:
+        if items == [0]:
+            raise eventlet.greenlet.GreenletExit
+        return items
+
+    batcher = Batcher("test", work, workers=1, most=1)
+    threads = start(batcher, range(2))
+    killed, fine = ends(threads)
+    assert isinstance(killed, Interrupted)
+    assert fine == 1
+
+
+def test_a_wrong_number_of_results_is_an_error() -> None:
+    """Work that answers too few is a mistake of ours, and nobody gets another's answer."""
+    batcher = Batcher("test", lambda items: items[:-1] if len(items) > 1 else [], workers=1)
+    assert all(isinstance(result, RuntimeError) for result in ends(start(batcher, range(3))))
+
+
+def test_bounds_below_one_are_refused() -> None:
+    """A batcher without workers would never answer."""
+    with pytest.raises(ValueError, match="at least 1"):
+        Batcher("test", Doubler(), workers=0)
+
+
+def test_a_batch_is_one_transaction() -> None:
+    """All rows of a batch commit together; a poison row is rolled back and the others are written without it."""
+    database = Transactions(make_engine("sqlite://"))
+    with database.transaction() as session:
+        session.execute(text("CREATE TABLE t (n INTEGER CHECK (n <> 3))"))
+
+    def insert(session: Any, items: list[int]) -> list[int]:
+        for item in items:
+            session.execute(text("INSERT INTO t VALUES (:n)"), {"n": item})
+        return items
+
+    batcher = batch_transactions("test", insert, database)
+    results = ends(start(batcher, range(6)))
+    assert [type(result).__name__ for result in results].count("IntegrityError") == 1
+    with database.reading() as session:
+        assert list(session.scalars(text("SELECT n FROM t ORDER BY n"))) == [0, 1, 2, 4, 5]
+    database.engine.dispose()
