@@ -117,6 +117,13 @@ def plain_line(text: str) -> str:
     )
 
 
+def plain_text(text: str, longest: int) -> str:
+    """Somebody's own words, several lines of them: no control characters, no turned directions, not endless."""
+    lines = [plain_name(line, longest) for line in text.splitlines()]
+    joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return joined if len(joined) <= longest else joined[: longest - 1].rstrip() + "…"
+
+
 def isolated(name: str, locale: Locale) -> str:
     """The name so that its direction does not disturb the sentence around it (plain text; HTML has `<bdi>`)."""
     opposite = ("R", "AL") if locale.text_direction == "ltr" else ("L",)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, Index, MetaData, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
@@ -67,6 +67,14 @@ class Notification(Base):
     provider_message_id: Mapped[str | None] = mapped_column(String(255))
     sent_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    occurred_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When it happened at Stripe, which may be another clock than ours (`domain.story_time`)."""
+    ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When the reminder policy last let it go; NULL: it never held it. Giving up counts from here."""
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When it was suppressed or failed."""
+    context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """What whoever asked for it had to say; no address and no link."""
 
     __table_args__ = (
         Index(

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import eventlet
 import msgspec
 
-from services.notifier.domain import Decline, InvoiceNow, InvoiceStatus, MaybeSent, Outcome
+from services.notifier.domain import (
+    Decline,
+    InvoiceNow,
+    InvoiceStatus,
+    MaybeSent,
+    Outcome,
+    QuietHours,
+    ReminderPolicy,
+)
 from services.notifier.ports import (
     Business,
+    CancellationLinks,
     Card,
     Contact,
     InvoiceReport,
     Mail,
     Mailer,
     PortalUnavailable,
+    RequestClosed,
     UnknownCustomer,
 )
 from shared.batching import Interrupted, Overloaded
@@ -31,6 +42,18 @@ POST_SECONDS: Final = 20
 trickles in byte by byte never meets them."""
 
 
+class _WirePolicy(msgspec.Struct):
+    interval_days: int = 3
+    quiet_from: str | None = None
+    quiet_until: str | None = None
+
+
+class _WireLinks(msgspec.Struct):
+    approve: str
+    decline: str
+    expires_at: dt.datetime | None = None
+
+
 class _WireBusiness(msgspec.Struct):
     name: str
     email: str | None = None
@@ -40,6 +63,7 @@ class _WireBusiness(msgspec.Struct):
     color: str | None = None
     locale: str | None = None
     timezone: str | None = None
+    reminder_policy: _WirePolicy | None = None
 
 
 class _WireContact(msgspec.Struct):
@@ -71,6 +95,11 @@ class _WireInvoice(msgspec.Struct):
     decline: _WireDecline | None = None
     card: _WireCard | None = None
     subscription_status: str | None = None
+    subscription_end_reason: str | None = None
+
+
+CLOSED_REQUEST: Final = frozenset({"NotFound", "UnknownRequest", "RequestClosed"})
+"""The portal's errors for a request that nobody can answer any more."""
 
 
 Portal = Any
@@ -98,7 +127,7 @@ class PortalContacts:
         self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> Contact:
         """See `Contacts.contact`."""
-        try:
+        with _portals_faults(UnknownCustomer, ("UnknownCustomer", "NotFound")):
             if customer_id:
                 answer = self._portal.contact(customer_id=customer_id)
             else:
@@ -106,14 +135,31 @@ class PortalContacts:
             if answer is None:
                 raise UnknownCustomer
             return _read_contact(answer)
-        except RemoteFault as fault:
-            if fault.error in ("UnknownCustomer", "NotFound"):
-                raise UnknownCustomer from None
-            raise PortalUnavailable(f"the portal failed: {fault.error}") from None
-        except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
-            raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
-        except msgspec.ValidationError as error:
-            raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
+
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        """See `Contacts.cancellation_links`."""
+        with _portals_faults(RequestClosed, CLOSED_REQUEST):
+            wire = msgspec.convert(
+                self._portal.cancellation_links(request_id=request_id), _WireLinks
+            )
+        return CancellationLinks(
+            approve=wire.approve, decline=wire.decline, expires_at=_aware(wire.expires_at)
+        )
+
+
+@contextmanager
+def _portals_faults(missing: type[Exception], names: Container[str]) -> Iterator[None]:
+    """The portal's faults as the ports know them: `names` mean `missing`, everything else can be asked again."""
+    try:
+        yield
+    except RemoteFault as fault:
+        if fault.error in names:
+            raise missing from None
+        raise PortalUnavailable(f"the portal failed: {fault.error}") from None
+    except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
+        raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
+    except msgspec.ValidationError as error:
+        raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
 
 
 def _read_contact(answer: Any) -> Contact:
@@ -134,8 +180,24 @@ def _read_contact(answer: Any) -> Contact:
             color=wire.business.color,
             locale=wire.business.locale or "en",
             timezone=wire.business.timezone or "UTC",
+            reminders=_policy(wire.business.reminder_policy),
         ),
     )
+
+
+def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
+    """The business's reminder policy; the default where the portal has none or says something unreadable."""
+    if wire is None:
+        return ReminderPolicy()
+    quiet = None
+    try:
+        if wire.quiet_from and wire.quiet_until:
+            quiet = QuietHours(
+                dt.time.fromisoformat(wire.quiet_from), dt.time.fromisoformat(wire.quiet_until)
+            )
+    except ValueError:
+        log.warning("quiet hours can't be read, writing at any hour")
+    return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
 
 
 class BillingInvoices:
@@ -159,6 +221,7 @@ class BillingInvoices:
             number=wire.number,
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
             subscription_status=wire.subscription_status,
+            subscription_end_reason=wire.subscription_end_reason,
         )
         card = None
         if wire.card and wire.card.brand and wire.card.last4:

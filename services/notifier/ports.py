@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime as dt
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from services.notifier.domain import InvoiceNow, Kind, Outcome
+from services.notifier.domain import InvoiceNow, Kind, Outcome, ReminderPolicy
 
 
 class UnknownCustomer(Exception):
     """The portal knows no such customer (yet)."""
+
+
+class RequestClosed(Exception):
+    """The request is answered, withdrawn or unknown: there is nothing left to decide."""
 
 
 class PortalUnavailable(Exception):
@@ -28,6 +33,16 @@ class Business:
     color: str | None = None
     locale: str = "en"
     timezone: str = "UTC"
+    reminders: ReminderPolicy = field(default_factory=ReminderPolicy)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CancellationLinks:
+    """Where the business answers a request to cancel: secret, single use, never stored here."""
+
+    approve: str
+    decline: str
+    expires_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,6 +107,10 @@ class Contacts(Protocol):
         self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> Contact:
         """The contact of one customer, by either id. Raises UnknownCustomer, PortalUnavailable."""
+        ...
+
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        """The links that answer a request to cancel. Raises RequestClosed, PortalUnavailable."""
         ...
 
 

@@ -6,19 +6,25 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from babel import Locale
+from babel.support import NullTranslations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, Decline, Incident, Kind
-from services.notifier.ports import Business, Card, Contact, InvoiceReport
+from services.notifier.domain import DUNNING, TO_BUSINESS, Decline, Incident, Kind
+from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+
+PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
+"""The kinds that tell of money that came in."""
 
 TEMPLATES: Final = Path(__file__).parent / "templates" / "email"
 
@@ -41,6 +47,21 @@ class Letter:
     card: Card | None = None
     decline: Decline | None = None
     next_attempt: dt.datetime | None = None
+    tries: int = 0
+    """How often Stripe has tried; 0: not known."""
+    over: bool = False
+    """Stripe has said that it will not try again by itself."""
+    ended_unpaid: bool = False
+    """Stripe ended the subscription over this payment."""
+    description: str | None = None
+    """What the subscription is called."""
+    ends_at: dt.datetime | None = None
+    """When the subscription ends, or has ended."""
+    ended: bool = False
+    note: str | None = None
+    """Somebody's own words: the customer's to the business, or the other way round."""
+    customer_email: str | None = None
+    links: CancellationLinks | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,38 +79,68 @@ def letter(
     incident: Incident | None,
     report: InvoiceReport | None,
     now: dt.datetime,
+    *,
+    over: bool = False,
+    context: Mapping[str, Any] | None = None,
+    links: CancellationLinks | None = None,
 ) -> Letter:
-    """What an email of this kind says, from what is known: billing's fresh report before our own incident."""
+    """What an email of this kind says, from what is known: billing's fresh report before our own incident.
+
+    `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
+    """
     fresh = report.now if report else None
+    context = context or {}
     amount: int | None = None
     number: str | None = None
+    currency = incident.currency if incident and incident.currency else None
     next_attempt: dt.datetime | None = None
     if incident is not None:
         amount = incident.amount_remaining
         number = incident.number
         next_attempt = incident.next_payment_attempt
-        if kind is Kind.PAYMENT_RECOVERED:
+        if kind in PAID:
             amount = incident.amount_paid or incident.amount_due
-    if fresh is not None and kind is not Kind.PAYMENT_RECOVERED:
+    if fresh is not None and kind not in PAID:
         amount = fresh.amount_remaining if fresh.amount_remaining is not None else amount
         number = fresh.number or number
         next_attempt = fresh.next_payment_attempt or next_attempt
-    if next_attempt is not None and next_attempt <= now:
+    if next_attempt is not None and (over or next_attempt <= now):
         next_attempt = None  # a date that has passed promises nothing
+    if "amount" in context:
+        amount, currency = context["amount"], context.get("currency")
+    ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
+    to_business = kind in TO_BUSINESS
     return Letter(
         kind=kind,
         customer_name=contact.name,
         business=contact.business,
-        link=contact.link,
-        locale=contact.locale,
-        timezone=contact.timezone or contact.business.timezone,
+        link="" if to_business else contact.link,
+        locale=None if to_business else contact.locale,
+        timezone=(None if to_business else contact.timezone) or contact.business.timezone,
         amount=amount or None,
-        currency=incident.currency if incident and incident.currency else None,
+        currency=currency,
         number=number,
         card=report.card if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
+        tries=incident.last_attempt if incident else 0,
+        over=over,
+        ended_unpaid=fresh is not None and fresh.ended_unpaid,
+        description=context.get("description"),
+        ends_at=ends_at,
+        ended=ends_at is not None and ends_at <= now,
+        note=context.get("note"),
+        customer_email=contact.email,
+        links=links,
     )
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button. Without a label it bears the template's `action`."""
+
+    url: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +163,7 @@ class Renderer:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
         locale = texts.choose_locale(letter.locale, letter.business.locale, folder=self.catalogues)
         words = texts.translations(locale, self.catalogues)
-        common = _common(letter, locale, words.gettext)
+        common = _common(letter, locale, words)
         plain = common | _names(letter, locale, html=False)
         rich = common | _names(letter, locale, html=True)
         subject = self._fill(letter.kind, "subject.txt", locale, plain)
@@ -141,6 +192,8 @@ class Renderer:
                 keep_trailing_newline=True,
                 extensions=["jinja2.ext.i18n"],
             )
+            environment.filters["combine"] = operator.or_
+            environment.filters["quoted"] = _quoted
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 texts.translations(locale, self.catalogues), newstyle=True
             )
@@ -148,38 +201,37 @@ class Renderer:
         return self._environments[key]
 
 
-def _common(letter: Letter, locale: Locale, gettext: wording.Gettext) -> dict[str, Any]:
+def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str, Any]:
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
-    asks_for_money = letter.kind in DUNNING
-    amount = (
-        formats.money(letter.amount, letter.currency, locale)
-        if letter.amount is not None and letter.currency
-        else None
-    )
-    card = wording.card_name(letter.card, gettext)
-    next_day = (
-        formats.day(letter.next_attempt, letter.timezone, locale) if letter.next_attempt else None
-    )
-    number = formats.plain_name(letter.number) if letter.number else None
-    facts = [
-        Fact(
-            gettext("Amount due") if asks_for_money else gettext("Amount paid"),
-            amount or "",
-            strong=True,
-        ),
-        Fact(gettext("Invoice"), number or ""),
-        Fact(gettext("Card"), _capital(card or "") if asks_for_money else ""),
-    ]
+    _ = words.gettext
+    card = wording.card_name(letter.card, _)
+    next_day = _day(letter.next_attempt, letter, locale)
     business = letter.business
+    url = button_url(letter.link, letter.kind) if letter.link else ""
+    buttons = [Button(url)] if url else []
+    if letter.links is not None:
+        buttons = [
+            Button(letter.links.approve, _("Approve")),
+            Button(letter.links.decline, _("Decline")),
+        ]
     return {
         "kind": letter.kind.value,
+        "to_business": letter.kind in TO_BUSINESS,
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
-        "amount": amount,
-        "facts": [fact for fact in facts if fact.value],
-        "why": wording.why_declined(letter.decline, card, gettext),
-        "next_step": wording.what_next(letter.decline, next_day, gettext),
-        "url": button_url(letter.link, letter.kind),
+        "amount": _amount(letter, locale),
+        "facts": _facts(letter, locale, _),
+        "why": wording.why_declined(letter.decline, card, _),
+        "next_step": wording.what_next(
+            letter.decline, next_day, _, over=letter.over, ended=letter.ended_unpaid
+        ),
+        "tries": wording.how_often(letter.tries, words.ngettext),
+        "ends_on": _day(letter.ends_at, letter, locale),
+        "ended": letter.ended,
+        "links_until": _day(letter.links.expires_at, letter, locale) if letter.links else None,
+        "note": formats.plain_text(letter.note, 2000) if letter.note else "",
+        "url": url,
+        "buttons": buttons,
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
         "website": _web(business.website),
@@ -188,20 +240,84 @@ def _common(letter: Letter, locale: Locale, gettext: wording.Gettext) -> dict[st
     }
 
 
+def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
+    """The box with what can be looked up: each kind has its own, and what is not known is left out."""
+    amount = _amount(letter, locale) or ""
+    number = formats.plain_name(letter.number) if letter.number else ""
+    plan = formats.plain_name(letter.description) if letter.description else ""
+    customer = formats.plain_name(letter.customer_name)
+    ends_on = _day(letter.ends_at, letter, locale) or ""
+    kind = letter.kind
+    if kind is Kind.CANCELLATION_REQUESTED:
+        ends = Fact(_("Paid until"), ends_on)
+    else:
+        ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
+    facts: list[Fact] = []
+    if kind in DUNNING:
+        card = _capital(wording.card_name(letter.card, _) or "")
+        facts = [
+            Fact(_("Amount due"), amount, strong=True),
+            Fact(_("Invoice"), number),
+            Fact(_("Card"), card),
+        ]
+    elif kind is Kind.PAYMENT_RECOVERED:
+        facts = [Fact(_("Amount paid"), amount, strong=True), Fact(_("Invoice"), number)]
+    elif kind is Kind.CUSTOMER_RECOVERED:
+        facts = [
+            Fact(_("Customer"), customer),
+            Fact(_("Amount paid"), amount, strong=True),
+            Fact(_("Invoice"), number),
+        ]
+    elif kind is Kind.CUSTOMER_UNREACHABLE:
+        facts = [
+            Fact(_("Customer"), customer),
+            Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254)),
+            Fact(_("Amount due"), amount, strong=True),
+            Fact(_("Invoice"), number if amount else ""),
+        ]
+    elif kind in (Kind.CANCELLATION_REQUESTED, Kind.SUBSCRIPTION_ENDING):
+        facts = [
+            Fact(_("Customer"), customer),
+            Fact(_("Subscription"), plan),
+            Fact(_("Price"), amount),
+            ends,
+        ]
+    elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
+        facts = [Fact(_("Subscription"), plan), ends]
+    return [fact for fact in facts if fact.value]
+
+
+def _amount(letter: Letter, locale: Locale) -> str | None:
+    if letter.amount is None or not letter.currency:
+        return None
+    return formats.money(letter.amount, letter.currency, locale)
+
+
+def _day(moment: dt.datetime | None, letter: Letter, locale: Locale) -> str | None:
+    return formats.day(moment, letter.timezone, locale) if moment else None
+
+
+def _quoted(text: str) -> str:
+    """The text as plain-text mail quotes it."""
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
 def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     """The two names that strangers chose, made harmless for this format."""
     business = formats.plain_name(letter.business.name)
     customer = formats.plain_name(letter.customer_name, longest=60)
-    if html:
-        return {
-            "business": _bdi(business),
-            "business_plain": business,
-            "customer": _bdi(customer),
-            "initial": formats.initial(business),
-        }
+    to_business = letter.kind in TO_BUSINESS
+
+    def shown(name: str) -> str:
+        return _bdi(name) if html else formats.isolated(name, locale)
+
     return {
-        "business": formats.isolated(business, locale),
-        "customer": formats.isolated(customer, locale),
+        "business": shown(business),
+        "business_plain": business,
+        "customer": shown(customer),
+        "greeted": shown(business if to_business else customer),
+        "writer": shown(customer if to_business else business),
+        "initial": formats.initial(business),
     }
 
 

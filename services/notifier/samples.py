@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import Decline, Kind
-from services.notifier.ports import Business, Card
+from services.notifier.domain import TO_BUSINESS, Decline, Kind
+from services.notifier.ports import Business, CancellationLinks, Card
 from services.notifier.rendering import Letter
 
 BUSINESS: Final = Business(
@@ -21,16 +21,40 @@ BUSINESS: Final = Business(
 
 
 def sample_letter(kind: Kind, locale: str = "en") -> Letter:
-    """What an email of this kind would say to Dana, whose card has expired. The link leads nowhere."""
+    """What an email of this kind would say to Dana, whose card has expired, or to Dana's cleaners. The links lead
+    nowhere."""
+    about_subscription = kind in (
+        Kind.CANCELLATION_REQUESTED,
+        Kind.CANCELLATION_APPROVED,
+        Kind.CANCELLATION_DECLINED,
+        Kind.SUBSCRIPTION_ENDING,
+    )
     return Letter(
         kind=kind,
         customer_name="Dana Reyes",
+        customer_email="dana@example.com",
         business=BUSINESS,
-        link="https://portico.example/me/SAMPLE-LINK-OF-NOBODY",
+        link="" if kind in TO_BUSINESS else "https://portico.example/me/SAMPLE-LINK-OF-NOBODY",
         locale=locale,
         timezone="America/New_York",
         amount=14900,
         currency="usd",
+        tries=4 if kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
+        over=kind is Kind.PAYMENT_LAST_ATTEMPT,
+        description="Weekly home cleaning" if about_subscription else None,
+        ends_at=dt.datetime(2026, 12, 23, 15, 0, tzinfo=dt.UTC)
+        if about_subscription and kind is not Kind.CANCELLATION_DECLINED
+        else None,
+        note="We are moving to another town at the end of the year.\nThank you for everything!"
+        if kind is Kind.CANCELLATION_REQUESTED
+        else None,
+        links=CancellationLinks(
+            approve="https://portico.example/cancel/SAMPLE-APPROVE",
+            decline="https://portico.example/cancel/SAMPLE-DECLINE",
+            expires_at=dt.datetime(2026, 12, 7, 15, 0, tzinfo=dt.UTC),
+        )
+        if kind is Kind.CANCELLATION_REQUESTED
+        else None,
         number="SUN-0042",
         card=Card(brand="visa", last4="4242", exp_month=10, exp_year=2026),
         decline=Decline.EXPIRED_CARD if kind is Kind.PAYMENT_FAILED else Decline.INSUFFICIENT_FUNDS,

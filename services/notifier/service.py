@@ -56,9 +56,20 @@ log = get_logger(__name__)
 EmailKind = Literal[
     "payment_failed",
     "payment_reminder",
+    "payment_last_attempt",
     "payment_action_required",
     "payment_recovered",
     "fresh_link",
+    "cancellation_approved",
+    "cancellation_declined",
+    "customer_unreachable",
+    "customer_recovered",
+    "cancellation_requested",
+    "subscription_ending",
+]
+CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
+BusinessKind = Literal[
+    "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
 ]
 
 
@@ -252,11 +263,60 @@ class NotifierService:
         return {**asked.notification, "created": asked.created}
 
     @rpc
+    def resend_failed(
+        self,
+        failed_since: dt.datetime | None = None,
+        invoice_id: str | None = None,
+        limit: int = 200,
+    ) -> dict[str, Any]:
+        """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
+        was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
+        taken, is left out. Answers `{"notifications": [..], "more"}`; call again while `more`."""
+        if failed_since is None and invoice_id is None:
+            raise InvalidArgument("failed_since: expected a time, or give invoice_id")
+        if failed_since is not None and failed_since.tzinfo is None:
+            raise InvalidArgument("failed_since: expected a time with its offset from UTC")
+        with self.db.transaction() as session:
+            bulk = asking.resend_failed(
+                session,
+                _now(),
+                failed_since=failed_since,
+                invoice_id=invoice_id,
+                limit=max(1, min(limit, 500)),
+            )
+        self.wake()
+        return {"notifications": bulk.notifications, "more": bulk.more}
+
+    @rpc
+    def send_customer_mail(
+        self, kind: CustomerKind, customer_id: str, context: asking.RequestContext
+    ) -> dict[str, Any]:
+        """Mail a customer (by Portico's id) about something they asked for; once for each `context.request_id` and
+        kind. `created` says whether this call made the email."""
+        return self._send_requested(Kind(kind), customer_id, context)
+
+    @rpc
+    def send_business_mail(
+        self, kind: BusinessKind, customer_id: str, context: asking.RequestContext
+    ) -> dict[str, Any]:
+        """Mail the business of a customer (by Portico's id) about them; once for each `context.request_id` and kind.
+        The links of a `cancellation_requested` are asked of the portal when it is sent, and stored nowhere."""
+        return self._send_requested(Kind(kind), customer_id, context)
+
+    def _send_requested(
+        self, kind: Kind, customer_id: str, context: asking.RequestContext
+    ) -> dict[str, Any]:
+        _check_customer_id(customer_id)
+        with self.db.transaction() as session:
+            asked = asking.send_requested(session, kind, customer_id, context, _now())
+        self.wake()
+        return {**asked.notification, "created": asked.created}
+
+    @rpc
     def send_fresh_link(self, customer_id: str) -> dict[str, Any]:
         """Mail a customer (by Portico's id) their current link: at most once an hour. `created` says whether
         this call made the email."""
-        if not customer_id or len(customer_id) > 64:
-            raise InvalidArgument("customer_id: expected Portico's customer id")
+        _check_customer_id(customer_id)
         with self.db.transaction() as session:
             asked = asking.send_fresh_link(session, customer_id, _now())
         self.wake()
@@ -267,6 +327,11 @@ class NotifierService:
         """An email of this kind with sample data: `subject`, `text`, `html`."""
         rendered = self.renderer.render(sample_letter(Kind(kind), locale))
         return {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
+
+
+def _check_customer_id(customer_id: str) -> None:
+    if not customer_id or len(customer_id) > 64:
+        raise InvalidArgument("customer_id: expected Portico's customer id")
 
 
 def _now() -> dt.datetime:

@@ -9,6 +9,7 @@ from services.notifier.domain import NEEDS_NEW_CARD, Decline
 from services.notifier.ports import Card
 
 Gettext = Callable[[str], str]
+Ngettext = Callable[[str, str, int], str]
 
 _BRANDS: Final = {
     "visa": "Visa",
@@ -61,12 +62,30 @@ def why_declined(decline: Decline | None, card: str | None, _: Gettext) -> str |
     return sentence % {"card": the_card} if sentence else None
 
 
-def what_next(decline: Decline | None, next_day: str | None, _: Gettext) -> str:
+def what_next(
+    decline: Decline | None,
+    next_day: str | None,
+    _: Gettext,
+    *,
+    over: bool = False,
+    ended: bool = False,
+) -> str:
     """What happens without the customer, and what the customer can do about it.
 
     After some declines Stripe charges nothing until there is a new card, though its schedule names dates: no
-    further try is promised then.
+    further try is promised then. `over`: Stripe has said that it will not try again; `ended`: that it ended the
+    subscription over this payment.
     """
+    if ended:
+        return _(
+            "Your subscription has ended because this payment is missing, and the amount is still due. "
+            "As soon as you have added a new card, the amount is charged to it."
+        )
+    if over:
+        return _(
+            "We will not try again by ourselves. As soon as you have added a new card, "
+            "the amount is charged to it."
+        )
     if decline is Decline.INCORRECT_DETAILS:
         return _("Please enter the card again or add a different one.")
     if decline in NEEDS_NEW_CARD:
@@ -80,3 +99,11 @@ def what_next(decline: Decline | None, next_day: str | None, _: Gettext) -> str:
         "We may try again. To be sure that everything goes on as usual, "
         "please update your payment method."
     )
+
+
+def how_often(tries: int, ngettext: Ngettext) -> str | None:
+    """How often the charge was tried; None when that is not known."""
+    if tries < 1:
+        return None
+    sentence = ngettext("We have tried once.", "We have tried %(num)d times.", tries)
+    return sentence % {"num": tries} if "%(num)d" in sentence else sentence

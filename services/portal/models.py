@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.database import UtcDateTime
@@ -44,6 +53,8 @@ class BusinessRow(Base):
     color: Mapped[str | None] = mapped_column(String(7))
     locale: Mapped[str] = mapped_column(String(35))
     timezone: Mapped[str] = mapped_column(String(64))
+    reminder_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """When its customers are reminded of an unpaid invoice; NULL: the notifier's default."""
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
 

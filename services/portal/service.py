@@ -29,7 +29,7 @@ from services.portal.domain.snapshot import Snapshot
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, visits
 from services.portal.handlers import events as event_handlers
-from services.portal.handlers.arguments import AppointmentArgument
+from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.visits import Visit
 from services.portal.metrics import BILLING_OPENED, FRESH_LINKS, LINK_CONFLICTS, VISITS
@@ -242,8 +242,10 @@ class PortalService:
         color: str | None = None,
         locale: str = "en",
         timezone: str = "UTC",
+        reminder_policy: ReminderPolicyArgument | None = None,
     ) -> dict[str, Any]:
-        """Make or change a business, by the host's own id. `color` is `#rrggbb`."""
+        """Make or change a business, by the host's own id. `color` is `#rrggbb`; `reminder_policy` says when its
+        customers are reminded of an unpaid invoice (default: every three days at most, at any hour)."""
         made = self._write(
             lambda session: customers.upsert_business(
                 session,
@@ -256,6 +258,7 @@ class PortalService:
                 color=color,
                 locale=locale,
                 timezone=timezone,
+                reminder_policy=reminder_policy,
                 now=_now(),
             )
         )

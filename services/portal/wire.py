@@ -82,5 +82,5 @@ def contact(person: Person, link: str) -> dict[str, Any]:
         "locale": person.locale,
         "timezone": person.timezone,
         "link": link,
-        "business": business(person.business),
+        "business": {**business(person.business), "reminder_policy": person.reminder_policy},
     }

@@ -12,16 +12,8 @@ from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
 
 
 @dataclass(frozen=True)
-class ReminderPolicy:
-    """How often one unpaid invoice may write to its customer."""
-
-    quiet: dt.timedelta = dt.timedelta(days=3)
-    """Least time between two emails about the same invoice."""
-
-
-@dataclass(frozen=True)
 class Send:
-    """Write to the customer, now."""
+    """Write to the customer."""
 
     kind: Kind
 
@@ -48,17 +40,14 @@ def decide(
     facts: InvoiceFacts,
     incident: Incident,
     told: Told,
-    now: dt.datetime,
     *,
     action_required: bool,
-    policy: ReminderPolicy | None = None,
 ) -> Send | Suppress:
-    """Does this failed charge become an email?
+    """Does this failed charge concern the customer? When the email goes out is `reminders.when`'s.
 
     `incident` is the invoice's story with this event merged in. `action_required` is true when the bank wants
     the customer to confirm the payment (`invoice.payment_action_required`).
     """
-    policy = policy or ReminderPolicy()
     not_ours = _not_an_autopay_failure(facts)
     if not_ours is not None:
         return Suppress(not_ours)
@@ -72,8 +61,6 @@ def decide(
         return Suppress(Reason.OVERTAKEN)
     if told.under_way:
         return Suppress(Reason.UNDER_WAY)
-    if incident.last_mailed_at is not None and now - incident.last_mailed_at < policy.quiet:
-        return Suppress(Reason.REMINDED_RECENTLY)
     if action_required:
         return Send(Kind.PAYMENT_ACTION_REQUIRED)
     return Send(Kind.PAYMENT_REMINDER if incident.last_mailed_at else Kind.PAYMENT_FAILED)
@@ -97,6 +84,14 @@ def _not_an_autopay_failure(facts: InvoiceFacts) -> Reason | None:
 def wants_recovered_email(incident: Incident) -> bool:
     """Someone who was told that a payment failed is told that it is paid; nobody else is bothered."""
     return incident.status is InvoiceStatus.PAID and incident.last_mailed_at is not None
+
+
+class Schedule(StrEnum):
+    """Whether Stripe will charge the invoice again by itself, as far as it says."""
+
+    GOES_ON = "goes on"
+    OVER = "over"
+    UNKNOWN = "unknown"
 
 
 class Decline(StrEnum):
@@ -127,6 +122,16 @@ class InvoiceNow:
     number: str | None = None
     decline: Decline | None = None
     subscription_status: str | None = None
+    subscription_end_reason: str | None = None
+    """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, …"""
+
+    @property
+    def ended_unpaid(self) -> bool:
+        """Stripe itself ended the subscription because this kind of charge failed to the last."""
+        return (
+            self.subscription_status == "canceled"
+            and self.subscription_end_reason == "payment_failed"
+        )
 
 
 def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
@@ -141,13 +146,21 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
         return CLOSED_BECAUSE[fresh.status]
     if fresh.amount_remaining is not None and fresh.amount_remaining <= 0:
         return Reason.NOTHING_OWED
-    if fresh.subscription_status in ("canceled", "incomplete_expired"):
+    if fresh.subscription_status in ("canceled", "incomplete_expired") and not fresh.ended_unpaid:
         return Reason.SUBSCRIPTION_ENDED
     return None
 
 
-def kind_to_say(kind: Kind, fresh: InvoiceNow | None) -> Kind:
-    """The email that fits what Stripe says now: one incident has one right action, confirm or replace the card."""
-    if kind in DUNNING and fresh is not None and fresh.decline is Decline.AUTHENTICATION_REQUIRED:
+def kind_to_say(
+    kind: Kind, incident: Incident | None, fresh: InvoiceNow | None, schedule: Schedule
+) -> Kind:
+    """The email that fits what is known now: one incident has one right action, confirm or replace the card."""
+    if kind not in DUNNING:
+        return kind
+    if fresh is not None and fresh.decline is Decline.AUTHENTICATION_REQUIRED:
         return Kind.PAYMENT_ACTION_REQUIRED
-    return kind
+    if kind is Kind.PAYMENT_ACTION_REQUIRED and (fresh is None or fresh.decline is None):
+        return kind
+    if incident is None or incident.last_mailed_at is None:
+        return Kind.PAYMENT_FAILED
+    return Kind.PAYMENT_LAST_ATTEMPT if schedule is Schedule.OVER else Kind.PAYMENT_REMINDER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from typing import Final
 
 from services.notifier.domain.incidents import InvoiceFacts
 from services.notifier.domain.vocabulary import Kind
@@ -31,14 +32,43 @@ def recovered_key(invoice_id: str) -> str:
     return f"{invoice_id}/{Kind.PAYMENT_RECOVERED}"
 
 
+def business_recovered_key(invoice_id: str) -> str:
+    """The business hears of it once, too."""
+    return f"{invoice_id}/{Kind.CUSTOMER_RECOVERED}"
+
+
+def unreachable_key(address_sha256: str) -> str:
+    """The business hears once of each address that takes no mail."""
+    return f"{Kind.CUSTOMER_UNREACHABLE}/{address_sha256}"
+
+
+def subscription_end_key(subscription_id: str, ends_at: dt.datetime | None) -> str:
+    """One end of a subscription is told once, planned or past; planned for another day it is news again."""
+    day = f"{ends_at.astimezone(dt.UTC):%Y%m%d}" if ends_at else "now"
+    return f"{Kind.SUBSCRIPTION_ENDING}/{subscription_id}/{day}"
+
+
+def request_key(kind: Kind, request_id: str) -> str:
+    """What another service asks for under an id of its own is sent once a kind."""
+    return f"{kind}/{request_id}"
+
+
 def fresh_link_key(customer_id: str, now: dt.datetime) -> str:
     """One fresh link per customer and hour: the form that asks for it is open to anybody with an old link."""
     return f"{Kind.FRESH_LINK}/{customer_id}/{now.astimezone(dt.UTC):%Y%m%d%H}"
 
 
+_RESEND: Final = "resend/"
+
+
 def resend_key(notification_id: str, number: int) -> str:
     """The `number`-th time that a person had this notification sent again."""
-    return f"resend/{notification_id}/{number}"
+    return f"{_RESEND}{notification_id}/{number}"
+
+
+def asked_by_a_person(dedupe_key: str) -> bool:
+    """A person wants this email out now: intervals and quiet hours don't hold it, everything else does."""
+    return dedupe_key.startswith(_RESEND)
 
 
 def address_hash(address: str) -> str:

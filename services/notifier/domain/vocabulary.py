@@ -11,15 +11,38 @@ class Kind(StrEnum):
 
     PAYMENT_FAILED = "payment_failed"
     PAYMENT_REMINDER = "payment_reminder"
+    PAYMENT_LAST_ATTEMPT = "payment_last_attempt"
     PAYMENT_ACTION_REQUIRED = "payment_action_required"
     PAYMENT_RECOVERED = "payment_recovered"
     FRESH_LINK = "fresh_link"
+    CANCELLATION_APPROVED = "cancellation_approved"
+    CANCELLATION_DECLINED = "cancellation_declined"
+    # To the business:
+    CUSTOMER_UNREACHABLE = "customer_unreachable"
+    CUSTOMER_RECOVERED = "customer_recovered"
+    CANCELLATION_REQUESTED = "cancellation_requested"
+    SUBSCRIPTION_ENDING = "subscription_ending"
 
 
 DUNNING: Final = frozenset(
-    {Kind.PAYMENT_FAILED, Kind.PAYMENT_REMINDER, Kind.PAYMENT_ACTION_REQUIRED}
+    {
+        Kind.PAYMENT_FAILED,
+        Kind.PAYMENT_REMINDER,
+        Kind.PAYMENT_LAST_ATTEMPT,
+        Kind.PAYMENT_ACTION_REQUIRED,
+    }
 )
 """The kinds that ask for money: pointless, and rude, once nothing is owed."""
+
+TO_BUSINESS: Final = frozenset(
+    {
+        Kind.CUSTOMER_UNREACHABLE,
+        Kind.CUSTOMER_RECOVERED,
+        Kind.CANCELLATION_REQUESTED,
+        Kind.SUBSCRIPTION_ENDING,
+    }
+)
+"""The kinds that the business gets. They never hold a customer's own link."""
 
 
 class Status(StrEnum):
@@ -51,6 +74,9 @@ class Reason(StrEnum):
     SAME_ATTEMPT = "another email tells about this attempt"
     OVERTAKEN = "a later attempt is known already"
     REMINDED_RECENTLY = "reminded recently"
+    WAITS_FOR_INTERVAL = "waits: the last email about this invoice is too recent"
+    WAITS_FOR_MORNING = "waits: quiet hours at the customer's place"
+    WAITS_FOR_SCHEDULE = "waits: Stripe has not said yet whether it will try again"
     UNDER_WAY = "an earlier email about this invoice is still on its way"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"
     SUBSCRIPTION_ENDED = "the subscription has ended"
@@ -58,5 +84,7 @@ class Reason(StrEnum):
     ADDRESS_BOUNCED = "address bounced"
     ADDRESS_COMPLAINED = "the address reported our email as spam"
     NO_ADDRESS = "the customer has no email address"
+    NO_BUSINESS_ADDRESS = "the business has no email address"
+    REQUEST_CLOSED = "the request to cancel is no longer open"
     GAVE_UP = "gave up: SendGrid or the portal stayed unavailable"
     UNCONFIRMED_TWICE = "SendGrid took the message twice without an answer; not tried a third time"

@@ -1,15 +1,16 @@
-"""What others can ask the notifier: lists, a resend, a fresh link."""
+"""What others can ask the notifier: lists, a resend, a fresh link, an email about a request."""
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
-from services.notifier.domain import Kind, fresh_link_key, resend_key
+from services.notifier.domain import Kind, fresh_link_key, request_key, resend_key
 from services.notifier.models import Notification
 
 
@@ -74,8 +75,40 @@ def resend(session: Session, notification_id: str, now: dt.datetime) -> Asked:
     count, waiting = queries.count_resends(session, notification_id)
     if waiting is not None:
         return Asked(view(waiting), created=False)
-    new = queries.NewNotification(
-        dedupe_key=resend_key(notification_id, count + 1),
+    return _ask(session, _once_more(original, count + 1, now))
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """The notifications that `resend_failed` made, and whether there are more to ask for."""
+
+    notifications: list[dict[str, Any]]
+    more: bool
+
+
+def resend_failed(
+    session: Session,
+    now: dt.datetime,
+    *,
+    failed_since: dt.datetime | None,
+    invoice_id: str | None,
+    limit: int,
+) -> Bulk:
+    """Write down once more what certainly never went out (a key that was rotated wrongly, an outage of more than a day).
+
+    What was sent again already, and what the customer may have after all, is left out; so calling it twice sends
+    nothing twice. Each is looked at again before it goes out.
+    """
+    found = queries.failed_notifications(
+        session, since=failed_since, invoice_id=invoice_id, limit=limit + 1
+    )
+    made = [_ask(session, _once_more(row, 1, now)).notification for row in found[:limit]]
+    return Bulk(made, more=len(found) > limit)
+
+
+def _once_more(original: Notification, number: int, now: dt.datetime) -> queries.NewNotification:
+    return queries.NewNotification(
+        dedupe_key=resend_key(original.notification_id, number),
         kind=Kind(original.kind),
         now=now,
         invoice_id=original.invoice_id,
@@ -83,6 +116,42 @@ def resend(session: Session, notification_id: str, now: dt.datetime) -> Asked:
         stripe_customer_id=original.stripe_customer_id,
         customer_id=original.customer_id,
         correlation_id=original.correlation_id,
+        occurred_at=original.occurred_at,
+        context=original.context,
+    )
+
+
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever asks for an email has to say. Fields that are not known here are ignored, as in events."""
+
+    request_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")]
+    """The request's id with whoever asks: one email a request and kind."""
+    description: Annotated[str, msgspec.Meta(max_length=300)] | None = None
+    """What it is about, in words: the subscription's name."""
+    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+    """When the subscription ends, or ended."""
+    note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+    """The customer's own words to the business, or the business's to the customer."""
+    amount: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """In minor units of `currency`."""
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3}$")] | None = None
+    """ISO 4217."""
+
+
+def send_requested(
+    session: Session, kind: Kind, customer_id: str, context: RequestContext, now: dt.datetime
+) -> Asked:
+    """Write down an email that another service asks for, once a request and kind."""
+    key = request_key(kind, context.request_id)
+    new = queries.NewNotification(
+        dedupe_key=key,
+        kind=kind,
+        now=now,
+        customer_id=customer_id,
+        correlation_id=key,
+        context={
+            name: value for name, value in msgspec.to_builtins(context).items() if value is not None
+        },
     )
     return _ask(session, new)
 

@@ -18,6 +18,7 @@ from services.notifier.domain import (
     Send,
     Told,
     attempt_key,
+    business_recovered_key,
     decide,
     failure_key,
     merge,
@@ -64,8 +65,10 @@ def invoice_changed(session: Session, event: Event, now: dt.datetime) -> str:
     incident = _remember(session, event, failed=False)
     reason = incident.closed_because
     if reason is None:
+        if incident.next_payment_attempt is not None:
+            queries.look_at_once(session, incident.invoice_id, Reason.WAITS_FOR_SCHEDULE, now)
         return f"incident {incident.status.value}"
-    suppressed = queries.suppress_waiting(session, reason, invoice_ids=[incident.invoice_id])
+    suppressed = queries.suppress_waiting(session, reason, now, invoice_ids=[incident.invoice_id])
     announced = announce_recovery(session, incident, event.correlation_id, now)
     return f"incident {incident.status.value}, {suppressed} suppressed" + (
         ", recovery announced" if announced else ""
@@ -78,7 +81,7 @@ def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
     queries.note_deleted_customer(session, data.stripe_customer_id, now)
     queries.lock_incidents_of(session, data.stripe_customer_id)
     suppressed = queries.suppress_waiting(
-        session, Reason.CUSTOMER_DELETED, customer=data.stripe_customer_id
+        session, Reason.CUSTOMER_DELETED, now, customer=data.stripe_customer_id
     )
     return f"{suppressed} suppressed"
 
@@ -86,7 +89,8 @@ def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
 def announce_recovery(
     session: Session, incident: Incident, correlation_id: str, now: dt.datetime
 ) -> bool:
-    """Write down the "it is paid" email when the customer was told of the failure. The incident is locked.
+    """Write down the "it is paid" emails, to customer and business, when the customer was told of the failure. The
+    incident is locked.
 
     Called by whoever sees the second of the two facts: the payment's event, or the sender whose email was on
     its way when the payment arrived.
@@ -95,16 +99,26 @@ def announce_recovery(
         session, incident.stripe_customer_id
     ):
         return False
-    new = queries.NewNotification(
-        dedupe_key=recovered_key(incident.invoice_id),
-        kind=Kind.PAYMENT_RECOVERED,
-        now=now,
-        invoice_id=incident.invoice_id,
-        attempt=incident.last_attempt,
-        stripe_customer_id=incident.stripe_customer_id,
-        correlation_id=correlation_id,
-    )
-    return queries.add_notification(session, new) is not None
+    news = {
+        Kind.PAYMENT_RECOVERED: recovered_key(incident.invoice_id),
+        Kind.CUSTOMER_RECOVERED: business_recovered_key(incident.invoice_id),
+    }
+    added = [
+        queries.add_notification(
+            session,
+            queries.NewNotification(
+                dedupe_key=key,
+                kind=kind,
+                now=now,
+                invoice_id=incident.invoice_id,
+                attempt=incident.last_attempt,
+                stripe_customer_id=incident.stripe_customer_id,
+                correlation_id=correlation_id,
+            ),
+        )
+        for kind, key in news.items()
+    ]
+    return any(added)
 
 
 Handler = Callable[[Session, Event, dt.datetime], str]
@@ -136,7 +150,7 @@ def _failure(session: Session, event: Event, now: dt.datetime, *, action_require
         under_way=queries.mail_under_way(session, facts.invoice_id),
         customer_deleted=queries.customer_deleted(session, facts.stripe_customer_id),
     )
-    decision = decide(facts, incident, told, now, action_required=action_required)
+    decision = decide(facts, incident, told, action_required=action_required)
     send = isinstance(decision, Send)
     reason = None if isinstance(decision, Send) else decision.reason
     if isinstance(decision, Send):
@@ -153,6 +167,7 @@ def _failure(session: Session, event: Event, now: dt.datetime, *, action_require
         attempt=facts.attempt,
         stripe_customer_id=facts.stripe_customer_id,
         correlation_id=event.correlation_id,
+        occurred_at=event.occurred_at,
     )
     if queries.add_notification(session, new) is None:
         return "this failure has a notification already"

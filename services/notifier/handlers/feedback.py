@@ -9,7 +9,14 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
-from services.notifier.domain import Reason, Status, address_hash
+from services.notifier.domain import (
+    TO_BUSINESS,
+    Kind,
+    Reason,
+    Status,
+    address_hash,
+    unreachable_key,
+)
 from services.notifier.handlers.sending import mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
@@ -84,26 +91,44 @@ def _apply(session: Session, item: Feedback, invoice_id: str | None, now: dt.dat
     elif item.event == "bounce":
         _bounced(row, f"bounced: {item.reason}")
         if item.bounce_type != "blocked":
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now)
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
     elif item.event == "dropped":
         _bounced(row, f"dropped by SendGrid: {item.reason}")
         if item.reason.strip().lower() in _HARD_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now)
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
         elif item.reason.strip().lower() in _COMPLAINT_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now)
+            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
     elif item.event == "spamreport":
-        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now)
+        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
 
 
 def _bounced(row: Notification, why: str) -> None:
     row.status, row.reason = Status.BOUNCED.value, _short(why)
 
 
-def _stop_writing(session: Session, item: Feedback, reason: Reason, now: dt.datetime) -> None:
-    if item.email:
-        queries.suppress_address(
-            session, address_hash(item.email), reason, now, item.notification_id
-        )
+def _stop_writing(
+    session: Session, item: Feedback, reason: Reason, now: dt.datetime, row: Notification
+) -> None:
+    """Nothing more goes to this address; of one that takes no mail the business hears, and can call."""
+    if not item.email:
+        return
+    address = address_hash(item.email)
+    new = queries.suppress_address(session, address, reason, now, item.notification_id)
+    if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
+        return
+    queries.add_notification(
+        session,
+        queries.NewNotification(
+            dedupe_key=unreachable_key(address),
+            kind=Kind.CUSTOMER_UNREACHABLE,
+            now=now,
+            invoice_id=row.invoice_id,
+            attempt=row.attempt,
+            stripe_customer_id=row.stripe_customer_id,
+            customer_id=row.customer_id,
+            correlation_id=row.correlation_id,
+        ),
+    )
 
 
 def _message_id(sg_message_id: str | None) -> str | None:

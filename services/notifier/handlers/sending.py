@@ -25,8 +25,11 @@ from sqlalchemy.orm import Session
 from services.notifier import queries
 from services.notifier.domain import (
     DUNNING,
+    TO_BUSINESS,
     Accepted,
     Again,
+    Go,
+    Hold,
     Incident,
     Kind,
     MaybeSent,
@@ -34,19 +37,26 @@ from services.notifier.domain import (
     RateLimited,
     Reason,
     Refused,
+    Schedule,
     SendingPolicy,
     Status,
     Stop,
+    Suppress,
     Unavailable,
     address_hash,
     after_unavailable,
     after_unknown_customer,
     kind_to_say,
     look_again,
+    schedule,
+    story_time,
+    when,
 )
+from services.notifier.formats import zone
 from services.notifier.handlers.events import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import (
+    CancellationLinks,
     Contact,
     Contacts,
     InvoiceReport,
@@ -54,6 +64,7 @@ from services.notifier.ports import (
     Mail,
     Mailer,
     PortalUnavailable,
+    RequestClosed,
     UnknownCustomer,
 )
 from services.notifier.queries import Leased
@@ -114,15 +125,34 @@ def send_one(desk: Desk, leased: Leased) -> Result:
             stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
             customer_id=leased.customer_id,
         )
+        links = None
+        if leased.kind is Kind.CANCELLATION_REQUESTED:
+            links = desk.contacts.cancellation_links(str(leased.context.get("request_id", "")))
     except UnknownCustomer:
         return _unknown_customer(desk, leased)
     except PortalUnavailable as error:
         return _not_now(desk, leased, "portal_unavailable", str(error))
-    if not contact.email:
-        return _suppress(desk, leased, Reason.NO_ADDRESS)
-    mail = compose(desk.renderer, leased, contact, report, desk.now())
-    address = address_hash(contact.email)
-    refusal = _transact(desk, lambda session: begin_post(session, desk, leased, address))
+    except RequestClosed:
+        return _suppress(desk, leased, Reason.REQUEST_CLOSED)
+    to_business = leased.kind in TO_BUSINESS
+    address = contact.business.email if to_business else contact.email
+    if not address:
+        return _suppress(
+            desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
+        )
+    planned = schedule(
+        leased.incident,
+        report.now if report else None,
+        desk.now() - leased.heard_at,
+        contact.business.reminders,
+    )
+    mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now())
+    refusal = _transact(
+        desk,
+        lambda session: begin_post(
+            session, desk, leased, mail, contact, planned, readable=report is not None
+        ),
+    )
     if refusal is not None:
         return refusal
     outcome = desk.mailer.send(mail)
@@ -151,28 +181,59 @@ def compose(
     leased: Leased,
     contact: Contact,
     report: InvoiceReport | None,
+    links: CancellationLinks | None,
+    planned: Schedule,
     now: dt.datetime,
 ) -> Mail:
     """The finished email, in memory only."""
-    kind = kind_to_say(leased.kind, report.now if report else None)
-    rendered = renderer.render(letter(kind, contact, leased.incident, report, now))
+    kind = leased.kind
+    if not leased.by_hand:
+        kind = kind_to_say(kind, leased.incident, report.now if report else None, planned)
+    said = letter(
+        kind,
+        contact,
+        leased.incident,
+        report,
+        now,
+        over=planned is Schedule.OVER,
+        context=leased.context,
+        links=links,
+    )
+    rendered = renderer.render(said)
+    if kind in TO_BUSINESS:
+        # From Portico, to the business; an answer goes to the customer it is about, if they can be reached.
+        reply_to = None if kind is Kind.CUSTOMER_UNREACHABLE else contact.email
+        to, to_name, from_name = contact.business.email or "", contact.business.name, ""
+    else:
+        reply_to = contact.business.email
+        to, to_name, from_name = contact.email or "", contact.name, contact.business.name
     return Mail(
         notification_id=leased.notification_id,
         kind=kind,
-        to=contact.email or "",
-        to_name=contact.name,
-        from_name=contact.business.name,
-        reply_to=contact.business.email,
+        to=to,
+        to_name=to_name,
+        from_name=from_name,
+        reply_to=reply_to,
         subject=rendered.subject,
         text=rendered.text,
         html=rendered.html,
     )
 
 
-def begin_post(session: Session, desk: Desk, leased: Leased, address: str) -> Result | None:
-    """Mark the row "about to post", if it may still go out; None: post it now.
+def begin_post(
+    session: Session,
+    desk: Desk,
+    leased: Leased,
+    mail: Mail,
+    contact: Contact,
+    planned: Schedule,
+    *,
+    readable: bool,
+) -> Result | None:
+    """Mark the row "about to post", if it may still go out, and go out now; None: post it.
 
     The mark is written before the request leaves, so a crash can't hide a message that SendGrid may have taken.
+    The reminder policy is asked here, under the incident's lock: two senders can't both find that nothing was said.
     """
     now = desk.now()
     incident = queries.lock_known_incident(session, leased.invoice_id)
@@ -180,15 +241,36 @@ def begin_post(session: Session, desk: Desk, leased: Leased, address: str) -> Re
     if row is None:
         return Result(leased.kind, "lease_lost")
     if row.unconfirmed_posts >= desk.policy.unknown_posts:
-        _finish(row, Status.FAILED, Reason.UNCONFIRMED_TWICE)
+        _finish(row, Status.FAILED, Reason.UNCONFIRMED_TWICE, now)
         return Result(leased.kind, "unconfirmed", Reason.UNCONFIRMED_TWICE)
     reason: str | None = look_again(leased.kind, incident, None)
     if row.stripe_customer_id and queries.customer_deleted(session, row.stripe_customer_id):
         reason = Reason.CUSTOMER_DELETED
-    reason = reason or queries.address_suppressed(session, address)
+    reason = reason or queries.address_suppressed(session, address_hash(mail.to))
+    verdict: Go | Hold | Suppress = Go()
+    if reason is None and not leased.by_hand and row.unconfirmed_since is None:
+        verdict = when(
+            leased.kind,
+            incident,
+            planned=planned,
+            story_now=story_time(leased.occurred_at, leased.heard_at, now),
+            now=now,
+            waited=now - leased.heard_at,
+            zone=zone(contact.timezone or contact.business.timezone),
+            policy=contact.business.reminders,
+            readable=readable,
+        )
+    if isinstance(verdict, Hold):
+        row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
+        row.due_at = row.ready_at = now + verdict.wait
+        row.reason = verdict.reason.value
+        return Result(leased.kind, "held", verdict.reason)
+    if isinstance(verdict, Suppress):
+        reason = verdict.reason
     if reason is not None:
-        _finish(row, Status.SUPPRESSED, reason)
+        _finish(row, Status.SUPPRESSED, reason, now)
         return Result(leased.kind, "suppressed", str(reason))
+    row.kind, row.reason = mail.kind.value, None
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -234,11 +316,13 @@ def mark_sent(
         row.status, row.reason = Status.SENT.value, None
     row.provider_message_id = row.provider_message_id or message_id
     row.unconfirmed_since, row.lease_until, row.last_error = None, None, None
+    row.finished_at = None
     row.unconfirmed_posts = 0
     session.flush()
     if incident is None or Kind(row.kind) not in DUNNING:
         return
-    mailed = replace(incident, last_mailed_at=max(row.sent_at, incident.last_mailed_at or at))
+    told_at = story_time(row.occurred_at or row.created_at, row.created_at, row.sent_at)
+    mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
     queries.store_incident(session, mailed)
     announce_recovery(session, mailed, row.correlation_id, at)
 
@@ -255,7 +339,7 @@ def _record_failure(
     if row.unconfirmed_posts == 0:
         row.unconfirmed_since = None
     if isinstance(outcome, Refused):
-        _finish(row, Status.FAILED, outcome.why)
+        _finish(row, Status.FAILED, outcome.why, now)
         return Result(kind, "refused", outcome.why)
     if isinstance(outcome, RateLimited):
         until = min(outcome.until, now + desk.policy.longest_rate_limit)
@@ -291,7 +375,7 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
         row.lookups += 1
         follows = after_unknown_customer(row.lookups, desk.now(), desk.policy)
         if isinstance(follows, Stop):
-            _finish(row, follows.status, follows.reason)
+            _finish(row, follows.status, follows.reason, desk.now())
             return Result(leased.kind, "suppressed", follows.reason)
         _retry(row, follows, "the portal does not know the customer yet")
         return Result(leased.kind, "unknown_customer")
@@ -304,7 +388,7 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
         row = queries.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
-        _finish(row, Status.SUPPRESSED, reason)
+        _finish(row, Status.SUPPRESSED, reason, desk.now())
         return Result(leased.kind, "suppressed", reason)
 
     return _transact(desk, body)
@@ -313,9 +397,11 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
 def _retry_or_give_up(
     desk: Desk, row: Notification, kind: Kind, word: str, why: str, now: dt.datetime
 ) -> Result:
-    follows = after_unavailable(row.created_at, row.attempts, now, desk.chance(), desk.policy)
+    # What the reminder policy held has a day of its own from then on.
+    ready_at = max(row.created_at, row.ready_at or row.created_at)
+    follows = after_unavailable(ready_at, row.attempts, now, desk.chance(), desk.policy)
     if isinstance(follows, Stop):
-        _finish(row, follows.status, follows.reason)
+        _finish(row, follows.status, follows.reason, now)
         row.last_error = why
         return Result(kind, "gave_up", why)
     _retry(row, follows, why)
@@ -327,8 +413,9 @@ def _retry(row: Notification, again: Again, why: str) -> None:
     row.due_at, row.last_error = again.due_at, why
 
 
-def _finish(row: Notification, status: Status, reason: str) -> None:
+def _finish(row: Notification, status: Status, reason: str, now: dt.datetime) -> None:
     row.status, row.reason, row.lease_until = status.value, str(reason), None
+    row.finished_at = now
 
 
 def _transact(desk: Desk, body: Callable[[Session], T]) -> T:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, literal, select, update
+from sqlalchemy.orm import Session, aliased
 
 from services.notifier.domain import (
     ACTIVE,
@@ -18,6 +19,7 @@ from services.notifier.domain import (
     Reason,
     SendingPolicy,
     Status,
+    asked_by_a_person,
 )
 from services.notifier.models import Notification, table_of
 from services.notifier.queries.incidents import read_incidents
@@ -38,6 +40,8 @@ class NewNotification:
     stripe_customer_id: str | None = None
     customer_id: str | None = None
     correlation_id: str = ""
+    occurred_at: dt.datetime | None = None
+    context: dict[str, Any] | None = None
 
 
 def add_notification(session: Session, new: NewNotification) -> str | None:
@@ -59,6 +63,9 @@ def add_notification(session: Session, new: NewNotification) -> str | None:
         "attempts": 0,
         "lookups": 0,
         "unconfirmed_posts": 0,
+        "occurred_at": new.occurred_at,
+        "finished_at": new.now if new.reason else None,
+        "context": new.context,
     }
     added = insert_new(
         session,
@@ -110,7 +117,12 @@ def mail_under_way(session: Session, invoice_id: str) -> bool:
 
 
 def suppress_waiting(
-    session: Session, reason: Reason, *, invoice_ids: Sequence[str] = (), customer: str = ""
+    session: Session,
+    reason: Reason,
+    now: dt.datetime,
+    *,
+    invoice_ids: Sequence[str] = (),
+    customer: str = "",
 ) -> int:
     """Suppress what waits to be sent: the emails that ask for money of `invoice_ids`, or everything of the
     Stripe customer `customer`. A row that a sender holds is left to it: it looks again before it posts."""
@@ -122,8 +134,23 @@ def suppress_waiting(
             Notification.invoice_id.in_(invoice_ids),
             Notification.kind.in_([kind.value for kind in DUNNING]),
         )
-    result = session.execute(statement.values(status=Status.SUPPRESSED.value, reason=reason.value))
+    result = session.execute(
+        statement.values(status=Status.SUPPRESSED.value, reason=reason.value, finished_at=now)
+    )
     return int(getattr(result, "rowcount", 0))
+
+
+def look_at_once(session: Session, invoice_id: str, reason: Reason, now: dt.datetime) -> None:
+    """Something new is known: what the reminder policy holds for `reason` is looked at again now."""
+    session.execute(
+        update(Notification)
+        .where(
+            Notification.invoice_id == invoice_id,
+            Notification.status == Status.PENDING.value,
+            Notification.reason == reason.value,
+        )
+        .values(due_at=now)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +165,11 @@ class Leased:
     customer_id: str | None
     correlation_id: str
     incident: Incident | None
+    heard_at: dt.datetime
+    occurred_at: dt.datetime
+    by_hand: bool = False
+    """A person wants it out now."""
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 def lease_due(
@@ -173,6 +205,10 @@ def lease_due(
                 customer_id=row.customer_id,
                 correlation_id=row.correlation_id,
                 incident=incidents.get(row.invoice_id or ""),
+                heard_at=row.created_at,
+                occurred_at=row.occurred_at or row.created_at,
+                by_hand=asked_by_a_person(row.dedupe_key),
+                context=row.context or {},
             )
         )
     session.flush()
@@ -212,6 +248,40 @@ def count_resends(session: Session, notification_id: str) -> tuple[int, Notifica
     ).all()
     waiting = next((row for row in rows if row.status in ACTIVE), None)
     return len(rows), waiting
+
+
+def failed_notifications(
+    session: Session, *, since: dt.datetime | None, invoice_id: str | None, limit: int
+) -> list[Notification]:
+    """Notifications that certainly never went out, and were not asked for again since, oldest first.
+
+    One of unknown fate (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
+    """
+    again = aliased(Notification)
+    asked_again = (
+        select(again.notification_id)
+        .where(
+            again.dedupe_key.startswith(
+                literal("resend/") + Notification.notification_id + literal("/")
+            )
+        )
+        .exists()
+    )
+    statement = select(Notification).where(
+        Notification.status == Status.FAILED.value,
+        Notification.reason != Reason.UNCONFIRMED_TWICE.value,
+        ~asked_again,
+    )
+    if since is not None:
+        statement = statement.where(
+            func.coalesce(Notification.finished_at, Notification.created_at) >= since
+        )
+    if invoice_id is not None:
+        statement = statement.where(Notification.invoice_id == invoice_id)
+    oldest = (Notification.created_at, Notification.notification_id)
+    return list(
+        session.scalars(statement.order_by(*oldest).limit(limit).with_for_update(of=Notification))
+    )
 
 
 @dataclass(frozen=True)

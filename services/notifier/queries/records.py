@@ -97,20 +97,22 @@ def suppress_address(
     reason: Reason,
     now: dt.datetime,
     notification_id: str | None,
-) -> None:
-    """Write no more to this address. The first reason stays."""
+) -> bool:
+    """Write no more to this address. The first reason stays. True when the address was fine until now."""
     row = {
         "address_sha256": address_sha256,
         "reason": reason.value,
         "since": now,
         "notification_id": notification_id,
     }
-    insert_new(
-        session,
-        table_of(SuppressedAddress),
-        [row],
-        conflict=["address_sha256"],
-        returning="address_sha256",
+    return bool(
+        insert_new(
+            session,
+            table_of(SuppressedAddress),
+            [row],
+            conflict=["address_sha256"],
+            returning="address_sha256",
+        )
     )
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -22,6 +22,8 @@ EMAIL: Final = re.compile(
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
+CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
+"""A time of day as `21:00`."""
 MAX_APPOINTMENTS: Final = 500
 """How many appointments one call may bring."""
 
@@ -35,6 +37,27 @@ class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
     location: str | None = None
     status: Literal["scheduled", "cancelled", "completed"] = "scheduled"
+
+
+class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When customers are reminded of an unpaid invoice. Quiet hours are on the customer's wall clock, `21:00`."""
+
+    interval_days: Annotated[int, msgspec.Meta(ge=1, le=30)] = 3
+    quiet_from: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+    quiet_until: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+
+
+def reminder_policy(field: str, given: ReminderPolicyArgument | None) -> dict[str, Any] | None:
+    """The policy as it is stored, or None for the default. Quiet hours have both ends and leave some of the day."""
+    if given is None:
+        return None
+    if (given.quiet_from is None) != (given.quiet_until is None):
+        raise InvalidArgument(f"{field}: expected quiet_from and quiet_until, or neither")
+    if given.quiet_from is not None and given.quiet_from == given.quiet_until:
+        raise InvalidArgument(
+            f"{field}: expected quiet hours that end at another time than they start"
+        )
+    return dict(msgspec.to_builtins(given))
 
 
 def text(field: str, value: str, longest: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from services.portal.domain.people import new_public_id
 from services.portal.domain.snapshot import Business
 from services.portal.errors import StripeCustomerConflict, UnknownCustomer
 from services.portal.handlers import arguments
-from services.portal.handlers.arguments import AppointmentArgument
+from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.links import MAX_GENERATION
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import people
@@ -61,6 +61,7 @@ def upsert_business(
     locale: str,
     timezone: str,
     now: dt.datetime,
+    reminder_policy: ReminderPolicyArgument | None = None,
 ) -> str:
     """Make or change a business; what is not given is cleared. Returns its id."""
     values = {
@@ -72,6 +73,7 @@ def upsert_business(
         "color": arguments.color("color", color),
         "locale": arguments.locale("locale", locale),
         "timezone": arguments.zone("timezone", timezone),
+        "reminder_policy": arguments.reminder_policy("reminder_policy", reminder_policy),
     }
     business_id = arguments.identifier("business_id", business_id)
     row = people.business(session, business_id, lock=True)
@@ -135,9 +137,7 @@ def upsert_customer(
     return Upserted(row.public_id, created, row.platform_stripe_customer_id)
 
 
-def _change(
-    row: BusinessRow | CustomerRow, values: dict[str, str | None], now: dt.datetime
-) -> None:
+def _change(row: BusinessRow | CustomerRow, values: Mapping[str, Any], now: dt.datetime) -> None:
     changed = False
     for field, value in values.items():
         if getattr(row, field) != value:
@@ -255,6 +255,8 @@ class Person:
     timezone: str | None
     link_generation: int
     business: Business
+    reminder_policy: dict[str, Any] | None
+    """The business's; None: the notifier's default."""
 
 
 def contacts(session: Session, asked: Sequence[Asked]) -> list[Person | None]:
@@ -297,4 +299,5 @@ def _person(row: Row[Any]) -> Person:
         timezone=row.c_timezone,
         link_generation=row.c_link_generation,
         business=business_of(row),
+        reminder_policy=row.b_reminder_policy,
     )

@@ -57,6 +57,10 @@ class House:
         results = [sending.send_one(self.desk, one) for one in sending.lease(self.desk, 16)]
         return [result.outcome for result in results]
 
+    def mailed_to(self, address: str) -> list[str]:
+        """The kinds of the emails that an address has got, in order."""
+        return [mail.kind.value for mail in self.mailer.inbox if mail.to == address]
+
     def rows(self) -> list[Notification]:
         """All notifications, oldest first."""
         with self.db.reading() as session:

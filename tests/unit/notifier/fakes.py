@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from services.notifier.domain import Accepted, InvoiceNow, MaybeSent, Outcome
 from services.notifier.ports import (
     Business,
+    CancellationLinks,
     Contact,
     InvoiceReport,
     Mail,
     PortalUnavailable,
+    RequestClosed,
     UnknownCustomer,
 )
 
@@ -54,6 +56,7 @@ class FakePortal:
     """The portal's people."""
 
     people: dict[str, Contact] = field(default_factory=dict)
+    requests: dict[str, CancellationLinks] = field(default_factory=dict)
     down: bool = False
 
     def contact(
@@ -65,6 +68,14 @@ class FakePortal:
             return self.people[customer_id or stripe_customer_id or ""]
         except KeyError:
             raise UnknownCustomer from None
+
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        if self.down:
+            raise PortalUnavailable("the portal does not answer")
+        try:
+            return self.requests[request_id]
+        except KeyError:
+            raise RequestClosed from None
 
 
 @dataclass

@@ -124,7 +124,7 @@ def test_signed_nonsense_is_refused(body: bytes) -> None:
 def report(house: House, event: str, number: int = 1, **changes: Any) -> int:
     values: dict[str, Any] = {
         "sg_event_id": f"sg_{event}_{number}",
-        "notification_id": house.row().notification_id,
+        "notification_id": house.rows()[-1].notification_id,
         "event": event,
         "occurred_at": house.clock(),
         "email": "Dana@example.com",
@@ -155,15 +155,21 @@ def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
     """Bounced wins over a delivered that came before it, and the address is remembered by its hash alone."""
     report(sent, "delivered")
     report(sent, "bounce", bounce_type="bounce", reason="550 <dana@example.com> unknown")
-    assert sent.row().status == "bounced"
-    assert "dana" not in str(sent.row().reason)
+    (business, row) = sent.rows()
+    assert row.status == "bounced"
+    assert "dana" not in str(row.reason)
+    assert business.kind == "customer_unreachable"
     (address,) = sent.table(SuppressedAddress)
     assert (address.address_sha256, address.reason) == (
         address_hash("dana@example.com"),
         Reason.ADDRESS_BOUNCED,
     )
     report(sent, "delivered", 2)
-    assert sent.row().status == "bounced"
+    report(sent, "bounce", 2, bounce_type="bounce", reason="550 unknown")
+    assert sent.rows()[-1].status == "bounced"
+    sent.work()
+    assert sent.mailed_to("hello@sunrise.example") == ["customer_unreachable"]
+    assert "dana@example.com" in sent.mailer.inbox[-1].text
 
 
 def test_a_block_is_no_statement_about_the_address(sent: House) -> None:

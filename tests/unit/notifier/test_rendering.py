@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from services.notifier.domain import Decline, Incident, InvoiceNow, InvoiceStatus, Kind
+from services.notifier.domain import (
+    TO_BUSINESS,
+    Decline,
+    Incident,
+    InvoiceNow,
+    InvoiceStatus,
+    Kind,
+)
 from services.notifier.ports import Business, Card, InvoiceReport
 from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
@@ -20,6 +27,7 @@ from tests.unit.notifier.fakes import a_contact
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 EVERY_KIND = pytest.mark.parametrize("kind", list(Kind))
+TO_CUSTOMERS = pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in TO_BUSINESS])
 renderer = Renderer()
 
 
@@ -27,7 +35,7 @@ def rendered(kind: Kind = Kind.PAYMENT_FAILED, **changes: Any) -> Rendered:
     return renderer.render(dataclasses.replace(sample_letter(kind), **changes))
 
 
-@EVERY_KIND
+@TO_CUSTOMERS
 def test_every_email_has_one_button_and_its_link_as_text(kind: Kind) -> None:
     """One thing to do: the button, the same link spelled out, and nothing else that leads to the page."""
     result = rendered(kind)
@@ -39,6 +47,47 @@ def test_every_email_has_one_button_and_its_link_as_text(kind: Kind) -> None:
     assert len(page.select("table.button a")) == 1
     assert len(page.find_all("a", href=url)) == 2
     assert f"\n{url}\n" in result.text
+
+
+@pytest.mark.parametrize("kind", sorted(TO_BUSINESS))
+def test_a_business_never_gets_a_customers_link(kind: Kind) -> None:
+    """The link is the customer's alone; only a request to cancel has buttons, and they are its own."""
+    contact = a_contact()
+    result = renderer.render(letter(kind, contact, None, None, NOW))
+    assert "/me/" not in result.html + result.text
+    assert "<a " not in result.html
+    decide = rendered(Kind.CANCELLATION_REQUESTED)
+    page = BeautifulSoup(decide.html, "html.parser")
+    buttons = [(link.get_text(), str(link["href"])) for link in page.select("table.button a")]
+    assert buttons == [
+        ("Approve", "https://portico.example/cancel/SAMPLE-APPROVE"),
+        ("Decline", "https://portico.example/cancel/SAMPLE-DECLINE"),
+    ]
+    assert all(f"\n{url}\n" in decide.text for _, url in buttons)
+    assert "December 7" in decide.text
+
+
+def test_words_of_others_are_quoted_and_harmless() -> None:
+    """The customer's own words stand apart, keep their lines, and stay text."""
+    result = rendered(
+        Kind.CANCELLATION_REQUESTED, note="<b>Bye</b>\r\n\r\n\x00\u202eThanks " + "x" * 3000
+    )
+    page = BeautifulSoup(result.html, "html.parser")
+    quote = page.select_one("p.quote")
+    assert quote is not None
+    assert quote.get_text().startswith("<b>Bye</b>\n\nThanks")
+    assert len(quote.get_text()) <= 2000
+    assert "\n> <b>Bye</b>\n>\n> Thanks" in result.text
+    assert "\u202e" not in result.html + result.text
+
+
+def test_the_last_attempt_says_that_it_was_the_last() -> None:
+    """How often it was tried, that no further try comes, and no date; an ended subscription is said to have ended."""
+    text = rendered(Kind.PAYMENT_LAST_ATTEMPT).text
+    assert "We have tried 4 times. We will not try again by ourselves." in text
+    assert "November" not in text
+    assert "We have tried once." in rendered(Kind.PAYMENT_LAST_ATTEMPT, tries=1).text
+    assert "subscription has ended" in rendered(Kind.PAYMENT_LAST_ATTEMPT, ended_unpaid=True).text
 
 
 @EVERY_KIND
@@ -63,7 +112,7 @@ def test_every_email_is_whole(kind: Kind) -> None:
     assert len(result.html.encode()) < 30_000
 
 
-@EVERY_KIND
+@TO_CUSTOMERS
 def test_the_structured_data_names_the_action(kind: Kind) -> None:
     """Mail clients show the button in the list: schema.org's ViewAction on the same link."""
     page = BeautifulSoup(rendered(kind).html, "html.parser")

@@ -1,0 +1,138 @@
+"""When an email that asks for money may go out: the reminder policy (docs/adr/0009-reminders.md).
+
+Two clocks meet here. *Our* clock says when a telephone would ring: quiet hours are read off it. *The invoice's* time
+line, which `story_time` makes of Stripe's and ours, says how far apart two emails are: in production the two are the
+same; on a Stripe test clock the invoice's runs ahead, and three weeks of failures pass in seconds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """The hours of a day in which nobody is asked for money, on the customer's wall clock. `end` may lie on the next
+    day; equal times mean none."""
+
+    start: dt.time
+    end: dt.time
+
+
+@dataclass(frozen=True)
+class ReminderPolicy:
+    """How often, and when, one unpaid invoice may write to its customer. Set per business."""
+
+    interval: dt.timedelta = dt.timedelta(days=3)
+    """Least time between two emails about the same invoice."""
+    quiet_hours: QuietHours | None = None
+    patience: dt.timedelta = dt.timedelta(days=1)
+    """A reminder that comes too early by no more than this waits; one that is earlier still is left to the next
+    failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
+    settle: dt.timedelta = dt.timedelta(minutes=15)
+    """How long Stripe gets to name the date of its next try before the schedule counts as over."""
+
+
+@dataclass(frozen=True)
+class Go:
+    """Send it now."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Look at it again after `wait`, on our own clock."""
+
+    wait: dt.timedelta
+    reason: Reason
+
+
+def story_time(occurred_at: dt.datetime, heard_at: dt.datetime, now: dt.datetime) -> dt.datetime:
+    """Now, on the time line of the invoice whose event happened at `occurred_at` and was heard at `heard_at`.
+
+    The later of our clock and Stripe's. So in production it is our clock, and a message that was a day on its way
+    counts from when it was heard; on a test clock that was run ahead it is Stripe's. A test clock in the past reads as
+    our clock too, which may hold a reminder back and never sends one early.
+    """
+    return max(now, occurred_at + (now - heard_at))
+
+
+def schedule(
+    incident: Incident | None,
+    fresh: InvoiceNow | None,
+    waited: dt.timedelta,
+    policy: ReminderPolicy,
+) -> Schedule:
+    """Will Stripe try again by itself? Never guessed: a missing date alone says nothing.
+
+    OVER only when Stripe says so: the subscription became `unpaid`, or was ended *because* the payment failed; or,
+    after `settle`, the invoice as just read still names no date though an earlier try has been repeated before (so
+    there is a schedule, and this invoice has no place in it any more). A first failure without a date, and an invoice
+    that can't be read, stay UNKNOWN.
+    """
+    if fresh is None:
+        return Schedule.UNKNOWN
+    if fresh.subscription_status == "unpaid" or fresh.ended_unpaid:
+        return Schedule.OVER
+    if fresh.next_payment_attempt is not None:
+        return Schedule.GOES_ON
+    repeated = incident is not None and incident.last_attempt > 1
+    if repeated and waited >= policy.settle and fresh.status is not None:
+        return Schedule.OVER
+    return Schedule.UNKNOWN
+
+
+def when(
+    kind: Kind,
+    incident: Incident | None,
+    *,
+    planned: Schedule,
+    story_now: dt.datetime,
+    now: dt.datetime,
+    waited: dt.timedelta,
+    zone: dt.tzinfo,
+    policy: ReminderPolicy,
+    readable: bool = True,
+) -> Go | Hold | Suppress:
+    """May this email go out now? `waited` is how long ago the failure was heard of; `zone` the customer's.
+
+    The first email about an invoice goes at once, except in quiet hours: a business that asks for quiet means it, and
+    a night costs none of Stripe's tries. `readable`: the invoice could be read just now.
+    """
+    if kind not in DUNNING:
+        return Go()
+    last = incident.last_mailed_at if incident else None
+    if last is not None:
+        missing = last + policy.interval - story_now
+        if missing > dt.timedelta(0):
+            if planned is Schedule.OVER or missing <= policy.patience:
+                return Hold(missing, Reason.WAITS_FOR_INTERVAL)
+            return Suppress(Reason.REMINDED_RECENTLY)
+        undecided = planned is Schedule.UNKNOWN and readable
+        if undecided and waited < policy.settle and incident and incident.last_attempt > 1:
+            return Hold(policy.settle - waited, Reason.WAITS_FOR_SCHEDULE)
+    if policy.quiet_hours is not None:
+        rest = quiet_for(policy.quiet_hours, now, zone)
+        if rest > dt.timedelta(0):
+            return Hold(rest, Reason.WAITS_FOR_MORNING)
+    return Go()
+
+
+def quiet_for(hours: QuietHours, now: dt.datetime, zone: dt.tzinfo) -> dt.timedelta:
+    """How long the quiet hours at `zone` go on; zero outside them. Right across changes of daylight saving."""
+    local = now.astimezone(zone)
+    clock = local.time().replace(tzinfo=None)
+    if hours.start <= hours.end:
+        inside, ends_on = hours.start <= clock < hours.end, local.date()
+    else:
+        inside = clock >= hours.start or clock < hours.end
+        ends_on = local.date() + dt.timedelta(days=1 if clock >= hours.start else 0)
+    if not inside:
+        return dt.timedelta(0)
+    end = dt.datetime.combine(ends_on, hours.end, tzinfo=zone).astimezone(dt.UTC)
+    # An hour that daylight saving skips can end "before now": then it is over.
+    return max(end - now, dt.timedelta(0))
