@@ -155,6 +155,57 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     """True in Stripe's live mode, False in test mode."""
 
 
+class SubscriptionData(Data, frozen=True, kw_only=True):
+    """A Stripe subscription as it stood at the event. Amounts are in the currency's minor unit."""
+
+    source: ClassVar[str] = "billing"
+
+    subscription_id: str
+    """Stripe's id, `sub_…`."""
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    status: str
+    """Stripe's word: `active`, `trialing`, `past_due`, `unpaid`, `paused`, `canceled`, `incomplete`, …"""
+    cancel_at_period_end: bool = False
+    """It ends with the period that is paid."""
+    ends_at: dt.datetime | None = None
+    """UTC, when it will end or has ended; None while no end is planned."""
+    current_period_end: dt.datetime | None = None
+    """UTC, when the current period ends."""
+    description: str | None = None
+    """What the subscription or its price is called at Stripe, where that was given."""
+    amount: int | None = None
+    """Of one interval, in minor units; None where no single amount can be told (usage, mixed intervals)."""
+    currency: str | None = None
+    """ISO 4217, lower case, of `amount`."""
+    interval: str | None = None
+    """`day`, `week`, `month` or `year`, of `amount`."""
+    interval_count: int = 1
+    """How many of them make one interval."""
+    livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
+    requested: bool = False
+    """True when Portico planned the end, because the business approved the customer's request."""
+
+
+class SubscriptionUpdated(SubscriptionData, frozen=True, kw_only=True):
+    """A subscription began, or something about it changed that a customer can see."""
+
+    type: ClassVar[str] = "subscription.updated"
+
+
+class SubscriptionCancellationScheduled(SubscriptionData, frozen=True, kw_only=True):
+    """A subscription will end: the customer cancelled it on Stripe's page, or the business did."""
+
+    type: ClassVar[str] = "subscription.cancellation_scheduled"
+
+
+class SubscriptionEnded(SubscriptionData, frozen=True, kw_only=True):
+    """A subscription is over; it never comes back under this id."""
+
+    type: ClassVar[str] = "subscription.ended"
+
+
 EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
     (cls.type, cls.version): cls
     for cls in (
@@ -167,6 +218,9 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         CustomerLinked,
         CustomerDeleted,
         PaymentMethodChanged,
+        SubscriptionUpdated,
+        SubscriptionCancellationScheduled,
+        SubscriptionEnded,
     )
 }
 
@@ -181,6 +235,9 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         CustomerLinked,
         CustomerDeleted,
         PaymentMethodChanged,
+        SubscriptionUpdated,
+        SubscriptionCancellationScheduled,
+        SubscriptionEnded,
     ),
     "billing": (PaymentMethodChanged,),
     "notifier": (

@@ -18,7 +18,9 @@ from prometheus_client import Counter, Histogram
 
 SECRETS = (
     (re.compile(r"/me/[A-Za-z0-9_.\-]+"), "/me/***"),
+    (re.compile(r"/requests/[A-Za-z0-9_.\-]+"), "/requests/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
+    (re.compile(r"(invoice\.stripe\.com|//127\.0\.0\.1:\d+)/i/\S+"), r"\1/i/***"),
     (re.compile(r"\b(?:sk|rk|pk)_(?:test|live)_\w+"), "***"),
     (re.compile(r"\bwhsec_\w+"), "***"),
     (re.compile(r"\bSG\.[\w.\-]+"), "***"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,6 +30,14 @@ class UnknownStripeCustomer(BillingError):
 
 class UnknownInvoice(BillingError):
     """Stripe has no such invoice in the mode of our key."""
+
+
+class InvoiceClosed(BillingError):
+    """The invoice is not open: paid, void or given up, so there is nothing to confirm or to pay."""
+
+
+class UnknownSubscription(BillingError):
+    """Stripe has no such subscription of this customer in the mode of our key."""
 
 
 class PortalConfigurationMissing(BillingError):
@@ -170,6 +178,15 @@ class Invoice:
 
 
 @dataclass(frozen=True)
+class HostedInvoice:
+    """Stripe's hosted page of one invoice. The address opens it without a sign-in: it is a secret."""
+
+    stripe_customer_id: str
+    status: str
+    url: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Subscription:
     """A subscription as far as paying goes."""
 
@@ -178,6 +195,13 @@ class Subscription:
     status: str
     default_payment_method: str | None = None
     default_source: str | None = None
+    ends_at: dt.datetime | None = None
+    """When it will end, or has ended; None while no end is planned."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: nothing can be changed about it any more."""
+        return self.status in ("canceled", "incomplete_expired")
 
     def has_another_default(self, payment_method: str) -> bool:
         """Whether its own default would be charged instead of `payment_method`.
@@ -185,7 +209,7 @@ class Subscription:
         Stripe charges a subscription's own payment method or source before the customer's; without one of
         its own it follows the customer and needs no change.
         """
-        if self.status in ("canceled", "incomplete_expired"):
+        if self.over:
             return False
         if self.default_payment_method is not None:
             return self.default_payment_method != payment_method
@@ -239,6 +263,9 @@ OWN_RETRY_PREFIX: Final = "pay:"
 OWN_POINTING_PREFIX: Final = "point:"
 """Starts the idempotency key with which we point a subscription at a new card: the change that it makes is our
 own echo, not a customer's wish."""
+
+OWN_CANCELLING_PREFIX: Final = "cancel:"
+"""Starts the idempotency key with which we plan a subscription's end after the business approved it."""
 
 
 # --- the portal ----------------------------------------------------------------------------------------------
@@ -307,56 +334,14 @@ def configuration_key(business_id: str | None) -> str:
     return f"business:{business_id}" if business_id else "default"
 
 
-PORTAL_LOCALES: Final = frozenset(
-    [
-        "bg",
-        "cs",
-        "da",
-        "de",
-        "el",
-        "en",
-        "en-AU",
-        "en-CA",
-        "en-GB",
-        "en-IE",
-        "en-IN",
-        "en-NZ",
-        "en-SG",
-        "es",
-        "es-419",
-        "et",
-        "fi",
-        "fil",
-        "fr",
-        "fr-CA",
-        "hr",
-        "hu",
-        "id",
-        "it",
-        "ja",
-        "ko",
-        "lt",
-        "lv",
-        "ms",
-        "mt",
-        "nb",
-        "nl",
-        "pl",
-        "pt",
-        "pt-BR",
-        "ro",
-        "ru",
-        "sk",
-        "sl",
-        "sv",
-        "th",
-        "tr",
-        "vi",
-        "zh",
-        "zh-HK",
-        "zh-TW",
-    ]
-)
+# fmt: off
+PORTAL_LOCALES: Final = frozenset((
+    "bg", "cs", "da", "de", "el", "en", "en-AU", "en-CA", "en-GB", "en-IE", "en-IN", "en-NZ",
+    "en-SG", "es", "es-419", "et", "fi", "fil", "fr", "fr-CA", "hr", "hu", "id", "it", "ja",
+    "ko", "lt", "lv", "ms", "mt", "nb", "nl", "pl", "pt", "pt-BR", "ro", "ru", "sk", "sl", "sv",
+    "th", "tr", "vi", "zh", "zh-HK", "zh-TW",
+))
+# fmt: on
 """The languages of Stripe's page (`params/billing_portal/_session_create_params.py` of stripe 16.1.0)."""
 
 _BY_LOWER: Final = {name.lower(): name for name in PORTAL_LOCALES}

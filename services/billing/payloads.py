@@ -115,13 +115,72 @@ class DeletedCustomer(msgspec.Struct, frozen=True):
     id: Text
 
 
+class Recurring(msgspec.Struct, frozen=True):
+    interval: str = ""
+    interval_count: int = 1
+
+
+class Price(msgspec.Struct, frozen=True):
+    currency: str = ""
+    unit_amount: int | None = None
+    nickname: str | None = None
+    recurring: Recurring | None = None
+
+
+class SubscriptionItem(msgspec.Struct, frozen=True):
+    price: Price | None = None
+    quantity: int | None = None
+    current_period_end: int | None = None
+
+
+class SubscriptionItems(msgspec.Struct, frozen=True):
+    data: tuple[SubscriptionItem, ...] = ()
+    has_more: bool = False
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
-    """`subscription`."""
+    """`subscription`. The period moved from here to the items with 2025-03-31.basil; both are read."""
 
     id: Text
     customer: Ref
+    status: Text = "active"
     metadata: Metadata | None = None
     default_payment_method: Ref | None = None
+    description: str | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    ended_at: int | None = None
+    current_period_end: int | None = None
+    items: SubscriptionItems = SubscriptionItems()
+
+    @property
+    def period_end(self) -> int | None:
+        """The end of the current period; of several items' the earliest."""
+        ends = [one.current_period_end for one in self.items.data if one.current_period_end]
+        return self.current_period_end or min(ends, default=None)
+
+    @property
+    def name(self) -> str | None:
+        """What it is called at Stripe, on one line; None where nobody gave it a name."""
+        named = [one.price.nickname for one in self.items.data if one.price and one.price.nickname]
+        text = " ".join((self.description or (named[0] if len(named) == 1 else "")).split())
+        return text[:200] if text.isprintable() and text else None
+
+    @property
+    def recurring_price(self) -> tuple[int, str, Recurring] | None:
+        """Amount, currency and interval where the items have one of each in common."""
+        total, currency, recurring = 0, "", None
+        for item in self.items.data:
+            price = item.price
+            if price is None or price.unit_amount is None or price.recurring is None:
+                return None
+            if recurring not in (None, price.recurring) or currency not in ("", price.currency):
+                return None
+            currency, recurring = price.currency, price.recurring
+            total += price.unit_amount * (1 if item.quantity is None else item.quantity)
+        if recurring is None or self.items.has_more:
+            return None
+        return total, currency, recurring
 
 
 class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from services.billing.domain import (
     Customer,
+    HostedInvoice,
     Invoice,
     Payment,
     PaymentProblem,
@@ -62,6 +63,10 @@ class PaymentGateway(Protocol):
         """Raises UnknownInvoice."""
         ...
 
+    def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
+        """Stripe's hosted page of an invoice, fresh, asked while a customer waits. Raises UnknownInvoice."""
+        ...
+
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
         """The last error of the invoice's payment; None when Stripe tells of none."""
         ...
@@ -84,6 +89,10 @@ class PaymentGateway(Protocol):
 
     def point_subscription(self, subscription_id: str, payment_method: str) -> None:
         """Make `payment_method` the subscription's own default, so that retries and the next cycle charge it."""
+        ...
+
+    def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
+        """Let the subscription end with the period that is paid. Raises UnknownSubscription."""
         ...
 
     def open_invoices(

@@ -25,7 +25,7 @@ from services.billing.domain import (
     StripeRefused,
     StripeUnavailable,
 )
-from services.billing.handlers import inbox, invoices, portal, reconciling, recovery
+from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
 from services.billing.payloads import NotAnEvent
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
@@ -234,6 +234,49 @@ class BillingService:
         """
         with _wire_errors(), _within(STRIPE_SECONDS):
             return invoices.invoice_state(self.gateway, invoice_id, _stopwatch())
+
+    @rpc
+    def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> dict[str, Any]:
+        """Stripe's hosted page of an open invoice, `{"url"}`: redirect to it at once, never keep or log it.
+
+        Errors: UnknownInvoice (also when it is another customer's), InvoiceClosed, StripeUnavailable (within 4 s),
+        StripeRefused.
+        """
+        with _wire_errors(), _within(STRIPE_SECONDS):
+            return {
+                "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
+            }
+
+    @rpc
+    def cancel_at_period_end(
+        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+    ) -> dict[str, Any]:
+        """Let a subscription end with its paid period: `{"subscription_id", "status", "ends_at", "changed"}`.
+
+        Twice is once. Errors: UnknownSubscription (also when it is another customer's), StripeUnavailable (within
+        4 s; try again with the same key), StripeRefused.
+        """
+        with _wire_errors(), _within(STRIPE_SECONDS):
+            return cancelling.cancel_at_period_end(
+                self.gateway,
+                stripe_customer_id=stripe_customer_id,
+                subscription_id=subscription_id,
+                idempotency_key=idempotency_key,
+            )
+
+    @rpc
+    def customers_may(self, business_id: str | None = None) -> dict[str, Any]:
+        """What a business's customers may do on Stripe's page by themselves: `{"cancel", "pause"}`.
+
+        Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
+        """
+        with _wire_errors(), _within(STRIPE_SECONDS):
+            return portal.customers_may(
+                self.database,
+                self.gateway,
+                business_id=business_id,
+                fixed_configuration=self.settings.stripe_portal_configuration,
+            )
 
     @rpc
     def inbox_events(

@@ -28,6 +28,7 @@ from requests.adapters import HTTPAdapter
 from services.billing.domain import (
     OWN_POINTING_PREFIX,
     Customer,
+    HostedInvoice,
     Invoice,
     Payment,
     PaymentProblem,
@@ -40,12 +41,14 @@ from services.billing.domain import (
     Subscription,
     UnknownInvoice,
     UnknownStripeCustomer,
+    UnknownSubscription,
     decline_reason,
     is_live_key,
 )
 from services.billing.stripe_objects import (
     configuration_features,
     to_configuration,
+    to_hosted_invoice,
     to_invoice,
     to_payment_problem,
     to_subscription,
@@ -178,6 +181,10 @@ class StripeGateway:
         with _errors(missing=UnknownInvoice):
             return to_invoice(self._click.invoices.retrieve(invoice_id))
 
+    def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
+        with _errors(missing=UnknownInvoice):
+            return to_hosted_invoice(self._click.invoices.retrieve(invoice_id))
+
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
         with _errors():
             payments = self._detail.invoice_payments.list(
@@ -276,6 +283,16 @@ class StripeGateway:
                 subscription_id,
                 {"default_payment_method": payment_method},
                 {"idempotency_key": key},
+            )
+
+    def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
+        with _errors(missing=UnknownSubscription):
+            return to_subscription(
+                self._work.subscriptions.update(
+                    subscription_id,
+                    {"cancel_at_period_end": True},
+                    {"idempotency_key": idempotency_key},
+                )
             )
 
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:

@@ -12,6 +12,7 @@ from typing import Any
 
 from services.billing.domain import (
     Card,
+    HostedInvoice,
     Invoice,
     PaymentProblem,
     PortalConfiguration,
@@ -79,6 +80,14 @@ def to_invoice(invoice: Any) -> Invoice:
     )
 
 
+def to_hosted_invoice(invoice: Any) -> HostedInvoice:
+    return HostedInvoice(
+        stripe_customer_id=_id(_get(invoice, "customer")) or "",
+        status=_get(invoice, "status") or "draft",
+        url=_get(invoice, "hosted_invoice_url"),
+    )
+
+
 def to_subscription(subscription: Any) -> Subscription:
     return Subscription(
         id=subscription.id,
@@ -86,7 +95,19 @@ def to_subscription(subscription: Any) -> Subscription:
         status=subscription.status,
         default_payment_method=_id(_get(subscription, "default_payment_method")),
         default_source=_id(_get(subscription, "default_source")),
+        ends_at=_end_of(subscription),
     )
+
+
+def _end_of(subscription: Any) -> dt.datetime | None:
+    at = _get(subscription, "ended_at") or _get(subscription, "cancel_at")
+    if at is None and _get(subscription, "cancel_at_period_end"):
+        # The period moved from the subscription to its items with 2025-03-31.basil. `items` is a method's name
+        # too, so it is read as the field that it is.
+        items = subscription["items"].data
+        ends = [_get(item, "current_period_end") for item in items]
+        at = _get(subscription, "current_period_end") or min(filter(None, ends), default=None)
+    return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC)
 
 
 def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:

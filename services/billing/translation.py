@@ -22,6 +22,11 @@ from services.billing.payloads import (
     ref_id,
     usable_id,
 )
+from services.billing.subscription_news import (
+    PLANNED_ENDS,
+    RELEVANT_SUBSCRIPTION_CHANGES,
+    subscription_data,
+)
 from shared import events
 from shared.outbox import Outgoing
 
@@ -253,12 +258,34 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
     yield from _metadata_link(
         event, stripe_customer_id, subscription.metadata, "subscription.metadata", changes
     )
+    yield from _subscription_changed(event, subscription, changes)
     if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
         return
     if "default_payment_method" in changes:
         yield from _payment_method_changed(
             event, stripe_customer_id, ref_id(subscription.default_payment_method), subscription.id
         )
+
+
+def _subscription_changed(
+    event: StripeEvent, subscription: payloads.Subscription, changes: dict[str, msgspec.Raw]
+) -> Iterator[Draft]:
+    """What a customer can see of it. A change back and forth is news each time."""
+    created = event.type == "customer.subscription.created"
+    if not created and RELEVANT_SUBSCRIPTION_CHANGES.isdisjoint(changes):
+        return
+    data = subscription_data(event, subscription, events.SubscriptionUpdated)
+    if data.ends_at is not None and not PLANNED_ENDS.isdisjoint(changes):
+        data = subscription_data(event, subscription, events.SubscriptionCancellationScheduled)
+    yield Draft(data, dedupe_key(data, data.subscription_id, event.id))
+
+
+def _subscription_ended(event: StripeEvent) -> Iterator[Draft]:
+    subscription: payloads.Subscription = decode_object(
+        event.content().object, payloads.Subscription
+    )
+    data = subscription_data(event, subscription, events.SubscriptionEnded)
+    yield Draft(data, dedupe_key(data, data.subscription_id))
 
 
 def _payment_method_changed(
@@ -327,8 +354,11 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     "customer.deleted": _customer_deleted,
     # Hosts that tag the subscription instead of the customer.
     "customer.subscription.created": _subscription,
-    # Retries charge the subscription's own card first: a new one there pays what is open, too.
+    # Retries charge the subscription's own card first: a new one there pays what is open, too. And the customer
+    # may cancel on Stripe's page, where the business allows it: the page and the business hear of it.
     "customer.subscription.updated": _subscription,
+    # Nothing more will be charged: the page says so, and the business is told.
+    "customer.subscription.deleted": _subscription_ended,
     # Hosts that know Stripe only by Checkout: client_reference_id is theirs.
     "checkout.session.completed": _checkout_completed,
     # The bank replaced a card and told Stripe: the customer need do nothing.

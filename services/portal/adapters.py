@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from services.portal.ports import BillingUnavailable, MailUnavailable
+import msgspec
+
+from services.portal.ports import BillingUnavailable, CardSeen, MailUnavailable
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 
 BILLING_SECONDS: Final = 4.5
 """How long a click waits for billing: its own limit is 4 s, the customer's answer comes within 5."""
 MAIL_SECONDS: Final = 4.0
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 
 def _reason(error: Exception) -> str:
@@ -26,7 +31,13 @@ class RpcBillingPages:
         self._origins = frozenset(origins)
 
     def open(
-        self, stripe_customer_id: str, *, return_url: str, flow: str | None, locale: str | None
+        self,
+        stripe_customer_id: str,
+        *,
+        return_url: str,
+        flow: str | None,
+        locale: str | None,
+        business_id: str,
     ) -> str:
         """See `BillingPages.open`."""
         try:
@@ -35,9 +46,27 @@ class RpcBillingPages:
                 return_url=return_url,
                 flow=flow,
                 locale=locale,
+                business_id=business_id,
             )
         except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
             raise BillingUnavailable(_reason(error)) from error
+        return self._checked(answer)
+
+    def invoice(self, invoice_id: str, stripe_customer_id: str) -> str | None:
+        """See `BillingPages.invoice`."""
+        try:
+            answer = self._billing.hosted_invoice_url(
+                invoice_id=invoice_id, stripe_customer_id=stripe_customer_id
+            )
+        except RemoteFault as error:
+            if error.error in ("InvoiceClosed", "UnknownInvoice"):
+                return None
+            raise BillingUnavailable(error.error) from error
+        except (RpcTimeout, RpcUnavailable) as error:
+            raise BillingUnavailable(_reason(error)) from error
+        return self._checked(answer)
+
+    def _checked(self, answer: Any) -> str:
         address = answer.get("url") if isinstance(answer, dict) else None
         if not isinstance(address, str) or _origin(address) not in self._origins:
             # Neither an open redirect nor a page that the browser's form-action would block silently.
@@ -62,3 +91,91 @@ class RpcFreshLinkMailer:
             self._notifier.send_fresh_link(customer_id=customer_id)
         except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
             raise MailUnavailable(_reason(error)) from error
+
+
+class _WireCard(msgspec.Struct):
+    last4: str
+    brand: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+
+class _WireInvoice(msgspec.Struct):
+    card: _WireCard | None = None
+
+
+class _WireRights(msgspec.Struct):
+    cancel: bool
+
+
+class _WireEnd(msgspec.Struct):
+    ends_at: dt.datetime | None = None
+
+
+class RpcBilling:
+    """`Billing` over billing's RPC. Answers are parsed here, at the edge."""
+
+    def __init__(self, billing: Any) -> None:
+        self._billing = billing
+
+    def _ask(self, method: str, shape: type[Shape], **arguments: Any) -> Shape:
+        try:
+            return msgspec.convert(getattr(self._billing, method)(**arguments), shape)
+        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+            raise BillingUnavailable(_reason(error)) from error
+        except msgspec.ValidationError as error:
+            raise BillingUnavailable("UnreadableAnswer") from error
+
+    def declined_card(self, invoice_id: str) -> CardSeen | None:
+        """See `Billing.declined_card`."""
+        try:
+            card = self._ask("invoice_state", _WireInvoice, invoice_id=invoice_id).card
+        except BillingUnavailable as error:
+            if error.reason == "UnknownInvoice":
+                return None
+            raise
+        if card is None or not (card.last4.isdigit() and len(card.last4) == 4):
+            return None
+        return CardSeen((card.brand or "")[:30] or None, card.last4, card.exp_month, card.exp_year)
+
+    def customers_may_cancel(self, business_id: str) -> bool:
+        """See `Billing.customers_may_cancel`."""
+        return self._ask("customers_may", _WireRights, business_id=business_id).cancel
+
+    def cancel_at_period_end(
+        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+    ) -> dt.datetime | None:
+        """See `Billing.cancel_at_period_end`."""
+        try:
+            return self._ask(
+                "cancel_at_period_end",
+                _WireEnd,
+                stripe_customer_id=stripe_customer_id,
+                subscription_id=subscription_id,
+                idempotency_key=idempotency_key,
+            ).ends_at
+        except BillingUnavailable as error:
+            if error.reason == "UnknownSubscription":
+                return None
+            raise
+
+
+class RpcMail:
+    """`Mail` over the notifier's RPC."""
+
+    def __init__(self, notifier: Any) -> None:
+        self._notifier = notifier
+
+    def _ask(self, method: str, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        try:
+            getattr(self._notifier, method)(kind=kind, customer_id=customer_id, context=context)
+        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+            raise MailUnavailable(_reason(error)) from error
+
+    def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        """See `Mail.to_business`."""
+        self._ask("send_business_mail", kind, customer_id, context)
+
+    def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        """See `Mail.to_customer`."""
+        self._ask("send_customer_mail", kind, customer_id, context)

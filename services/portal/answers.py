@@ -8,7 +8,7 @@ from babel import Locale
 from werkzeug.wrappers import Request, Response
 
 from services.portal import views
-from services.portal.handlers.visits import FROM_FAILED_PAYMENT, Visit
+from services.portal.handlers.visits import CAME_FROM, Visit
 from services.portal.texts import choose_locale
 
 
@@ -39,6 +39,11 @@ def choose_for(request: Request, visit: Visit | None = None) -> Locale:
     return choose_locale((snapshot.locale, *_wishes(request), snapshot.business.locale))
 
 
+def choose_for_business(request: Request, locale: str) -> Locale:
+    """For somebody at the business: its own language, then the browser's."""
+    return choose_locale((locale, *_wishes(request)))
+
+
 def came_from_words(value: str | None) -> str | None:
     """Only the words that we ourselves put into links."""
-    return value if value == FROM_FAILED_PAYMENT else None
+    return value if value in CAME_FROM else None

@@ -19,3 +19,7 @@ class UnknownCustomer(RpcError):
 
 class StripeCustomerConflict(RpcError):
     """The Stripe customer belongs to another customer, or this customer has another one. Nothing was written."""
+
+
+class RequestClosed(RpcError):
+    """The request is answered, or the subscription ends anyway: there is nothing left to decide."""

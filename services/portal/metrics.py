@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 LINK_CONFLICTS = Counter(
     "portal_link_conflicts_total",
@@ -14,3 +14,25 @@ BILLING_OPENED = Counter(
     "portal_billing_opened_total", "Clicks on the way to Stripe's page", ["outcome"]
 )
 FRESH_LINKS = Counter("portal_fresh_links_total", "Fresh links asked for", ["outcome"])
+CONFIRMATIONS = Counter(
+    "portal_confirmations_total", "Clicks on the way to Stripe's page of one invoice", ["outcome"]
+)
+CONFIGURATION_MISSING = Counter(
+    "portal_configuration_missing_total",
+    "Clicks and checks that failed because Stripe does not know the portal configuration: customers can't get in",
+    ["source"],
+)
+CANCELLATIONS = Counter(
+    "portal_cancellation_requests_total",
+    "Requests to cancel a subscription, by what became of them",
+    ["outcome"],
+)
+ERRANDS = Counter(
+    "portal_cancellation_steps_total", "Steps done for requests to cancel", ["step", "outcome"]
+)
+REQUESTS_WAITING = Gauge(
+    "portal_cancellation_requests_waiting", "Requests to cancel for which a step of ours is due"
+)
+REQUESTS_AGE = Gauge(
+    "portal_cancellation_requests_oldest_age_seconds", "How old the oldest of them is"
+)

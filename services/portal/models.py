@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -55,6 +56,10 @@ class BusinessRow(Base):
     timezone: Mapped[str] = mapped_column(String(64))
     reminder_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """When its customers are reminded of an unpaid invoice; NULL: the notifier's default."""
+    may_cancel: Mapped[bool | None]
+    """Whether Stripe's page lets this business's customers cancel by themselves; None: not known yet."""
+    may_cancel_checked_at: Mapped[dt.datetime | None]
+    """When billing was last asked."""
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
 
@@ -129,6 +134,11 @@ class InvoiceRow(Base):
     action_required_at: Mapped[dt.datetime | None]
     closed_at: Mapped[dt.datetime | None]
     method_changed_at: Mapped[dt.datetime | None]
+    card_brand: Mapped[str | None] = mapped_column(String(30))
+    card_last4: Mapped[str | None] = mapped_column(String(4))
+    card_exp_month: Mapped[int | None]
+    card_exp_year: Mapped[int | None]
+    card_of_failure: Mapped[dt.datetime | None]
 
 
 class MethodChangeRow(Base):
@@ -181,6 +191,70 @@ class LinkConflictRow(Base):
     evidence: Mapped[str] = mapped_column(String(50))
     event_id: Mapped[str] = mapped_column(String(255))
     seen_at: Mapped[dt.datetime]
+
+
+class SubscriptionRow(Base):
+    """What is known of a Stripe subscription; kept for unknown Stripe customers too, like the invoices."""
+
+    __tablename__ = "subscriptions"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(String(255), unique=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
+    status: Mapped[str] = mapped_column(String(30))
+    ends_at: Mapped[dt.datetime | None]
+    current_period_end: Mapped[dt.datetime | None]
+    description: Mapped[str | None] = mapped_column(String(200))
+    amount: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(String(3))
+    interval: Mapped[str | None] = mapped_column(String(10))
+    interval_count: Mapped[int]
+    as_of: Mapped[dt.datetime]
+    """When this was true at Stripe."""
+
+
+class CancellationRequestRow(Base):
+    """A customer asked the business to end a subscription. The row is the schedule of what follows from it."""
+
+    __tablename__ = "cancellation_requests"
+    __table_args__ = (
+        # One open request a subscription, whoever presses twice.
+        Index(
+            "uq_cancellation_requests_open",
+            "subscription_id",
+            unique=True,
+            postgresql_where=text("status = 'open'"),
+            sqlite_where=text("status = 'open'"),
+        ),
+        Index(
+            "ix_cancellation_requests_due",
+            "next_try_at",
+            postgresql_where=text("next_try_at IS NOT NULL"),
+            sqlite_where=text("next_try_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    request_id: Mapped[str] = mapped_column(String(22), unique=True)
+    """Random and public: what links and mails speak of."""
+    customer_pk: Mapped[int] = mapped_column(ForeignKey("customers.id"), index=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    subscription_id: Mapped[str] = mapped_column(String(255), index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    """`open`, `approved`, `declined`, or `overtaken`: the subscription ends, or has ended, anyway."""
+    asked_at: Mapped[dt.datetime]
+    decided_at: Mapped[dt.datetime | None]
+    business_told_at: Mapped[dt.datetime | None]
+    carried_out_at: Mapped[dt.datetime | None]
+    """When billing planned the end."""
+    ends_at: Mapped[dt.datetime | None]
+    """When the subscription will end, as billing answered."""
+    customer_told_at: Mapped[dt.datetime | None]
+    next_try_at: Mapped[dt.datetime | None]
+    """When the next step is due; None: nothing is left to do."""
+    tries: Mapped[int]
+    """Failed tries of the present step."""
+    last_error: Mapped[str | None] = mapped_column(String(200))
 
 
 class ProcessedEventRow(Base):

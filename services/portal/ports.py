@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 class BillingUnavailable(Exception):
@@ -25,12 +27,69 @@ class BillingPages(Protocol):
     """Opens Stripe's hosted page for a customer."""
 
     def open(
-        self, stripe_customer_id: str, *, return_url: str, flow: str | None, locale: str | None
+        self,
+        stripe_customer_id: str,
+        *,
+        return_url: str,
+        flow: str | None,
+        locale: str | None,
+        business_id: str,
     ) -> str:
         """The address of a page made for this click. It is a secret and dies within minutes: never keep or log it.
 
-        `flow` is None or `payment_method_update`; `locale` is a BCP 47 tag. Raises BillingUnavailable.
+        `flow` is None or `payment_method_update`; `locale` is a BCP 47 tag; `business_id` picks what that
+        business lets its customers do. Raises BillingUnavailable.
         """
+        ...
+
+    def invoice(self, invoice_id: str, stripe_customer_id: str) -> str | None:
+        """The address of Stripe's page for one invoice of this customer, as secret as the other.
+
+        None when there is nothing to pay any more. Raises BillingUnavailable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CardSeen:
+    """What may be shown of a card."""
+
+    brand: str | None
+    last4: str
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+
+class Billing(Protocol):
+    """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
+
+    def declined_card(self, invoice_id: str) -> CardSeen | None:
+        """The card with which the invoice's last payment failed; None when Stripe tells of none."""
+        ...
+
+    def customers_may_cancel(self, business_id: str) -> bool:
+        """Whether Stripe's page lets this business's customers cancel by themselves."""
+        ...
+
+    def cancel_at_period_end(
+        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+    ) -> dt.datetime | None:
+        """Let a subscription end with its paid period, once for a key; when it ends, where that is known.
+
+        One that is gone already is as good as ended.
+        """
+        ...
+
+
+class Mail(Protocol):
+    """Asks the notifier for mails. The notifier sends one a kind and request, however often it is asked."""
+
+    def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        """Write to the business of a customer. Raises MailUnavailable."""
+        ...
+
+    def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        """Write to a customer. Raises MailUnavailable."""
         ...
 
 

@@ -2,79 +2,57 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import eventlet
 from babel import Locale
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from services.portal import views, wire
-from services.portal.adapters import (
-    BILLING_SECONDS,
-    MAIL_SECONDS,
-    RpcBillingPages,
-    RpcFreshLinkMailer,
-)
+from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.answers import answer, came_from_words, choose_for, redirect
 from services.portal.calendars import appointment_file
+from services.portal.cancelling_service import Cancelling
 from services.portal.domain.people import FRESH_LINK_EVERY
-from services.portal.domain.snapshot import Snapshot
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, visits
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.customers import LinkOf, Person
-from services.portal.handlers.visits import Visit
-from services.portal.metrics import BILLING_OPENED, FRESH_LINKS, LINK_CONFLICTS, VISITS
+from services.portal.handlers.learning import MISSING
+from services.portal.learning_service import Learning
+from services.portal.metrics import (
+    BILLING_OPENED,
+    CONFIGURATION_MISSING,
+    FRESH_LINKS,
+    LINK_CONFLICTS,
+    VISITS,
+)
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.texts import SOURCE
-from services.portal.wiring import Wiring
+from services.portal.visiting import RETRY_AFTER_SECONDS, utc_now
 from shared.batching import Batched
-from shared.database import Database, DatabaseUnavailable
-from shared.events import Event
+from shared.database import DatabaseUnavailable
+from shared.events import Event, InvoicePaymentFailed
 from shared.loops import loop
 from shared.messaging import consume
-from shared.rpc import InvalidArgument, RpcClient, rpc
+from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 from shared.web import http
 
 log = get_logger(__name__)
 
-NOTHING_HERE_SECONDS: Final = 0.05
-"""Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
-a customer who is gone."""
-RETRY_AFTER_SECONDS: Final = 30
 MOST_CONTACTS: Final = 500
 
-Result = TypeVar("Result")
 
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
-
-
-def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
-    return visits.look_many(session, public_ids, _now())
-
-
-class PortalService:
+class PortalService(Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
 
-    db = Database()
-    look = Batched("looks", _look)
     person = Batched("contacts", customers.contacts)
-    wiring = Wiring()
-    billing = RpcClient("billing", timeout=BILLING_SECONDS)
-    notifier = RpcClient("notifier", timeout=MAIL_SECONDS)
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
@@ -82,7 +60,7 @@ class PortalService:
     def page(self, request: Request, token: str) -> Response:
         """The customer's page."""
         arrived = time.monotonic()
-        now = _now()
+        now = utc_now()
         visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
@@ -104,7 +82,7 @@ class PortalService:
     def calendar_file(self, request: Request, token: str, ref: int) -> Response:
         """One appointment for the customer's own calendar."""
         arrived = time.monotonic()
-        now = _now()
+        now = utc_now()
         visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
@@ -123,7 +101,7 @@ class PortalService:
     def open_billing(self, request: Request, token: str) -> Response:
         """On to a Stripe page that is made for this click."""
         arrived = time.monotonic()
-        now = _now()
+        now = utc_now()
         visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
@@ -154,7 +132,12 @@ class PortalService:
                 reason=error.reason,
                 stripe_customer_id=snapshot.platform_stripe_customer_id,
             )
-            page = views.unavailable(snapshot.business, token, came_from, locale, origins)
+            lasting = error.reason == MISSING
+            if lasting:
+                CONFIGURATION_MISSING.labels("click").inc()
+            page = views.unavailable(
+                snapshot.business, token, came_from, locale, origins, lasting=lasting
+            )
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         BILLING_OPENED.labels("ok").inc()
         try:
@@ -168,7 +151,7 @@ class PortalService:
     def mail_fresh_link(self, request: Request, token: str) -> Response:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
         arrived = time.monotonic()
-        now = _now()
+        now = utc_now()
         visit = self._find(token)
         if visit is None:
             return self._nothing_here(request, arrived)
@@ -195,23 +178,6 @@ class PortalService:
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         FRESH_LINKS.labels("ok").inc()
         return answer(views.fresh_link(snapshot, locale, outcome="sent"))
-
-    def _find(self, token: str) -> Visit | None:
-        claim = visits.read_claim(self.wiring.links, token)
-        if claim is None:
-            return None
-        return visits.visit(self.look(claim.public_id), claim, token)
-
-    def _nothing_here(self, request: Request, arrived: float) -> Response:
-        VISITS.labels("nothing").inc()
-        page = views.nothing_here(choose_for(request))
-        eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
-        return answer(page, 404)
-
-    def _replaced(self, request: Request, visit: Visit) -> Response:
-        VISITS.labels("replaced").inc()
-        page = views.replaced(visit.snapshot.business, visit.token, choose_for(request, visit))
-        return answer(page, 410)
 
     @staticmethod
     def error_page(request: Request, error: HTTPException) -> Response | None:
@@ -259,9 +225,10 @@ class PortalService:
                 locale=locale,
                 timezone=timezone,
                 reminder_policy=reminder_policy,
-                now=_now(),
+                now=utc_now(),
             )
         )
+        self.wake_rights()
         return {"business_id": made}
 
     @rpc
@@ -290,7 +257,7 @@ class PortalService:
                     locale=locale,
                     timezone=timezone,
                     platform_stripe_customer_id=platform_stripe_customer_id,
-                    now=_now(),
+                    now=utc_now(),
                 )
             )
         except StripeCustomerConflict:
@@ -311,7 +278,7 @@ class PortalService:
         """Make or change a customer's appointments, by the host's own ids; others stay as they are."""
         counts = self._write(
             lambda session: customers.upsert_appointments(
-                session, customer_id=customer_id, given=appointments, now=_now()
+                session, customer_id=customer_id, given=appointments, now=utc_now()
             )
         )
         return asdict(counts)
@@ -327,7 +294,7 @@ class PortalService:
     def rotate_link(self, customer_id: str) -> dict[str, Any]:
         """Revoke the customer's links and make a new one."""
         with self.db.transaction() as session:
-            found = customers.rotate_link(session, customer_id=customer_id, now=_now())
+            found = customers.rotate_link(session, customer_id=customer_id, now=utc_now())
         return self._link(found)
 
     @rpc
@@ -336,7 +303,7 @@ class PortalService:
         claim = visits.read_claim(self.wiring.links, token)
         if claim is None:
             raise LinkInvalid("the link is not valid")
-        return wire.snapshot(visits.current(self.look(claim.public_id), claim), _now())
+        return wire.snapshot(visits.current(self.look(claim.public_id), claim), utc_now())
 
     @rpc
     def contact(
@@ -379,24 +346,17 @@ class PortalService:
             "generation": found.generation,
         }
 
-    def _write(self, handler: Callable[[Session], Result]) -> Result:
-        """Run a handler in a transaction; once more when somebody else made the same row at the same moment."""
-        try:
-            with self.db.transaction() as session:
-                return handler(session)
-        except IntegrityError:
-            with self.db.transaction() as session:
-                return handler(session)
-
     # What happened at Stripe.
 
     @consume
     def on_event(self, event: Event) -> None:
         """One event from billing: its effect and its id in one transaction."""
-        self._write(lambda session: event_handlers.handle(session, event, _now()))
+        self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+        if isinstance(event.data, InvoicePaymentFailed):
+            self.wake_cards()
 
     @loop(poll=3600)
     def forget_old_events(self) -> bool:
         """Forget the ids of events processed long ago."""
         with self.db.transaction() as session:
-            return event_handlers.forget_old(session, _now())
+            return event_handlers.forget_old(session, utc_now())

@@ -23,7 +23,7 @@ class Settings:
     public_url: str
     """Where customers reach the portal, without a slash at its end."""
     portal_session_origins: tuple[str, ...]
-    """Origins that Stripe's page may be at: the only ones a click can lead to."""
+    """Origins that Stripe's pages may be at: the only ones a click can lead to."""
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -36,9 +36,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     origins = reader.urls(
         "PORTAL_SESSION_ORIGINS",
-        meaning="the origins of Stripe's hosted page (the sandbox's in the sandbox)",
-        example="https://billing.stripe.com",
-        default=("https://billing.stripe.com",),
+        meaning="the origins of Stripe's hosted pages, sessions and invoices (the sandbox's in the sandbox)",
+        example="https://billing.stripe.com,https://invoice.stripe.com",
+        default=("https://billing.stripe.com", "https://invoice.stripe.com"),
     )
     settings = Settings(
         amqp_uri=reader.amqp_uri(),

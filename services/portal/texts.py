@@ -25,6 +25,9 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency
 
+from services.portal.domain.invoices import DeclinedCard
+from services.portal.domain.snapshot import Subscription
+
 LOCALES: Final = Path(__file__).parent / "locales"
 DOMAIN: Final = "portal"
 SOURCE: Final = "en"
@@ -51,6 +54,20 @@ ZERO_DECIMALS: Final = frozenset(
     ]
 )
 THREE_DECIMALS: Final = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+
+
+BRANDS: Final = {
+    "visa": "Visa",
+    "mastercard": "Mastercard",
+    "amex": "American Express",
+    "discover": "Discover",
+    "diners": "Diners Club",
+    "jcb": "JCB",
+    "unionpay": "UnionPay",
+    "cartes_bancaires": "Cartes Bancaires",
+    "eftpos_au": "eftpos",
+}
+"""Stripe's words for card brands (https://docs.stripe.com/api/payment_methods/object#payment_method_object-card-brand)."""
 
 
 def parse_locale(text: str) -> Locale:
@@ -164,6 +181,44 @@ class Texts:
         if finish.date() != begin.date():
             closing = f"{self.weekday_and_day(end, zone, now)}, {closing}"
         return f"{text} – {closing}"
+
+    def price(self, bought: Subscription) -> str | None:
+        """`$149.00 every month`; None where no single amount is known."""
+        if bought.amount is None or not bought.currency:
+            return None
+        count = bought.interval_count
+        if bought.interval == "day":
+            text = self.ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
+        elif bought.interval == "week":
+            text = self.ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
+        elif bought.interval == "month":
+            text = self.ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
+        elif bought.interval == "year":
+            text = self.ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
+        else:
+            return None
+        return text % {"amount": self.money(bought.amount, bought.currency), "num": count}
+
+    def subscription(self, bought: Subscription) -> str:
+        """`Fortnightly clean, $149.00 every month`: its name and its price, as far as they are known."""
+        return ", ".join(part for part in (bought.description, self.price(bought)) if part)
+
+    def card(self, card: DeclinedCard, today: dt.date) -> str:
+        """`Visa ending in 4242 (expired 03/2026)`."""
+        brand = BRANDS.get(card.brand)
+        if brand is None:
+            text = self.gettext("Card ending in %(last4)s") % {"last4": card.last4}
+        else:
+            text = self.gettext("%(brand)s ending in %(last4)s") % {
+                "brand": brand,
+                "last4": card.last4,
+            }
+        if card.exp_month is None or card.exp_year is None:
+            return text
+        month = f"{card.exp_month:02}/{card.exp_year}"
+        if card.expired(today):
+            return text + " · " + self.gettext("expired %(month)s") % {"month": month}
+        return text + " · " + self.gettext("expires %(month)s") % {"month": month}
 
     def zone_label(self, zone: str) -> str:
         """`Pacific Time`."""

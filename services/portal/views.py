@@ -17,9 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from services.portal.domain.brand import Brand, brand_of
+from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
-from services.portal.domain.snapshot import Appointment, Business, Snapshot
+from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.texts import Texts, texts_in
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -117,11 +118,11 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
     )
-    environment.globals.update(bdi=_bdi, tel=_tel, host=_host, long_name=LONG)
+    environment.globals.update(bdi=bdi, tel=_tel, host=_host, long_name=LONG)
     return environment
 
 
-def _bdi(text: str) -> Markup:
+def bdi(text: str) -> Markup:
     """Somebody else's text inside our sentence: its direction must not turn ours around."""
     return Markup("<bdi>{}</bdi>").format(text)
 
@@ -142,7 +143,7 @@ def _logo_source(business: Business | None) -> str:
     return f" {parts.scheme}://{parts.netloc}"
 
 
-def _draw(
+def draw(
     template: str,
     *,
     locale: Locale,
@@ -151,6 +152,7 @@ def _draw(
     refresh_seconds: int | None = None,
     **context: Any,
 ) -> Page:
+    """A template as a page, in one language and one business's colours, with the headers that make it safe."""
     texts = texts_in(locale)
     brand = brand_of(business.color if business else None)
     style, colors = _stylesheet(), _colors(brand)
@@ -250,7 +252,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     past = _visits(view, texts, over=True)
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
-    return _draw(
+    return draw(
         "me.html",
         locale=view.locale,
         business=view.snapshot.business,
@@ -268,33 +270,75 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         more_upcoming=len(upcoming) - len(shown),
         past=_that_fit(past, PAST_SHOWN),
         waits=wish is not None,
+        card=lambda card: texts.card(card, view.now.date()),
+        bought=[_bought(each, view, texts) for each in view.snapshot.subscriptions],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bought:
+    """A subscription as the page shows it."""
+
+    subscription: Subscription
+    name: str | None
+    price: str | None
+    next_payment: dt.datetime | None
+    over: bool
+    may_ask: bool
+
+
+def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
+    renews = subscription.current_period_end
+    known = (
+        renews is not None
+        and renews > view.now
+        and subscription.status == "active"
+        and subscription.ends_at is None
+    )
+    return _Bought(
+        subscription=subscription,
+        name=subscription.description,
+        price=texts.price(subscription),
+        next_payment=renews if known else None,
+        over=subscription.status == "canceled",
+        may_ask=may_ask(subscription, view.snapshot.business, view.now),
     )
 
 
 def unavailable(
-    business: Business, token: str, came_from: str | None, locale: Locale, origins: tuple[str, ...]
+    business: Business,
+    token: str,
+    came_from: str | None,
+    locale: Locale,
+    origins: tuple[str, ...],
+    *,
+    invoice_id: str | None = None,
+    lasting: bool = False,
 ) -> Page:
-    """Stripe's page can't be opened now; 503."""
-    return _draw(
+    """Stripe's page can't be opened now; 503. `invoice_id`: it was that invoice's page. `lasting`: trying again
+    won't help before somebody at the business has done something."""
+    return draw(
         "unavailable.html",
         locale=locale,
         business=business,
         form_targets=(SELF, *origins),
         token=token,
         came_from=came_from,
+        invoice_id=invoice_id,
+        lasting=lasting,
     )
 
 
 def replaced(business: Business, token: str, locale: Locale) -> Page:
     """The link is of an old generation: offers to mail a fresh one. Tells nothing about the customer."""
-    return _draw(
+    return draw(
         "replaced.html", locale=locale, business=business, form_targets=(SELF,), token=token
     )
 
 
 def fresh_link(snapshot: Snapshot, locale: Locale, *, outcome: str) -> Page:
     """The answer to "mail me a fresh link": `sent`, `already` (within the hour) or `failed`."""
-    return _draw(
+    return draw(
         "fresh_link.html",
         locale=locale,
         business=snapshot.business,
@@ -305,9 +349,9 @@ def fresh_link(snapshot: Snapshot, locale: Locale, *, outcome: str) -> Page:
 
 def nothing_here(locale: Locale) -> Page:
     """The one calm page for all that isn't there; 404."""
-    return _draw("nothing_here.html", locale=locale, business=None)
+    return draw("nothing_here.html", locale=locale, business=None)
 
 
 def trouble(locale: Locale) -> Page:
     """We ourselves are in trouble; 500 and 503."""
-    return _draw("trouble.html", locale=locale, business=None)
+    return draw("trouble.html", locale=locale, business=None)

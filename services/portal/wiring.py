@@ -8,6 +8,7 @@ from nameko.extensions import DependencyProvider
 
 from services.portal.limiter import Limiter
 from services.portal.links import Links
+from services.portal.request_links import RequestLinks
 from services.portal.settings import Settings
 
 
@@ -16,6 +17,7 @@ class Wired:
 
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings.link_keys, settings.public_url)
+        self.request_links = RequestLinks(settings.link_keys, settings.public_url)
         self.session_origins = settings.portal_session_origins
         self.limiter = Limiter()
 

@@ -26,6 +26,7 @@ from services.billing.domain import (
     StripeUnavailable,
     UnknownInvoice,
     UnknownStripeCustomer,
+    UnknownSubscription,
     pay_key,
 )
 from services.billing.stripe_gateway import StripeGateway
@@ -261,6 +262,32 @@ def test_a_stripe_that_is_out_of_reach_is_unavailable() -> None:
         gateway.invoice("in_1")
     assert "0123456789" not in repr(raised.value)
     gateway.close()
+
+
+def test_a_subscription_ends_with_its_period(world: World) -> None:
+    """The planned end is told at once and when read again; the same key again changes nothing."""
+    debtor = world.debtor()
+    before = world.gateway.subscription(debtor.subscription_id)
+    assert before is not None
+    assert before.ends_at is None
+    key = f"cancel:{debtor.subscription_id}"
+    planned = world.gateway.cancel_at_period_end(debtor.subscription_id, key)
+    assert planned.ends_at is not None
+    assert not planned.over
+    assert world.gateway.cancel_at_period_end(debtor.subscription_id, key) == planned
+    assert world.gateway.subscription(debtor.subscription_id) == planned
+    with pytest.raises(UnknownSubscription):
+        world.gateway.cancel_at_period_end("sub_404", "cancel:404")
+
+
+def test_the_hosted_invoice_names_its_customer(world: World) -> None:
+    """Whose invoice it is comes with the address, so that nobody is led to somebody else's."""
+    debtor = world.debtor()
+    hosted = world.gateway.hosted_invoice(debtor.invoice_id)
+    assert (hosted.stripe_customer_id, hosted.status) == (debtor.customer_id, "open")
+    assert hosted.url
+    with pytest.raises(UnknownInvoice):
+        world.gateway.hosted_invoice("in_404")
 
 
 def test_a_wrong_key_is_refused_without_quoting_it(sandbox: str) -> None:

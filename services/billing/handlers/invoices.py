@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from services.billing.domain import Card, StripeRefused, StripeUnavailable
+from services.billing.domain import (
+    Card,
+    InvoiceClosed,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+)
 from services.billing.ports import PaymentGateway
 
 T = TypeVar("T")
@@ -63,3 +69,17 @@ def _card(card: Card) -> dict[str, Any]:
         "exp_month": card.exp_month,
         "exp_year": card.exp_year,
     }
+
+
+def hosted_invoice_url(gateway: PaymentGateway, invoice_id: str, stripe_customer_id: str) -> str:
+    """Where the customer confirms or pays this invoice at Stripe, fresh. It is a secret: it is kept nowhere.
+
+    Raises UnknownInvoice, also when the invoice is another customer's (which of the two is not told), and
+    InvoiceClosed when there is nothing to pay any more.
+    """
+    found = gateway.hosted_invoice(invoice_id)
+    if found.stripe_customer_id != stripe_customer_id:
+        raise UnknownInvoice(f"{invoice_id} of {stripe_customer_id}")
+    if found.status != "open" or not found.url:
+        raise InvoiceClosed(f"{invoice_id} is {found.status}")
+    return found.url

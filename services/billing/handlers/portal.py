@@ -129,3 +129,32 @@ def check_mode(configuration: PortalConfiguration, livemode: bool) -> None:
         raise PortalConfigurationMissing(
             f"{configuration.id} is a {theirs} mode configuration, the key is a {ours} mode key"
         )
+
+
+def customers_may(
+    database: Transactions,
+    gateway: PaymentGateway,
+    *,
+    business_id: str | None,
+    fixed_configuration: str | None,
+) -> dict[str, bool]:
+    """What the configuration that this business's customers get lets them do: `{"cancel", "pause"}`.
+
+    Before the first session there is none yet: then what a new one would allow, which is neither. Raises
+    PortalConfigurationMissing when one is recorded that Stripe does not know, StripeUnavailable, StripeRefused.
+    """
+    recorded = fixed_configuration
+    if recorded is None:
+        _, recorded = _recorded(database, gateway.livemode, business_id)
+    configuration = (
+        gateway.find_configuration(configuration_key(None))
+        if recorded is None
+        else gateway.configuration(recorded)
+    )
+    if configuration is None:
+        policy = PortalPolicy()
+        return {"cancel": policy.cancel, "pause": policy.pause}
+    return {
+        "cancel": configuration.allows("subscription_cancel"),
+        "pause": configuration.allows("subscription_pause"),
+    }

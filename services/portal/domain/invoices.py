@@ -55,6 +55,23 @@ class Observation:
     """The attempt was Portico's own, with a new payment method."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeclinedCard:
+    """What may be shown of the card that was declined."""
+
+    brand: str
+    """Stripe's word: `visa`, `amex`; empty when it isn't known."""
+    last4: str
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+    def expired(self, today: dt.date) -> bool:
+        """Whether its last month is over."""
+        if self.exp_month is None or self.exp_year is None:
+            return False
+        return (self.exp_year, self.exp_month) < (today.year, today.month)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
     """What is known of an invoice by now."""
@@ -80,6 +97,22 @@ class Invoice:
     """When it was paid, voided or given up (of the status that won)."""
     method_changed_at: dt.datetime | None = None
     """When the payment method that this invoice is charged to was last replaced."""
+    card_brand: str | None = None
+    """Stripe's word for it, `visa`; with the three below, the card that was declined, where Stripe tells it."""
+    card_last4: str | None = None
+    card_exp_month: int | None = None
+    card_exp_year: int | None = None
+    card_of_failure: dt.datetime | None = None
+    """The failure that the card was asked for; an answer without a card is an answer, too."""
+
+    @property
+    def declined_card(self) -> DeclinedCard | None:
+        """The card of the last failure; None while it isn't known, or another failure came since."""
+        if self.card_last4 is None or self.card_of_failure != self.last_failed_at:
+            return None
+        return DeclinedCard(
+            self.card_brand or "", self.card_last4, self.card_exp_month, self.card_exp_year
+        )
 
     @property
     def owed(self) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
+from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, DeclinedCard, Invoice
+from services.portal.domain.snapshot import OwnedInvoice
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
 """How long after Stripe's page was opened the customer may just be coming back from it."""
@@ -60,6 +61,10 @@ class Line:
     since: dt.datetime | None
     next_attempt: dt.datetime | None
     """Only when a date is known and still to come."""
+    card: DeclinedCard | None = None
+    """The card that was declined, where it is known."""
+    invoice_id: str | None = None
+    """Stripe's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def state_of(invoice: Invoice, now: dt.datetime) -> State | None:
 
 
 def make_notice(
-    invoices: Iterable[Invoice],
+    owned: Iterable[OwnedInvoice],
     *,
     now: dt.datetime,
     billing_opened_at: dt.datetime | None = None,
@@ -111,18 +116,20 @@ def make_notice(
     method was last replaced. What is owed hides what was paid; one payment that is owed and not on its way makes
     the notice a request.
     """
+    owned = tuple(owned)
+    invoices = [each.invoice for each in owned]
     lines = sorted(
-        (_line(invoice, state, now) for invoice in invoices if (state := state_of(invoice, now))),
+        (_line(each, state, now) for each in owned if (state := state_of(each.invoice, now))),
         key=lambda line: (_ORDER.index(line.state), line.since or now),
     )
-    owed = tuple(line for line in lines if line.state is not State.PAID)
-    if not owed:
+    asked = tuple(line for line in lines if line.state is not State.PAID)
+    if not asked:
         if lines:
             return Notice(Tone.PAID, tuple(lines))
         return Notice(
             Tone.SAVED if _saved(now, billing_opened_at, method_changed_at) else Tone.WELL
         )
-    tone = Tone(owed[0].state.value)
+    tone = Tone(asked[0].state.value)
     asking = tone not in (Tone.SETTLING, Tone.PENDING)
     returning = (
         asking
@@ -130,7 +137,7 @@ def make_notice(
         and now - billing_opened_at < RETURNING_FOR
         and not _answered_since(invoices, billing_opened_at)
     )
-    return Notice(tone, owed, returning)
+    return Notice(tone, asked, returning)
 
 
 def _saved(
@@ -149,7 +156,8 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
     return any(each.last_failed_at and each.last_failed_at > opened_at for each in invoices)
 
 
-def _line(invoice: Invoice, state: State, now: dt.datetime) -> Line:
+def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
+    invoice = owned.invoice
     ahead = invoice.next_payment_attempt
     paid = state is State.PAID
     return Line(
@@ -159,4 +167,6 @@ def _line(invoice: Invoice, state: State, now: dt.datetime) -> Line:
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
         next_attempt=ahead if ahead is not None and ahead > now and not paid else None,
+        card=invoice.declined_card if state in (State.DECLINED, State.STILL_DECLINED) else None,
+        invoice_id=owned.invoice_id,
     )

@@ -21,6 +21,8 @@ class Business:
     color: str | None = None
     locale: str = "en"
     timezone: str = "UTC"
+    may_cancel: bool | None = None
+    """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,36 @@ class OwnedInvoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The customer's last request to end a subscription."""
+
+    request_id: str
+    status: str
+    """`open`, `approved`, `declined` or `overtaken`."""
+    asked_at: dt.datetime
+    decided_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A subscription that goes on, or ended lately. Amounts in minor units."""
+
+    ref: int
+    """Ours, for addresses under the customer's link; meaningless without it."""
+    subscription_id: str
+    status: str
+    ends_at: dt.datetime | None = None
+    """When it will end, or has ended."""
+    current_period_end: dt.datetime | None = None
+    description: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    interval: str | None = None
+    interval_count: int = 1
+    asked: Asked | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A customer with all that the page shows."""
 
@@ -69,6 +101,8 @@ class Snapshot:
     """Upcoming ones by time, then past ones, latest first."""
     invoices: tuple[OwnedInvoice, ...] = ()
     """Open ones and lately paid ones."""
+    subscriptions: tuple[Subscription, ...] = ()
+    """Those that go on, and those that ended lately."""
 
     @property
     def can_manage_billing(self) -> bool:

@@ -9,10 +9,11 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Observation, What, merge, with_method_change
+from services.portal.handlers.cancelling import overtake
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.models import CustomerRow
 from services.portal.queries import events as queries
-from services.portal.queries import people
+from services.portal.queries import people, subscriptions
 from shared import events
 from shared.events import Event
 from shared.telemetry import get_logger
@@ -76,6 +77,30 @@ def note_method_change(session: Session, event: Event, now: dt.datetime) -> None
     )
     for row in queries.open_invoices(session, data.stripe_customer_id, data.subscription_id):
         queries.write_invoice(row, with_method_change(queries.read_invoice(row), event.occurred_at))
+
+
+def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
+    """What the page says of a subscription; one that ends needs nobody's approval any more."""
+    data: Any = event.data
+    ended = isinstance(data, events.SubscriptionEnded)
+    newest = subscriptions.note_subscription(
+        session,
+        {
+            "subscription_id": data.subscription_id,
+            "stripe_customer_id": data.stripe_customer_id,
+            "status": "canceled" if ended else data.status,
+            "ends_at": data.ends_at or (event.occurred_at if ended else None),
+            "current_period_end": data.current_period_end,
+            "description": data.description and data.description[:200],
+            "amount": data.amount,
+            "currency": data.currency,
+            "interval": data.interval,
+            "interval_count": data.interval_count,
+            "as_of": event.occurred_at,
+        },
+    )
+    if newest and (ended or data.ends_at is not None):
+        overtake(session, data.subscription_id, now)
 
 
 def unlink_customer(session: Session, event: Event, now: dt.datetime) -> None:
@@ -172,5 +197,11 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.CustomerDeleted: unlink_customer,
     # "Your new payment method is saved", and what is owed is being paid with it.
     events.PaymentMethodChanged: note_method_change,
+    # What the customer is subscribed to, and what they may ask to cancel.
+    events.SubscriptionUpdated: note_subscription,
+    # "Ends on …".
+    events.SubscriptionCancellationScheduled: note_subscription,
+    # "Has ended".
+    events.SubscriptionEnded: note_subscription,
 }
 """What we do with each event, and why."""

@@ -19,7 +19,9 @@ from services.portal.ports import BillingPages
 from services.portal.queries import people
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
-"""What the link in the failed-payment e-mail says in `?from=`."""
+FROM_ACTION_REQUIRED: Final = "payment_action_required"
+CAME_FROM: Final = (FROM_FAILED_PAYMENT, FROM_ACTION_REQUIRED)
+"""What links in our e-mails say in `?from=`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def current(snapshot: Snapshot | None, claim: Claim) -> Snapshot:
 def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:
     """What the page says to this customer about money."""
     return make_notice(
-        [owned.invoice for owned in snapshot.invoices],
+        snapshot.invoices,
         now=now,
         billing_opened_at=snapshot.billing_opened_at,
         method_changed_at=snapshot.method_changed_at,
@@ -84,7 +86,26 @@ def open_billing(
     if stripe_id is None:
         raise ValueError("this customer has no Stripe customer")
     flow = "payment_method_update" if came_from == FROM_FAILED_PAYMENT else None
-    return pages.open(stripe_id, return_url=return_url, flow=flow, locale=locale)
+    return pages.open(
+        stripe_id,
+        return_url=return_url,
+        flow=flow,
+        locale=locale,
+        business_id=snapshot.business.business_id,
+    )
+
+
+def confirm(pages: BillingPages, snapshot: Snapshot, invoice_id: str) -> str | None:
+    """The address where the customer confirms one of their own open invoices, made for this click.
+
+    None when it isn't theirs, or nothing is to be confirmed any more. Call it outside any transaction. Raises
+    BillingUnavailable.
+    """
+    stripe_id = snapshot.platform_stripe_customer_id
+    mine = any(each.invoice_id == invoice_id and each.invoice.owed for each in snapshot.invoices)
+    if stripe_id is None or not mine:
+        return None
+    return pages.invoice(invoice_id, stripe_id)
 
 
 def take_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> bool:

@@ -1,4 +1,4 @@
-"""The hot path: all that the page shows, in two statements."""
+"""The hot path: all that the page shows, in two statements, and a third for those who pay through Stripe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import THANKS_FOR, Invoice
-from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
+from services.portal.domain.snapshot import (
+    Appointment,
+    Business,
+    OwnedInvoice,
+    Snapshot,
+    Subscription,
+)
 from services.portal.models import (
     AppointmentRow,
     BusinessRow,
@@ -28,6 +34,7 @@ from services.portal.models import (
     InvoiceRow,
     MethodChangeRow,
 )
+from services.portal.queries import subscriptions
 from services.portal.queries.statements import table_of
 from shared.database import UtcDateTime
 
@@ -110,18 +117,24 @@ _VISITS: Final = _visits_statement()
 def lookup_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> dict[str, Snapshot]:
-    """The customers with these public ids, each whole, in two statements. Unknown ids are left out."""
+    """The customers with these public ids, each whole, in two or three statements. Unknown ids are left out."""
     people = session.execute(
         _PEOPLE, {"public_ids": list(public_ids), "thanks_after": now - THANKS_FOR}
     ).all()
     if not people:
         return {}
     visits = _appointments(session, {row.c_id for row in people}, now)
+    stripe_ids = {each for row in people if (each := row.c_platform_stripe_customer_id)}
+    bought = subscriptions.of_customers(session, stripe_ids, now)
     grouped: dict[str, list[Row[Any]]] = {}
     for row in people:
         grouped.setdefault(row.c_public_id, []).append(row)
     return {
-        public_id: _snapshot(rows, visits.get(rows[0].c_id, ()))
+        public_id: _snapshot(
+            rows,
+            visits.get(rows[0].c_id, ()),
+            bought.get(rows[0].c_platform_stripe_customer_id or "", ()),
+        )
         for public_id, rows in grouped.items()
     }
 
@@ -150,7 +163,11 @@ def _appointments(
     return {key: tuple(value) for key, value in grouped.items()}
 
 
-def _snapshot(rows: list[Row[Any]], appointments: tuple[Appointment, ...]) -> Snapshot:
+def _snapshot(
+    rows: list[Row[Any]],
+    appointments: tuple[Appointment, ...],
+    subscribed: tuple[Subscription, ...],
+) -> Snapshot:
     first = rows[0]
     return Snapshot(
         customer_id=first.c_public_id,
@@ -164,6 +181,7 @@ def _snapshot(rows: list[Row[Any]], appointments: tuple[Appointment, ...]) -> Sn
         billing_opened_at=first.c_billing_opened_at,
         method_changed_at=first.method_changed_at,
         business=business_of(first),
+        subscriptions=subscribed,
         appointments=appointments,
         invoices=tuple(
             OwnedInvoice(
@@ -188,4 +206,5 @@ def business_of(row: Row[Any]) -> Business:
         color=row.b_color,
         locale=row.b_locale,
         timezone=row.b_timezone,
+        may_cancel=row.b_may_cancel,
     )

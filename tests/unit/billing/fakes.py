@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from services.billing.domain import (
     Card,
     Customer,
+    HostedInvoice,
     Invoice,
     Payment,
     PaymentProblem,
@@ -27,9 +28,12 @@ from services.billing.domain import (
     Subscription,
     UnknownInvoice,
     UnknownStripeCustomer,
+    UnknownSubscription,
 )
 from shared.events import Event
 
+PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
+"""When every subscription's paid period ends."""
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
 
 
@@ -61,6 +65,8 @@ class FakePaymentGateway:
     log: list[bytes] = field(default_factory=list)
     """Stripe's events, oldest first, as JSON."""
     page: int = 100
+    cancellations: list[tuple[str, str]] = field(default_factory=list)
+    """Subscription and idempotency key of each end that was planned."""
     down: bool = False
     before: Callable[[str], None] = lambda operation: None
     """Called with the operation's name before each: to check or to disturb."""
@@ -140,6 +146,12 @@ class FakePaymentGateway:
             raise UnknownInvoice(invoice_id)
         return self.invoices[invoice_id]
 
+    def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
+        self._enter("hosted_invoice")
+        found = self.invoice(invoice_id)
+        url = f"https://invoice.example/i/{next(self._numbers)}"
+        return HostedInvoice(found.stripe_customer_id, found.status, url)
+
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
         self._enter("payment_problem")
         return self.problems.get(invoice_id)
@@ -175,6 +187,18 @@ class FakePaymentGateway:
         self.all_subscriptions[subscription_id] = dataclasses.replace(
             found, default_payment_method=payment_method
         )
+
+    def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
+        self._enter("cancel_at_period_end")
+        found = self.all_subscriptions.get(subscription_id)
+        if found is None:
+            raise UnknownSubscription(subscription_id)
+        if found.over:
+            raise StripeRefused("a canceled subscription")
+        self.cancellations.append((subscription_id, idempotency_key))
+        changed = dataclasses.replace(found, ends_at=PERIOD_END)
+        self.all_subscriptions[subscription_id] = changed
+        return changed
 
     def open_invoices(
         self, stripe_customer_id: str, subscription_id: str | None = None

@@ -206,7 +206,8 @@ def test_a_checkout_links_by_client_reference_id() -> None:
 
 def test_subscription_metadata_links_too() -> None:
     """Hosts that tag the subscription instead of the customer are understood."""
-    data = only(read("customer.subscription.created"))
+    data = read("customer.subscription.created").outgoing[0].event.data
+    assert isinstance(data, events.CustomerLinked)
     assert (data.stripe_customer_id, data.evidence) == (CUSTOMER, "subscription.metadata")
 
 
@@ -261,6 +262,112 @@ def test_our_own_pointing_of_a_subscription_is_no_news() -> None:
 
     found = read("customer.subscription.updated.default_payment_method", ours).outgoing
     assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerLinked]
+
+
+# --- subscriptions -------------------------------------------------------------------------------------------
+
+PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
+CANCELLED = "customer.subscription.updated.cancel_at_period_end"
+
+
+def subscription_news(name: str, edit: Edit | None = None) -> Any:
+    (data,) = (
+        outgoing.event.data
+        for outgoing in read(name, edit).outgoing
+        if isinstance(outgoing.event.data, events.SubscriptionData)
+    )
+    return data
+
+
+def test_a_cancelled_subscription_says_when_it_ends() -> None:
+    """Cancelling on Stripe's page plans the end of the paid period; amount and interval come along."""
+    assert subscription_news(CANCELLED) == events.SubscriptionCancellationScheduled(
+        subscription_id=SUBSCRIPTION,
+        stripe_customer_id=CUSTOMER,
+        status="active",
+        cancel_at_period_end=True,
+        ends_at=PERIOD_END,
+        current_period_end=PERIOD_END,
+        amount=8900,
+        currency="usd",
+        interval="month",
+    )
+
+
+def test_an_end_that_portico_planned_says_so() -> None:
+    """The echo of an approved request is told apart, so that the business is not told of its own decision."""
+
+    def ours(event: dict[str, Any]) -> None:
+        event["request"]["idempotency_key"] = "cancel:AAAAAAAAAAAAAAAAAAAAAA"
+
+    assert subscription_news(CANCELLED, ours).requested is True
+
+
+def test_a_cancellation_that_was_taken_back_is_a_plain_change() -> None:
+    """Without an end there is nothing scheduled: the page stops saying "ends on"."""
+
+    def resumed(event: dict[str, Any]) -> None:
+        event["data"]["object"].update(cancel_at=None, cancel_at_period_end=False)
+        event["data"]["previous_attributes"] = {"cancel_at_period_end": True}
+
+    found = subscription_news(CANCELLED, resumed)
+    assert type(found) is events.SubscriptionUpdated
+    assert found.ends_at is None
+
+
+def test_the_older_shape_tells_the_end_from_the_period() -> None:
+    """Before 2025-03-31.basil the period stood on the subscription, and `cancel_at` stayed empty."""
+
+    def older(event: dict[str, Any]) -> None:
+        subscription = event["data"]["object"]
+        subscription["cancel_at"] = None
+        subscription["current_period_end"] = subscription["items"]["data"][0].pop(
+            "current_period_end"
+        )
+
+    assert subscription_news(CANCELLED, older).ends_at == PERIOD_END
+
+
+def test_a_deleted_subscription_has_ended_once() -> None:
+    """`customer.subscription.deleted` is the end; two Stripe events for it are one fact."""
+
+    def again(event: dict[str, Any]) -> None:
+        event["id"] = "evt_again"
+
+    found = only(read("customer.subscription.deleted"))
+    assert type(found) is events.SubscriptionEnded
+    assert (found.status, found.ends_at) == ("canceled", PERIOD_END)
+    assert keys("customer.subscription.deleted") == keys("customer.subscription.deleted", again)
+
+
+def test_what_nobody_sees_of_a_subscription_is_no_news() -> None:
+    """A change of metadata or of the card says nothing about the subscription itself."""
+    found = read("customer.subscription.updated.default_payment_method").outgoing
+    assert not any(isinstance(one.event.data, events.SubscriptionData) for one in found)
+
+
+@pytest.mark.parametrize("amounts", [(None,), (8900, None), ()])
+def test_an_amount_that_can_not_be_told_is_none(amounts: tuple[int | None, ...]) -> None:
+    """Prices by usage have no amount: nothing is shown rather than a part of it."""
+
+    def priced(event: dict[str, Any]) -> None:
+        (item,) = event["data"]["object"]["items"]["data"]
+        event["data"]["object"]["items"]["data"] = [
+            {**item, "price": {**item["price"], "unit_amount": amount}} for amount in amounts
+        ]
+
+    found = subscription_news(CANCELLED, priced)
+    assert (found.amount, found.currency, found.interval) == (None, None, None)
+
+
+def test_items_of_one_interval_add_up() -> None:
+    """Two items a month are one amount a month, each times its quantity."""
+
+    def two(event: dict[str, Any]) -> None:
+        (item,) = event["data"]["object"]["items"]["data"]
+        event["data"]["object"]["items"]["data"] = [item, {**item, "quantity": 2}]
+
+    assert subscription_news(CANCELLED, two).amount == 3 * 8900
 
 
 def test_a_card_that_the_bank_replaced_is_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice, Observation, What, merge
-from services.portal.domain.snapshot import Appointment, Business, Snapshot
+from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
 from services.portal.handlers import customers
 from shared import events
 
@@ -115,6 +115,14 @@ def invoice(*seen: Observation) -> Invoice:
     for each in seen:
         known = merge(known, each)
     return known
+
+
+def owned(*invoices: Invoice) -> list[OwnedInvoice]:
+    """The invoices with ids, `in_1` first."""
+    return [
+        OwnedInvoice(invoice_id=f"in_{number}", invoice=each)
+        for number, each in enumerate(invoices, 1)
+    ]
 
 
 def business(**changes: Any) -> Business:

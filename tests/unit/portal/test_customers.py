@@ -184,8 +184,8 @@ def test_a_rotated_link_replaces_the_one_before(session: Session) -> None:
         visits.current(gone, Claim(CUSTOMER_ID, 1))
 
 
-def test_a_look_takes_two_statements_for_any_number_of_customers(session: Session) -> None:
-    """The hot path: customers, businesses, invoices and appointments of many in two statements."""
+def test_a_look_takes_three_statements_for_any_number_of_customers(session: Session) -> None:
+    """The hot path: customers, businesses, invoices, appointments and subscriptions of many in three statements."""
     ids = []
     for number in range(3):
         made = add_customer(session, f"c{number}", platform_stripe_customer_id=f"cus_{number}")
@@ -205,7 +205,7 @@ def test_a_look_takes_two_statements_for_any_number_of_customers(session: Sessio
     sql_event.listen(engine, "before_cursor_execute", note)
     found = queries.lookup_many(session, [*ids, CUSTOMER_ID], NOW)
     sql_event.remove(engine, "before_cursor_execute", note)
-    assert len(statements) == 2
+    assert len(statements) == 3
     assert set(found) == set(ids)
     for number, public_id in enumerate(ids):
         snapshot = found[public_id]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.portal.domain.invoices import Invoice, Observation, What, with_method_change
 from services.portal.domain.notice import State, Tone, make_notice, state_of
-from tests.unit.portal.builders import NOW, ago, ahead, invoice, observation
+from tests.unit.portal.builders import NOW, ago, ahead, invoice, observation, owned
 
 FAILED = observation(at=ago(days=3))
 DATED = observation(What.UPDATED, at=ago(days=3), next_payment_attempt=ahead(days=1))
@@ -123,7 +123,7 @@ def test_a_change_before_the_first_failure_explains_nothing() -> None:
 def test_a_payment_that_takes_days_stops_updating() -> None:
     """After a quarter of an hour without an answer the page says that it waits for the bank, and rests."""
     known = with_method_change(invoice(FAILED), ago(hours=1))
-    notice = make_notice([known], now=NOW)
+    notice = make_notice(owned(known), now=NOW)
     assert notice.tone is Tone.PENDING
     assert notice.refresh_seconds is None
 
@@ -146,14 +146,14 @@ def test_a_date_in_the_past_is_not_promised() -> None:
     """The page names the next attempt only while it is still to come."""
     stale = invoice(observation(next_payment_attempt=ago(hours=1)))
     fresh = invoice(observation(next_payment_attempt=ahead(hours=1)))
-    assert make_notice([stale], now=NOW).lines[0].next_attempt is None
-    assert make_notice([fresh], now=NOW).lines[0].next_attempt == ahead(hours=1)
+    assert make_notice(owned(stale), now=NOW).lines[0].next_attempt is None
+    assert make_notice(owned(fresh), now=NOW).lines[0].next_attempt == ahead(hours=1)
 
 
 def test_what_is_owed_hides_what_was_paid_and_the_worst_comes_first() -> None:
     """One notice: the invoice that needs the customer sets its tone."""
     settling = with_method_change(invoice(FAILED), ago(minutes=1))
-    notice = make_notice([invoice(FAILED, PAID), settling, invoice(FAILED)], now=NOW)
+    notice = make_notice(owned(invoice(FAILED, PAID), settling, invoice(FAILED)), now=NOW)
     assert notice.tone is Tone.DECLINED
     assert [line.state for line in notice.lines] == [State.DECLINED, State.SETTLING]
     assert notice.refresh_seconds is None
@@ -162,10 +162,10 @@ def test_what_is_owed_hides_what_was_paid_and_the_worst_comes_first() -> None:
 def test_a_customer_who_may_be_just_back_sees_a_page_that_looks_again() -> None:
     """After Stripe's page was opened the page updates for a while, until an answer is here."""
     owed = invoice(FAILED)
-    assert make_notice([owed], now=NOW, billing_opened_at=ago(minutes=1)).refresh_seconds == 5
-    assert make_notice([owed], now=NOW, billing_opened_at=ago(hours=1)).refresh_seconds is None
+    assert make_notice(owned(owed), now=NOW, billing_opened_at=ago(minutes=1)).refresh_seconds == 5
+    assert make_notice(owned(owed), now=NOW, billing_opened_at=ago(hours=1)).refresh_seconds is None
     answered = invoice(FAILED, observation(at=ago(seconds=10)))
-    notice = make_notice([answered], now=NOW, billing_opened_at=ago(minutes=1))
+    notice = make_notice(owned(answered), now=NOW, billing_opened_at=ago(minutes=1))
     assert notice.refresh_seconds is None
 
 
@@ -173,7 +173,9 @@ def test_a_saved_card_is_confirmed_when_nothing_is_owed() -> None:
     """Coming back after changing the card, the customer reads that it is saved."""
 
     def tone(opened: dt.datetime | None, changed: dt.datetime | None) -> Tone:
-        return make_notice([], now=NOW, billing_opened_at=opened, method_changed_at=changed).tone
+        return make_notice(
+            owned(), now=NOW, billing_opened_at=opened, method_changed_at=changed
+        ).tone
 
     assert tone(ago(minutes=6), ago(minutes=5)) is Tone.SAVED
     assert tone(ago(days=5), ago(days=5)) is Tone.WELL
@@ -185,7 +187,9 @@ def test_a_card_that_somebody_else_set_is_not_confirmed() -> None:
 
     def tone(opened: dt.datetime | None) -> Tone:
         changed = ago(minutes=5)
-        return make_notice([], now=NOW, billing_opened_at=opened, method_changed_at=changed).tone
+        return make_notice(
+            owned(), now=NOW, billing_opened_at=opened, method_changed_at=changed
+        ).tone
 
     assert tone(None) is Tone.WELL
     assert tone(ago(minutes=1)) is Tone.WELL

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from babel import Locale
 from babel.messages.extract import extract_from_dir
+from babel.messages.frontend import parse_mapping_cfg as parse_mapping
 from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,14 +75,12 @@ def test_time_zones_have_names(zone: str, label: str) -> None:
 
 def test_the_catalogue_template_is_complete() -> None:
     """Every text of the pages stands in portal.pot, for translators, and no other does."""
-    found = set()
-    options = {"templates/**.html": {"extensions": "jinja2.ext.i18n", "trimmed": "true"}}
-    for _, _, message, _, _ in extract_from_dir(
-        ROOM,
-        method_map=[("templates/**.html", "jinja2.ext:babel_extract")],
-        options_map=options,
-    ):
-        found.add(message)
+    with (LOCALES / "babel.cfg").open() as config:
+        methods, options = parse_mapping(config)
+    found = {
+        message
+        for _, _, message, _, _ in extract_from_dir(ROOM, method_map=methods, options_map=options)
+    }
     with (LOCALES / "portal.pot").open("rb") as file:
         template = {message.id for message in read_po(file) if message.id}
     assert template == found
@@ -158,6 +157,7 @@ def test_a_click_opens_the_session_that_was_made_for_it() -> None:
         "return_url": "https://p.example/me/t",
         "flow": "payment_method_update",
         "locale": "en-GB",
+        "business_id": "sunrise",
     }
     click(billing)
     assert billing.asked["flow"] is None
@@ -205,7 +205,10 @@ def test_settings_are_read() -> None:
     settings = load(ENVIRON)
     assert [key.reveal() for key in settings.link_keys] == ["k" * 32, "o" * 40]
     assert settings.public_url == "https://portal.example.com"
-    assert settings.portal_session_origins == ("https://billing.stripe.com",)
+    assert settings.portal_session_origins == (
+        "https://billing.stripe.com",
+        "https://invoice.stripe.com",
+    )
     assert "kkkk" not in repr(settings)
     assert "secret" not in repr(settings)
 

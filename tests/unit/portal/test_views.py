@@ -14,7 +14,15 @@ from babel import Locale
 from services.portal import views
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
-from tests.unit.portal.builders import NOW, TOKEN, ago, ahead, appointment, business, snapshot
+from tests.unit.portal.builders import (
+    NOW,
+    TOKEN,
+    ago,
+    ahead,
+    appointment,
+    business,
+    snapshot,
+)
 
 EN = Locale.parse("en")
 ORIGINS = ("https://billing.stripe.com",)

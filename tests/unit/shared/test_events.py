@@ -36,7 +36,17 @@ def example(cls: type[events.Data]) -> events.Event:
         "business_id": "sunrise-cleaning",
         "evidence": "customer.metadata",
         "payment_method_id": "pm_1QxGolden",
+        "cancel_at_period_end": True,
+        "ends_at": MOMENT + dt.timedelta(days=30),
+        "current_period_end": MOMENT + dt.timedelta(days=30),
+        "description": "Fortnightly clean",
+        "amount": 14900,
+        "interval": "month",
+        "interval_count": 1,
+        "requested": False,
     }
+    if issubclass(cls, events.SubscriptionData):
+        values["status"] = "canceled" if cls is events.SubscriptionEnded else "active"
     fields = {field.name for field in msgspec.structs.fields(cls)}
     return events.Event(
         id=f"evt_1QxGolden/{cls.type}",

@@ -1,0 +1,33 @@
+"""Ending a subscription that the business has agreed to end, with the period that the customer has paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.billing.domain import OWN_CANCELLING_PREFIX, UnknownSubscription
+from services.billing.ports import PaymentGateway
+
+
+def cancel_at_period_end(
+    gateway: PaymentGateway, *, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+) -> dict[str, Any]:
+    """Plan the end, once: `{"subscription_id", "status", "ends_at", "changed"}`.
+
+    A subscription that ends anyway, or has ended, is left as it is (`changed` is False), however old the request
+    is; Stripe remembers idempotency keys for a day only. Raises UnknownSubscription, also when it is another
+    customer's; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
+    """
+    found = gateway.subscription(subscription_id)
+    if found is None or found.stripe_customer_id != stripe_customer_id:
+        raise UnknownSubscription(f"{subscription_id} of {stripe_customer_id}")
+    changed = not found.over and found.ends_at is None
+    if changed:
+        found = gateway.cancel_at_period_end(
+            subscription_id, f"{OWN_CANCELLING_PREFIX}{idempotency_key}"
+        )
+    return {
+        "subscription_id": found.id,
+        "status": found.status,
+        "ends_at": found.ends_at.isoformat() if found.ends_at else None,
+        "changed": changed,
+    }

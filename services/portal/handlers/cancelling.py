@@ -1,0 +1,288 @@
+"""Cancelling with the business's approval: asked, answered, carried out, and told.
+
+The row of a request is the schedule: each step is done from there, again until it succeeds, whoever was away.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.cancelling import (
+    Decision,
+    Step,
+    may_ask,
+    next_step,
+    pause_after,
+)
+from services.portal.domain.people import new_public_id
+from services.portal.domain.snapshot import Snapshot, Subscription
+from services.portal.errors import RequestClosed
+from services.portal.metrics import CANCELLATIONS
+from services.portal.models import (
+    BusinessRow,
+    CancellationRequestRow,
+    CustomerRow,
+    SubscriptionRow,
+)
+from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavailable
+from services.portal.queries import people
+from services.portal.queries import subscriptions as queries
+from services.portal.texts import choose_locale, texts_in
+from shared.rpc import NotFound
+
+LEASE: Final = dt.timedelta(minutes=1)
+"""Longer than a step may take; a step of a worker that died is tried again after it."""
+ANSWERS: Final = {Decision.APPROVE: "approved", Decision.DECLINE: "declined"}
+
+
+class Asking(StrEnum):
+    """What became of a customer's press of the button."""
+
+    ASKED = "asked"
+    ALREADY = "already"
+    """An open request was there: nothing new was made."""
+    NOT_OFFERED = "not_offered"
+    """The page doesn't offer it (any more)."""
+
+
+def subscription_of(snapshot: Snapshot, ref: int) -> Subscription | None:
+    """The customer's own subscription behind an address of their page."""
+    return next((each for each in snapshot.subscriptions if each.ref == ref), None)
+
+
+def ask(
+    session: Session, snapshot: Snapshot, subscription: Subscription, now: dt.datetime
+) -> Asking:
+    """Store the request, once while it is open. IntegrityError when somebody stored it in the same moment."""
+    if queries.open_request(session, subscription.subscription_id) is not None:
+        return Asking.ALREADY
+    customer = people.customer(session, snapshot.customer_id, lock=True)
+    stripe_id = snapshot.platform_stripe_customer_id
+    if customer is None or stripe_id is None or not may_ask(subscription, snapshot.business, now):
+        return Asking.NOT_OFFERED
+    session.add(
+        CancellationRequestRow(
+            request_id=new_public_id(),
+            customer_pk=customer.id,
+            stripe_customer_id=stripe_id,
+            subscription_id=subscription.subscription_id,
+            status="open",
+            asked_at=now,
+            next_try_at=now,
+            tries=0,
+        )
+    )
+    session.flush()
+    CANCELLATIONS.labels("asked").inc()
+    return Asking.ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request with all that its page shows."""
+
+    request_id: str
+    status: str
+    asked_at: dt.datetime
+    decided_at: dt.datetime | None
+    ends_at: dt.datetime | None
+    """When the subscription ends, or would end if it was approved now; None where that isn't known."""
+    customer_name: str
+    customer_zone: str
+    subscription: Subscription | None
+    business: BusinessRow
+
+
+def look(session: Session, request_id: str) -> Request | None:
+    """A request for its page; None when there is none."""
+    found = queries.request_with_people(session, request_id)
+    return None if found is None else _request(*found)
+
+
+def _request(
+    row: CancellationRequestRow,
+    customer: CustomerRow,
+    business: BusinessRow,
+    subscription: SubscriptionRow | None,
+) -> Request:
+    known = None if subscription is None else _subscription(subscription)
+    ends_at = row.ends_at
+    if ends_at is None and known is not None:
+        ends_at = known.ends_at or known.current_period_end
+    return Request(
+        request_id=row.request_id,
+        status=row.status,
+        asked_at=row.asked_at,
+        decided_at=row.decided_at,
+        ends_at=ends_at,
+        customer_name=customer.name,
+        customer_zone=customer.timezone or business.timezone,
+        subscription=known,
+        business=business,
+    )
+
+
+def _subscription(row: SubscriptionRow) -> Subscription:
+    return Subscription(
+        ref=row.id,
+        subscription_id=row.subscription_id,
+        status=row.status,
+        ends_at=row.ends_at,
+        current_period_end=row.current_period_end,
+        description=row.description,
+        amount=row.amount,
+        currency=row.currency,
+        interval=row.interval,
+        interval_count=row.interval_count,
+    )
+
+
+def decide(
+    session: Session, request_id: str, decision: Decision, now: dt.datetime
+) -> tuple[Request, bool] | None:
+    """The business's answer, once: whoever answers again changes nothing. True: it was this answer that counted."""
+    found = queries.request_with_people(session, request_id, lock=True)
+    if found is None:
+        return None
+    row = found[0]
+    counted = row.status == "open"
+    if counted:
+        row.status = ANSWERS[decision]
+        row.decided_at = now
+        row.next_try_at, row.tries, row.last_error = now, 0, None
+        session.flush()
+        CANCELLATIONS.labels(row.status).inc()
+    return _request(*found), counted
+
+
+def open_links_of(session: Session, request_id: str) -> None:
+    """Whether links may be made for a request. Raises NotFound, or RequestClosed when it is answered."""
+    found = queries.request_with_people(session, request_id)
+    if found is None:
+        raise NotFound("request_id: no such request")
+    if found[0].status != "open":
+        raise RequestClosed(f"the request is {found[0].status}")
+
+
+def overtake(session: Session, subscription_id: str, now: dt.datetime) -> None:
+    """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
+    row = queries.open_request(session, subscription_id)
+    if row is not None:
+        row.status, row.decided_at, row.next_try_at = "overtaken", now, None
+        CANCELLATIONS.labels("overtaken").inc()
+
+
+# The steps
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One step that is due, with what it needs."""
+
+    request_id: str
+    step: Step
+    stripe_customer_id: str
+    subscription_id: str
+    customer_id: str
+    context: dict[str, Any]
+    """For the mail: the request, and the subscription in the reader's language."""
+    kind: str
+
+
+def take_errand(session: Session, now: dt.datetime) -> Errand | None:
+    """The next step that is due, leased to the caller; None when nothing is."""
+    due = queries.due_request(session, now)
+    if due is None:
+        return None
+    found = queries.request_with_people(session, due.request_id)
+    step = _step(due)
+    if step is None or found is None:
+        due.next_try_at = None
+        return None
+    due.next_try_at = now + LEASE
+    row, customer, business, _ = found
+    request = _request(*found)
+    to_business = step is Step.TELL_BUSINESS
+    wishes = (business.locale,) if to_business else (customer.locale, business.locale)
+    return Errand(
+        request_id=row.request_id,
+        step=step,
+        stripe_customer_id=row.stripe_customer_id,
+        subscription_id=row.subscription_id,
+        customer_id=customer.public_id,
+        context={
+            "request_id": row.request_id,
+            "description": describe(request.subscription, wishes),
+            "asked_at": row.asked_at.isoformat(),
+            "ends_at": request.ends_at.isoformat() if request.ends_at else None,
+        },
+        kind="cancellation_requested" if to_business else f"cancellation_{row.status}",
+    )
+
+
+def describe(subscription: Subscription | None, wishes: tuple[str | None, ...]) -> str | None:
+    """The subscription in a few words of the reader's language; None where nothing is known of it."""
+    if subscription is None:
+        return None
+    return texts_in(choose_locale(wishes)).subscription(subscription) or None
+
+
+def _step(row: CancellationRequestRow) -> Step | None:
+    return next_step(
+        status=row.status,
+        business_told=row.business_told_at is not None,
+        carried_out=row.carried_out_at is not None,
+        customer_told=row.customer_told_at is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of a step. `problem` is one word; None: it succeeded."""
+
+    problem: str | None = None
+    ends_at: dt.datetime | None = None
+
+
+def run_errand(errand: Errand, billing: Billing, mail: Mail) -> Done:
+    """Do one step. Call it outside any transaction; doing it twice is harmless on the other side."""
+    try:
+        if errand.step is Step.CANCEL:
+            ends_at = billing.cancel_at_period_end(
+                errand.stripe_customer_id, errand.subscription_id, errand.request_id
+            )
+            return Done(ends_at=ends_at)
+        tell = mail.to_business if errand.step is Step.TELL_BUSINESS else mail.to_customer
+        tell(errand.kind, errand.customer_id, errand.context)
+    except (BillingUnavailable, MailUnavailable) as error:
+        return Done(problem=error.reason)
+    return Done()
+
+
+def finish_errand(session: Session, errand: Errand, done: Done, now: dt.datetime) -> int:
+    """Note what came of a step, and when the next one is due; how often this step has failed by now."""
+    found = queries.request_with_people(session, errand.request_id, lock=True)
+    if found is None:
+        return 0
+    row = found[0]
+    if done.problem is not None:
+        if _step(row) is errand.step:
+            row.tries += 1
+            row.last_error = done.problem[:200]
+            row.next_try_at = now + pause_after(row.tries)
+        return row.tries
+    if errand.step is Step.TELL_BUSINESS:
+        row.business_told_at = row.business_told_at or now
+    elif errand.step is Step.CANCEL:
+        row.carried_out_at, row.ends_at = row.carried_out_at or now, done.ends_at
+        CANCELLATIONS.labels("carried_out").inc()
+    else:
+        row.customer_told_at = row.customer_told_at or now
+    row.tries, row.last_error = 0, None
+    row.next_try_at = now if _step(row) is not None else None
+    return 0

@@ -1,0 +1,85 @@
+"""Entrypoints around what only billing knows: the hosted invoice of a click, the card of a failure, customers' rights."""
+
+from __future__ import annotations
+
+import time
+
+from werkzeug.wrappers import Request, Response
+
+from services.portal import views
+from services.portal.adapters import RpcBilling, RpcBillingPages
+from services.portal.answers import answer, choose_for, redirect
+from services.portal.handlers import learning, visits
+from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS
+from services.portal.ports import BillingUnavailable
+from services.portal.visiting import RETRY_AFTER_SECONDS, Visiting, utc_now
+from shared.database import DatabaseUnavailable
+from shared.loops import Waker, loop
+from shared.telemetry import get_logger
+from shared.web import http
+
+log = get_logger(__name__)
+
+
+class Learning(Visiting):
+    """What the page needs of billing."""
+
+    wake_cards = Waker("learn_cards")
+    wake_rights = Waker("learn_rights")
+
+    @http("POST", "/me/<token>/confirm/<invoice_id>")
+    def confirm_payment(self, request: Request, token: str, invoice_id: str) -> Response:
+        """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
+        arrived = time.monotonic()
+        now = utc_now()
+        visit = self._find(token)
+        if visit is None:
+            return self._nothing_here(request, arrived)
+        if not visit.current:
+            return self._replaced(request, visit)
+        snapshot, origins = visit.snapshot, self.wiring.session_origins
+        locale = choose_for(request, visit)
+        if seconds := self.wiring.limiter.take(snapshot.customer_id):
+            CONFIRMATIONS.labels("too_many").inc()
+            page = views.unavailable(
+                snapshot.business, token, None, locale, origins, invoice_id=invoice_id
+            )
+            return answer(page, 429, Retry_After=str(seconds))
+        try:
+            address = visits.confirm(RpcBillingPages(self.billing, origins), snapshot, invoice_id)
+        except BillingUnavailable as error:
+            CONFIRMATIONS.labels(error.reason).inc()
+            log.warning("invoice not opened", reason=error.reason, customer_id=snapshot.customer_id)
+            page = views.unavailable(
+                snapshot.business, token, None, locale, origins, invoice_id=invoice_id
+            )
+            return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
+        if address is None:  # paid meanwhile, or none of theirs: their page says what is true
+            CONFIRMATIONS.labels("nothing to confirm").inc()
+            return redirect(self.wiring.links.url(token))
+        CONFIRMATIONS.labels("ok").inc()
+        try:
+            with self.db.transaction() as session:
+                visits.opened(session, snapshot.customer_id, now)
+        except DatabaseUnavailable:  # only the "just back?" hint is lost; the click is not
+            log.warning("click not noted", customer_id=snapshot.customer_id)
+        return redirect(address)
+
+    @loop(poll=5.0)
+    def learn_cards(self) -> bool:
+        """Ask billing which card was declined, once a failure; woken by each event."""
+        done = learning.learn_cards(self.db, RpcBilling(self.billing))
+        if done.problem is not None:
+            log.warning("card not learnt", reason=done.problem)
+        return done.more
+
+    @loop(poll=15.0)
+    def learn_rights(self) -> bool:
+        """Ask billing what each business's customers may do on Stripe's page by themselves."""
+        done = learning.learn_rights(self.db, RpcBilling(self.billing), utc_now())
+        for business_id in done.missing:
+            CONFIGURATION_MISSING.labels("check").inc()
+            log.error("portal configuration missing", business_id=business_id)
+        if done.problem is not None:
+            log.warning("rights not learnt", reason=done.problem)
+        return done.more

@@ -1,0 +1,232 @@
+"""Subscriptions, requests to cancel them, and what else is learnt from billing in the background."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from services.portal.domain.cancelling import ENDED_SHOWN_FOR, LIVING
+from services.portal.domain.snapshot import Asked, Subscription
+from services.portal.models import (
+    BusinessRow,
+    CancellationRequestRow,
+    CustomerRow,
+    InvoiceRow,
+    SubscriptionRow,
+)
+from services.portal.queries.statements import changed, table_of
+from shared.database import UtcDateTime, insert_new
+
+MOST_SHOWN: Final = 5
+"""How many subscriptions of one customer a look brings."""
+
+_subscription, _request = table_of(SubscriptionRow), table_of(CancellationRequestRow)
+
+
+def _statement() -> Select[Any]:
+    newest = (
+        select(func.max(_request.c.id))
+        .where(_request.c.subscription_id == _subscription.c.subscription_id)
+        .correlate(_subscription)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            *_subscription.c,
+            _request.c.request_id,
+            _request.c.status.label("request_status"),
+            _request.c.asked_at,
+            _request.c.decided_at,
+        )
+        .outerjoin(_request, _request.c.id == newest)
+        .where(
+            _subscription.c.stripe_customer_id.in_(bindparam("stripe_ids", expanding=True)),
+            or_(
+                _subscription.c.status.in_(sorted(LIVING)),
+                (_subscription.c.status == "canceled")
+                & (_subscription.c.ends_at > bindparam("shown_after", type_=UtcDateTime())),
+            ),
+        )
+        .order_by(_subscription.c.status == "canceled", _subscription.c.id)
+    )
+
+
+_OF_CUSTOMERS: Final = _statement()
+"""Built once, as the other statements of the hot path."""
+
+
+def of_customers(
+    session: Session, stripe_ids: Collection[str], now: dt.datetime
+) -> dict[str, tuple[Subscription, ...]]:
+    """The subscriptions of these Stripe customers that go on or ended lately, by customer, with the last request."""
+    if not stripe_ids:
+        return {}
+    found: dict[str, list[Subscription]] = {}
+    rows = session.execute(
+        _OF_CUSTOMERS, {"stripe_ids": sorted(stripe_ids), "shown_after": now - ENDED_SHOWN_FOR}
+    )
+    for row in rows:
+        mine = found.setdefault(row.stripe_customer_id, [])
+        if len(mine) < MOST_SHOWN:
+            mine.append(_read(row))
+    return {stripe_id: tuple(mine) for stripe_id, mine in found.items()}
+
+
+def _read(row: Any) -> Subscription:
+    asked = None
+    if row.request_id is not None:
+        asked = Asked(
+            request_id=row.request_id,
+            status=row.request_status,
+            asked_at=row.asked_at,
+            decided_at=row.decided_at,
+        )
+    return Subscription(
+        ref=row.id,
+        subscription_id=row.subscription_id,
+        status=row.status,
+        ends_at=row.ends_at,
+        current_period_end=row.current_period_end,
+        description=row.description,
+        amount=row.amount,
+        currency=row.currency,
+        interval=row.interval,
+        interval_count=row.interval_count,
+        asked=asked,
+    )
+
+
+def note_subscription(session: Session, values: dict[str, Any]) -> bool:
+    """Keep what is newest about a subscription; an end stays. False: something newer is known."""
+    made = insert_new(
+        session, table_of(SubscriptionRow), [values], conflict=["subscription_id"], returning="id"
+    )
+    if made:
+        return True
+    older = SubscriptionRow.as_of <= values["as_of"]
+    if values["status"] == "canceled":
+        older = or_(older, SubscriptionRow.status != "canceled")
+    else:
+        older = older & (SubscriptionRow.status != "canceled")
+    return bool(
+        changed(
+            session,
+            update(SubscriptionRow)
+            .where(SubscriptionRow.subscription_id == values["subscription_id"], older)
+            .values({key: value for key, value in values.items() if key != "subscription_id"}),
+        )
+    )
+
+
+# Requests
+
+
+def open_request(session: Session, subscription_id: str) -> CancellationRequestRow | None:
+    """The open request of a subscription, locked for change."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(
+            CancellationRequestRow.subscription_id == subscription_id,
+            CancellationRequestRow.status == "open",
+        )
+        .with_for_update()
+    ).one_or_none()
+
+
+def request_with_people(
+    session: Session, request_id: str, *, lock: bool = False
+) -> tuple[CancellationRequestRow, CustomerRow, BusinessRow, SubscriptionRow | None] | None:
+    """A request with its customer, business and subscription, the request locked for change on demand."""
+    subscription = aliased(SubscriptionRow)
+    statement = (
+        select(CancellationRequestRow, CustomerRow, BusinessRow, subscription)
+        .join(CustomerRow, CancellationRequestRow.customer_pk == CustomerRow.id)
+        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
+        .outerjoin(
+            subscription, subscription.subscription_id == CancellationRequestRow.subscription_id
+        )
+        .where(CancellationRequestRow.request_id == request_id)
+    )
+    if lock:
+        statement = statement.with_for_update(of=CancellationRequestRow)
+    row = session.execute(statement).one_or_none()
+    return None if row is None else (row[0], row[1], row[2], row[3])
+
+
+def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | None:
+    """The request whose next step is due first, locked for this worker alone."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(CancellationRequestRow.next_try_at <= now)
+        .order_by(CancellationRequestRow.next_try_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+
+
+def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
+    """How many requests wait for a step of ours, and since when the oldest of them."""
+    count, oldest = session.execute(
+        select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
+            CancellationRequestRow.next_try_at.is_not(None)
+        )
+    ).one()
+    return count, oldest
+
+
+# Learnt in the background
+
+
+def invoices_without_card(session: Session, limit: int) -> Sequence[InvoiceRow]:
+    """Owed invoices of our customers whose last failure was not asked about yet."""
+    return session.scalars(
+        select(InvoiceRow)
+        .join(
+            CustomerRow,
+            CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+        )
+        .where(
+            InvoiceRow.status == "open",
+            InvoiceRow.last_failed_at.is_not(None),
+            or_(
+                InvoiceRow.card_of_failure.is_(None),
+                InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
+            ),
+        )
+        .order_by(InvoiceRow.last_failed_at.desc())
+        .limit(limit)
+    ).all()
+
+
+def note_card(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
+    """Keep the card of an invoice's failure."""
+    changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
+
+
+def businesses_to_check(session: Session, before: dt.datetime, limit: int) -> list[str]:
+    """Businesses about which billing was last asked before a moment, or never."""
+    checked = BusinessRow.may_cancel_checked_at
+    return list(
+        session.scalars(
+            select(BusinessRow.business_id)
+            .where(or_(checked.is_(None), checked < before))
+            .order_by(checked.is_not(None), checked, BusinessRow.id)
+            .limit(limit)
+        )
+    )
+
+
+def note_rights(
+    session: Session, business_id: str, may_cancel: bool | None, now: dt.datetime
+) -> None:
+    """Keep what a business's customers may do on Stripe's page."""
+    changed(
+        session,
+        update(BusinessRow)
+        .where(BusinessRow.business_id == business_id)
+        .values(may_cancel=may_cancel, may_cancel_checked_at=now),
+    )

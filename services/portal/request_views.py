@@ -1,0 +1,61 @@
+"""The pages around a request to cancel: the customer's confirmation, and the business's answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from babel import Locale
+
+from services.portal.domain.cancelling import Decision
+from services.portal.domain.people import mask_email
+from services.portal.domain.snapshot import Business, Snapshot, Subscription
+from services.portal.handlers.cancelling import Asking, Request
+from services.portal.texts import texts_in
+from services.portal.views import SELF, Page, draw
+
+
+def asked(
+    snapshot: Snapshot, subscription: Subscription, token: str, locale: Locale, outcome: Asking
+) -> Page:
+    """What a customer reads after asking to cancel; the same words when the request was there already."""
+    return draw(
+        "cancel_asked.html",
+        locale=locale,
+        business=snapshot.business,
+        token=token,
+        already=outcome is Asking.ALREADY,
+        what=texts_in(locale).subscription(subscription),
+        address=mask_email(snapshot.email),
+    )
+
+
+def answer_request(
+    request: Request,
+    decision: Decision,
+    token: str,
+    locale: Locale,
+    now: dt.datetime,
+    *,
+    just_now: bool = False,
+) -> Page:
+    """The page behind a link to answer a request: asks for one press, or says how it was answered."""
+    texts = texts_in(locale)
+    row = request.business
+    zone = row.timezone
+    return draw(
+        "request.html",
+        locale=locale,
+        business=Business(
+            business_id=row.business_id, name=row.name, logo_url=row.logo_url, color=row.color
+        ),
+        form_targets=(SELF,),
+        token=token,
+        name=request.customer_name,
+        what=texts.subscription(request.subscription) if request.subscription else "",
+        decision=decision.value,
+        status=request.status,
+        just_now=just_now,
+        asked_on=texts.day(request.asked_at, zone, now),
+        decided_on=texts.day(request.decided_at, zone, now) if request.decided_at else "",
+        ends_on=texts.day(request.ends_at, zone, now) if request.ends_at else "",
+    )

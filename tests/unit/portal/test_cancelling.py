@@ -1,0 +1,351 @@
+"""Asking to cancel: who may ask, what the business's answer does, and that nothing happens twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from services.portal import queries
+from services.portal.domain.cancelling import (
+    ASK_AGAIN_AFTER,
+    Decision,
+    Step,
+    may_ask,
+)
+from services.portal.domain.snapshot import Asked, Snapshot, Subscription
+from services.portal.errors import RequestClosed
+from services.portal.handlers import cancelling
+from services.portal.handlers.cancelling import Asking
+from services.portal.handlers.events import handle
+from services.portal.models import CancellationRequestRow, SubscriptionRow
+from services.portal.ports import BillingUnavailable, CardSeen, MailUnavailable
+from services.portal.queries import subscriptions as subscription_queries
+from shared import events
+from shared.rpc import NotFound
+from tests.unit.portal.builders import NOW, add_business, add_customer, ago, ahead, business, event
+
+REQUEST_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+def news(kind: type[events.Data] = events.SubscriptionUpdated, **changes: Any) -> Any:
+    given: dict[str, Any] = {
+        "subscription_id": "sub_1",
+        "stripe_customer_id": "cus_1",
+        "status": "canceled" if kind is events.SubscriptionEnded else "active",
+        "current_period_end": ahead(days=20),
+        "description": "Fortnightly clean",
+        "amount": 14900,
+        "currency": "usd",
+        "interval": "month",
+    }
+    given.update(changes)
+    return kind(**given)
+
+
+@dataclass
+class Neighbours:
+    """Billing and the notifier: remember what had an effect, or are away."""
+
+    away: bool = False
+    ended: dict[str, str] = field(default_factory=dict)
+    mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def declined_card(self, invoice_id: str) -> CardSeen | None:
+        return None
+
+    def customers_may_cancel(self, business_id: str) -> bool:
+        return False
+
+    def cancel_at_period_end(
+        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+    ) -> dt.datetime | None:
+        if self.away:
+            raise BillingUnavailable("RpcTimeout")
+        self.ended[subscription_id] = idempotency_key
+        return ahead(days=20)
+
+    def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        if self.away:
+            raise MailUnavailable("RpcUnavailable")
+        self.mails.append(("business", kind, context))
+
+    def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
+        if self.away:
+            raise MailUnavailable("RpcUnavailable")
+        self.mails.append(("customer", kind, context))
+
+
+@pytest.fixture
+def customer_id(session: Session) -> str:
+    """A customer on autopay whose business decides about cancelling."""
+    add_business(session, email="hello@sunrise.example", locale="de")
+    made = add_customer(session, platform_stripe_customer_id="cus_1")
+    session.flush()
+    subscription_queries.note_rights(session, "sunrise", False, NOW)
+    handle(session, event(news(), ago(days=1)), NOW)
+    return made.customer_id
+
+
+def look(session: Session, customer_id: str, now: dt.datetime = NOW) -> Snapshot:
+    session.flush()
+    session.expire_all()
+    found = queries.lookup(session, customer_id, now)
+    assert found is not None
+    return found
+
+
+def ask(session: Session, customer_id: str, now: dt.datetime = NOW) -> Asking:
+    found = look(session, customer_id, now)
+    return cancelling.ask(session, found, found.subscriptions[0], now)
+
+
+def request(session: Session) -> CancellationRequestRow:
+    return session.scalars(
+        select(CancellationRequestRow).order_by(CancellationRequestRow.id.desc())
+    ).first() or pytest.fail("no request")
+
+
+def work(session: Session, neighbours: Neighbours, now: dt.datetime = NOW) -> list[Step]:
+    """Do all that is due, as the loop does; which steps those were."""
+    steps = []
+    while errand := cancelling.take_errand(session, now):
+        steps.append(errand.step)
+        done = cancelling.run_errand(errand, neighbours, neighbours)
+        cancelling.finish_errand(session, errand, done, now)
+        session.flush()
+    return steps
+
+
+# --- who may ask ----------------------------------------------------------------------------------------------
+
+LIVE = Subscription(ref=1, subscription_id="sub_1", status="active")
+FORBIDS = business(may_cancel=False)
+
+
+def test_a_customer_may_ask_where_the_page_forbids_cancelling() -> None:
+    """Only where the business has switched cancelling off, and can be written to."""
+    assert may_ask(LIVE, FORBIDS, NOW)
+    assert not may_ask(LIVE, business(may_cancel=True), NOW)
+    assert not may_ask(LIVE, business(may_cancel=None), NOW)
+    assert not may_ask(LIVE, business(may_cancel=False, email=None), NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [
+        ({"status": "past_due"}, True),
+        ({"status": "canceled"}, False),
+        ({"status": "incomplete"}, False),
+        ({"ends_at": ahead(days=3)}, False),
+    ],
+)
+def test_only_a_subscription_without_an_end_can_be_asked_about(
+    changes: dict[str, Any], may: bool
+) -> None:
+    """What ends anyway, or has ended, is nothing to ask about."""
+    assert may_ask(dataclasses.replace(LIVE, **changes), FORBIDS, NOW) is may
+
+
+@pytest.mark.parametrize(
+    ("status", "decided", "may"),
+    [
+        ("open", None, False),
+        ("approved", ago(days=40), False),
+        ("declined", ago(hours=1), False),
+        ("declined", NOW - ASK_AGAIN_AFTER, True),
+        ("overtaken", ago(minutes=1), True),
+    ],
+)
+def test_after_an_answer_the_customer_waits_before_asking_again(
+    status: str, decided: dt.datetime | None, may: bool
+) -> None:
+    """One open request, no nagging after a no; what was taken back can be asked about anew."""
+    asked = Asked(request_id=REQUEST_ID, status=status, asked_at=ago(days=50), decided_at=decided)
+    assert may_ask(dataclasses.replace(LIVE, asked=asked), FORBIDS, NOW) is may
+
+
+# --- the story ------------------------------------------------------------------------------------------------
+
+
+def test_asked_approved_and_carried_out(session: Session, customer_id: str) -> None:
+    """The business is told in its own language; its yes ends the subscription at billing, then the customer is told."""
+    neighbours = Neighbours()
+    assert ask(session, customer_id) is Asking.ASKED
+    assert work(session, neighbours) == [Step.TELL_BUSINESS]
+    (to, kind, context) = neighbours.mails[0]
+    assert (to, kind) == ("business", "cancellation_requested")
+    assert context["request_id"] == request(session).request_id
+    assert context["description"].startswith("Fortnightly clean, ")
+    assert neighbours.ended == {}
+    decided = cancelling.decide(session, request(session).request_id, Decision.APPROVE, NOW)
+    assert decided is not None
+    assert decided[1]
+    assert work(session, neighbours) == [Step.CANCEL, Step.TELL_CUSTOMER]
+    assert neighbours.ended == {"sub_1": request(session).request_id}
+    assert neighbours.mails[1][:2] == ("customer", "cancellation_approved")
+    assert neighbours.mails[1][2]["ends_at"] == ahead(days=20).isoformat()
+    assert request(session).next_try_at is None
+
+
+def test_declined_ends_nothing(session: Session, customer_id: str) -> None:
+    """A no is told to the customer, and billing hears nothing of it."""
+    neighbours = Neighbours()
+    ask(session, customer_id)
+    work(session, neighbours)
+    cancelling.decide(session, request(session).request_id, Decision.DECLINE, NOW)
+    assert work(session, neighbours) == [Step.TELL_CUSTOMER]
+    assert neighbours.mails[-1][:2] == ("customer", "cancellation_declined")
+    assert neighbours.ended == {}
+
+
+@pytest.mark.parametrize("second", Decision)
+def test_the_second_answer_does_nothing(
+    session: Session, customer_id: str, second: Decision
+) -> None:
+    """A link is good once: pressed again, or the other one pressed, it only says what was answered."""
+    neighbours = Neighbours()
+    ask(session, customer_id)
+    request_id = request(session).request_id
+    cancelling.decide(session, request_id, Decision.APPROVE, NOW)
+    work(session, neighbours)
+    mails, ended = list(neighbours.mails), dict(neighbours.ended)
+    found = cancelling.decide(session, request_id, second, ahead(hours=1))
+    assert found is not None
+    shown, counted = found
+    assert (shown.status, counted, shown.decided_at) == ("approved", False, NOW)
+    assert work(session, neighbours, ahead(hours=1)) == []
+    assert (neighbours.mails, neighbours.ended) == (mails, ended)
+
+
+def test_asking_twice_is_asking_once(session: Session, customer_id: str) -> None:
+    """A second press, before the answer, makes no second request and no second mail."""
+    neighbours = Neighbours()
+    assert ask(session, customer_id) is Asking.ASKED
+    assert ask(session, customer_id) is Asking.ALREADY
+    work(session, neighbours)
+    assert len(neighbours.mails) == 1
+    twin = {
+        column.name: getattr(request(session), column.name)
+        for column in CancellationRequestRow.__table__.columns
+        if column.name not in ("id", "request_id")
+    }
+    session.add(CancellationRequestRow(request_id="B" * 22, **twin))
+    with pytest.raises(IntegrityError):
+        session.flush()
+
+
+def test_asking_where_it_is_not_offered_stores_nothing(session: Session, customer_id: str) -> None:
+    """A press on a page that was drawn before the business allowed cancelling makes no request."""
+    subscription_queries.note_rights(session, "sunrise", True, NOW)
+    assert ask(session, customer_id) is Asking.NOT_OFFERED
+    assert session.scalars(select(CancellationRequestRow)).all() == []
+
+
+def test_neighbours_that_are_away_are_asked_again(session: Session, customer_id: str) -> None:
+    """Nothing is lost while the notifier or billing is away; each step is tried again later, and done once."""
+    neighbours = Neighbours(away=True)
+    ask(session, customer_id)
+    assert work(session, neighbours) == [Step.TELL_BUSINESS]
+    assert (request(session).tries, request(session).last_error) == (1, "RpcUnavailable")
+    assert work(session, neighbours) == []
+    neighbours.away = False
+    assert work(session, neighbours, ahead(minutes=1)) == [Step.TELL_BUSINESS]
+    cancelling.decide(session, request(session).request_id, Decision.APPROVE, ahead(minutes=2))
+    neighbours.away = True
+    assert work(session, neighbours, ahead(minutes=2)) == [Step.CANCEL]
+    neighbours.away = False
+    steps = work(session, neighbours, ahead(minutes=3))
+    assert steps == [Step.CANCEL, Step.TELL_CUSTOMER]
+    assert [kind for _, kind, _ in neighbours.mails] == [
+        "cancellation_requested",
+        "cancellation_approved",
+    ]
+
+
+def test_a_worker_that_died_in_a_step_is_replaced(session: Session, customer_id: str) -> None:
+    """The lease runs out and the step is done by another, with the same request as its key."""
+    ask(session, customer_id)
+    taken = cancelling.take_errand(session, NOW)
+    assert taken is not None
+    session.flush()
+    assert cancelling.take_errand(session, NOW) is None
+    again = cancelling.take_errand(session, NOW + cancelling.LEASE)
+    assert again is not None
+    assert (again.request_id, again.step) == (taken.request_id, taken.step)
+
+
+def test_an_end_from_elsewhere_answers_the_request(session: Session, customer_id: str) -> None:
+    """When the business ends it in Stripe's dashboard nobody is asked any more, and old links decide nothing."""
+    ask(session, customer_id)
+    request_id = request(session).request_id
+    cancelling.open_links_of(session, request_id)
+    ends = news(events.SubscriptionCancellationScheduled, ends_at=ahead(days=20))
+    handle(session, event(ends, NOW), NOW)
+    assert request(session).status == "overtaken"
+    with pytest.raises(RequestClosed):
+        cancelling.open_links_of(session, request_id)
+    with pytest.raises(NotFound):
+        cancelling.open_links_of(session, REQUEST_ID)
+    found = cancelling.decide(session, request_id, Decision.APPROVE, NOW)
+    assert found is not None
+    assert found[1] is False
+    assert work(session, Neighbours()) == []
+
+
+# --- what the page knows of subscriptions ---------------------------------------------------------------------
+
+
+def subscriptions(session: Session, customer_id: str) -> list[tuple[str, dt.datetime | None]]:
+    return [(one.status, one.ends_at) for one in look(session, customer_id).subscriptions]
+
+
+def test_the_newest_news_of_a_subscription_wins(session: Session, customer_id: str) -> None:
+    """Events in any order: what happened last is shown, and an end stays an end."""
+    ends = news(events.SubscriptionCancellationScheduled, ends_at=ahead(days=20))
+    handle(session, event(ends, ago(minutes=5)), NOW)
+    handle(session, event(news(), ago(minutes=9)), NOW)
+    assert subscriptions(session, customer_id) == [("active", ahead(days=20))]
+    handle(session, event(news(), ago(minutes=2)), NOW)
+    assert subscriptions(session, customer_id) == [("active", None)]
+    over = news(events.SubscriptionEnded, ends_at=ago(minutes=3))
+    handle(session, event(over, ago(minutes=3)), NOW)
+    assert subscriptions(session, customer_id) == [("canceled", ago(minutes=3))]
+    handle(session, event(news(), ago(minutes=1)), NOW)
+    assert subscriptions(session, customer_id) == [("canceled", ago(minutes=3))]
+
+
+def test_what_ended_long_ago_is_not_shown(session: Session, customer_id: str) -> None:
+    """The page tells of an end for a month; incomplete ones it never shows."""
+    over = news(events.SubscriptionEnded, ends_at=ago(days=40))
+    handle(session, event(over, ago(days=40)), NOW)
+    handle(session, event(news(subscription_id="sub_2", status="incomplete"), ago(days=1)), NOW)
+    assert subscriptions(session, customer_id) == []
+
+
+def test_nobody_sees_anothers_subscription(session: Session, customer_id: str) -> None:
+    """A subscription belongs to its Stripe customer alone, however many customers are looked up at once."""
+    other = add_customer(session, "c2", platform_stripe_customer_id="cus_2")
+    session.flush()
+    found = queries.lookup_many(session, [customer_id, other.customer_id], NOW)
+    assert len(found[customer_id].subscriptions) == 1
+    assert found[other.customer_id].subscriptions == ()
+    assert cancelling.subscription_of(found[other.customer_id], 1) is None
+
+
+def test_a_row_keeps_what_the_contract_tells(session: Session, customer_id: str) -> None:
+    """A subscription's row keeps all that the contract tells."""
+    row = session.scalars(select(SubscriptionRow)).one()
+    assert (row.description, row.amount, row.currency, row.interval, row.interval_count) == (
+        "Fortnightly clean",
+        14900,
+        "usd",
+        "month",
+        1,
+    )

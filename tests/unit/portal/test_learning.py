@@ -1,0 +1,250 @@
+"""What the portal asks billing in the background: the card of a failure, and what customers may do."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from services.portal import queries
+from services.portal.adapters import RpcBilling, RpcBillingPages
+from services.portal.domain.invoices import DeclinedCard
+from services.portal.domain.notice import Line
+from services.portal.domain.snapshot import OwnedInvoice
+from services.portal.handlers import learning, visits
+from services.portal.handlers.events import handle
+from services.portal.models import Base, BusinessRow
+from services.portal.ports import BillingUnavailable, CardSeen
+from shared.database import Transactions, make_engine
+from shared.rpc import RemoteFault, RpcTimeout
+from tests.unit.portal.builders import (
+    NOW,
+    add_business,
+    add_customer,
+    ago,
+    event,
+    failed,
+    invoice,
+    observation,
+    paid,
+    snapshot,
+)
+
+VISA = CardSeen("visa", "0341", 3, 2026)
+
+
+@pytest.fixture
+def database() -> Iterator[Transactions]:
+    engine = make_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    yield Transactions(engine)
+    engine.dispose()
+
+
+@dataclass
+class FakeBilling:
+    """Billing that counts what it was asked, and may be away or without a configuration."""
+
+    card: CardSeen | None = VISA
+    may_cancel: bool = False
+    trouble: str | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def _enter(self, what: str) -> None:
+        if self.trouble:
+            raise BillingUnavailable(self.trouble)
+        self.asked.append(what)
+
+    def declined_card(self, invoice_id: str) -> CardSeen | None:
+        self._enter(invoice_id)
+        return self.card
+
+    def customers_may_cancel(self, business_id: str) -> bool:
+        self._enter(business_id)
+        return self.may_cancel
+
+    def cancel_at_period_end(
+        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+    ) -> dt.datetime | None:
+        return None
+
+
+@pytest.fixture
+def customer_id(database: Transactions) -> str:
+    with database.transaction() as session:
+        add_business(session)
+        made = add_customer(session, platform_stripe_customer_id="cus_1")
+        session.flush()
+        handle(session, event(failed(), ago(hours=1)), NOW)
+        handle(session, event(failed(invoice_id="in_2", stripe_customer_id="cus_9"), NOW), NOW)
+    return made.customer_id
+
+
+def line(database: Transactions, customer_id: str) -> Line:
+    with database.reading() as session:
+        found = queries.lookup(session, customer_id, NOW)
+        assert found is not None
+        return visits.notice_for(found, NOW).lines[0]
+
+
+def test_the_declined_card_is_asked_for_once_a_failure(
+    database: Transactions, customer_id: str
+) -> None:
+    """One question a failure, for our own customers only; the page then says which card."""
+    billing = FakeBilling()
+    assert line(database, customer_id).card is None
+    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing)
+    assert billing.asked == ["in_1"]
+    assert line(database, customer_id).card == DeclinedCard("visa", "0341", 3, 2026)
+
+
+def test_a_newer_failure_is_not_told_with_the_older_card(
+    database: Transactions, customer_id: str
+) -> None:
+    """Until the new answer is here no card is named; then the new one is."""
+    billing = FakeBilling()
+    learning.learn_cards(database, billing)
+    with database.transaction() as session:
+        handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
+    assert line(database, customer_id).card is None
+    billing.card = CardSeen("amex", "0005", 1, 2030)
+    learning.learn_cards(database, billing)
+    assert line(database, customer_id).card == DeclinedCard("amex", "0005", 1, 2030)
+
+
+def test_no_card_is_an_answer_and_paid_is_not_asked_about(
+    database: Transactions, customer_id: str
+) -> None:
+    """Stripe may know no card (a bank debit): that is not asked again. Nothing is asked about a paid invoice."""
+    billing = FakeBilling(card=None)
+    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing)
+    assert billing.asked == ["in_1"]
+    assert line(database, customer_id).card is None
+    with database.transaction() as session:
+        handle(session, event(failed(attempt_count=2), ago(minutes=2)), NOW)
+        handle(session, event(paid(), ago(minutes=1)), NOW)
+    learning.learn_cards(database, billing)
+    assert billing.asked == ["in_1"]
+
+
+def test_billing_that_is_away_is_asked_again(database: Transactions, customer_id: str) -> None:
+    """Nothing is written while billing is away, and the round says so."""
+    billing = FakeBilling(trouble="RpcTimeout")
+    assert learning.learn_cards(database, billing).problem == "RpcTimeout"
+    billing.trouble = None
+    learning.learn_cards(database, billing)
+    assert line(database, customer_id).card is not None
+
+
+def rights(database: Transactions) -> bool | None:
+    with database.reading() as session:
+        return session.scalars(select(BusinessRow)).one().may_cancel
+
+
+def test_what_customers_may_do_is_learnt_and_followed(
+    database: Transactions, customer_id: str
+) -> None:
+    """Asked at once for a new business, then every few minutes, so a changed configuration reaches the page."""
+    billing = FakeBilling(may_cancel=False)
+    assert rights(database) is None
+    learning.learn_rights(database, billing, NOW)
+    learning.learn_rights(database, billing, NOW)
+    assert billing.asked == ["sunrise"]
+    assert rights(database) is False
+    billing.may_cancel = True
+    learning.learn_rights(database, billing, NOW + 2 * learning.RIGHTS_EVERY)
+    assert rights(database) is True
+
+
+def test_a_missing_configuration_is_named_and_not_taken_for_a_no(
+    database: Transactions, customer_id: str
+) -> None:
+    """The business's name goes to the metric and the log; the page then offers nothing it can't know."""
+    done = learning.learn_rights(database, FakeBilling(trouble="PortalConfigurationMissing"), NOW)
+    assert done.missing == ("sunrise",)
+    assert done.problem is None
+    assert rights(database) is None
+
+
+# --- the click to confirm, over the wire ------------------------------------------------------------------------
+
+
+class Answering:
+    """An RPC proxy whose every method gives one answer."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**asked: Any) -> Any:
+            self.asked = asked
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+        return call
+
+
+OWED = OwnedInvoice(invoice_id="in_1", invoice=invoice(observation()))
+HOSTED = "https://invoice.stripe.com/i/acct_1/test_x"
+
+
+def confirm(billing: Answering, invoice_id: str = "in_1", **changes: Any) -> str | None:
+    pages = RpcBillingPages(billing, ("https://invoice.stripe.com",))
+    return visits.confirm(pages, snapshot(invoices=(OWED,), **changes), invoice_id)
+
+
+def test_a_click_to_confirm_leads_to_the_customers_own_invoice() -> None:
+    """Billing is asked with the customer, so that it can check whose invoice it is."""
+    billing = Answering({"url": HOSTED})
+    assert confirm(billing) == HOSTED
+    assert billing.asked == {"invoice_id": "in_1", "stripe_customer_id": "cus_1"}
+
+
+def test_what_is_not_theirs_or_is_settled_leads_nowhere() -> None:
+    """An invoice that the page doesn't ask for is not asked of billing; a closed one leads back to the page."""
+    billing = Answering({"url": HOSTED})
+    assert confirm(billing, "in_2") is None
+    assert confirm(billing, platform_stripe_customer_id=None) is None
+    assert billing.asked == {}
+    for fault in ("InvoiceClosed", "UnknownInvoice"):
+        assert confirm(Answering(RemoteFault(fault, ""))) is None
+
+
+@pytest.mark.parametrize(
+    "answer", [{"url": "https://evil.example/i/x"}, {}, None, RpcTimeout("late")]
+)
+def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
+    """Another origin, or no answer, is "unavailable", never a redirect."""
+    with pytest.raises(BillingUnavailable):
+        confirm(Answering(answer))
+
+
+@pytest.mark.parametrize(
+    ("answer", "card"),
+    [
+        ({"card": {"brand": "visa", "last4": "4242"}}, CardSeen("visa", "4242")),
+        ({"card": {"last4": "4242"}}, CardSeen(None, "4242")),
+        ({"card": {"brand": "visa", "last4": "<b>4"}}, None),
+        ({"card": None, "status": "open"}, None),
+        (RemoteFault("UnknownInvoice", ""), None),
+    ],
+)
+def test_a_card_is_read_or_left_out(answer: Any, card: CardSeen | None) -> None:
+    """Only what is a card's last four digits is shown."""
+    assert RpcBilling(Answering(answer)).declined_card("in_1") == card
+
+
+def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:
+    """Billing knows no such subscription: there is nothing left to plan."""
+    gone = RpcBilling(Answering(RemoteFault("UnknownSubscription", "")))
+    assert gone.cancel_at_period_end("cus_1", "sub_1", "r") is None
+    with pytest.raises(BillingUnavailable):
+        RpcBilling(Answering({"ends_at": 7})).cancel_at_period_end("cus_1", "sub_1", "r")

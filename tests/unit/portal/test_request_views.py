@@ -1,0 +1,169 @@
+"""The pages about confirming a payment, about subscriptions, and about asking to cancel one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from services.portal import request_views, views
+from services.portal.domain.cancelling import Decision
+from services.portal.domain.invoices import DeclinedCard
+from services.portal.domain.notice import Notice, State, Tone
+from services.portal.domain.snapshot import Asked, Subscription
+from services.portal.handlers.cancelling import Asking, Request
+from services.portal.models import BusinessRow
+from tests.unit.portal.builders import CUSTOMER_ID, NOW, TOKEN, ago, ahead, business, snapshot
+from tests.unit.portal.test_views import EN, HOSTILE, ORIGINS, Elements, draw, owed
+
+SUBSCRIPTION = Subscription(
+    ref=7,
+    subscription_id="sub_1",
+    status="active",
+    current_period_end=ahead(days=20),
+    description="Fortnightly clean",
+    amount=14900,
+    currency="usd",
+    interval="month",
+)
+
+
+def forms(page: views.Page) -> list[str]:
+    return [
+        attributes["action"] or ""
+        for tag, attributes in Elements(page.html).elements
+        if tag == "form"
+    ]
+
+
+def test_a_payment_to_confirm_has_one_button_that_leads_to_it() -> None:
+    """The confirmation comes first; Stripe's other page stays in reach, more quietly."""
+    page = draw(Notice(Tone.CONFIRM, (owed(State.CONFIRM, invoice_id="in_1"),)))
+    assert forms(page) == [f"/me/{TOKEN}/confirm/in_1", f"/me/{TOKEN}/billing"]
+    assert "Confirm your payment" in page.html
+
+
+def test_each_of_several_payments_is_confirmed_by_its_own_button() -> None:
+    """Two invoices are two pages at Stripe."""
+    lines = tuple(owed(State.CONFIRM, invoice_id=f"in_{number}") for number in (1, 2))
+    page = draw(Notice(Tone.CONFIRM, lines))
+    assert forms(page)[:2] == [f"/me/{TOKEN}/confirm/in_{number}" for number in (1, 2)]
+    assert 'aria-describedby="a2"' in page.html
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (DeclinedCard("visa", "4242", 2, 2026), "Visa ending in 4242 · expired 02/2026"),
+        (
+            DeclinedCard("amex", "0005", 3, 2026),
+            "American Express ending in 0005 · expires 03/2026",
+        ),
+        (DeclinedCard("", "0341"), "Card ending in 0341"),
+    ],
+)
+def test_the_declined_card_is_named(card: DeclinedCard, words: str) -> None:
+    """Brand, last four digits and whether it has expired, as far as they are known."""
+    assert words in draw(Notice(Tone.DECLINED, (owed(card=card),))).html
+
+
+def subscribed(**changes: Any) -> views.Page:
+    of = business(may_cancel=changes.pop("may_cancel", False))
+    return draw(
+        found=snapshot(business=of, subscriptions=(dataclasses.replace(SUBSCRIPTION, **changes),))
+    )
+
+
+def test_a_subscription_says_what_it_is_and_offers_to_ask() -> None:
+    """Name, price and next payment; where the business decides about cancelling, a way to ask."""
+    page = subscribed()
+    for words in ("Fortnightly clean", "$149.00 every month", "Next payment on March 25"):
+        assert words in page.html
+    assert f"/me/{TOKEN}/cancellation/7" in forms(page)
+    assert f"/me/{TOKEN}/cancellation/7" not in forms(subscribed(may_cancel=True))
+
+
+def test_a_subscription_that_ends_says_when() -> None:
+    """An end replaces the next payment and the way to ask."""
+    page = subscribed(ends_at=ahead(days=20))
+    assert "Ends on March 25" in page.html
+    assert "Next payment" not in page.html
+    assert f"/me/{TOKEN}/cancellation/7" not in forms(page)
+    assert "Ended on March 1." in subscribed(status="canceled", ends_at=ago(days=4)).html
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("open", "You asked to cancel on March 4."),
+        ("approved", "was approved"),
+        ("declined", "wasn’t approved"),
+    ],
+)
+def test_a_request_says_how_it_stands(status: str, words: str) -> None:
+    """The customer sees what became of their request on the page, too."""
+    asked = Asked(
+        request_id=CUSTOMER_ID,
+        status=status,
+        asked_at=ago(days=1),
+        decided_at=None if status == "open" else ago(hours=1),
+    )
+    page = subscribed(asked=asked)
+    assert words in page.html
+    assert f"/me/{TOKEN}/cancellation/7" not in forms(page)
+
+
+def asked_page(status: str, decision: Decision, *, just_now: bool = False) -> views.Page:
+    row = BusinessRow(
+        business_id="b", name=HOSTILE, email=None, locale="en", timezone="UTC", color=None
+    )
+    found = Request(
+        request_id=CUSTOMER_ID,
+        status=status,
+        asked_at=ago(days=1),
+        decided_at=None if status == "open" else ago(hours=1),
+        ends_at=ahead(days=20),
+        customer_name=HOSTILE,
+        customer_zone="UTC",
+        subscription=dataclasses.replace(SUBSCRIPTION, description=HOSTILE),
+        business=row,
+    )
+    return request_views.answer_request(found, decision, "T0", EN, NOW, just_now=just_now)
+
+
+@pytest.mark.parametrize("decision", Decision)
+@pytest.mark.parametrize("status", ["open", "approved", "declined", "overtaken"])
+def test_only_an_open_request_can_be_answered(status: str, decision: Decision) -> None:
+    """One button that does what its link says, and none once it is answered; hostile names stay text."""
+    page = asked_page(status, decision)
+    assert forms(page) == (["/requests/T0"] if status == "open" else [])
+    word = "Approve the cancellation" if decision is Decision.APPROVE else "Decline the request"
+    assert (word in page.html) is (status == "open")
+    assert "<script" not in page.html
+    assert len(page.html.encode()) < 20_000
+    assert "unsafe" not in dict(page.headers)["Content-Security-Policy"]
+
+
+def test_an_answer_that_counted_and_one_that_did_not_read_differently() -> None:
+    """Pressing a used link says plainly that nothing was changed just now."""
+    assert "Approved, thank you" in asked_page("approved", Decision.APPROVE, just_now=True).html
+    again = asked_page("approved", Decision.DECLINE).html
+    assert "This request was approved" in again
+    assert "Nothing was changed just now." in again
+
+
+def test_asking_is_confirmed_calmly() -> None:
+    """What happens next, and where the answer goes, without telling the whole address."""
+    page = request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, EN, Asking.ASKED)
+    assert "Fortnightly clean, $149.00 every month" in page.html
+    assert "m•••@e•••.com" in page.html
+    assert "maria@example.com" not in page.html
+
+
+def test_a_missing_configuration_promises_no_second_try() -> None:
+    """What only the business can put right has no button to press again."""
+    page = views.unavailable(business(), TOKEN, None, EN, ORIGINS, lasting=True)
+    assert forms(page) == []
+    retry = views.unavailable(business(), TOKEN, None, EN, ORIGINS, invoice_id="in_1")
+    assert forms(retry) == [f"/me/{TOKEN}/confirm/in_1"]
