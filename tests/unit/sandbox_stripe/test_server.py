@@ -71,3 +71,4 @@ def test_one_application_plays_everybody(
     assert client.get(path).status_code == 500
     assert path.rsplit("/", 1)[1] not in caplog.text
     world.stop()
+    app.extensions["mailbox"].close()
