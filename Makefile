@@ -6,7 +6,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 STRIPE_CLI := .venv/stripe-cli/node_modules/.bin/stripe
 PYTEST = STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
-PATHS := services shared sandbox tests examples scripts
+PATHS := portico services shared sandbox tests examples scripts
 
 # What is installed, each written when it succeeded: the second time costs nothing.
 FOR_RUN := .venv/.for-run

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox import demo
-from sandbox.processes import Stack
+from sandbox.processes import SERVICES, Stack
 from sandbox.servers import PORTS as OTHER_PORTS
 from sandbox.servers import ServerMissing, StartError, is_free
 
@@ -71,6 +71,17 @@ def seed(stack: Stack) -> list[dict[str, Any]]:
     return customers
 
 
+def write_settings(stack: Stack) -> Path:
+    """The services' settings for `portico --env-file`, readable for us alone; returns the file's path."""
+    file = stack.folder / "portico.env"
+    settings = {name: value for service in SERVICES for name, value in stack.env(service).items()}
+    settings.pop("HTTP_ADDRESS")
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.writelines(f"{name}={value}\n" for name, value in settings.items())
+    return file
+
+
 def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
     """Tell where to look."""
     lines = [
@@ -84,6 +95,7 @@ def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
         "",
         f"portal {stack.portal_url}, billing {stack.billing_url}, notifier {stack.notifier_url}: a process each,",
         f"on a RabbitMQ (port {stack.rabbitmq.port}) and a PostgreSQL (port {stack.postgres.port}) of their own.",
+        f"Ask: .venv/bin/python -m portico --env-file {os.path.relpath(stack.folder)}/portico.env doctor",
         f"Data and logs: {os.path.relpath(stack.folder)}. Stop: Ctrl-C.",
     ]
     if not stack.postgres.folder.is_relative_to(stack.folder):
@@ -115,6 +127,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             try:
                 print("Starting RabbitMQ, PostgreSQL, the sandbox and the services.", flush=True)
                 stack.start()
+                write_settings(stack)
                 say(stack, seed(stack), time.monotonic() - began)
                 watch(stack)
             except KeyboardInterrupt:

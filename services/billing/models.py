@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Te
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.database import UtcDateTime
-from shared.outbox import OutboxColumns
+from shared.outbox import BigId, OutboxColumns
 
 
 class Base(DeclarativeBase):
@@ -29,6 +29,8 @@ class InboxEvent(Base):
     __tablename__ = "inbox"
     __table_args__ = (
         Index("ix_inbox_received_at", "received_at"),
+        Index("ix_inbox_object_id", "object_id"),
+        Index("ix_inbox_stripe_customer_id", "stripe_customer_id"),
         # What somebody has to look at: few rows of many.
         Index(
             "ix_inbox_quarantined",
@@ -52,10 +54,37 @@ class InboxEvent(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     payload: Mapped[str] = mapped_column(Text)
     """The body, byte for byte as it was signed; empty for the types whose payload holds a secret link."""
+    object_id: Mapped[str | None] = mapped_column(String(255))
+    """What it is about: the invoice where one is named. For looking back."""
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(255))
+    deliveries: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    """How often Stripe delivered it; only the first delivery had an effect."""
+    last_delivered_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """Of the deliveries after the first."""
+    replays: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often somebody had it translated again."""
+    replayed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
 
 
 class OutboxEvent(OutboxColumns, Base):
     """An event of ours that must be published; the relay does."""
+
+
+class DeadLetterAction(Base):
+    """What a person did with a dead letter: it is gone from its queue, so this is all that is left of it."""
+
+    __tablename__ = "dead_letter_actions"
+    __table_args__ = (Index("ix_dead_letter_actions_event_id", "event_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    queue: Mapped[str] = mapped_column(String(255))
+    event_id: Mapped[str] = mapped_column(String(512))
+    action: Mapped[str] = mapped_column(String(16))
+    """`replayed` or `discarded`."""
+    reason: Mapped[str] = mapped_column(Text)
+    """Why it had been given up."""
+    attempts: Mapped[int] = mapped_column(Integer)
+    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
 class RecoveryLease(Base):

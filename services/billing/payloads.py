@@ -8,6 +8,7 @@ not named here is skipped by the parser without being built, which is why this i
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -284,3 +285,36 @@ def _decode(raw: msgspec.Raw, shape: Any, where: str) -> Any:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom and what an event is about, as far as it says so in the usual places: for looking back."""
+
+    object_id: str | None = None
+    """The invoice where one is named, else the event's object."""
+    stripe_customer_id: str | None = None
+
+
+class _AnyObject(msgspec.Struct, frozen=True):
+    id: Any = None
+    object: Any = None
+    customer: Any = None
+    invoice: Any = None
+
+
+def subject_of(event: StripeEvent) -> Subject:
+    """The event's subject; empty where its object can't be read. Never raises."""
+    try:
+        found: _AnyObject = decode_object(event.content().object, _AnyObject)
+    except Unreadable:
+        return Subject()
+    own = _id_of(found.id)
+    customer = own if found.object == "customer" else _id_of(found.customer)
+    return Subject(_id_of(found.invoice) or own, customer)
+
+
+def _id_of(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("id")
+    return _short_text(value) or None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 
 from sqlalchemy import Table, and_, delete, or_, select, update
@@ -19,7 +19,7 @@ from services.billing.models import (
     RecoveryRun,
     StoredConfiguration,
 )
-from services.billing.payloads import StripeEvent
+from services.billing.payloads import StripeEvent, subject_of
 from services.billing.translation import Translation
 from shared.database import insert_new
 from shared.outbox import Outbox, Outgoing
@@ -49,11 +49,34 @@ def store_stripe_events(
             "status": translation.status.value,
             "reason": translation.reason,
             "payload": payload,
+            "object_id": (subject := subject_of(event)).object_id,
+            "stripe_customer_id": subject.stripe_customer_id,
+            "deliveries": 1,
+            "replays": 0,
         }
         for event, payload, translation in sorted(received, key=lambda one: one[0].id)
     ]
     table = cast(Table, InboxEvent.__table__)
     return set(insert_new(session, table, rows, conflict=["id"], returning="id"))
+
+
+def count_deliveries(session: Session, again: Mapping[str, int], now: dt.datetime) -> None:
+    """Note that these events were delivered so many times more.
+
+    A row that somebody else is writing now is skipped: a count is not worth a wait, and never a deadlock.
+    """
+    free = session.scalars(
+        select(InboxEvent.id)
+        .where(InboxEvent.id.in_(sorted(again)))
+        .with_for_update(skip_locked=True)
+    ).all()
+    for times in sorted({again[event_id] for event_id in free}):
+        session.execute(
+            update(InboxEvent)
+            .where(InboxEvent.id.in_([one for one in free if again[one] == times]))
+            .values(deliveries=InboxEvent.deliveries + times, last_delivered_at=now)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def inbox_event(session: Session, event_id: str) -> InboxEvent | None:

@@ -26,6 +26,7 @@ from services.billing.domain import (
     StripeUnavailable,
 )
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
+from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
@@ -129,7 +130,7 @@ def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]
     return inbox.store_webhooks(session, batch, _now())
 
 
-class BillingService:
+class BillingService(Operations):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"

@@ -100,6 +100,16 @@ class StripeGateway:
     def __repr__(self) -> str:
         return f"StripeGateway(livemode={self.livemode})"
 
+    @property
+    def api(self) -> Any:
+        """The client for work that nobody waits for; `stripe_account` looks at the account itself with it."""
+        return self._work
+
+    @property
+    def api_version(self) -> str:
+        """The API version that the library speaks, which payloads must have too."""
+        return str(stripe.api_version)
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
@@ -125,17 +135,17 @@ class StripeGateway:
                 "type": flow,
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
-        with _errors(customer=stripe_customer_id, configuration=configuration_id):
+        with stripe_errors(customer=stripe_customer_id, configuration=configuration_id):
             return str(self._click.billing_portal.sessions.create(params).url)
 
     def configuration(self, configuration_id: str) -> PortalConfiguration:
-        with _errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
             return to_configuration(
                 self._click.billing_portal.configurations.retrieve(configuration_id)
             )
 
     def find_configuration(self, key: str) -> PortalConfiguration | None:
-        with _errors():
+        with stripe_errors():
             found = self._click.billing_portal.configurations.list({"active": True, "limit": PAGE})
             for one in found.auto_paging_iter():
                 configuration = to_configuration(one)
@@ -148,7 +158,7 @@ class StripeGateway:
         options = {
             "idempotency_key": f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
         }
-        with _errors():
+        with stripe_errors():
             return to_configuration(
                 self._click.billing_portal.configurations.create(
                     {
@@ -164,7 +174,7 @@ class StripeGateway:
     def update_configuration(
         self, configuration_id: str, policy: PortalPolicy
     ) -> PortalConfiguration:
-        with _errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
             return to_configuration(
                 self._work.billing_portal.configurations.update(
                     configuration_id,
@@ -178,22 +188,22 @@ class StripeGateway:
     # -- looking ------------------------------------------------------------------------------------------
 
     def invoice(self, invoice_id: str) -> Invoice:
-        with _errors(missing=UnknownInvoice):
+        with stripe_errors(missing=UnknownInvoice):
             return to_invoice(self._click.invoices.retrieve(invoice_id))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
-        with _errors(missing=UnknownInvoice):
+        with stripe_errors(missing=UnknownInvoice):
             return to_hosted_invoice(self._click.invoices.retrieve(invoice_id))
 
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
-        with _errors():
+        with stripe_errors():
             payments = self._detail.invoice_payments.list(
                 {"invoice": invoice_id, "expand": ["data.payment.payment_intent"]}
             )
         return to_payment_problem(payments.data)
 
     def customer(self, stripe_customer_id: str) -> Customer:
-        with _errors(missing=UnknownStripeCustomer):
+        with stripe_errors(missing=UnknownStripeCustomer):
             found = self._work.customers.retrieve(stripe_customer_id)
         if getattr(found, "deleted", False):
             raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
@@ -203,20 +213,20 @@ class StripeGateway:
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         try:
-            with _errors(missing=_Missing):
+            with stripe_errors(missing=_Missing):
                 return to_subscription(self._work.subscriptions.retrieve(subscription_id))
         except _Missing:
             return None
 
     def subscription_status(self, subscription_id: str) -> str | None:
         try:
-            with _errors(missing=_Missing):
+            with stripe_errors(missing=_Missing):
                 return str(self._detail.subscriptions.retrieve(subscription_id).status)
         except _Missing:
             return None
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
-        with _errors(customer=stripe_customer_id):
+        with stripe_errors(customer=stripe_customer_id):
             # Without a status Stripe lists all that are not canceled.
             found = self._work.subscriptions.list({"customer": stripe_customer_id, "limit": PAGE})
             return [to_subscription(one) for one in _up_to(MAX_INVOICES, found)]
@@ -232,7 +242,7 @@ class StripeGateway:
         }
         if subscription_id is not None:
             params["subscription"] = subscription_id
-        with _errors(customer=stripe_customer_id):
+        with stripe_errors(customer=stripe_customer_id):
             found = self._work.invoices.list(params)
             return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
 
@@ -253,7 +263,7 @@ class StripeGateway:
             yield [json.dumps(one.to_dict()).encode() for one in reversed(page.data)]
 
     def _events(self, params: dict[str, Any]) -> Any:
-        with _errors():
+        with stripe_errors():
             return self._work.events.list(params)
 
     def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
@@ -265,7 +275,7 @@ class StripeGateway:
         }
         start: str | None = None
         for _ in range(most_pages):
-            with _errors():
+            with stripe_errors():
                 page = self._work.invoices.list({**params, **_after(start)})
             yield [to_invoice(one) for one in page.data]
             if not page.has_more:
@@ -278,7 +288,7 @@ class StripeGateway:
         # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
         # answer the third from memory without doing it. The prefix marks the resulting event as our own.
         key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"
-        with _errors():
+        with stripe_errors():
             self._work.subscriptions.update(
                 subscription_id,
                 {"default_payment_method": payment_method},
@@ -286,7 +296,7 @@ class StripeGateway:
             )
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
-        with _errors(missing=UnknownSubscription):
+        with stripe_errors(missing=UnknownSubscription):
             return to_subscription(
                 self._work.subscriptions.update(
                     subscription_id,
@@ -296,7 +306,7 @@ class StripeGateway:
             )
 
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
-        with _errors():
+        with stripe_errors():
             try:
                 paid = self._work.invoices.pay(
                     invoice_id,
@@ -319,7 +329,7 @@ class _Missing(Exception):
 
 
 @contextmanager
-def _errors(
+def stripe_errors(
     *,
     customer: str | None = None,
     configuration: str | None = None,

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.notifier.domain import Kind
-from services.notifier.rendering import Renderer
-from services.notifier.samples import sample_letter
+from services.notifier.previewing import write_preview
 from services.notifier.service import NotifierService
 from services.notifier.settings import load
 from shared.runtime import command_line
@@ -25,15 +24,7 @@ def preview(words: Sequence[str]) -> int:
     parser.add_argument("--locale", default="en", help="for example de or pt-BR (default: en)")
     parser.add_argument("--out", type=Path, default=Path("var/preview"), metavar="DIR")
     chosen = parser.parse_args(words)
-    rendered = Renderer().render(sample_letter(Kind(chosen.kind), chosen.locale))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    for suffix, content in (
-        ("subject.txt", rendered.subject + "\n"),
-        ("txt", rendered.text),
-        ("html", rendered.html),
-    ):
-        path = chosen.out / f"{chosen.kind}.{suffix}"
-        path.write_text(content, encoding="utf-8")
+    for path in write_preview(chosen.kind, chosen.locale, chosen.out):
         print(path)
     return 0
 

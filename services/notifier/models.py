@@ -50,8 +50,8 @@ class Notification(Base):
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
     customer_id: Mapped[str | None] = mapped_column(String(64))
     """Portico's id, where the email was asked for by it (a fresh link)."""
-    correlation_id: Mapped[str] = mapped_column(String(255), default="")
-    created_at: Mapped[dt.datetime] = mapped_column(Moment)
+    correlation_id: Mapped[str] = mapped_column(String(255), default="", index=True)
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
     due_at: Mapped[dt.datetime] = mapped_column(Moment)
     lease_until: Mapped[dt.datetime | None] = mapped_column(Moment)
     lease_token: Mapped[str | None] = mapped_column(String(40))
@@ -103,7 +103,7 @@ class IncidentRow(Base):
     number: Mapped[str | None] = mapped_column(String(255))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
-    opened_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
 

@@ -23,6 +23,7 @@ from services.notifier.neighbours import (
     PunctualMailer,
     fetch_contacts,
 )
+from services.notifier.operations import Operations
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
@@ -122,7 +123,7 @@ class ContactFetch(DependencyProvider):
         return self.batcher
 
 
-class NotifierService:
+class NotifierService(Operations):
     """Owns the notifications and their delivery."""
 
     name: ClassVar[str] = "notifier"

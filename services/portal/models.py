@@ -264,3 +264,23 @@ class ProcessedEventRow(Base):
 
     event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     processed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class VisitRow(Base):
+    """What a customer did on the page, counted: looks by the hour, everything else by the second.
+
+    So a customer leaves at most two dozen rows of looks a day, however often a mail scanner fetches the link.
+    """
+
+    __tablename__ = "visits"
+    __table_args__ = (UniqueConstraint("customer_id", "what", "bucket"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    customer_id: Mapped[str] = mapped_column(String(22))
+    """The public id of the customer."""
+    what: Mapped[str] = mapped_column(String(30))
+    """`page`, `page_from_mail`, `billing_session`, `billing_unavailable`, `fresh_link`."""
+    bucket: Mapped[dt.datetime]
+    first_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    last_at: Mapped[dt.datetime]
+    count: Mapped[int] = mapped_column(Integer)

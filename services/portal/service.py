@@ -15,6 +15,7 @@ from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.answers import answer, came_from_words, choose_for, redirect
 from services.portal.calendars import appointment_file
 from services.portal.cancelling_service import Cancelling
+from services.portal.domain.looks import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, visits
@@ -30,13 +31,13 @@ from services.portal.metrics import (
     LINK_CONFLICTS,
     VISITS,
 )
+from services.portal.operations import Operations
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.texts import SOURCE
 from services.portal.visiting import RETRY_AFTER_SECONDS, utc_now
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoicePaymentFailed
-from shared.loops import loop
 from shared.messaging import consume
 from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
@@ -47,7 +48,7 @@ log = get_logger(__name__)
 MOST_CONTACTS: Final = 500
 
 
-class PortalService(Cancelling, Learning):
+class PortalService(Operations, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
@@ -67,13 +68,15 @@ class PortalService(Cancelling, Learning):
         if not visit.current:
             return self._replaced(request, visit)
         VISITS.labels("ok").inc()
+        came_from = came_from_words(request.args.get("from"))
+        self.looks.add(visit.snapshot.customer_id, now, from_mail=came_from is not None)
         view = views.MeView(
             snapshot=visit.snapshot,
             notice=visits.notice_for(visit.snapshot, now),
             token=token,
             locale=choose_for(request, visit),
             now=now,
-            came_from=came_from_words(request.args.get("from")),
+            came_from=came_from,
             updating=request.args.get("updates") != "off",
         )
         return answer(views.me(view, session_origins=self.wiring.session_origins))
@@ -132,6 +135,7 @@ class PortalService(Cancelling, Learning):
                 reason=error.reason,
                 stripe_customer_id=snapshot.platform_stripe_customer_id,
             )
+            self.looks.add_click(click(snapshot.customer_id, "billing_unavailable", now))
             lasting = error.reason == MISSING
             if lasting:
                 CONFIGURATION_MISSING.labels("click").inc()
@@ -177,6 +181,7 @@ class PortalService(Cancelling, Learning):
             page = views.fresh_link(snapshot, locale, outcome="failed")
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         FRESH_LINKS.labels("ok").inc()
+        self.looks.add_click(click(snapshot.customer_id, "fresh_link", now))
         return answer(views.fresh_link(snapshot, locale, outcome="sent"))
 
     @staticmethod
@@ -354,9 +359,3 @@ class PortalService(Cancelling, Learning):
         self._write(lambda session: event_handlers.handle(session, event, utc_now()))
         if isinstance(event.data, InvoicePaymentFailed):
             self.wake_cards()
-
-    @loop(poll=3600)
-    def forget_old_events(self) -> bool:
-        """Forget the ids of events processed long ago."""
-        with self.db.transaction() as session:
-            return event_handlers.forget_old(session, utc_now())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,10 +57,13 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
     return Received(event, payload, translate(event, livemode=livemode))
 
 
-def store_webhooks(session: Session, batch: Sequence[Received], now: dt.datetime) -> list[Outcome]:
+def store_webhooks(
+    session: Session, batch: Sequence[Received], now: dt.datetime, *, delivered: bool = True
+) -> list[Outcome]:
     """Inbox and outbox of webhooks that came together, in the caller's one transaction: two statements in all.
 
-    A repeated delivery changes nothing, whether the first one came earlier or stands in the same batch.
+    A repeated delivery is only counted, whether the first one came earlier or stands in the same batch;
+    not even that when the events were not `delivered`, but read from Stripe's log.
     """
     firsts: dict[str, Received] = {}
     for received in batch:
@@ -83,6 +87,13 @@ def store_webhooks(session: Session, batch: Sequence[Received], now: dt.datetime
         stored = received.event.id in fresh
         fresh.discard(received.event.id)  # the first copy made the row, the others are duplicates
         outcomes.append(Outcome(received.translation.status.value) if stored else Outcome.DUPLICATE)
+    again = Counter(
+        received.event.id
+        for received, outcome in zip(batch, outcomes, strict=True)
+        if outcome is Outcome.DUPLICATE
+    )
+    if again and delivered:
+        queries.count_deliveries(session, again, now)
     return outcomes
 
 
@@ -99,6 +110,7 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     row = queries.inbox_event(session, event_id)
     if row is None:
         raise UnknownInboxEvent(f"no stored event {event_id}")
+    row.replays, row.replayed_at = row.replays + 1, now
     if not row.payload:
         return _replayed(row.id, row.status, row.reason, [])
     translation = translate(parse_event(row.payload), livemode=livemode)

@@ -150,7 +150,7 @@ def _take_in(
         except NotAnEvent:
             continue  # Stripe's own list holds none; a stand-in's might
         with database.transaction() as session:
-            outcome = inbox.store_webhook(session, received, clock())
+            outcome = inbox.store_webhooks(session, [received], clock(), delivered=False)[0]
         report.new += outcome is not inbox.Outcome.DUPLICATE
 
 

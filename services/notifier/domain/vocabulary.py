@@ -83,6 +83,7 @@ class Reason(StrEnum):
     NO_SUCH_CUSTOMER = "no such customer: the portal knows nobody with this Stripe customer"
     ADDRESS_BOUNCED = "address bounced"
     ADDRESS_COMPLAINED = "the address reported our email as spam"
+    CANCELLED = "cancelled by hand"
     NO_ADDRESS = "the customer has no email address"
     NO_BUSINESS_ADDRESS = "the business has no email address"
     REQUEST_CLOSED = "the request to cancel is no longer open"

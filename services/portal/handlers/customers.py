@@ -132,7 +132,7 @@ def upsert_customer(
     if stripe_id is not None and not people.stripe_customer_deleted(session, stripe_id):
         _link_by_host(session, row, stripe_id)
     if created and row.platform_stripe_customer_id is None:
-        _take_waiting_link(session, row, business)
+        take_waiting_link(session, row, business)
     session.flush()
     return Upserted(row.public_id, created, row.platform_stripe_customer_id)
 
@@ -159,7 +159,7 @@ def _link_by_host(session: Session, row: CustomerRow, stripe_id: str) -> None:
     row.platform_stripe_customer_id = stripe_id
 
 
-def _take_waiting_link(session: Session, row: CustomerRow, business: BusinessRow) -> None:
+def take_waiting_link(session: Session, row: CustomerRow, business: BusinessRow) -> None:
     """Stripe may have named this customer before the host did: the first such link is theirs."""
     for waiting in people.waiting_links(session, row.external_id):
         if waiting.business_ref is None:

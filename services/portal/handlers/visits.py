@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.portal import queries
+from services.portal.domain.looks import Look, click
 from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
@@ -17,11 +18,16 @@ from services.portal.errors import LinkInvalid, LinkReplaced
 from services.portal.links import BadToken, Claim, Links
 from services.portal.ports import BillingPages
 from services.portal.queries import people
+from services.portal.queries import visits as log
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
 FROM_ACTION_REQUIRED: Final = "payment_action_required"
 CAME_FROM: Final = (FROM_FAILED_PAYMENT, FROM_ACTION_REQUIRED)
 """What links in our e-mails say in `?from=`."""
+
+
+KEEP_VISITS: Final = dt.timedelta(days=90)
+"""How long it is known what customers did on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +127,14 @@ def give_back_fresh_link(session: Session, customer_id: str, taken_at: dt.dateti
 def opened(session: Session, customer_id: str, now: dt.datetime) -> None:
     """Remember the way to Stripe's page, so that the page knows who may just be coming back."""
     people.note_billing_opened(session, customer_id, now)
+    log.note(session, [click(customer_id, "billing_session", now)])
+
+
+def note(session: Session, looks: Sequence[Look]) -> None:
+    """Write down what customers did."""
+    log.note(session, looks)
+
+
+def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
+    """Forget what customers did long ago. True: there may be more."""
+    return log.forget(session, now - KEEP_VISITS, limit) == limit

@@ -58,7 +58,7 @@ def test_a_failed_charge_is_stored_and_queued(database: Transactions) -> None:
 
 
 def test_the_same_delivery_twice_changes_nothing(database: Transactions) -> None:
-    """Stripe delivers at least once; the second delivery is acknowledged and leaves no trace."""
+    """Stripe delivers at least once; the second delivery is acknowledged and only counted."""
     receive(database, "invoice.payment_failed")
     assert receive(database, "invoice.payment_failed") is Outcome.DUPLICATE
     assert (len(stored(database)), len(outbox(database))) == (1, 1)

@@ -1,0 +1,1 @@
+"""`portico`: one command line over the three services."""

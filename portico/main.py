@@ -1,0 +1,79 @@
+"""The commands of `portico`, put together from those of the services and those that span them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from portico import deadletters
+from portico.erase import erase
+from portico.explain import explain
+from services.billing import cli as billing
+from services.notifier import cli as notifier
+from services.portal import cli as portal
+from shared.cli import Desk, PorticoGroup, desk_of
+
+app = typer.Typer(
+    cls=PorticoGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a stack trace with local variables could show a secret
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; empty ones and those that begin with # are skipped. Raises typer.BadParameter."""
+    found = {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise typer.BadParameter(f"{path}: {reason}", param_hint="--env-file") from None
+    for number, line in enumerate(lines, 1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise typer.BadParameter(
+                f"{path}: line {number} is no NAME=value", param_hint="--env-file"
+            )
+        found[name.strip()] = value.strip().strip("\"'")
+    return found
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PORTICO_ENV_FILE",
+            help="Settings as NAME=value lines; variables that are set win. `make stack` writes var/stack/portico.env.",
+        ),
+    ] = None,
+) -> None:
+    """Operate Portico: one command line over its services.
+
+    Reads the same settings as the services (AMQP_URI for most commands; the others name what they need). Reading
+    commands take --json. Exit codes: 0 all well, 1 something was found or is not there, 2 wrong words or settings,
+    3 something does not answer.
+    """
+    desk = desk_of(ctx)
+    if env_file is not None:
+        desk = Desk({**read_env_file(env_file), **desk.environ}, desk.make_caller)
+    ctx.obj = desk
+
+
+app.command()(explain)
+app.command()(billing.reconcile)
+app.command()(portal.link)
+app.add_typer(portal.customers, name="customers")
+app.add_typer(billing.events, name="events")
+app.add_typer(notifier.notifications, name="notifications")
+app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(billing.stripe, name="stripe")
+app.add_typer(notifier.mail, name="mail")
+portal.customers.command("erase")(erase)

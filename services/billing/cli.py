@@ -1,0 +1,279 @@
+"""billing's part of `portico`: what Stripe told us, and what Stripe must be told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table
+
+if TYPE_CHECKING:
+    from services.billing.domain import PortalConfiguration
+    from services.billing.settings import Settings
+
+events = typer.Typer(
+    help="Stripe events: what came in, and translating one again.", no_args_is_help=True
+)
+stripe = typer.Typer(
+    help="What Stripe must know of us: the webhook endpoint, the Billing Portal configuration.",
+    no_args_is_help=True,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
+UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def since(text: str, now: dt.datetime) -> dt.datetime:
+    """`3d`, `12h`, `90m`, `2w` before now, or an ISO time with its zone. Raises typer.BadParameter."""
+    ago = AGO.fullmatch(text)
+    try:
+        if ago:
+            return now - dt.timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is neither 3d, 12h, 90m, 2w nor an ISO time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+@events.command("list")
+def list_events(
+    ctx: typer.Context,
+    status: Annotated[
+        Literal["translated", "ignored", "quarantined"] | None,
+        typer.Option(help="Only those that were translated, ignored or quarantined."),
+    ] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only this type, such as invoice.payment_failed.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Stripe events as they were stored, newest first.
+
+    Example: portico events list --status quarantined
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call("billing", "inbox_events", status=status, type=type_, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("received (UTC)", "event", "type", "status", "reason"),
+        (
+            (
+                as_moment(row["received_at"]),
+                row["event_id"],
+                row["type"],
+                row["status"],
+                row["reason"],
+            )
+            for row in found
+        ),
+        empty="No event is stored that matches.",
+    )
+
+
+@events.command("show")
+def show_event(
+    ctx: typer.Context,
+    event_id: Annotated[str, typer.Argument(metavar="EVENT", help="Stripe's id, evt_….")],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="The stored body too; it holds personal data.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """One stored Stripe event: deliveries, translation, and what was published of it.
+
+    Example: portico events show evt_1Nabc
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call("billing", "inbox_event", event_id=event_id, payload=payload)
+    if as_json:
+        print_json(found)
+        return
+    published = found.pop("published")
+    body = found.pop("payload", None)
+    print_table(("field", "value"), found.items())
+    print_table(
+        ("our event", "queued", "published", "tries", "error"),
+        (
+            (
+                one["type"],
+                as_moment(one["created_at"]),
+                as_moment(one["published_at"]),
+                one["attempts"],
+                one["last_error"],
+            )
+            for one in published
+        ),
+        empty="Nothing was published of it.",
+    )
+    if payload:
+        typer.echo(body or "(no body is kept of this event)")
+
+
+@events.command("replay")
+def replay_event(
+    ctx: typer.Context,
+    event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...", help="Stripe's ids.")],
+    as_json: AsJson = False,
+) -> None:
+    """Translate stored events again, as after an upgrade that understands them. What was said is not said again.
+
+    Example: portico events replay evt_1Nabc evt_1Ndef
+    """
+    with desk_of(ctx).calling() as call:
+        done = [call.call("billing", "replay", event_id=event_id) for event_id in event_ids]
+    if as_json:
+        print_json(done)
+        return
+    print_table(
+        ("event", "status", "newly queued", "reason"),
+        ((one["event_id"], one["status"], ", ".join(one["queued"]), one["reason"]) for one in done),
+    )
+
+
+def reconcile(
+    ctx: typer.Context,
+    since_: Annotated[
+        str,
+        typer.Option(
+            "--since", help="How far back: 3d, 12h, or an ISO time. Stripe keeps 30 days."
+        ),
+    ] = "3d",
+    as_json: AsJson = False,
+) -> None:
+    """Ask Stripe for events that never reached us, and take them as if they had. Safe to repeat.
+
+    Example: portico reconcile --since 3d
+    """
+    start = since(since_, dt.datetime.now(dt.UTC))
+    with desk_of(ctx).calling(timeout=600) as call:
+        found = call.call("billing", "reconcile", since=start.isoformat())
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(
+        f"{found['seen']} events seen at Stripe, {found['new']} of them new to us, "
+        f"{found['swept']} unpaid invoices that nobody was told about."
+    )
+
+
+def _settings(ctx: typer.Context) -> Settings:
+    from services.billing.settings import load
+
+    return load(desk_of(ctx).environ)
+
+
+class Allowed(enum.StrEnum):
+    """What customers may do by themselves."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+@stripe.command("portal-config")
+def portal_config(
+    ctx: typer.Context,
+    allow: Annotated[
+        list[Allowed] | None,
+        typer.Option(help="Let customers cancel (at the period's end) or pause; may be repeated."),
+    ] = None,
+    business: Annotated[
+        str | None, typer.Option(metavar="ID", help="For this business alone.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Only look, change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make, change or show the Billing Portal configuration that customers get.
+
+    Without --allow it is conservative: update the card, see invoices, nothing else. Needs billing's settings.
+
+    Example: portico stripe portal-config --allow cancel
+    """
+    from services.billing.configuring import configure_portal
+    from services.billing.domain import BillingError, PortalPolicy, configuration_key
+
+    allowed = allow or []
+    policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
+    key = configuration_key(business)
+    try:
+        found = configure_portal(_settings(ctx), key, None if show else policy)
+    except BillingError as error:
+        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
+    if as_json:
+        print_json(configuration_view(found, key))
+    else:
+        typer.echo(describe(found, key))
+
+
+def configuration_view(found: PortalConfiguration, key: str) -> dict[str, Any]:
+    """A configuration as JSON."""
+    return {
+        "configuration": found.id,
+        "key": key,
+        "livemode": found.livemode,
+        "customers_may": dict(found.describe()),
+    }
+
+
+def describe(found: PortalConfiguration, key: str) -> str:
+    """A configuration for people: what a customer may do on Stripe's page."""
+    lines = [f"{found.id} ({'live' if found.livemode else 'test'} mode, {key})", "Customers may:"]
+    lines += [f"  {'yes' if allowed else 'no ':3}  {words}" for words, allowed in found.describe()]
+    return "\n".join(lines)
+
+
+@stripe.command("setup")
+def setup(
+    ctx: typer.Context,
+    url: Annotated[
+        str,
+        typer.Option(help="Where Stripe reaches billing: https://…/webhooks/stripe.", prompt=False),
+    ],
+    secret_file: Annotated[
+        Path,
+        typer.Option(
+            help="A new file for the endpoint's signing secret, which Stripe tells only once; made with mode 0600. "
+            "It goes into STRIPE_WEBHOOK_SECRETS (or name it in STRIPE_WEBHOOK_SECRETS_FILE)."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
+
+    An endpoint of this URL that exists is mended instead (events, enabled). Its API version can't be changed: an
+    endpoint of another version is left alone and reported. Safe to repeat. Needs billing's settings; the webhook
+    secret may still be missing.
+
+    Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
+    """
+    from services.billing.configuring import BadSecretFile, set_up
+    from services.billing.domain import BillingError
+    from services.billing.settings import load
+
+    environ = dict(desk_of(ctx).environ)
+    if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
+        environ["STRIPE_WEBHOOK_SECRETS"] = "not-known-before-setup"
+    try:
+        done = set_up(load(environ), url, secret_file)
+    except BadSecretFile as error:
+        raise typer.BadParameter(str(error), param_hint="--secret-file") from None
+    except BillingError as error:
+        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(f"endpoint {done['endpoint']}: {done['what']}")
+        if done["secret_file"]:
+            typer.echo(
+                f"its signing secret is in {done['secret_file']}: put it into STRIPE_WEBHOOK_SECRETS"
+            )
+        typer.echo(f"portal configuration {done['configuration']}")
+    raise typer.Exit(FINDING if done["problem"] else OK)

@@ -1,0 +1,131 @@
+"""The notifier's part of `portico`: its emails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from shared.cli import as_moment, desk_of, print_json, print_table
+
+notifications = typer.Typer(
+    help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
+)
+mail = typer.Typer(help="The emails' texts.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+COLUMNS = ("created (UTC)", "notification", "kind", "status", "invoice", "attempt", "tries", "why")
+
+
+@notifications.command("list")
+def list_notifications(
+    ctx: typer.Context,
+    invoice: Annotated[str | None, typer.Option(help="Only of this invoice, in_….")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="Only of this Stripe customer, cus_….")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Emails with what became of them, newest first.
+
+    Example: portico notifications list --invoice in_1Nabc
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call(
+            "notifier",
+            "notifications",
+            invoice_id=invoice,
+            stripe_customer_id=customer,
+            limit=limit,
+        )
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        COLUMNS,
+        (
+            (
+                as_moment(row["created_at"]),
+                row["notification_id"],
+                row["kind"],
+                row["status"],
+                row["invoice_id"],
+                row["attempt"],
+                row["attempts"],
+                row["reason"] or row["last_error"],
+            )
+            for row in found
+        ),
+        empty="No email is recorded that matches.",
+    )
+
+
+@notifications.command("resend")
+def resend(
+    ctx: typer.Context,
+    notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Send an email once more. It is looked at again first: one about a paid invoice is not sent.
+
+    Example: portico notifications resend ntf_6x0Q
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call("notifier", "resend", notification_id=notification_id)
+    if as_json:
+        print_json(done)
+    elif done["created"]:
+        typer.echo(f"{done['notification_id']} is due now.")
+    else:
+        typer.echo(f"{done['notification_id']} waits already: nothing was added.")
+
+
+@notifications.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Keep an email that waits from being sent. Too late once it is on its way.
+
+    Example: portico notifications cancel ntf_6x0Q
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call("notifier", "cancel", notification_id=notification_id)
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(f"{done['notification_id']} will not be sent.")
+
+
+@mail.command("preview")
+def preview(
+    kind: Annotated[
+        Literal[
+            "payment_failed",
+            "payment_reminder",
+            "payment_action_required",
+            "payment_recovered",
+            "fresh_link",
+        ],
+        typer.Argument(metavar="KIND", help="Which email."),
+    ],
+    locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
+        "var/preview"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Write an email with sample data as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
+
+    Example: portico mail preview payment_failed --locale de
+    """
+    from services.notifier.previewing import write_preview
+
+    written = [str(path) for path in write_preview(kind, locale, out)]
+    if as_json:
+        print_json(written)
+    else:
+        typer.echo("\n".join(written))

@@ -1,0 +1,160 @@
+"""Statements for many customers at once: an import writes a batch with a handful of them, however large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from services.portal.models import (
+    AppointmentRow,
+    CancellationRequestRow,
+    CustomerRow,
+    DeletedStripeCustomerRow,
+    InvoiceRow,
+    LinkConflictRow,
+    MethodChangeRow,
+    SubscriptionRow,
+    VisitRow,
+    WaitingLinkRow,
+)
+from services.portal.queries.statements import changed, table_of
+from shared.database import insert_new
+
+CHANGEABLE: Final = ("name", "email", "locale", "timezone", "platform_stripe_customer_id")
+
+
+def customers_of_host(
+    session: Session, business_pk: int, external_ids: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Whole rows by the host's ids, locked in one order."""
+    table = table_of(CustomerRow)
+    rows = session.execute(
+        select(*table.c)
+        .where(table.c.business_pk == business_pk, table.c.external_id.in_(external_ids))
+        .order_by(table.c.id)
+        .with_for_update()
+    ).mappings()
+    return {row["external_id"]: dict(row) for row in rows}
+
+
+def owners_of_stripe(session: Session, stripe_ids: Sequence[str]) -> dict[str, int]:
+    """The customer (its key) that each of these Stripe customers belongs to."""
+    if not stripe_ids:
+        return {}
+    found = session.execute(
+        select(CustomerRow.platform_stripe_customer_id, CustomerRow.id).where(
+            CustomerRow.platform_stripe_customer_id.in_(stripe_ids)
+        )
+    )
+    return {str(stripe_id): key for stripe_id, key in found}
+
+
+def deleted_of(session: Session, stripe_ids: Sequence[str]) -> set[str]:
+    """Which of these Stripe has deleted."""
+    if not stripe_ids:
+        return set()
+    return set(
+        session.scalars(
+            select(DeletedStripeCustomerRow.stripe_customer_id).where(
+                DeletedStripeCustomerRow.stripe_customer_id.in_(stripe_ids)
+            )
+        )
+    )
+
+
+def waiting_for(session: Session, references: Sequence[str]) -> set[str]:
+    """For which of these references links from Stripe wait."""
+    if not references:
+        return set()
+    return set(
+        session.scalars(
+            select(WaitingLinkRow.customer_ref).where(WaitingLinkRow.customer_ref.in_(references))
+        )
+    )
+
+
+def insert_customers(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Write new customers; the host's ids of those that are really new."""
+    return set(
+        insert_new(
+            session,
+            table_of(CustomerRow),
+            rows,
+            conflict=["business_pk", "external_id"],
+            returning="external_id",
+        )
+    )
+
+
+def change_customers(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write whole rows that exist, in one statement: an UPDATE a row would be a round trip a row."""
+    if not rows:
+        return
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(table_of(CustomerRow))
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={name: getattr(statement.excluded, name) for name in (*CHANGEABLE, "updated_at")},
+        ),
+        list(rows),
+    )
+
+
+def page_of_customers(
+    session: Session, business_pk: int, after: int, limit: int
+) -> list[CustomerRow]:
+    """Customers of a business in the order they came, after one of them."""
+    return list(
+        session.scalars(
+            select(CustomerRow)
+            .where(CustomerRow.business_pk == business_pk, CustomerRow.id > after)
+            .order_by(CustomerRow.id)
+            .limit(limit)
+        )
+    )
+
+
+def count_customers(session: Session, business_pk: int) -> int:
+    """How many customers a business has."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(CustomerRow)
+            .where(CustomerRow.business_pk == business_pk)
+        )
+        or 0
+    )
+
+
+def erase_customer(session: Session, row: CustomerRow) -> None:
+    """Delete a customer and all that is kept of them."""
+    session.flush()
+    public_id, key = row.public_id, row.id
+    for table in (AppointmentRow, CancellationRequestRow):
+        changed(session, delete(table).where(table.customer_pk == key))
+    changed(session, delete(VisitRow).where(VisitRow.customer_id == public_id))
+    changed(session, delete(WaitingLinkRow).where(WaitingLinkRow.customer_ref == public_id))
+    changed(session, delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id))
+    changed(session, delete(CustomerRow).where(CustomerRow.id == key))
+
+
+def erase_stripe_customer(session: Session, stripe_id: str) -> int:
+    """Delete all that is kept of a Stripe customer; how many rows that were."""
+    return sum(
+        changed(session, delete(table).where(table.stripe_customer_id == stripe_id))
+        for table in (
+            InvoiceRow,
+            MethodChangeRow,
+            DeletedStripeCustomerRow,
+            WaitingLinkRow,
+            LinkConflictRow,
+            SubscriptionRow,
+            CancellationRequestRow,
+        )
+    )

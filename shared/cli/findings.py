@@ -1,0 +1,59 @@
+"""What a check has found, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+
+class Level(enum.StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FINDING = "finding"
+    ASK = "ask"
+    """No machine can tell: a person has to look."""
+    UNKNOWN = "unknown"
+    """Could not be looked at, because something that it needs does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `portico doctor`. `code` is stable, for scripts; `todo` says what to do."""
+
+    area: str
+    code: str
+    level: Level
+    text: str
+    todo: str = ""
+
+    def view(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "area": self.area,
+            "code": self.code,
+            "level": self.level.value,
+            "text": self.text,
+            "todo": self.todo,
+        }
+
+
+def ok(area: str, code: str, text: str) -> Finding:
+    """All well."""
+    return Finding(area, code, Level.OK, text)
+
+
+def finding(area: str, code: str, text: str, todo: str) -> Finding:
+    """Something is wrong."""
+    return Finding(area, code, Level.FINDING, text, todo)
+
+
+def ask(area: str, code: str, text: str, todo: str) -> Finding:
+    """A person has to look."""
+    return Finding(area, code, Level.ASK, text, todo)
+
+
+def unknown(area: str, code: str, text: str, todo: str) -> Finding:
+    """Could not be looked at."""
+    return Finding(area, code, Level.UNKNOWN, text, todo)

@@ -1,0 +1,165 @@
+"""Calling the services from a command: nameko's wire protocol with plain kombu, every wait bounded.
+
+Several calls can be under way at once (`send`, then `wait`), which is what makes an import fast: the services work
+on one batch while the next is on its way.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import amqp
+from kombu import Connection, Consumer, Exchange, Producer, Queue
+
+from shared.messaging.amqp import BROKER_ERRORS, make_connection
+
+RPC: Final = Exchange("nameko-rpc", type="topic", durable=True)
+TIMEOUT_SECONDS: Final = 10.0
+
+
+class Unavailable(Exception):
+    """Something that the command needs does not answer; the text says what, and what to look at."""
+
+
+class Fault(Exception):
+    """A service answered with an error. `error` is its name, such as `NotFound`; `message` its text."""
+
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
+        self.message = message
+
+
+class Caller(Protocol):
+    """Calls the services."""
+
+    def call(self, service: str, method: str, **arguments: Any) -> Any:
+        """Call `service.method` and return its result. Raises Fault, Unavailable."""
+        ...
+
+    def send(self, service: str, method: str, **arguments: Any) -> str:
+        """Start a call; `wait` for the id that is returned. Raises Unavailable."""
+        ...
+
+    def wait(self, call_id: str) -> Any:
+        """The result of a call that was started. Raises Fault, Unavailable."""
+        ...
+
+
+class RpcCaller:
+    """A `Caller` over RabbitMQ. Connects at the first call; close it when done."""
+
+    def __init__(self, amqp_uri: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._uri = amqp_uri
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._address = str(uuid.uuid4())
+        self._answers: dict[str, Any] = {}
+        self._waiting: dict[str, str] = {}
+
+    def __enter__(self) -> RpcCaller:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection without ceremony: a sick broker must not keep a command from ending."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.collect()
+
+    def _connect(self) -> None:
+        if self._uri.startswith("embedded"):
+            raise Unavailable(
+                "AMQP_URI is embedded://: that broker lives inside the process of `make run`. "
+                "Use `make stack`, whose RabbitMQ others can reach."
+            )
+        connection = make_connection(self._uri, confirm_publish=True)
+        try:
+            connection.connect()
+            channel = connection.channel()
+            replies = Queue(
+                f"rpc.reply-cli-{self._address}",
+                exchange=RPC,
+                routing_key=self._address,
+                exclusive=True,
+                durable=False,
+            )
+            Consumer(channel, [replies], on_message=self._on_answer, no_ack=True).consume()
+            self._producer = Producer(channel, exchange=RPC)
+        except BaseException:
+            connection.collect()
+            raise
+        self._connection = connection
+
+    def _on_answer(self, message: Any) -> None:
+        call_id = message.properties.get("correlation_id", "")
+        if call_id in self._waiting:
+            self._answers[call_id] = json.loads(message.body)
+
+    def send(self, service: str, method: str, **arguments: Any) -> str:
+        call_id = str(uuid.uuid4())
+        try:
+            if self._connection is None:
+                self._connect()
+            self._waiting[call_id] = f"{service}.{method}"
+            self._producer.publish(
+                {"args": [], "kwargs": arguments},
+                routing_key=f"{service}.{method}",
+                reply_to=self._address,
+                correlation_id=call_id,
+                serializer="json",
+                mandatory=True,
+                timeout=self._timeout,
+                confirm_timeout=self._timeout,
+                expiration=self._timeout,  # a request that nobody waits for any more must not run
+            )
+        except amqp.exceptions.ChannelError as error:
+            self.close()
+            if "NO_ROUTE" in str(error):
+                raise Unavailable(
+                    f"{service} has never run on this broker, or knows no {method}: start it, or look whether "
+                    "AMQP_URI names the right broker and virtual host"
+                ) from None
+            raise Unavailable(f"the broker refused the call: {error}") from None
+        except BROKER_ERRORS as error:
+            self.close()
+            raise self._no_broker(error) from None
+        return call_id
+
+    def wait(self, call_id: str) -> Any:
+        name = self._waiting[call_id]
+        end = time.monotonic() + self._timeout
+        try:
+            while call_id not in self._answers:
+                left = end - time.monotonic()
+                if left <= 0 or self._connection is None:
+                    raise Unavailable(
+                        f"{name}: no answer in {self._timeout:g} s; is the service running?"
+                    )
+                try:
+                    self._connection.drain_events(timeout=left)
+                except TimeoutError:
+                    continue
+        except BROKER_ERRORS as error:
+            self.close()
+            raise self._no_broker(error) from None
+        finally:
+            self._waiting.pop(call_id, None)
+        answer = self._answers.pop(call_id)
+        if answer["error"]:
+            raise Fault(answer["error"]["exc_type"], str(answer["error"]["value"]))
+        return answer["result"]
+
+    def call(self, service: str, method: str, **arguments: Any) -> Any:
+        return self.wait(self.send(service, method, **arguments))
+
+    def _no_broker(self, error: BaseException) -> Unavailable:
+        parts = urlsplit(self._uri)  # without user and password
+        where = f"{parts.hostname}:{parts.port or 5672}"
+        return Unavailable(f"RabbitMQ at {where} can't be used: {type(error).__name__}")

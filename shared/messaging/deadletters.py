@@ -1,0 +1,203 @@
+"""Dead letters: looking at them without taking them, and moving them back to where they came from.
+
+Looking means taking without acknowledging and giving back. Since RabbitMQ 4 a quorum queue drops a message that was
+given back twenty times, so one that was looked at often is written anew first, which starts its count again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from amqp.exceptions import NotFound
+
+from shared.events import CONSUMERS
+from shared.messaging import topology
+from shared.messaging.amqp import make_connection, publish_raw
+
+LOOKS_BEFORE_REWRITE: Final = 10
+MOST: Final = 10_000
+_OF_THE_BROKER: Final = (
+    "x-death",
+    "x-first-death",
+    "x-last-death",
+    "x-delivery-count",
+    "x-acquired-count",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """A message that was given up."""
+
+    queue: str
+    """The queue whose consumer gave it up; the letter lies in `<queue>.dead`."""
+    key: str
+    """The event's id, or `body:` and the beginning of the body's SHA-256 where it has none."""
+    type: str
+    reason: str
+    attempts: int
+    routing_key: str
+    correlation_id: str
+    replays: int
+    body: bytes = field(repr=False)
+    headers: dict[str, Any] = field(repr=False)
+
+    def mentions(self, text: str) -> bool:
+        """Whether the body names this id."""
+        return text.encode() in self.body
+
+    def view(self, *, body: bool = False) -> dict[str, Any]:
+        """As JSON."""
+        shown: dict[str, Any] = {
+            "queue": self.queue,
+            "key": self.key,
+            "type": self.type,
+            "x-error": self.reason,
+            "x-attempt": self.attempts,
+            "x-original-routing-key": self.routing_key,
+            "correlation_id": self.correlation_id,
+            "replays": self.replays,
+        }
+        if body:
+            shown["body"] = self.body.decode("utf-8", "replace")
+        return shown
+
+
+def queues() -> list[str]:
+    """The queues that have dead letters."""
+    return [
+        topology.queue_name(service, source)
+        for source in topology.sources()
+        for service in CONSUMERS
+        if service in topology.consumers_of(source)
+    ]
+
+
+class DeadLetters:
+    """The dead letters of one broker. Raises what `BROKER_ERRORS` names."""
+
+    def __init__(self, amqp_uri: str) -> None:
+        self._uri = amqp_uri
+
+    def counts(self) -> dict[str, int]:
+        """How many each queue has; queues that were never declared are left out."""
+        found = {}
+        connection = make_connection(self._uri)
+        try:
+            for name in queues():
+                try:
+                    declared = connection.channel().queue_declare(f"{name}.dead", passive=True)
+                except NotFound:
+                    continue
+                found[name] = declared.message_count
+        finally:
+            connection.collect()
+        return found
+
+    def look(self, queue: str | None = None, limit: int = 1000) -> list[DeadLetter]:
+        """The oldest dead letters, of one queue or of all; they stay where they are."""
+        found: list[DeadLetter] = []
+
+        def keep(letter: DeadLetter) -> bool:
+            found.append(letter)
+            return False
+
+        for name in [queue] if queue else queues():
+            self._each(name, limit - len(found), keep)
+        return found
+
+    def replay(self, queue: str, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        """Give those that are wanted back to the consumer's queue, each confirmed before its dead letter goes."""
+
+        def again(letter: DeadLetter) -> bool:
+            if not wanted(letter):
+                return False
+            kept = {
+                name: value
+                for name, value in letter.headers.items()
+                if not name.startswith(_OF_THE_BROKER) and name not in ("x-attempt", "x-error")
+            }
+            headers = {**kept, "x-replays": letter.replays + 1, "x-last-error": letter.reason}
+            publish_raw(
+                self._uri, letter.body, exchange="", routing_key=letter.queue, headers=headers
+            )
+            return True
+
+        return self._each(queue, MOST, again)
+
+    def discard(self, queue: str, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
+        """Throw those that are wanted away."""
+        return self._each(queue, MOST, wanted)
+
+    def _each(
+        self, queue: str, limit: int, settle: Callable[[DeadLetter], bool]
+    ) -> list[DeadLetter]:
+        """Show each letter to `settle`: True takes it off the queue. Returns those that were taken."""
+        taken = []
+        connection = make_connection(self._uri)
+        try:
+            channel = connection.channel()
+            try:
+                waiting = channel.queue_declare(f"{queue}.dead", passive=True).message_count
+            except NotFound:
+                return []
+            for message in _messages(channel, f"{queue}.dead", min(waiting, limit)):
+                letter = _read(queue, message)
+                if settle(letter):
+                    channel.basic_ack(message.delivery_tag)
+                    taken.append(letter)
+                elif int(letter.headers.get("x-delivery-count", 0)) >= LOOKS_BEFORE_REWRITE:
+                    kept = {
+                        name: value
+                        for name, value in letter.headers.items()
+                        if name not in ("x-delivery-count", "x-acquired-count")
+                    }
+                    publish_raw(
+                        self._uri,
+                        letter.body,
+                        exchange="",
+                        routing_key=f"{queue}.dead",
+                        headers=kept,
+                    )
+                    channel.basic_ack(message.delivery_tag)
+            channel.close()  # what was only looked at goes back
+        finally:
+            connection.collect()
+        return taken
+
+
+def _messages(channel: Any, queue: str, count: int) -> Iterator[Any]:
+    for _ in range(count):
+        message = channel.basic_get(queue)
+        if message is None:
+            return
+        yield message
+
+
+def _read(queue: str, message: Any) -> DeadLetter:
+    body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+    headers = dict(message.properties.get("application_headers") or {})
+    try:
+        envelope = json.loads(body)
+        key, type_ = str(envelope["id"]), str(envelope.get("type", ""))
+    except (ValueError, KeyError, TypeError):
+        key, type_ = f"body:{hashlib.sha256(body).hexdigest()[:16]}", "(unreadable)"
+    broker_reason = headers.get("x-first-death-reason") or headers.get("x-last-death-reason")
+    return DeadLetter(
+        queue=queue,
+        key=key[:512],
+        type=type_[:255],
+        reason=str(
+            headers.get("x-error") or f"given up by the broker: {broker_reason or 'no reason'}"
+        ),
+        attempts=int(headers.get("x-attempt", 0) or 0),
+        routing_key=str(headers.get("x-original-routing-key", "")),
+        correlation_id=str(headers.get("nameko.correlation_id", "")),
+        replays=int(headers.get("x-replays", 0) or 0),
+        body=body,
+        headers=headers,
+    )

@@ -1,0 +1,80 @@
+"""A command line on a desk of the test's own: no broker, no process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from portico.main import app
+from shared.cli import Desk, Fault, Unavailable
+
+
+class FakeServices:
+    """Services that answer as they are told, and remember what was asked of them.
+
+    `answers[("billing", "replay")]` is a value, or a function of the arguments, which may raise Fault or Unavailable.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], Any] = {}
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self._results: dict[str, Any] = {}
+
+    def __enter__(self) -> FakeServices:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+    def call(self, service: str, method: str, **arguments: Any) -> Any:
+        # What goes over the wire must be JSON.
+        arguments = json.loads(json.dumps(arguments))
+        self.asked.append((service, method, arguments))
+        if (service, method) not in self.answers:
+            raise Unavailable(f"{service}.{method}: no answer")
+        answer = self.answers[(service, method)]
+        return json.loads(json.dumps(answer(**arguments) if callable(answer) else answer))
+
+    def send(self, service: str, method: str, **arguments: Any) -> str:
+        call_id = str(len(self._results))
+        try:
+            self._results[call_id] = self.call(service, method, **arguments)
+        except (Fault, Unavailable) as error:
+            self._results[call_id] = error
+        return call_id
+
+    def wait(self, call_id: str) -> Any:
+        result = self._results[call_id]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+@pytest.fixture
+def services() -> FakeServices:
+    return FakeServices()
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(services: FakeServices) -> Run:
+    """Run `portico` with these words; the services are the fakes, the environment only what is given."""
+
+    def invoke(*words: str, environ: Mapping[str, str] | None = None, **options: Any) -> Result:
+        settings = {"AMQP_URI": "embedded://tests/"} if environ is None else dict(environ)
+
+        def make(environ: Mapping[str, str], timeout: float) -> FakeServices:
+            return services
+
+        result = CliRunner().invoke(app, list(words), obj=Desk(settings, make), **options)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke

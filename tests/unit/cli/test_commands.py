@@ -1,0 +1,186 @@
+"""The command line as a whole: help, exit codes, JSON, and nothing secret on any stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from portico.main import app
+from shared.cli import Fault
+from tests.unit.cli.conftest import FakeServices, Run
+
+MOMENT = "2026-11-23T10:00:00.250000+00:00"
+
+
+def commands(
+    group: Any = None, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that name it."""
+    group = group or typer.main.get_command(app)
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+EVERY = dict(commands())
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_command_helps_with_an_example(words: tuple[str, ...], run: Run) -> None:
+    """The help of each command says what it does and shows how, with its own words."""
+    shown = " ".join(run(*words, "--help", terminal_width=200).stdout.split())
+    assert f"Example: portico {' '.join(words)}" in shown
+
+
+WRITING = {
+    ("customers", "export"),  # writes a file
+    ("doctor",),
+}
+
+
+@pytest.mark.parametrize("words", [words for words in EVERY if words not in WRITING], ids=" ".join)
+def test_every_command_speaks_json(words: tuple[str, ...]) -> None:
+    """Scripts get one JSON document from each command that answers something."""
+    assert any("--json" in option.opts for option in EVERY[words].params)
+
+
+def test_a_service_that_is_silent_ends_with_three(run: Run) -> None:
+    """Exit code 3 and one line on standard error: the same command may work later."""
+    result = run("events", "list")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert "no answer" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_missing_settings_end_with_two() -> None:
+    """Without AMQP_URI nothing can be asked; the message says what it should look like."""
+    from typer.testing import CliRunner
+
+    from shared.cli import Desk
+
+    result = CliRunner().invoke(app, ["events", "list"], obj=Desk({}))
+    assert result.exit_code == 2
+    assert "AMQP_URI is not set" in result.stderr
+
+
+def test_the_embedded_broker_can_not_be_reached(run: Run) -> None:
+    """`make run` keeps its broker inside its process: the message says what to use instead."""
+    from typer.testing import CliRunner
+
+    from shared.cli import Desk
+
+    desk = Desk({"AMQP_URI": "embedded://localhost/"})
+    result = CliRunner().invoke(app, ["events", "list"], obj=desk)
+    assert (result.exit_code, "make stack" in result.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("InvalidArgument", 2),
+        ("UnknownInboxEvent", 1),
+        ("NotFound", 1),
+        ("InternalError", 3),
+        ("StripeUnavailable", 3),
+    ],
+)
+def test_a_services_error_has_its_exit_code(
+    error: str, code: int, run: Run, services: FakeServices
+) -> None:
+    """Scripts can tell a wrong word from bad news and from a service in trouble."""
+
+    def refuse(**arguments: Any) -> None:
+        raise Fault(error, "text")
+
+    services.answers["billing", "replay"] = refuse
+    assert run("events", "replay", "evt_1").exit_code == code
+
+
+def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run: Run) -> None:
+    """--env-file is what `make stack` writes; a variable that is set counts more."""
+    from portico.main import read_env_file
+
+    file = tmp_path / "portico.env"
+    file.write_text("# comment\nexport A_B=one\nC='two'\n\n")
+    assert read_env_file(file) == {"A_B": "one", "C": "two"}
+    file.write_text("no equals sign\n")
+    with pytest.raises(typer.BadParameter, match="line 1"):
+        read_env_file(file)
+
+
+def test_events_are_listed_as_json_as_they_came(run: Run, services: FakeServices) -> None:
+    """--json is the service's answer, unabridged."""
+    row = {
+        "event_id": "evt_1",
+        "type": "invoice.paid",
+        "status": "translated",
+        "reason": None,
+        "received_at": MOMENT,
+    }
+    services.answers["billing", "inbox_events"] = [row]
+    assert json.loads(run("events", "list", "--json").stdout) == [row]
+    assert "evt_1" in run("events", "list").stdout
+
+
+def test_a_body_is_shown_only_on_demand(run: Run, services: FakeServices) -> None:
+    """A stored event's body holds personal data: it is neither asked for nor printed without --payload."""
+
+    def inbox_event(event_id: str, payload: bool) -> dict[str, Any]:
+        shown: dict[str, Any] = {"event_id": event_id, "published": []}
+        return {**shown, "payload": "BODY"} if payload else shown
+
+    services.answers["billing", "inbox_event"] = inbox_event
+    assert "BODY" not in run("events", "show", "evt_1").stdout
+    assert "BODY" in run("events", "show", "evt_1", "--payload").stdout
+
+
+def test_a_notification_is_cancelled_and_resent(run: Run, services: FakeServices) -> None:
+    """Both say what was done; a second resend says that nothing was added."""
+    services.answers["notifier", "cancel"] = lambda notification_id: {
+        "notification_id": notification_id
+    }
+    services.answers["notifier", "resend"] = lambda notification_id: {
+        "notification_id": "ntf_2",
+        "created": False,
+    }
+    assert "will not be sent" in run("notifications", "cancel", "ntf_1").stdout
+    assert "waits already" in run("notifications", "resend", "ntf_1").stdout
+
+
+def test_a_link_is_printed_for_who_asks_and_nothing_else(run: Run, services: FakeServices) -> None:
+    """The link stands alone on standard output, ready for a pipe."""
+    services.answers["portal", "find_customer"] = {"customer_id": "C" * 22}
+    services.answers["portal", "link"] = {
+        "customer_id": "C" * 22,
+        "url": "https://me.example.com/me/token",
+        "token": "token",
+        "generation": 1,
+    }
+    assert run("link", "1001").stdout == "https://me.example.com/me/token\n"
+    assert "token" not in json.loads(run("link", "1001", "--json").stdout)
+
+
+def test_reconcile_asks_from_the_moment_that_was_meant(run: Run, services: FakeServices) -> None:
+    """`--since 3d` is three days before now, `--since` an ISO time is that time; anything else is a wrong word."""
+    services.answers["billing", "reconcile"] = {"seen": 3, "new": 1, "swept": 0}
+    assert "3 events seen" in run("reconcile", "--since", "2026-11-20T00:00:00+00:00").stdout
+    assert services.asked[-1][2] == {"since": "2026-11-20T00:00:00+00:00"}
+    assert run("reconcile", "--since", "yesterday").exit_code == 2
+
+
+def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
+    """Three files of one email, without settings and without sending."""
+    result = run("mail", "preview", "payment_failed", "--out", str(tmp_path), "--json", environ={})
+    assert sorted(Path(name).name for name in json.loads(result.stdout)) == [
+        "payment_failed.html",
+        "payment_failed.subject.txt",
+        "payment_failed.txt",
+    ]

@@ -1,0 +1,245 @@
+"""Importing customers: every bad line told, nothing doubled, and a run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import StaticPool
+
+from services.portal.handlers import importing
+from services.portal.importing import Import
+from services.portal.models import Base, CustomerRow
+from shared.cli import Unavailable
+from tests.unit.cli.conftest import FakeServices, Run
+from tests.unit.portal.builders import NOW, add_business
+
+HEADER = "external_id,name,email,locale,timezone,platform_stripe_customer_id\n"
+
+
+class Portal:
+    """The portal's own handler on tables in memory, over what went through JSON."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.calls = 0
+        self.fail_at: int | None = None
+
+    def __call__(self, business_id: str, rows: list[Any]) -> dict[str, Any]:
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise Unavailable("portal: no answer")
+        lines = msgspec.convert(rows, list[importing.CustomerLine])
+        return importing.import_customers(
+            self.session, business_id=business_id, lines=lines, now=NOW
+        ).view()
+
+    def count(self) -> int:
+        return self.session.scalar(select(func.count()).select_from(CustomerRow)) or 0
+
+    def customer(self, external_id: str) -> CustomerRow:
+        self.session.expire_all()
+        return self.session.scalars(
+            select(CustomerRow).where(CustomerRow.external_id == external_id)
+        ).one()
+
+
+@pytest.fixture
+def portal(services: FakeServices) -> Iterator[Portal]:
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    Base.metadata.create_all(engine)
+    with Session(engine, expire_on_commit=False) as session:
+        add_business(session)
+        session.commit()
+        made = Portal(session)
+        services.answers["portal", "import_customers"] = made
+        yield made
+    engine.dispose()
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    file = folder / "customers.csv"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return file
+
+
+def errors(file: Path) -> dict[int, str]:
+    with file.with_name(file.name + ".errors.csv").open(encoding="utf-8") as stream:
+        return {int(row["line"]): row["error"] for row in csv.DictReader(stream)}
+
+
+def test_every_bad_line_is_told_with_its_number(tmp_path: Path, portal: Portal, run: Run) -> None:
+    """Wrong addresses, cells, quotes and bytes are each reported at their own line; the good lines around are in."""
+    file = write(
+        tmp_path,
+        b"\xef\xbb\xbf" + HEADER.encode() + b"1,Ann,ann@example.com,en,,\n"
+        b"2,Bob,not-an-address,en,,\n"
+        b"3,Cid\n"
+        b'4,"Dora,dora@example.com,en,,\n'
+        b'5,"Eve\nof two lines",eve@example.com,en,,\n'
+        b"6,F\xffritz,fritz@example.com,en,,\n"
+        b"\n"
+        b'7,"Gil ""G"" Gold",gil@example.com,xx_YY,,\n'
+        b"8,Hal,hal@example.com,,Mars/Base,\n"
+        b'9,"Ida, Jr.",ida@example.com,de,Europe/Berlin,cus_9\n'
+        b"1 0,Jo,jo@example.com,,,\n",
+    )
+    result = run("customers", "import", str(file), "--business", "sunrise", "--json")
+    assert result.exit_code == 1
+    told = errors(file)
+    assert sorted(told) == [3, 4, 5, 6, 8, 10, 11, 13]
+    assert "e-mail address" in told[3]
+    assert "2 cells, expected 6" in told[4]
+    assert "not CSV" in told[5]
+    assert "one line" in told[6]
+    assert "not UTF-8" in told[8]
+    assert "locale" in told[10]
+    assert "time zone" in told[11]
+    assert portal.count() == 2
+    assert portal.customer("9").name == "Ida, Jr."
+    summary = json.loads(result.stdout)
+    assert (summary["created"], summary["errors"], summary["lines"]) == (2, 8, 10)
+
+
+def test_importing_again_changes_and_never_doubles(
+    tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """The same file twice is no change; a changed name is a change; a missing column keeps, an empty cell clears."""
+    file = write(
+        tmp_path,
+        HEADER + "1,Ann,ann@example.com,en,Europe/Berlin,cus_1\n2,Bob,bob@example.com,,,\n",
+    )
+    assert run("customers", "import", str(file), "--business", "sunrise").exit_code == 0
+    result = run("customers", "import", str(file), "--business", "sunrise", "--json")
+    assert json.loads(result.stdout)["unchanged"] == 2
+    public_id = portal.customer("1").public_id
+    file = write(tmp_path, "name,external_id,email\nAnne,1,ann@example.com\n")
+    run("customers", "import", str(file), "--business", "sunrise", "--restart")
+    ann = portal.customer("1")
+    assert (ann.name, ann.locale, ann.platform_stripe_customer_id) == ("Anne", "en", "cus_1")
+    assert (portal.count(), ann.public_id) == (2, public_id)
+    file = write(tmp_path, "name,external_id,email,locale\nAnne,1,ann@example.com,\n")
+    run("customers", "import", str(file), "--business", "sunrise", "--restart")
+    assert portal.customer("1").locale is None
+
+
+def test_a_stripe_customer_stays_with_whom_it_belongs(
+    tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """A Stripe id of somebody else, twice in the file, or instead of another is that line's error, and changes nothing."""
+    file = write(
+        tmp_path,
+        HEADER
+        + "1,Ann,ann@example.com,,,cus_1\n"
+        + "2,Bob,bob@example.com,,,cus_1\n"
+        + "3,Cid,cid@example.com,,,cus_3\n",
+    )
+    run("customers", "import", str(file), "--business", "sunrise")
+    assert list(errors(file)) == [3]
+    file = write(
+        tmp_path, HEADER + "3,Cid,cid@example.com,,,cus_4\n4,Dot,dot@example.com,,,cus_1\n"
+    )
+    run("customers", "import", str(file), "--business", "sunrise", "--restart")
+    assert list(errors(file)) == [2, 3]
+    assert portal.customer("3").platform_stripe_customer_id == "cus_3"
+
+
+def test_of_two_lines_with_one_id_the_later_wins(tmp_path: Path, portal: Portal, run: Run) -> None:
+    """In one batch as in two: what stands further down counts."""
+    file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\n1,Anne,ann@example.com,,,\n")
+    run("customers", "import", str(file), "--business", "sunrise")
+    assert (portal.count(), portal.customer("1").name) == (1, "Anne")
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_run_that_was_stopped_goes_on(
+    at_once: int, tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """Stopped at any batch and started again: everybody is there once, and each bad line is told once."""
+    lines = "".join(
+        f"{n},Name {n},{'bad' if n % 7 == 0 else f'n{n}@example.com'},,,\n" for n in range(1, 101)
+    )
+    file = write(tmp_path, HEADER + lines)
+    words = (
+        "customers",
+        "import",
+        str(file),
+        "--business",
+        "sunrise",
+        "--batch",
+        "10",
+        "--at-once",
+        str(at_once),
+    )
+    portal.fail_at = 4
+    assert run(*words).exit_code == 3
+    portal.fail_at = portal.calls + 3
+    assert run(*words).exit_code == 3
+    portal.fail_at = None
+    result = run(*words, "--json")
+    assert "going on after line" in result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["lines"], summary["errors"], portal.count()) == (100, 14, 86)
+    assert list(errors(file)) == [n + 1 for n in range(7, 101, 7)]
+
+
+def test_a_file_that_changed_is_not_gone_on_with(tmp_path: Path, portal: Portal, run: Run) -> None:
+    """The remembered place is of another file: the run refuses and says what to do, --restart begins at the top."""
+    file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\n2,Bob,bob@example.com,,,\n")
+    portal.fail_at = 2
+    words = (
+        "customers",
+        "import",
+        str(file),
+        "--business",
+        "sunrise",
+        "--batch",
+        "1",
+        "--at-once",
+        "1",
+    )
+    assert run(*words).exit_code == 3
+    write(tmp_path, HEADER + "3,Cid,cid@example.com,,,\n")
+    result = run(*words)
+    assert (result.exit_code, "--restart" in result.output) == (2, True)
+    assert run(*words, "--restart").exit_code == 0
+
+
+def test_a_header_without_the_needed_columns_is_refused(
+    tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """A file of something else is not imported, line by line, as errors."""
+    result = run(
+        "customers", "import", str(write(tmp_path, "id;name\n1;Ann\n")), "--business", "sunrise"
+    )
+    assert result.exit_code == 2
+    assert portal.calls == 0
+
+
+def test_a_line_without_end_takes_no_memory(tmp_path: Path, portal: Portal, run: Run) -> None:
+    """A line of megabytes is skipped in pieces and told; the lines after it are in."""
+    long = "x" * 3_000_000
+    file = write(tmp_path, HEADER + f"1,{long},a@example.com,,,\n2,Bob,bob@example.com,,,\n")
+    run("customers", "import", str(file), "--business", "sunrise")
+    assert list(errors(file)) == [2]
+    assert portal.customer("2").name == "Bob"
+
+
+def test_the_state_names_what_was_read(tmp_path: Path, portal: Portal) -> None:
+    """The place in the state file is a line's beginning, so going on never begins inside one."""
+    file = write(tmp_path, HEADER + "1,Ann,ann@example.com,,,\n2,Bob,bob@example.com,,,\n")
+    services = FakeServices()
+    services.answers["portal", "import_customers"] = portal
+    run = Import(file, "sunrise")
+    next(run.work(services, 1, 1))
+    state = json.loads(run.state_file.read_text())
+    assert file.read_bytes()[state["offset"] :].startswith(b"2,Bob")
