@@ -57,6 +57,10 @@ SEED ?= 1
 faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1
 	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
 
+.PHONY: test-crash-points
+test-crash-points: $(FOR_TEST) servers ## Die at each point between two side effects; UPDATE_DOCS=1 writes the table
+	@$(PYTEST) tests/faults/test_crash_points.py
+
 .PHONY: lint
 lint: $(FOR_TEST) ## ruff, mypy, import-linter
 	@echo "lint: ruff check"; $(PY) -m ruff check --quiet $(wildcard $(PATHS))

@@ -206,6 +206,27 @@ class SubscriptionEnded(SubscriptionData, frozen=True, kw_only=True):
     type: ClassVar[str] = "subscription.ended"
 
 
+class NotificationUndeliverable(Data, frozen=True, kw_only=True):
+    """An email of ours did not reach its customer and is not tried again: for the host application, which may know another
+    way to reach them. The address itself is not told: the host gave it to us."""
+
+    type: ClassVar[str] = "notification.undeliverable"
+    source: ClassVar[str] = "notifier"
+
+    notification_id: str
+    """The notifier's id of the email, `ntf_…`."""
+    kind: str
+    """What the email said: `payment_failed`, `payment_reminder`, …"""
+    reason: str
+    """`bounced` (there is no such mailbox), `dropped` (SendGrid had reasons not to try) or `spam_report`."""
+    stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`, where the email was about an invoice."""
+    invoice_id: str | None = None
+    """The invoice that it was about."""
+    customer_id: str | None = None
+    """Portico's customer id, where the email was asked for by it (a fresh link)."""
+
+
 EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
     (cls.type, cls.version): cls
     for cls in (
@@ -221,6 +242,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        NotificationUndeliverable,
     )
 }
 
@@ -251,7 +273,8 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
     ),
 }
 """Who hears what. Publisher and consumers declare the queues from this one table, so an event that is
-published before a consumer ever ran waits for it."""
+published before a consumer ever ran waits for it. A type that nobody here hears is for the host application alone, and is
+published whether or not the host listens (docs/adr/0007-events-for-the-host.md)."""
 
 D = TypeVar("D", bound=Data)
 

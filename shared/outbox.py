@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from sqlalchemy import BigInteger, Index, Integer, String, Table, Text, func, select, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
 from shared.database import UtcDateTime, insert_new
@@ -46,15 +46,19 @@ class OutboxColumns:
     """The columns of an outbox; a service's model adds its `Base`, the table is called `outbox`."""
 
     __tablename__ = "outbox"
-    __table_args__: Any = (
-        # The relay's question, asked every second: a handful of rows of millions.
-        Index(
-            "ix_outbox_unpublished",
-            "id",
-            postgresql_where=text("published_at IS NULL"),
-            sqlite_where=text("published_at IS NULL"),
-        ),
-    )
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> Any:
+        """The index of the relay's question, asked every second: a handful of rows of millions."""
+        return (
+            Index(
+                "ix_outbox_unpublished",
+                "id",
+                postgresql_where=text("published_at IS NULL"),
+                sqlite_where=text("published_at IS NULL"),
+            ),
+        )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     """Order of arrival."""

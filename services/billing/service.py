@@ -28,6 +28,7 @@ from services.billing.domain import (
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
+from services.billing.retention import RULES
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
 from shared.batching import Batched
@@ -35,6 +36,7 @@ from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume
+from shared.retention import prune_round
 from shared.rpc import InvalidArgument, RpcError, rpc
 from shared.telemetry import get_logger
 from shared.web import http
@@ -195,6 +197,11 @@ class BillingService(Operations):
         OUTBOX_PENDING.set(pending)
         OUTBOX_AGE.set(age)
         return False
+
+    @loop(poll=3600)
+    def prune(self) -> bool:
+        """Forget what only proves that something was done long ago."""
+        return prune_round(self.database, RULES, _now())
 
     # -- others ask ---------------------------------------------------------------------------------------
 

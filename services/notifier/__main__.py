@@ -1,4 +1,4 @@
-"""`python -m services.notifier [serve|migrate|wait-migrated|preview KIND]`."""
+"""`python -m services.notifier [serve|migrate|wait-migrated|prune|preview KIND]`."""
 
 import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from services.notifier.domain import Kind
 from services.notifier.previewing import write_preview
+from services.notifier.retention import RULES
 from services.notifier.service import NotifierService
 from services.notifier.settings import load
+from shared.retention import prune_command
 from shared.runtime import command_line
 
 
@@ -32,4 +34,4 @@ def preview(words: Sequence[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["preview"]:
         sys.exit(preview(sys.argv[2:]))
-    sys.exit(command_line(NotifierService, load))
+    sys.exit(command_line(NotifierService, load, {"prune": prune_command(RULES)}))

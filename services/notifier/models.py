@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
 from shared.database import UtcDateTime
+from shared.outbox import OutboxColumns
 
 Moment = UtcDateTime
 
@@ -149,3 +150,7 @@ class SendGridEvent(Base):
     event: Mapped[str] = mapped_column(String(40))
     occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
     received_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+
+class OutboxEvent(OutboxColumns, Base):
+    """An event of the notifier's own that must be published; its relay does."""

@@ -26,6 +26,7 @@ from services.notifier.neighbours import (
 from services.notifier.operations import Operations
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
+from services.notifier.retention import RULES
 from services.notifier.samples import sample_letter
 from services.notifier.senders import SenderPlaces, sender
 from services.notifier.sendgrid_gateway import (
@@ -39,7 +40,8 @@ from shared.batching import Batcher
 from shared.database import Database
 from shared.events import Event
 from shared.loops import Waker, loop
-from shared.messaging import Permanent, consume
+from shared.messaging import EventPublisher, Permanent, consume
+from shared.retention import prune_round
 from shared.rpc import (
     InvalidArgument,
     NotFound,
@@ -135,7 +137,9 @@ class NotifierService(Operations):
     fetch_contact = ContactFetch()
     billing = RpcClient("billing", timeout=2.5)
     places = SenderPlaces()
+    publisher = EventPublisher()
     wake = Waker("send_due")
+    wake_relay = Waker("relay")
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -231,7 +235,22 @@ class NotifierService(Operations):
             new = feedback.handle(session, batch, now)
         metrics.WEBHOOKS.labels("accepted").inc()
         self.wake()
+        self.wake_relay()
         return _json(200, {"new": new})
+
+    @loop(poll=2.0)
+    def relay(self) -> bool:
+        """Publish the notifier's own events: what the host application should know."""
+        with self.db.transaction() as session:
+            done = queries.OUTBOX.relay(session, self.publisher, _now())
+        if done.broker_down or done.failed:
+            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
+        return done.more
+
+    @loop(poll=3600)
+    def prune(self) -> bool:
+        """Forget what only proves that something was done long ago."""
+        return prune_round(self.db, RULES, _now())
 
     # --- RPC ----------------------------------------------------------------------------------------------------
 

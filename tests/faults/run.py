@@ -114,8 +114,12 @@ def run(
         )
 
 
-def is_quiet(system: System, forced: set[str]) -> bool:
-    """nothing waits in the outbox, in a queue or as a notification"""
+def is_quiet(system: System, forced: set[str], grace: float = 2.0) -> bool:
+    """nothing waits in the outbox, in a queue or as a notification
+
+    Mails of unknown fate get `grace` seconds for SendGrid's word about them instead of a quarter of an hour; those that
+    are sent once more then are added to `forced`.
+    """
     if system.rows("billing", "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
         return False
     if any(count for name, count in system.waiting().items() if not name.endswith(".dead")):
@@ -126,8 +130,7 @@ def is_quiet(system: System, forced: set[str]) -> bool:
         "FROM notifications WHERE status IN ('pending', 'sending')",
     )
     if active and all(unknown for _, unknown in active):
-        # Only mails of unknown fate are left. SendGrid's events would have told by now; end their grace period.
-        time.sleep(2)
+        time.sleep(grace)
         forced |= {
             row[0]
             for row in system.rows(

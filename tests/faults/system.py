@@ -49,7 +49,7 @@ class System:
         self.stack = ProxiedStack(
             folder,
             name="faults",
-            replicas=replicas or {"billing": 2, "notifier": 2},
+            replicas={"billing": 2, "notifier": 2} if replicas is None else replicas,
             rabbitmq=self.rabbitmq,
             postgres=self.postgres,
             settings=settings,
@@ -120,6 +120,18 @@ class System:
             code = process.terminate(within=40)
             process.launch()
         return code
+
+    def suspend(self, process: Process) -> None:
+        """SIGKILL, and leave it dead until resume()."""
+        with self._lock:
+            self._ending.add(process.name)
+        process.kill()
+
+    def resume(self, process: Process) -> None:
+        """Start a suspended process and wait until it is ready."""
+        process.start()
+        with self._lock:
+            self._ending.discard(process.name)
 
     # -- what goes wrong -----------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from services.notifier.domain import (
 from services.notifier.handlers.sending import mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
+from shared.events import Event, NotificationUndeliverable
+from shared.outbox import Outgoing
 
 CONCERNS_US: Final = frozenset(
     {"processed", "delivered", "deferred", "bounce", "dropped", "spamreport"}
@@ -92,14 +94,17 @@ def _apply(session: Session, item: Feedback, invoice_id: str | None, now: dt.dat
         _bounced(row, f"bounced: {item.reason}")
         if item.bounce_type != "blocked":
             _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
+            _tell_the_host(session, row, "bounced", item.occurred_at, now)
     elif item.event == "dropped":
         _bounced(row, f"dropped by SendGrid: {item.reason}")
+        _tell_the_host(session, row, "dropped", item.occurred_at, now)
         if item.reason.strip().lower() in _HARD_DROPS:
             _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
         elif item.reason.strip().lower() in _COMPLAINT_DROPS:
             _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
     elif item.event == "spamreport":
         _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
+        _tell_the_host(session, row, "spam_report", item.occurred_at, now)
 
 
 def _bounced(row: Notification, why: str) -> None:
@@ -129,6 +134,28 @@ def _stop_writing(
             correlation_id=row.correlation_id,
         ),
     )
+
+
+def _tell_the_host(
+    session: Session, row: Notification, reason: str, at: dt.datetime, now: dt.datetime
+) -> None:
+    """Raise `notification.undeliverable`, once for an email and reason however often SendGrid says it."""
+    data = NotificationUndeliverable(
+        notification_id=row.notification_id,
+        kind=row.kind,
+        reason=reason,
+        stripe_customer_id=row.stripe_customer_id,
+        invoice_id=row.invoice_id,
+        customer_id=row.customer_id,
+    )
+    key = f"{row.notification_id}/{reason}/{data.type}"
+    event = Event(
+        id=key,
+        occurred_at=at,
+        correlation_id=row.correlation_id or row.notification_id,
+        data=data,
+    )
+    queries.OUTBOX.add(session, [Outgoing(event, key)], now)
 
 
 def _message_id(sg_message_id: str | None) -> str | None:

@@ -31,6 +31,7 @@ from services.notifier.queries.notifications import (
     suppress_waiting,
 )
 from services.notifier.queries.records import (
+    OUTBOX,
     NewSendGridEvent,
     address_suppressed,
     claim_event,
@@ -44,6 +45,7 @@ from services.notifier.queries.records import (
 )
 
 __all__ = [
+    "OUTBOX",
     "Backlog",
     "Leased",
     "NewNotification",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -13,12 +14,16 @@ from services.notifier.domain import Reason
 from services.notifier.models import (
     DeletedCustomer,
     Notification,
+    OutboxEvent,
     ProcessedEvent,
     SendGridEvent,
     SuppressedAddress,
     table_of,
 )
 from shared.database import insert_new
+from shared.outbox import Outbox
+
+OUTBOX: Final = Outbox(OutboxEvent)
 
 
 def claim_event(session: Session, event_id: str, type_: str, now: dt.datetime) -> bool:

@@ -14,8 +14,9 @@ from prometheus_client import REGISTRY
 
 from services.notifier.domain import Reason, address_hash
 from services.notifier.handlers import feedback
-from services.notifier.models import SendGridEvent, SuppressedAddress
+from services.notifier.models import OutboxEvent, SendGridEvent, SuppressedAddress
 from services.notifier.sendgrid_gateway import BadWebhook, SignedEvents
+from shared import events as wire
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 
@@ -205,6 +206,44 @@ def test_bounces_show_in_the_metrics_apart_from_deliveries(sent: House) -> None:
     report(sent, "bounce", bounce_type="blocked")
     report(sent, "delivered")
     assert counted() == before + 1
+
+
+def told(house: House) -> list[tuple[str, str]]:
+    """What the host application hears: reason and notification."""
+    heard = [wire.decode(row.body).data for row in house.table(OutboxEvent)]
+    return [
+        (data.reason, data.notification_id)
+        for data in heard
+        if isinstance(data, wire.NotificationUndeliverable)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "reason"),
+    [
+        ("bounce", {"bounce_type": "bounce"}, "bounced"),
+        ("dropped", {"reason": "Bounced Address"}, "dropped"),
+        ("spamreport", {}, "spam_report"),
+    ],
+)
+def test_the_host_hears_once_of_an_email_that_did_not_arrive(
+    sent: House, event: str, changes: dict[str, Any], reason: str
+) -> None:
+    """Once for an email and reason, however often SendGrid says it; without the address."""
+    email = sent.row().notification_id
+    for number in range(3):
+        report(sent, event, number, notification_id=email, **changes)
+    assert told(sent) == [(reason, email)]
+    (row,) = sent.table(OutboxEvent)
+    assert "dana" not in row.body.lower()
+
+
+def test_the_host_does_not_hear_of_what_may_still_arrive(sent: House) -> None:
+    """Delivered, deferred and a soft bounce are no news to it."""
+    report(sent, "delivered")
+    report(sent, "deferred", reason="busy")
+    report(sent, "bounce", bounce_type="blocked", reason="451 busy")
+    assert told(sent) == []
 
 
 def test_events_about_others_are_not_stored(sent: House) -> None:

@@ -1,0 +1,29 @@
+"""What of the notifier's tables grows old. Who must not be written to (bounced addresses, deleted customers) never does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.notifier.domain import ACTIVE
+from services.notifier.models import (
+    IncidentRow,
+    Notification,
+    OutboxEvent,
+    ProcessedEvent,
+    SendGridEvent,
+)
+from shared.retention import Rule
+
+_ACTIVE: Final = [status.value for status in ACTIVE]
+
+RULES: Final = (
+    Rule(
+        Notification,
+        lambda before: (Notification.created_at < before) & Notification.status.not_in(_ACTIVE),
+    ),
+    # An open invoice's story is not over.
+    Rule(IncidentRow, lambda before: IncidentRow.closed_at < before),
+    Rule(ProcessedEvent, lambda before: ProcessedEvent.processed_at < before),
+    Rule(SendGridEvent, lambda before: SendGridEvent.received_at < before),
+    Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
+)

@@ -1,0 +1,106 @@
+"""How long rows are kept that only prove that something was done: the memory of an inbox, an outbox, a consumer.
+
+They are deleted in small batches, each a transaction of its own, by a slow loop of each service and by
+`python -m services.<name> prune --older-than 90d`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
+from sqlalchemy.orm import Session
+
+from shared.database import Transactions, make_engine
+from shared.runtime import ServiceSettings
+
+RETENTION: Final = dt.timedelta(days=90)
+SHORTEST: Final = dt.timedelta(days=45)
+"""Stripe repeats a webhook for 3 days and lists its events for 30; reconciliation looks at invoices of 30. What could still
+come again must still be known."""
+BATCH: Final = 1000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rows of `model` for which `outdated(before)` holds may go."""
+
+    model: type[Any]
+    outdated: Callable[[dt.datetime], ColumnElement[bool]]
+
+
+def prune_batch(
+    session: Session, rules: Sequence[Rule], before: dt.datetime, limit: int = BATCH
+) -> dict[str, int]:
+    """Delete up to `limit` rows a rule, inside the caller's transaction; how many, by table."""
+    gone: dict[str, int] = {}
+    for rule in rules:
+        keys = inspect(rule.model).primary_key
+        some = select(*keys).where(rule.outdated(before)).limit(limit)
+        which = keys[0].in_(some) if len(keys) == 1 else tuple_(*keys).in_(some)
+        done = session.execute(
+            delete(rule.model).where(which).execution_options(synchronize_session=False)
+        )
+        name = rule.model.__tablename__
+        gone[name] = gone.get(name, 0) + int(getattr(done, "rowcount", 0))
+    return gone
+
+
+def prune_round(database: Transactions, rules: Sequence[Rule], now: dt.datetime) -> bool:
+    """One round of a service's loop; True when there may be more."""
+    with database.transaction() as session:
+        gone = prune_batch(session, rules, now - RETENTION)
+    return max(gone.values(), default=0) >= BATCH
+
+
+def parse_age(text: str) -> dt.timedelta:
+    """`90d`; raises ValueError for less than `SHORTEST`."""
+    found = re.fullmatch(r"(\d{1,4})d", text.strip())
+    if not found:
+        raise ValueError("expected a number of days, such as 90d")
+    age = dt.timedelta(days=int(found[1]))
+    if age < SHORTEST:
+        raise ValueError(
+            f"at least {SHORTEST.days}d: what could still come again must still be known"
+        )
+    return age
+
+
+def prune_command(rules: Sequence[Rule]) -> Callable[[ServiceSettings, list[str]], int]:
+    """The command `prune` of a service."""
+
+    def prune(settings: ServiceSettings, words: list[str]) -> int:
+        parser = argparse.ArgumentParser(
+            prog="prune",
+            description="Delete rows that only prove that something was done long ago.",
+        )
+        parser.add_argument(
+            "--older-than", default=f"{RETENTION.days}d", metavar="AGE", help="default: %(default)s"
+        )
+        chosen = parser.parse_args(words)
+        try:
+            before = dt.datetime.now(dt.UTC) - parse_age(chosen.older_than)
+        except ValueError as error:
+            parser.error(f"--older-than: {error}")
+        database = Transactions(make_engine(settings.database_url.reveal()))
+        total: dict[str, int] = {}
+        try:
+            more = True
+            while more:
+                with database.transaction() as session:
+                    gone = prune_batch(session, rules, before)
+                for name, count in gone.items():
+                    total[name] = total.get(name, 0) + count
+                more = any(count >= BATCH for count in gone.values())
+        finally:
+            database.engine.dispose()
+        for name, count in total.items():
+            print(f"{name}: {count} deleted")
+        return 0
+
+    return prune

@@ -1,0 +1,191 @@
+"""The points between two side effects, one by one: a process dies there by SIGKILL, is started again, and one mail goes out.
+
+The outcome of each is the table in docs/reliability.md: `UPDATE_DOCS=1` writes it, else it is compared.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.processes import Process
+from sandbox.servers import own_folder
+from tests.faults.books import accepted_mails
+from tests.faults.payloads import invoice_event
+from tests.faults.plan import Delivery
+from tests.faults.points import POINTS
+from tests.faults.poster import Poster
+from tests.faults.run import is_quiet
+from tests.faults.system import System
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- crash points: begin -->", "<!-- crash points: end -->"
+
+NEXT = {
+    "before the insert": "Stripe gets no answer and sends again",
+    "after the insert, before the commit": "rolled back; Stripe sends again",
+    "after the commit, before the 200": "Stripe sends again: a duplicate, answered 200; the relay goes on",
+    "before the publish": "the row is still in the outbox; a relay publishes it",
+    "after the publish, before the mark": "published again; the notifier knows the event's id",
+    "after the mark, before the commit": "published again; the notifier knows the event's id",
+    "before the effect": "never acked: the broker delivers again",
+    "after the effect, before the commit": "rolled back and never acked: the broker delivers again",
+    "after the commit, before the ack": "delivered again; the event's id is known, nothing happens",
+    "after the lease": "the lease ends, another sender takes it",
+    "marked “about to post”, before the post": "of unknown fate: left alone for the grace period, then sent",
+    "after SendGrid’s 202, before the record": "of unknown fate until SendGrid's webhook confirms it: not sent again",
+    "after the record": "nothing is left to do",
+    "SendGrid’s webhook, before its commit": "rolled back; SendGrid sends its events again",
+    "the page’s notice, before the commit": "rolled back and never acked: the broker delivers again",
+    "the page’s notice, before the ack": "delivered again; the event's id is known, nothing happens",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found right after the death, and in the end."""
+
+    point: str
+    stands: str
+    mails: int
+
+    def row(self) -> str:
+        service = POINTS[self.point].service
+        return f"| {service} | {self.point} | {self.stands} | {NEXT[self.point]} | {self.mails} |"
+
+
+outcomes: dict[str, Outcome] = {}
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """One process a service, with nothing wrong but what the tests do."""
+    folder = own_folder("faults")
+    folder.chmod(0o711)
+    with System(folder, replicas={}) as made:
+        made.make_customers(1)
+        yield made
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def poster(system: System) -> Iterator[Poster]:
+    made = Poster(
+        [process.port for process in system.stack.processes("billing")],
+        system.stack.webhook_secret,
+    )
+    yield made
+    made.close()
+
+
+def stands(system: System, service: str, invoice_id: str, event_id: str) -> str:
+    """What the databases and SendGrid have of it, as the table says it."""
+    if service == "billing":
+        inbox = system.rows("billing", "SELECT 1 FROM inbox WHERE id = %(id)s", id=event_id)
+        waits = system.rows(
+            "billing",
+            "SELECT 1 FROM outbox WHERE event_id LIKE %(id)s AND published_at IS NULL",
+            id=f"{event_id}/%",
+        )
+        return f"inbox {len(inbox)}, outbox {len(waits)} waiting"
+    if service == "portal":
+        seen = system.rows(
+            "portal",
+            "SELECT 1 FROM processed_events WHERE event_id LIKE %(id)s",
+            id=f"{event_id}/%",
+        )
+        return f"processed {len(seen)}"
+    rows = system.rows(
+        "notifier",
+        "SELECT status, unconfirmed_since IS NOT NULL FROM notifications WHERE invoice_id = %(id)s",
+        id=invoice_id,
+    )
+    if not rows:
+        return "no notification"
+    status, unknown = rows[0]
+    return f"notification {status}{', of unknown fate' if unknown else ''}, {mails_of(system, invoice_id)} at SendGrid"
+
+
+def mails_of(system: System, invoice_id: str) -> int:
+    """How many mails about the invoice SendGrid accepted."""
+    mails = accepted_mails(system)
+    rows = system.rows(
+        "notifier",
+        "SELECT notification_id FROM notifications WHERE invoice_id = %(id)s",
+        id=invoice_id,
+    )
+    return sum(len(mails.get(notification_id, ())) for (notification_id,) in rows)
+
+
+def dying(system: System, point: str) -> Process:
+    """The point's service, made to die there, in the place of the running one."""
+    service = POINTS[point].service
+    (normal,) = system.stack.processes(service)
+    system.suspend(normal)
+    return Process(
+        f"{service}-dying",
+        "tests.faults.dying",
+        port=normal.port,
+        env={**normal.env, "DYING_SERVICE": service, "DYING_AT": point},
+        log=system.stack.folder / f"{service}-dying.log",
+    )
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str) -> None:
+    """SIGKILL at the point, a new process, quiet: one inbox row, exactly one accepted mail, empty queues."""
+    number = list(POINTS).index(point)
+    event_id, invoice_id = f"evt_crash{number}", f"in_crash{number}"
+    service = POINTS[point].service
+    doomed = dying(system, point)
+    doomed.start()
+    event = invoice_event(
+        "invoice.payment_failed",
+        event_id=event_id,
+        invoice_id=invoice_id,
+        customer_id="cus_faults0",
+    )
+    poster.post([Delivery(event)])
+    try:
+        system.wait(lambda: not doomed.running, 30)
+        found = stands(system, service, invoice_id, event_id)
+    finally:
+        doomed.kill()
+        system.resume(system.stack.processes(service)[0])
+    poster.drain(30)
+    if point == "after the lease":
+        time.sleep(1)
+        system.rows("notifier", "UPDATE notifications SET due_at = now() WHERE status = 'sending'")
+    forced: set[str] = set()
+    system.wait(lambda: is_quiet(system, forced, grace=3), 60)
+    assert system.rows("billing", "SELECT count(*) FROM inbox WHERE id = %(id)s", id=event_id) == [
+        (1,)
+    ]
+    assert system.waiting() == {}
+    outcome = outcomes[point] = Outcome(point, found, mails_of(system, invoice_id))
+    assert outcome.mails == 1
+
+
+def test_the_table_in_the_documentation_is_what_was_found() -> None:
+    """Every point has its row, as it was measured just now."""
+    if outcomes.keys() != POINTS.keys():
+        pytest.skip("only some of the points were tried")
+    table = "\n".join(
+        [
+            "| service | dies | then there is | what happens next | mails |",
+            "|---|---|---|---|---|",
+            *(outcomes[point].row() for point in POINTS),
+        ]
+    )
+    text = DOCUMENT.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    current = f"{before}{BEGIN}\n{table}\n{END}{after}"
+    if os.environ.get("UPDATE_DOCS"):
+        DOCUMENT.write_text(current)
+    assert DOCUMENT.read_text() == current, "run UPDATE_DOCS=1 make test-crash-points"
