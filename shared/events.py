@@ -270,6 +270,8 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
         CustomerDeleted,
+        SubscriptionCancellationScheduled,
+        SubscriptionEnded,
     ),
 }
 """Who hears what. Publisher and consumers declare the queues from this one table, so an event that is

@@ -187,6 +187,15 @@ class HostedInvoice:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a subscription stands. `end_reason` is Stripe's `cancellation_details.reason`: `payment_failed` when Stripe
+    itself ended it after the last retry, `cancellation_requested` or `payment_disputed` otherwise."""
+
+    status: str
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Subscription:
     """A subscription as far as paying goes."""
 

@@ -14,6 +14,7 @@ from services.billing.domain import (
     PaymentProblem,
     PortalConfiguration,
     PortalPolicy,
+    Standing,
     Subscription,
 )
 
@@ -79,8 +80,8 @@ class PaymentGateway(Protocol):
         """None when there is none of this id."""
         ...
 
-    def subscription_status(self, subscription_id: str) -> str | None:
-        """Stripe's word for its state, asked in a hurry; None when there is none of this id."""
+    def standing(self, subscription_id: str) -> Standing | None:
+        """How it stands, asked in a hurry; None when there is none of this id."""
         ...
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:

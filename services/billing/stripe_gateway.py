@@ -36,6 +36,7 @@ from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalPolicy,
+    Standing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -218,12 +219,14 @@ class StripeGateway:
         except _Missing:
             return None
 
-    def subscription_status(self, subscription_id: str) -> str | None:
+    def standing(self, subscription_id: str) -> Standing | None:
         try:
             with stripe_errors(missing=_Missing):
-                return str(self._detail.subscriptions.retrieve(subscription_id).status)
+                found = self._detail.subscriptions.retrieve(subscription_id)
         except _Missing:
             return None
+        details = getattr(found, "cancellation_details", None)
+        return Standing(str(found.status), getattr(details, "reason", None))
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         with stripe_errors(customer=stripe_customer_id):

@@ -128,7 +128,7 @@ def letter(
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
         ends_at=ends_at,
-        ended=ends_at is not None and ends_at <= now,
+        ended=context.get("ended", False) or (ends_at is not None and ends_at <= now),
         note=context.get("note"),
         customer_email=contact.email,
         links=links,

@@ -22,6 +22,7 @@ from services.billing.domain import (
     PayOutcome,
     PortalConfigurationMissing,
     PortalPolicy,
+    Standing,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -171,7 +172,7 @@ def test_what_does_not_exist_has_a_name(world: World) -> None:
     with pytest.raises(UnknownStripeCustomer):
         world.gateway.customer(deleted)
     assert world.gateway.subscription("sub_unknown") is None
-    assert world.gateway.subscription_status("sub_unknown") is None
+    assert world.gateway.standing("sub_unknown") is None
 
 
 def test_the_default_card_of_a_customer(world: World) -> None:
@@ -194,7 +195,7 @@ def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
         found = world.gateway.subscription(debtor.subscription_id)
         assert found is not None
         assert found.default_payment_method == one
-    assert world.gateway.subscription_status(debtor.subscription_id) == "past_due"
+    assert world.gateway.standing(debtor.subscription_id) == Standing("past_due")
 
 
 # --- paying --------------------------------------------------------------------------------------------------

@@ -42,9 +42,7 @@ def invoice_state(
     if invoice.status != "paid":
         problem = detail(lambda: gateway.payment_problem(invoice.id))
     subscription_id = invoice.subscription_id
-    subscription_status = (
-        detail(lambda: gateway.subscription_status(subscription_id)) if subscription_id else None
-    )
+    standing = detail(lambda: gateway.standing(subscription_id)) if subscription_id else None
     reason = problem.reason if problem else None
     return {
         "invoice_id": invoice.id,
@@ -58,7 +56,8 @@ def invoice_state(
         "collection_method": invoice.collection_method,
         "decline": {"reason": reason.value} if reason else None,
         "card": _card(problem.card) if problem and problem.card else None,
-        "subscription_status": subscription_status,
+        "subscription_status": standing.status if standing else None,
+        "subscription_end_reason": standing.end_reason if standing else None,
     }
 
 

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     CANCELLED = "cancelled by hand"
     NO_ADDRESS = "the customer has no email address"
     NO_BUSINESS_ADDRESS = "the business has no email address"
+    APPROVED_HERE = "the business approved this itself"
     REQUEST_CLOSED = "the request to cancel is no longer open"
     GAVE_UP = "gave up: SendGrid or the portal stayed unavailable"
     UNCONFIRMED_TWICE = "SendGrid took the message twice without an answer; not tried a third time"

@@ -126,7 +126,7 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
 
     request_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")]
     """The request's id with whoever asks: one email a request and kind."""
-    description: Annotated[str, msgspec.Meta(max_length=300)] | None = None
+    description: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
     """What it is about, in words: the subscription's name."""
     ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
     """When the subscription ends, or ended."""

@@ -23,6 +23,7 @@ from services.notifier.domain import (
     failure_key,
     merge,
     recovered_key,
+    subscription_end_key,
     wants_recovered_email,
 )
 from shared import events
@@ -86,6 +87,36 @@ def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
     return f"{suppressed} suppressed"
 
 
+def subscription_ends(session: Session, event: Event, now: dt.datetime) -> str:
+    """A subscription will end, or has ended: the business hears of it once, unless the end was its own decision here.
+
+    Emails that ask for money need nothing of this: each looks at the subscription again before it goes out.
+    """
+    data = _expect(event, events.SubscriptionData)
+    ended = isinstance(data, events.SubscriptionEnded)
+    ends_at = data.ends_at or (event.occurred_at if ended else None)
+    context = {
+        "description": data.description,
+        "ends_at": ends_at.isoformat() if ends_at else None,
+        "ended": ended,
+        "amount": data.amount,
+        "currency": data.currency,
+    }
+    new = queries.NewNotification(
+        dedupe_key=subscription_end_key(data.subscription_id, ends_at),
+        kind=Kind.SUBSCRIPTION_ENDING,
+        reason=Reason.APPROVED_HERE if data.requested else None,
+        now=now,
+        stripe_customer_id=data.stripe_customer_id,
+        correlation_id=event.correlation_id,
+        occurred_at=event.occurred_at,
+        context={name: value for name, value in context.items() if value is not None},
+    )
+    if queries.add_notification(session, new) is None:
+        return "this end was told before"
+    return "suppressed: approved here" if data.requested else f"{new.kind.value} is due"
+
+
 def announce_recovery(
     session: Session, incident: Incident, correlation_id: str, now: dt.datetime
 ) -> bool:
@@ -138,6 +169,10 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.InvoiceUpdated: invoice_changed,
     # The Stripe customer is gone, and with it the page that an email would lead to.
     events.CustomerDeleted: customer_deleted,
+    # Stripe's page or the dashboard planned an end: the business should not find out from its bank.
+    events.SubscriptionCancellationScheduled: subscription_ends,
+    # Ended at once, or after the last retry: the same news, told once.
+    events.SubscriptionEnded: subscription_ends,
 }
 
 

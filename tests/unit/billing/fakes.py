@@ -23,6 +23,7 @@ from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalPolicy,
+    Standing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -166,10 +167,10 @@ class FakePaymentGateway:
         self._enter("subscription")
         return self.all_subscriptions.get(subscription_id)
 
-    def subscription_status(self, subscription_id: str) -> str | None:
-        self._enter("subscription_status")
+    def standing(self, subscription_id: str) -> Standing | None:
+        self._enter("standing")
         found = self.all_subscriptions.get(subscription_id)
-        return found.status if found else None
+        return Standing(found.status) if found else None
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         self._enter("subscriptions")

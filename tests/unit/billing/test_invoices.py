@@ -44,6 +44,7 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
         "decline": {"reason": "insufficient_funds"},
         "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},
         "subscription_status": "past_due",
+        "subscription_end_reason": None,
     }
 
 

@@ -85,9 +85,10 @@ def test_what_is_no_colour_becomes_the_default(color: str | None) -> None:
     ("wishes", "expected"),
     [
         (("en-GB",), "en_GB"),
-        (("de-DE", "en-US"), "en_US"),  # the business's language is spoken, the customer's not yet
-        (("de",), "en_DE"),  # English words, Germany's way to write amounts
-        (("pt-BR",), "en"),  # CLDR has no English for Brazil
+        (("sv-SE", "en-US"), "en_US"),  # the business's language is spoken, the customer's not yet
+        (("sv",), "en_SE"),  # English words, Sweden's way to write amounts
+        (("pt-BR", "en-US"), "pt_BR"),
+        (("ja-JP",), "en"),  # CLDR has no English for Japan
         ((None, ""), "en"),
         (("xx-nonsense",), "en"),
         (("../../etc",), "en"),

@@ -1,0 +1,202 @@
+"""Emails that other services and people ask for."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.notifier.domain import Kind, Reason, Refused
+from services.notifier.handlers import asking
+from services.notifier.handlers.asking import RequestContext
+from services.notifier.models import Notification
+from services.notifier.ports import Business, CancellationLinks
+from shared import events as contract
+from tests.unit.notifier.conftest import House, event, failed
+from tests.unit.notifier.fakes import START, a_contact
+
+DANA = "kd83Jf02LmQ9xVb7TzR4wA"
+LINKS = CancellationLinks(
+    approve="https://portal.example/cancel/APPROVE.SECRET",
+    decline="https://portal.example/cancel/DECLINE.SECRET",
+    expires_at=START + dt.timedelta(days=14),
+)
+
+
+def ask(house: House, kind: Kind, **context: Any) -> asking.Asked:
+    """Ask as a service does: the context crosses the wire as JSON."""
+    house.portal.people.setdefault(DANA, a_contact())
+    checked = msgspec.convert({"request_id": "req_1"} | context, RequestContext, strict=True)
+    with house.db.transaction() as session:
+        return asking.send_requested(session, kind, DANA, checked, house.clock())
+
+
+def test_a_request_to_cancel_reaches_the_business_once(house: House) -> None:
+    """With both links, the customer's words and their address to reply to; asked for again it is the same one."""
+    house.portal.requests["req_1"] = LINKS
+    context = {
+        "description": "Weekly cleaning, $149.00 a month",
+        "ends_at": "2026-12-23T15:00:00+00:00",
+        "asked_at": "2026-11-23T12:00:00+00:00",
+        "note": "We are moving.",
+    }
+    assert ask(house, Kind.CANCELLATION_REQUESTED, **context).created
+    assert not ask(house, Kind.CANCELLATION_REQUESTED, **context).created
+    assert house.work() == ["sent"]
+    (mail,) = house.mailer.inbox
+    assert (mail.to, mail.reply_to, mail.from_name) == (
+        "hello@sunrise.example",
+        "dana@example.com",
+        "",
+    )
+    assert LINKS.approve in mail.text
+    assert LINKS.decline in mail.html
+    assert "> We are moving." in mail.text
+    assert "Wednesday, December 23" in mail.text
+    assert "SECRET" not in repr([vars(row) for row in house.rows()])
+
+
+def test_a_request_that_is_answered_meanwhile_is_not_mailed(house: House) -> None:
+    """The portal has no links for it any more."""
+    ask(house, Kind.CANCELLATION_REQUESTED)
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.REQUEST_CLOSED
+
+
+def test_a_portal_that_is_away_when_the_links_are_needed_delays(house: House) -> None:
+    """It is asked again later."""
+    house.portal.requests["req_1"] = LINKS
+    ask(house, Kind.CANCELLATION_REQUESTED)
+    house.portal.down = True
+    assert house.work() == ["portal_unavailable"]
+    house.portal.down = False
+    house.clock.forward(minutes=1)
+    assert house.work() == ["sent"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (Kind.CANCELLATION_APPROVED, "has agreed to cancel"),
+        (Kind.CANCELLATION_DECLINED, "has declined this for now"),
+    ],
+)
+def test_the_customer_hears_the_answer(house: House, kind: Kind, says: str) -> None:
+    """Approved and declined are two emails with two keys, to the customer, with the customer's link."""
+    ask(house, kind)
+    assert house.work() == ["sent"]
+    (mail,) = house.mailer.inbox
+    assert (mail.to, mail.reply_to) == ("dana@example.com", "hello@sunrise.example")
+    assert says in mail.text
+    assert "/me/SECRET.TOKEN" in mail.text
+
+
+def test_a_business_without_an_address_is_a_recorded_reason(house: House) -> None:
+    """Nothing is lost silently."""
+    house.portal.people[DANA] = a_contact(business=Business(name="Sunrise"))
+    ask(house, Kind.CUSTOMER_RECOVERED)
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.NO_BUSINESS_ADDRESS
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {},
+        {"request_id": ""},
+        {"request_id": "a b"},
+        {"request_id": "x" * 101},
+        {"request_id": "r", "ends_at": "tomorrow"},
+        {"request_id": "r", "ends_at": "2026-12-01T00:00:00"},
+        {"request_id": "r", "note": "x" * 2001},
+        {"request_id": "r", "amount": -1},
+        {"request_id": "r", "currency": "dollars"},
+    ],
+)
+def test_a_context_that_means_nothing_is_refused(context: dict[str, Any]) -> None:
+    """Before anything is written down."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(context, RequestContext)
+
+
+def ending(kind: type[contract.Data], **changes: Any) -> contract.Event:
+    data = {
+        "subscription_id": "sub_1",
+        "stripe_customer_id": "cus_1",
+        "status": "active",
+        "ends_at": START + dt.timedelta(days=30),
+        "description": "Weekly cleaning",
+        "amount": 14900,
+        "currency": "usd",
+    }
+    base = event(contract.CustomerDeleted)
+    return msgspec.structs.replace(base, data=kind(**(data | changes)))
+
+
+def test_an_end_that_others_planned_is_told_to_the_business_once(house: House) -> None:
+    """Cancelled on Stripe's page, and ended a month later: one email."""
+    house.hear(ending(contract.SubscriptionCancellationScheduled))
+    assert house.work() == ["sent"]
+    house.hear(ending(contract.SubscriptionEnded, status="canceled"))
+    assert house.work() == []
+    assert house.mailed_to("hello@sunrise.example") == ["subscription_ending"]
+    assert "was cancelled at Stripe" in house.mailer.inbox[0].text
+
+
+def test_an_end_that_the_business_approved_is_no_news_to_it(house: House) -> None:
+    """Neither when it is planned nor when it comes."""
+    house.hear(ending(contract.SubscriptionCancellationScheduled, requested=True))
+    house.hear(ending(contract.SubscriptionEnded, status="canceled"))
+    assert house.work() == []
+    assert house.row().reason == Reason.APPROVED_HERE
+
+
+def test_an_end_without_notice_says_that_it_has_ended(house: House) -> None:
+    """Even when Stripe's clock is ahead of ours."""
+    house.hear(ending(contract.SubscriptionEnded, status="canceled"))
+    house.work()
+    assert "has ended" in house.mailer.inbox[0].subject
+
+
+def bulk(house: House, **changes: Any) -> asking.Bulk:
+    wanted: dict[str, Any] = {"failed_since": START, "invoice_id": None, "limit": 2}
+    with house.db.transaction() as session:
+        return asking.resend_failed(session, house.clock(), **(wanted | changes))
+
+
+def test_what_a_wrong_key_refused_is_sent_again_in_bulk_once(house: House) -> None:
+    """Each refused email once more, in portions; asking again sends nothing twice; the invoices' stories go on."""
+    for number in (1, 2, 3):
+        house.hear(failed(invoice_id=f"in_{number}"))
+    house.mailer.answers = [Refused("401 from SendGrid")] * 3
+    assert house.work() == ["refused"] * 3
+    first = bulk(house)
+    assert (len(first.notifications), first.more) == (2, True)
+    second = bulk(house)
+    assert (len(second.notifications), second.more) == (1, False)
+    assert bulk(house).notifications == []
+    assert house.work() == ["sent"] * 3
+    assert house.mailed_to("dana@example.com") == ["payment_failed"] * 3
+
+
+def test_a_bulk_leaves_out_what_may_have_arrived_and_what_failed_before(house: House) -> None:
+    """Unknown fates are a person's own decision; the time is when it failed, not when it was written down."""
+    house.hear(failed())
+    house.work()
+    with house.db.transaction() as session:
+        row = session.get(Notification, house.row().notification_id)
+        assert row is not None
+        row.status, row.reason = "failed", Reason.UNCONFIRMED_TWICE.value
+    assert bulk(house).notifications == []
+    with house.db.transaction() as session:
+        row = session.get(Notification, house.row().notification_id)
+        assert row is not None
+        row.reason, row.finished_at = "403", START + dt.timedelta(hours=5)
+    assert bulk(house, failed_since=START + dt.timedelta(hours=6)).notifications == []
+    assert (
+        bulk(house, failed_since=START + dt.timedelta(hours=5), invoice_id="in_2").notifications
+        == []
+    )
+    assert len(bulk(house, failed_since=None, invoice_id="in_1").notifications) == 1
