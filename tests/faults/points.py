@@ -42,9 +42,11 @@ class Point:
 
 
 POINTS = {
-    "before the insert": Point("billing", "services.billing.handlers.inbox", "store_webhook", True),
+    "before the insert": Point(
+        "billing", "services.billing.handlers.inbox", "store_webhooks", True
+    ),
     "after the insert, before the commit": Point(
-        "billing", "services.billing.handlers.inbox", "store_webhook", False
+        "billing", "services.billing.handlers.inbox", "store_webhooks", False
     ),
     "after the commit, before the 200": Point(
         "billing", "services.billing.service", "BillingService.stripe_webhook", False

@@ -21,6 +21,8 @@ SEGMENT_SECONDS = 3.0
 """How long the webhooks of one step are spread over."""
 QUIET_WITHIN = 420.0
 """The longest waiting room of a failed event is five minutes."""
+MAILS_A_SECOND = 5
+"""As slow as a busy machine may be."""
 
 
 @dataclass
@@ -102,7 +104,7 @@ def run(
             system.sandbox("DELETE", "/sandbox/faults")
             say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
             forced: set[str] = set()
-            quiet = system.wait(lambda: is_quiet(system, forced), QUIET_WITHIN)
+            quiet = system.wait(lambda: is_quiet(system, forced), QUIET_WITHIN + events / MAILS_A_SECOND)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{what_is_left(system)}") from error
         finally:

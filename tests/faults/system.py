@@ -21,6 +21,15 @@ from tests.faults.proxy import Proxy
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def answers(url: str) -> bool:
+    """Whether a GET is answered with a success right now."""
+    try:
+        with _direct.open(url, timeout=5) as answer:
+            return bool(answer.status < 300)
+    except OSError:
+        return False
+
+
 class ProxiedStack(Stack):
     """A stack whose services reach their servers only through proxies."""
 
@@ -222,13 +231,13 @@ class System:
     def waiting(self) -> dict[str, int]:
         """Queues that hold messages, dead letters among them.
 
-        Without the answers to calls that a killed process had made: nobody waits for those, and the queue goes after
-        five minutes.
+        Without the answers to calls that a killed process had made (nobody waits for those, and the queue goes after
+        five minutes), and without what a test listens to as the host.
         """
         return {
             name: count
             for name, (count, _) in self.rabbitmq.queues(self.stack.vhost).items()
-            if count and not name.startswith("rpc.reply-")
+            if count and not name.startswith(("rpc.reply-", "host."))
         }
 
     def make_customers(self, count: int = CUSTOMERS) -> None:

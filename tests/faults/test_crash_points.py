@@ -6,16 +6,13 @@ The outcome of each is the table in docs/reliability.md: `UPDATE_DOCS=1` writes 
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sandbox.processes import Process
-from sandbox.servers import own_folder
 from tests.faults.books import accepted_mails
 from tests.faults.payloads import invoice_event
 from tests.faults.plan import Delivery
@@ -61,27 +58,6 @@ class Outcome:
 
 
 outcomes: dict[str, Outcome] = {}
-
-
-@pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    """One process a service, with nothing wrong but what the tests do."""
-    folder = own_folder("faults")
-    folder.chmod(0o711)
-    with System(folder, replicas={}) as made:
-        made.make_customers(1)
-        yield made
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def poster(system: System) -> Iterator[Poster]:
-    made = Poster(
-        [process.port for process in system.stack.processes("billing")],
-        system.stack.webhook_secret,
-    )
-    yield made
-    made.close()
 
 
 def stands(system: System, service: str, invoice_id: str, event_id: str) -> str:

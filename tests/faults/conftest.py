@@ -1,0 +1,34 @@
+"""One system for the tests of a module: a process a service, servers of its own, proxies between."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.servers import own_folder
+from tests.faults.poster import Poster
+from tests.faults.system import System
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """One process a service, with nothing wrong but what the tests do."""
+    folder = own_folder("faults")
+    folder.chmod(0o711)
+    with System(folder, replicas={}) as made:
+        made.make_customers(1)
+        yield made
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def poster(system: System) -> Iterator[Poster]:
+    """Stripe's side, towards the one billing."""
+    made = Poster(
+        [process.port for process in system.stack.processes("billing")],
+        system.stack.webhook_secret,
+    )
+    yield made
+    made.close()

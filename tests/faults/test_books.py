@@ -1,0 +1,88 @@
+"""The judge is judged: books that do not balance are called so."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.faults.books import Books, check
+from tests.faults.plan import Plan
+from tests.faults.poster import Ledger
+
+AT = "2026-11-23T21:04:05.000Z"
+
+
+class Found:
+    """A system after a run, told by what is in its tables."""
+
+    def __init__(self) -> None:
+        self.inbox = ["evt_1"]
+        self.unpublished = 0
+        self.notifications: list[tuple[Any, ...]] = [
+            ("ntf_1", "in_1", 1, "payment_failed", "sent", None, "evt_1")
+        ]
+        self.mails = ["ntf_1"]
+        self.left: dict[str, int] = {}
+        self.stack = SimpleNamespace(vhost="v")
+
+    def rows(self, service: str, statement: str) -> list[tuple[Any, ...]]:
+        if service == "notifier":
+            return self.notifications
+        return [(self.unpublished,)] if "outbox" in statement else [(one,) for one in self.inbox]
+
+    def waiting(self) -> dict[str, int]:
+        return self.left
+
+    def sandbox(self, method: str, path: str) -> list[dict[str, Any]]:
+        return [{"received_at": AT, "custom_args": {"notification_id": one}} for one in self.mails]
+
+
+def judged(found: Found, forced: set[str] | None = None) -> Books:
+    plan = Plan(1, genuine={"evt_1"}, failures={("in_1", 1)}, must_mail={("in_1", 1)})
+    system: Any = found
+    return check(system, plan, Ledger(accepted={"evt_1": 1.0}), forced or set())
+
+
+def test_books_that_balance_raise_no_complaint() -> None:
+    """One webhook, one row, one mail."""
+    assert judged(Found()).complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"inbox": []}, "not in the inbox"),
+        ({"inbox": ["evt_1", "evt_forged"]}, "forged webhooks were stored"),
+        ({"unpublished": 2}, "still in the outbox"),
+        ({"notifications": []}, "neither a mail nor a reason"),
+        ({"mails": []}, "neither a mail nor a reason"),
+        ({"mails": ["ntf_1", "ntf_1"]}, "mailed twice"),
+        ({"left": {"notifier.billing-events.dead": 1}}, "are left in notifier.billing-events.dead"),
+        (
+            {
+                "mails": [],
+                "notifications": [
+                    ("ntf_1", "in_1", 1, "payment_failed", "suppressed", "whim", "evt_1")
+                ],
+            },
+            "without a reason that holds",
+        ),
+    ],
+)
+def test_books_that_do_not_are_called_so(change: dict[str, Any], complaint: str) -> None:
+    """Lost, invented, stuck, doubled, silenced: each is seen."""
+    found = Found()
+    for name, value in change.items():
+        setattr(found, name, value)
+    (said,) = judged(found).complaints()
+    assert complaint in said
+
+
+def test_a_double_after_a_lost_answer_is_counted_apart() -> None:
+    """SendGrid lost its answer and the mail was sent once more: not our double."""
+    found = Found()
+    found.mails = ["ntf_1", "ntf_1"]
+    books = judged(found, forced={"ntf_1"})
+    assert (books.complaints(), books.doubled_after_lost_answer) == ([], [("in_1", 1)])
