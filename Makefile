@@ -6,13 +6,15 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 STRIPE_CLI := .venv/stripe-cli/node_modules/.bin/stripe
 PYTEST = STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
-PATHS := portico services shared sandbox tests examples scripts
+DEPLOY_TOOLS := .venv/deploy
+PATHS := portico services shared sandbox tests examples scripts deploy
 
 # What is installed, each written when it succeeded: the second time costs nothing.
 FOR_RUN := .venv/.for-run
 FOR_TEST := .venv/.for-test
 RUN_REQUIREMENTS := requirements.txt requirements-sandbox.txt
 TEST_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
+FOR_DEPLOY := .venv/.for-deploy
 
 ##@ Use
 
@@ -31,7 +33,7 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 ##@ Check
 
 .PHONY: test
-test: $(FOR_TEST) servers stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests
+test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests, k8s, image
 	@$(PYTEST) tests
 
 .PHONY: test-unit
@@ -61,6 +63,10 @@ faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check th
 test-crash-points: $(FOR_TEST) servers ## Die at each point between two side effects; UPDATE_DOCS=1 writes the table
 	@$(PYTEST) tests/faults/test_crash_points.py
 
+.PHONY: k8s
+k8s: $(FOR_TEST) $(FOR_DEPLOY) promtool ## Render every overlay and check it: schemas, checkov, references, alerts, YAML, Dockerfile
+	@DEPLOY_TOOLS_REQUIRED=1 $(PYTEST) tests/unit/deploy
+
 .PHONY: lint
 lint: $(FOR_TEST) ## ruff, mypy, import-linter
 	@echo "lint: ruff check"; $(PY) -m ruff check --quiet $(wildcard $(PATHS))
@@ -71,6 +77,12 @@ lint: $(FOR_TEST) ## ruff, mypy, import-linter
 .PHONY: format
 format: $(FOR_TEST) ## Let ruff mend what it can
 	@$(PY) -m ruff check --quiet --fix $(wildcard $(PATHS)); $(PY) -m ruff format --quiet $(wildcard $(PATHS))
+
+##@ Ship
+
+.PHONY: image
+image: ## Build portico:dev and portico-sandbox:dev with docker, podman or buildah; BASE=debian where no registry is in reach
+	@BASE="$(BASE)" sh scripts/build-image
 
 ##@ Keep
 
@@ -83,7 +95,7 @@ COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --g
 
 .PHONY: requirements
 requirements: $(FOR_TEST) ## Pin what requirements*.in ask for, with hashes
-	@for name in requirements requirements-sandbox requirements-dev; do \
+	@for name in requirements requirements-sandbox requirements-dev requirements-deploy; do \
 		echo "requirements: $$name.in -> $$name.txt"; $(COMPILE) --output-file $$name.txt $$name.in || exit 1; done
 
 .PHONY: clean
@@ -104,3 +116,10 @@ $(FOR_RUN): $(RUN_REQUIREMENTS) scripts/install-python scripts/find-python
 
 $(FOR_TEST): $(TEST_REQUIREMENTS) scripts/install-python scripts/find-python
 	@sh scripts/install-python $@ $(TEST_REQUIREMENTS)
+
+.PHONY: promtool
+promtool:
+	@sh scripts/install-promtool
+
+$(FOR_DEPLOY): requirements-deploy.txt scripts/install-python scripts/find-python | $(FOR_TEST)
+	@VENV=$(DEPLOY_TOOLS) sh scripts/install-python $@ requirements-deploy.txt

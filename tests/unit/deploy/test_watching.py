@@ -1,0 +1,116 @@
+"""What is watched is counted: rules, dashboard and monitors name only metrics, labels and ports that exist."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+
+from prometheus_client import REGISTRY
+
+from tests.unit.deploy.manifests import REPOSITORY, SERVICES, Manifest, kind, named, pod_templates
+
+BROKERS_METRICS = {"rabbitmq_detailed_queue_consumers", "rabbitmq_detailed_queue_messages"}
+"""RabbitMQ's own; tests/integration/test_least_privilege.py finds them on a real broker."""
+
+
+def our_metrics() -> dict[str, set[str]]:
+    """Each sample's name with its labels, as the code registers them."""
+    for service in SERVICES:
+        importlib.import_module(f"services.{service}.service")
+    found: dict[str, set[str]] = {}
+    for collector, names in list(REGISTRY._collector_to_names.items()):
+        for name in names:
+            found[name] = set(getattr(collector, "_labelnames", ()))
+    return found
+
+
+def used_metrics(expression: str) -> dict[str, set[str]]:
+    """Metric names with the labels that they are filtered by."""
+    found: dict[str, set[str]] = {}
+    for name, labels in re.findall(
+        r"\b([a-z][a-z0-9_]*_[a-z0-9_]+)(?:\{([^}]*)\})?(?=[\s\[\)]|$|\{)", expression
+    ):
+        if name not in ("histogram_quantile", "label_values", "__rate_interval", "rate_interval"):
+            found.setdefault(name, set()).update(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", labels))
+    return found
+
+
+def rule_expressions() -> list[str]:
+    (rule,) = kind("production", "PrometheusRule")
+    return [entry["expr"] for group in rule["spec"]["groups"] for entry in group["rules"]]
+
+
+def dashboard() -> Manifest:
+    loaded: Manifest = json.loads(
+        named("production", "ConfigMap", "portico-dashboard")["data"]["portico.json"]
+    )
+    return loaded
+
+
+def test_rules_watch_what_the_code_counts() -> None:
+    """Every metric and label of a rule is registered by the code, or one of the broker's two."""
+    ours = our_metrics()
+    seen = set()
+    for expression in rule_expressions():
+        for name, labels in used_metrics(re.sub(r"portico:\w+:\w+", "1", expression)).items():
+            assert name in ours or name in BROKERS_METRICS, name
+            assert name in BROKERS_METRICS or labels <= ours[name], f"{name} {labels}"
+            seen.add(name)
+    assert len(seen) >= 8
+
+
+def test_the_dashboard_shows_what_the_code_counts() -> None:
+    """Every panel's metrics and labels are registered by the code; every metric of the loop is on one."""
+    ours = our_metrics()
+    seen: set[str] = set()
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            for name, labels in used_metrics(target["expr"]).items():
+                assert name in ours, f"{panel['title']}: {name}"
+                assert labels <= ours[name] | {"namespace"}, f"{panel['title']}: {labels}"
+                for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                    assert label in ours[name], f"{panel['title']}: {label}"
+                seen.add(re.sub(r"_(bucket|count|sum)$", "", name))
+    assert seen >= {
+        "stripe_webhooks_total",
+        "outbox_oldest_age_seconds",
+        "event_handler_duration_seconds",
+        "notifications_oldest_due_seconds",
+        "emails_sent_total",
+        "sendgrid_events_total",
+        "portal_visits_total",
+        "portal_billing_opened_total",
+        "dead_letters_total",
+    }
+
+
+def test_alerts_lead_to_their_page() -> None:
+    """Each alert's runbook is a heading of docs/operations.md."""
+    text = (REPOSITORY / "docs" / "operations.md").read_text()
+    headings = {heading.strip("# `\n").lower() for heading in re.findall(r"^#+ .*$", text, re.M)}
+    (rule,) = kind("production", "PrometheusRule")
+    for group in rule["spec"]["groups"]:
+        for entry in group["rules"]:
+            if "alert" in entry:
+                path, _, anchor = entry["annotations"]["runbook_url"].partition("#")
+                assert path == "docs/operations.md"
+                assert anchor == entry["alert"].lower()
+                assert anchor in headings
+
+
+def test_monitors_scrape_ports_that_exist() -> None:
+    """The services' monitor fits their pods and names their port."""
+    monitor = named("production", "PodMonitor", "portico")
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    fits = [
+        template
+        for _, template in pod_templates("production")
+        if wanted.items() <= template["metadata"]["labels"].items()
+    ]
+    assert len(fits) == len(SERVICES)
+    for template in fits:
+        (container,) = template["spec"]["containers"]
+        assert {e["port"] for e in monitor["spec"]["podMetricsEndpoints"]} == {
+            container["ports"][0]["name"]
+        }
