@@ -104,7 +104,9 @@ def run(
             system.sandbox("DELETE", "/sandbox/faults")
             say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
             forced: set[str] = set()
-            quiet = system.wait(lambda: is_quiet(system, forced), QUIET_WITHIN + events / MAILS_A_SECOND)
+            quiet = system.wait(
+                lambda: is_quiet(system, forced), QUIET_WITHIN + events / MAILS_A_SECOND
+            )
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{what_is_left(system)}") from error
         finally:
