@@ -1,0 +1,291 @@
+"""Every page state and every email, drawn without a running system: for screenshots and for accessibility tests.
+
+python -m scripts.gallery       # make screenshots: var/screenshots, and the few of the README in docs/images
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from babel import Locale
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from services.notifier.domain import Kind
+from services.notifier.rendering import Renderer
+from services.notifier.samples import sample_letter
+from services.portal import request_views, views
+from services.portal.domain.cancelling import Decision
+from services.portal.domain.invoices import DeclinedCard
+from services.portal.domain.notice import Line, Notice, State, Tone
+from services.portal.domain.snapshot import Appointment, Asked, Business, Snapshot, Subscription
+from services.portal.handlers.cancelling import Asking, Request
+from services.portal.models import BusinessRow
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / "var" / "screenshots"
+NOW: Final = dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC)
+TOKEN: Final = "A" * 27 + "." + "B" * 43
+ORIGINS: Final = ("https://billing.stripe.com", "https://invoice.stripe.com")
+PLACE: Final = "http://127.0.0.1:9/"
+"""Where the drawn pages seem to be; nothing listens there, the browser is given them."""
+NASTY: Final = (
+    "<script>alert(1)</script>\"'>&amp;<b> \u202e {{ 7*7 }} %(name)s مرحبا بكم שלום "
+    + "Wolfeschlegelsteinhausenbergerdorff " * 5
+)[:200]
+SIZES: Final = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One page or email, and the headers it is served with."""
+
+    html: str
+    headers: dict[str, str]
+
+
+def day(number: float) -> dt.datetime:
+    """So many days from now."""
+    return NOW + dt.timedelta(days=number)
+
+
+BUSINESS: Final = Business(
+    business_id="sunrise-cleaning",
+    name="Sunrise Home Cleaning",
+    email="hello@sunrise.example",
+    phone="+1 (415) 555-0142",
+    website="https://sunrise.example",
+    color="#0f766e",
+    timezone="America/Los_Angeles",
+    may_cancel=False,
+)
+SUBSCRIPTION: Final = Subscription(
+    ref=7,
+    subscription_id="sub_1",
+    status="active",
+    current_period_end=day(20),
+    description="Weekly home cleaning",
+    amount=14900,
+    currency="usd",
+    interval="month",
+)
+SNAPSHOT: Final = Snapshot(
+    customer_id="A" * 22,
+    external_id="c1",
+    name="Dana Reyes",
+    email="dana@example.com",
+    locale=None,
+    timezone=None,
+    link_generation=1,
+    platform_stripe_customer_id="cus_1",
+    billing_opened_at=None,
+    method_changed_at=None,
+    business=BUSINESS,
+    appointments=(
+        Appointment(
+            ref=1,
+            external_id="a1",
+            title="Weekly home cleaning",
+            starts_at=day(2),
+            ends_at=day(2.1),
+            location="48 Alder Street",
+        ),
+        Appointment(
+            ref=2, external_id="a2", title="Window cleaning", starts_at=day(9), status="cancelled"
+        ),
+        Appointment(
+            ref=3,
+            external_id="a3",
+            title="Weekly home cleaning",
+            starts_at=day(-5),
+            status="completed",
+        ),
+    ),
+    subscriptions=(SUBSCRIPTION,),
+)
+
+
+def _line(state: State, **changes: Any) -> Line:
+    given: dict[str, Any] = {
+        "amount": 14900,
+        "currency": "usd",
+        "number": "SUN-0042",
+        "since": None if state is State.PAID else day(-2),
+        "next_attempt": None,
+        "invoice_id": "in_1",
+    }
+    given.update(changes)
+    return Line(state=state, **given)
+
+
+def _me(
+    tone: Tone, *lines: Line, found: Snapshot = SNAPSHOT, locale: str = "en", **more: Any
+) -> views.Page:
+    view = views.MeView(
+        snapshot=found,
+        notice=Notice(tone, lines, returning=more.pop("returning", False)),
+        token=TOKEN,
+        locale=Locale.parse(locale),
+        now=NOW,
+        **more,
+    )
+    return views.me(view, session_origins=ORIGINS)
+
+
+def _nasty() -> Snapshot:
+    return replace(
+        SNAPSHOT,
+        name=NASTY,
+        business=replace(BUSINESS, name=NASTY),
+        appointments=tuple(
+            replace(each, title=NASTY, location=NASTY) for each in SNAPSHOT.appointments
+        ),
+        subscriptions=(replace(SUBSCRIPTION, description=NASTY),),
+    )
+
+
+def _asked(status: str) -> Snapshot:
+    asked = Asked(
+        request_id="A" * 22,
+        status=status,
+        asked_at=day(-1),
+        decided_at=None if status == "open" else day(-0.5),
+    )
+    return replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, asked=asked),))
+
+
+def _request(status: str, decision: Decision, *, just_now: bool = False) -> views.Page:
+    row = BusinessRow(
+        business_id=BUSINESS.business_id,
+        name=BUSINESS.name,
+        color=BUSINESS.color,
+        locale="en",
+        timezone=BUSINESS.timezone,
+    )
+    found = Request(
+        request_id="A" * 22,
+        status=status,
+        asked_at=day(-1),
+        decided_at=None if status == "open" else NOW,
+        ends_at=day(20),
+        customer_name="Dana Reyes",
+        customer_zone=BUSINESS.timezone,
+        subscription=SUBSCRIPTION,
+        business=row,
+    )
+    english = Locale.parse("en")
+    return request_views.answer_request(found, decision, TOKEN, english, NOW, just_now=just_now)
+
+
+def pages() -> dict[str, Drawn]:
+    """Each state of the customer's page, and the pages around it, by name."""
+    english = Locale.parse("en")
+    expired = DeclinedCard("visa", "4242", 10, 2026)
+    ends = replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, ends_at=day(20)),))
+    stranger = replace(SNAPSHOT, platform_stripe_customer_id=None, subscriptions=())
+    declined = _line(State.DECLINED, next_attempt=day(3), card=expired)
+    found = {
+        "well": _me(Tone.WELL),
+        "no-billing": _me(Tone.WELL, found=stranger),
+        "declined": _me(Tone.DECLINED, declined, came_from="payment_failed"),
+        "declined-returning": _me(Tone.DECLINED, declined, returning=True),
+        "declined-several": _me(
+            Tone.CONFIRM,
+            _line(State.CONFIRM),
+            _line(State.DECLINED, number="SUN-0041", card=expired),
+            _line(State.SETTLING, number="SUN-0040"),
+        ),
+        "still-declined": _me(Tone.STILL_DECLINED, _line(State.STILL_DECLINED, card=expired)),
+        "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
+        "settling": _me(Tone.SETTLING, _line(State.SETTLING)),
+        "pending": _me(Tone.PENDING, _line(State.PENDING)),
+        "saved": _me(Tone.SAVED),
+        "paid": _me(Tone.PAID, _line(State.PAID)),
+        "subscription-asked": _me(Tone.WELL, found=_asked("open")),
+        "subscription-declined": _me(Tone.WELL, found=_asked("declined")),
+        "subscription-ends": _me(Tone.WELL, found=ends),
+        "nasty": _me(Tone.DECLINED, replace(declined, number=NASTY), found=_nasty()),
+        "cancel-asked": request_views.asked(SNAPSHOT, SUBSCRIPTION, TOKEN, english, Asking.ASKED),
+        "request-approve": _request("open", Decision.APPROVE),
+        "request-decline": _request("open", Decision.DECLINE),
+        "request-approved": _request("approved", Decision.APPROVE, just_now=True),
+        "request-used": _request("approved", Decision.DECLINE),
+        "replaced": views.replaced(BUSINESS, TOKEN, english),
+        "fresh-link": views.fresh_link(SNAPSHOT, english, outcome="sent"),
+        "unavailable": views.unavailable(BUSINESS, TOKEN, None, english, ORIGINS),
+        "not-set-up": views.unavailable(BUSINESS, TOKEN, None, english, ORIGINS, lasting=True),
+        "nothing-here": views.nothing_here(english),
+        "trouble": views.trouble(english),
+    }
+    for language in ("es", "fr", "de", "pt", "nl", "it", "pl"):
+        found[f"declined-{language}"] = _me(Tone.DECLINED, declined, locale=language)
+    return {name: Drawn(page.html, dict(page.headers)) for name, page in found.items()}
+
+
+def emails() -> dict[str, Drawn]:
+    """Each kind of email with sample data, by name."""
+    renderer = Renderer()
+    return {
+        f"email-{kind.value.replace('_', '-')}": Drawn(
+            renderer.render(sample_letter(kind)).html, {"Content-Type": "text/html; charset=utf-8"}
+        )
+        for kind in Kind
+    }
+
+
+def serve(page: Page, drawn: dict[str, Drawn]) -> None:
+    """Let a browser's tab find the drawn pages under `PLACE`, each with its own headers; nothing else exists."""
+
+    def answer(route: Route) -> None:
+        one = drawn.get(route.request.url.removeprefix(PLACE))
+        if one is None:
+            route.abort()
+            return
+        # A page that looks again by itself would do so in the middle of a look at it.
+        headers = {name: value for name, value in one.headers.items() if name != "Refresh"}
+        route.fulfill(body=one.html, headers=headers)
+
+    page.route("**/*", answer)
+
+
+def _shots(browser: Browser, drawn: dict[str, Drawn]) -> Iterator[Path]:
+    for size, (width, height) in SIZES.items():
+        for scheme in ("light", "dark"):
+            context = browser.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,  # type: ignore[arg-type]
+                device_scale_factor=1,
+            )
+            page = context.new_page()
+            serve(page, drawn)
+            for name in drawn:
+                page.goto(PLACE + name)
+                file = FOLDER / f"{name}.{size}.{scheme}.png"
+                page.screenshot(path=file, full_page=True, animations="disabled")
+                yield file
+            context.close()
+
+
+def main() -> int:
+    """Write the screenshots; says where they are."""
+    from tests.fixtures.browser import FLAGS, chromium
+
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
+        count = sum(1 for _ in _shots(browser, {**pages(), **emails()}))
+        browser.close()
+    print(f"{count} screenshots are in {FOLDER.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

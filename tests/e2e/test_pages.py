@@ -1,0 +1,109 @@
+"""Every page state and every email in a real browser: accessible, small, locked down, and readable without frills."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from scripts.gallery import NASTY, PLACE, emails, pages, serve
+
+PAGES, EMAILS = pages(), emails()
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def violations(page: Page, name: str) -> list[str]:
+    page.goto(PLACE + name)
+    for summary in page.locator("summary").all():
+        summary.click()
+    found = Axe().run(page, options={"runOnly": LEVELS, "resultTypes": ["violations"]})
+    return [
+        f"{one['id']}: {node['html'][:120]}"
+        for one in found.response["violations"]
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+@pytest.mark.parametrize("kind", ["pages", "emails"])
+def test_axe_finds_nothing(
+    browser: Browser, scheme: Literal["light", "dark"], width: int, kind: str
+) -> None:
+    """No violation of WCAG 2.2 AA on any page state or email, narrow and light, wide and dark."""
+    drawn = PAGES if kind == "pages" else EMAILS
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    serve(page, drawn)
+    found = {name: bad for name in drawn if (bad := violations(page, name))}
+    context.close()
+    assert found == {}
+
+
+def test_every_page_is_small_and_allows_nothing_inline() -> None:
+    """Under 20 KB with the longest names, no script, no `unsafe-inline`."""
+    for name, drawn in PAGES.items():
+        assert len(drawn.html.encode()) < 20_000, name
+        assert "<script" not in drawn.html
+        assert "unsafe" not in drawn.headers["Content-Security-Policy"]
+
+
+def test_the_browser_refuses_nothing_of_ours(browser: Browser) -> None:
+    """No page breaks its own Content-Security-Policy: the browser reports no violation."""
+    context = browser.new_context()
+    page = context.new_page()
+    serve(page, PAGES)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    for name in PAGES:
+        page.goto(PLACE + name)
+    context.close()
+    assert said == []
+
+
+@pytest.mark.parametrize("name", ["declined", "confirm", "well"])
+def test_a_page_works_without_scripts_images_and_styles(browser: Browser, name: str) -> None:
+    """What is owed and the button are there, in the right order, when all but HTML is switched off."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    bare = PAGES[name].html.replace("<style>", "<template>").replace("</style>", "</template>")
+    serve(page, {name: type(PAGES[name])(bare, PAGES[name].headers)})
+    page.goto(PLACE + name)
+    words = page.inner_text("body")
+    assert words.index("Manage payment + subscriptions") < words.index("Upcoming appointments")
+    assert page.get_by_role("button").first.is_enabled()
+    page.get_by_text("Want to cancel?").click()
+    assert page.get_by_role("button", name="Ask to cancel").is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Browser, width: int) -> None:
+    """No page scrolls sideways, down to 320 px, whatever the names are."""
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    serve(page, PAGES)
+    wide = {}
+    for name in PAGES:
+        page.goto(PLACE + name)
+        over = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if over > 0:
+            wide[name] = over
+    context.close()
+    assert wide == {}
+
+
+def test_nasty_names_are_only_text(browser: Browser) -> None:
+    """HTML, quotes, templates, right-to-left text and 200 characters are read as they are written; nothing runs."""
+    context = browser.new_context()
+    page = context.new_page()
+    serve(page, PAGES)
+    ran: list[str] = []
+    page.on("dialog", lambda dialog: (ran.append(dialog.message), dialog.dismiss()))
+    page.goto(PLACE + "nasty")
+    heading = page.get_by_role("heading", level=1).inner_text()
+    assert " ".join(NASTY.split()) in " ".join(heading.split())
+    assert page.locator("h1 bdi").count() == 1
+    assert ran == []
+    context.close()
