@@ -98,6 +98,10 @@ requirements: $(FOR_TEST) ## Pin what requirements*.in ask for, with hashes
 	@for name in requirements requirements-sandbox requirements-dev requirements-deploy; do \
 		echo "requirements: $$name.in -> $$name.txt"; $(COMPILE) --output-file $$name.txt $$name.in || exit 1; done
 
+.PHONY: screenshots
+screenshots: $(FOR_TEST) servers ## Every page state and email, phone and desktop, light and dark, in var/screenshots
+	@$(PY) -m scripts.gallery
+
 .PHONY: clean
 clean: ## Remove what these targets made: .venv, var, caches
 	@rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -39,6 +39,8 @@ NASTY: Final = (
     "<script>alert(1)</script>\"'>&amp;<b> \u202e {{ 7*7 }} %(name)s مرحبا بكم שלום "
     + "Wolfeschlegelsteinhausenbergerdorff " * 5
 )[:200]
+README: Final = {"page": "declined", "paid": "paid", "email": "email-payment-failed"}
+"""The pictures of the README, and what each shows."""
 SIZES: Final = {"phone": (390, 844), "desktop": (1280, 900)}
 
 
@@ -272,6 +274,17 @@ def _shots(browser: Browser, drawn: dict[str, Drawn]) -> Iterator[Path]:
             context.close()
 
 
+def _for_readme(browser: Browser, drawn: dict[str, Drawn]) -> None:
+    """A phone's first look at each, small."""
+    width, height = SIZES["phone"]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    serve(page, drawn)
+    for picture, name in README.items():
+        page.goto(PLACE + name)
+        page.screenshot(path=ROOT / "docs" / "images" / f"{picture}.png", animations="disabled")
+    page.close()
+
+
 def main() -> int:
     """Write the screenshots; says where they are."""
     from tests.fixtures.browser import FLAGS, chromium
@@ -281,7 +294,9 @@ def main() -> int:
     flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
-        count = sum(1 for _ in _shots(browser, {**pages(), **emails()}))
+        drawn = {**pages(), **emails()}
+        _for_readme(browser, drawn)
+        count = sum(1 for _ in _shots(browser, drawn))
         browser.close()
     print(f"{count} screenshots are in {FOLDER.relative_to(ROOT)}")
     return 0
