@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from portico import deadletters
+from portico.doctor import doctor
 from portico.erase import erase
 from portico.explain import explain
+from portico.stats import stats
 from services.billing import cli as billing
 from services.notifier import cli as notifier
 from services.portal import cli as portal
@@ -67,7 +69,9 @@ def root(
     ctx.obj = desk
 
 
+app.command()(doctor)
 app.command()(explain)
+app.command()(stats)
 app.command()(billing.reconcile)
 app.command()(portal.link)
 app.add_typer(portal.customers, name="customers")

@@ -18,6 +18,7 @@ warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 import msgspec  # noqa: E402
 
+from scripts.cli_page import cli_page  # noqa: E402
 from shared import events  # noqa: E402
 from shared.messaging import topology  # noqa: E402
 from shared.settings import REQUIRED, Reader  # noqa: E402
@@ -212,6 +213,7 @@ PAGES = {
     "docs/settings.md": settings_page,
     "docs/events.md": events_page,
     "docs/rpc.md": rpc_page,
+    "docs/cli.md": cli_page,
 }
 
 

@@ -24,6 +24,18 @@ from sandbox.mail.mailbox import Mail, Mailbox
 from sandbox.mail.rules import MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
 
 LISTED = 100
+ACCOUNT: dict[str, Any] = {
+    "scopes": {
+        "scopes": ["mail.send", "sender_verification_eligible", "tracking_settings.click.read"]
+    },
+    "verified_senders": {
+        "results": [{"id": 1, "from_email": "billing@portico.example", "verified": True}]
+    },
+    "whitelabel/domains": [{"id": 1, "domain": "portico.example", "valid": True}],
+    "tracking_settings/click": {"enabled": False, "enable_text": False},
+}
+"""SendGrid's answers about an account that is set up well (docs: /v3/scopes, /v3/verified_senders,
+/v3/whitelabel/domains, /v3/tracking_settings/click)."""
 _VIEWS = ("html", "text", "details")
 _BASE = '<base target="_top">'
 _HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
@@ -45,6 +57,7 @@ def blueprint(mailbox: Mailbox) -> Blueprint:
         static_url_path="/inbox/static",
     )
     _api(pages, mailbox)
+    _account(pages)
     _inbox(pages, mailbox)
     _controls(pages, mailbox)
     return pages
@@ -68,6 +81,24 @@ def _api(pages: Blueprint, mailbox: Mailbox) -> None:
         if not submission.sandbox_mode:
             answer.headers["X-Message-Id"] = message_id
         return answer
+
+
+def _account(pages: Blueprint) -> None:
+    """What a sender may ask about its account: a whole one, of which nothing can be changed."""
+
+    @pages.get("/v3/<path:question>")
+    def account(question: str) -> Response:
+        try:
+            authorize(request.headers.get("Authorization"))
+        except SendGridError as refusal:
+            answer = jsonify(errors=refusal.errors)
+            answer.status_code = refusal.status
+            return answer
+        if question not in ACCOUNT:
+            answer = jsonify(errors=[problem("Not Found")])
+            answer.status_code = 404
+            return answer
+        return jsonify(ACCOUNT[question])
 
 
 def _body() -> bytes:

@@ -44,7 +44,7 @@ def ensure(world: World, url: str, signing_secret: str) -> Object:
             endpoint["_secret"] = signing_secret
             world.save(endpoint)
             return endpoint
-    return _make(world, url, signing_secret, {})
+    return _make(world, url, signing_secret, {"api_version": world.api_version})
 
 
 @route("POST", "/v1/webhook_endpoints")

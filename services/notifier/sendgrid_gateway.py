@@ -300,3 +300,93 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
         reason=event.reason,
         bounce_type=event.type,
     )
+
+
+# --- the account ----------------------------------------------------------------------------------------------
+
+
+class SendGridTrouble(Exception):
+    """SendGrid did not answer a question about the account; `refused` says that our key is the reason."""
+
+    def __init__(self, text: str, *, refused: bool) -> None:
+        super().__init__(text)
+        self.refused = refused
+
+
+class _Scopes(msgspec.Struct):
+    scopes: list[str] = []
+
+
+class _Sender(msgspec.Struct):
+    from_email: str = ""
+    verified: bool = False
+
+
+class _Senders(msgspec.Struct):
+    results: list[_Sender] = []
+
+
+class _Domain(msgspec.Struct):
+    domain: str = ""
+    valid: bool = False
+
+
+class _Click(msgspec.Struct):
+    enabled: bool = False
+
+
+class SendGridAccount:
+    """What can be read of the SendGrid account, for `portico doctor`. Raises SendGridTrouble."""
+
+    def __init__(self, api_key: str, api_base: str) -> None:
+        _pin_log_level()
+        self._base = api_base.rstrip("/")
+        self._session = requests.Session()
+        self._session.auth = _Bearer(api_key)
+        self._session.trust_env = not _is_loopback(api_base)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def scopes(self) -> set[str]:
+        """What the key may do, such as `mail.send` (docs: GET /v3/scopes)."""
+        return set(self._get("scopes", _Scopes).scopes)
+
+    def may_send_from(self, address: str) -> bool:
+        """Whether the address is a verified sender, or of a domain that is authenticated."""
+        senders = self._get("verified_senders", _Senders).results
+        if any(one.verified and one.from_email.lower() == address.lower() for one in senders):
+            return True
+        host = address.rpartition("@")[2].lower()
+        domains = self._get("whitelabel/domains", list[_Domain])
+        return any(
+            one.valid and (host == one.domain.lower() or host.endswith("." + one.domain.lower()))
+            for one in domains
+        )
+
+    def click_tracking(self) -> bool:
+        """Whether the account rewrites links by default. Our messages say no each; others' may not."""
+        return self._get("tracking_settings/click", _Click).enabled
+
+    def _get(self, path: str, shape: Any) -> Any:
+        try:
+            answer = self._session.get(
+                f"{self._base}/v3/{path}",
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise SendGridTrouble(
+                f"no answer from SendGrid: {type(error).__name__}", refused=False
+            ) from None
+        if answer.status_code in (401, 403):
+            raise SendGridTrouble(
+                f"{answer.status_code} from SendGrid for /v3/{path}", refused=True
+            )
+        if answer.status_code != 200:
+            raise SendGridTrouble(f"{answer.status_code} from SendGrid", refused=False)
+        try:
+            return msgspec.json.decode(answer.content, type=shape)
+        except msgspec.MsgspecError:
+            raise SendGridTrouble("an answer that can't be read", refused=False) from None

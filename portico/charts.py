@@ -1,0 +1,167 @@
+"""The page of `portico stats --html`: one file, inline SVG, light and dark, readable without colours and by ear."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any, Final
+
+from portico.figures import duration, money
+
+FUNNEL: Final = ("failed", "mailed", "delivered", "recovered")
+ENDS: Final = ("recovered", "open", "lost")
+
+STYLE: Final = """
+:root { color-scheme: light dark; --ground: #fbfaf7; --card: #fff; --ink: #1c1f23; --soft: #5d646d; --line: #e3e0d8;
+  --failed: #b3423a; --mailed: #3e6fa8; --delivered: #2f8296; --recovered: #2e7d4f; --open: #b07a16; --lost: #8a4f86; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14171a; --card: #1c2024; --ink: #eceae4; --soft: #a3a9b0;
+  --line: #31373d; --failed: #e2786d; --mailed: #7aa8dd; --delivered: #67b7c9; --recovered: #6cc08f; --open: #dcaa4d;
+  --lost: #c58fc1; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 2.5rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 60rem; margin: 0 auto; display: grid; gap: 1.25rem; grid-template-columns: repeat(6, 1fr); }
+header { grid-column: 1 / -1; } h1 { margin: 0; font-size: 1.7rem; letter-spacing: -.02em; }
+h2 { margin: 0 0 .9rem; font-size: 1rem; } p { margin: .2rem 0 0; color: var(--soft); }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.25rem; grid-column: 1 / -1; }
+.figure { grid-column: span 2; } .figure b { display: block; font-size: 2rem; line-height: 1.15; letter-spacing: -.03em;
+  font-variant-numeric: tabular-nums; } .figure span { color: var(--soft); }
+.half { grid-column: span 3; } svg { display: block; width: 100%; height: auto; overflow: hidden; }
+text { fill: var(--ink); font: 13px system-ui, sans-serif; } .dim { fill: var(--soft); } .axis { stroke: var(--line); }
+.failed { fill: var(--failed); } .mailed { fill: var(--mailed); } .delivered { fill: var(--delivered); }
+.recovered { fill: var(--recovered); } .open { fill: var(--open); } .lost { fill: var(--lost); }
+dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .5rem 1rem; align-items: center; }
+dd { margin: 0; display: grid; grid-template-columns: 1fr 4.2rem; gap: .7rem; align-items: center; }
+dd svg { height: 1.5rem; border-radius: 5px; background: color-mix(in srgb, var(--line) 45%, transparent); }
+dd b { font-weight: 500; text-align: right; font-variant-numeric: tabular-nums; } .scroll > svg { min-width: 34rem; }
+.legend { display: flex; gap: 1.1rem; color: var(--soft); font-size: .85rem; margin: .7rem 0 0; flex-wrap: wrap; }
+.legend i { display: inline-block; width: .7em; height: .7em; border-radius: 3px; margin-right: .4em; }
+.scroll { overflow-x: auto; } table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); } tr:last-child td { border: 0; }
+@media (max-width: 40rem) { .figure { grid-column: span 3; } .half { grid-column: 1 / -1; } .figure:first-of-type { grid-column: 1 / -1; } }
+"""
+
+
+def page(found: dict[str, Any]) -> str:
+    """The whole page of what `notifier.stats` answers."""
+    failed, recovered = found["failed"], found["recovered"]
+    share = f"{100 * recovered / failed:.0f} %" if failed else "–"
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="referrer" content="no-referrer"><title>Failed payments and what became of them</title>',
+        f"<style>{STYLE}</style></head><body><main>",
+        "<header><h1>Failed payments and what became of them</h1>",
+        f"<p>{escape(found['since'][:10])} to {escape(found['until'][:10])}, UTC. Each autopay invoice counts once.</p></header>",
+        _figure(f"{failed:,}", "invoices failed"),
+        _figure(share, "recovered"),
+        _figure(duration(found["median_seconds_to_recover"]), "median time to recover"),
+        f"<section><h2>From failure to payment</h2>{_funnel(found)}</section>",
+        f"<section><h2>By day of the first failure</h2>{_days(found['days'])}</section>",
+        f'<section class="half"><h2>Time to recover</h2>{_times(found["times_to_recover"])}</section>',
+        f'<section class="half"><h2>Where they stand</h2>{_ends(found)}</section>',
+        f'<section><h2>Money</h2><div class="scroll">{_money(found["currencies"])}</div></section>',
+        "</main></body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _figure(value: str, words: str) -> str:
+    return f'<section class="figure"><b>{escape(value)}</b><span>{escape(words)}</span></section>'
+
+
+def _svg(height: int, body: str, words: str) -> str:
+    return f'<svg viewBox="0 0 800 {height}" role="img" aria-label="{escape(words, quote=True)}">{body}</svg>'
+
+
+def _bars(rows: list[tuple[str, int, str]], most: int) -> str:
+    """Horizontal bars with their name before and their number behind. Only the bar is drawn: texts keep their size."""
+    body = []
+    for name, value, style in rows:
+        width = max(100 * value / most, 0.4 if value else 0) if most else 0
+        body.append(
+            f'<dt>{escape(name)}</dt><dd><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect class="{style}" width="{width:.2f}" height="10"/></svg><b>{value:,}</b></dd>'
+        )
+    return f"<dl>{''.join(body)}</dl>"
+
+
+def _funnel(found: dict[str, Any]) -> str:
+    rows = [(name, found[name], name) for name in FUNNEL]
+    return _bars(rows, found["failed"])
+
+
+def _ends(found: dict[str, Any]) -> str:
+    rows = [(name, found[name], name) for name in ENDS]
+    most = max(value for _, value, _ in rows)
+    return _bars(rows, most)
+
+
+def _times(times: list[dict[str, Any]]) -> str:
+    rows = [(one["within"], one["count"], "recovered") for one in times]
+    most = max(value for _, value, _ in rows)
+    return _bars(rows, most)
+
+
+def nice_step(most: int) -> int:
+    """A round distance between grid lines, so that there are about four."""
+    if most <= 4:
+        return 1
+    size = 10 ** math.floor(math.log10(most / 4))
+    return int(next(step * size for step in (1, 2, 5, 10) if step * size * 4 >= most))
+
+
+def _days(days: list[dict[str, Any]]) -> str:
+    """A column a day (or a few days, where there are many): recovered at the bottom, then open, then lost."""
+    together = max(1, math.ceil(len(days) / 62))
+    groups = [days[start : start + together] for start in range(0, len(days), together)]
+    sums = [{name: sum(day[name] for day in group) for name in ENDS} for group in groups]
+    most = max((sum(each.values()) for each in sums), default=0)
+    step = nice_step(most)
+    top = max(step * math.ceil(most / step), step)
+    height, left = 220, 46
+    width = (800 - left) / max(len(groups), 1)
+    body = []
+    for value in range(0, top + 1, step):
+        y = 10 + height * (1 - value / top)
+        body.append(
+            f'<line class="axis" x1="{left}" x2="800" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="dim" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>'
+        )
+    every = max(1, math.ceil(len(groups) / 8))
+    for number, (group, each) in enumerate(zip(groups, sums, strict=True)):
+        x, y = left + number * width, 10.0 + height
+        told = ", ".join(f"{name} {each[name]}" for name in ENDS)
+        columns = []
+        for name in ENDS:
+            tall = height * each[name] / top
+            y -= tall
+            if tall:
+                columns.append(
+                    f'<rect class="{name}" x="{x + width * 0.12:.1f}" y="{y:.1f}" width="{width * 0.76:.1f}" height="{tall:.1f}" rx="1.5"/>'
+                )
+        body.append(f"<g><title>{escape(group[0]['day'])}: {told}</title>{''.join(columns)}</g>")
+        if number % every == 0:
+            body.append(
+                f'<text class="dim" x="{x + width / 2:.1f}" y="{height + 32}" text-anchor="middle">{escape(group[0]["day"][5:])}</text>'
+            )
+    legend = "".join(
+        f'<span><i style="background: var(--{name})"></i>{name}</span>' for name in ENDS
+    )
+    drawn = _svg(height + 42, "".join(body), "Failed invoices by day")
+    return f'<div class="scroll">{drawn}</div><div class="legend">{legend}</div>'
+
+
+def _money(currencies: list[dict[str, Any]]) -> str:
+    names = ("failed", "recovered", "open", "lost")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("currency", *names))
+    rows = "".join(
+        f"<tr><td>{escape(row['currency'].upper())}</td>"
+        + "".join(
+            f"<td>{escape(money(row[f'{name}_amount'], row['currency']))}</td>" for name in names
+        )
+        + "</tr>"
+        for row in currencies
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,35 @@
+"""Numbers as people read them: money, lengths of time, bars."""
+
+from __future__ import annotations
+
+from babel.numbers import format_currency, get_currency_precision
+
+BAR = 40
+PARTS = " ▏▎▍▌▋▊▉█"
+
+
+def money(minor: int, currency: str) -> str:
+    """An amount in minor units as people write it: `1,234.50 USD`."""
+    code = currency.upper()
+    if not code:
+        return "–"
+    amount = minor / 10 ** get_currency_precision(code)
+    return format_currency(amount, code, "#,##0.00 ¤¤", locale="en_US")
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in the unit that fits: `42 s`, `3.5 h`, `2.1 days`."""
+    if seconds is None:
+        return "–"
+    for least, size, unit in ((172_800, 86_400, "days"), (7200, 3600, "h"), (120, 60, "min")):
+        if seconds >= least:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def bar(value: int, most: int) -> str:
+    """A bar of eighths of a character."""
+    eighths = round(8 * BAR * value / most) if most else 0
+    if value and not eighths:
+        eighths = 1
+    return "█" * (eighths // 8) + (PARTS[eighths % 8] if eighths % 8 else "")

@@ -1,0 +1,112 @@
+"""The notifier's part of `portico doctor`: its settings and the SendGrid account. Only looks, sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from services.notifier.sendgrid_gateway import SendGridTrouble
+from services.notifier.settings import SENDGRID, Settings
+from shared.cli.findings import Finding, ask, finding, ok, unknown
+
+AREA: Final = "sendgrid"
+EU: Final = "https://api.eu.sendgrid.com"
+
+
+class MailAccount(Protocol):
+    """The SendGrid account, as far as the checks read it. Raises SendGridTrouble."""
+
+    def scopes(self) -> set[str]: ...
+    def may_send_from(self, address: str) -> bool: ...
+    def click_tracking(self) -> bool: ...
+
+
+def check_sendgrid(settings: Settings, account: MailAccount) -> Iterator[Finding]:
+    """Everything that can be seen of SendGrid."""
+    try:
+        scopes = account.scopes()
+    except SendGridTrouble as trouble:
+        if trouble.refused:
+            yield finding(
+                AREA,
+                "sendgrid-key",
+                f"SendGrid does not take the key: {trouble}",
+                "make a new API key with the right to send mail and set SENDGRID_API_KEY",
+            )
+        else:
+            yield unknown(
+                AREA,
+                "sendgrid-unreachable",
+                str(trouble),
+                "look at SENDGRID_API_BASE, the network and status.sendgrid.com, then run this again",
+            )
+        return
+    if "mail.send" in scopes:
+        yield ok(AREA, "sendgrid-key", "the key may send mail")
+    else:
+        yield finding(
+            AREA,
+            "sendgrid-no-send",
+            "the key may not send mail",
+            "give it the right Mail Send in SendGrid (Settings, API Keys)",
+        )
+    yield _sender(settings, account)
+    yield _clicks(account)
+    if settings.sendgrid_webhook_public_key is None:
+        yield finding(
+            AREA,
+            "sendgrid-webhook",
+            "SENDGRID_WEBHOOK_PUBLIC_KEY is not set: bounces are not heard of, and a time-out stays unsettled",
+            "switch on the signed Event Webhook to …/webhooks/sendgrid and set its verification key",
+        )
+    else:
+        yield ok(AREA, "sendgrid-webhook", "the Event Webhook's verification key is set")
+    if settings.sendgrid_api_base not in (SENDGRID, EU) and settings.sendgrid_api_base.startswith(
+        "https"
+    ):
+        yield finding(
+            AREA,
+            "sendgrid-base",
+            f"SENDGRID_API_BASE is {settings.sendgrid_api_base}: not SendGrid's",
+            f"unset it, or set {EU} for the EU",
+        )
+
+
+def _sender(settings: Settings, account: MailAccount) -> Finding:
+    try:
+        verified = account.may_send_from(settings.mail_from)
+    except SendGridTrouble as trouble:
+        return ask(
+            AREA,
+            "sendgrid-sender-unseen",
+            f"whether MAIL_FROM is verified can't be read: {trouble}",
+            "look in SendGrid: Settings, Sender Authentication",
+        )
+    if verified:
+        return ok(AREA, "sendgrid-sender", "MAIL_FROM may send")
+    return finding(
+        AREA,
+        "sendgrid-sender",
+        f"MAIL_FROM, {settings.mail_from}, is neither a verified sender nor of an authenticated domain: every mail is refused",
+        "authenticate the domain in SendGrid (Settings, Sender Authentication)",
+    )
+
+
+def _clicks(account: MailAccount) -> Finding:
+    try:
+        tracking = account.click_tracking()
+    except SendGridTrouble as trouble:
+        return ask(
+            AREA,
+            "sendgrid-clicks-unseen",
+            f"whether click tracking is off can't be read: {trouble}",
+            "look in SendGrid: Settings, Tracking: Click Tracking must be off",
+        )
+    if not tracking:
+        return ok(AREA, "sendgrid-clicks", "click tracking is off")
+    return finding(
+        AREA,
+        "sendgrid-clicks",
+        "click tracking is on: SendGrid would rewrite and keep customers' secret links (our messages ask it not to)",
+        "switch it off in SendGrid: Settings, Tracking",
+    )

@@ -1,0 +1,206 @@
+"""Looking at the broker: is what the topology asks for there, as it asks for it, and may we use it?
+
+Nothing is made or changed. AMQP has no way to read bindings: services make them anew at each start, and a lost one
+shows itself as events that are returned (`outbox` rows with `Unroutable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import amqp
+from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
+
+from shared.cli.findings import Finding, finding, ok, unknown
+from shared.events import CONSUMERS
+from shared.messaging import topology
+from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, make_connection
+
+AREA: Final = "broker"
+MANY: Final = 1000
+PROBE: Final = "portico.doctor"
+"""A routing key that no queue is bound for: a message with it comes back, so that nobody gets it."""
+SERVICES: Final = ("portal", "billing", "notifier")
+
+
+def check_broker(uri: str) -> Iterator[Finding]:
+    """Exchanges, queues with their arguments, consumers, dead letters, permissions."""
+    if uri.startswith("embedded"):
+        yield unknown(
+            AREA,
+            "broker-embedded",
+            "AMQP_URI is embedded://: that broker lives inside `make run`'s process, and keeps nothing",
+            "for more than looking around set AMQP_URI to a RabbitMQ",
+        )
+        return
+    try:
+        connection = make_connection(uri)
+        connection.connect()
+    except AccessRefused:
+        yield finding(
+            AREA,
+            "broker-login",
+            "RabbitMQ refuses the user and password of AMQP_URI",
+            "look at the user's password, and at the virtual host's permissions",
+        )
+        return
+    except amqp.exceptions.NotAllowed:
+        yield finding(
+            AREA,
+            "broker-vhost",
+            "the user of AMQP_URI may not use its virtual host, or there is none",
+            "look at the end of AMQP_URI, and at the user's permissions there",
+        )
+        return
+    except BROKER_ERRORS as error:
+        yield unknown(
+            AREA,
+            "broker-unreachable",
+            f"RabbitMQ does not answer: {type(error).__name__}",
+            "look at AMQP_URI, the network and the broker, then run this again",
+        )
+        return
+    found = 0
+    try:
+        for one in _look(connection):
+            found += one.level != "ok"
+            yield one
+    except BROKER_ERRORS as error:
+        found += 1
+        yield unknown(
+            AREA,
+            "broker-broke",
+            f"the connection broke while looking: {type(error).__name__}",
+            "run this again",
+        )
+    finally:
+        connection.collect()
+    if not found:
+        yield ok(AREA, "broker", "exchanges, queues, consumers and permissions are right")
+
+
+def _look(connection: Any) -> Iterator[Finding]:
+    start = "start the services: they declare it"
+    for source in topology.sources():
+        name = topology.exchange(source).name
+        try:
+            connection.channel().exchange_declare(name, "topic", durable=True, passive=True)
+        except NotFound:
+            yield finding(AREA, "broker-exchange", f"there is no exchange {name}", start)
+        except AccessRefused:
+            yield _refused(name)
+        else:
+            yield from _may_publish(connection, name)
+        for service in CONSUMERS:
+            if service in topology.consumers_of(source):
+                main = topology.event_queue(service, source)
+                yield from _queue(connection, main, consumed=True)
+                for side in topology.side_queues(main.name):
+                    yield from _queue(connection, side, consumed=False)
+    for service in SERVICES:
+        yield from _rpc(connection, service)
+
+
+def _queue(connection: Any, queue: Any, *, consumed: bool) -> Iterator[Finding]:
+    try:
+        seen = connection.channel().queue_declare(queue.name, passive=True)
+    except NotFound:
+        yield finding(
+            AREA,
+            "broker-queue",
+            f"there is no queue {queue.name}",
+            "start the services: they declare it",
+        )
+        return
+    except AccessRefused:
+        yield _refused(queue.name)
+        return
+    try:
+        # It is there: declaring it again makes nothing, and is refused when its arguments are others.
+        connection.channel().queue_declare(
+            queue.name, durable=True, auto_delete=False, arguments=queue.queue_arguments
+        )
+    except PreconditionFailed:
+        yield finding(
+            AREA,
+            "broker-arguments",
+            f"the queue {queue.name} was made with other arguments: its services can't start",
+            "empty it and delete it, then start the services: they declare it",
+        )
+    except AccessRefused:
+        yield _refused(queue.name)
+    if queue.name.endswith(".dead"):
+        if seen.message_count:
+            yield finding(
+                AREA,
+                "dead-letters",
+                f"{seen.message_count} dead letters in {queue.name}",
+                "`portico deadletters list`, then replay or discard them",
+            )
+    elif consumed and not seen.consumer_count:
+        yield finding(
+            AREA,
+            "broker-no-consumer",
+            f"nobody consumes {queue.name} ({seen.message_count} messages wait)",
+            f"start {queue.name.partition('.')[0]}",
+        )
+    elif consumed and seen.message_count > MANY:
+        yield finding(
+            AREA,
+            "broker-backlog",
+            f"{seen.message_count} messages wait in {queue.name}",
+            f"start more of {queue.name.partition('.')[0]}, or look at its log",
+        )
+
+
+def _rpc(connection: Any, service: str) -> Iterator[Finding]:
+    try:
+        seen = connection.channel().queue_declare(f"rpc-{service}", passive=True)
+    except NotFound:
+        consumers = 0
+    except AccessRefused:
+        yield _refused(f"rpc-{service}")
+        return
+    else:
+        consumers = seen.consumer_count
+    if not consumers:
+        yield finding(AREA, "rpc-no-consumer", f"nobody answers for {service}", f"start {service}")
+
+
+def _may_publish(connection: Any, exchange: str) -> Iterator[Finding]:
+    channel = connection.channel()
+    channel.confirm_select()
+    try:
+        channel.basic_publish_confirm(
+            amqp.Message("{}"),
+            exchange=exchange,
+            routing_key=PROBE,
+            mandatory=True,
+            confirm_timeout=3,
+        )
+    except AccessRefused:
+        yield finding(
+            AREA,
+            "broker-no-write",
+            f"the user of AMQP_URI may not publish to {exchange}",
+            "give it the write permission (doctor needs those of all services; or run it as each service's user)",
+        )
+    except BrokerBlocked:
+        yield finding(
+            AREA,
+            "broker-blocked",
+            "RabbitMQ takes no messages: a memory or disk alarm",
+            "look at `rabbitmqctl status`; webhooks are kept in the outbox meanwhile",
+        )
+    except amqp.exceptions.ChannelError:
+        return  # it came back, as it should
+
+
+def _refused(name: str) -> Finding:
+    return finding(
+        AREA,
+        "broker-permission",
+        f"the user of AMQP_URI may not use {name}",
+        "give it configure, write and read permissions (doctor needs those of all services)",
+    )

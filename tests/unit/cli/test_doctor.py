@@ -1,0 +1,324 @@
+"""`portico doctor`: each of many planted misconfigurations is found, and nothing on a good set-up."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from portico.doctor import Eyes, examine, look_at_database
+from services.billing.checks import check_stripe
+from services.billing.domain import (
+    PortalConfiguration,
+    PortalConfigurationMissing,
+    StripeRefused,
+    StripeUnavailable,
+)
+from services.billing.stripe_account import WebhookEndpoint
+from services.billing.translation import ROUTES
+from services.notifier.checks import check_sendgrid
+from services.notifier.sendgrid_gateway import SendGridTrouble
+from shared.cli.findings import Finding, Level
+from shared.database import make_engine
+from shared.messaging.checking import check_broker
+from shared.migrations import upgrade
+from tests.unit.cli.conftest import Run
+
+NOW = dt.datetime(2026, 11, 23, 22, 0, tzinfo=dt.UTC)
+KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978"
+STRIPE_KEY = "sk_test_51SecretSecretSecret"
+GOOD = {
+    "AMQP_URI": "embedded://doctor/portico",
+    "PORTAL_DATABASE_URL": "sqlite:///portal",
+    "BILLING_DATABASE_URL": "sqlite:///billing",
+    "NOTIFIER_DATABASE_URL": "sqlite:///notifier",
+    "PUBLIC_URL": "https://me.example.com",
+    "PORTAL_LINK_KEYS": KEY,
+    "STRIPE_API_KEY": STRIPE_KEY,
+    "STRIPE_API_BASE": "http://127.0.0.1:8010",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_0123456789abcdef0123",
+    "SENDGRID_API_KEY": "SG.secretsecret.secretsecretsecret",
+    "SENDGRID_API_BASE": "http://127.0.0.1:8010",
+    "SENDGRID_WEBHOOK_PUBLIC_KEY": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" + "A" * 86 + "==",
+    "MAIL_FROM": "Portico <billing@mail.example.com>",
+}
+FEATURES = {
+    "payment_method_update": True,
+    "invoice_history": True,
+    "customer_update": False,
+    "subscription_cancel": False,
+    "subscription_pause": False,
+    "subscription_update": False,
+}
+
+
+@dataclass
+class World:
+    """A good set-up, in which each part can be spoiled. It is the Stripe account and the SendGrid account in one."""
+
+    environ: dict[str, str] = field(default_factory=lambda: dict(GOOD))
+    endpoints: list[WebhookEndpoint] = field(
+        default_factory=lambda: [
+            WebhookEndpoint(
+                "we_1",
+                "https://hooks.example.com/webhooks/stripe",
+                True,
+                "2026-10-28.endive",
+                frozenset(ROUTES),
+            )
+        ]
+    )
+    configuration: PortalConfiguration | Exception = field(
+        default_factory=lambda: PortalConfiguration(
+            "bpc_1", False, True, "default", tuple(FEATURES.items())
+        )
+    )
+    lacking: list[str] | Exception = field(default_factory=list)
+    ahead: dt.timedelta = dt.timedelta()
+    scopes_given: set[str] | SendGridTrouble = field(default_factory=lambda: {"mail.send"})
+    verified: bool = True
+    tracking: bool = False
+    broker: list[Finding] = field(default_factory=list)
+    database_is: Callable[[str, str], Iterable[Finding]] = lambda service, url: ()
+
+    api_version = "2026-10-28.endive"
+    livemode = False
+
+    def webhook_endpoints(self) -> list[WebhookEndpoint]:
+        return self.endpoints
+
+    def lacking_rights(self) -> list[str]:
+        if isinstance(self.lacking, Exception):
+            raise self.lacking
+        return self.lacking
+
+    def now(self) -> dt.datetime:
+        return NOW - self.ahead
+
+    def scopes(self) -> set[str]:
+        if isinstance(self.scopes_given, SendGridTrouble):
+            raise self.scopes_given
+        return self.scopes_given
+
+    def may_send_from(self, address: str) -> bool:
+        assert address == "billing@mail.example.com"
+        return self.verified
+
+    def click_tracking(self) -> bool:
+        return self.tracking
+
+    def _configuration(self) -> PortalConfiguration:
+        if isinstance(self.configuration, Exception):
+            raise self.configuration
+        return self.configuration
+
+    def examine(self) -> list[Finding]:
+        """Everything that doctor tells, with the real checks over this world."""
+        eyes = Eyes(
+            stripe=lambda settings, **wishes: check_stripe(
+                settings, self, self._configuration, lambda: NOW, **wishes
+            ),
+            sendgrid=lambda settings: check_sendgrid(settings, self),
+            broker=lambda uri: self.broker,
+            database=self.database_is,
+        )
+        return list(examine(self.environ, eyes=eyes))
+
+    def endpoint(self, **changes: Any) -> None:
+        self.endpoints = [replace(self.endpoints[0], **changes)]
+
+    def may(self, **features: bool) -> None:
+        assert isinstance(self.configuration, PortalConfiguration)
+        self.configuration = replace(self.configuration, may=tuple((FEATURES | features).items()))
+
+
+def spoil(**settings: str) -> Callable[[World], None]:
+    return lambda world: world.environ.update(settings)
+
+
+def without(*names: str) -> Callable[[World], None]:
+    return lambda world: [world.environ.pop(name) for name in names] and None
+
+
+def put(**attributes: Any) -> Callable[[World], None]:
+    return lambda world: (
+        [setattr(world, name, value) for name, value in attributes.items()] and None
+    )
+
+
+PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
+    # what is planted: (how, the code of the finding)
+    "a setting is missing": (without("MAIL_FROM"), "settings"),
+    "a link key is short": (spoil(PORTAL_LINK_KEYS="short"), "settings"),
+    "a link key is there twice": (spoil(PORTAL_LINK_KEYS=f"{KEY},{KEY}"), "links-double"),
+    "a link key is no random text": (spoil(PORTAL_LINK_KEYS="password" * 6), "links-weak"),
+    "link keys of years are kept": (
+        spoil(PORTAL_LINK_KEYS=",".join(KEY + str(number) for number in range(5))),
+        "links-many",
+    ),
+    "links travel without TLS": (spoil(PUBLIC_URL="http://me.example.com"), "public-http"),
+    "two services share a database": (
+        spoil(BILLING_DATABASE_URL="sqlite:///portal"),
+        "database-shared",
+    ),
+    "the key is of the wrong kind": (spoil(STRIPE_API_KEY="pk_test_public"), "settings"),
+    "the restricted key lacks rights": (put(lacking=["webhook_endpoints"]), "stripe-rights"),
+    "the key was revoked": (put(lacking=StripeRefused("AuthenticationError")), "stripe-refuses"),
+    "Stripe's address is a stranger's": (
+        spoil(STRIPE_API_BASE="https://api.stripe.example"),
+        "stripe-base",
+    ),
+    "there is no webhook endpoint": (put(endpoints=[]), "webhook-missing"),
+    "the webhook endpoint leads elsewhere": (
+        lambda world: world.endpoint(url="https://hooks.example.com/webhook"),
+        "webhook-missing",
+    ),
+    "the webhook endpoint is switched off": (
+        lambda world: world.endpoint(enabled=False),
+        "webhook-disabled",
+    ),
+    "an event type is not delivered": (
+        lambda world: world.endpoint(events=frozenset(ROUTES) - {"customer.updated"}),
+        "webhook-events",
+    ),
+    "the endpoint has an old API version": (
+        lambda world: world.endpoint(api_version="2024-06-20"),
+        "webhook-version",
+    ),
+    "the endpoint follows the account's default version": (
+        lambda world: world.endpoint(api_version=None),
+        "webhook-version",
+    ),
+    "two endpoints, one secret": (
+        lambda world: world.endpoints.append(replace(world.endpoints[0], id="we_2")),
+        "webhook-secrets",
+    ),
+    "secrets of old endpoints are kept": (
+        spoil(STRIPE_WEBHOOK_SECRETS=",".join(f"whsec_0123456789abcdef{n}" for n in range(4))),
+        "webhook-secrets",
+    ),
+    "no portal configuration in this mode": (
+        put(configuration=PortalConfigurationMissing("bpc_1 is a live mode configuration")),
+        "portal-configuration",
+    ),
+    "customers can cancel": (lambda world: world.may(subscription_cancel=True), "portal-cancels"),
+    "customers can't update their card": (
+        lambda world: world.may(payment_method_update=False),
+        "portal-no-card",
+    ),
+    "the clock is ahead": (put(ahead=dt.timedelta(minutes=6)), "clock-off"),
+    "the clock is behind": (put(ahead=dt.timedelta(minutes=-2)), "clock-off"),
+    "SendGrid's key was revoked": (
+        put(scopes_given=SendGridTrouble("401", refused=True)),
+        "sendgrid-key",
+    ),
+    "SendGrid's key may not send": (put(scopes_given={"stats.read"}), "sendgrid-no-send"),
+    "the sender is not verified": (put(verified=False), "sendgrid-sender"),
+    "click tracking is on": (put(tracking=True), "sendgrid-clicks"),
+    "bounces are not heard of": (without("SENDGRID_WEBHOOK_PUBLIC_KEY"), "sendgrid-webhook"),
+}
+
+
+def test_there_is_nothing_to_find_on_a_good_set_up() -> None:
+    """Every check has looked, and the only thing left is what no machine can see: Stripe's own mails."""
+    told = World().examine()
+    assert {one.code for one in told if one.level is not Level.OK} == {"stripe-own-mails"}
+    assert {one.code for one in told} >= {
+        "settings",
+        "links",
+        "webhook",
+        "portal-configuration",
+        "clock",
+        "sendgrid-sender",
+    }
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_each_planted_misconfiguration_is_found(planted: str) -> None:
+    """It is found under its own code, says what to do, and shows none of the secrets."""
+    how, code = PLANTED[planted]
+    world = World()
+    how(world)
+    told = world.examine()
+    found = [one for one in told if one.level is Level.FINDING]
+    assert {one.code for one in found} == {code}
+    assert all(one.todo for one in found)
+    text = json.dumps([one.view() for one in told])
+    for secret in (KEY, STRIPE_KEY, GOOD["STRIPE_WEBHOOK_SECRETS"], GOOD["SENDGRID_API_KEY"]):
+        assert secret not in text
+
+
+def test_the_table_plants_at_least_twenty() -> None:
+    """The table is the promise."""
+    assert len(PLANTED) >= 20
+
+
+def test_what_does_not_answer_is_unknown_not_well() -> None:
+    """Stripe and SendGrid out of reach are told as such: nothing is said about what was not seen."""
+    world = World(
+        lacking=StripeUnavailable("down"), scopes_given=SendGridTrouble("down", refused=False)
+    )
+    levels = {one.code: one.level for one in world.examine()}
+    assert levels["stripe-unreachable"] is Level.UNKNOWN
+    assert levels["sendgrid-unreachable"] is Level.UNKNOWN
+    assert "webhook" not in levels
+
+
+def test_cancelling_that_is_meant_is_no_finding() -> None:
+    """--may-cancel says that the business wants it so."""
+    world = World()
+    world.may(subscription_cancel=True)
+    eyes = Eyes(
+        stripe=lambda settings, **wishes: check_stripe(
+            settings, world, world._configuration, lambda: NOW, **wishes
+        ),
+        sendgrid=lambda settings: (),
+        broker=lambda uri: (),
+        database=lambda service, url: (),
+    )
+    told = examine(world.environ, eyes=eyes, may_cancel=True)
+    assert not [one for one in told if one.level is Level.FINDING]
+
+
+@pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
+def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> None:
+    """An empty database and one of an older version are behind; a migrated one is well."""
+    url = f"sqlite:///{tmp_path}/{service}.sqlite3"
+    make_engine(url).dispose()
+    assert [one.code for one in look_at_database(service, url)] == ["database-behind"]
+    upgrade(service, url, "0001")
+    (found,) = look_at_database(service, url)
+    assert (found.level, f"services.{service} migrate" in found.todo) == (Level.FINDING, True)
+    upgrade(service, url)
+    assert [one.level for one in look_at_database(service, url)] == [Level.OK]
+
+
+def test_a_database_that_is_not_there_is_unknown(tmp_path: Any) -> None:
+    """A wrong path or a server that is down: told, without the URL and its password."""
+    (found,) = look_at_database("portal", f"sqlite:///{tmp_path}/none/portal.sqlite3")
+    assert (found.code, found.level) == ("database-unreachable", Level.UNKNOWN)
+
+
+def test_the_embedded_broker_is_not_called_well() -> None:
+    """It lives in another process: nothing can be said about it."""
+    (found,) = check_broker("embedded://localhost/")
+    assert found.level is Level.UNKNOWN
+
+
+def test_the_command_ends_with_one_when_something_is_found(run: Run) -> None:
+    """With no settings at all every service is named, and the exit code tells scripts."""
+    result = run("doctor", "--json", environ={})
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    texts = " ".join(one["text"] for one in found)
+    for name in ("AMQP_URI", "PORTAL_LINK_KEYS", "STRIPE_API_KEY", "SENDGRID_API_KEY"):
+        assert f"{name} is not set" in texts
+
+
+def test_an_unknown_service_is_a_wrong_word(run: Run) -> None:
+    """--service takes the three names."""
+    assert run("doctor", "--service", "mailer").exit_code == 2

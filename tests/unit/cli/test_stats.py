@@ -1,0 +1,223 @@
+"""`portico stats`: true counts of what became of failures, in the terminal and on a page of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portico.charts import nice_step, page
+from portico.figures import bar, duration, money
+from services.notifier.domain import InvoiceStatus
+from services.notifier.handlers import counting
+from services.notifier.models import IncidentRow, Notification
+from shared.database import Transactions, make_engine
+from tests.unit.cli.conftest import FakeServices, Run
+
+NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+SINCE = NOW - dt.timedelta(days=9)
+
+
+def ago(**parts: float) -> dt.datetime:
+    return NOW - dt.timedelta(**parts)
+
+
+@pytest.fixture
+def counted() -> dict[str, Any]:
+    """What the notifier counts: 2 recovered (one in yen), 1 open, 1 lost; one not ours, one too old."""
+    engine = make_engine("sqlite://")
+    IncidentRow.metadata.create_all(engine)
+    database = Transactions(engine)
+    rows = (
+        # invoice, currency, status, due, paid, failed, closed, mailed, delivered, reason
+        ("in_1", "usd", "paid", 1000, 1000, ago(days=5), ago(days=3), True, True, None),
+        ("in_2", "jpy", "paid", 500, 500, ago(days=2), ago(days=1, hours=20), True, False, None),
+        ("in_3", "usd", "open", 2000, 0, ago(days=1), None, True, True, None),
+        (
+            "in_4",
+            "usd",
+            "uncollectible",
+            300,
+            0,
+            ago(days=6),
+            ago(days=1),
+            False,
+            False,
+            "the customer has no email address",
+        ),
+        (
+            "in_5",
+            "usd",
+            "open",
+            9000,
+            0,
+            ago(days=1),
+            None,
+            False,
+            False,
+            "not an autopay invoice: the customer pays it by hand",
+        ),
+        ("in_6", "usd", "paid", 9000, 9000, ago(days=30), ago(days=29), True, True, None),
+    )
+    with database.transaction() as session:
+        for name, currency, status, due, paid, failed, closed, mailed, delivered, reason in rows:
+            session.add(
+                IncidentRow(
+                    invoice_id=name,
+                    stripe_customer_id="cus_1",
+                    status=InvoiceStatus(status).value,
+                    currency=currency,
+                    amount_due=due,
+                    amount_paid=paid,
+                    opened_at=failed,
+                    closed_at=closed,
+                )
+            )
+            session.add(
+                Notification(
+                    notification_id=f"ntf_{name}",
+                    dedupe_key=name,
+                    kind="payment_failed",
+                    status="suppressed" if reason else "sent",
+                    reason=reason,
+                    invoice_id=name,
+                    created_at=failed,
+                    due_at=failed,
+                    sent_at=failed if mailed else None,
+                    delivered_at=failed if delivered else None,
+                )
+            )
+    with database.reading() as session:
+        found = counting.stats(session, SINCE, NOW)
+    engine.dispose()
+    return json.loads(json.dumps(found))
+
+
+def test_each_failed_autopay_invoice_counts_once(counted: dict[str, Any]) -> None:
+    """By what became of it; a hand-paid invoice and one from before are none of them."""
+    names = ("failed", "mailed", "delivered", "recovered", "open", "lost")
+    assert [counted[name] for name in names] == [4, 3, 2, 2, 1, 1]
+
+
+def test_money_stays_in_its_currency(counted: dict[str, Any]) -> None:
+    """Amounts are summed by currency, never over them."""
+    yen, dollars = counted["currencies"]
+    assert (yen["currency"], yen["recovered_amount"]) == ("jpy", 500)
+    assert [dollars[f"{name}_amount"] for name in ("failed", "recovered", "open", "lost")] == [
+        3300,
+        1000,
+        2000,
+        300,
+    ]
+
+
+def test_the_median_is_of_those_that_recovered(counted: dict[str, Any]) -> None:
+    """Two days and four hours: the middle is 26 hours, and each stands in its part of the histogram."""
+    assert counted["median_seconds_to_recover"] == 26 * 3600
+    assert {one["within"]: one["count"] for one in counted["times_to_recover"] if one["count"]} == {
+        "under a day": 1,
+        "1 to 3 days": 1,
+    }
+
+
+def test_every_day_has_its_place(counted: dict[str, Any]) -> None:
+    """Days without a failure are there as zeros, so a chart shows the gap."""
+    assert len(counted["days"]) == 10
+    assert sum(day["failed"] for day in counted["days"]) == 4
+
+
+class Outline(HTMLParser):
+    """Checks that tags close in order, and gathers what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(counted: dict[str, Any]) -> None:
+    """One whole file: no script, no link out, charts inline, and both colour schemes."""
+    html = page(counted)
+    outline = Outline()
+    outline.feed(html)
+    assert outline.open == []
+    assert not outline.tags & {"script", "link", "img", "iframe"}
+    assert not re.search(r"https?://", html)
+    assert "svg" in outline.tags
+    assert "prefers-color-scheme: dark" in html
+    assert "1,000" in html or "10.00 USD" in html
+
+
+def test_the_page_stands_without_any_failure() -> None:
+    """Nothing failed: no division by nothing, and the page says so in numbers."""
+    engine = make_engine("sqlite://")
+    IncidentRow.metadata.create_all(engine)
+    with Transactions(engine).reading() as session:
+        found = counting.stats(session, SINCE, NOW)
+    engine.dispose()
+    assert "invoices failed" in page(json.loads(json.dumps(found)))
+
+
+def test_the_command_shows_writes_and_speaks_json(
+    tmp_path: Path, counted: dict[str, Any], run: Run, services: FakeServices
+) -> None:
+    """Bars and money for people; a file for you alone with --html; the service's answer with --json."""
+    services.answers["notifier", "stats"] = counted
+    file = tmp_path / "report.html"
+    result = run("stats", "--since", "9d", "--html", str(file))
+    assert "23.00 USD" not in result.stdout
+    assert "33.00 USD" in result.stdout
+    assert "█" in result.stdout
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(run("stats", "--json").stdout) == counted
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (123456, "usd", "1,234.56 USD"),
+        (500, "jpy", "500 JPY"),
+        (1234, "kwd", "1.234 KWD"),
+        (5, "", "–"),
+    ],
+)
+def test_money_is_written_in_the_currencys_own_unit(amount: int, currency: str, text: str) -> None:
+    """Cents, no cents, thousandths."""
+    assert money(amount, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (42, "42 s"), (600, "10.0 min"), (30_000, "8.3 h"), (190_000, "2.2 days")],
+)
+def test_a_length_of_time_has_the_unit_that_fits(seconds: float | None, text: str) -> None:
+    """Nobody divides by 3,600 in their head."""
+    assert duration(seconds) == text
+
+
+def test_bars_and_grid_lines_are_in_proportion() -> None:
+    """Half is half as long, the least is seen, nothing is nothing; grid lines are round numbers."""
+    assert (len(bar(10, 10)), len(bar(5, 10)), bar(1, 10_000), bar(0, 10), bar(0, 0)) == (
+        40,
+        20,
+        "▏",
+        "",
+        "",
+    )
+    assert [nice_step(most) for most in (1, 7, 30, 75, 999)] == [1, 2, 10, 20, 500]
