@@ -37,8 +37,8 @@ test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint ## Everything: 
 	@$(PYTEST) tests
 
 .PHONY: test-unit
-test-unit: $(FOR_TEST) ## Rules and handlers, without network; under 20 seconds
-	@$(PYTEST) tests/unit
+test-unit: $(FOR_TEST) ## Rules and handlers, without network (those of deploy/: make k8s)
+	@$(PYTEST) tests/unit --ignore tests/unit/deploy
 
 .PHONY: test-contract
 test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's fake and real adapter
