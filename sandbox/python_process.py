@@ -69,6 +69,13 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        """Its process id. Raises StartError when it was not launched."""
+        if self._child is None:
+            raise StartError(f"{self.name} was not launched")
+        return self._child.pid
+
+    @property
     def running(self) -> bool:
         return self._child is not None and self._child.running
 

@@ -47,7 +47,7 @@ class PostgreSQL:
         """
         self.port = port or free_port()
         self.durable = durable
-        self._programs = self._find_programs()
+        self.programs = self._find_programs()
         self._child: Child | None = None
         # PostgreSQL refuses to run as root; a user with no rights of its own does.
         self._owner = self._unprivileged() if os.geteuid() == 0 else None
@@ -147,7 +147,7 @@ class PostgreSQL:
 
     def _run(self, program: str, *arguments: str | Path) -> Child:
         return Child(
-            [self._programs / program, *arguments],
+            [self.programs / program, *arguments],
             env=self._env,
             log=self.folder / "postgresql.log",
             cwd=self._data,
