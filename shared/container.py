@@ -1,31 +1,117 @@
-"""nameko's service container, with one correlation id on every log line of a piece of work.
+"""nameko's service container: one correlation id on every log line of a piece of work, and less work around the work.
 
 The id starts at a webhook, a click or a call, travels in events and in nameko's context headers, and so joins
 what three services say about one thing.
+
+Around each call nameko formats log lines that nobody reads, makes a call id, takes the time four times, and asks every
+provider four times whether it has something to do. Here each call asks only those providers that have, and a
+request that already has a green thread of its own (HTTP) runs in it.
 """
 
 from __future__ import annotations
 
-import secrets
+import random
+import sys
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Final
 
+import eventlet
 import structlog
-from nameko.containers import ServiceContainer
+from nameko.containers import ServiceContainer, WorkerContext
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import DependencyProvider
 
 KEY: Final = "correlation_id"
 
 
 def new_correlation_id() -> str:
-    """A random id for work that begins here."""
-    return secrets.token_hex(8)
+    """A random id for work that begins here. It tells work apart and protects nothing."""
+    return f"{random.getrandbits(64):016x}"
 
 
 class CorrelatedContainer(ServiceContainer):
     """Binds the correlation id (and the service's name) of a worker's context to its green thread's log."""
 
+    def run_here(
+        self,
+        entrypoint: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context_data: dict[str, Any],
+    ) -> Any:
+        """Run a service method as a worker of the pool, but in the calling green thread; returns its result.
+
+        Counts against `max_workers`, is waited for by stop() and ended by kill() like any worker. The calling
+        green thread must be one that ends when it is killed. Raises what the method raises.
+        """
+        if self._being_killed:
+            raise ContainerBeingKilled
+        pool, here = self._worker_pool, eventlet.getcurrent()
+        pool.sem.acquire()
+        if not pool.coroutines_running:
+            pool.no_coros_running = eventlet.Event()
+        pool.coroutines_running.add(here)
+        worker_ctx = WorkerContext(
+            self, self.service_cls(), entrypoint, args, kwargs, data=context_data
+        )
+        self._worker_threads[worker_ctx] = here
+        try:
+            result, exc_info = self._work(worker_ctx, None)
+        finally:
+            self._worker_threads.pop(worker_ctx, None)
+            pool._spawn_done(here)
+        if exc_info is not None:
+            raise exc_info[1]
+        return result
+
     def _run_worker(self, worker_ctx: Any, handle_result: Any) -> None:
-        correlation_id = worker_ctx.data.setdefault(KEY, new_correlation_id())
-        with structlog.contextvars.bound_contextvars(
+        self._work(worker_ctx, handle_result)
+
+    def _work(
+        self, worker_ctx: Any, handle_result: Callable[..., tuple[Any, Any]] | None
+    ) -> tuple[Any, Any]:
+        """nameko's life of a worker: inject, set up, call, hand over the result, tear down."""
+        data = worker_ctx.data
+        correlation_id = data.get(KEY)
+        if correlation_id is None:
+            correlation_id = data[KEY] = new_correlation_id()
+        bound = structlog.contextvars.bind_contextvars(
             correlation_id=correlation_id, service=self.service_name
-        ):
-            super()._run_worker(worker_ctx, handle_result)
+        )
+        try:
+            service = worker_ctx.service
+            for provider in self.dependencies:
+                setattr(service, provider.attr_name, provider.get_dependency(worker_ctx))
+            for provider in self._with("worker_setup"):
+                provider.worker_setup(worker_ctx)
+            result = exc_info = None
+            try:
+                method = getattr(service, worker_ctx.entrypoint.method_name)
+                result = method(*worker_ctx.args, **worker_ctx.kwargs)
+            except Exception:  # the entrypoints in shared/ log it, without the arguments
+                exc_info = sys.exc_info()
+            if handle_result is not None:
+                result, exc_info = handle_result(worker_ctx, result, exc_info)
+            for provider in self._with("worker_result"):
+                provider.worker_result(worker_ctx, result, exc_info)
+            for provider in self._with("worker_teardown"):
+                provider.worker_teardown(worker_ctx)
+            return result, exc_info
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+
+    def _with(self, hook: str) -> tuple[Any, ...]:
+        return self._hooks[hook]
+
+    @cached_property
+    def _hooks(self) -> dict[str, tuple[Any, ...]]:
+        """The providers that have something to do at each point of a worker's life."""
+        return {
+            hook: tuple(
+                provider
+                for provider in self.dependencies
+                if getattr(type(provider), hook) is not getattr(DependencyProvider, hook)
+            )
+            for hook in ("worker_setup", "worker_result", "worker_teardown")
+        }

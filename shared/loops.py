@@ -109,8 +109,12 @@ class Waker(DependencyProvider):
     def __init__(self, method: str) -> None:
         self.method = method
 
-    def get_dependency(self, worker_ctx: Any) -> Callable[[], None]:
+    def start(self) -> None:
         for entrypoint in self.container.entrypoints:
             if isinstance(entrypoint, Loop) and entrypoint.method_name == self.method:
-                return entrypoint.wake
+                self._wake = entrypoint.wake
+                return
         raise LookupError(f"{self.container.service_name} has no loop {self.method!r}")
+
+    def get_dependency(self, worker_ctx: Any) -> Callable[[], None]:
+        return self._wake

@@ -90,15 +90,21 @@ def choose_locale(wishes: Iterable[str | None]) -> Locale:
     Words, dates and amounts always come from the same locale: a page half in one language serves nobody.
     """
     for wish in wishes:
-        if not wish:
-            continue
-        try:
-            locale = parse_locale(wish)
-        except ValueError:
-            continue
-        if locale.language in languages():
+        if wish and (locale := _spoken(wish)) is not None:
             return locale
-    return Locale.parse(SOURCE)
+    return _ENGLISH
+
+
+_ENGLISH: Final = Locale.parse(SOURCE)
+
+
+@lru_cache(maxsize=1024)
+def _spoken(wish: str) -> Locale | None:
+    try:
+        locale = parse_locale(wish)
+    except ValueError:
+        return None
+    return locale if locale.language in languages() else None
 
 
 @lru_cache(maxsize=64)
@@ -120,6 +126,36 @@ def _zone_label(locale: Locale, zone: str) -> str:
     if "/" not in zone or zone.startswith("Etc/"):
         return str(zone).removeprefix("Etc/")
     return get_timezone_name(get_timezone(zone), locale=locale)
+
+
+# What pages say again and again is remembered: many customers have a visit on the same day at the same hour, and
+# CLDR's patterns cost more than all the rest of a page.
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str) -> dt.tzinfo:
+    return get_timezone(name)
+
+
+@lru_cache(maxsize=4096)
+def _money(amount: int, code: str, locale: Locale) -> str:
+    places = 0 if code in ZERO_DECIMALS else 3 if code in THREE_DECIMALS else 2
+    return format_currency(Decimal(amount).scaleb(-places), code.upper(), locale=locale)
+
+
+@lru_cache(maxsize=4096)
+def _date(skeleton: str, day: dt.date, locale: Locale) -> str:
+    return format_skeleton(skeleton, dt.datetime.combine(day, dt.time()), locale=locale)
+
+
+@lru_cache(maxsize=1024)
+def _month(month: int, locale: Locale) -> str:
+    return format_date(dt.date(2000, month, 1), "LLL", locale=locale)
+
+
+@lru_cache(maxsize=4096)
+def _time(moment: dt.time, locale: Locale) -> str:
+    return format_time(moment, "short", locale=locale)
 
 
 class Texts:
@@ -144,25 +180,21 @@ class Texts:
 
     def money(self, amount: int, currency: str) -> str:
         """An amount in Stripe's minor units, as people write it."""
-        code = currency.lower()
-        places = 0 if code in ZERO_DECIMALS else 3 if code in THREE_DECIMALS else 2
-        return format_currency(Decimal(amount).scaleb(-places), code.upper(), locale=self.locale)
+        return _money(amount, currency.lower(), self.locale)
 
     def day(self, moment: dt.datetime, zone: str, now: dt.datetime) -> str:
         """The date, with the year only when it isn't this one: `March 3`."""
         local, today = self._local(moment, zone), self._local(now, zone)
-        skeleton = "MMMMd" if local.year == today.year else "yMMMMd"
-        return format_skeleton(skeleton, local, locale=self.locale)
+        return _date("MMMMd" if local.year == today.year else "yMMMMd", local.date(), self.locale)
 
     def weekday_and_day(self, moment: dt.datetime, zone: str, now: dt.datetime) -> str:
         """The date with its weekday: `Tue, Mar 3`."""
         local, today = self._local(moment, zone), self._local(now, zone)
-        skeleton = "MMMEd" if local.year == today.year else "yMMMEd"
-        return format_skeleton(skeleton, local, locale=self.locale)
+        return _date("MMMEd" if local.year == today.year else "yMMMEd", local.date(), self.locale)
 
     def month_short(self, moment: dt.datetime, zone: str) -> str:
         """`Mar`."""
-        return format_date(self._local(moment, zone), "LLL", locale=self.locale)
+        return _month(self._local(moment, zone).month, self.locale)
 
     def day_of_month(self, moment: dt.datetime, zone: str) -> str:
         """`3`."""
@@ -173,11 +205,11 @@ class Texts:
     ) -> str:
         """`9:00 AM – 11:00 AM`; with the date of the end when that is another day."""
         begin = self._local(start, zone)
-        text = format_time(begin, "short", locale=self.locale)
+        text = _time(begin.time(), self.locale)
         if end is None:
             return text
         finish = self._local(end, zone)
-        closing = format_time(finish, "short", locale=self.locale)
+        closing = _time(finish.time(), self.locale)
         if finish.date() != begin.date():
             closing = f"{self.weekday_and_day(end, zone, now)}, {closing}"
         return f"{text} – {closing}"
@@ -226,7 +258,7 @@ class Texts:
 
     @staticmethod
     def _local(moment: dt.datetime, zone: str) -> dt.datetime:
-        return moment.astimezone(get_timezone(zone))
+        return moment.astimezone(_zone(zone))
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from babel import Locale
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from services.portal.domain.brand import Brand, brand_of
@@ -21,6 +21,7 @@ from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
+from services.portal.templating import TranslatedEnvironment
 from services.portal.texts import Texts, texts_in
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -103,10 +104,10 @@ def _icon(brand: Brand, initial: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _environment(language: str) -> Environment:
+def _environment(language: str) -> TranslatedEnvironment:
     """The templates in one language. One environment each: Jinja keeps `gettext` among its globals."""
     texts = texts_in(Locale.parse(language))
-    environment = Environment(
+    environment = TranslatedEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -118,8 +119,31 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
     )
-    environment.globals.update(bdi=bdi, tel=_tel, host=_host, long_name=LONG)
+    environment.translate_with(texts.gettext)
+    environment.globals.update(
+        bdi=bdi,
+        tel=_tel,
+        host=_host,
+        icon=_drawn_icon,
+        long_name=LONG,
+        style=Markup(_stylesheet()),  # noqa: S704 (our own file)
+    )
     return environment
+
+
+@lru_cache(maxsize=64)
+def _drawn_icon(path: str) -> Markup:
+    """One of the page's own pictures; `path` as SVG writes it."""
+    return Markup(
+        '<svg width="20" height="20" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+        'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">'
+        '<path d="{}"/></svg>'
+    ).format(path)
+
+
+@lru_cache(maxsize=512)
+def _template(language: str, name: str) -> Template:
+    return _environment(language).get_template(name)
 
 
 def bdi(text: str) -> Markup:
@@ -153,22 +177,33 @@ def draw(
     **context: Any,
 ) -> Page:
     """A template as a page, in one language and one business's colours, with the headers that make it safe."""
-    texts = texts_in(locale)
+    frame = _frame(str(locale), business, form_targets)
+    html = _template(locale.language, template).render(
+        frame=frame, texts=frame.texts, business=business, **context
+    )
+    if refresh_seconds is None:
+        return Page(html, frame.headers)
+    return Page(html, (*frame.headers, ("Refresh", str(refresh_seconds))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What all pages of one business in one language have in common: made once, and kept."""
+
+    texts: Texts
+    icon_url: str
+    business_initial: str
+    colors: Markup
+    contact: Markup
+    headers: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=2048)
+def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]) -> _Frame:
+    parsed = Locale.parse(locale)
+    texts = texts_in(parsed)
     brand = brand_of(business.color if business else None)
     style, colors = _stylesheet(), _colors(brand)
-    html = (
-        _environment(locale.language)
-        .get_template(template)
-        .render(
-            texts=texts,
-            business=business,
-            business_initial=_initial(business.name) if business else "",
-            icon_url=_icon(brand, _initial(business.name) if business else "•"),
-            style=Markup(style),  # noqa: S704 (our own file)
-            colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
-            **context,
-        )
-    )
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -180,15 +215,22 @@ def draw(
             "frame-ancestors 'none'",
         )
     )
-    headers = [
-        ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", policy),
-        ("Content-Language", texts.lang),
-        *SAFE_HEADERS,
-    ]
-    if refresh_seconds is not None:
-        headers.append(("Refresh", str(refresh_seconds)))
-    return Page(html, tuple(headers))
+    initial = _initial(business.name) if business else ""
+    return _Frame(
+        texts=texts,
+        icon_url=_icon(brand, initial or "•"),
+        business_initial=initial,
+        colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
+        contact=Markup(  # noqa: S704 (drawn by a template that escapes)
+            _template(parsed.language, "contact.html").render(business=business)
+        ),
+        headers=(
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", policy),
+            ("Content-Language", texts.lang),
+            *SAFE_HEADERS,
+        ),
+    )
 
 
 SAFE_HEADERS: Final = (

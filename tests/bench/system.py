@@ -196,8 +196,7 @@ def event_template() -> str:
     event["id"] = "evt_NUMBER"
     event["data"]["object"]["id"] = "in_NUMBER"
     event["data"]["object"]["customer"] = "cus_1"
-    text = json.dumps(event, separators=(",", ":"))
-    return text
+    return json.dumps(event, separators=(",", ":"))
 
 
 @contextlib.contextmanager
