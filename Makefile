@@ -12,6 +12,7 @@ PATHS := portico services shared sandbox tests examples scripts deploy
 # What is installed, each written when it succeeded: the second time costs nothing.
 FOR_RUN := .venv/.for-run
 FOR_TEST := .venv/.for-test
+FOR_BENCH := .venv-bench/.installed
 RUN_REQUIREMENTS := requirements.txt requirements-sandbox.txt
 TEST_REQUIREMENTS := $(RUN_REQUIREMENTS) requirements-dev.txt
 FOR_DEPLOY := .venv/.for-deploy
@@ -78,6 +79,16 @@ lint: $(FOR_TEST) ## ruff, mypy, import-linter
 format: $(FOR_TEST) ## Let ruff mend what it can
 	@$(PY) -m ruff check --quiet --fix $(wildcard $(PATHS)); $(PY) -m ruff format --quiet $(wildcard $(PATHS))
 
+##@ Measure
+
+.PHONY: bench
+bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same run; writes docs/benchmarks.md
+	@$(PY) -m tests.bench
+
+.PHONY: bench-storm
+bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail; EVENTS=20000
+	@$(PY) -m tests.bench.storm
+
 ##@ Ship
 
 .PHONY: image
@@ -95,7 +106,7 @@ COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --g
 
 .PHONY: requirements
 requirements: $(FOR_TEST) ## Pin what requirements*.in ask for, with hashes
-	@for name in requirements requirements-sandbox requirements-dev requirements-deploy; do \
+	@for name in requirements requirements-sandbox requirements-dev requirements-deploy requirements-bench; do \
 		echo "requirements: $$name.in -> $$name.txt"; $(COMPILE) --output-file $$name.txt $$name.in || exit 1; done
 
 .PHONY: screenshots
@@ -104,7 +115,7 @@ screenshots: $(FOR_TEST) servers ## Every page state and email, phone and deskto
 
 .PHONY: clean
 clean: ## Remove what these targets made: .venv, var, caches
-	@rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench var .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: stripe-cli
@@ -117,6 +128,12 @@ servers:
 
 $(FOR_RUN): $(RUN_REQUIREMENTS) scripts/install-python scripts/find-python
 	@sh scripts/install-python $@ $(RUN_REQUIREMENTS)
+
+$(FOR_BENCH): requirements-bench.txt scripts/find-python
+	@echo "setup: installing requirements-bench.txt into .venv-bench (pinned, checked by hash)"
+	@rm -rf .venv-bench && $$(sh scripts/find-python) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r requirements-bench.txt
+	@touch $@
 
 $(FOR_TEST): $(TEST_REQUIREMENTS) scripts/install-python scripts/find-python
 	@sh scripts/install-python $@ $(TEST_REQUIREMENTS)

@@ -31,7 +31,7 @@ INSERT INTO appointments (customer_pk, external_id, title, starts_at, ends_at, l
 SELECT c.id, 'a' || v, 'Deep cleaning, two rooms', date_trunc('hour', now()) + v * interval '7 days' + interval '1 day',
        date_trunc('hour', now()) + v * interval '7 days' + interval '26 hours', '12 Main Street', 'scheduled', now()
 FROM customers c, generate_series(-1, 2) AS v
-WHERE c.external_id = ANY (SELECT 'c' || n FROM generate_series(%(first)s, %(last)s) AS n)
+WHERE c.id BETWEEN %(first)s AND %(last)s
 """
 
 INVOICES = """
