@@ -108,6 +108,9 @@ def argument_checker(
         twice = given.keys() & kwargs.keys()
         if twice:
             raise InvalidArgument(f"{min(twice)}: given twice")
+        for name, value in {**given, **kwargs}.items():
+            if not _is_text_throughout(value):
+                raise InvalidArgument(f"{name}: expected text without NUL and half characters")
         try:
             checked = msgspec.convert({**given, **kwargs}, struct)
         except msgspec.ValidationError as error:
@@ -115,6 +118,17 @@ def argument_checker(
         return {name: getattr(checked, name) for name in names}
 
     return check
+
+
+def _is_text_throughout(value: Any) -> bool:
+    """Whether every text in it is one that a database can take: JSON can say NUL and half a surrogate pair."""
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+    if isinstance(value, dict):
+        return all(_is_text_throughout(one) for pair in value.items() for one in pair)
+    if isinstance(value, list | tuple):
+        return all(_is_text_throughout(one) for one in value)
+    return True
 
 
 def _name_the_field(text: str) -> str:

@@ -263,7 +263,8 @@ class StripeGateway:
             starts.append(str(page.data[-1].id))
         for start in reversed(starts):
             page = self._events({**params, **_after(start)})
-            yield [json.dumps(one.to_dict()).encode() for one in reversed(page.data)]
+            # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
+            yield [json.dumps(one.to_dict(), default=str).encode() for one in reversed(page.data)]
 
     def _events(self, params: dict[str, Any]) -> Any:
         with stripe_errors():

@@ -341,3 +341,15 @@ def test_stripes_log_is_read_oldest_first_in_pages(
         body for page in gateway.events_since(later, ["customer.created"], 5) for body in page
     ] == []
     gateway.close()
+
+
+def test_a_failed_charge_in_stripes_log_is_read_whole(sandbox: str) -> None:
+    """Amounts that the library reads as decimals come back as the text that Stripe sent."""
+    gateway = StripeGateway(KEY, sandbox)
+    invoice_id = StripeWorld(gateway, sandbox, KEY).debtor().invoice_id
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    pages = gateway.events_since(since, ["invoice.payment_failed"], 10)
+    found = [json.loads(body)["data"]["object"] for page in pages for body in page]
+    (invoice,) = [one for one in found if one["id"] == invoice_id]
+    assert isinstance(invoice["lines"]["data"][0]["pricing"]["unit_amount_decimal"], str)
+    gateway.close()

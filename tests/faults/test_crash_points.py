@@ -134,7 +134,7 @@ def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str)
     finally:
         doomed.kill()
         system.resume(system.stack.processes(service)[0])
-    poster.drain(30)
+    poster.drain(60)
     if point == "after the lease":
         time.sleep(1)
         system.rows("notifier", "UPDATE notifications SET due_at = now() WHERE status = 'sending'")

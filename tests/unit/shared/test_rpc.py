@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -66,3 +66,15 @@ def test_callers_see_no_internals():
     assert isinstance(_public(ValueError("secret")), InternalError)
     ours = NotFound("no such customer")
     assert _public(ours) is ours
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "\ud800", {"x": ["\x00"]}, ["\udfff"]])
+def test_text_that_no_database_takes_is_a_wrong_argument(value):
+    """JSON can say NUL and half a surrogate pair; the field is named before a statement fails on it."""
+
+    def method(self, thing: Any) -> None: ...
+
+    check = argument_checker(method)
+    with pytest.raises(InvalidArgument, match="thing: expected text"):
+        check((), {"thing": value})
+    assert check((), {"thing": "fine \U0001f600"}) == {"thing": "fine \U0001f600"}
