@@ -176,3 +176,9 @@ def test_cancelling_with_approval(story: Story, page: Page) -> None:
     )
     assert subscription(story, customer) == planned
     assert len(story.mails(customer.email)) == 1
+    story.control("clock", advance_seconds=32 * 86_400)
+    eventually(lambda: subscription(story, customer)["status"] == "canceled", what="the end")
+    eventually(
+        lambda: page.goto(customer.link) and page.get_by_text("Ended on").count() == 1,
+        what="the end on the page",
+    )
