@@ -46,20 +46,18 @@ from services.notifier.domain import (
     address_hash,
     after_unavailable,
     after_unknown_customer,
-    kind_to_say,
     look_again,
     schedule,
     story_time,
     when,
 )
 from services.notifier.formats import zone
+from services.notifier.handlers.composing import compose
 from services.notifier.handlers.events import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import (
-    CancellationLinks,
     Contact,
     Contacts,
-    InvoiceReport,
     Invoices,
     Mail,
     Mailer,
@@ -68,7 +66,7 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from services.notifier.queries import Leased
-from services.notifier.rendering import Renderer, letter
+from services.notifier.rendering import Renderer
 from shared.database import DatabaseUnavailable, Transactions
 
 T = TypeVar("T")
@@ -174,50 +172,6 @@ def _patiently(desk: Desk, write: Callable[[], T]) -> T:
         except DatabaseUnavailable:
             desk.pause(seconds)
     return write()
-
-
-def compose(
-    renderer: Renderer,
-    leased: Leased,
-    contact: Contact,
-    report: InvoiceReport | None,
-    links: CancellationLinks | None,
-    planned: Schedule,
-    now: dt.datetime,
-) -> Mail:
-    """The finished email, in memory only."""
-    kind = leased.kind
-    if not leased.by_hand:
-        kind = kind_to_say(kind, leased.incident, report.now if report else None, planned)
-    said = letter(
-        kind,
-        contact,
-        leased.incident,
-        report,
-        now,
-        over=planned is Schedule.OVER,
-        context=leased.context,
-        links=links,
-    )
-    rendered = renderer.render(said)
-    if kind in TO_BUSINESS:
-        # From Portico, to the business; an answer goes to the customer it is about, if they can be reached.
-        reply_to = None if kind is Kind.CUSTOMER_UNREACHABLE else contact.email
-        to, to_name, from_name = contact.business.email or "", contact.business.name, ""
-    else:
-        reply_to = contact.business.email
-        to, to_name, from_name = contact.email or "", contact.name, contact.business.name
-    return Mail(
-        notification_id=leased.notification_id,
-        kind=kind,
-        to=to,
-        to_name=to_name,
-        from_name=from_name,
-        reply_to=reply_to,
-        subject=rendered.subject,
-        text=rendered.text,
-        html=rendered.html,
-    )
 
 
 def begin_post(

@@ -1,0 +1,85 @@
+"""Three weeks of failed retries on `make run`'s clock: exactly the emails of the reminder policy, in seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import requests
+
+from sandbox.keys import own_secrets
+from sandbox.processes import Embedded
+from tests.fixtures.story import eventually
+
+ADA = "ada@example.com"
+BUSINESS = "hello@sunrise-cleaning.example"
+
+
+class Sandbox:
+    """Stripe and the mailbox of a run, over HTTP."""
+
+    def __init__(self, run: Embedded) -> None:
+        self.url = run.sandbox_url
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.http.auth = (own_secrets(run.folder / "var")["STRIPE_API_KEY"], "")
+
+    def get(self, path: str, **query: str) -> Any:
+        answer = self.http.get(f"{self.url}{path}", params=query, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def post(self, path: str, **form: str) -> Any:
+        answer = self.http.post(f"{self.url}{path}", data=form, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def control(self, path: str, **body: Any) -> Any:
+        answer = self.http.post(f"{self.url}/sandbox/{path}", json=body, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def kinds(self, to: str) -> list[str]:
+        """The kinds of the emails to an address, oldest first."""
+        found = sorted(self.get("/inbox.json", to=to), key=lambda mail: mail["received_at"])
+        return [mail["categories"][0] for mail in found]
+
+
+def test_three_weeks_of_dunning_take_seconds_and_send_the_policys_emails(
+    embedded: Embedded,
+) -> None:
+    """Attempts on days 0, 3, 8 and 15: failed, two reminders, the last; then Stripe ends it and silence follows."""
+    sandbox = Sandbox(embedded)
+    (ada,) = sandbox.get("/v1/customers", email=ADA)["data"]
+    (subscription,) = sandbox.get("/v1/subscriptions", customer=ada["id"])["data"]
+    card = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", customer=ada["id"])
+    sandbox.post(f"/v1/subscriptions/{subscription['id']}", default_payment_method=card["id"])
+    began = time.monotonic()
+    day_zero = sandbox.get("/sandbox/clock")["now"]
+    invoice = sandbox.control(f"customers/{ada['id']}/charge_now")
+    expected = [
+        "payment_failed",
+        "payment_reminder",
+        "payment_reminder",
+        "payment_last_attempt",
+    ]
+    for number in range(1, len(expected) + 1):
+        eventually(
+            lambda number=number: len(sandbox.kinds(ADA)) >= number,
+            within=20,
+            what=f"email number {number}",
+        )
+        if number < len(expected):
+            sandbox.control("clock", to="next_retry")
+    days = (sandbox.get("/sandbox/clock")["now"] - day_zero) / 86_400
+    sandbox.control("clock", advance_seconds=int((21.5 - days) * 86_400))
+    took = time.monotonic() - began
+    eventually(
+        lambda: "subscription_ending" in sandbox.kinds(BUSINESS), what="the email to the business"
+    )
+    time.sleep(2)  # long enough for an email too many, were there one
+    assert sandbox.kinds(ADA) == expected
+    assert sandbox.kinds(BUSINESS) == ["subscription_ending"]
+    assert sandbox.get(f"/v1/invoices/{invoice['id']}")["attempt_count"] == 4
+    assert sandbox.get(f"/v1/subscriptions/{subscription['id']}")["status"] == "canceled"
+    assert took < 30
