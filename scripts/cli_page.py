@@ -34,6 +34,10 @@ Reading commands take `--json`: one document on standard output, nothing else th
 Shell completion: `python -m portico --install-completion`. No command prints a key or a password; `portico link` prints a
 customer's link, because that is what it is asked for.
 
+`customers import` measured: 1,000,000 customers into one portal and PostgreSQL on two cores that ten other jobs shared, in
+about ten and a half minutes (some 1,600 a second; the portal's own processor time allows several times that), with 95 MB in
+the command; killed half-way and started again: complete, none doubled.
+
 What `doctor` can't see: Stripe's own mails about failed payments (it asks), and the bindings of queues, which AMQP has no
 way to read (services make them anew at each start; a lost one shows itself in `portico explain` as `not_published`).
 """

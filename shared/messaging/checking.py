@@ -83,6 +83,10 @@ def check_broker(uri: str) -> Iterator[Finding]:
 def _look(connection: Any) -> Iterator[Finding]:
     start = "start the services: they declare it"
     for source in topology.sources():
+        if not topology.consumers_of(
+            source
+        ):  # for the host application alone: made at the first event
+            continue
         name = topology.exchange(source).name
         try:
             connection.channel().exchange_declare(name, "topic", durable=True, passive=True)

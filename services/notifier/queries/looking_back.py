@@ -15,6 +15,7 @@ from services.notifier.models import (
     DeletedCustomer,
     IncidentRow,
     Notification,
+    OutboxEvent,
     ProcessedEvent,
     SendGridEvent,
 )
@@ -194,6 +195,14 @@ def erase_customer(
     mine = select(Notification.notification_id).where(or_(*wanted))
     gone = _changed(session, delete(SendGridEvent).where(SendGridEvent.notification_id.in_(mine)))
     gone += _changed(session, delete(Notification).where(or_(*wanted)))
+    # What was said to the host application about this customer: a handful of rows, searched as text.
+    for needle in filter(None, (stripe_customer_id, customer_id)):
+        gone += _changed(
+            session,
+            delete(OutboxEvent)
+            .where(OutboxEvent.body.contains(needle, autoescape=True))
+            .execution_options(synchronize_session=False),
+        )
     if stripe_customer_id:
         for table in (IncidentRow, DeletedCustomer):
             gone += _changed(
