@@ -34,12 +34,14 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 ##@ Check
 
 .PHONY: test
-test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests, k8s, image
-	@$(PYTEST) tests
+test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
+	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy
+	@$(PYTEST) tests --ignore tests/unit --ignore $(IMAGE_TESTS)
+	@$(PYTEST) tests/unit/deploy
 
 .PHONY: test-unit
 test-unit: $(FOR_TEST) ## Rules and handlers, without network (those of deploy/: make k8s)
-	@$(PYTEST) tests/unit --ignore tests/unit/deploy
+	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy
 
 .PHONY: test-contract
 test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's fake and real adapter
@@ -52,6 +54,12 @@ test-integration: $(FOR_TEST) servers ## On a real RabbitMQ and PostgreSQL of th
 .PHONY: test-e2e
 test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 	@$(PYTEST) tests/e2e
+
+IMAGE_TESTS := tests/integration/test_image.py
+
+.PHONY: test-image
+test-image: $(FOR_TEST) servers ## Build the image and run the loop from it (needs podman or buildah, and minutes)
+	@$(PYTEST) $(IMAGE_TESTS)
 
 EVENTS ?= 10000
 SEED ?= 1

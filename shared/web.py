@@ -37,6 +37,8 @@ SOCKET_SECONDS: Final = 30
 DRAIN_SECONDS: Final = 20
 MAX_CONNECTIONS: Final = 10_500
 RETRY_AFTER_SECONDS: Final = 5
+WAITING_PER_WORKER: Final = 5
+"""Requests that may wait for each worker; more are answered 503 at once. With batching the wait stays short."""
 READINESS_SECONDS: Final = 1.0
 
 StartResponse = Callable[..., Any]
@@ -319,7 +321,7 @@ class Http(HttpRequestHandler):
             except (OSError, ValueError):
                 return Response("bad request\n", 400, {"Connection": "close"})
         pool = self.container._worker_pool
-        if pool.free() <= 0 and pool.waiting() > 2 * self.container.max_workers:
+        if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
         try:
             # In this connection's own green thread: a second one for each request cost a fifth of the rate.

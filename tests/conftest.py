@@ -4,6 +4,7 @@ The pytest process is never patched by eventlet: services always run as processe
 """
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.system", "tests.fixtures.browser"]
 
@@ -11,3 +12,8 @@ pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.system", "tests.fixt
 def pytest_configure(config: pytest.Config) -> None:
     """nameko's plugin, which comes with the package, imports eventlet and warns that nobody patched with it."""
     config.pluginmanager.unregister(name="pytest_nameko")
+
+
+# A rule's example takes as long as the machine lets it: a time limit would only test the machine.
+settings.register_profile("portico", deadline=None)
+settings.load_profile("portico")

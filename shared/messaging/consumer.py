@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import eventlet
 import structlog
 from amqp.exceptions import AMQPError
+from eventlet.semaphore import Semaphore
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 from nameko.messaging import HeaderDecoder, QueueConsumer
@@ -35,6 +36,10 @@ every redelivery within 30 ms and the message was dead-lettered."""
 
 AWAY_SECONDS: Final = (1, 2, 4, 8, 15)
 """Pauses before an event is tried again while our own database is away; the last one repeats."""
+
+EVENTS_AT_ONCE: Final = 15
+"""Handlers of events that run together in a process: fewer than it has database connections, so that a flood of
+events leaves some for pages and calls."""
 
 REASON_LENGTH: Final = 500
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -130,6 +135,7 @@ class EventConsumer(Entrypoint, HeaderDecoder):
 
     def __init__(self, source: str = "billing", **kwargs: Any) -> None:
         self.source = source
+        self._slots = Semaphore(EVENTS_AT_ONCE)
         super().__init__(**kwargs)
 
     def setup(self) -> None:
@@ -155,6 +161,7 @@ class EventConsumer(Entrypoint, HeaderDecoder):
         self._handle(message, event, 0)
 
     def _handle(self, message: Any, event: events.Event, holds: int) -> None:
+        self._slots.acquire()
         started = time.perf_counter()
         try:
             self.container.spawn_worker(
@@ -165,6 +172,7 @@ class EventConsumer(Entrypoint, HeaderDecoder):
                 handle_result=partial(self._settle, message, event, started, holds),
             )
         except ContainerBeingKilled:
+            self._slots.release()
             self.queue_consumer.requeue_message(message)
 
     def _hold(self, message: Any, event: events.Event, holds: int) -> None:
@@ -189,6 +197,7 @@ class EventConsumer(Entrypoint, HeaderDecoder):
         result: Any,
         exc_info: Any,
     ) -> tuple[Any, Any]:
+        self._slots.release()
         outcome = "ok"
         if exc_info is None:
             self.queue_consumer.ack_message(message)

@@ -22,6 +22,10 @@ from tests.unit.notifier.fakes import Clock, FakeBilling, FakeMailer, FakePortal
 _numbers = itertools.count(1)
 
 
+RENDERER = Renderer()
+"""One for all: it compiles each template once."""
+
+
 @dataclass
 class House:
     """The notifier and everything around it."""
@@ -40,7 +44,7 @@ class House:
             contacts=self.portal,
             invoices=self.billing,
             mailer=self.mailer,
-            renderer=Renderer(),
+            renderer=RENDERER,
             now=self.clock,
             chance=lambda: 0.5,
             pause=lambda seconds: None,

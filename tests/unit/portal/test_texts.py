@@ -240,7 +240,7 @@ def german(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "utf-8",
     )
     monkeypatch.setattr(words, "LOCALES", tmp_path)
-    caches = (words.languages, words._catalogue, words._texts, views._environment)
+    caches = (words.languages, words._catalogue, words._texts, views._environment, views._template)
     for cache in caches:
         cache.cache_clear()
     yield
