@@ -36,7 +36,7 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 .PHONY: test
 test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
 	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy
-	@$(PYTEST) tests --ignore tests/unit --ignore $(IMAGE_TESTS)
+	@$(PYTEST) tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
 	@$(PYTEST) tests/unit/deploy
 
 .PHONY: test-unit
@@ -56,6 +56,7 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 	@$(PYTEST) tests/e2e
 
 IMAGE_TESTS := tests/integration/test_image.py
+LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py
 
 .PHONY: test-image
 test-image: $(FOR_TEST) servers ## Build the image and run the loop from it (needs podman or buildah, and minutes)
@@ -67,6 +68,10 @@ SEED ?= 1
 .PHONY: faults
 faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1
 	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
+
+.PHONY: test-reliability
+test-reliability: $(FOR_TEST) servers ## Each crash point and each promise of docs/reliability.md, one by one (minutes)
+	@$(PYTEST) $(LONG_TESTS)
 
 .PHONY: test-crash-points
 test-crash-points: $(FOR_TEST) servers ## Die at each point between two side effects; UPDATE_DOCS=1 writes the table
