@@ -136,12 +136,25 @@ class PaymentProblem:
     needs_customer: bool = False
     """The bank waits for the customer to confirm (SCA)."""
     card: Card | None = None
+    payment_method: str | None = None
+    """The payment method that was tried, `pm_…`."""
+    tried_at: dt.datetime | None = None
+    """When, to the second; None when no charge was made."""
 
     @property
     def reason(self) -> Decline | None:
         return decline_reason(self.code, self.decline_code) or (
             Decline.AUTHENTICATION_REQUIRED if self.needs_customer else None
         )
+
+    def answers(self, payment_method: str, since: dt.datetime) -> bool:
+        """Whether this is what came of trying `payment_method` after `since`.
+
+        Stripe's moments have a resolution of one second; within one second, here as on the customer's page, the
+        failure counts as the earlier one.
+        """
+        tried_since = self.tried_at is not None and self.tried_at > since
+        return self.payment_method == payment_method and tried_since
 
 
 # --- what Stripe holds ---------------------------------------------------------------------------------------
@@ -243,6 +256,8 @@ class PayOutcome(enum.StrEnum):
     DECLINED = "declined"
     AUTHENTICATION_REQUIRED = "authentication_required"
     """The customer must confirm on the hosted invoice; nothing more to do from here."""
+    ALREADY_TRIED = "already_tried"
+    """Stripe's own attempt charged this card after it was set, and failed: asking the bank again tells nothing new."""
     CLOSED = "closed"
     """Void, uncollectible or deleted by now: nothing is owed."""
     REFUSED = "refused"

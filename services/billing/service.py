@@ -368,7 +368,12 @@ class BillingService(Operations):
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
         report = recovery.recover(
-            self.database, self.gateway, event.data, holder=secrets.token_hex(8), clock=_now
+            self.database,
+            self.gateway,
+            event.data,
+            set_at=event.occurred_at,
+            holder=secrets.token_hex(8),
+            clock=_now,
         )
         log.info(
             "new card tried",

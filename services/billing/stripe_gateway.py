@@ -199,7 +199,7 @@ class StripeGateway:
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
         with stripe_errors():
             payments = self._detail.invoice_payments.list(
-                {"invoice": invoice_id, "expand": ["data.payment.payment_intent"]}
+                {"invoice": invoice_id, "expand": ["data.payment.payment_intent.latest_charge"]}
             )
         return to_payment_problem(payments.data)
 

@@ -56,9 +56,13 @@ def _id(value: Any) -> str | None:
     return _get(value, "id")
 
 
+def _moment(value: int | None) -> dt.datetime | None:
+    """Stripe's seconds since 1970."""
+    return None if value is None else dt.datetime.fromtimestamp(value, dt.UTC)
+
+
 def to_invoice(invoice: Any) -> Invoice:
     """Either shape: the subscription moved under `parent` with 2025-03-31.basil."""
-    next_attempt = _get(invoice, "next_payment_attempt")
     return Invoice(
         id=invoice.id,
         stripe_customer_id=_id(_get(invoice, "customer")) or "",
@@ -71,9 +75,7 @@ def to_invoice(invoice: Any) -> Invoice:
         number=_get(invoice, "number"),
         subscription_id=_id(_get(invoice, "parent", "subscription_details", "subscription"))
         or _id(_get(invoice, "subscription")),
-        next_payment_attempt=(
-            None if next_attempt is None else dt.datetime.fromtimestamp(next_attempt, dt.UTC)
-        ),
+        next_payment_attempt=_moment(_get(invoice, "next_payment_attempt")),
         amount_due=_get(invoice, "amount_due") or 0,
         amount_paid=_get(invoice, "amount_paid") or 0,
         billing_reason=_get(invoice, "billing_reason"),
@@ -107,7 +109,7 @@ def _end_of(subscription: Any) -> dt.datetime | None:
         items = subscription["items"].data
         ends = [_get(item, "current_period_end") for item in items]
         at = _get(subscription, "current_period_end") or min(filter(None, ends), default=None)
-    return None if at is None else dt.datetime.fromtimestamp(at, dt.UTC)
+    return _moment(at)
 
 
 def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
@@ -132,6 +134,8 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
             decline_code=_get(error, "decline_code"),
             needs_customer=needs_customer,
             card=_card(_get(error, "payment_method", "card")),
+            payment_method=_id(_get(error, "payment_method")),
+            tried_at=_moment(_get(intent, "latest_charge", "created")),
         )
     return None
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import requests
 
-from services.billing.domain import Customer, Invoice, PaymentProblem, Subscription
+from services.billing.domain import Customer, Invoice, Subscription
 from services.billing.ports import PaymentGateway
 from tests.unit.billing import fakes
 
@@ -84,7 +84,7 @@ class FakeWorld:
             subscription_id=f"sub_{number}",
         )
         self.gateway.invoices[invoice.id] = invoice
-        self.gateway.problems[invoice.id] = PaymentProblem("card_declined", "generic_decline")
+        self.gateway.declined(invoice.id, old)
         return Debtor(customer_id, f"sub_{number}", invoice.id, old)
 
 

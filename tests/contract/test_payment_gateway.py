@@ -155,10 +155,15 @@ def test_a_failed_autopay_invoice_is_seen_as_it_is(world: World) -> None:
 
 
 def test_the_reason_of_the_decline_is_found(world: World) -> None:
-    """It stands in no event; it is asked for."""
-    problem = world.gateway.payment_problem(world.debtor().invoice_id)
+    """It stands in no event; it is asked for, with the card that was tried, and when."""
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+    debtor = world.debtor()
+    problem = world.gateway.payment_problem(debtor.invoice_id)
     assert problem is not None
     assert problem.reason is Decline.DECLINED
+    assert problem.payment_method == debtor.old_card
+    assert problem.tried_at is not None
+    assert before <= problem.tried_at <= dt.datetime.now(dt.UTC)
 
 
 def test_what_does_not_exist_has_a_name(world: World) -> None:

@@ -24,6 +24,7 @@ from services.billing.domain import (
     Payment,
     PayOutcome,
     StripeRefused,
+    StripeUnavailable,
     UnknownInvoice,
     UnknownStripeCustomer,
     pay_key,
@@ -80,12 +81,13 @@ def recover(
     gateway: PaymentGateway,
     change: PaymentMethodChanged,
     *,
+    set_at: dt.datetime,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Report:
     """Point subscriptions at the new card and pay what is owed with it.
 
-    `holder` names this run. Raises CustomerBusy, or StripeUnavailable or StripeRefused after which the event
+    `set_at` is when the card was set, by Stripe's clock; `holder` names this run. Raises CustomerBusy, or StripeUnavailable or StripeRefused after which the event
     must be tried again; declines and confirmations (SCA) are outcomes, recorded in `recoveries`.
     """
     customer_id = change.stripe_customer_id
@@ -97,7 +99,7 @@ def recover(
             return Report(plans)
         report = Report(Run.RECENT)
         for plan in plans:
-            _carry_out(database, gateway, customer_id, plan, report, lease, clock)
+            _carry_out(database, gateway, customer_id, plan, set_at, report, lease, clock)
         return report
     finally:
         lease.release()
@@ -133,6 +135,7 @@ def _carry_out(
     gateway: PaymentGateway,
     customer_id: str,
     plan: _Plan,
+    set_at: dt.datetime,
     report: Report,
     lease: _Lease,
     clock: Callable[[], dt.datetime],
@@ -156,7 +159,7 @@ def _carry_out(
         if not invoice.collectable:
             continue
         lease.keep()
-        payment = _pay(gateway, invoice, plan.payment_method)
+        payment = _pay(gateway, invoice, plan.payment_method, max(set_at, since))
         report.payments[invoice.id] = payment
         with database.transaction() as session:
             queries.record_recovery(
@@ -172,8 +175,12 @@ def _carry_out(
         queries.finish_run(session, customer_id, plan.payment_method, plan.scope, clock())
 
 
-def _pay(gateway: PaymentGateway, invoice: Invoice, payment_method: str) -> Payment:
+def _pay(
+    gateway: PaymentGateway, invoice: Invoice, payment_method: str, since: dt.datetime
+) -> Payment:
     """Pay one invoice. What Stripe refuses to try is looked at again: paid or closed by now is not an error."""
+    if _was_tried(gateway, invoice, payment_method, since):
+        return Payment(PayOutcome.ALREADY_TRIED)
     key = pay_key(invoice.id, payment_method, invoice.attempt_count)
     try:
         return gateway.pay(invoice.id, payment_method, key)
@@ -187,6 +194,22 @@ def _pay(gateway: PaymentGateway, invoice: Invoice, payment_method: str) -> Paym
         if status != "open":
             return Payment(PayOutcome.CLOSED, status)
         return Payment(PayOutcome.REFUSED, str(error))
+
+
+def _was_tried(
+    gateway: PaymentGateway, invoice: Invoice, payment_method: str, since: dt.datetime
+) -> bool:
+    """Whether Stripe's own attempt came between the new card and us, and failed with that card.
+
+    A failure from before the card was set says nothing: the bank may have renewed the card behind the same id, or the
+    customer came back to it. Best effort: where Stripe does not tell, one charge too many is declined once
+    more, while one too few would leave an invoice unpaid.
+    """
+    try:
+        problem = gateway.payment_problem(invoice.id)
+    except (StripeUnavailable, StripeRefused):
+        return False
+    return problem is not None and problem.answers(payment_method, since)
 
 
 class _Lease:

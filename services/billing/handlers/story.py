@@ -121,6 +121,7 @@ def _dead_letter_step(row: DeadLetterAction) -> Step:
 WORDS: Final = {
     "paid": "paid with the new card",
     "already_paid": "was paid already when the new card was tried",
+    "already_tried": "was just tried with the new card by Stripe itself, and declined",
     "processing": "charged to the new card, which settles in days",
     "declined": "declined on the new card",
     "authentication_required": "needs the customer's confirmation on the new card",

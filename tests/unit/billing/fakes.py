@@ -69,6 +69,8 @@ class FakePaymentGateway:
     cancellations: list[tuple[str, str]] = field(default_factory=list)
     """Subscription and idempotency key of each end that was planned."""
     down: bool = False
+    clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    """What time it is at Stripe."""
     before: Callable[[str], None] = lambda operation: None
     """Called with the operation's name before each: to check or to disturb."""
     _replays: dict[str, Payment] = field(default_factory=dict)
@@ -247,11 +249,19 @@ class FakePaymentGateway:
         self._replays[idempotency_key] = payment = self._charge(invoice, payment_method)
         return payment
 
+    def declined(self, invoice_id: str, payment_method: str) -> None:
+        """A charge of the invoice was declined now."""
+        self.problems[invoice_id] = PaymentProblem(
+            "card_declined",
+            "generic_decline",
+            card=Card("visa", "0341", 12, 2030),
+            payment_method=payment_method,
+            tried_at=self.clock().replace(microsecond=0),
+        )
+
     def _charge(self, invoice: Invoice, payment_method: str) -> Payment:
         if payment_method.startswith(DECLINES):
-            self.problems[invoice.id] = PaymentProblem(
-                "card_declined", "generic_decline", card=Card("visa", "0341", 12, 2030)
-            )
+            self.declined(invoice.id, payment_method)
             return Payment(PayOutcome.DECLINED, "declined")
         if payment_method.startswith(NEEDS_CUSTOMER):
             self.problems[invoice.id] = PaymentProblem("authentication_required", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 
 import pytest
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from services.billing.handlers.recovery import CustomerBusy, Report, Run, recove
 from services.billing.models import Recovery, RecoveryLease
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
-from tests.unit.billing.conftest import Clock
+from tests.unit.billing.conftest import NOW, Clock
 from tests.unit.billing.fakes import (
     DEBIT,
     DECLINES,
@@ -59,9 +60,18 @@ class Loop:
     database: Transactions
     gateway: FakePaymentGateway
     clock: Clock
+    set_at: dt.datetime = NOW
+    """When the card of the event was set."""
 
     def run(self, change: PaymentMethodChanged = NEW_DEFAULT, holder: str = "me") -> Report:
-        return recover(self.database, self.gateway, change, holder=holder, clock=self.clock)
+        return recover(
+            self.database,
+            self.gateway,
+            change,
+            set_at=self.set_at,
+            holder=holder,
+            clock=self.clock,
+        )
 
     def recorded(self) -> dict[str, str]:
         with self.database.reading() as session:
@@ -80,6 +90,7 @@ def _change(card: str | None, subscription: str | None = None) -> PaymentMethodC
 
 @pytest.fixture
 def loop(database: Transactions, gateway: FakePaymentGateway, clock: Clock) -> Loop:
+    gateway.clock = clock
     return Loop(database, gateway, clock)
 
 
@@ -146,6 +157,40 @@ def test_what_a_bank_answers_is_an_outcome(loop: Loop, card: str, outcome: PayOu
     report = loop.run(loop.new_card(card))
     assert report.payments["in_1"].outcome is outcome
     assert loop.recorded() == {"in_1": outcome}
+
+
+def test_a_card_that_stripe_has_just_tried_is_not_charged_again(loop: Loop) -> None:
+    """The card was set just before Stripe's own attempt, which failed with it: the bank has answered already."""
+    declining = loop.new_card(DECLINES)
+    loop.clock.forward(seconds=1)
+    loop.gateway.declined("in_1", DECLINES)
+    loop.clock.forward(seconds=1)
+    assert loop.run(declining).payments["in_1"].outcome is PayOutcome.ALREADY_TRIED
+    assert loop.gateway.charges == []
+    assert loop.recorded() == {"in_1": PayOutcome.ALREADY_TRIED}
+
+
+@pytest.mark.parametrize(
+    ("tried", "seconds_after"), [(GOOD, 0), ("pm_old", 1)], ids=["too early", "another card"]
+)
+def test_an_attempt_that_says_nothing_of_the_new_card_does_not_hold_it_back(
+    loop: Loop, tried: str, seconds_after: int
+) -> None:
+    """A card that the bank renewed behind the same id, or another card: the new one is charged."""
+    loop.clock.forward(seconds=seconds_after)
+    loop.gateway.declined("in_1", tried)
+    assert loop.run().payments["in_1"].outcome is PayOutcome.PAID
+
+
+def test_without_word_of_the_last_attempt_the_card_is_charged(loop: Loop) -> None:
+    """The look at the last attempt is best effort: Stripe does not answer it, and the invoice is paid."""
+
+    def silent(operation: str) -> None:
+        if operation == "payment_problem":
+            raise StripeUnavailable("slow")
+
+    loop.gateway.before = silent
+    assert loop.run().payments["in_1"].outcome is PayOutcome.PAID
 
 
 def test_a_second_card_is_another_try(loop: Loop) -> None:
