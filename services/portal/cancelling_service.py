@@ -14,10 +14,11 @@ from services.portal.answers import answer, choose_for, choose_for_business, red
 from services.portal.domain.cancelling import Decision
 from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
+from services.portal.handlers.visits import Visit
 from services.portal.links import BadToken
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
 from services.portal.queries import subscriptions as queries
-from services.portal.visiting import Visiting, utc_now
+from services.portal.visiting import NothingHere, Visiting, utc_now, visitors
 from shared.loops import Waker, loop
 from shared.rpc import rpc
 from shared.telemetry import get_logger
@@ -34,26 +35,20 @@ class Cancelling(Visiting):
 
     wake_requests = Waker("carry_out_requests")
 
-    @http("POST", "/me/<token>/cancellation/<int:ref>")
-    def ask_to_cancel(self, request: Request, token: str, ref: int) -> Response:
+    @visitors("POST", "/me/<token>/cancellation/<int:ref>")
+    def ask_to_cancel(self, request: Request, visit: Visit, ref: int) -> Response:
         """The customer asks the business to end a subscription; a calm page says what happens next."""
-        arrived = time.monotonic()
         now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
-        if not visit.current:
-            return self._replaced(request, visit)
         snapshot = visit.snapshot
         subscription = cancelling.subscription_of(snapshot, ref)
         if subscription is None:
-            return self._nothing_here(request, arrived)
+            raise NothingHere
         outcome = self._write(lambda session: cancelling.ask(session, snapshot, subscription, now))
         if outcome is Asking.NOT_OFFERED:  # decided or ended since the page was drawn
-            return redirect(self.wiring.links.url(token))
+            return redirect(self.wiring.links.url(visit.token))
         self.wake_requests()
         locale = choose_for(request, visit)
-        return answer(request_views.asked(snapshot, subscription, token, locale, outcome))
+        return answer(request_views.asked(snapshot, subscription, visit.token, locale, outcome))
 
     @http("GET", "/requests/<token>")
     def look_at_request(self, request: Request, token: str) -> Response:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from werkzeug.wrappers import Request, Response
 
 from services.portal import views
 from services.portal.adapters import RpcBilling, RpcBillingPages
 from services.portal.answers import answer, choose_for, redirect
 from services.portal.handlers import learning, visits
+from services.portal.handlers.visits import Visit
 from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS
 from services.portal.ports import BillingUnavailable
-from services.portal.visiting import RETRY_AFTER_SECONDS, Visiting, utc_now
-from shared.database import DatabaseUnavailable
+from services.portal.visiting import RETRY_AFTER_SECONDS, Visiting, utc_now, visitors
 from shared.loops import Waker, loop
 from shared.telemetry import get_logger
-from shared.web import http
 
 log = get_logger(__name__)
 
@@ -27,22 +24,16 @@ class Learning(Visiting):
     wake_cards = Waker("learn_cards")
     wake_rights = Waker("learn_rights")
 
-    @http("POST", "/me/<token>/confirm/<invoice_id>")
-    def confirm_payment(self, request: Request, token: str, invoice_id: str) -> Response:
+    @visitors("POST", "/me/<token>/confirm/<invoice_id>")
+    def confirm_payment(self, request: Request, visit: Visit, invoice_id: str) -> Response:
         """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
-        arrived = time.monotonic()
         now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
-        if not visit.current:
-            return self._replaced(request, visit)
         snapshot, origins = visit.snapshot, self.wiring.session_origins
         locale = choose_for(request, visit)
         if seconds := self.wiring.limiter.take(snapshot.customer_id):
             CONFIRMATIONS.labels("too_many").inc()
             page = views.unavailable(
-                snapshot.business, token, None, locale, origins, invoice_id=invoice_id
+                snapshot.business, visit.token, None, locale, origins, invoice_id=invoice_id
             )
             return answer(page, 429, Retry_After=str(seconds))
         try:
@@ -51,18 +42,14 @@ class Learning(Visiting):
             CONFIRMATIONS.labels(error.reason).inc()
             log.warning("invoice not opened", reason=error.reason, customer_id=snapshot.customer_id)
             page = views.unavailable(
-                snapshot.business, token, None, locale, origins, invoice_id=invoice_id
+                snapshot.business, visit.token, None, locale, origins, invoice_id=invoice_id
             )
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         if address is None:  # paid meanwhile, or none of theirs: their page says what is true
             CONFIRMATIONS.labels("nothing to confirm").inc()
-            return redirect(self.wiring.links.url(token))
+            return redirect(self.wiring.links.url(visit.token))
         CONFIRMATIONS.labels("ok").inc()
-        try:
-            with self.db.transaction() as session:
-                visits.opened(session, snapshot.customer_id, now)
-        except DatabaseUnavailable:  # only the "just back?" hint is lost; the click is not
-            log.warning("click not noted", customer_id=snapshot.customer_id)
+        self._note_click(visit, now)
         return redirect(address)
 
     @loop(poll=5.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.learning import MISSING
+from services.portal.handlers.visits import Visit
 from services.portal.learning_service import Learning
 from services.portal.metrics import (
     BILLING_OPENED,
@@ -34,14 +34,13 @@ from services.portal.metrics import (
 from services.portal.operations import Operations
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.texts import SOURCE
-from services.portal.visiting import RETRY_AFTER_SECONDS, utc_now
+from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoicePaymentFailed
 from shared.messaging import consume
 from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
-from shared.web import http
 
 log = get_logger(__name__)
 
@@ -57,23 +56,17 @@ class PortalService(Operations, Cancelling, Learning):
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
-    @http("GET", "/me/<token>")
-    def page(self, request: Request, token: str) -> Response:
+    @visitors("GET", "/me/<token>")
+    def page(self, request: Request, visit: Visit) -> Response:
         """The customer's page."""
-        arrived = time.monotonic()
         now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
-        if not visit.current:
-            return self._replaced(request, visit)
         VISITS.labels("ok").inc()
         came_from = came_from_words(request.args.get("from"))
         self.looks.add(visit.snapshot.customer_id, now, from_mail=came_from is not None)
         view = views.MeView(
             snapshot=visit.snapshot,
             notice=visits.notice_for(visit.snapshot, now),
-            token=token,
+            token=visit.token,
             locale=choose_for(request, visit),
             now=now,
             came_from=came_from,
@@ -81,50 +74,37 @@ class PortalService(Operations, Cancelling, Learning):
         )
         return answer(views.me(view, session_origins=self.wiring.session_origins))
 
-    @http("GET", "/me/<token>/appointments/<int:ref>.ics")
-    def calendar_file(self, request: Request, token: str, ref: int) -> Response:
+    @visitors("GET", "/me/<token>/appointments/<int:ref>.ics")
+    def calendar_file(self, request: Request, visit: Visit, ref: int) -> Response:
         """One appointment for the customer's own calendar."""
-        arrived = time.monotonic()
-        now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
-        if not visit.current:
-            return self._replaced(request, visit)
-        body = appointment_file(visit.snapshot, ref, now)
+        body = appointment_file(visit.snapshot, ref, utc_now())
         if body is None:
-            return self._nothing_here(request, arrived)
+            raise NothingHere
         response = Response(body, content_type="text/calendar; charset=utf-8")
         response.headers["Content-Disposition"] = 'attachment; filename="appointment.ics"'
         for name, value in views.SAFE_HEADERS:
             response.headers[name] = value
         return response
 
-    @http("POST", "/me/<token>/billing")
-    def open_billing(self, request: Request, token: str) -> Response:
+    @visitors("POST", "/me/<token>/billing")
+    def open_billing(self, request: Request, visit: Visit) -> Response:
         """On to a Stripe page that is made for this click."""
-        arrived = time.monotonic()
         now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
-        if not visit.current:
-            return self._replaced(request, visit)
-        snapshot, links = visit.snapshot, self.wiring.links
+        snapshot, own_page = visit.snapshot, self.wiring.links.url(visit.token)
         if not snapshot.can_manage_billing:  # unlinked since the page was drawn
-            return redirect(links.url(token))
+            return redirect(own_page)
         came_from = came_from_words(request.form.get("from"))
         locale = choose_for(request, visit)
         origins = self.wiring.session_origins
         if seconds := self.wiring.limiter.take(snapshot.customer_id):
             BILLING_OPENED.labels("too_many").inc()
-            page = views.unavailable(snapshot.business, token, came_from, locale, origins)
+            page = views.unavailable(snapshot.business, visit.token, came_from, locale, origins)
             return answer(page, 429, Retry_After=str(seconds))
         try:
             address = visits.open_billing(
                 RpcBillingPages(self.billing, origins),
                 snapshot,
-                return_url=links.url(token),
+                return_url=own_page,
                 came_from=came_from,
                 locale=str(locale).replace("_", "-"),
             )
@@ -140,27 +120,19 @@ class PortalService(Operations, Cancelling, Learning):
             if lasting:
                 CONFIGURATION_MISSING.labels("click").inc()
             page = views.unavailable(
-                snapshot.business, token, came_from, locale, origins, lasting=lasting
+                snapshot.business, visit.token, came_from, locale, origins, lasting=lasting
             )
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         BILLING_OPENED.labels("ok").inc()
-        try:
-            with self.db.transaction() as session:
-                visits.opened(session, snapshot.customer_id, now)
-        except DatabaseUnavailable:  # only the "just back?" hint is lost; the click is not
-            log.warning("click not noted", customer_id=snapshot.customer_id)
+        self._note_click(visit, now)
         return redirect(address)
 
-    @http("POST", "/me/<token>/fresh-link")
-    def mail_fresh_link(self, request: Request, token: str) -> Response:
+    @visitors("POST", "/me/<token>/fresh-link", also_replaced=True)
+    def mail_fresh_link(self, request: Request, visit: Visit) -> Response:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
-        arrived = time.monotonic()
         now = utc_now()
-        visit = self._find(token)
-        if visit is None:
-            return self._nothing_here(request, arrived)
         if visit.current:
-            return redirect(self.wiring.links.url(token))
+            return redirect(self.wiring.links.url(visit.token))
         snapshot = visit.snapshot
         locale = choose_for(request, visit)
         with self.db.transaction() as session:

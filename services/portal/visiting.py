@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import eventlet
 from sqlalchemy.exc import IntegrityError
@@ -21,8 +22,12 @@ from services.portal.handlers.visits import Visit
 from services.portal.metrics import VISITS
 from services.portal.wiring import Wiring
 from shared.batching import Batched
-from shared.database import Database
+from shared.database import Database, DatabaseUnavailable
 from shared.rpc import RpcClient
+from shared.telemetry import get_logger
+from shared.web import http
+
+log = get_logger(__name__)
 
 NOTHING_HERE_SECONDS: Final = 0.05
 """Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
@@ -30,6 +35,12 @@ a customer who is gone."""
 RETRY_AFTER_SECONDS: Final = 30
 
 Result = TypeVar("Result")
+Service = TypeVar("Service", bound="Visiting")
+Values = ParamSpec("Values")
+
+
+class NothingHere(Exception):
+    """What was asked for does not exist, or is not this visitor's: which of the two is not told."""
 
 
 def utc_now() -> dt.datetime:
@@ -49,6 +60,14 @@ class Visiting:
     wiring = Wiring()
     billing = RpcClient("billing", timeout=BILLING_SECONDS)
     notifier = RpcClient("notifier", timeout=MAIL_SECONDS)
+
+    def _note_click(self, visit: Visit, now: dt.datetime) -> None:
+        """Remember that the customer goes on to Stripe, for the "just back?" hint; the click is more than the hint."""
+        try:
+            with self.db.transaction() as session:
+                visits.opened(session, visit.snapshot.customer_id, now)
+        except DatabaseUnavailable:
+            log.warning("click not noted", customer_id=visit.snapshot.customer_id)
 
     def _find(self, token: str) -> Visit | None:
         claim = visits.read_claim(self.wiring.links, token)
@@ -75,3 +94,37 @@ class Visiting:
         except IntegrityError:
             with self.db.transaction() as session:
                 return handler(session)
+
+
+def visitors(
+    method: str, url: str, *, also_replaced: bool = False
+) -> Callable[[Callable[Concatenate[Service, Request, Visit, Values], Response]], Any]:
+    """Decorate a method of a `Visiting` that answers at `url` (with `<token>` in it) whoever holds a good link.
+
+    The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
+    nothing is here, and so does one for whom it raises NothingHere; with a replaced link, the page that offers
+    to mail the new one, unless it is `also_replaced` links that the method is for.
+    """
+
+    def decorate(
+        page: Callable[Concatenate[Service, Request, Visit, Values], Response],
+    ) -> Any:
+        @http(method, url)
+        @functools.wraps(page)
+        def entrypoint(
+            self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs
+        ) -> Response:
+            arrived = time.monotonic()
+            visit = self._find(token)
+            if visit is None:
+                return self._nothing_here(request, arrived)
+            if not (visit.current or also_replaced):
+                return self._replaced(request, visit)
+            try:
+                return page(self, request, visit, *args, **values)
+            except NothingHere:
+                return self._nothing_here(request, arrived)
+
+        return entrypoint
+
+    return decorate
