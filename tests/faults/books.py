@@ -66,7 +66,7 @@ def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books
     books.unpublished = int(
         system.rows("billing", "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0]
     )
-    books.queues = system.waiting()
+    books.queues = system.left()
     _check_mails(system, plan, ledger, forced, books)
     return books
 

@@ -18,6 +18,9 @@ from sandbox.servers import PostgreSQL, RabbitMQ
 from tests.faults.plan import CUSTOMERS, Step
 from tests.faults.proxy import Proxy
 
+CALL_SECONDS = 6.0
+"""Longer than a call waits for its answer, after which its request is gone from the queue."""
+
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -239,6 +242,20 @@ class System:
             for name, (count, _) in self.rabbitmq.queues(self.stack.vhost).items()
             if count and not name.startswith(("rpc.reply-", "host."))
         }
+
+    def left(self) -> dict[str, int]:
+        """Queues that hold messages when everything has come to rest.
+
+        Services go on asking each other things in the background, so a request in a queue is only then left over when it
+        is still there after its caller has given up.
+        """
+        end = time.monotonic() + CALL_SECONDS
+        while True:
+            found = self.waiting()
+            calling = any(name.startswith("rpc-") for name in found)
+            if not calling or time.monotonic() > end:
+                return found
+            time.sleep(0.2)
 
     def make_customers(self, count: int = CUSTOMERS) -> None:
         """Customers of one business, known to the portal by their Stripe ids."""

@@ -24,7 +24,7 @@ class Found:
             ("ntf_1", "in_1", 1, "payment_failed", "sent", None, "evt_1")
         ]
         self.mails = ["ntf_1"]
-        self.left: dict[str, int] = {}
+        self.queues: dict[str, int] = {}
         self.stack = SimpleNamespace(vhost="v")
 
     def rows(self, service: str, statement: str) -> list[tuple[Any, ...]]:
@@ -32,8 +32,8 @@ class Found:
             return self.notifications
         return [(self.unpublished,)] if "outbox" in statement else [(one,) for one in self.inbox]
 
-    def waiting(self) -> dict[str, int]:
-        return self.left
+    def left(self) -> dict[str, int]:
+        return self.queues
 
     def sandbox(self, method: str, path: str) -> list[dict[str, Any]]:
         return [{"received_at": AT, "custom_args": {"notification_id": one}} for one in self.mails]
@@ -59,7 +59,10 @@ def test_books_that_balance_raise_no_complaint() -> None:
         ({"notifications": []}, "neither a mail nor a reason"),
         ({"mails": []}, "neither a mail nor a reason"),
         ({"mails": ["ntf_1", "ntf_1"]}, "mailed twice"),
-        ({"left": {"notifier.billing-events.dead": 1}}, "are left in notifier.billing-events.dead"),
+        (
+            {"queues": {"notifier.billing-events.dead": 1}},
+            "are left in notifier.billing-events.dead",
+        ),
         (
             {
                 "mails": [],

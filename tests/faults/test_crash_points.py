@@ -143,7 +143,7 @@ def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str)
     assert system.rows("billing", "SELECT count(*) FROM inbox WHERE id = %(id)s", id=event_id) == [
         (1,)
     ]
-    assert system.waiting() == {}
+    assert system.left() == {}
     outcome = outcomes[point] = Outcome(point, found, mails_of(system, invoice_id))
     assert outcome.mails == 1
 
