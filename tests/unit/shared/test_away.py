@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,17 +38,22 @@ class Coded(psycopg2.OperationalError):
         return self._code
 
 
+@pytest.fixture
+def database() -> Iterator[Transactions]:
+    engine = make_engine("sqlite://")
+    yield Transactions(engine)
+    engine.dispose()
+
+
 @pytest.mark.parametrize("code", ["57P01", "57014", "53300", "55P03", "40P01"])
-def test_trouble_that_passes_is_the_databases_absence(code: str) -> None:
+def test_trouble_that_passes_is_the_databases_absence(database: Transactions, code: str) -> None:
     """A shutdown, a cancelled statement, no connections, a lock or a deadlock: try again, nothing is wrong with us."""
-    database = Transactions(make_engine("sqlite://"))
     with pytest.raises(DatabaseUnavailable), database.transaction():
         raise OperationalError("SELECT 1", {}, Coded(code))
 
 
-def test_an_error_of_ours_stays_an_error() -> None:
+def test_an_error_of_ours_stays_an_error(database: Transactions) -> None:
     """A statement that can never work is not called "unavailable": it would be tried for ever."""
-    database = Transactions(make_engine("sqlite://"))
     with pytest.raises(OperationalError), database.transaction() as session:
         session.execute(text("SELECT * FROM no_such_table"))
     with pytest.raises(ProgrammingError), database.transaction():
