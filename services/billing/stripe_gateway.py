@@ -19,11 +19,8 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import requests
 import stripe  # noqa: TID251
-from requests.adapters import HTTPAdapter
 
 from services.billing.domain import (
     OWN_POINTING_PREFIX,
@@ -54,6 +51,7 @@ from services.billing.stripe_objects import (
     to_payment_problem,
     to_subscription,
 )
+from shared.outgoing import session_to
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)
 """Connect and read, in seconds, while a customer waits."""
@@ -68,8 +66,6 @@ PAGE: Final = 100
 MAX_INVOICES: Final = 300
 """A customer with more open invoices than this needs a person."""
 
-LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-
 
 class StripeGateway:
     """`PaymentGateway` on Stripe's API, or on a stand-in at `api_base`."""
@@ -79,12 +75,7 @@ class StripeGateway:
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
-        self._session = requests.Session()
-        # A proxy from the environment is for the world outside, not for a stand-in on this machine.
-        self._session.trust_env = urlsplit(api_base).hostname not in LOOPBACK
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._session = session_to(api_base, connections=POOL_SIZE)
 
         def client(timeout: tuple[float, float], retries: int) -> Any:
             return stripe.StripeClient(

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import binascii
 import datetime as dt
-import ipaddress
 import json
 import logging
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from sendgrid.helpers.eventwebhook import EventWebhook  # noqa: TID251
 from sendgrid.helpers.mail import (  # noqa: TID251
@@ -47,6 +44,7 @@ from services.notifier.domain import (
 from services.notifier.formats import display_name
 from services.notifier.handlers.feedback import Feedback
 from services.notifier.ports import Mail
+from shared.outgoing import session_to
 
 CONNECT_SECONDS: Final = 3
 ANSWER_SECONDS: Final = 10
@@ -89,12 +87,8 @@ class SendGridMailer:
         self._url = f"{api_base.rstrip('/')}/v3/mail/send"
         self._sender, self._sender_name = sender, sender_name
         self._now, self._timeouts = now, timeouts
-        self._session = requests.Session()
+        self._session = session_to(api_base, connections=connections)
         self._session.auth = _Bearer(api_key)
-        self._session.trust_env = not _is_loopback(api_base)
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -145,14 +139,6 @@ def _pin_log_level() -> None:
     logger = logging.getLogger("python_http_client")
     if logger.level < logging.INFO:
         logger.setLevel(logging.INFO)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _outcome_of_answer(answer: requests.Response, now: dt.datetime) -> Outcome:
@@ -341,9 +327,8 @@ class SendGridAccount:
     def __init__(self, api_key: str, api_base: str) -> None:
         _pin_log_level()
         self._base = api_base.rstrip("/")
-        self._session = requests.Session()
+        self._session = session_to(api_base)
         self._session.auth = _Bearer(api_key)
-        self._session.trust_env = not _is_loopback(api_base)
 
     def close(self) -> None:
         """Close the connections."""
