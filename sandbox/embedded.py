@@ -31,6 +31,7 @@ from services.notifier import settings as notifier_settings
 from services.notifier.service import NotifierService
 from services.portal import settings as portal_settings
 from services.portal.service import PortalService
+from shared import tracing
 from shared.migrations import upgrade
 from shared.runtime import Running
 from shared.settings import SettingsError
@@ -162,6 +163,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         return 2
     for service, settings in services:
         upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
+    tracing.start(services[0][1].tracing, "portico")
     running = Running(services)
     running.stop_on_signals()
     running.start()
@@ -173,6 +175,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         sandbox.extensions["demo_customers"].show(customers)
     _say(run, env, customers, time.monotonic() - started)
     running.wait()
+    tracing.stop()
     print("\nStopped. Data is kept; `make clean` removes it.")
     return 0
 

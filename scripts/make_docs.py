@@ -21,7 +21,7 @@ import msgspec  # noqa: E402
 from scripts.cli_page import cli_page  # noqa: E402
 from shared import events  # noqa: E402
 from shared.messaging import topology  # noqa: E402
-from shared.settings import REQUIRED, Reader  # noqa: E402
+from shared.settings import REQUIRED, Reader, Secret  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "contract" / "golden"
@@ -180,6 +180,22 @@ def settings_of(service: str) -> list[tuple[str, str, Any, str]]:
     return RecordingReader.asked
 
 
+def settings_table(settings: list[tuple[str, str, Any, str]]) -> list[str]:
+    """Settings as a table."""
+    lines = ["| setting | meaning | default | example |", "|---|---|---|---|"]
+    for name, meaning, default, example in settings:
+        if default is REQUIRED:
+            shown = "**required**"
+        elif default is None or default == Secret(""):
+            shown = ""
+        elif isinstance(default, bool):
+            shown = f"`{str(default).lower()}`"
+        else:
+            shown = f"`{','.join(default) if isinstance(default, tuple) else default}`"
+        lines.append(f"| `{name}` | {meaning} | {shown} | `{example}` |")
+    return lines
+
+
 def settings_page() -> str:
     lines = [
         "# Settings",
@@ -191,21 +207,20 @@ def settings_page() -> str:
         "(secrets that an orchestrator mounts). `LOG_LEVEL` is `INFO` unless set. `make run` has a default for each.",
     ]
     for service in SERVICES:
-        lines += [
-            "",
-            f"## {service}",
-            "",
-            "| setting | meaning | default | example |",
-            "|---|---|---|---|",
-        ]
-        for name, meaning, default, example in settings_of(service):
-            if default is REQUIRED:
-                shown = "**required**"
-            elif default is None:
-                shown = ""
-            else:
-                shown = f"`{','.join(default) if isinstance(default, tuple) else default}`"
-            lines.append(f"| `{name}` | {meaning} | {shown} | `{example}` |")
+        own = [one for one in settings_of(service) if not one[0].startswith("OTEL_")]
+        lines += ["", f"## {service}", "", *settings_table(own)]
+    traces = [one for one in settings_of("portal") if one[0].startswith("OTEL_")]
+    lines += [
+        "",
+        "## Traces",
+        "",
+        "OpenTelemetry's standard variables, the same for all three. Off while none of them is set; "
+        "[operations.md](operations.md#traces) says what is traced. The library reads `OTEL_RESOURCE_ATTRIBUTES`, "
+        "`OTEL_BSP_…` and, for the way to the collector, `OTEL_EXPORTER_OTLP_COMPRESSION`, `…_CERTIFICATE`, "
+        "`…_CLIENT_CERTIFICATE` and `…_CLIENT_KEY` by itself.",
+        "",
+        *settings_table(traces),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -29,6 +29,7 @@ from nameko.extensions import DependencyProvider
 from prometheus_client import Histogram
 from sqlalchemy.orm import Session
 
+from shared import tracing
 from shared.database import Database, DatabaseUnavailable, Transactions
 
 Item = TypeVar("Item")
@@ -57,11 +58,12 @@ class Interrupted(Exception):
 class _Call(Generic[Item]):
     """One caller's item, and where its answer will be."""
 
-    __slots__ = ("answer", "item")
+    __slots__ = ("answer", "item", "traceparent")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.answer = Event()
+        self.traceparent = tracing.here()
 
 
 class Batcher(Generic[Item, Result]):
@@ -83,7 +85,7 @@ class Batcher(Generic[Item, Result]):
         """
         if min(workers, most, waiting) < 1:
             raise ValueError("workers, most and waiting are at least 1")
-        self._work = work
+        self._name, self._work = name, work
         self._workers, self._most, self._waiting = workers, most, waiting
         self._fails_all = fails_all
         self._pending: deque[_Call[Item]] = deque()
@@ -126,7 +128,8 @@ class Batcher(Generic[Item, Result]):
                 pending = self._pending
                 calls = [pending.popleft() for _ in range(min(len(pending), self._most))]
                 self._observe(len(calls))
-                self._do(calls)
+                with tracing.batch(self._name, calls):
+                    self._do(calls)
         except BaseException as error:  # this green thread is killed: nobody may wait for ever
             for call in calls:
                 if not call.answer.ready():

@@ -22,6 +22,8 @@ from nameko.containers import ServiceContainer, WorkerContext
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider
 
+from shared import tracing
+
 KEY: Final = "correlation_id"
 
 
@@ -66,7 +68,12 @@ class CorrelatedContainer(ServiceContainer):
         return result
 
     def _run_worker(self, worker_ctx: Any, handle_result: Any) -> None:
-        self._work(worker_ctx, handle_result)
+        # An entrypoint whose work is worth a span has a method `span`. (A request over HTTP has its own, around more.)
+        begin = getattr(worker_ctx.entrypoint, "span", None) if tracing.is_on() else None
+        with begin(worker_ctx) if begin else tracing.NOTHING as span:
+            _, exc_info = self._work(worker_ctx, handle_result)
+            if exc_info is not None:
+                span.failed(exc_info[0].__name__)
 
     def _work(
         self, worker_ctx: Any, handle_result: Callable[..., tuple[Any, Any]] | None

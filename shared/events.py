@@ -7,6 +7,7 @@ Every message on a topic exchange is one JSON object, an *envelope*:
      "version": 1,                             # of the shape of `data`
      "occurred_at": "2026-11-23T21:04:05Z",    # UTC, when Stripe says it happened
      "correlation_id": "evt_1Qx…",             # one thread from webhook to email
+     "traceparent": "00-4bf9…-00f0…-01",       # W3C's; only while tracing is on
      "data": {...}}                            # one of the structs below
 
 The exchange is ``<source service>.events`` (type topic, durable). Within a version fields are only ever
@@ -20,6 +21,8 @@ import datetime as dt
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
+
+from shared import tracing
 
 
 class EventError(ValueError):
@@ -288,6 +291,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: dt.datetime
     correlation_id: str
     data: Data
+    traceparent: str = msgspec.field(default_factory=tracing.here)
+    """The work that made it, for whoever traces; empty when nobody does."""
 
     @property
     def type(self) -> str:
@@ -300,6 +305,7 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     occurred_at: dt.datetime
     correlation_id: str = ""
+    traceparent: str = ""
     data: msgspec.Raw
 
 
@@ -317,6 +323,7 @@ def encode(event: Event) -> bytes:
             "version": event.data.version,
             "occurred_at": event.occurred_at,
             "correlation_id": event.correlation_id,
+            **({"traceparent": event.traceparent} if event.traceparent else {}),
             "data": event.data,
         }
     )
@@ -343,5 +350,6 @@ def decode(body: bytes | str | dict[str, Any]) -> Event:
         id=envelope.id,
         occurred_at=envelope.occurred_at,
         correlation_id=envelope.correlation_id,
+        traceparent=envelope.traceparent,
         data=data,
     )

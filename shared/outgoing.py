@@ -1,20 +1,65 @@
-"""HTTP to the systems outside: one pooled session for each."""
+"""HTTP to the systems outside: one pooled session for each, whose requests may be traced.
+
+A span tells method, host, status and a template of the path: each part of a path that is not among the `words` that the
+caller gives (`v1`, `invoices`, `pay`) stands there as `{id}`.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
+from shared import tracing
 
-def session_to(base: str, *, connections: int = 10) -> requests.Session:
-    """A session for the system at `base`, safe to share between green threads, that pools so many `connections`."""
+
+class TracedAdapter(HTTPAdapter):
+    """requests' transport, with a span around each request that leaves."""
+
+    def __init__(self, words: Iterable[str], **options: Any) -> None:
+        """`words` are the parts of paths that may be told; `options` are those of `HTTPAdapter`."""
+        super().__init__(**options)
+        self._words = frozenset(words)
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        if not tracing.is_on():
+            return super().send(request, *args, **kwargs)
+        url = urlsplit(request.url or "")
+        span = tracing.http_client(
+            request.method or "", url.hostname or "", self._template(url.path)
+        )
+        with span:
+            answer = super().send(request, *args, **kwargs)
+            span.answered(answer.status_code)
+        return answer
+
+    def _template(self, path: str) -> str:
+        return "/".join(
+            part if part in self._words or not part else "{id}" for part in path.split("/")
+        )
+
+
+def session_to(
+    base: str, *, words: Iterable[str] | None = None, connections: int = 10
+) -> requests.Session:
+    """A session for the system at `base`, safe to share between green threads, that pools so many `connections`.
+
+    `words` as for `TracedAdapter`; without them its requests are not traced.
+    """
     session = requests.Session()
     # A proxy from the environment is for the world outside, not for a stand-in on this machine.
     session.trust_env = not _is_loopback(base)
-    adapter = HTTPAdapter(pool_maxsize=connections)
+    adapter = (
+        HTTPAdapter(pool_maxsize=connections)
+        if words is None
+        else TracedAdapter(words, pool_maxsize=connections)
+    )
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
     return session

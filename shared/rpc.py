@@ -35,6 +35,7 @@ from nameko.rpc import (
     get_rpc_exchange,
 )
 
+from shared import tracing
 from shared.batching import Overloaded
 from shared.messaging.amqp import BoundedPublisher, BrokerUnavailable
 from shared.messaging.consumer import SafeQueueConsumer
@@ -205,6 +206,11 @@ class CheckedRpc(Rpc):
         super().setup()
         self._check = argument_checker(getattr(self.container.service_cls, self.method_name))
 
+    def span(self, worker_ctx: Any) -> tracing.Span:
+        """The span of one call, in the trace of whoever calls."""
+        called_from = worker_ctx.data.get(tracing.KEY, "")
+        return tracing.rpc_server(self.container.service_name, self.method_name, called_from)
+
     def handle_message(self, body: Any, message: Any) -> None:
         if not isinstance(body.get("args"), list | tuple) or not isinstance(
             body.get("kwargs"), dict
@@ -286,6 +292,16 @@ class _BoundedMethod(MethodProxy):
         self._timeout = timeout
 
     def __call__(self, **kwargs: Any) -> Any:
+        with tracing.rpc_client(self.service_name, self.method_name):
+            return self._within_patience(**kwargs)
+
+    def get_message_headers(self, worker_ctx: Any) -> dict[str, Any]:
+        headers: dict[str, Any] = super().get_message_headers(worker_ctx)
+        if here := tracing.here():
+            headers[self._get_header_name(tracing.KEY)] = here
+        return headers
+
+    def _within_patience(self, **kwargs: Any) -> Any:
         self.reply_listener = reply = _OneReply(self._listener)
         limit = eventlet.Timeout(self._timeout)
         try:

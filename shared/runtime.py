@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import eventlet
 from nameko.runners import ServiceRunner
 
-from shared import telemetry
+from shared import telemetry, tracing
 from shared.migrations import upgrade, wait_migrated
 from shared.settings import Reader, Secret, SettingsError
 
@@ -32,6 +32,8 @@ class ServiceSettings(Protocol):
     def database_url(self) -> Secret: ...
     @property
     def http_address(self) -> str: ...
+    @property
+    def tracing(self) -> tracing.TracingSettings | None: ...
 
 
 def container_config(settings: ServiceSettings) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def serve(service: type, settings: ServiceSettings) -> None:
     """Run one service until SIGTERM."""
     name: str = service.name  # type: ignore[attr-defined]
     started = time.monotonic()
+    tracing.start(settings.tracing, name)
     running = Running([(service, settings)])
     running.stop_on_signals()
     log.info("starting", address=settings.http_address)
@@ -123,6 +126,7 @@ def serve(service: type, settings: ServiceSettings) -> None:
 
     eventlet.spawn_n(main)
     running.wait()
+    tracing.stop()
     log.info("stopped", name=name)
 
 

@@ -24,6 +24,10 @@ REQUIRED: Final[Any] = _Required()
 """The default of a setting that has none."""
 
 ADDRESS = re.compile(r"^[^\s:]+:\d{1,5}$")
+PAIR = re.compile(
+    r"^[ \t]*[\w.!#$%&'*+^`|~-]+[ \t]*=[\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$", re.ASCII
+)
+"""A header as OpenTelemetry writes one: any printable characters but `"`, `,`, `;` and a backslash."""
 
 
 class SettingsError(Exception):
@@ -182,6 +186,32 @@ class Reader:
         return self._read(
             name, parse, default, meaning, str(default if default is not REQUIRED else 1)
         )
+
+    def fraction(self, name: str, *, meaning: str, default: float) -> float:
+        """A number from 0 to 1."""
+
+        def parse(text: str) -> float:
+            try:
+                number = float(text)
+            except ValueError:
+                raise ValueError(f"is no number: {text!r}") from None
+            if not 0 <= number <= 1:
+                raise ValueError(f"is {number:g}, it must be from 0 to 1")
+            return number
+
+        return self._read(name, parse, default, meaning, str(default))
+
+    def pairs(self, name: str, *, meaning: str, example: str) -> Secret:
+        """A comma-separated list of `name=value`, as one `Secret`; an empty one when it is not set. The error never
+        repeats a value."""
+
+        def parse(text: str) -> Secret:
+            for number, part in enumerate(text.split(","), 1):
+                if not PAIR.match(part):
+                    raise ValueError(f"has an entry that is no name=value: number {number}")
+            return Secret(text)
+
+        return self._read(name, parse, Secret(""), meaning, example)
 
     def boolean(self, name: str, *, meaning: str, default: bool) -> bool:
         """`true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`."""

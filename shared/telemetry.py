@@ -16,6 +16,8 @@ from typing import Any, TextIO
 import structlog
 from prometheus_client import Counter, Histogram
 
+from shared import tracing
+
 SECRETS = (
     (re.compile(r"/me/[A-Za-z0-9_.\-]+"), "/me/***"),
     (re.compile(r"/requests/[A-Za-z0-9_.\-]+"), "/requests/***"),
@@ -62,12 +64,18 @@ def _redact_values(
     return event
 
 
+def _add_trace(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+    event.update(tracing.log_fields())
+    return event
+
+
 def configure_logging(
     service: str, *, level: str = "INFO", stream: TextIO | None = None, pretty: bool = False
 ) -> None:
     """Send every log line of the process, ours and the libraries', through one JSON pipeline."""
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

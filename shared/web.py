@@ -21,6 +21,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
+from shared import tracing
 from shared.batching import Overloaded
 from shared.database import DatabaseUnavailable
 from shared.telemetry import HTTP_SECONDS, get_logger
@@ -294,7 +295,10 @@ class Http(HttpRequestHandler):
 
     def handle_request(self, request: Any) -> Response:
         started = time.perf_counter()
-        response = self._respond(request)
+        outside = request.environ.get("HTTP_TRACEPARENT", "")
+        with tracing.http_server(request.method, self.url, outside) as span:
+            response = self._respond(request)
+            span.answered(response.status_code)
         kind = (request.method, response.status_code)
         seconds = self._seconds.get(kind)
         if seconds is None:  # looked up once: a look-up by labels costs more than the observation

@@ -31,6 +31,7 @@ from services.billing.payloads import NotAnEvent
 from services.billing.retention import RULES
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
+from shared import tracing
 from shared.batching import Batched
 from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
@@ -169,6 +170,9 @@ class BillingService(Operations):
             return _json(400, {"error": str(refusal)})
         outcome = self.store(received)
         WEBHOOKS.labels(received.type_label, outcome.value).inc()
+        tracing.note(
+            type=received.type_label, correlation_id=received.event.id, outcome=outcome.value
+        )
         if outcome is inbox.Outcome.QUARANTINED:
             log.error(
                 "webhook quarantined",

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from services.billing.domain import is_live_key
 from shared.settings import Reader, Secret
+from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
 
@@ -25,6 +26,7 @@ class Settings:
     stripe_webhook_secrets: tuple[Secret, ...]
     stripe_portal_configuration: str | None
     public_url: str
+    tracing: TracingSettings | None = None
 
     @property
     def livemode(self) -> bool:
@@ -68,6 +70,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         meaning="where customers reach the portal",
         example="https://me.example.com",
     )
+    tracing = read_tracing(read)
     if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
         read.check(
@@ -95,4 +98,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_webhook_secrets=secrets,
         stripe_portal_configuration=configuration,
         public_url=public_url,
+        tracing=tracing,
     )

@@ -44,6 +44,7 @@ from services.billing.domain import (
     is_live_key,
 )
 from services.billing.stripe_objects import (
+    PATH_WORDS,
     configuration_features,
     to_configuration,
     to_hosted_invoice,
@@ -75,7 +76,7 @@ class StripeGateway:
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
-        self._session = session_to(api_base, connections=POOL_SIZE)
+        self._session = session_to(api_base, words=PATH_WORDS, connections=POOL_SIZE)
 
         def client(timeout: tuple[float, float], retries: int) -> Any:
             return stripe.StripeClient(

@@ -38,6 +38,20 @@ FEATURES = (
     "subscription_pause",
     "subscription_update",
 )
+PATH_WORDS = (
+    "v1",
+    "billing_portal",
+    "configurations",
+    "customers",
+    "events",
+    "invoice_payments",
+    "invoices",
+    "pay",
+    "sessions",
+    "subscriptions",
+    "webhook_endpoints",
+)
+"""The parts of Stripe's paths that are no ids: what a trace may tell."""
 
 
 def _get(value: Any, *path: str) -> Any:

@@ -76,6 +76,8 @@ class Notification(Base):
     """When it was suppressed or failed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """What whoever asked for it had to say; no address and no link."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """The work that wrote it down, where that is traced: sending it belongs to the same trace."""
 
     __table_args__ = (
         Index(

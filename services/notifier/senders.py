@@ -13,6 +13,7 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
 from services.notifier.queries import Leased
+from shared import tracing
 from shared.loops import Loop
 from shared.telemetry import get_logger
 
@@ -29,11 +30,25 @@ class Sender(Entrypoint):
         self.busy = 0
         super().__init__(**kwargs)
 
+    def span(self, worker_ctx: Any) -> tracing.Span:
+        """The span of one try to send, in the trace of what asked for the email."""
+        (leased,) = worker_ctx.args
+        return tracing.task(
+            "send notification",
+            leased.traceparent,
+            kind=leased.kind.value,
+            notification_id=leased.notification_id,
+            correlation_id=leased.correlation_id,
+        )
+
     def post(self, leased: Leased) -> None:
         """Start sending `leased`, and return at once."""
         self.busy += 1
+        thread = {"correlation_id": leased.correlation_id} if leased.correlation_id else {}
         try:
-            self.container.spawn_worker(self, (leased,), {}, handle_result=self._done)
+            self.container.spawn_worker(
+                self, (leased,), {}, context_data=thread, handle_result=self._done
+            )
         except ContainerBeingKilled:
             self.busy -= 1  # the lease ends by itself
 

@@ -48,6 +48,7 @@ from shared.outgoing import session_to
 
 CONNECT_SECONDS: Final = 3
 ANSWER_SECONDS: Final = 10
+PATH_WORDS: Final = ("v3", "mail", "send")
 WAIT_WITHOUT_RESET: Final = dt.timedelta(seconds=60)
 """How long a 429 without `X-RateLimit-Reset` makes us wait."""
 
@@ -87,7 +88,7 @@ class SendGridMailer:
         self._url = f"{api_base.rstrip('/')}/v3/mail/send"
         self._sender, self._sender_name = sender, sender_name
         self._now, self._timeouts = now, timeouts
-        self._session = session_to(api_base, connections=connections)
+        self._session = session_to(api_base, words=PATH_WORDS, connections=connections)
         self._session.auth = _Bearer(api_key)
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from services.notifier.sendgrid_gateway import (
     SendGridMailer,
     SignedEvents,
 )
+from shared import tracing
 from shared.batching import Batcher
 from shared.database import Database
 from shared.events import Event
@@ -177,6 +178,7 @@ class NotifierService(Operations):
             log.exception("sending stumbled", notification_id=leased.notification_id)
             result = sending.stumbled(desk, leased, type(error).__name__)
         metrics.EMAILS.labels(result.kind.value, result.outcome).inc()
+        tracing.note(outcome=result.outcome)
         level = log.error if result.outcome in sending.ALARMING else log.info
         level(
             "notification tried",

@@ -11,6 +11,7 @@ from email.utils import parseaddr
 from typing import Final
 
 from shared.settings import Reader, Secret
+from shared.tracing.settings import TracingSettings, read_tracing
 
 SENDGRID: Final = "https://api.sendgrid.com"
 _P256_KEY_BYTES: Final = 91
@@ -34,6 +35,7 @@ class Settings:
     """Display name for emails of a business without a name; may be empty."""
     senders: int
     """How many emails are on their way to SendGrid at the same time, per process."""
+    tracing: TracingSettings | None = None
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -79,6 +81,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             minimum=1,
             maximum=40,
         ),
+        tracing=read_tracing(reader),
     )
     if isinstance(mail_from, str):
         reader.check(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from services.portal.links import KEY_LENGTH
 from shared.settings import Reader, Secret
+from shared.tracing.settings import TracingSettings, read_tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Settings:
     """Where customers reach the portal, without a slash at its end."""
     portal_session_origins: tuple[str, ...]
     """Origins that Stripe's pages may be at: the only ones a click can lead to."""
+    tracing: TracingSettings | None = None
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -54,6 +56,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         public_url=public_url,
         portal_session_origins=origins,
+        tracing=read_tracing(reader),
     )
     for origin in origins or ():  # None when it is wrong, which is told already
         parts = urlsplit(origin)

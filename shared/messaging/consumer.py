@@ -22,7 +22,7 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 from nameko.messaging import HeaderDecoder, QueueConsumer
 
-from shared import events
+from shared import events, tracing
 from shared.database import DatabaseUnavailable
 from shared.messaging import topology
 from shared.messaging.amqp import make_connection, publish_raw
@@ -151,6 +151,11 @@ class EventConsumer(Entrypoint, HeaderDecoder):
 
     def stop(self) -> None:
         self.queue_consumer.unregister_provider(self)
+
+    def span(self, worker_ctx: Any) -> tracing.Span:
+        """The span of one event's handling, in the trace of what made the event."""
+        (event,) = worker_ctx.args
+        return tracing.process(topology.exchange(self.source).name, self.queue.name, event)
 
     def handle_message(self, body: Any, message: Any) -> None:
         try:

@@ -11,11 +11,12 @@ from typing import Any, Final, Protocol
 
 import amqp
 import eventlet
+import msgspec
 from eventlet.semaphore import Semaphore
 from kombu import Connection, Producer
 from nameko.extensions import DependencyProvider
 
-from shared import events
+from shared import events, tracing
 from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, make_connection
 
@@ -81,7 +82,7 @@ class ConfirmedSession:
                     delivery_mode=2,
                     message_id=event.id,
                     type=event.type,
-                    application_headers={"nameko.correlation_id": event.correlation_id},
+                    application_headers=_context_headers(event),
                 ),
                 exchange=self._exchange,
                 routing_key=event.type,
@@ -115,6 +116,14 @@ class ConfirmedSession:
 
     def drop(self) -> None:
         self._connection.collect()
+
+
+def _context_headers(event: events.Event) -> dict[str, str]:
+    """nameko's context data, for a host application that consumes with nameko."""
+    headers = {"nameko.correlation_id": event.correlation_id}
+    if event.traceparent:
+        headers[f"nameko.{tracing.KEY}"] = event.traceparent
+    return headers
 
 
 class EmbeddedSession:
@@ -166,6 +175,25 @@ class BatchPublisher:
         """
         if not batch:
             return []
+        return self._publish_traced(batch) if tracing.is_on() else self._publish(batch)
+
+    def _publish_traced(self, batch: Sequence[events.Event]) -> list[Outcome]:
+        """The same with a span for each event, in the trace of what made it. Consumers go on from there."""
+        exchange = topology.exchange(self._source).name
+        spans = [tracing.publish(exchange, event) for event in batch]
+        outcomes = self._publish(
+            [
+                msgspec.structs.replace(event, traceparent=span.traceparent)
+                for event, span in zip(batch, spans, strict=True)
+            ]
+        )
+        for span, outcome in zip(spans, outcomes, strict=True):
+            if outcome is not None:
+                span.failed(type(outcome).__name__)
+            span.end()
+        return outcomes
+
+    def _publish(self, batch: Sequence[events.Event]) -> list[Outcome]:
         outcomes: list[Outcome] = [BrokerUnavailable("not confirmed")] * len(batch)
         with self._turn:
             limit = eventlet.Timeout(BATCH_SECONDS, BrokerUnavailable("no confirm in time"))

@@ -23,6 +23,7 @@ from services.notifier.domain import (
 )
 from services.notifier.models import Notification, table_of
 from services.notifier.queries.incidents import read_incidents
+from shared import tracing
 from shared.database import insert_new
 
 
@@ -66,6 +67,7 @@ def add_notification(session: Session, new: NewNotification) -> str | None:
         "occurred_at": new.occurred_at,
         "finished_at": new.now if new.reason else None,
         "context": new.context,
+        "traceparent": tracing.here() or None,
     }
     added = insert_new(
         session,
@@ -164,6 +166,7 @@ class Leased:
     stripe_customer_id: str | None
     customer_id: str | None
     correlation_id: str
+    traceparent: str
     incident: Incident | None
     heard_at: dt.datetime
     occurred_at: dt.datetime
@@ -204,6 +207,7 @@ def lease_due(
                 stripe_customer_id=row.stripe_customer_id,
                 customer_id=row.customer_id,
                 correlation_id=row.correlation_id,
+                traceparent=row.traceparent or "",
                 incident=incidents.get(row.invoice_id or ""),
                 heard_at=row.created_at,
                 occurred_at=row.occurred_at or row.created_at,
