@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -28,6 +29,7 @@ from tests.unit.deploy.manifests import (
 OPERATORS_OBJECTS = {
     ("Service", "rabbitmq"),  # the Cluster Operator's, named after the RabbitmqCluster
     ("Service", "postgresql-rw"),  # CloudNativePG's, the primary
+    ("Service", "otel-collector"),  # the OpenTelemetry Operator's, of a collector called `otel`
 }
 
 QUEUES = {
@@ -127,6 +129,31 @@ def test_each_service_starts_with_what_it_is_given(overlay: str, service: str) -
         "read by shared.runtime, all others by the settings"
     )
     assert given["HTTP_ADDRESS"].endswith(f":{container['ports'][0]['containerPort']}")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_traces_find_their_way_out(service: str) -> None:
+    """Where an overlay has a service traced, the NetworkPolicy lets it reach the collector that it is told of, in its
+    namespace and at its port; elsewhere nothing is traced."""
+    load = importlib.import_module(f"services.{service}.settings").load
+    for overlay in OVERLAYS:
+        template = named(overlay, "Deployment", service)["spec"]["template"]
+        traced = load(environment(overlay, template, template["spec"]["containers"][0])).tracing
+        assert (traced is not None) == (overlay == "staging")
+        if traced is not None:
+            collector = urlsplit(traced.endpoint)
+            namespace = str(collector.hostname).split(".")[1]
+            allowed = named(overlay, "NetworkPolicy", service)["spec"]["egress"]
+            assert {
+                "to": [
+                    {
+                        "namespaceSelector": {
+                            "matchLabels": {"kubernetes.io/metadata.name": namespace}
+                        }
+                    }
+                ],
+                "ports": [{"port": collector.port, "protocol": "TCP"}],
+            } in allowed
 
 
 def test_the_migrations_hold_no_key_and_another_role(overlay: str) -> None:
