@@ -14,7 +14,6 @@ import eventlet
 from nameko.runners import ServiceRunner
 
 from shared import telemetry, tracing
-from shared.migrations import upgrade, wait_migrated
 from shared.settings import Reader, Secret, SettingsError
 
 log = telemetry.get_logger(__name__)
@@ -170,12 +169,16 @@ def _database_url(name: str) -> str:
 
 
 def _migrate(name: str, url: str) -> int:
+    from shared.migrations import upgrade  # alembic: 8 MB that a serving process never needs
+
     upgrade(name, url)
     log.info("migrated")
     return 0
 
 
 def _wait_migrated(name: str, url: str) -> int:
+    from shared.migrations import wait_migrated
+
     if wait_migrated(name, url):
         return 0
     log.error("the database was not migrated in time", service=name)

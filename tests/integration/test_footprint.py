@@ -1,0 +1,79 @@
+"""What a service's process takes into memory before it has done anything: a module too many is paid by every replica."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sandbox.python_process import REPOSITORY, python_environment
+
+NOBODY = {"alembic", "mako", "typer", "portico", "sandbox", "shared.cli", "dns", "pytest"}
+"""Migrating and the command line are other processes; dnspython would come with eventlet's own resolver."""
+OTHERS = {
+    "portal": {"stripe", "sendgrid", "requests", "cryptography"},
+    "billing": {"sendgrid", "jinja2", "babel", "icalendar", "cryptography"},
+    "notifier": {"stripe", "icalendar"},
+}
+"""What belongs to another service."""
+
+LOOK_UP_SLOWLY = """
+import os, select, socket
+reader, writer = os.pipe()
+wait, system = select.select, socket.getaddrinfo
+
+def slow(host, *rest):
+    if host == "slow.example" and not rest[-1] & socket.AI_NUMERICHOST:
+        if not wait([reader], [], [], 10)[0]:
+            raise SystemExit("nobody else ran during the look-up")
+        host = "127.0.0.1"
+    return system(host, *rest)
+
+socket.getaddrinfo = slow
+import shared.green
+import eventlet
+
+looking = eventlet.spawn(socket.getaddrinfo, "slow.example", 80)
+eventlet.sleep(0.05)
+os.write(writer, b"go on")
+print(looking.wait()[0][4])
+try:
+    socket.getaddrinfo("nowhere.invalid", 80)
+except socket.gaierror:
+    print("unknown")
+"""
+
+
+def python(program: str) -> str:
+    """What a Python program prints in a process of its own, with nothing of this one's."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=python_environment(),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("service", OTHERS)
+def test_a_service_loads_only_what_it_works_with(service: str) -> None:
+    """No migrations, command line, stand-in or other service's library is in a serving process."""
+    said = python(
+        f"import json, sys, services.{service}.__main__; print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = set(json.loads(said))
+    other_services = {f"services.{other}" for other in OTHERS if other != service}
+    assert (
+        loaded & (NOBODY | OTHERS[service] | other_services | {f"services.{service}.cli"}) == set()
+    )
+    assert f"services.{service}.service" in loaded
+
+
+def test_a_slow_name_server_holds_nobody_up() -> None:
+    """While one green thread waits for a name others go on; an unknown name is an error as everywhere."""
+    assert python(LOOK_UP_SLOWLY).splitlines() == ["('127.0.0.1', 80)", "unknown"]
