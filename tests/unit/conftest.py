@@ -5,6 +5,14 @@ from collections.abc import Iterator
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from tests.unit import tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_tables() -> Iterator[None]:
+    yield
+    tables.close()
+
 
 @pytest.fixture(autouse=True)
 def _no_network() -> Iterator[None]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.billing.models import Base
-from shared.database import Transactions, make_engine
+from shared.database import Transactions
+from tests.unit import tables
 from tests.unit.billing.fakes import FakePaymentGateway, FakePublisher
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "stripe"
@@ -34,11 +35,8 @@ class Clock:
 
 
 @pytest.fixture
-def database() -> Iterator[Transactions]:
-    engine = make_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    yield Transactions(engine)
-    engine.dispose()
+def database() -> Transactions:
+    return tables.empty(Base.metadata)
 
 
 @pytest.fixture

@@ -94,13 +94,14 @@ def test_webhooks_that_come_together_share_one_commit(database: Transactions) ->
     """A batch is one multi-row insert into the inbox and one into the outbox, which keeps the order of arrival."""
     batch = [numbered("invoice.payment_failed", number) for number in (3, 1, 2)]
     statements: list[str] = []
-    sql_event.listen(
-        database.engine,
-        "before_cursor_execute",
-        lambda *args: statements.append(args[2]),
-    )
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    sql_event.listen(database.engine, "before_cursor_execute", note)
     with database.transaction() as session:
         assert store_webhooks(session, batch, NOW) == [Outcome.TRANSLATED] * 3
+    sql_event.remove(database.engine, "before_cursor_execute", note)
     assert len([one for one in statements if one.startswith("INSERT")]) == 2
     assert sorted(row.id for row in stored(database)) == ["evt_1", "evt_2", "evt_3"]
     assert [row.event_id.partition("/")[0] for row in outbox(database)] == [

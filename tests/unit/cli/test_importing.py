@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
 
 from services.portal.handlers import importing
 from services.portal.importing import Import
 from services.portal.models import Base, CustomerRow
 from shared.cli import Unavailable
+from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.portal.builders import NOW, add_business
 
@@ -53,17 +53,12 @@ class Portal:
 
 @pytest.fixture
 def portal(services: FakeServices) -> Iterator[Portal]:
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-    Base.metadata.create_all(engine)
-    with Session(engine, expire_on_commit=False) as session:
+    with Session(tables.empty(Base.metadata).engine, expire_on_commit=False) as session:
         add_business(session)
         session.commit()
         made = Portal(session)
         services.answers["portal", "import_customers"] = made
         yield made
-    engine.dispose()
 
 
 def write(folder: Path, text: str | bytes) -> Path:

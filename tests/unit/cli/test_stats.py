@@ -16,7 +16,7 @@ from portico.figures import bar, duration, money
 from services.notifier.domain import InvoiceStatus
 from services.notifier.handlers import counting
 from services.notifier.models import IncidentRow, Notification
-from shared.database import Transactions, make_engine
+from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
 
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
@@ -30,9 +30,7 @@ def ago(**parts: float) -> dt.datetime:
 @pytest.fixture
 def counted() -> dict[str, Any]:
     """What the notifier counts: 2 recovered (one in yen), 1 open, 1 lost; one not ours, one too old."""
-    engine = make_engine("sqlite://")
-    IncidentRow.metadata.create_all(engine)
-    database = Transactions(engine)
+    database = tables.empty(IncidentRow.metadata)
     rows = (
         # invoice, currency, status, due, paid, failed, closed, mailed, delivered, reason
         ("in_1", "usd", "paid", 1000, 1000, ago(days=5), ago(days=3), True, True, None),
@@ -94,7 +92,6 @@ def counted() -> dict[str, Any]:
             )
     with database.reading() as session:
         found = counting.stats(session, SINCE, NOW)
-    engine.dispose()
     return json.loads(json.dumps(found))
 
 
@@ -166,11 +163,8 @@ def test_the_page_needs_nothing_else(counted: dict[str, Any]) -> None:
 
 def test_the_page_stands_without_any_failure() -> None:
     """Nothing failed: no division by nothing, and the page says so in numbers."""
-    engine = make_engine("sqlite://")
-    IncidentRow.metadata.create_all(engine)
-    with Transactions(engine).reading() as session:
+    with tables.empty(IncidentRow.metadata).reading() as session:
         found = counting.stats(session, SINCE, NOW)
-    engine.dispose()
     assert "invoices failed" in page(json.loads(json.dumps(found)))
 
 

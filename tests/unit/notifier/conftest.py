@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,8 @@ from services.notifier.handlers import events, sending
 from services.notifier.models import Base, Notification
 from services.notifier.rendering import Renderer
 from shared import events as contract
-from shared.database import Transactions, make_engine
+from shared.database import Transactions
+from tests.unit import tables
 from tests.unit.notifier.fakes import Clock, FakeBilling, FakeMailer, FakePortal, a_contact
 
 _numbers = itertools.count(1)
@@ -85,11 +85,8 @@ class House:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    engine = make_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    yield House(Transactions(engine))
-    engine.dispose()
+def house() -> House:
+    return House(tables.empty(Base.metadata))
 
 
 def event(kind: type[contract.Data], event_id: str | None = None, **changes: Any) -> contract.Event:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +21,7 @@ from services.notifier.handlers import asking
 from services.notifier.models import Base
 from services.notifier.ports import Business
 from shared import events as contract
-from shared.database import Transactions, make_engine
+from tests.unit import tables
 from tests.unit.notifier.conftest import House, event
 from tests.unit.notifier.fakes import START, a_contact
 
@@ -62,17 +60,11 @@ KINDS = {
 Step = tuple[str, int, bool]
 
 
-@contextmanager
-def a_house(policy: ReminderPolicy) -> Iterator[House]:
-    engine = make_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    house = House(Transactions(engine))
+def a_house(policy: ReminderPolicy) -> House:
+    house = House(tables.empty(Base.metadata))
     business = Business(name="Sunrise", email="hello@sunrise.example", reminders=policy)
     house.portal.people["cus_1"] = a_contact(business=business)
-    try:
-        yield house
-    finally:
-        engine.dispose()
+    return house
 
 
 def tell(house: House, story: list[Step]) -> list[tuple[dt.datetime, str, bool]]:
@@ -105,9 +97,9 @@ def test_no_story_mails_twice_for_one_state_or_after_the_end(
     story: list[Step], policy: ReminderPolicy
 ) -> None:
     """One email an attempt, a distance between any two, at no quiet hour, one thank-you, and nothing after the end."""
-    with a_house(policy) as house:
-        mails = tell(house, story)
-        rows = house.rows()
+    house = a_house(policy)
+    mails = tell(house, story)
+    rows = house.rows()
     dunning = [mail for mail in mails if Kind(mail[1]) in DUNNING]
     assert not any(closed for _, _, closed in dunning), mails
     for (earlier, _, _), (later, _, _) in itertools.pairwise(dunning):

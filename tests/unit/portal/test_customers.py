@@ -261,10 +261,14 @@ def test_contacts_of_many_are_one_statement(session: Session) -> None:
     session.flush()
     asked = [Asked("cus_9"), Asked("cus_1"), Asked(customer_id=made.customer_id), Asked("cus_1")]
     statements: list[str] = []
-    sql_event.listen(
-        session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2])
-    )
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    engine = session.get_bind()
+    sql_event.listen(engine, "before_cursor_execute", note)
     found = customers.contacts(session, asked)
+    sql_event.remove(engine, "before_cursor_execute", note)
     assert [None if one is None else one.customer_id for one in found] == [
         None,
         *[made.customer_id] * 3,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +18,9 @@ from services.portal.handlers import learning, visits
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow
 from services.portal.ports import BillingUnavailable, CardSeen
-from shared.database import Transactions, make_engine
+from shared.database import Transactions
 from shared.rpc import RemoteFault, RpcTimeout
+from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -38,11 +38,8 @@ VISA = CardSeen("visa", "0341", 3, 2026)
 
 
 @pytest.fixture
-def database() -> Iterator[Transactions]:
-    engine = make_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    yield Transactions(engine)
-    engine.dispose()
+def database() -> Transactions:
+    return tables.empty(Base.metadata)
 
 
 @dataclass

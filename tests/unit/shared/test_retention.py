@@ -10,19 +10,17 @@ from sqlalchemy import func, select
 
 from services.billing.models import Base, InboxEvent, OutboxEvent, Recovery
 from services.billing.retention import RULES
-from shared.database import Transactions, make_engine
+from shared.database import Transactions
 from shared.retention import RETENTION, parse_age, prune_batch, prune_round
+from tests.unit import tables
 from tests.unit.billing.conftest import NOW
 
 OLD = NOW - RETENTION - dt.timedelta(days=1)
 
 
 @pytest.fixture
-def database() -> Any:
-    engine = make_engine("sqlite://")
-    Base.metadata.create_all(engine)
-    yield Transactions(engine)
-    engine.dispose()
+def database() -> Transactions:
+    return tables.empty(Base.metadata)
 
 
 def event(number: int, at: dt.datetime, status: str = "translated") -> InboxEvent:
