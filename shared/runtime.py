@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -121,6 +122,8 @@ def serve(service: type, settings: ServiceSettings) -> None:
         except BaseException:
             log.critical("could not start", exc_info=True)
             _leave(1, "")
+        # What is there now is there to stay. A full collection that looks at it holds every green thread up for 55 ms.
+        gc.freeze()
         log.info("ready", seconds=round(time.monotonic() - started, 2))
 
     eventlet.spawn_n(main)
