@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 from tests.bench import report
 from tests.bench.measure import Figure, load, memory_mb
 from tests.bench.system import BENCH_PYTHON, System, running
@@ -20,11 +22,16 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "100000"))
 CONNECTIONS = 64
+CALLERS = (1, 4, 16, 64, 128, 256)
+"""A process sheds load beyond 300: 50 requests in work and 250 that wait (shared/web.py)."""
+SERVICES = ("portal", "billing", "notifier")
 WARM = 600
 """Requests before the first round: templates, statements and connections are made by then, on every side."""
 IDLE_FAILURES = int(os.environ.get("BENCH_FAILURES", "60"))
 
 Job = Callable[[], dict[str, Any]]
+Tick = Callable[[], None]
+"""Called after each step, for the progress bar."""
 
 
 def jobs(system: System, seconds: float) -> dict[str, Job]:
@@ -72,19 +79,20 @@ def warm_up(system: System) -> None:
         load(system.rpc_plan(service, 16, 2), os.getpid(), "tests.bench.rpc_load")
 
 
-def by_callers(system: System) -> dict[str, list[tuple[int, float, float]]]:
-    """Rate and CPU an answer for one to 128 callers at a time: how batches grow. Beyond 150 a process sheds load."""
+def by_callers(system: System, tick: Tick) -> dict[str, list[tuple[int, float, float]]]:
+    """Rate and CPU an answer for one to 256 callers at a time: how batches grow."""
     portal = system.stack.processes("portal")[0]
     found: dict[str, list[tuple[int, float, float]]] = {"page": [], "webhook": []}
-    for callers in (1, 4, 16, 64, 128):
+    for callers in CALLERS:
         page = load(system.page_plan(portal.port, callers, SECONDS / 2), portal.pid)
         found["page"].append((callers, page["rate"], page["cpu"]))
         hook = load(system.webhook_plan(system.bare.port, callers, SECONDS / 2), system.bare.pid)
         found["webhook"].append((callers, hook["rate"], hook["cpu"]))
+        tick()
     return found
 
 
-def failure_to_mail(system: System) -> list[float]:
+def failure_to_mail(system: System, tick: Tick) -> list[float]:
     """Milliseconds from sending one signed failure until SendGrid has the mail, one after another on an idle system."""
     billing = system.stack.processes("billing")[0]
     took = []
@@ -101,6 +109,7 @@ def failure_to_mail(system: System) -> list[float]:
                 raise RuntimeError("a failure did not become a mail in 20 s")
             time.sleep(0.01)
         took.append(1000 * (now["last"] - began))
+        tick()
     return took
 
 
@@ -124,10 +133,10 @@ def count(system: System) -> dict[str, Any]:
     return found
 
 
-def start_to_ready(system: System) -> dict[str, tuple[float, float]]:
+def start_to_ready(system: System, tick: Tick) -> dict[str, tuple[float, float]]:
     """Seconds from starting a service's process until `/readyz` says yes, and its memory then: the median of three."""
     found = {}
-    for service in ("portal", "billing", "notifier"):
+    for service in SERVICES:
         seconds, memory = [], []
         for _ in range(3):
             process = system.stack.processes(service)[0]
@@ -139,7 +148,20 @@ def start_to_ready(system: System) -> dict[str, tuple[float, float]]:
             time.sleep(1)
             memory.append(memory_mb(process.pid))
         found[service] = (statistics.median(seconds), statistics.median(memory))
+        tick()
     return found
+
+
+def in_rounds(system: System, tick: Tick) -> dict[str, Figure]:
+    """Each job in each round."""
+    figures = {name: Figure(name) for name in jobs(system, SECONDS)}
+    for number in range(ROUNDS):
+        # In turn forwards and backwards, so that nobody always comes after the same one.
+        order = list(jobs(system, SECONDS).items())
+        for name, job in order if number % 2 == 0 else reversed(order):
+            figures[name].rounds.append(job())
+            tick()
+    return figures
 
 
 def main() -> int:
@@ -148,23 +170,19 @@ def main() -> int:
         print("the yardstick is not installed: use `make bench`", file=sys.stderr)
         return 1
     began = time.monotonic()
-    with running(CUSTOMERS) as system:
-        print(f"started with {CUSTOMERS:,} customers, {time.monotonic() - began:.0f} s", flush=True)
-        took = failure_to_mail(system)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn()) as progress, running(CUSTOMERS) as system:
+
+        def bar(what: str, steps: int) -> Tick:
+            task = progress.add_task(what, total=steps)
+            return lambda: progress.advance(task)
+
+        progress.print(f"started with {CUSTOMERS:,} customers, {time.monotonic() - began:.0f} s")
+        took = failure_to_mail(system, bar("failure to mail", IDLE_FAILURES))
         warm_up(system)
-        figures = {name: Figure(name) for name in jobs(system, SECONDS)}
-        for number in range(ROUNDS):
-            # In turn forwards and backwards, so that nobody always comes after the same one.
-            order = list(jobs(system, SECONDS).items())
-            for name, job in order if number % 2 == 0 else reversed(order):
-                result = job()
-                figures[name].rounds.append(result)
-                print(
-                    f"round {number + 1}  {name:16} {result['rate']:8.0f}/s  {result['cpu']:6.0f} µs",
-                    flush=True,
-                )
-        curve = by_callers(system)
-        starts = start_to_ready(system)
+        figures = in_rounds(system, bar("rounds", ROUNDS * len(jobs(system, SECONDS))))
+        curve = by_callers(system, bar("1 to 256 callers", len(CALLERS)))
+        starts = start_to_ready(system, bar("starts", len(SERVICES)))
     found = report.Found(
         figures=figures,
         curve=curve,
