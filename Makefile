@@ -101,6 +101,10 @@ bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same 
 bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail; EVENTS=20000
 	@$(PY) -m tests.bench.storm
 
+.PHONY: bench-growth
+bench-growth: $(FOR_TEST) servers ## What 10 million customers and old webhooks cost; about 10 minutes and 25 GB of disk
+	@$(PY) -m tests.bench.growth
+
 ##@ Ship
 
 .PHONY: image

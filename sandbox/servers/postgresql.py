@@ -40,13 +40,22 @@ OLDEST = 13
 class PostgreSQL:
     """A PostgreSQL cluster of our own, with one superuser and a password."""
 
-    def __init__(self, folder: Path, *, port: int | None = None, durable: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """`folder` holds its data, log and password. Without `durable` it forgoes fsync: fast, and lost in a power cut.
+        `settings` are more of postgresql.conf.
 
         Raises ServerMissing.
         """
         self.port = port or free_port()
         self.durable = durable
+        self._settings = dict(settings or {})
         self.programs = self._find_programs()
         self._child: Child | None = None
         # PostgreSQL refuses to run as root; a user with no rights of its own does.
@@ -111,7 +120,7 @@ class PostgreSQL:
         """Make the cluster if there is none, start it, wait until it answers. Raises StartError."""
         if not (self._data / "PG_VERSION").exists():
             self._make_cluster()
-        settings = {
+        settings: dict[str, Any] = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -121,6 +130,7 @@ class PostgreSQL:
         }
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= self._settings
         self._child = self._run(
             "postgres", "-D", self._data, *(f"--{name}={value}" for name, value in settings.items())
         )

@@ -6,6 +6,8 @@ import datetime as dt
 import os
 import platform
 import re
+import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,6 @@ from tests.bench.measure import Figure
 
 PAGE = REPOSITORY / "docs/benchmarks.md"
 PLOT = REPOSITORY / "docs/images/benchmarks.svg"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,12 @@ def machine() -> str:
 
 
 def write(found: Found) -> None:
-    """Replace what stands between the marks of docs/benchmarks.md, and draw the plot."""
+    """Replace the measured part of docs/benchmarks.md, and draw the plot."""
     lines = [
-        BEGIN,
-        "",
-        f"Measured {dt.datetime.now(dt.UTC):%Y-%m-%d} on {machine()}. {found.customers:,} customers, "
-        f"{found.connections} callers, medians of {found.rounds} interleaved rounds of {found.seconds:g} s.",
+        *paragraph(
+            f"Measured {dt.datetime.now(dt.UTC):%Y-%m-%d} on {machine()}. {found.customers:,} customers, "
+            f"{found.connections} callers, medians of {found.rounds} interleaved rounds of {found.seconds:g} s."
+        ),
         "",
         "| target | aim | measured | |",
         "|---|---|---|---|",
@@ -136,10 +137,12 @@ def write(found: Found) -> None:
         "|---|---|---|---|---|---|",
         *("| " + " | ".join(_cells(figure)) + " |" for figure in found.figures.values()),
         "",
-        "CPU an answer, which a busy machine disturbs less than a rate: "
-        f"page {found.cpu_ratio('page', 'fastapi page'):.1f} times less than FastAPI, "
-        f"webhook {found.cpu_ratio('webhook', 'fastapi webhook'):.1f} times less, "
-        f"lookup {found.cpu_ratio('lookup', 'plain lookup'):.1f} times less than the plain one.",
+        *paragraph(
+            "CPU an answer, which a busy machine disturbs less than a rate: "
+            f"page {found.cpu_ratio('page', 'fastapi page'):.1f} times less than FastAPI, "
+            f"webhook {found.cpu_ratio('webhook', 'fastapi webhook'):.1f} times less, "
+            f"lookup {found.cpu_ratio('lookup', 'plain lookup'):.1f} times less than the plain one."
+        ),
         "",
         "| callers | page/s | CPU µs | webhook/s | CPU µs |",
         "|---|---|---|---|---|",
@@ -148,15 +151,23 @@ def write(found: Found) -> None:
             for page, hook in zip(found.curve["page"], found.curve["webhook"], strict=True)
         ),
         "",
-        "![CPU an answer](images/benchmarks.svg)",
-        "",
-        END,
+        "![Answers a second](images/benchmarks.svg)",
     ]
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(before + "\n".join(lines) + after)
+    replace_part("measured", lines)
     PLOT.write_text(plot(found))
+
+
+def paragraph(text: str) -> list[str]:
+    """The text in lines as wide as the page's others."""
+    return textwrap.wrap(text, 126)
+
+
+def replace_part(name: str, lines: Sequence[str]) -> None:
+    """Write `lines` between the marks `name` of docs/benchmarks.md. Raises ValueError when they are not there."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    text = PAGE.read_text()
+    before, after = text[: text.index(begin)], text[text.index(end) :]
+    PAGE.write_text("\n".join([before + begin, "", *lines, "", after]))
 
 
 def plot(found: Found) -> str:

@@ -10,6 +10,8 @@ from services.portal.links import Links
 
 APPOINTMENTS = 3
 """Upcoming ones a customer; one more is past."""
+TABLES = ("customers", "appointments", "invoices")
+"""What is filled, but for the few businesses."""
 
 BUSINESSES = """
 INSERT INTO businesses (business_id, name, email, phone, website, color, locale, timezone, created_at, updated_at)
@@ -30,7 +32,7 @@ VISITS = """
 INSERT INTO appointments (customer_pk, external_id, title, starts_at, ends_at, location, status, updated_at)
 SELECT c.id, 'a' || v, 'Deep cleaning, two rooms', date_trunc('hour', now()) + v * interval '7 days' + interval '1 day',
        date_trunc('hour', now()) + v * interval '7 days' + interval '26 hours', '12 Main Street', 'scheduled', now()
-FROM customers c, generate_series(-1, 2) AS v
+FROM customers c, generate_series(%(earliest)s, 2) AS v
 WHERE c.id BETWEEN %(first)s AND %(last)s
 """
 
@@ -46,7 +48,7 @@ FROM generate_series(%(first)s, %(last)s) AS n
 
 def seed_portal(connection: Any, customers: int, *, first: int = 1) -> None:
     """Customers `first` to `customers`, each with four appointments and an open, declined invoice."""
-    span = {"first": first, "last": customers}
+    span = {"first": first, "last": customers, "earliest": 2 - APPOINTMENTS}
     with connection.cursor() as cursor:
         if first == 1:
             cursor.execute(BUSINESSES)
