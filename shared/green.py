@@ -5,6 +5,7 @@ Names are looked up by the system's resolver, in a thread. eventlet would do it 
 second of CPU a process, and with the name servers that stood in /etc/resolv.conf when the process began.
 """
 
+import atexit
 import gc
 import os
 import socket
@@ -35,5 +36,6 @@ def look_up(
 
 
 eventlet.monkey_patch()
+atexit.unregister(tpool.killall)  # it would hold the end of the process up for a look-up that hangs
 socket.getaddrinfo = look_up
 green_socket.getaddrinfo = look_up  # what eventlet's create_connection calls

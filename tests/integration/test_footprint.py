@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,22 +21,24 @@ OTHERS = {
 }
 """What belongs to another service."""
 
-LOOK_UP_SLOWLY = """
+SLOW_NAMES = """
 import os, select, socket
 reader, writer = os.pipe()
 wait, system = select.select, socket.getaddrinfo
 
 def slow(host, *rest):
     if host == "slow.example" and not rest[-1] & socket.AI_NUMERICHOST:
-        if not wait([reader], [], [], 10)[0]:
-            raise SystemExit("nobody else ran during the look-up")
+        if not wait([reader], [], [], 30)[0]:
+            raise SystemExit("nobody answered")
         host = "127.0.0.1"
     return system(host, *rest)
 
 socket.getaddrinfo = slow
 import shared.green
 import eventlet
-
+"""
+"""A process whose name server answers when something is written to `writer`."""
+ANSWERED = """
 looking = eventlet.spawn(socket.getaddrinfo, "slow.example", 80)
 eventlet.sleep(0.05)
 os.write(writer, b"go on")
@@ -44,6 +47,11 @@ try:
     socket.getaddrinfo("nowhere.invalid", 80)
 except socket.gaierror:
     print("unknown")
+"""
+GIVEN_UP = """
+with eventlet.Timeout(0.1, False):
+    socket.getaddrinfo("slow.example", 80)
+print("given up")
 """
 
 SERVE = """
@@ -98,7 +106,14 @@ def test_a_service_loads_only_what_it_works_with(service: str) -> None:
 
 def test_a_slow_name_server_holds_nobody_up() -> None:
     """While one green thread waits for a name others go on; an unknown name is an error as everywhere."""
-    assert python(LOOK_UP_SLOWLY).splitlines() == ["('127.0.0.1', 80)", "unknown"]
+    assert python(SLOW_NAMES + ANSWERED).splitlines() == ["('127.0.0.1', 80)", "unknown"]
+
+
+def test_a_name_server_that_hangs_holds_no_end_up() -> None:
+    """A look-up is given up in time, and the process ends although the system still waits for its answer."""
+    began = time.monotonic()
+    assert python(SLOW_NAMES + GIVEN_UP) == "given up\n"
+    assert time.monotonic() - began < 25
 
 
 def test_what_was_loaded_is_no_garbage_to_look_for() -> None:
