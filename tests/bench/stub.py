@@ -1,4 +1,4 @@
-"""Stripe and SendGrid, as far as the bench needs them, and fast: answers at once, counts mails, remembers when they came."""
+"""Stripe and SendGrid, as far as the bench needs them, and fast: answers at once, counts, remembers when mails came."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ import os  # noqa: E402
 import re  # noqa: E402
 import ssl  # noqa: E402
 import time  # noqa: E402
+from collections import Counter  # noqa: E402
 from typing import Any  # noqa: E402
 
 ID = re.compile(rb'"notification_id": ?"([^"]+)"')
-INVOICE = json.dumps(
-    {
-        "error": {
-            "type": "invalid_request_error",
-            "code": "resource_missing",
-            "message": "No such invoice",
-        }
-    }
+INVOICE_ID = re.compile(rb"^GET /v1/invoices/(in_\w+)")
+INVOICE = """{"id": "ID", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd",
+ "amount_due": 14900, "amount_remaining": 14900, "amount_paid": 0, "attempted": true, "attempt_count": 1,
+ "collection_method": "charge_automatically", "billing_reason": "subscription_cycle", "number": "SUN-1",
+ "next_payment_attempt": 4102444800,
+ "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1", "metadata": {}}}}"""
+PAYMENTS = """{"object": "list", "has_more": false, "url": "/v1/invoice_payments", "data": [{"id": "inpay_1",
+ "object": "invoice_payment", "is_default": true, "created": 1, "payment": {"type": "payment_intent",
+ "payment_intent": {"id": "pi_1", "object": "payment_intent", "status": "requires_payment_method",
+ "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds", "payment_method":
+ {"id": "pm_1", "object": "payment_method", "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030}}
+ }}}}]}"""
+SUBSCRIPTION = (
+    '{"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "past_due"}'
+)
+UNKNOWN = (
+    '{"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "unknown"}}'
 )
 
 mails: dict[str, float] = {}
@@ -37,7 +47,9 @@ def answer(status: str, body: str, extra: str = "") -> bytes:
 
 
 ACCEPTED = answer("202 Accepted", "", "X-Message-Id: stub\r\n")
-MISSING = answer("404 Not Found", INVOICE)
+MISSING = answer("404 Not Found", UNKNOWN)
+stripe: Counter[int] = Counter()
+"""Requests to Stripe in each second."""
 
 
 def handle(request: bytes, body: bytes) -> bytes:
@@ -53,10 +65,29 @@ def handle(request: bytes, body: bytes) -> bytes:
         return answer("200 OK", "{}")
     if request.startswith(b"GET /count"):
         last = max(mails.values(), default=0)
-        return answer("200 OK", json.dumps({"mails": len(mails), "copies": copies, "last": last}))
+        told = {
+            "mails": len(mails),
+            "copies": copies,
+            "last": last,
+            "stripe": stripe.total(),
+            "stripe_most": max(stripe.values(), default=0),
+        }
+        return answer("200 OK", json.dumps(told))
     if request.startswith(b"POST /forget"):
         mails.clear()
         return answer("200 OK", "{}")
+    stripe[int(time.time())] += 1
+    return stripe_answer(request)
+
+
+def stripe_answer(request: bytes) -> bytes:
+    """Any invoice is open and was declined once; all are of one subscription."""
+    if (invoice := INVOICE_ID.match(request)) is not None:
+        return answer("200 OK", INVOICE.replace("ID", invoice[1].decode()))
+    if request.startswith(b"GET /v1/invoice_payments"):
+        return answer("200 OK", PAYMENTS)
+    if request.startswith(b"GET /v1/subscriptions/"):
+        return answer("200 OK", SUBSCRIPTION)
     return MISSING
 
 
