@@ -78,6 +78,8 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
+        # Several rows that change alike are one message to the server, not one each.
+        executemany_mode="values_plus_batch",
         connect_args={
             "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000} -c timezone=UTC "
             "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000",

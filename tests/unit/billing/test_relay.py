@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import sqlalchemy
 from sqlalchemy import select
 
 from services.billing import queries
@@ -148,3 +151,20 @@ def test_the_backlog_tells_how_far_behind_we_are(database: Transactions, clock: 
     clock.forward(seconds=90)
     with database.reading() as session:
         assert queries.OUTBOX.backlog(session, clock()) == (2, 90.0)
+
+
+def test_a_batch_is_marked_in_one_statement(
+    database: Transactions, publisher: FakePublisher, clock: Clock
+) -> None:
+    """However many events the broker has confirmed: an UPDATE a row costs more than publishing it."""
+    queue(database, BATCH)
+    updates: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        if statement.startswith("UPDATE outbox"):
+            updates.append(statement)
+
+    sqlalchemy.event.listen(database.engine, "before_cursor_execute", note)
+    assert run(database, publisher, clock).published == BATCH
+    assert len(updates) == 1
+    assert {row.published_at for row in rows(database)} == {NOW}
