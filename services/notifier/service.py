@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Literal
 
 import eventlet
 from nameko.extensions import DependencyProvider
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics, queries
-from services.notifier.domain import Kind
-from services.notifier.handlers import asking, events, feedback, sending
+from services.notifier.domain import Kind, SendingPolicy
+from services.notifier.handlers import asking, events, feedback, posting, sending
 from services.notifier.neighbours import (
     BillingInvoices,
     PortalContacts,
@@ -37,7 +38,7 @@ from services.notifier.sendgrid_gateway import (
     SignedEvents,
 )
 from shared import tracing
-from shared.batching import Batcher
+from shared.batching import Batched, Batcher
 from shared.database import Database
 from shared.events import Event
 from shared.loops import Waker, loop
@@ -126,6 +127,14 @@ class ContactFetch(DependencyProvider):
         return self.batcher
 
 
+def _begin(session: Session, postings: list[posting.Posting]) -> list[posting.Result | None]:
+    return posting.begin_posts(session, postings, _now(), SendingPolicy())
+
+
+def _record(session: Session, answers: list[posting.Answered]) -> list[posting.Result]:
+    return posting.record_answers(session, answers, _now(), random.random, SendingPolicy())
+
+
 class NotifierService(Operations):
     """Owns the notifications and their delivery."""
 
@@ -137,6 +146,8 @@ class NotifierService(Operations):
     portal = RpcClient("portal", timeout=4.0)
     fetch_contact = ContactFetch()
     billing = RpcClient("billing", timeout=2.5)
+    begin = Batched("posts", _begin)
+    record = Batched("answers", _record)
     places = SenderPlaces()
     publisher = EventPublisher()
     wake = Waker("send_due")
@@ -208,6 +219,8 @@ class NotifierService(Operations):
             invoices=BillingInvoices(self.billing),
             mailer=PunctualMailer(self.sendgrid.mailer),
             renderer=self.renderer,
+            begin=self.begin,
+            record=self.record,
             now=_now,
             chance=random.random,
             pause=eventlet.sleep,

@@ -6,11 +6,13 @@ SendGrid's webhook can meet at one invoice without a deadlock.
 
 from services.notifier.queries.incidents import (
     lock_incident,
+    lock_incidents,
     lock_incidents_of,
     lock_known_incident,
     read_incident,
     read_incidents,
     store_incident,
+    store_incidents,
 )
 from services.notifier.queries.notifications import (
     Backlog,
@@ -26,6 +28,7 @@ from services.notifier.queries.notifications import (
     lease_due,
     list_notifications,
     lock_leased,
+    lock_rows,
     look_at_once,
     mail_under_way,
     suppress_waiting,
@@ -33,15 +36,16 @@ from services.notifier.queries.notifications import (
 from services.notifier.queries.records import (
     OUTBOX,
     NewSendGridEvent,
-    address_suppressed,
     claim_event,
     claim_sendgrid_events,
     customer_deleted,
+    deleted_customers,
     event_outcome,
     known_invoices,
     note_deleted_customer,
     note_outcome,
     suppress_address,
+    suppressed_addresses,
 )
 
 __all__ = [
@@ -51,7 +55,6 @@ __all__ = [
     "NewNotification",
     "NewSendGridEvent",
     "add_notification",
-    "address_suppressed",
     "attempt_is_told",
     "backlog",
     "by_id",
@@ -60,15 +63,18 @@ __all__ = [
     "claim_sendgrid_events",
     "count_resends",
     "customer_deleted",
+    "deleted_customers",
     "event_outcome",
     "failed_notifications",
     "known_invoices",
     "lease_due",
     "list_notifications",
     "lock_incident",
+    "lock_incidents",
     "lock_incidents_of",
     "lock_known_incident",
     "lock_leased",
+    "lock_rows",
     "look_at_once",
     "mail_under_way",
     "note_deleted_customer",
@@ -76,6 +82,8 @@ __all__ = [
     "read_incident",
     "read_incidents",
     "store_incident",
+    "store_incidents",
     "suppress_address",
     "suppress_waiting",
+    "suppressed_addresses",
 ]

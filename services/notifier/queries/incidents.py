@@ -51,6 +51,21 @@ def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | 
     return _incident(row) if row else None
 
 
+def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
+    """Those incidents of these invoices that exist, by invoice id, locked in one order until the transaction ends."""
+    wanted = sorted(set(invoice_ids))
+    if not wanted:
+        return {}
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(IncidentRow.invoice_id.in_(wanted))
+        .order_by(IncidentRow.invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {row.invoice_id: _incident(row) for row in rows}
+
+
 def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
     """Lock all incidents of a Stripe customer, in one order; their invoice ids."""
     return list(
@@ -69,13 +84,16 @@ def read_incident(session: Session, invoice_id: str | None) -> Incident | None:
     return _incident(row) if row else None
 
 
+def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
+    """Write incidents back, all in one message to the database."""
+    rows = [asdict(one) | {"status": one.status.value} for one in incidents]
+    if rows:
+        session.execute(update(IncidentRow), rows)
+
+
 def store_incident(session: Session, incident: Incident) -> None:
-    """Write the incident back."""
-    values = asdict(incident) | {"status": incident.status.value}
-    invoice_id = values.pop("invoice_id")
-    session.execute(
-        update(IncidentRow).where(IncidentRow.invoice_id == invoice_id).values(**values)
-    )
+    """Write one incident back."""
+    store_incidents(session, [incident])
 
 
 def _incident(row: IncidentRow) -> Incident:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,6 +174,10 @@ class Leased:
     """A person wants it out now."""
     context: dict[str, Any] = field(default_factory=dict)
 
+    def holds(self, row: Notification) -> bool:
+        """Whether the row is still this sender's: not lost to another one, and not finished."""
+        return row.lease_token == self.lease_token and row.status == Status.SENDING
+
 
 def lease_due(
     session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
@@ -222,9 +226,19 @@ def lease_due(
 def lock_leased(session: Session, leased: Leased) -> Notification | None:
     """The leased row, locked; None when the lease was lost to another sender or the row is finished."""
     row = by_id(session, leased.notification_id, lock=True)
-    if row is None or row.lease_token != leased.lease_token or row.status != Status.SENDING:
-        return None
-    return row
+    return row if row is not None and leased.holds(row) else None
+
+
+def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, Notification]:
+    """These notifications, by id, locked in one order until the transaction ends."""
+    rows = session.scalars(
+        select(Notification)
+        .where(Notification.notification_id.in_(sorted(set(notification_ids))))
+        .order_by(Notification.notification_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {row.notification_id: row for row in rows}
 
 
 def list_notifications(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -69,6 +69,19 @@ def customer_deleted(session: Session, stripe_customer_id: str) -> bool:
     return session.get(DeletedCustomer, stripe_customer_id) is not None
 
 
+def deleted_customers(session: Session, stripe_customer_ids: Collection[str]) -> set[str]:
+    """Those of the Stripe customers that are known to be gone."""
+    if not stripe_customer_ids:
+        return set()
+    return set(
+        session.scalars(
+            select(DeletedCustomer.stripe_customer_id).where(
+                DeletedCustomer.stripe_customer_id.in_(stripe_customer_ids)
+            )
+        )
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewSendGridEvent:
     """What is kept of one event of the Event Webhook."""
@@ -121,10 +134,14 @@ def suppress_address(
     )
 
 
-def address_suppressed(session: Session, address_sha256: str) -> str | None:
-    """Why nothing is written to this address; None: it is fine."""
-    row = session.get(SuppressedAddress, address_sha256)
-    return row.reason if row else None
+def suppressed_addresses(session: Session, addresses_sha256: Collection[str]) -> dict[str, str]:
+    """Why nothing is written to those of these addresses that get no more email."""
+    rows = session.execute(
+        select(SuppressedAddress.address_sha256, SuppressedAddress.reason).where(
+            SuppressedAddress.address_sha256.in_(addresses_sha256)
+        )
+    )
+    return {row.address_sha256: row.reason for row in rows}
 
 
 def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[str, str | None]:

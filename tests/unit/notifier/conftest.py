@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from services.notifier.domain import SendingPolicy
-from services.notifier.handlers import events, sending
+from services.notifier.handlers import events, posting, sending
 from services.notifier.models import Base, Notification
 from services.notifier.rendering import Renderer
 from shared import events as contract
@@ -45,11 +45,23 @@ class House:
             invoices=self.billing,
             mailer=self.mailer,
             renderer=RENDERER,
+            begin=self.begin,
+            record=self.record,
             now=self.clock,
             chance=lambda: 0.5,
             pause=lambda seconds: None,
             policy=self.policy,
         )
+
+    def begin(self, one: posting.Posting) -> posting.Result | None:
+        """Mark one email in a transaction of its own."""
+        with self.db.transaction() as session:
+            return posting.begin_posts(session, [one], self.clock(), self.policy)[0]
+
+    def record(self, one: posting.Answered) -> posting.Result:
+        """Record one answer in a transaction of its own."""
+        with self.db.transaction() as session:
+            return posting.record_answers(session, [one], self.clock(), lambda: 0.5, self.policy)[0]
 
     def hear(self, event: contract.Event) -> str:
         """Handle one event as the entrypoint does: one transaction."""
