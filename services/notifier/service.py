@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics, queries
 from services.notifier.domain import Kind, SendingPolicy
-from services.notifier.handlers import asking, events, feedback, posting, sending
+from services.notifier.handlers import asking, events, feedback, invoices, posting, sending
 from services.notifier.neighbours import (
     BillingInvoices,
     PortalContacts,
@@ -127,6 +127,10 @@ class ContactFetch(DependencyProvider):
         return self.batcher
 
 
+def _hear(session: Session, batch: list[Event]) -> list[str]:
+    return events.handle_invoices(session, batch, _now())
+
+
 def _begin(session: Session, postings: list[posting.Posting]) -> list[posting.Result | None]:
     return posting.begin_posts(session, postings, _now(), SendingPolicy())
 
@@ -146,6 +150,7 @@ class NotifierService(Operations):
     portal = RpcClient("portal", timeout=4.0)
     fetch_contact = ContactFetch()
     billing = RpcClient("billing", timeout=2.5)
+    hear = Batched("events", _hear)
     begin = Batched("posts", _begin)
     record = Batched("answers", _record)
     places = SenderPlaces()
@@ -157,11 +162,14 @@ class NotifierService(Operations):
 
     @consume
     def on_event(self, event: Event) -> None:
-        """Act on one of billing's events; the commit happens here, before nameko acks."""
+        """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
         try:
-            with self.db.transaction() as session:
-                outcome = events.handle(session, event, _now())
-        except events.UnreadableEvent as error:
+            if events.is_about_invoice(event):
+                outcome = self.hear(event)
+            else:
+                with self.db.transaction() as session:
+                    outcome = events.handle(session, event, _now())
+        except invoices.UnreadableEvent as error:
             raise Permanent(str(error)) from error
         log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
         self.wake()

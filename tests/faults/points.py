@@ -60,9 +60,11 @@ POINTS = {
     "after the mark, before the commit": Point(
         "billing", "shared.outbox", "Outbox.relay", False, _a_round_with_events
     ),
-    "before the effect": Point("notifier", "services.notifier.handlers.events", "handle", True),
+    "before the effect": Point(
+        "notifier", "services.notifier.handlers.events", "handle_invoices", True
+    ),
     "after the effect, before the commit": Point(
-        "notifier", "services.notifier.handlers.events", "handle", False
+        "notifier", "services.notifier.handlers.events", "handle_invoices", False
     ),
     "after the commit, before the ack": Point(
         "notifier", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event

@@ -169,7 +169,7 @@ def send_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> Ask
 
 
 def _ask(session: Session, new: queries.NewNotification) -> Asked:
-    created = queries.add_notification(session, new) is not None
+    created = queries.add_notification(session, new)
     row = queries.by_key(session, new.dedupe_key)
     if row is None:
         raise LookupError("a notification that was just written is gone")

@@ -39,7 +39,7 @@ from services.notifier.domain import (
     when,
 )
 from services.notifier.formats import zone
-from services.notifier.handlers.events import announce_recovery
+from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
 from services.notifier.queries import Leased

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from sqlalchemy import select, update
@@ -13,8 +13,9 @@ from services.notifier.models import IncidentRow, table_of
 from shared.database import insert_new
 
 
-def lock_incident(session: Session, invoice_id: str, stripe_customer_id: str) -> Incident:
-    """The invoice's incident, made when it is new, and locked until the transaction ends."""
+def lock_incidents_made(session: Session, customers: Mapping[str, str]) -> dict[str, Incident]:
+    """The incidents of these invoices (each with its Stripe customer), made where they are new, and locked until the
+    transaction ends."""
     insert_new(
         session,
         table_of(IncidentRow),
@@ -28,14 +29,12 @@ def lock_incident(session: Session, invoice_id: str, stripe_customer_id: str) ->
                 "amount_due": 0,
                 "amount_paid": 0,
             }
+            for invoice_id, stripe_customer_id in sorted(customers.items())
         ],
         conflict=["invoice_id"],
         returning="invoice_id",
     )
-    incident = lock_known_incident(session, invoice_id)
-    if incident is None:
-        raise LookupError("an incident that was just written is gone")
-    return incident
+    return lock_incidents(session, customers)
 
 
 def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | None:

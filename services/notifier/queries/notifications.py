@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,9 +46,25 @@ class NewNotification:
     context: dict[str, Any] | None = None
 
 
-def add_notification(session: Session, new: NewNotification) -> str | None:
-    """Write a notification down; its id, or None when one with this key exists already."""
-    row = {
+def add_notification(session: Session, new: NewNotification) -> bool:
+    """Write a notification down; False when one with this key exists already."""
+    return bool(add_notifications(session, [new]))
+
+
+def add_notifications(session: Session, new: Iterable[NewNotification]) -> set[str]:
+    """Write notifications down, in one statement; the keys of those that did not exist yet."""
+    added = insert_new(
+        session,
+        table_of(Notification),
+        [_row(one) for one in new],
+        conflict=["dedupe_key"],
+        returning="dedupe_key",
+    )
+    return set(added)
+
+
+def _row(new: NewNotification) -> dict[str, Any]:
+    return {
         "notification_id": f"ntf_{secrets.token_urlsafe(16)}",
         "dedupe_key": new.dedupe_key,
         "attempt_key": new.attempt_key,
@@ -69,14 +86,6 @@ def add_notification(session: Session, new: NewNotification) -> str | None:
         "context": new.context,
         "traceparent": tracing.here() or None,
     }
-    added = insert_new(
-        session,
-        table_of(Notification),
-        [row],
-        conflict=["dedupe_key"],
-        returning="notification_id",
-    )
-    return added[0] if added else None
 
 
 def by_key(session: Session, dedupe_key: str) -> Notification | None:
@@ -92,30 +101,24 @@ def by_id(session: Session, notification_id: str, *, lock: bool = False) -> Noti
     return session.scalar(statement)
 
 
-def attempt_is_told(session: Session, attempt_key: str) -> bool:
-    """Does an email about this attempt exist?"""
-    return (
-        session.scalar(
-            select(Notification.notification_id).where(Notification.attempt_key == attempt_key)
-        )
-        is not None
+def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
+    """Those of these attempts about which an email exists."""
+    found = session.scalars(
+        select(Notification.attempt_key).where(Notification.attempt_key.in_(attempt_keys))
     )
+    return {key for key in found if key is not None}
 
 
-def mail_under_way(session: Session, invoice_id: str) -> bool:
-    """Does an email that asks for this invoice's money wait to be sent?"""
-    return (
-        session.scalar(
-            select(Notification.notification_id)
-            .where(
-                Notification.invoice_id == invoice_id,
-                Notification.kind.in_([kind.value for kind in DUNNING]),
-                Notification.status.in_([status.value for status in ACTIVE]),
-            )
-            .limit(1)
+def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
+    """Those of these invoices for whose money an email asks that waits to be sent."""
+    found = session.scalars(
+        select(Notification.invoice_id).where(
+            Notification.invoice_id.in_(invoice_ids),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+            Notification.status.in_([status.value for status in ACTIVE]),
         )
-        is not None
     )
+    return {invoice_id for invoice_id in found if invoice_id is not None}
 
 
 def suppress_waiting(
@@ -125,9 +128,10 @@ def suppress_waiting(
     *,
     invoice_ids: Sequence[str] = (),
     customer: str = "",
-) -> int:
+) -> Counter[str | None]:
     """Suppress what waits to be sent: the emails that ask for money of `invoice_ids`, or everything of the
-    Stripe customer `customer`. A row that a sender holds is left to it: it looks again before it posts."""
+    Stripe customer `customer`; how many of each invoice that were. A row that a sender holds is left to it: it looks
+    again before it posts."""
     statement = update(Notification).where(Notification.status == Status.PENDING.value)
     if customer:
         statement = statement.where(Notification.stripe_customer_id == customer)
@@ -136,18 +140,23 @@ def suppress_waiting(
             Notification.invoice_id.in_(invoice_ids),
             Notification.kind.in_([kind.value for kind in DUNNING]),
         )
-    result = session.execute(
-        statement.values(status=Status.SUPPRESSED.value, reason=reason.value, finished_at=now)
+    return Counter(
+        session.scalars(
+            statement.values(
+                status=Status.SUPPRESSED.value, reason=reason.value, finished_at=now
+            ).returning(Notification.invoice_id)
+        )
     )
-    return int(getattr(result, "rowcount", 0))
 
 
-def look_at_once(session: Session, invoice_id: str, reason: Reason, now: dt.datetime) -> None:
+def look_at_once(
+    session: Session, invoice_ids: Collection[str], reason: Reason, now: dt.datetime
+) -> None:
     """Something new is known: what the reminder policy holds for `reason` is looked at again now."""
     session.execute(
         update(Notification)
         .where(
-            Notification.invoice_id == invoice_id,
+            Notification.invoice_id.in_(invoice_ids),
             Notification.status == Status.PENDING.value,
             Notification.reason == reason.value,
         )

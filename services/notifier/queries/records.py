@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -21,30 +21,36 @@ from services.notifier.models import (
     table_of,
 )
 from shared.database import insert_new
+from shared.events import Event
 from shared.outbox import Outbox
 
 OUTBOX: Final = Outbox(OutboxEvent)
 
 
-def claim_event(session: Session, event_id: str, type_: str, now: dt.datetime) -> bool:
-    """True for the first transaction that sees this event. A concurrent one waits here for the first to end."""
-    row = {"event_id": event_id, "type": type_, "outcome": "", "processed_at": now}
-    return bool(
+def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) -> set[str]:
+    """The ids of those events that no transaction has seen before. A concurrent one waits here for the first to end,
+    and never in a circle: ids are written in one order."""
+    types = {event.id: event.type for event in events}
+    rows = [
+        {"event_id": event_id, "type": type_, "outcome": "", "processed_at": now}
+        for event_id, type_ in sorted(types.items())
+    ]
+    return set(
         insert_new(
             session,
             table_of(ProcessedEvent),
-            [row],
+            rows,
             conflict=["event_id"],
             returning="event_id",
         )
     )
 
 
-def note_outcome(session: Session, event_id: str, outcome: str) -> None:
-    """Record what came of an event, for "what happened to this invoice?"."""
-    session.execute(
-        update(ProcessedEvent).where(ProcessedEvent.event_id == event_id).values(outcome=outcome)
-    )
+def note_outcomes(session: Session, outcomes: Mapping[str, str]) -> None:
+    """Record what came of events, by their ids, for "what happened to this invoice?"."""
+    rows = [{"event_id": event_id, "outcome": outcome} for event_id, outcome in outcomes.items()]
+    if rows:
+        session.execute(update(ProcessedEvent), rows)
 
 
 def event_outcome(session: Session, event_id: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.notifier.domain import Reason
-from services.notifier.handlers import events
+from services.notifier.handlers import events, invoices
 from services.notifier.models import IncidentRow, ProcessedEvent
 from shared import events as contract
 from tests.unit.notifier.conftest import House, event, failed, paid
@@ -137,7 +137,7 @@ def test_further_failures_are_reminders_with_distance(house: House) -> None:
 
 def test_an_event_that_means_nothing_leaves_no_trace(house: House) -> None:
     """An unknown invoice status is refused as a whole: neither the event's id nor anything else is stored."""
-    with pytest.raises(events.UnreadableEvent, match="unknown invoice status"):
+    with pytest.raises(invoices.UnreadableEvent, match="unknown invoice status"):
         house.hear(failed(status="on_holiday"))
     assert house.table(ProcessedEvent) == []
     assert house.table(IncidentRow) == []
@@ -158,4 +158,58 @@ def test_a_crash_before_the_commit_leaves_everything_to_the_next_delivery(house:
 
 def test_every_event_that_the_contract_sends_here_has_a_route() -> None:
     """The routing table and the contract's list of consumers name the same events."""
-    assert set(events.ROUTES) == set(contract.CONSUMERS["notifier"])
+    assert set(events.STEPS) | set(events.ROUTES) == set(contract.CONSUMERS["notifier"])
+
+
+# --- many at once -------------------------------------------------------------------------------------------------
+
+
+def hear_together(house: House, *batch: contract.Event) -> list[str]:
+    with house.db.transaction() as session:
+        return events.handle_invoices(session, batch, house.clock())
+
+
+def test_events_that_come_together_do_what_they_do_alone(house: House) -> None:
+    """Three invoices in one transaction: two emails and a reason, each said of its own event."""
+    outcomes = hear_together(
+        house,
+        failed("evt_1", invoice_id="in_1"),
+        failed("evt_2", invoice_id="in_2", collection_method="send_invoice"),
+        failed("evt_3", invoice_id="in_3"),
+    )
+    assert outcomes == [
+        "payment_failed is due",
+        f"suppressed: {Reason.NOT_AUTOPAY}",
+        "payment_failed is due",
+    ]
+    assert {row.event_id: row.outcome for row in house.table(ProcessedEvent)} == dict(
+        zip(("evt_1", "evt_2", "evt_3"), outcomes, strict=True)
+    )
+
+
+def test_events_about_one_invoice_are_acted_upon_one_after_another(house: House) -> None:
+    """A failure and its payment in one transaction: the email that the first made is suppressed by the second."""
+    outcomes = hear_together(house, failed("evt_1"), failed("evt_1"), paid("evt_2"))
+    assert outcomes == [
+        "payment_failed is due",
+        events.DUPLICATE,
+        "incident paid, 1 suppressed",
+    ]
+    assert (house.row().status, house.row().reason) == ("suppressed", Reason.PAID)
+
+
+def test_the_order_of_a_batch_is_kept_around_a_copy(house: House) -> None:
+    """Payment before failure, with a copy of the first at the end: nobody is asked for money."""
+    outcomes = hear_together(house, paid("evt_1"), failed("evt_2"), paid("evt_1"))
+    assert outcomes == [
+        "incident paid, 0 suppressed",
+        f"suppressed: {Reason.PAID}",
+        events.DUPLICATE,
+    ]
+
+
+def test_an_unreadable_event_leaves_nothing_of_its_batch(house: House) -> None:
+    """The batcher tries its halves again; what is rolled back must be all of it."""
+    with pytest.raises(invoices.UnreadableEvent):
+        hear_together(house, failed("evt_1"), failed("evt_2", invoice_id="in_2", status="odd"))
+    assert (house.rows(), house.table(ProcessedEvent), house.table(IncidentRow)) == ([], [], [])
