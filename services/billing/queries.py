@@ -20,7 +20,7 @@ from services.billing.models import (
     StoredConfiguration,
 )
 from services.billing.payloads import StripeEvent, subject_of
-from services.billing.translation import Translation
+from services.billing.translation import Status, Translation
 from shared.database import insert_new
 from shared.outbox import Outbox, Outgoing
 
@@ -101,6 +101,20 @@ def inbox_events(
     if before is not None:
         statement = statement.where(InboxEvent.received_at < before)
     return session.scalars(statement.limit(limit)).all()
+
+
+def payloads_about(
+    session: Session, object_ids: Sequence[str], types: Sequence[str] | None = None
+) -> Sequence[str]:
+    """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
+    statement = select(InboxEvent.payload).where(
+        InboxEvent.object_id.in_(object_ids), InboxEvent.payload != ""
+    )
+    if types is None:
+        statement = statement.where(InboxEvent.status == Status.TRANSLATED.value)
+    else:
+        statement = statement.where(InboxEvent.type.in_(types))
+    return session.scalars(statement).all()
 
 
 # --- outbox --------------------------------------------------------------------------------------------------

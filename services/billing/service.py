@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, Literal
@@ -26,6 +26,7 @@ from services.billing.domain import (
     StripeUnavailable,
 )
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
+from services.billing.looking_service import Looking, stopwatch
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
 from services.billing.retention import RULES
@@ -133,7 +134,7 @@ def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]
     return inbox.store_webhooks(session, batch, _now())
 
 
-class BillingService(Operations):
+class BillingService(Looking, Operations):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"
@@ -245,7 +246,7 @@ class BillingService(Operations):
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
         with _wire_errors(), _within(STRIPE_SECONDS):
-            return invoices.invoice_state(self.gateway, invoice_id, _stopwatch())
+            return invoices.invoice_state(self.gateway, invoice_id, stopwatch())
 
     @rpc
     def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> dict[str, Any]:
@@ -392,8 +393,3 @@ class BillingService(Operations):
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MOST_ROWS:
         raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")
-
-
-def _stopwatch() -> Callable[[], float]:
-    started = time.monotonic()
-    return lambda: time.monotonic() - started

@@ -26,6 +26,8 @@ class Settings:
     stripe_webhook_secrets: tuple[Secret, ...]
     stripe_portal_configuration: str | None
     public_url: str
+    stripe_look_rate: int
+    """How many requests a second this process may spend on looking at invoices before emails about them."""
     tracing: TracingSettings | None = None
 
     @property
@@ -71,6 +73,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example="https://me.example.com",
     )
     tracing = read_tracing(read)
+    look_rate = read.integer(
+        "STRIPE_LOOK_RATE",
+        meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
+        "about them; beyond that its webhooks are believed",
+        default=20,
+        minimum=0,
+        maximum=100,
+    )
     if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
         read.check(
@@ -99,4 +109,5 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_portal_configuration=configuration,
         public_url=public_url,
         tracing=tracing,
+        stripe_look_rate=look_rate,
     )

@@ -96,6 +96,7 @@ class _WireInvoice(msgspec.Struct):
     card: _WireCard | None = None
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
+    source: str = "stripe"
 
 
 CLOSED_REQUEST: Final = frozenset({"NotFound", "UnknownRequest", "RequestClosed"})
@@ -103,7 +104,11 @@ CLOSED_REQUEST: Final = frozenset({"NotFound", "UnknownRequest", "RequestClosed"
 
 
 Portal = Any
-"""The RPC proxy of the portal, as a worker has it."""
+Billing = Any
+"""The RPC proxies of the other services, as a worker has them."""
+
+MOST_INVOICES: Final = 100
+"""How many invoices billing answers about in one call."""
 
 
 def fetch_contacts(asked: list[tuple[Portal, str]]) -> list[dict[str, Any] | None]:
@@ -200,18 +205,38 @@ def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
     return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
 
 
-class BillingInvoices:
-    """`Invoices` over RPC to billing; best effort, since the email must not depend on it."""
+def fetch_invoices(asked: list[tuple[Billing, str]]) -> list[dict[str, Any] | None]:
+    """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
+    answers = asked[0][0].invoice_states(invoice_ids=[invoice_id for _, invoice_id in asked])
+    return [answers.get(invoice_id) for _, invoice_id in asked]
 
-    def __init__(self, billing: Any) -> None:
+
+class BillingInvoices:
+    """`Invoices` over RPC to billing; best effort, since the email must not depend on it. Those asked for at the same
+    time share a call."""
+
+    def __init__(self, billing: Billing, fetch: Callable[[tuple[Billing, str]], Any]) -> None:
+        """`fetch` does `fetch_invoices` for one question, together with others."""
         self._billing = billing
+        self._fetch = fetch
 
     def report(self, invoice_id: str) -> InvoiceReport | None:
         """See `Invoices.report`."""
         try:
-            wire = msgspec.convert(self._billing.invoice_state(invoice_id=invoice_id), _WireInvoice)
-        except (RemoteFault, RpcTimeout, RpcUnavailable, msgspec.ValidationError) as error:
+            answer = self._state(invoice_id)
+            wire = msgspec.convert(answer, _WireInvoice) if answer is not None else None
+            why = "nobody knows it"
+        except (
+            RemoteFault,
+            RpcTimeout,
+            RpcUnavailable,
+            Overloaded,
+            Interrupted,
+            msgspec.ValidationError,
+        ) as error:
+            wire = None
             why = error.error if isinstance(error, RemoteFault) else type(error).__name__
+        if wire is None:
             log.warning("invoice not looked up, writing without it", invoice_id=invoice_id, why=why)
             return None
         now = InvoiceNow(
@@ -222,6 +247,7 @@ class BillingInvoices:
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
             subscription_status=wire.subscription_status,
             subscription_end_reason=wire.subscription_end_reason,
+            heard=wire.source == "webhooks",
         )
         card = None
         if wire.card and wire.card.brand and wire.card.last4:
@@ -232,6 +258,15 @@ class BillingInvoices:
                 exp_year=wire.card.exp_year,
             )
         return InvoiceReport(now=now, card=card)
+
+    def _state(self, invoice_id: str) -> Any:
+        try:
+            return self._fetch((self._billing, invoice_id))
+        except RemoteFault as fault:
+            if fault.error != "MethodNotFound":
+                raise
+        # A billing of the version before this one, in the middle of an upgrade.
+        return self._billing.invoice_state(invoice_id=invoice_id)
 
 
 class PunctualMailer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import eventlet
@@ -19,10 +20,12 @@ from services.notifier import metrics, queries
 from services.notifier.domain import Kind, SendingPolicy
 from services.notifier.handlers import asking, events, feedback, invoices, posting, sending
 from services.notifier.neighbours import (
+    MOST_INVOICES,
     BillingInvoices,
     PortalContacts,
     PunctualMailer,
     fetch_contacts,
+    fetch_invoices,
 )
 from services.notifier.operations import Operations
 from services.notifier.queries import Leased
@@ -115,13 +118,15 @@ class Templates(DependencyProvider):
         return self.renderer
 
 
-class ContactFetch(DependencyProvider):
-    """Injects the batcher that asks the portal for many contacts in one call."""
+class Fetch(DependencyProvider):
+    """Injects a batcher that asks another service about many things in one call."""
+
+    def __init__(self, name: str, work: Callable[[list[Any]], list[Any]], **bounds: int) -> None:
+        self.label, self.work, self.bounds = name, work, bounds
 
     def setup(self) -> None:
-        self.batcher = Batcher(
-            "contacts", fetch_contacts, fails_all=(RemoteFault, RpcTimeout, RpcUnavailable)
-        )
+        away = (RemoteFault, RpcTimeout, RpcUnavailable)
+        self.batcher = Batcher(self.label, self.work, fails_all=away, **self.bounds)
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher
@@ -148,8 +153,10 @@ class NotifierService(Operations):
     sendgrid = SendGrid()
     renderer = Templates()
     portal = RpcClient("portal", timeout=4.0)
-    fetch_contact = ContactFetch()
+    fetch_contact = Fetch("contacts", fetch_contacts)
     billing = RpcClient("billing", timeout=2.5)
+    # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
+    fetch_invoice = Fetch("invoices", fetch_invoices, workers=4, most=MOST_INVOICES)
     hear = Batched("events", _hear)
     begin = Batched("posts", _begin)
     record = Batched("answers", _record)
@@ -224,7 +231,7 @@ class NotifierService(Operations):
         return sending.Desk(
             db=self.db,
             contacts=PortalContacts(self.portal, self.fetch_contact),
-            invoices=BillingInvoices(self.billing),
+            invoices=BillingInvoices(self.billing, self.fetch_invoice),
             mailer=PunctualMailer(self.sendgrid.mailer),
             renderer=self.renderer,
             begin=self.begin,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from services.billing.domain import (
     Card,
+    Decline,
     InvoiceClosed,
+    Standing,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -43,19 +46,45 @@ def invoice_state(
         problem = detail(lambda: gateway.payment_problem(invoice.id))
     subscription_id = invoice.subscription_id
     standing = detail(lambda: gateway.standing(subscription_id)) if subscription_id else None
-    reason = problem.reason if problem else None
+    return {"invoice_id": invoice.id} | as_told(
+        invoice,
+        decline=problem.reason if problem else None,
+        card=problem.card if problem else None,
+        standing=standing,
+    )
+
+
+class Told(Protocol):
+    """An invoice's own facts, from Stripe's API or from a webhook."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def amount_remaining(self) -> int: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def number(self) -> str | None: ...
+    @property
+    def next_payment_attempt(self) -> dt.datetime | None: ...
+    @property
+    def collection_method(self) -> str: ...
+
+
+def as_told(
+    invoice: Told, *, decline: Decline | None, card: Card | None, standing: Standing | None
+) -> dict[str, Any]:
+    """The state of an invoice as it crosses the wire, but for its id."""
+    next_attempt = invoice.next_payment_attempt
     return {
-        "invoice_id": invoice.id,
         "status": invoice.status,
         "amount_remaining": invoice.amount_remaining,
         "currency": invoice.currency,
         "number": invoice.number,
-        "next_payment_attempt": (
-            invoice.next_payment_attempt.isoformat() if invoice.next_payment_attempt else None
-        ),
+        "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
         "collection_method": invoice.collection_method,
-        "decline": {"reason": reason.value} if reason else None,
-        "card": _card(problem.card) if problem and problem.card else None,
+        "decline": {"reason": decline.value} if decline else None,
+        "card": _card(card) if card else None,
         "subscription_status": standing.status if standing else None,
         "subscription_end_reason": standing.end_reason if standing else None,
     }

@@ -114,7 +114,7 @@ NEEDS_NEW_CARD: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class InvoiceNow:
-    """The invoice as billing just read it from Stripe. Every field but the id can be unknown."""
+    """The invoice as billing knows it now. Every field can be unknown."""
 
     status: InvoiceStatus | None = None
     amount_remaining: int | None = None
@@ -124,6 +124,8 @@ class InvoiceNow:
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, …"""
+    heard: bool = False
+    """Put together from what Stripe's webhooks have told, not read at Stripe: what is missing may be on its way."""
 
     @property
     def ended_unpaid(self) -> bool:

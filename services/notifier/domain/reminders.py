@@ -72,7 +72,7 @@ def schedule(
     OVER only when Stripe says so: the subscription became `unpaid`, or was ended *because* the payment failed; or,
     after `settle`, the invoice as just read still names no date though an earlier try has been repeated before (so
     there is a schedule, and this invoice has no place in it any more). A first failure without a date, and an invoice
-    that can't be read, stay UNKNOWN.
+    that can't be read or is only heard of, stay UNKNOWN.
     """
     if fresh is None:
         return Schedule.UNKNOWN
@@ -81,7 +81,7 @@ def schedule(
     if fresh.next_payment_attempt is not None:
         return Schedule.GOES_ON
     repeated = incident is not None and incident.last_attempt > 1
-    if repeated and waited >= policy.settle and fresh.status is not None:
+    if repeated and waited >= policy.settle and fresh.status is not None and not fresh.heard:
         return Schedule.OVER
     return Schedule.UNKNOWN
 

@@ -1,0 +1,35 @@
+"""How often Stripe may be asked for what is good to know: so many requests a second, and a few more at once after a quiet
+time (docs/adr/0014-looking-again-within-a-budget.md).
+
+Written here (twenty lines) rather than taken from a library: those wait for their turn, and here whoever gets none goes
+another way at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+BURST_SECONDS: Final = 3.0
+"""How many seconds' worth may be spent at once after a quiet time."""
+
+
+class Budget:
+    """A token bucket of one process."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`per_second`: how many requests; 0 allows none."""
+        self._per_second, self._clock = per_second, clock
+        self._most = self._left = per_second * BURST_SECONDS
+        self._at = clock()
+
+    def take(self, requests: int) -> bool:
+        """Take so many requests, or none of them and answer False: whoever asks has another way."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if requests > self._left:
+            return False
+        self._left -= requests
+        return True

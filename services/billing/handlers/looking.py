@@ -1,0 +1,159 @@
+"""Look again at many invoices at once: at Stripe itself where the budget allows it, else at what its webhooks have told
+(docs/adr/0014-looking-again-within-a-budget.md)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from services.billing import queries
+from services.billing.budget import Budget
+from services.billing.domain import (
+    Decline,
+    Standing,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+)
+from services.billing.handlers.invoices import as_told, invoice_state
+from services.billing.payloads import StripeEvent, Unreadable, decode_object, parse_event
+from services.billing.ports import PaymentGateway
+from services.billing.translation import translate
+from shared.database import Transactions
+from shared.events import Event, InvoiceData, InvoicePaymentActionRequired
+
+REQUESTS_EACH: Final = 3
+"""What Stripe is asked about one invoice: itself, its last payment, its subscription."""
+
+STRIPE, WEBHOOKS = "stripe", "webhooks"
+"""Where a state comes from."""
+
+_FINALITY: Final = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3}
+SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
+SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
+
+Look = Callable[[str], dict[str, Any] | None]
+SideBySide = Callable[[Look, Sequence[str]], Mapping[str, dict[str, Any] | None]]
+"""Does a look for each of many invoices at the same time, within a limit; those that are not done by then are missing."""
+
+
+def invoice_states(
+    database: Transactions,
+    gateway: PaymentGateway,
+    budget: Budget,
+    invoice_ids: Sequence[str],
+    *,
+    elapsed: Callable[[], float],
+    side_by_side: SideBySide,
+) -> dict[str, dict[str, Any]]:
+    """The state of each invoice, by its id, with `source`; one that neither Stripe nor its webhooks tell of is left out.
+
+    Stripe is asked about all or about none: a caller with many does not wait for a look at a few of them.
+    """
+    wanted = sorted(set(invoice_ids))
+    states: dict[str, dict[str, Any]] = {}
+    if budget.take(REQUESTS_EACH * len(wanted)):
+        found = side_by_side(lambda invoice_id: _look(gateway, invoice_id, elapsed), wanted)
+        states = {id: {**state, "source": STRIPE} for id, state in found.items() if state}
+    missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
+    if missing:
+        with database.reading() as session:
+            heard = states_heard(session, missing, livemode=gateway.livemode)
+        states |= {id: {**state, "source": WEBHOOKS} for id, state in heard.items()}
+    return states
+
+
+def _look(
+    gateway: PaymentGateway, invoice_id: str, elapsed: Callable[[], float]
+) -> dict[str, Any] | None:
+    try:
+        return invoice_state(gateway, invoice_id, elapsed)
+    except (UnknownInvoice, StripeUnavailable, StripeRefused):
+        return None
+
+
+def states_heard(
+    session: Session, invoice_ids: Sequence[str], *, livemode: bool
+) -> dict[str, dict[str, Any]]:
+    """What the stored webhooks tell of these invoices: no card, and of declines only that a confirmation is wanted."""
+    told: dict[str, list[Event]] = defaultdict(list)
+    for payload in queries.payloads_about(session, invoice_ids):
+        for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
+            if isinstance(outgoing.event.data, InvoiceData):
+                told[outgoing.event.data.invoice_id].append(outgoing.event)
+    newest = {invoice_id: max(heard, key=_newness) for invoice_id, heard in told.items()}
+    standings = _standings(
+        session,
+        {data.subscription_id for event in newest.values() if (data := _of(event)).subscription_id},
+    )
+    return {
+        invoice_id: _state(_of(event), told[invoice_id], standings)
+        for invoice_id, event in newest.items()
+    }
+
+
+def _of(event: Event) -> InvoiceData:
+    data: Any = event.data
+    invoice: InvoiceData = data
+    return invoice
+
+
+def _newness(event: Event) -> tuple[Any, ...]:
+    """Stripe orders nothing and its clock has a resolution of a second: the most final status wins, then the latest
+    attempt."""
+    data = _of(event)
+    return _FINALITY.get(data.status, 0), data.attempt_count, event.occurred_at
+
+
+def _state(
+    data: InvoiceData, heard: Iterable[Event], standings: Mapping[str, Standing]
+) -> dict[str, Any]:
+    confirm = any(
+        isinstance(event.data, InvoicePaymentActionRequired)
+        and event.data.attempt_count == data.attempt_count
+        for event in heard
+    )
+    return {"invoice_id": data.invoice_id} | as_told(
+        data,
+        decline=Decline.AUTHENTICATION_REQUIRED if confirm else None,
+        card=None,
+        standing=standings.get(data.subscription_id or ""),
+    )
+
+
+class _Details(msgspec.Struct, frozen=True):
+    reason: str | None = None
+
+
+class _Subscription(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    cancellation_details: _Details | None = None
+
+
+def _standings(session: Session, subscription_ids: Iterable[str | None]) -> dict[str, Standing]:
+    """How subscriptions stand by the newest word of them; the end is always the last word."""
+    wanted = sorted(one for one in subscription_ids if one)
+    found: dict[str, tuple[tuple[bool, int], Standing]] = {}
+    for payload in queries.payloads_about(session, wanted, SUBSCRIPTION_NEWS) if wanted else ():
+        event = parse_event(payload)
+        read = _standing(event)
+        if read is not None:
+            newness = (event.type == SUBSCRIPTION_ENDED, event.created or 0)
+            subscription_id, standing = read
+            if subscription_id not in found or newness >= found[subscription_id][0]:
+                found[subscription_id] = newness, standing
+    return {subscription_id: standing for subscription_id, (_, standing) in found.items()}
+
+
+def _standing(event: StripeEvent) -> tuple[str, Standing] | None:
+    try:
+        told: _Subscription = decode_object(event.content().object, _Subscription)
+    except Unreadable:
+        return None
+    details = told.cancellation_details
+    return told.id, Standing(told.status, details.reason if details else None)

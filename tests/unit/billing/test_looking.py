@@ -1,0 +1,180 @@
+"""Looking again at many invoices: at Stripe within the budget, else at what its webhooks have told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from services.billing.budget import BURST_SECONDS, Budget
+from services.billing.domain import Card, PaymentProblem, Subscription
+from services.billing.handlers import inbox
+from services.billing.handlers.invoices import invoice_state
+from services.billing.handlers.looking import Look, invoice_states
+from shared.database import Transactions
+from tests.unit.billing.conftest import NOW, Edit, payload
+from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.test_recovery import INVOICE
+
+FAILED, PAID = "invoice.payment_failed", "invoice.paid"
+CONFIRM = "invoice.payment_action_required"
+
+
+class Seconds:
+    """A monotonic clock that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def one_by_one(look: Look, invoice_ids: Sequence[str]) -> Mapping[str, dict[str, Any] | None]:
+    return {invoice_id: look(invoice_id) for invoice_id in invoice_ids}
+
+
+def nobody_in_time(look: Look, invoice_ids: Sequence[str]) -> Mapping[str, dict[str, Any] | None]:
+    return {}
+
+
+def ask(
+    database: Transactions,
+    gateway: FakePaymentGateway,
+    *invoice_ids: str,
+    budget: Budget | None = None,
+    side_by_side: Any = one_by_one,
+) -> dict[str, dict[str, Any]]:
+    return invoice_states(
+        database,
+        gateway,
+        budget or Budget(0),
+        invoice_ids,
+        elapsed=lambda: 0.0,
+        side_by_side=side_by_side,
+    )
+
+
+def hear(database: Transactions, name: str, number: int, edit: Edit | None = None) -> None:
+    """A webhook about invoice in_1, stored."""
+
+    def change(event: dict[str, Any]) -> None:
+        event["id"] = f"evt_{number}"
+        event["data"]["object"]["id"] = "in_1"
+        if edit is not None:
+            edit(event)
+
+    with database.transaction() as session:
+        inbox.store_webhook(session, inbox.read_webhook(payload(name, change), livemode=False), NOW)
+
+
+def subscription_of(event: dict[str, Any]) -> str:
+    found: str = event["data"]["object"]["parent"]["subscription_details"]["subscription"]
+    return found
+
+
+def test_within_the_budget_stripe_is_asked(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """All that one look tells, and that it comes from Stripe."""
+    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, number="A-4")
+    gateway.problems["in_1"] = PaymentProblem(
+        "card_declined", "insufficient_funds", card=Card("visa", "0341", 12, 2030)
+    )
+    gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
+    alone = invoice_state(gateway, "in_1", lambda: 0.0)
+    found = ask(database, gateway, "in_1", budget=Budget(10))
+    assert found == {"in_1": {**alone, "source": "stripe"}}
+
+
+def test_beyond_the_budget_the_webhooks_are_believed(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Stripe is not asked at all; the failure's own event tells status, amount and number."""
+    hear(database, FAILED, 1)
+    asked: list[str] = []
+    gateway.before = asked.append
+    (state,) = ask(database, gateway, "in_1").values()
+    assert asked == []
+    assert state.keys() == {
+        *invoice_state(FakePaymentGateway(invoices={"in_1": INVOICE}), "in_1", lambda: 0.0),
+        "source",
+    }
+    assert (state["source"], state["status"], state["card"]) == ("webhooks", "open", None)
+    assert state["amount_remaining"] > 0
+    assert state["number"]
+
+
+@pytest.mark.parametrize("names", [(FAILED, PAID), (PAID, FAILED)])
+def test_a_payment_that_was_told_counts_in_whatever_order(
+    database: Transactions, gateway: FakePaymentGateway, names: tuple[str, str]
+) -> None:
+    """The most final word wins: billing knows of it before its event has reached anybody."""
+    for number, name in enumerate(names):
+        hear(database, name, number)
+    assert ask(database, gateway, "in_1")["in_1"]["status"] == "paid"
+
+
+def test_that_a_confirmation_is_wanted_is_known_from_its_own_event(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """The mail asks for the right thing also when Stripe is not asked."""
+    hear(database, FAILED, 1)
+    hear(database, CONFIRM, 2)
+    state = ask(database, gateway, "in_1")["in_1"]
+    assert state["decline"] == {"reason": "authentication_required"}
+
+
+def test_a_subscription_that_was_ended_is_known_from_its_own_event(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Nobody is asked for money for what they cancelled, also when Stripe is not asked."""
+    seen: list[str] = []
+    hear(database, FAILED, 1, lambda event: seen.append(subscription_of(event)))
+
+    def ended(event: dict[str, Any]) -> None:
+        event["data"]["object"]["id"] = seen[0]
+        event["data"]["object"]["cancellation_details"] = {"reason": "cancellation_requested"}
+
+    hear(database, "customer.subscription.deleted", 2, ended)
+    state = ask(database, gateway, "in_1")["in_1"]
+    assert state["subscription_status"] == "canceled"
+    assert state["subscription_end_reason"] == "cancellation_requested"
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow"])
+def test_when_stripe_does_not_answer_the_webhooks_do(
+    database: Transactions, gateway: FakePaymentGateway, trouble: str
+) -> None:
+    """Away or too slow: what it told before is told, as what it is."""
+    hear(database, FAILED, 1)
+    gateway.down = trouble == "down"
+    side_by_side = nobody_in_time if trouble == "slow" else one_by_one
+    found = ask(database, gateway, "in_1", budget=Budget(10), side_by_side=side_by_side)
+    assert found["in_1"]["source"] == "webhooks"
+
+
+def test_what_nobody_knows_is_left_out(database: Transactions, gateway: FakePaymentGateway) -> None:
+    """An answer about others does not fail for it."""
+    hear(database, FAILED, 1)
+    assert ask(database, gateway, "in_1", "in_2", budget=Budget(10)).keys() == {"in_1"}
+
+
+def test_a_budget_allows_a_burst_and_then_so_many_a_second() -> None:
+    """After a quiet time three seconds' worth at once; then what has come in since, and never a part of a wish."""
+    seconds = Seconds()
+    budget = Budget(10, seconds)
+    assert budget.take(int(10 * BURST_SECONDS))
+    assert not budget.take(1)
+    seconds.now += 0.5
+    assert not budget.take(6)
+    assert budget.take(5)
+    seconds.now += 1000
+    assert not budget.take(int(10 * BURST_SECONDS) + 1)
+    assert budget.take(int(10 * BURST_SECONDS))
+
+
+def test_a_budget_of_none_never_asks_stripe() -> None:
+    """STRIPE_LOOK_RATE=0."""
+    assert not Budget(0).take(1)

@@ -1,0 +1,87 @@
+"""What billing says of invoices, as the notifier reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.notifier.domain import Incident, InvoiceStatus, ReminderPolicy, Schedule, schedule
+from services.notifier.neighbours import BillingInvoices, fetch_invoices
+from shared.batching import Overloaded
+from shared.rpc import RemoteFault, RpcTimeout
+
+OPEN = {"status": "open", "amount_remaining": 14900, "subscription_status": "past_due"}
+
+
+class Billing:
+    """Billing's RPC methods, as many as this version of it has."""
+
+    def __init__(self, states: dict[str, dict[str, Any]], *, batches: bool = True) -> None:
+        self.states, self.batches = states, batches
+        self.calls: list[Any] = []
+
+    def invoice_states(self, invoice_ids: list[str]) -> dict[str, Any]:
+        if not self.batches:
+            raise RemoteFault("MethodNotFound", "invoice_states")
+        self.calls.append(invoice_ids)
+        return {one: self.states[one] for one in invoice_ids if one in self.states}
+
+    def invoice_state(self, invoice_id: str) -> dict[str, Any]:
+        self.calls.append(invoice_id)
+        return self.states[invoice_id]
+
+
+def invoices(billing: Billing) -> BillingInvoices:
+    return BillingInvoices(billing, lambda question: fetch_invoices([question])[0])
+
+
+def test_many_invoices_are_one_call() -> None:
+    """Each question gets its own answer, and None where billing knows nothing."""
+    billing = Billing({"in_1": OPEN, "in_3": OPEN | {"status": "paid"}})
+    answers = fetch_invoices([(billing, "in_1"), (billing, "in_2"), (billing, "in_3")])
+    assert [answer and answer["status"] for answer in answers] == ["open", None, "paid"]
+    assert billing.calls == [["in_1", "in_2", "in_3"]]
+
+
+@pytest.mark.parametrize(("source", "heard"), [("stripe", False), ("webhooks", True)])
+def test_what_was_read_and_what_was_heard_are_told_apart(source: str, heard: bool) -> None:
+    """Both say how the invoice stands; only one of them says that nothing is missing."""
+    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")
+    assert report is not None
+    assert (report.now.status, report.now.heard) == (InvoiceStatus.OPEN, heard)
+
+
+@pytest.mark.parametrize(
+    ("source", "planned"), [("stripe", Schedule.OVER), ("webhooks", Schedule.UNKNOWN)]
+)
+def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
+    source: str, planned: Schedule
+) -> None:
+    """ "We will not try again" is not said because a webhook is late."""
+    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")
+    assert report is not None
+    incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", last_attempt=2)
+    policy = ReminderPolicy()
+    assert schedule(incident, report.now, policy.settle, policy) is planned
+
+
+def test_a_billing_of_the_version_before_is_asked_one_by_one() -> None:
+    """In the middle of an upgrade a notifier that is ahead still looks again."""
+    billing = Billing({"in_1": OPEN}, batches=False)
+    report = invoices(billing).report("in_1")
+    assert report is not None
+    assert report.now.status is InvoiceStatus.OPEN
+    assert billing.calls == ["in_1"]
+
+
+@pytest.mark.parametrize(
+    "trouble", [RpcTimeout("4 s"), RemoteFault("StripeRefused", "no"), Overloaded("1024")]
+)
+def test_trouble_is_no_report(trouble: Exception) -> None:
+    """The email must not depend on billing."""
+
+    def fail(question: object) -> object:
+        raise trouble
+
+    assert BillingInvoices(Billing({}), fail).report("in_1") is None
