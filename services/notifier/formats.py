@@ -8,6 +8,7 @@ import unicodedata
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -37,6 +38,8 @@ _NO_DECIMALS: Final = frozenset(
     ]
 )
 _THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+REMEMBERED: Final = 1024
+"""How many answers each of the functions here keeps: amounts, days, names and colours come again and again."""
 _LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=[\d-])")
 
 
@@ -48,6 +51,7 @@ def minor_digits(currency: str) -> int:
     return 3 if code in _THREE_DECIMALS else 2
 
 
+@lru_cache(REMEMBERED)
 def money(minor: int, currency: str, locale: Locale) -> str:
     """An amount in Stripe's minor units as people of that locale write it: 14900 usd → `$149.00`.
 
@@ -73,7 +77,11 @@ def money(minor: int, currency: str, locale: Locale) -> str:
 def day(moment: dt.datetime, timezone: str | None, locale: Locale) -> str:
     """The day of a moment with its weekday, in a time zone: `Friday, November 27`, elsewhere the locale's full
     form (`Freitag, 27. November 2026`)."""
-    local = moment.astimezone(zone(timezone))
+    return _day(moment.astimezone(zone(timezone)).date(), locale)
+
+
+@lru_cache(REMEMBERED)
+def _day(local: dt.date, locale: Locale) -> str:
     skeleton = {"en": "EEEE, MMMM d"}.get(locale.language)
     if skeleton and locale.territory in (None, "US", "CA", "PH"):
         return format_date(local, skeleton, locale=locale)
@@ -94,6 +102,7 @@ _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _LONGEST_NAME: Final = 80
 
 
+@lru_cache(REMEMBERED)
 def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
     """A name on one line: no control characters (a newline in a header is an injected header), no characters
     that turn the direction of the text after them, no runs of spaces, not endless."""
@@ -124,6 +133,7 @@ def plain_text(text: str, longest: int) -> str:
     return joined if len(joined) <= longest else joined[: longest - 1].rstrip() + "…"
 
 
+@lru_cache(REMEMBERED)
 def isolated(name: str, locale: Locale) -> str:
     """The name so that its direction does not disturb the sentence around it (plain text; HTML has `<bdi>`)."""
     opposite = ("R", "AL") if locale.text_direction == "ltr" else ("L",)
@@ -173,6 +183,7 @@ class Accent:
     """The same on the dark card."""
 
 
+@lru_cache(REMEMBERED)
 def accent(color: str | None) -> Accent:
     """The palette of a business's colour; a default one when there is none or it is no colour."""
     base = _parse(color) or _parse(DEFAULT_COLOR) or (0, 0, 0)

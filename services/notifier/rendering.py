@@ -16,12 +16,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from babel import Locale
 from babel.support import NullTranslations
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
 from services.notifier.domain import DUNNING, TO_BUSINESS, Decline, Incident, Kind
 from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
 """The kinds that tell of money that came in."""
@@ -157,7 +158,7 @@ class Renderer:
     """Renders letters; safe to share between green threads (Jinja's environments are)."""
 
     catalogues: Path = texts.CATALOGUES
-    _environments: dict[tuple[str, bool], Environment] = field(default_factory=dict)
+    _environments: dict[tuple[str, bool], TranslatedEnvironment] = field(default_factory=dict)
 
     def render(self, letter: Letter) -> Rendered:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
@@ -179,12 +180,12 @@ class Renderer:
         environment = self._environment(locale, html=name.endswith(".html"))
         return environment.get_template(f"{kind.value}/{name}").render(values)
 
-    def _environment(self, locale: Locale, *, html: bool) -> Environment:
+    def _environment(self, locale: Locale, *, html: bool) -> TranslatedEnvironment:
         key = (locale.language, html)
         if key not in self._environments:
-            environment = Environment(
+            environment = TranslatedEnvironment(
                 loader=FileSystemLoader(TEMPLATES),
-                autoescape=html,  # noqa: S701 - the text parts are plain text
+                autoescape=html,
                 undefined=StrictUndefined,
                 auto_reload=False,
                 trim_blocks=True,
@@ -194,9 +195,11 @@ class Renderer:
             )
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = _quoted
+            words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
-                texts.translations(locale, self.catalogues), newstyle=True
+                words, newstyle=True
             )
+            environment.translate_with(words.gettext)
             self._environments[key] = environment
         return self._environments[key]
 

@@ -21,8 +21,8 @@ from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
-from services.portal.templating import TranslatedEnvironment
 from services.portal.texts import Texts, texts_in
+from shared.templating import TranslatedEnvironment
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 UPCOMING_SHOWN: Final = 8

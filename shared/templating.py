@@ -18,8 +18,8 @@ from markupsafe import Markup
 class _Translated(NodeTransformer):
     """Replaces `_("text")` by the text in the environment's language."""
 
-    def __init__(self, gettext: Callable[[str], str]) -> None:
-        self._gettext = gettext
+    def __init__(self, gettext: Callable[[str], str], kind: type[str]) -> None:
+        self._gettext, self._kind = gettext, kind
 
     def visit_Call(self, node: nodes.Call) -> nodes.Node:  # noqa: N802 (Jinja's name)
         self.generic_visit(node)
@@ -31,7 +31,7 @@ class _Translated(NodeTransformer):
         if not isinstance(text, nodes.Const) or not isinstance(text.value, str):
             return node
         # As Jinja's own gettext does it: ours are trusted, and may say "100%%".
-        return nodes.Const(Markup(self._gettext(text.value)) % {}, lineno=node.lineno)  # noqa: S704
+        return nodes.Const(self._kind(self._gettext(text.value)) % {}, lineno=node.lineno)
 
 
 class TranslatedEnvironment(Environment):
@@ -45,5 +45,6 @@ class TranslatedEnvironment(Environment):
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         if self._texts is not None:
-            source = _Translated(self._texts).visit(source)
+            kind = str if self.autoescape is False else Markup
+            source = _Translated(self._texts, kind).visit(source)
         return super()._generate(source, *args, **kwargs)
