@@ -74,16 +74,10 @@ class Storm:
             durable=True,
             settings={
                 "STRIPE_API_BASE": self.stub.url,
-                "SENDGRID_API_BASE": self.stub.url,
+                "SENDGRID_API_BASE": self.address,
+                "SSL_CERT_FILE": str(self.certificate),
                 "NOTIFIER_SENDERS": "32",
             },
-        )
-        self.notifier = Process(
-            "notifier-tls",
-            "tests.bench.tls_notifier",
-            port=free_port(),
-            env={},
-            log=folder / "notifier-tls.log",
         )
 
     def _make_certificate(self) -> None:
@@ -93,23 +87,16 @@ class Storm:
         (self.folder / "both.pem").write_text(key.read_text() + self.certificate.read_text())
 
     def start(self) -> None:
-        """Servers and services; the notifier is one that trusts our SendGrid's certificate."""
+        """Servers, services and the customers."""
         self.stub.start()
         self.stack.start()
-        self.stack.processes("notifier")[0].terminate()
-        self.notifier.env |= self.stack.env("notifier", self.notifier.port)
-        self.notifier.env |= {"SENDGRID_API_BASE": self.address, "CA_FILE": str(self.certificate)}
-        self.notifier.start()
         with self.stack.postgres.connection("portal") as connection:
             seed.seed_portal(connection, CUSTOMERS)
 
     @property
     def services(self) -> dict[str, Process]:
         """The process of each service."""
-        return {name: self.process(name) for name in SERVICES}
-
-    def process(self, service: str) -> Process:
-        return self.notifier if service == "notifier" else self.stack.processes(service)[0]
+        return {name: self.stack.processes(name)[0] for name in SERVICES}
 
     def count(self) -> dict[str, Any]:
         """What SendGrid and Stripe have counted."""
@@ -120,7 +107,7 @@ class Storm:
     def plan(self) -> dict[str, Any]:
         """Ever new, signed failures, for the load generator."""
         return {
-            "port": self.process("billing").port,
+            "port": self.services["billing"].port,
             "connections": 64,
             "path": "/webhooks/stripe",
             "event": event_template(),
@@ -131,8 +118,7 @@ class Storm:
 
     def close(self) -> None:
         """End all and remove the data."""
-        for process in (self.notifier, self.stub):
-            process.kill()
+        self.stub.kill()
         self.stack.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -224,7 +210,7 @@ def blow(storm: Storm) -> dict[str, float]:
     cpu = {name: cpu_seconds(process.pid) for name, process in storm.services.items()}
     began = time.time()
     with ThreadPoolExecutor(1) as pool, progress() as bar:
-        posting = pool.submit(load, storm.plan(), storm.process("billing").pid)
+        posting = pool.submit(load, storm.plan(), storm.services["billing"].pid)
         task = bar.add_task("mails", total=EVENTS)
         while (now := storm.count())["mails"] - before["mails"] < EVENTS:
             bar.update(task, completed=now["mails"] - before["mails"])
