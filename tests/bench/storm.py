@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.processes import SERVICES, Process, Stack
+from sandbox.processes import SERVICES, Process, Stack, fetch
 from sandbox.python_process import REPOSITORY, python_environment
 from sandbox.servers import free_port, own_folder
 from tests.bench import load as generator
@@ -39,8 +39,12 @@ PLAIN = 100
 """Mails sent with the library alone."""
 SINGLE = 40
 """Failures sent one by one to the idle system."""
+STRIPE_SECONDS = 0.1
+"""How long Stripe takes to answer in the storm, about as the real one does."""
 PATIENCE_SECONDS = 60 + EVENTS / 10
 """Ten mails a second is the slowest storm that is waited for."""
+BATCHERS = ("events", "invoices", "contacts", "posts", "answers")
+BATCH_SIZE = re.compile(r"^batch_size_(\S+) (\S+)$", re.MULTILINE)
 HEARD_BY = ("notifier", "portal")
 OPENSSL = (
     "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
@@ -100,8 +104,7 @@ class Storm:
 
     def count(self) -> dict[str, Any]:
         """What SendGrid and Stripe have counted."""
-        with urllib.request.urlopen(f"{self.stub.url}/count", timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
+        found: dict[str, Any] = json.loads(fetch(f"{self.stub.url}/count"))
         return found
 
     def plan(self) -> dict[str, Any]:
@@ -166,6 +169,17 @@ class Watch:
         self.most[name] = max(value, self.most.get(name, 0))
 
 
+def batch_sizes(storm: Storm) -> dict[str, float]:
+    """How many callers shared a round trip of the notifier's, on average since it started."""
+    told = fetch(f"{storm.services['notifier'].url}/metrics")
+    values = {name: float(value) for name, value in BATCH_SIZE.findall(told)}
+    return {
+        f"{name} a round trip": values[f'sum{{batcher="{name}"}}'] / count
+        for name in BATCHERS
+        if (count := values.get(f'count{{batcher="{name}"}}'))
+    }
+
+
 def plainly(storm: Storm) -> float:
     """Mails a second with the sendgrid library as its documentation shows."""
     done = subprocess.run(
@@ -206,6 +220,7 @@ def idle(storm: Storm) -> dict[str, float]:
 
 def blow(storm: Storm) -> dict[str, float]:
     """Post all failures, wait for the last mail; what it took."""
+    fetch(f"{storm.stub.url}/stripe-takes/{STRIPE_SECONDS}")
     before, watch = storm.count(), Watch(storm)
     cpu = {name: cpu_seconds(process.pid) for name, process in storm.services.items()}
     began = time.time()
@@ -230,6 +245,7 @@ def blow(storm: Storm) -> dict[str, float]:
         "requests to Stripe a mail": (now["stripe"] - before["stripe"]) / EVENTS,
         "requests to Stripe in one second at most": now["stripe_most"],
         "mails sent twice": now["copies"],
+        **batch_sizes(storm),
         **watch.most,
         "seconds in all": seconds,
     }

@@ -15,6 +15,7 @@ from collections import Counter  # noqa: E402
 from typing import Any  # noqa: E402
 
 ID = re.compile(rb'"notification_id": ?"([^"]+)"')
+TAKES = re.compile(rb"^GET /stripe-takes/([\d.]+)")
 INVOICE_ID = re.compile(rb"^GET /v1/invoices/(in_\w+)")
 INVOICE = """{"id": "ID", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd",
  "amount_due": 14900, "amount_remaining": 14900, "amount_paid": 0, "attempted": true, "attempt_count": 1,
@@ -50,11 +51,13 @@ ACCEPTED = answer("202 Accepted", "", "X-Message-Id: stub\r\n")
 MISSING = answer("404 Not Found", UNKNOWN)
 stripe: Counter[int] = Counter()
 """Requests to Stripe in each second."""
+stripe_takes = 0.0
+"""Seconds until Stripe answers: none, or as `GET /stripe-takes/SECONDS` has said, which counts anew."""
 
 
 def handle(request: bytes, body: bytes) -> bytes:
     """What a request gets."""
-    global copies
+    global copies, stripe_takes
     if request.startswith(b"POST /v3/mail/send"):
         found = ID.search(body)
         key = found[1].decode() if found else f"plain-{len(mails)}"
@@ -76,7 +79,12 @@ def handle(request: bytes, body: bytes) -> bytes:
     if request.startswith(b"POST /forget"):
         mails.clear()
         return answer("200 OK", "{}")
+    if (takes := TAKES.match(request)) is not None:
+        stripe_takes = float(takes[1])
+        stripe.clear()
+        return answer("200 OK", "{}")
     stripe[int(time.time())] += 1
+    eventlet.sleep(stripe_takes)
     return stripe_answer(request)
 
 
