@@ -170,13 +170,23 @@ class Batched(DependencyProvider):
 
     batcher: Batcher[Any, Any]
 
-    def __init__(self, name: str, work: Callable[[Session, list[Any]], Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Session, list[Any]], Sequence[Any]],
+        *,
+        workers: int = WORKERS,
+    ) -> None:
+        """One worker makes the largest batches, and suits work that nobody waits for at a screen."""
         self.label = name
         self.work = work
+        self.workers = workers
 
     def start(self) -> None:
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
-        self.batcher = batch_transactions(self.label, self.work, database.transactions)
+        self.batcher = batch_transactions(
+            self.label, self.work, database.transactions, workers=self.workers
+        )
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher
@@ -186,6 +196,8 @@ def batch_transactions(
     name: str,
     work: Callable[[Session, list[Item]], Sequence[Result]],
     database: Transactions,
+    *,
+    workers: int = WORKERS,
 ) -> Batcher[Item, Result]:
     """A batcher that does each batch in one transaction."""
 
@@ -193,4 +205,4 @@ def batch_transactions(
         with database.transaction() as session:
             return work(session, items)
 
-    return Batcher(name, in_transaction, fails_all=(DatabaseUnavailable,))
+    return Batcher(name, in_transaction, workers=workers, fails_all=(DatabaseUnavailable,))

@@ -45,7 +45,7 @@ from shared.batching import Batched, Batcher
 from shared.database import Database
 from shared.events import Event
 from shared.loops import Waker, loop
-from shared.messaging import EventPublisher, Permanent, consume
+from shared.messaging import EventPublisher, Permanent, consume_together
 from shared.retention import prune_round
 from shared.rpc import (
     InvalidArgument,
@@ -157,9 +157,9 @@ class NotifierService(Operations):
     billing = RpcClient("billing", timeout=2.5)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
     fetch_invoice = Fetch("invoices", fetch_invoices, workers=4, most=MOST_INVOICES)
-    hear = Batched("events", _hear)
-    begin = Batched("posts", _begin)
-    record = Batched("answers", _record)
+    hear = Batched("events", _hear, workers=1)
+    begin = Batched("posts", _begin, workers=1)
+    record = Batched("answers", _record, workers=1)
     places = SenderPlaces()
     publisher = EventPublisher()
     wake = Waker("send_due")
@@ -167,7 +167,7 @@ class NotifierService(Operations):
 
     # --- events -------------------------------------------------------------------------------------------------
 
-    @consume
+    @consume_together
     def on_event(self, event: Event) -> None:
         """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
         try:

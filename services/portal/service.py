@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from babel import Locale
+from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
@@ -38,7 +39,7 @@ from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, 
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoicePaymentFailed
-from shared.messaging import consume
+from shared.messaging import consume_together
 from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 
@@ -47,12 +48,17 @@ log = get_logger(__name__)
 MOST_CONTACTS: Final = 500
 
 
+def _hear(session: Session, batch: list[Event]) -> list[bool]:
+    return event_handlers.handle_invoices(session, batch, utc_now())
+
+
 class PortalService(Operations, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
 
     person = Batched("contacts", customers.contacts)
+    hear = Batched("events", _hear, workers=1)
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
@@ -325,9 +331,12 @@ class PortalService(Operations, Cancelling, Learning):
 
     # What happened at Stripe.
 
-    @consume
+    @consume_together
     def on_event(self, event: Event) -> None:
-        """One event from billing: its effect and its id in one transaction."""
-        self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+        """One event from billing: its effect and its id in one transaction, which many may share."""
+        if event_handlers.is_about_invoice(event):
+            self.hear(event)
+        else:
+            self._write(lambda session: event_handlers.handle(session, event, utc_now()))
         if isinstance(event.data, InvoicePaymentFailed):
             self.wake_cards()

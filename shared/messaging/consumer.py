@@ -41,6 +41,9 @@ EVENTS_AT_ONCE: Final = 15
 """Handlers of events that run together in a process: fewer than it has database connections, so that a flood of
 events leaves some for pages and calls."""
 
+TOGETHER_AT_ONCE: Final = 24
+"""The same of handlers that share transactions: all of them need two connections, and a batch gets half of them."""
+
 REASON_LENGTH: Final = 500
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -133,9 +136,11 @@ class EventConsumer(Entrypoint, HeaderDecoder):
 
     queue_consumer = SafeQueueConsumer()
 
-    def __init__(self, source: str = "billing", **kwargs: Any) -> None:
+    def __init__(
+        self, source: str = "billing", at_once: int = EVENTS_AT_ONCE, **kwargs: Any
+    ) -> None:
         self.source = source
-        self._slots = Semaphore(EVENTS_AT_ONCE)
+        self._slots = Semaphore(at_once)
         super().__init__(**kwargs)
 
     def setup(self) -> None:
@@ -290,4 +295,10 @@ class EventConsumer(Entrypoint, HeaderDecoder):
 def consume(method: Method) -> Method:
     """Decorate the one method of a service that takes its events: `@consume def on_event(self, event)`."""
     decorated: Method = EventConsumer.decorator(method)
+    return decorated
+
+
+def consume_together(method: Method) -> Method:
+    """The same for a method whose work on many events is one transaction (`shared/batching.py`)."""
+    decorated: Method = EventConsumer.decorator(at_once=TOGETHER_AT_ONCE)(method)
     return decorated

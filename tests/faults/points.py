@@ -83,7 +83,7 @@ POINTS = {
         "notifier", "services.notifier.handlers.feedback", "handle", False, _some
     ),
     "the page’s notice, before the commit": Point(
-        "portal", "services.portal.handlers.events", "handle", False
+        "portal", "services.portal.handlers.events", "handle_invoices", False
     ),
     "the page’s notice, before the ack": Point(
         "portal", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event

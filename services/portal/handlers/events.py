@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -29,11 +29,46 @@ Handler = Callable[[Session, Event, dt.datetime], None]
 
 def handle(session: Session, event: Event, now: dt.datetime) -> bool:
     """Do what an event asks for, once. False: it was done before, or it is none of ours."""
+    if is_about_invoice(event):
+        return handle_invoices(session, [event], now)[0]
     handler = ROUTES.get(type(event.data))
-    if handler is None or not queries.first_time(session, event.id, now):
+    if handler is None or not queries.first_times(session, [event.id], now):
         return False
     handler(session, event, now)
     return True
+
+
+def is_about_invoice(event: Event) -> bool:
+    """Whether many events of this kind can be acted upon together (`handle_invoices`)."""
+    return type(event.data) in OBSERVATIONS
+
+
+def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) -> list[bool]:
+    """The same for events about invoices that came together, in a handful of statements in all.
+
+    The invoices are locked in one order; events about one of them are merged one after another as they came.
+    """
+    fresh = queries.first_times(session, [event.id for event in batch], now)
+    outcomes: list[bool] = []
+    mine: list[Event] = []
+    for event in batch:
+        outcomes.append(event.id in fresh)
+        if event.id in fresh:
+            fresh.discard(event.id)  # a second copy in the same batch is none of ours
+            mine.append(event)
+    data: list[Any] = [event.data for event in mine]
+    rows = queries.invoices_for_change(
+        session, {one.invoice_id: one.stripe_customer_id for one in data}
+    )
+    method_changes = queries.method_changes(session, {one.stripe_customer_id for one in data})
+    for event, one in zip(mine, data, strict=True):
+        row = rows[one.invoice_id]
+        invoice = merge(queries.read_invoice(row), _seen(event))
+        of_customer = method_changes.get(one.stripe_customer_id, {})
+        changes = [of_customer.get(""), of_customer.get(invoice.subscription_id or "")]
+        changed_at = max((at for at in changes if at is not None), default=None)
+        queries.write_invoice(row, with_method_change(invoice, changed_at))
+    return outcomes
 
 
 def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
@@ -41,32 +76,23 @@ def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
     return queries.forget_events(session, now - KEEP_PROCESSED, limit) == limit
 
 
-def _observe(what: What) -> Handler:
-    def note_invoice(session: Session, event: Event, now: dt.datetime) -> None:
-        data: Any = event.data
-        seen = Observation(
-            what=what,
-            at=event.occurred_at,
-            status=data.status,
-            currency=data.currency,
-            amount_due=data.amount_due,
-            amount_remaining=data.amount_remaining,
-            attempt_count=data.attempt_count,
-            collection_method=data.collection_method,
-            billing_reason=data.billing_reason,
-            number=data.number,
-            subscription_id=data.subscription_id,
-            next_payment_attempt=data.next_payment_attempt,
-            own_retry=data.own_retry,
-        )
-        row = queries.invoice_for_change(session, data.invoice_id, data.stripe_customer_id)
-        invoice = merge(queries.read_invoice(row), seen)
-        changed_at = queries.method_changed_at(
-            session, data.stripe_customer_id, invoice.subscription_id
-        )
-        queries.write_invoice(row, with_method_change(invoice, changed_at))
-
-    return note_invoice
+def _seen(event: Event) -> Observation:
+    data: Any = event.data
+    return Observation(
+        what=OBSERVATIONS[type(event.data)],
+        at=event.occurred_at,
+        status=data.status,
+        currency=data.currency,
+        amount_due=data.amount_due,
+        amount_remaining=data.amount_remaining,
+        attempt_count=data.attempt_count,
+        collection_method=data.collection_method,
+        billing_reason=data.billing_reason,
+        number=data.number,
+        subscription_id=data.subscription_id,
+        next_payment_attempt=data.next_payment_attempt,
+        own_retry=data.own_retry,
+    )
 
 
 def note_method_change(session: Session, event: Event, now: dt.datetime) -> None:
@@ -178,19 +204,23 @@ def _named(session: Session, reference: str, business_ref: str | None) -> Custom
     return people.customer_of_host(session, businesses[0].id, reference)
 
 
-ROUTES: Final[dict[type[events.Data], Handler]] = {
+OBSERVATIONS: Final[dict[type[events.Data], What]] = {
     # The notice on the page: this is owed, since then.
-    events.InvoicePaymentFailed: _observe(What.FAILED),
+    events.InvoicePaymentFailed: What.FAILED,
     # The notice asks for a confirmation instead of a new card.
-    events.InvoicePaymentActionRequired: _observe(What.ACTION_REQUIRED),
+    events.InvoicePaymentActionRequired: What.ACTION_REQUIRED,
     # "Paid, thank you" for a day, then nothing.
-    events.InvoicePaid: _observe(What.CLOSED),
+    events.InvoicePaid: What.CLOSED,
     # The business took it back: nothing to ask for.
-    events.InvoiceVoided: _observe(What.CLOSED),
+    events.InvoiceVoided: What.CLOSED,
     # The business gave it up: the page doesn't dun for it.
-    events.InvoiceMarkedUncollectible: _observe(What.CLOSED),
+    events.InvoiceMarkedUncollectible: What.CLOSED,
     # The date of the next attempt is often known only now; so are part payments.
-    events.InvoiceUpdated: _observe(What.UPDATED),
+    events.InvoiceUpdated: What.UPDATED,
+}
+"""What each event about an invoice tells, and why the page wants to know."""
+
+ROUTES: Final[dict[type[events.Data], Handler]] = {
     # The button appears.
     events.CustomerLinked: link_customer,
     # The button disappears: Stripe's page couldn't be opened.
@@ -204,4 +234,4 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     # "Has ended".
     events.SubscriptionEnded: note_subscription,
 }
-"""What we do with each event, and why."""
+"""What we do with each other event, and why."""

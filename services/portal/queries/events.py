@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
@@ -17,10 +19,11 @@ from shared.database import insert_new
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
 
 
-def first_time(session: Session, event_id: str, now: dt.datetime) -> bool:
-    """Note the event as processed. False: it was already."""
-    rows = [{"event_id": event_id, "processed_at": now}]
-    return bool(
+def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) -> set[str]:
+    """Note the events as processed; those that were not already. In one order, so that two batches with the same
+    events never wait for each other in a circle."""
+    rows = [{"event_id": one, "processed_at": now} for one in sorted(set(event_ids))]
+    return set(
         insert_new(
             session,
             table_of(ProcessedEventRow),
@@ -41,20 +44,27 @@ def forget_events(session: Session, before: dt.datetime, limit: int) -> int:
     return changed(session, delete(ProcessedEventRow).where(ProcessedEventRow.event_id.in_(old)))
 
 
-def invoice_for_change(session: Session, invoice_id: str, stripe_customer_id: str) -> InvoiceRow:
-    """The invoice, made when it is new, locked for change."""
+def invoices_for_change(session: Session, customers: Mapping[str, str]) -> dict[str, InvoiceRow]:
+    """These invoices (each with its Stripe customer), made where they are new, locked for change in one order."""
     blank = Invoice()
     values = {name: getattr(blank, name) for name in _INVOICE_FIELDS}
     insert_new(
         session,
         table_of(InvoiceRow),
-        [{"invoice_id": invoice_id, "stripe_customer_id": stripe_customer_id, **values}],
+        [
+            {"invoice_id": invoice_id, "stripe_customer_id": stripe_customer_id, **values}
+            for invoice_id, stripe_customer_id in sorted(customers.items())
+        ],
         conflict=["invoice_id"],
         returning="invoice_id",
     )
-    return session.scalars(
-        select(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).with_for_update()
-    ).one()
+    rows = session.scalars(
+        select(InvoiceRow)
+        .where(InvoiceRow.invoice_id.in_(list(customers)))
+        .order_by(InvoiceRow.invoice_id)
+        .with_for_update()
+    )
+    return {row.invoice_id: row for row in rows}
 
 
 def read_invoice(row: InvoiceRow) -> Invoice:
@@ -68,16 +78,21 @@ def write_invoice(row: InvoiceRow, invoice: Invoice) -> None:
         setattr(row, name, getattr(invoice, name))
 
 
-def method_changed_at(
-    session: Session, stripe_customer_id: str, subscription_id: str | None
-) -> dt.datetime | None:
-    """When the payment method that a subscription (or the customer alone) is charged to was last replaced."""
-    return session.scalar(
-        select(func.max(MethodChangeRow.changed_at)).where(
-            MethodChangeRow.stripe_customer_id == stripe_customer_id,
-            MethodChangeRow.subscription_id.in_({"", subscription_id or ""}),
-        )
-    )
+def method_changes(
+    session: Session, stripe_customer_ids: Collection[str]
+) -> dict[str, dict[str, dt.datetime]]:
+    """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription (the
+    empty one is the customer's own default)."""
+    found: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
+    for row in session.execute(
+        select(
+            MethodChangeRow.stripe_customer_id,
+            MethodChangeRow.subscription_id,
+            MethodChangeRow.changed_at,
+        ).where(MethodChangeRow.stripe_customer_id.in_(stripe_customer_ids))
+    ):
+        found[row.stripe_customer_id][row.subscription_id] = row.changed_at
+    return found
 
 
 def note_method_change(

@@ -10,7 +10,13 @@ from sqlalchemy.orm import Session
 
 from services.portal import queries
 from services.portal.domain.notice import Tone
-from services.portal.handlers.events import ROUTES, forget_old, handle
+from services.portal.handlers.events import (
+    OBSERVATIONS,
+    ROUTES,
+    forget_old,
+    handle,
+    handle_invoices,
+)
 from services.portal.handlers.visits import notice_for
 from services.portal.models import (
     CustomerRow,
@@ -67,7 +73,7 @@ def customer_id(session: Session) -> str:
 
 def test_every_event_of_the_contract_has_a_handler() -> None:
     """What billing sends us is handled, and we wait for nothing that it doesn't send."""
-    assert set(ROUTES) == set(events.CONSUMERS["portal"])
+    assert set(OBSERVATIONS) | set(ROUTES) == set(events.CONSUMERS["portal"])
 
 
 def test_the_same_event_twice_acts_once(session: Session, customer_id: str) -> None:
@@ -267,3 +273,25 @@ def test_processed_events_are_forgotten_in_time(session: Session, customer_id: s
     assert not forget_old(session, NOW)
     assert session.scalar(select(func.count()).select_from(ProcessedEventRow)) == 1
     assert forget_old(session, ahead(days=90), limit=1)
+
+
+def test_events_that_come_together_end_as_those_that_come_alone(
+    session: Session, customer_id: str
+) -> None:
+    """Two invoices, a copy, and a payment behind its failure in one batch: each acts once, in the order they came."""
+    handle(session, event(changed(), ago(minutes=5)), NOW)
+    batch = [
+        event(failed(invoice_id="in_1"), ago(minutes=9), "evt_1"),
+        event(failed(invoice_id="in_2"), ago(minutes=9), "evt_2"),
+        event(failed(invoice_id="in_1"), ago(minutes=9), "evt_1"),
+        event(paid(invoice_id="in_1"), ago(minutes=4), "evt_3"),
+    ]
+    assert handle_invoices(session, batch, NOW) == [True, True, False, True]
+    assert handle_invoices(session, batch, NOW) == [False] * 4
+    session.flush()
+    rows = {row.invoice_id: row for row in session.scalars(select(InvoiceRow))}
+    assert {invoice_id: row.status for invoice_id, row in rows.items()} == {
+        "in_1": "paid",
+        "in_2": "open",
+    }
+    assert {row.method_changed_at for row in rows.values()} == {ago(minutes=5)}
