@@ -28,6 +28,8 @@ class Sender(Entrypoint):
         """`wakes` names the loop that is run again when a place becomes free."""
         self.wakes = wakes
         self.busy = 0
+        self.wake_at: int | None = None
+        """How few emails may be under way before the loop is run again; None: nothing is known to wait."""
         super().__init__(**kwargs)
 
     def span(self, worker_ctx: Any) -> tracing.Span:
@@ -56,6 +58,8 @@ class Sender(Entrypoint):
         self.busy -= 1
         if exc_info is not None:
             log.error("sending failed, its lease will end", exc_info=exc_info)
+        if self.wake_at is None or self.busy > self.wake_at:
+            return result, exc_info
         for entrypoint in self.container.entrypoints:
             if isinstance(entrypoint, Loop) and entrypoint.method_name == self.wakes:
                 entrypoint.wake()
@@ -69,7 +73,11 @@ def sender(wakes: str) -> Callable[[Method], Method]:
 
 
 class Places:
-    """The senders of this process: how many are free, and since when nobody may send."""
+    """The senders of this process: how many are free, and since when nobody may send.
+
+    While more is due than there are places, they are filled when half of them are free, and not one by one: so one
+    transaction leases many, and what was leased together asks, marks and records together.
+    """
 
     def __init__(self, size: int, entrypoint: Sender) -> None:
         self._size = size
@@ -80,7 +88,14 @@ class Places:
         """How many more emails may start now; none while SendGrid asks for patience."""
         if self._closed_until is not None and now < self._closed_until:
             return 0
-        return max(0, self._size - self._entrypoint.busy)
+        busy, wake_at = self._entrypoint.busy, self._entrypoint.wake_at
+        if wake_at is not None and busy > wake_at:
+            return 0
+        return max(0, self._size - busy)
+
+    def note_lease(self, wanted: int, got: int) -> None:
+        """Remember whether there was more to lease than there were places."""
+        self._entrypoint.wake_at = self._size // 2 if got == wanted else None
 
     def close_until(self, moment: dt.datetime) -> None:
         """Start nothing before `moment` (a 429's reset)."""

@@ -190,9 +190,10 @@ class NotifierService(Operations):
         if not free:
             return False
         leased = sending.lease(self._desk(), free)
+        self.places.note_lease(free, len(leased))
         for one in leased:
             self.places.take(one)
-        return len(leased) == free and self.places.free(_now()) > 0
+        return False  # a sender that ends asks for more, where more is known to wait
 
     @sender(wakes="send_due")
     def send_one(self, leased: Leased) -> None:

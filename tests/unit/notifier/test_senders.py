@@ -1,0 +1,117 @@
+"""Places of senders: filled one by one while little is due, in large portions while much is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from services.notifier.domain import Kind
+from services.notifier.queries import Leased
+from services.notifier.senders import Places, Sender
+from shared.loops import Loop
+from tests.unit.notifier.fakes import START
+
+EMAIL = Leased(
+    notification_id="ntf_1",
+    lease_token="token",
+    kind=Kind.PAYMENT_FAILED,
+    invoice_id="in_1",
+    stripe_customer_id="cus_1",
+    customer_id=None,
+    correlation_id="evt_1",
+    traceparent="",
+    incident=None,
+    heard_at=START,
+    occurred_at=START,
+)
+
+
+class Container:
+    """As much of nameko's container as a sender needs: it keeps the ends of its workers."""
+
+    def __init__(self) -> None:
+        self.entrypoints: list[Any] = []
+        self.ends: list[Any] = []
+
+    def spawn_worker(self, entrypoint: Any, *args: Any, handle_result: Any, **more: Any) -> None:
+        self.ends.append(handle_result)
+
+    def end_one(self) -> None:
+        """One email is done."""
+        self.ends.pop()(None, None, None)
+
+
+class Wakes(Loop):
+    """The loop that leases, as far as it counts how often it was woken."""
+
+    def __init__(self) -> None:
+        super().__init__(poll=1.0)
+        self.method_name = "send_due"
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+class Office:
+    """Eight places, their loop, and emails to put in them."""
+
+    def __init__(self) -> None:
+        self.container = Container()
+        self.sender = Sender(wakes="send_due")
+        self.sender.container = self.container
+        self.loop = Wakes()
+        self.container.entrypoints.append(self.loop)
+        self.places = Places(8, self.sender)
+
+    def lease(self, due: int) -> int:
+        """One round of the loop with so many emails due; how many it takes."""
+        free = self.places.free(START)
+        taken = min(free, due)
+        if free:
+            self.places.note_lease(free, taken)
+        for _ in range(taken):
+            self.places.take(EMAIL)
+        return taken
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def test_a_single_email_goes_at_once_and_asks_for_nothing_more(office: Office) -> None:
+    """Nothing else is due: its end wakes nobody, and every place is free for what comes next."""
+    assert office.lease(due=1) == 1
+    assert office.lease(due=3) == 3
+    office.container.end_one()
+    assert (office.loop.woken, office.places.free(START)) == (0, 5)
+
+
+def test_while_more_is_due_than_places_half_of_them_are_filled_at_once(office: Office) -> None:
+    """The next lease is one transaction for four, when four are done, and not one for each."""
+    assert office.lease(due=100) == 8
+    for _ in range(3):
+        office.container.end_one()
+    assert (office.loop.woken, office.lease(due=92)) == (0, 0)
+    office.container.end_one()
+    assert (office.loop.woken, office.lease(due=92)) == (1, 4)
+
+
+def test_the_rest_of_a_storm_is_not_waited_for(office: Office) -> None:
+    """A lease that finds less than there is room for ends the waiting."""
+    assert office.lease(due=9) == 8
+    for _ in range(4):
+        office.container.end_one()
+    assert office.lease(due=1) == 1
+    office.container.end_one()
+    assert office.places.free(START) == 4
+
+
+def test_nobody_starts_while_sendgrid_asks_for_patience(office: Office) -> None:
+    """Until the reset of a 429 no place is free."""
+    office.places.close_until(START + dt.timedelta(seconds=30))
+    assert office.places.free(START) == 0
+    assert office.places.free(START + dt.timedelta(seconds=30)) == 8
