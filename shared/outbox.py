@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Index, Integer, String, Table, Text, func, se
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import UtcDateTime, insert_new
+from shared.database import UtcDateTime, in_order_of_time, insert_new
 from shared.messaging.amqp import BrokerUnavailable
 
 BATCH: Final = 100
@@ -50,8 +50,9 @@ class OutboxColumns:
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> Any:
-        """The index of the relay's question, asked every second: a handful of rows of millions."""
+        """Indexes of the relay's question, asked every second: a handful of rows of millions; and of what is old."""
         return (
+            in_order_of_time("ix_outbox_published_at", "published_at"),
             Index(
                 "ix_outbox_unpublished",
                 "id",

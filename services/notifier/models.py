@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, t
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
-from shared.database import UtcDateTime
+from shared.database import UtcDateTime, in_order_of_time
 from shared.outbox import OutboxColumns
 
 Moment = UtcDateTime
@@ -107,7 +107,7 @@ class IncidentRow(Base):
     subscription_id: Mapped[str | None] = mapped_column(String(255))
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
     opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
-    closed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
 
 
@@ -120,6 +120,8 @@ class ProcessedEvent(Base):
     type: Mapped[str] = mapped_column(String(80))
     outcome: Mapped[str] = mapped_column(Text, default="")
     processed_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+    __table_args__ = (in_order_of_time("ix_processed_events_processed_at", "processed_at"),)
 
 
 class DeletedCustomer(Base):
@@ -152,6 +154,8 @@ class SendGridEvent(Base):
     event: Mapped[str] = mapped_column(String(40))
     occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
     received_at: Mapped[dt.datetime] = mapped_column(Moment)
+
+    __table_args__ = (in_order_of_time("ix_sendgrid_events_received_at", "received_at"),)
 
 
 class OutboxEvent(OutboxColumns, Base):

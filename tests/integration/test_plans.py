@@ -11,13 +11,37 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from sandbox.servers import PostgreSQL
-from services.billing.queries import OUTBOX
+from services.billing.payloads import parse_event
+from services.billing.queries import OUTBOX, payloads_about, store_stripe_events
+from services.billing.retention import RULES as BILLINGS_RULES
+from services.billing.translation import Status, Translation
+from services.notifier.domain import SendingPolicy
+from services.notifier.handlers.events import handle_invoices
+from services.notifier.queries import lease_due, lock_incidents, lock_rows
+from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal import queries
 from services.portal.queries import people
+from shared.events import Event, InvoicePaymentFailed
+from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
 
 CUSTOMERS = 100_000
 ROWS = 200_000
+DUE = 1000
+NOTIFIERS_ROWS = (
+    "INSERT INTO incidents (invoice_id, stripe_customer_id, status, last_attempt, currency, amount_due, amount_paid, "
+    "opened_at, closed_at) SELECT 'in_' || n, 'cus_' || n, 'paid', 1, 'usd', 100, 0, now(), now() "
+    "FROM generate_series(1, %(rows)s) AS n",
+    "INSERT INTO notifications (notification_id, dedupe_key, attempt_key, kind, status, invoice_id, attempt, "
+    "stripe_customer_id, correlation_id, created_at, due_at, attempts, lookups, unconfirmed_posts) "
+    "SELECT 'ntf_' || n, 'k' || n, 'in_' || n || '/1', 'payment_failed', "
+    "CASE WHEN n > %(rows)s - %(due)s THEN 'pending' ELSE 'sent' END, 'in_' || n, 1, 'cus_' || n, 'evt_' || n, "
+    "now(), now(), 1, 0, 0 FROM generate_series(1, %(rows)s) AS n",
+    "INSERT INTO processed_events (event_id, type, outcome, processed_at) "
+    "SELECT 'evt_' || n, 'invoice.payment_failed', '', now() FROM generate_series(1, %(rows)s) AS n",
+    "INSERT INTO sendgrid_events (sg_event_id, notification_id, event, occurred_at, received_at) "
+    "SELECT 'sg_' || n, 'ntf_' || n, 'delivered', now(), now() FROM generate_series(1, %(rows)s) AS n",
+)
 NOW = dt.datetime.now(dt.UTC)
 
 Plans = Callable[[Callable[[Session], Any]], str]
@@ -37,13 +61,19 @@ def portal(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Eng
 
 @pytest.fixture(scope="module")
 def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Engine]:
-    """Billing's outbox with 200,000 published rows and three that wait."""
+    """Billing's inbox with 200,000 webhooks; its outbox with as many published rows, and three that wait."""
     url = postgres.create_database("plans_billing", template=migrated("billing"))
     with postgres.connection("plans_billing") as connection, connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO outbox (event_id, dedupe_key, type, body, created_at, published_at, attempts, next_attempt_at) "
             "SELECT 'e' || n, 'k' || n, 'invoice.paid', '{}', now(), "
             "CASE WHEN n > %(rows)s THEN NULL ELSE now() END, 0, now() FROM generate_series(1, %(rows)s + 3) AS n",
+            {"rows": ROWS},
+        )
+        cursor.execute(
+            "INSERT INTO inbox (id, type, received_at, status, payload, object_id, stripe_customer_id) "
+            "SELECT 'evt_' || n, 'invoice.payment_failed', now(), 'translated', '{}', 'in_' || n / 2, 'cus_' || n / 9 "
+            "FROM generate_series(1, %(rows)s) AS n",
             {"rows": ROWS},
         )
         cursor.execute("ANALYZE")
@@ -53,12 +83,26 @@ def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[En
     postgres.drop_database("plans_billing")
 
 
+@pytest.fixture(scope="module")
+def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Engine]:
+    """The notifier's tables with 200,000 emails that were sent, a thousand that are due, and what belongs to them."""
+    url = postgres.create_database("plans_notifier", template=migrated("notifier"))
+    with postgres.connection("plans_notifier") as connection, connection.cursor() as cursor:
+        for statement in NOTIFIERS_ROWS:
+            cursor.execute(statement, {"rows": ROWS, "due": DUE})
+        cursor.execute("ANALYZE")
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
+    postgres.drop_database("plans_notifier")
+
+
 def plans(engine: Engine, work: Callable[[Session], Any]) -> list[str]:
     """The plan of each statement that `work` sends, as EXPLAIN tells it."""
     sent: list[tuple[str, Any]] = []
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        sent.append((statement, parameters))
+        sent.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     event.listen(engine, "before_cursor_execute", note)
     try:
@@ -125,3 +169,94 @@ def test_the_backlog_reads_only_what_waits(billing: Engine) -> None:
     (plan,) = plans(billing, lambda session: OUTBOX.backlog(session, NOW))
     assert "ix_outbox_unpublished" in plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("together", [1, 100])
+def test_what_webhooks_told_of_invoices_is_found_by_them(billing: Engine, together: int) -> None:
+    """Looking again without Stripe reads the inbox by the invoice, not whole."""
+    ids = [f"in_{number * 7}" for number in range(1, together + 1)]
+
+    def look(session: Session) -> None:
+        assert len(payloads_about(session, ids)) == 2 * together
+
+    assert full_scans(billing, look, set()) == []
+
+
+def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
+    """What is new is told from what is known by the primary key alone, however many webhooks there are."""
+    event = parse_event(b'{"id": "evt_7", "type": "invoice.paid", "data": {"object": {}}}')
+    again = parse_event(b'{"id": "evt_new", "type": "invoice.paid", "data": {"object": {}}}')
+
+    def store(session: Session) -> None:
+        rows = [(one, "{}", Translation(Status.IGNORED)) for one in (event, again)]
+        assert store_stripe_events(session, rows, NOW) == {"evt_new"}
+
+    (plan,) = plans(billing, store)
+    assert "Conflict Arbiter Indexes: pk_inbox" in plan
+    assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("service", ["billing", "notifier"])
+def test_forgetting_reads_only_what_is_old(
+    service: str, billing: Engine, notifier: Engine, request: pytest.FixtureRequest
+) -> None:
+    """With nothing old in 200,000 rows a table the hourly round of the retention rules reads none of them whole."""
+    engine: Engine = request.getfixturevalue(service)
+    rules = {"billing": BILLINGS_RULES, "notifier": NOTIFIERS_RULES}[service]
+
+    def prune(session: Session) -> None:
+        assert set(prune_batch(session, rules, NOW - RETENTION).values()) == {0}
+
+    # Recoveries are few; the notifier's outbox is empty here.
+    small = {"recoveries", "recovery_runs"} | ({"outbox"} if service == "notifier" else set())
+    assert full_scans(engine, prune, small) == []
+
+
+def test_what_is_due_is_found_among_what_was_sent(notifier: Engine) -> None:
+    """The sender's question goes by the partial index of what is not over, and takes its incidents by their keys."""
+
+    def lease(session: Session) -> None:
+        assert len(lease_due(session, NOW + dt.timedelta(hours=1), 16, SendingPolicy())) == 16
+
+    found = plans(notifier, lease)
+    assert "ix_notifications_due" in found[0]
+    assert full_scans(notifier, lease, set()) == []
+
+
+@pytest.mark.parametrize("together", [1, 24])
+def test_events_about_invoices_read_no_whole_table(notifier: Engine, together: int) -> None:
+    """A batch of failures, on known invoices: claims, incidents, what was told, and the new rows, all by indexes."""
+    batch = [
+        Event(
+            id=f"evt_new_{number}",
+            occurred_at=NOW,
+            correlation_id="evt",
+            data=InvoicePaymentFailed(
+                invoice_id=f"in_{number}",
+                stripe_customer_id=f"cus_{number}",
+                status="open",
+                currency="usd",
+                amount_due=100,
+                amount_remaining=100,
+                attempt_count=2,
+            ),
+        )
+        for number in range(1, together + 1)
+    ]
+
+    def hear(session: Session) -> None:
+        assert len(handle_invoices(session, batch, NOW)) == together
+
+    assert full_scans(notifier, hear, {"deleted_customers"}) == []
+
+
+@pytest.mark.parametrize("together", [1, 16])
+def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: int) -> None:
+    """The rows and incidents of a batch of emails are locked by their keys."""
+    numbers = range(1, together + 1)
+
+    def lock(session: Session) -> None:
+        assert len(lock_incidents(session, [f"in_{number}" for number in numbers])) == together
+        assert len(lock_rows(session, [f"ntf_{number}" for number in numbers])) == together
+
+    assert full_scans(notifier, lock, set()) == []
