@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -85,7 +84,7 @@ def read_incident(session: Session, invoice_id: str | None) -> Incident | None:
 
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
-    rows = [asdict(one) | {"status": one.status.value} for one in incidents]
+    rows = [vars(one) | {"status": one.status.value} for one in incidents]
     if rows:
         session.execute(update(IncidentRow), rows)
 
