@@ -9,10 +9,10 @@ from sendgrid import SendGridAPIClient  # noqa: TID251
 from sendgrid.helpers.mail import Mail  # noqa: TID251
 
 
-def main(address: str, mails: int) -> float:
-    """Mails a second."""
+def main(address: str, mails: int) -> tuple[float, float]:
+    """Mails a second, and ms of CPU a mail."""
     client = SendGridAPIClient("SG.bench", host=address)
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for number in range(mails):
         client.send(
             Mail(
@@ -22,8 +22,9 @@ def main(address: str, mails: int) -> float:
                 html_content="<p>hello</p>" * 1500,
             )
         )
-    return mails / (time.perf_counter() - began)
+    used = time.process_time() - cpu
+    return mails / (time.perf_counter() - began), 1000 * used / mails
 
 
 if __name__ == "__main__":
-    print(main(sys.argv[1], int(sys.argv[2])))
+    print(*main(sys.argv[1], int(sys.argv[2])))

@@ -180,8 +180,8 @@ def batch_sizes(storm: Storm) -> dict[str, float]:
     }
 
 
-def plainly(storm: Storm) -> float:
-    """Mails a second with the sendgrid library as its documentation shows."""
+def plainly(storm: Storm) -> dict[str, float]:
+    """The sendgrid library as its documentation shows it."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.plain_sendgrid", storm.address, str(PLAIN)],
         env={**python_environment(), "SSL_CERT_FILE": str(storm.certificate)},
@@ -191,7 +191,11 @@ def plainly(storm: Storm) -> float:
         timeout=300,
         check=True,
     )
-    return float(done.stdout)
+    rate, cpu = map(float, done.stdout.split())
+    return {
+        "the sendgrid library used plainly, mails a second": rate,
+        "the sendgrid library's CPU ms a mail": cpu,
+    }
 
 
 def idle(storm: Storm) -> dict[str, float]:
@@ -281,14 +285,14 @@ def main() -> int:
     with started() as storm:
         found = idle(storm)
         plain = plainly(storm)
-        found |= blow(storm)
+        found |= blow(storm) | plain
     table = Table(title=f"A storm of {EVENTS:,} failures, one process a service, SendGrid over TLS")
     table.add_column("")
     table.add_column("measured", justify="right")
     for name, value in found.items():
         table.add_row(name, f"{value:,.2f}" if value < 20 else f"{value:,.0f}")
-    table.add_row("sendgrid library used plainly, mails a second", f"{plain:,.1f}")
-    table.add_row("ratio", f"{found['mails a second'] / plain:.1f}")
+    rates = "mails a second", "the sendgrid library used plainly, mails a second"
+    table.add_row("ratio", f"{found[rates[0]] / found[rates[1]]:.1f}")
     Console(width=100).print(table)
     return 0
 
