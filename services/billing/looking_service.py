@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -64,7 +65,11 @@ def _side_by_side(
     def one(invoice_id: str) -> None:
         found[invoice_id] = look(invoice_id)
 
-    threads = [eventlet.spawn(one, invoice_id) for invoice_id in invoice_ids]
+    # Log lines and spans of each look belong to the call.
+    threads = [
+        eventlet.spawn(contextvars.copy_context().run, one, invoice_id)
+        for invoice_id in invoice_ids
+    ]
     with eventlet.Timeout(LOOK_SECONDS, False):
         for thread in threads:
             thread.wait()

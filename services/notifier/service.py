@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import eventlet
+import msgspec
 from nameko.extensions import DependencyProvider
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
@@ -172,7 +173,9 @@ class NotifierService(Operations):
         """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
         try:
             if events.is_about_invoice(event):
-                outcome = self.hear(event)
+                # In a batch its emails would belong to the batch's trace: they go on from here.
+                here = tracing.here() or event.traceparent
+                outcome = self.hear(msgspec.structs.replace(event, traceparent=here))
             else:
                 with self.db.transaction() as session:
                     outcome = events.handle(session, event, _now())

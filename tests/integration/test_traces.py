@@ -115,9 +115,11 @@ def test_a_failed_charge_is_one_trace_through_three_services(
     assert sent.parent == only(trace, "notifier", f"{PROCESS}notifier.billing-events").ids
     assert only(trace, "notifier", "POST /v3/mail/send").parent == sent.ids
 
-    asked = only(trace, "notifier", "billing/invoice_state")
-    assert (asked.kind, asked.parent) == ("CLIENT", sent.ids)
-    answered = only(trace, "billing", "billing/invoice_state")
+    together = only(trace, "notifier", "batch invoices")
+    assert together.parent == sent.ids
+    asked = only(trace, "notifier", "billing/invoice_states")
+    assert (asked.kind, asked.parent) == ("CLIENT", together.ids)
+    answered = only(trace, "billing", "billing/invoice_states")
     assert (answered.kind, answered.parent) == ("SERVER", asked.ids)
     looked = [span for span in trace if span.name == "GET /v1/invoices/{id}"]
     assert answered.ids in [span.parent for span in looked]

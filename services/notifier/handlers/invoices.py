@@ -109,6 +109,7 @@ def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotifi
         stripe_customer_id=one.facts.stripe_customer_id,
         correlation_id=one.event.correlation_id,
         occurred_at=one.event.occurred_at,
+        traceparent=one.event.traceparent,
     )
 
 
@@ -144,14 +145,20 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
         outcome = f"incident {one.incident.status.value}"
         if one.incident.closed_because is not None:
             outcome += f", {suppressed.get(one.facts.invoice_id, 0)} suppressed"
-            if announce_recovery(session, one.incident, one.event.correlation_id, now):
+            if announce_recovery(
+                session, one.incident, one.event.correlation_id, now, one.event.traceparent
+            ):
                 outcome += ", recovery announced"
         outcomes[one.event.id] = outcome
     return outcomes
 
 
 def announce_recovery(
-    session: Session, incident: Incident, correlation_id: str, now: dt.datetime
+    session: Session,
+    incident: Incident,
+    correlation_id: str,
+    now: dt.datetime,
+    traceparent: str = "",
 ) -> bool:
     """Write down the "it is paid" emails, to customer and business, when the customer was told of the failure. The
     incident is locked.
@@ -178,6 +185,7 @@ def announce_recovery(
                 attempt=incident.last_attempt,
                 stripe_customer_id=incident.stripe_customer_id,
                 correlation_id=correlation_id,
+                traceparent=traceparent,
             ),
         )
         for kind, key in news.items()

@@ -44,6 +44,8 @@ class NewNotification:
     correlation_id: str = ""
     occurred_at: dt.datetime | None = None
     context: dict[str, Any] | None = None
+    traceparent: str = ""
+    """The work that asked for it; empty: what is under way here."""
 
 
 def add_notification(session: Session, new: NewNotification) -> bool:
@@ -84,7 +86,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "occurred_at": new.occurred_at,
         "finished_at": new.now if new.reason else None,
         "context": new.context,
-        "traceparent": tracing.here() or None,
+        "traceparent": new.traceparent or tracing.here() or None,
     }
 
 
