@@ -95,6 +95,7 @@ def environment(
         "AMQP_URI": "embedded://localhost/",
         "PUBLIC_URL": run.url("portal"),
         "STRIPE_API_BASE": run.url("sandbox"),
+        "STRIPE_LOOK_RATE": "100",  # our own Stripe has no limit
         "SENDGRID_API_BASE": run.url("sandbox"),
         "SENDGRID_WEBHOOK_PUBLIC_KEY": mail_key,
         "PORTAL_SESSION_ORIGINS": run.url("sandbox"),
@@ -105,6 +106,7 @@ def environment(
         # Real test mode: nothing of the sandbox's Stripe may stand in for what is missing.
         for name in (
             "STRIPE_API_BASE",
+            "STRIPE_LOOK_RATE",
             "STRIPE_API_KEY",
             "STRIPE_WEBHOOK_SECRETS",
             "PORTAL_SESSION_ORIGINS",

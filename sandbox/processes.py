@@ -130,6 +130,7 @@ class Stack(_Addresses):
             "HTTP_ADDRESS": f"127.0.0.1:{port or self._ports[service]}",
             "PUBLIC_URL": self.portal_url,
             "STRIPE_API_BASE": self.sandbox_url,
+            "STRIPE_LOOK_RATE": "100",  # the sandbox's Stripe has no limit
             "SENDGRID_API_BASE": self.sandbox_url,
             "SENDGRID_WEBHOOK_PUBLIC_KEY": self._mail_key,
             "PORTAL_SESSION_ORIGINS": self.sandbox_url,

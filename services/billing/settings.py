@@ -77,7 +77,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "STRIPE_LOOK_RATE",
         meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
         "about them; beyond that its webhooks are believed",
-        default=20,
+        default=6,
         minimum=0,
         maximum=100,
     )
