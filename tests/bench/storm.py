@@ -39,6 +39,8 @@ PLAIN = 100
 """Mails sent with the library alone."""
 SINGLE = 40
 """Failures sent one by one to the idle system."""
+BETWEEN_SECONDS = 0.5
+"""From one of them to the next: then each is within billing's budget of looks at Stripe."""
 STRIPE_SECONDS = 0.1
 """How long Stripe takes to answer in the storm, about as the real one does."""
 PATIENCE_SECONDS = 60 + EVENTS / 10
@@ -78,6 +80,7 @@ class Storm:
             durable=True,
             settings={
                 "STRIPE_API_BASE": self.stub.url,
+                "STRIPE_LOOK_RATE": "6",
                 "SENDGRID_API_BASE": self.address,
                 "SSL_CERT_FILE": str(self.certificate),
                 "NOTIFIER_SENDERS": "32",
@@ -214,6 +217,7 @@ def idle(storm: Storm) -> dict[str, float]:
                 raise RuntimeError("no mail in 10 s")
             time.sleep(0.02)
         took.append(now["last"] - began)
+        time.sleep(max(0.0, began + BETWEEN_SECONDS - time.time()))
     connection.socket.close()
     took.sort()
     return {
