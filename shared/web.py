@@ -6,37 +6,51 @@ text, and running out of file descriptors kills the process.
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import json
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import eventlet
-from eventlet import greenio, wsgi
+from eventlet import wsgi
+from eventlet.hubs import trampoline
 from nameko.web.handlers import HttpRequestHandler
-from nameko.web.server import HttpOnlyProtocol, WebServer, WsgiApp
+from nameko.web.server import WebServer, WsgiApp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import (
+    BadRequest,
+    ClientDisconnected,
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+)
 from werkzeug.wrappers import Request, Response
 
 from shared import tracing
 from shared.batching import Overloaded
 from shared.database import DatabaseUnavailable
+from shared.http_protocol import (
+    HANG_UP,
+    MAX_CONNECTIONS,
+    Connection,
+    Protocol,
+    most_connections,
+)
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
 
 BODY_LIMIT: Final = 1 << 20
-HEADER_SECONDS: Final = 10
 BODY_SECONDS: Final = 10
-READ_AWAY_BYTES: Final = 8 << 20
-READ_AWAY_SECONDS: Final = 2
-IDLE_SECONDS: Final = 15
-SOCKET_SECONDS: Final = 30
 DRAIN_SECONDS: Final = 20
-MAX_CONNECTIONS: Final = 10_500
+SWEEP_SECONDS: Final = 1.0
+BACKLOG: Final = 1024
+"""Connections not accepted yet. eventlet's 50 overflow in a burst, and who is dropped tries again after a second."""
 RETRY_AFTER_SECONDS: Final = 5
 WAITING_PER_WORKER: Final = 5
 """Requests that may wait for each worker; more are answered 503 at once. With batching the wait stays short."""
@@ -46,35 +60,6 @@ StartResponse = Callable[..., Any]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class _Protocol(HttpOnlyProtocol):
-    """HTTP/1.1 whose headers must arrive within a limit."""
-
-    _limit: Any = None
-
-    def handle_one_request(self) -> None:
-        self._limit = None
-        try:
-            super().handle_one_request()
-        except eventlet.Timeout as expired:
-            if expired is not self._limit:
-                raise
-            self.close_connection = 1
-        except UnicodeError:  # a Host label over 63 characters, eventlet fails on it
-            self.close_connection = 1
-        finally:
-            if self._limit:
-                self._limit.cancel()
-
-    def _read_request_line(self) -> Any:  # waiting for it is idling, and bounded by keepalive
-        line = super()._read_request_line()
-        self._limit = eventlet.Timeout(HEADER_SECONDS)
-        return line
-
-    def handle_one_response(self) -> None:
-        self._limit.cancel()
-        super().handle_one_response()
-
-
 class HardWebServer(WebServer):
     """The web server of a container; also answers `/healthz`, `/readyz` and `/metrics`."""
 
@@ -82,13 +67,14 @@ class HardWebServer(WebServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._connections: dict[int, list[Any]] = {}
+        self._connections: dict[int, Connection] = {}
+        self._most = MAX_CONNECTIONS
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
 
     # -- serving ---------------------------------------------------------------------------------------
 
     def get_wsgi_server(
-        self, sock: Any, wsgi_app: Any, protocol: Any = _Protocol, debug: bool = False
+        self, sock: Any, wsgi_app: Any, protocol: Any = Protocol, debug: bool = False
     ) -> Any:
         return wsgi.Server(
             sock,
@@ -96,10 +82,7 @@ class HardWebServer(WebServer):
             wsgi_app,
             protocol=protocol,
             debug=False,
-            log=_QuietLog(),
             log_output=False,
-            keepalive=IDLE_SECONDS,
-            socket_timeout=SOCKET_SECONDS,
             log_x_forwarded_for=False,
         )
 
@@ -160,6 +143,14 @@ class HardWebServer(WebServer):
         page: Response | None = hook(request, error) if hook is not None else None
         return page if page is not None else _plain_error(error)
 
+    def start(self) -> None:
+        if self._starting:  # once, however many entrypoints ask
+            return
+        self._most = most_connections()
+        super().start()
+        self._sock.listen(BACKLOG)
+        self.container.spawn_managed_thread(self._sweep)
+
     def run(self) -> None:
         while self._is_accepting:
             try:
@@ -170,27 +161,51 @@ class HardWebServer(WebServer):
                 log.warning("connection not accepted", error=repr(error))
                 eventlet.sleep(0.2)
                 continue
-            sock.settimeout(self._serv.socket_timeout)
-            self.container.spawn_managed_thread(partial(self.process_request, sock, address))
+            self._take(sock, address)
+
+    def _take(self, sock: Any, address: Any) -> None:
+        self.container.spawn_managed_thread(partial(self.process_request, sock, address))
 
     def process_request(self, sock: Any, address: Any) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if len(self._connections) >= self._most and not self._make_room():
             sock.close()
             return
-        state = [address, sock, wsgi.STATE_IDLE]
-        self._connections[id(state)] = state
+        connection = Connection(address, sock)
+        self._connections[id(connection)] = connection
         try:
-            self._serv.process_request(state)
+            trampoline(sock, read=True)  # nothing is made for a client before it speaks
+            self._serv.process_request(connection)
         except Exception as error:  # nameko lets it kill the container
             log.info("connection broke", error=repr(error))
             sock.close()
         finally:
-            self._connections.pop(id(state), None)
+            self._connections.pop(id(connection), None)
+
+    def _make_room(self) -> bool:
+        """End those that have been idle for longest; whether there were any. More than one, as looking for one costs as much."""
+        idle = [one for one in self._connections.values() if one.idle]
+        longest = heapq.nsmallest(self._most // 100 + 1, idle, key=attrgetter("ends"))
+        for connection in longest:
+            del self._connections[id(connection)]
+            connection.cut()
+        return bool(longest)
+
+    def _sweep(self) -> None:
+        """End the connections whose time is over: one look at each a second costs less than a timer a request."""
+        while True:
+            eventlet.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            for connection in [one for one in self._connections.values() if one.ends < now]:
+                connection.cut()
 
     # -- stopping --------------------------------------------------------------------------------------
 
     def unregister_provider(self, provider: Any) -> None:
+        """Close the door, and wait here, while everything that a request needs is still there, until all are answered."""
         self.close_door()
+        end = time.monotonic() + DRAIN_SECONDS
+        while any(not one.idle for one in self._connections.values()) and time.monotonic() < end:
+            eventlet.sleep(0.02)
         super().unregister_provider(provider)
 
     def close_door(self) -> None:
@@ -200,19 +215,20 @@ class HardWebServer(WebServer):
         self._is_accepting = False
         self._serv.keepalive = False
         self._gt.kill()
+        self._take_waiting()
         self._sock.close()
-        for state in list(self._connections.values()):
-            if state[2] == wsgi.STATE_IDLE:
-                greenio.shutdown_safe(state[1])
+        for connection in self._connections.values():
+            if connection.idle and connection.has_unread():  # its green thread has yet to wake
+                connection[2] = wsgi.STATE_REQUEST
+            elif connection.idle:
+                connection.cut()
 
-    def stop(self) -> None:
-        self.close_door()
-        end = time.monotonic() + DRAIN_SECONDS
-        while (
-            any(state[2] != wsgi.STATE_IDLE for state in self._connections.values())
-            and time.monotonic() < end
-        ):
-            eventlet.sleep(0.02)
+    def _take_waiting(self) -> None:
+        """Those that the system has accepted for us: closed with the listener, they would be reset."""
+        self._sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                self._take(*self._sock.accept())
 
 
 class Answer(Response):
@@ -228,19 +244,6 @@ class Answer(Response):
         length = ("Content-Length", str(sum(map(len, body))))
         start_response(self.status, [*self.headers, length])
         return body if environ["REQUEST_METHOD"] != "HEAD" else []
-
-
-class _QuietLog:
-    """eventlet's own lines about a connection: kept, without their addresses and paths, at DEBUG."""
-
-    def debug(self, message: str, *args: Any) -> None:
-        return None
-
-    info = debug
-    error = debug
-
-    def write(self, message: str) -> None:
-        return None
 
 
 class _Routes(WsgiApp):
@@ -314,16 +317,13 @@ class Http(HttpRequestHandler):
         if request.method not in ("GET", "HEAD"):
             try:
                 with eventlet.Timeout(BODY_SECONDS, _BodyTimeout()):
-                    request.get_data(cache=True)
+                    _take_body(request)
             except _BodyTimeout:
-                return Response("request timeout\n", 408, {"Connection": "close"})
+                return _hang_up(request, _plain_error(RequestTimeout()))
             except HTTPException as error:
-                _read_away(request.environ["wsgi.input"])
-                response = self.server.error_response(request, error)
-                response.headers["Connection"] = "close"
-                return response
+                return _hang_up(request, self.server.error_response(request, error))
             except (OSError, ValueError):
-                return Response("bad request\n", 400, {"Connection": "close"})
+                return _hang_up(request, _plain_error(BadRequest()))
         pool = self.container._worker_pool
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
@@ -355,21 +355,26 @@ class Http(HttpRequestHandler):
         return Response('{"error": "internal"}\n', 500, content_type="application/json")
 
 
+def _take_body(request: Request) -> None:
+    """Read the body into the request. Raises ClientDisconnected when it ends before the length that was announced, and
+    RequestEntityTooLarge."""
+    request.get_data(cache=True)
+    body = request.environ["wsgi.input"]
+    if body.chunked_input and body.read(1):  # werkzeug reads as far as it may, and is content
+        raise RequestEntityTooLarge
+    if body.position < (body.content_length or 0):
+        raise ClientDisconnected
+
+
+def _hang_up(request: Request, response: Response) -> Response:
+    """The answer to a request whose rest nobody will read: the connection ends with it."""
+    request.environ[HANG_UP]()
+    return response
+
+
 def _busy() -> Response:
     """More than can be done now: said at once, so that whoever asks comes back instead of waiting."""
     return Response("busy\n", 503, {"Retry-After": "1"})
-
-
-def _read_away(body: Any) -> None:
-    """Take what a client is still sending, within limits: closed on unread bytes, the connection is reset and the
-    client never sees our answer."""
-    with eventlet.Timeout(READ_AWAY_SECONDS, False):
-        try:
-            for _ in range(READ_AWAY_BYTES >> 16):
-                if not body.read(1 << 16):
-                    return
-        except (OSError, ValueError):
-            return
 
 
 class _BodyTimeout(Exception):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.faults.system import System
+from sandbox.python_process import REPOSITORY
+from sandbox.servers import Child, free_port
+from tests.faults.crowd import Crowd
+from tests.faults.system import System, answers
 
 PATIENCE = 25.0
-"""Longer than any limit of the server: headers and bodies have 10 s, an idle connection 15 s."""
+"""Seconds: longer than any limit of the server."""
 
 
 @contextlib.contextmanager
@@ -32,22 +39,123 @@ def read_all(connection: socket.socket) -> bytes:
     return data
 
 
+def ask(system: System, sent: bytes, service: str = "billing") -> bytes:
+    """All that the server says to these bytes until it closes, or for two seconds."""
+    with connected(system, service) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
+        connection.settimeout(2)
+        return read_all(connection)
+
+
+def statuses(answers: bytes) -> list[int]:
+    """The status of each answer in a stream of them."""
+    return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", answers, re.MULTILINE)]
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%s"
+LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "wanted"),
     [
-        b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-        b"",
+        (GET + GET + LAST, [200, 200, 200]),
+        (POST + GET + POST + LAST, [400, 200, 400, 200]),
+        (CHUNKED % b"2\r\n{}\r\n0\r\n\r\n" + GET + LAST, [400, 200, 200]),
+        (b"\r\n" + GET + b"\r\n" + POST + b"\r\n" + LAST, [200, 400, 200]),
+        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + LAST, [404, 200]),
     ],
-    ids=["half a header", "nothing"],
+    ids=["pages", "bodies between", "a chunked body", "empty lines between", "a body nobody reads"],
 )
-def test_a_client_that_stops_in_the_middle_is_let_go(system: System, sent: bytes) -> None:
-    """Within the limit the connection is closed, with 408 where a request had begun in full."""
+def test_pipelined_requests_are_all_answered_in_order(
+    system: System, sent: bytes, wanted: list[int]
+) -> None:
+    """Requests that come together on one connection are answered one after the other, and then it closes."""
     with connected(system) as connection:
         connection.sendall(sent)
+        assert statuses(read_all(connection)) == wanted
+
+
+BEGUN = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\n"
+LIMITS = {
+    "nothing": (b"", b"", [], 15),
+    "half a line": (b"POST /webho", b"", [], 15),
+    "a line that trickles": (b"GET /", b"x", [], 15),
+    "half a header": (BEGUN + b"X-Slow: ", b"", [], 10),
+    "headers that trickle": (BEGUN, b"X: y\r\n", [], 10),
+    "half a body": (BEGUN + b"Content-Length: 9\r\n\r\nh", b"", [408], 10),
+    "a body that trickles": (BEGUN + b"Content-Length: 99\r\n\r\n", b"h", [408], 10),
+    "chunks that trickle": (CHUNKED % b"", b"1\r\nh\r\n", [408], 10),
+    "a chunk's size that trickles": (CHUNKED % b"", b"0", [408], 10),
+    "a body nobody reads": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", b"h", [200], 10),
+}  # fmt: skip
+"""What a client sends at first, and then each second; what it is answered; the seconds until it is let go."""
+
+
+def let_go(system: System, first: bytes, then: bytes) -> tuple[list[int], float]:
+    """What such a client is answered, and how long it is listened to."""
+    said = b""
+    began = time.monotonic()
+    with connected(system) as connection, contextlib.suppress(ConnectionError):
+        connection.settimeout(1)
+        connection.sendall(first)
+        while time.monotonic() - began < PATIENCE:
+            try:
+                if not (piece := connection.recv(65536)):
+                    break
+                said += piece
+            except TimeoutError:
+                connection.sendall(then)
+    return statuses(said), time.monotonic() - began
+
+
+def test_a_client_that_stops_or_trickles_is_let_go_in_time(system: System) -> None:
+    """Whatever it is slow with: closed when the limit is over, with 408 where only the body was missing."""
+    with ThreadPoolExecutor(len(LIMITS)) as pool:
+        running = {
+            name: pool.submit(let_go, system, first, then)
+            for name, (first, then, _, _) in LIMITS.items()
+        }
+        found = {name: one.result() for name, one in running.items()}
+    for name, (_, _, wanted, limit) in LIMITS.items():
+        answered, seconds = found[name]
+        assert answered == wanted, name
+        assert limit - 1 < seconds < limit + 4, (name, seconds)
+
+
+def test_a_client_that_does_not_read_is_let_go(system: System) -> None:
+    """Answers that nobody takes fill the connection; it is closed, and until then nobody else waits."""
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(1)
+        deaf.connect(("127.0.0.1", system.stack.processes("billing")[0].port))
         began = time.monotonic()
-        answer = read_all(connection)
-        assert time.monotonic() - began < PATIENCE
-        assert not answer or answer.split()[1] in (b"400", b"408")
+        with pytest.raises(
+            ConnectionError
+        ):  # until we can't send either, and then until it is closed
+            while time.monotonic() - began < 60:
+                with contextlib.suppress(TimeoutError):
+                    deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+                assert statuses(ask(system, LAST)) == [200]
+
+
+def test_a_request_that_was_cut_off_is_not_run(system: System) -> None:
+    """The client is gone in the middle of a line, of the headers or of the body: nothing is done for it."""
+    for sent in (b"GET /healthz", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
+        with connected(system) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert read_all(connection) == b""
+    for sent in (BEGUN + b"Content-Length: 9\r\n\r\nh", CHUNKED % b"9\r\nh"):
+        with connected(system) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = read_all(connection)
+        assert statuses(answer) == [400]
+        assert b"Bad Request" in answer  # not what the webhook's own check would say
 
 
 def test_slow_clients_hold_no_worker(system: System) -> None:
@@ -85,7 +193,7 @@ def test_slow_clients_hold_no_worker(system: System) -> None:
     ],
 )
 def test_headers_that_nobody_should_send_are_refused(system: System, headers: bytes) -> None:
-    """An answer below 500 or a closed connection; never a stack trace."""
+    """An answer below 500 or a closed connection; never a stack trace, nor what runs here."""
     with connected(system) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(
@@ -96,3 +204,93 @@ def test_headers_that_nobody_should_send_are_refused(system: System, headers: by
         answer = read_all(connection)
     assert not answer or int(answer.split()[1]) < 500
     assert b"Traceback" not in answer
+    assert b"Python" not in answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        BEGUN + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+        BEGUN + b"Content-Length: +2\r\n\r\n{}",
+        BEGUN + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        BEGUN + b"Content-Length : 2\r\n\r\n{}",
+        BEGUN + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        BEGUN + b"X: y\r\n z: folded\r\nContent-Length: 2\r\n\r\n{}",
+        BEGUN + b"Host: y\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /webhooks/stripe HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+        CHUNKED % b"0x2\r\n{}\r\n0\r\n\r\n",
+        CHUNKED % b"2\r\n{}0\r\n\r\n",
+        CHUNKED % (b"2;" + b"x" * 5000 + b"\r\n{}\r\n0\r\n\r\n"),
+        CHUNKED % (b"0\r\n" + b"X: y\r\n" * 5000 + b"\r\n"),
+    ],
+    ids=[
+        "two lengths",
+        "a signed length",
+        "length and chunks",
+        "a space before the colon",
+        "another coding",
+        "a folded header",
+        "two hosts",
+        "no host",
+        "a chunk's size in C",
+        "a chunk too long",
+        "a chunk's size without end",
+        "trailers without end",
+    ],
+)
+def test_a_request_that_a_proxy_could_read_otherwise_ends_the_connection(
+    system: System, sent: bytes
+) -> None:
+    """400 and closed: what follows on the connection is never taken for a request of somebody else's."""
+    answer = ask(system, sent + GET)
+    assert statuses(answer.replace(b"HTTP/1.0", b"HTTP/1.1")) == [400]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        BEGUN + b"Content-Length: 3000000\r\n\r\n" + b"x" * 3_000_000,
+        CHUNKED % ((b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 40 + b"0\r\n\r\n"),
+    ],
+    ids=["with its length", "in chunks"],
+)
+def test_a_body_over_the_limit_is_told_so(system: System, sent: bytes) -> None:
+    """413, which arrives although the client was still sending."""
+    assert statuses(ask(system, sent)) == [413]
+
+
+FEW_FILES = 700
+FEW = 300
+"""The connections that a service holds when it may open FEW_FILES."""
+
+
+@pytest.fixture
+def modest(system: System) -> Iterator[tuple[int, Path]]:
+    """The port and the log of another billing, which may open FEW_FILES."""
+    port, log = free_port(), system.stack.folder / "modest.log"
+    child = Child(
+        ["sh", "-c", f"ulimit -n {FEW_FILES} && exec {sys.executable} -m services.billing"],
+        env={
+            **system.stack.processes("billing")[0].env,
+            "HTTP_ADDRESS": f"127.0.0.1:{port}",
+        },
+        log=log,
+        cwd=REPOSITORY,
+    )
+    child.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), name="modest", within=30)
+    yield port, log
+    child.stop(within=30)
+
+
+def test_over_its_connections_a_service_ends_those_idle_for_longest(
+    modest: tuple[int, Path],
+) -> None:
+    """It fits the number to the files it may open, says so, and every newcomer is answered."""
+    port, log = modest
+    with Crowd(port, FEW) as old:
+        assert old.held() == FEW
+        with Crowd(port, 100) as young:
+            assert all(answers(f"http://127.0.0.1:{port}/healthz") for _ in range(20))
+            assert young.held() == 100
+        assert FEW - 150 < old.held() < FEW - 100
+    assert "few open files are allowed" in log.read_text()
