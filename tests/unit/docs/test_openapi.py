@@ -1,0 +1,72 @@
+"""docs/openapi.yaml names what the services answer, no more and no less."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.make_docs import SERVICES
+from shared.web import Http
+
+DOCUMENT: dict[str, Any] = yaml.safe_load(
+    (Path(__file__).parents[3] / "docs/openapi.yaml").read_text()
+)
+EVERY_SERVICE = {("GET", path) for path in ("/healthz", "/readyz", "/metrics")}
+
+
+def documented(tag: str) -> set[tuple[str, str]]:
+    """Methods and paths of the operations with this tag."""
+    return {
+        (method.upper(), path)
+        for path, item in DOCUMENT["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters" and operation["tags"] == [tag]
+    }
+
+
+def registered(service: type) -> set[tuple[str, str]]:
+    """Methods and paths of a service's HTTP entrypoints, as OpenAPI writes them."""
+    return {
+        (method.strip(), re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", entrypoint.url))
+        for _, function in inspect.getmembers(service, inspect.isfunction)
+        for entrypoint in getattr(function, "nameko_entrypoints", ())
+        if isinstance(entrypoint, Http)
+        for method in entrypoint.method.split(",")
+    }
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_document_names_exactly_the_routes_of_a_service(name: str) -> None:
+    """Each path and method that a service registers is documented under its name, and nothing else is."""
+    service = getattr(importlib.import_module(f"services.{name}.service"), SERVICES[name])
+    assert registered(service)
+    assert documented(name) == registered(service)
+
+
+def test_the_document_names_what_every_service_answers() -> None:
+    """Health, readiness and metrics stand under "every service", and no operation under another name."""
+    assert documented("every service") == EVERY_SERVICE
+    assert {tag["name"] for tag in DOCUMENT["tags"]} == {*SERVICES, "every service"}
+
+
+def test_operations_are_named_like_the_methods_that_answer() -> None:
+    """An operationId leads to the code; each is used once."""
+    ids = [
+        operation["operationId"]
+        for item in DOCUMENT["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    assert len(ids) == len(set(ids))
+    services = [
+        getattr(importlib.import_module(f"services.{name}.service"), class_name)
+        for name, class_name in SERVICES.items()
+    ]
+    of_services = {id_ for id_ in ids if id_ not in ("alive", "ready", "metrics")}
+    assert all(any(hasattr(service, id_) for service in services) for id_ in of_services)
