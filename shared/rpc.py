@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, get_type_hints
 
 import eventlet
-import kombu.serialization
 import msgspec
 from eventlet.event import Event
 from nameko.amqp.publish import UndeliverableMessage
@@ -34,6 +33,7 @@ from nameko.rpc import (
     RpcProxy,
     get_rpc_exchange,
 )
+from sqlalchemy.exc import DataError
 
 from shared import tracing
 from shared.batching import Overloaded
@@ -109,13 +109,15 @@ def argument_checker(
         twice = given.keys() & kwargs.keys()
         if twice:
             raise InvalidArgument(f"{min(twice)}: given twice")
-        for name, value in {**given, **kwargs}.items():
-            if not _is_text_throughout(value):
-                raise InvalidArgument(f"{name}: expected text without NUL and half characters")
         try:
+            for name, value in {**given, **kwargs}.items():
+                if not _is_text_throughout(value):
+                    raise InvalidArgument(f"{name}: expected text without NUL and half characters")
             checked = msgspec.convert({**given, **kwargs}, struct)
         except msgspec.ValidationError as error:
             raise InvalidArgument(_name_the_field(str(error))) from None
+        except RecursionError:
+            raise InvalidArgument("the arguments are nested too deeply") from None
         return {name: getattr(checked, name) for name in names}
 
     return check
@@ -162,6 +164,11 @@ class SafeRpcConsumer(RpcConsumer):
         except Exception:
             self.handle_result(message, None, sys.exc_info())
 
+    def give_up(self, message: Any, reason: str) -> None:
+        """Answer a request that can't even be decoded; whoever asks need not wait until their patience ends."""
+        error = MalformedRequest(f"the request is {reason}")
+        self.handle_result(message, None, (type(error), error, None))
+
     def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
         try:
             self._answer(message, result, exc_info)
@@ -177,10 +184,9 @@ class SafeRpcConsumer(RpcConsumer):
             return
         error = None if exc_info is None else serialize(_public(exc_info[1]))
         payload = {"result": None if error else msgspec.to_builtins(result), "error": error}
-        content_type = message.properties.get("content_type", "application/json")
         _Responder.publisher_cls(self.container.config["AMQP_URI"]).publish(
             payload,
-            serializer=kombu.serialization.registry.type_to_name.get(content_type, "json"),
+            serializer="json",  # all that we take, too
             exchange=get_rpc_exchange(self.container.config),
             routing_key=reply_to,
             correlation_id=message.properties.get("correlation_id"),
@@ -194,6 +200,8 @@ def _public(error: BaseException) -> Exception:
         return error
     if isinstance(error, IncorrectSignature | MalformedRequest):
         return InvalidArgument(str(error))
+    if isinstance(error, DataError):
+        return InvalidArgument("a number is too large or a text too long to be stored")
     return InternalError("the call failed inside the service; see its log")
 
 

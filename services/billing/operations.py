@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any, Final, Literal
 
 from services.billing import domain
@@ -12,6 +13,7 @@ from shared.rpc import InvalidArgument, RpcError, rpc
 
 MARK_LENGTH: Final = 6
 """The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
+ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")
 
 
 class UnknownInboxEvent(RpcError):
@@ -90,6 +92,8 @@ class Operations:
         marks = [stripe_customer_id, *(also or [])]
         if any(len(mark) < MARK_LENGTH for mark in marks):
             raise InvalidArgument(f"expected marks of {MARK_LENGTH} characters or more")
+        if after is not None and not ERASE_POSITION.fullmatch(after):
+            raise InvalidArgument("after: expected the `next` of an answer")
         with self.database.transaction() as session:
             return story.erase(
                 session, stripe_customer_id=stripe_customer_id, also=also or [], after=after

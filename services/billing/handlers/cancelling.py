@@ -17,7 +17,8 @@ def cancel_at_period_end(
     is; Stripe remembers idempotency keys for a day only. Raises UnknownSubscription, also when it is another
     customer's; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
     """
-    found = gateway.subscription(subscription_id)
+    # In an address of Stripe's, an empty id asks for a list.
+    found = gateway.subscription(subscription_id) if subscription_id else None
     if found is None or found.stripe_customer_id != stripe_customer_id:
         raise UnknownSubscription(f"{subscription_id} of {stripe_customer_id}")
     changed = not found.over and found.ends_at is None

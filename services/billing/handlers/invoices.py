@@ -31,6 +31,7 @@ def invoice_state(
     `elapsed` tells the seconds since the call began. Raises UnknownInvoice, StripeUnavailable, StripeRefused
     for the invoice itself; the details are best effort, absent ones are None.
     """
+    _check(invoice_id)
     invoice = gateway.invoice(invoice_id)
 
     def detail(ask: Callable[[], T | None]) -> T | None:
@@ -105,9 +106,16 @@ def hosted_invoice_url(gateway: PaymentGateway, invoice_id: str, stripe_customer
     Raises UnknownInvoice, also when the invoice is another customer's (which of the two is not told), and
     InvoiceClosed when there is nothing to pay any more.
     """
+    _check(invoice_id)
     found = gateway.hosted_invoice(invoice_id)
     if found.stripe_customer_id != stripe_customer_id:
         raise UnknownInvoice(f"{invoice_id} of {stripe_customer_id}")
     if found.status != "open" or not found.url:
         raise InvoiceClosed(f"{invoice_id} is {found.status}")
     return found.url
+
+
+def _check(invoice_id: str) -> None:
+    """In an address of Stripe's, an empty id asks for a list."""
+    if not invoice_id:
+        raise UnknownInvoice("an empty id")

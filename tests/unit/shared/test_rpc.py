@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+from sqlalchemy.exc import DataError
 
 from shared.rpc import InternalError, InvalidArgument, NotFound, _public, argument_checker
 
@@ -78,3 +79,19 @@ def test_text_that_no_database_takes_is_a_wrong_argument(value):
     with pytest.raises(InvalidArgument, match="thing: expected text"):
         check((), {"thing": value})
     assert check((), {"thing": "fine \U0001f600"}) == {"thing": "fine \U0001f600"}
+
+
+def test_arguments_nested_too_deeply_are_wrong_arguments():
+    """Deeper than we can walk is said by name, like any other wrong argument."""
+    nested: Any = "x"
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(InvalidArgument, match="nested too deeply"):
+        check((), {"customer_id": nested})
+
+
+def test_what_no_column_takes_is_a_wrong_argument():
+    """A number or a text beyond its column was the caller's, and its value stays out of the answer."""
+    error = _public(DataError("INSERT …", {"attempts": 2**31}, Exception("integer out of range")))
+    assert isinstance(error, InvalidArgument)
+    assert "INSERT" not in str(error)
