@@ -79,6 +79,11 @@ class Process:
     def running(self) -> bool:
         return self._child is not None and self._child.running
 
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code; None while it runs and before it was launched."""
+        return self._child.returncode if self._child else None
+
     def launch(self) -> None:
         """Start it without waiting."""
         self._child = self._run()

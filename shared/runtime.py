@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,10 @@ from shared.settings import Reader, Secret, SettingsError
 log = telemetry.get_logger(__name__)
 
 GRACE_SECONDS: Final = 25
+START_SECONDS: Final = 3
+"""How long a signal waits for a start that is under way. One that waits for its broker is not waited for."""
 MAX_WORKERS: Final = 50
+SECOND_SIGNAL: Final = b'{"event": "second signal, leaving now", "level": "error"}\n'
 
 
 class ServiceSettings(Protocol):
@@ -56,30 +60,50 @@ class Running:
             runner = ServiceRunner(container_config(settings))
             runner.add_service(service)
             self._runners.append(runner)
+        self._signalled = False
         self._stopping = False
+        self._started = eventlet.Event()
         self._stopped = eventlet.Event()
 
     def start(self) -> None:
         """Start all; returns when each takes requests (and its broker connection stands)."""
         for thread in [eventlet.spawn(runner.start) for runner in self._runners]:
             thread.wait()
+        self._started.send()
 
     def stop_on_signals(self) -> None:
         """SIGTERM or SIGINT drains; a second one, or the end of the grace period, ends the process at once."""
+        reading, writing = socket.socketpair()
 
         def on_signal(number: int, frame: Any) -> None:
-            eventlet.hubs.get_hub().schedule_call_global(0, eventlet.spawn_n, self._shut_down)
+            if self._signalled:
+                # At once means here: the hub may be busy, and a default action would spare process 1.
+                os.write(sys.stderr.fileno(), SECOND_SIGNAL)
+                os._exit(1)
+            self._signalled = True
+
+        def shut_down() -> None:
+            reading.recv(1)
+            self._shut_down()
 
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
+        # The hub sleeps through a signal (Python goes on with the poll), but not through a byte.
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        self._wake = writing  # open as long as signals may come
+        eventlet.spawn_n(shut_down)
 
     def _shut_down(self) -> None:
-        if self._stopping:
-            _leave(1, "second signal, leaving now")
         self._stopping = True
         eventlet.spawn_after(GRACE_SECONDS, _leave, 70, "grace period over, leaving now")
-        for thread in [eventlet.spawn(runner.stop) for runner in self._runners]:
-            thread.wait()
+        with eventlet.Timeout(START_SECONDS, False):
+            self._started.wait()  # stopped before, parts would start after they stopped
+        try:
+            for thread in [eventlet.spawn(runner.stop) for runner in self._runners]:
+                thread.wait()
+        except BaseException:
+            log.critical("could not stop", exc_info=True)
+            _leave(1, "")
         self._stopped.send()
 
     def wait(self) -> None:

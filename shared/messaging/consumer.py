@@ -19,7 +19,7 @@ import structlog
 from amqp.exceptions import AMQPError
 from eventlet.semaphore import Semaphore
 from nameko.exceptions import ContainerBeingKilled
-from nameko.extensions import Entrypoint
+from nameko.extensions import Entrypoint, ProviderCollector
 from nameko.messaging import HeaderDecoder, QueueConsumer
 
 from shared import events, tracing
@@ -33,6 +33,9 @@ log = get_logger(__name__)
 HOLD_SECONDS: Final = 15
 """Pause before a message is given back when its retry can't be published. Without it a memory alarm burnt
 every redelivery within 30 ms and the message was dead-lettered."""
+
+LOOK_UP_SECONDS: Final = 0.2
+"""How long a silent broker keeps a consumer from noticing that it is to stop; a service has up to three in a row."""
 
 AWAY_SECONDS: Final = (1, 2, 4, 8, 15)
 """Pauses before an event is tried again while our own database is away; the last one repeats."""
@@ -58,9 +61,19 @@ class SafeQueueConsumer(QueueConsumer):
 
     connected = False
 
+    def consume(self, *args: Any, **kwargs: Any) -> Any:
+        """nameko's, which looks for consumers to be stopped each time that nothing has come for a while."""
+        return super().consume(*args, **{**kwargs, "safety_interval": LOOK_UP_SECONDS})
+
     @property
     def connection(self) -> Any:
         return make_connection(self.amqp_uri, heartbeat=10)
+
+    def unregister_provider(self, provider: Any) -> None:
+        if self._consumers_ready.ready():
+            super().unregister_provider(provider)
+        else:  # nameko's fails at the second one that stops before the broker was there
+            ProviderCollector.unregister_provider(self, provider)
 
     def _settle(self, message: Any, operation: Callable[[], None]) -> None:
         if message.acknowledged or not message.channel.connection:

@@ -6,7 +6,6 @@ import resource
 import selectors
 import socket
 import time
-from types import TracebackType
 
 SPARE_FILES = 500
 
@@ -44,12 +43,7 @@ class Crowd:
         """How many of them the server has not ended."""
         return sum(map(_is_open, self._sockets))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for one in self._sockets:
             one.close()
 

@@ -110,7 +110,8 @@ class System:
                             process.launch()
 
     @contextmanager
-    def _expected(self, process: Process) -> Iterator[None]:
+    def expecting(self, process: Process) -> Iterator[None]:
+        """It may end in this block, and is not started again by itself."""
         with self._lock:
             self._ending.add(process.name)
         try:
@@ -121,14 +122,14 @@ class System:
 
     def kill(self, process: Process) -> None:
         """SIGKILL, and start it again at once."""
-        with self._expected(process):
+        with self.expecting(process):
             process.kill()
             process.launch()
         self.kills += 1
 
     def restart(self, process: Process) -> int:
         """SIGTERM, as an orchestrator does, and start it again; the exit code."""
-        with self._expected(process):
+        with self.expecting(process):
             code = process.terminate(within=40)
             process.launch()
         return code
@@ -138,6 +139,12 @@ class System:
         with self._lock:
             self._ending.add(process.name)
         process.kill()
+
+    def end(self, process: Process) -> int:
+        """SIGTERM, and leave it ended until resume(); the exit code."""
+        with self._lock:
+            self._ending.add(process.name)
+        return process.terminate(within=40)
 
     def resume(self, process: Process) -> None:
         """Start a suspended process and wait until it is ready."""
