@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from portico import deadletters
-from services.portal.cli import progress_bar
-from shared.cli import FINDING, Caller, Fault, Stop, desk_of, print_json
+from shared.cli import FINDING, Caller, Fault, Stop, desk_of, print_json, progress_bar
 
 
 def erase(

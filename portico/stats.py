@@ -12,8 +12,7 @@ from rich.markup import escape
 
 from portico.charts import page
 from portico.figures import bar, duration, money
-from services.billing.cli import since
-from shared.cli import desk_of, print_json, print_table
+from shared.cli import desk_of, print_json, print_table, since
 from shared.cli.output import console
 
 

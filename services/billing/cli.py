@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table
+from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table, since
 
 if TYPE_CHECKING:
     from services.billing.domain import PortalConfiguration
@@ -25,20 +24,6 @@ stripe = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
-AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
-UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def since(text: str, now: dt.datetime) -> dt.datetime:
-    """`3d`, `12h`, `90m`, `2w` before now, or an ISO time with its zone. Raises typer.BadParameter."""
-    ago = AGO.fullmatch(text)
-    try:
-        if ago:
-            return now - dt.timedelta(**{UNITS[ago[2]]: int(ago[1])})
-        moment = dt.datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is neither 3d, 12h, 90m, 2w nor an ISO time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 @events.command("list")

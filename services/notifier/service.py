@@ -322,14 +322,18 @@ class NotifierService(Operations):
         failed_since: dt.datetime | None = None,
         invoice_id: str | None = None,
         limit: int = 200,
+        failed_before: dt.datetime | None = None,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
         was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
-        taken, is left out. Answers `{"notifications": [..], "more"}`; call again while `more`."""
+        taken, is left out. Answers `{"notifications": [..], "more", "failed_before"}`; call again while `more`, with
+        that `failed_before`, so that what fails anew is not sent in a circle. `dry_run` answers those that failed."""
         if failed_since is None and invoice_id is None:
             raise InvalidArgument("failed_since: expected a time, or give invoice_id")
-        if failed_since is not None and failed_since.tzinfo is None:
-            raise InvalidArgument("failed_since: expected a time with its offset from UTC")
+        for name, moment in (("failed_since", failed_since), ("failed_before", failed_before)):
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidArgument(f"{name}: expected a time with its offset from UTC")
         with self.db.transaction() as session:
             bulk = asking.resend_failed(
                 session,
@@ -337,9 +341,11 @@ class NotifierService(Operations):
                 failed_since=failed_since,
                 invoice_id=invoice_id,
                 limit=max(1, min(limit, 500)),
+                failed_before=failed_before,
+                dry_run=dry_run,
             )
         self.wake()
-        return {"notifications": bulk.notifications, "more": bulk.more}
+        return bulk.view()
 
     @rpc
     def send_customer_mail(

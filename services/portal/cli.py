@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from shared.cli import FINDING, OK, desk_of, print_json
-from shared.cli.output import console
+from shared.cli import FINDING, OK, desk_of, print_json, progress_bar
 
 customers = typer.Typer(help="Customers: import and export many, erase one.", no_args_is_help=True)
 
@@ -39,20 +30,6 @@ EXPORTED = (
     "platform_stripe_customer_id",
     "customer_id",
 )
-
-
-def progress_bar(*columns: str) -> Progress:
-    """A progress bar on standard error, with these fields at its end; silent where nobody watches."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        *(TextColumn(f"{{task.fields[{name}]}}") for name in columns),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
 
 
 @customers.command("import")

@@ -11,8 +11,9 @@ from shared.cli.desk import (
     desk_of,
 )
 from shared.cli.findings import Finding, Level
-from shared.cli.output import as_moment, plain, print_json, print_table
+from shared.cli.output import as_moment, plain, print_json, print_table, progress_bar
 from shared.cli.rpc import Caller, Fault, RpcCaller, Unavailable
+from shared.cli.words import since
 
 __all__ = [
     "FINDING",
@@ -33,4 +34,6 @@ __all__ = [
     "plain",
     "print_json",
     "print_table",
+    "progress_bar",
+    "since",
 ]

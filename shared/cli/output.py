@@ -10,6 +10,14 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 WIDE = 240
@@ -55,3 +63,17 @@ def print_table(
     for row in listed:
         table.add_row(*row)
     console().print(table)
+
+
+def progress_bar(*columns: str) -> Progress:
+    """A progress bar on standard error, with these fields at its end; silent where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in columns),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )

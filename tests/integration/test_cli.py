@@ -161,6 +161,44 @@ def test_the_whole_story_with_a_dead_letter_and_its_replay(
     assert {"dead_letter_replayed", "dead_letter_discarded"} <= {step["step"] for step in steps()}
 
 
+def test_what_a_wrong_key_refused_goes_out_after_it_is_mended(
+    stack: Stack, story: Story, portico: Portico
+) -> None:
+    """SendGrid refuses with 401; one command names what failed, one sends it again, once, and no more is left."""
+    customers = [story.customer() for _ in range(3)]
+    story.control("faults", match="POST /v3/mail/send", status=401, times=None)
+    for customer in customers:
+        story.charge_fails(customer)
+
+    def failed(code: int) -> list[str]:
+        words = ("notifications", "resend-failed", "--since", "10m", "--dry-run", "--json")
+        told = json.loads(portico(*words, code=code).stdout)
+        return [one["stripe_customer_id"] for one in told["notifications"]]
+
+    mine = sorted(str(customer.stripe_id) for customer in customers)
+    try:
+        eventually(lambda: len(story.portico.call("notifier", "notifications")) >= 3, within=30)
+        eventually(
+            lambda: (
+                {row["status"] for row in story.portico.call("notifier", "notifications", limit=3)}
+                == {"failed"}
+            ),
+            within=30,
+            what="the refusals",
+        )
+        assert sorted(failed(code=1)) == mine
+    finally:
+        story.clear_faults()
+    assert (
+        "3 emails are due once more"
+        in portico("notifications", "resend-failed", "--since", "10m").stdout
+    )
+    for customer in customers:
+        story.mail_to(customer, within=30)
+    assert failed(code=0) == []
+    assert [len(story.mails(customer.email)) for customer in customers] == [1, 1, 1]
+
+
 def test_a_customer_is_forgotten_everywhere(
     stack: Stack, story: Story, portico: Portico, rows: Rows
 ) -> None:

@@ -80,10 +80,20 @@ def resend(session: Session, notification_id: str, now: dt.datetime) -> Asked:
 
 @dataclass(frozen=True)
 class Bulk:
-    """The notifications that `resend_failed` made, and whether there are more to ask for."""
+    """The notifications that `resend_failed` made (or would make), and whether there are more to ask for."""
 
     notifications: list[dict[str, Any]]
     more: bool
+    failed_before: dt.datetime
+    """To be given to the calls that ask for more, so that what fails again meanwhile is not asked for in a circle."""
+
+    def view(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "notifications": self.notifications,
+            "more": self.more,
+            "failed_before": _iso(self.failed_before),
+        }
 
 
 def resend_failed(
@@ -93,17 +103,23 @@ def resend_failed(
     failed_since: dt.datetime | None,
     invoice_id: str | None,
     limit: int,
+    failed_before: dt.datetime | None = None,
+    dry_run: bool = False,
 ) -> Bulk:
     """Write down once more what certainly never went out (a key that was rotated wrongly, an outage of more than a day).
 
     What was sent again already, and what the customer may have after all, is left out; so calling it twice sends
-    nothing twice. Each is looked at again before it goes out.
+    nothing twice. Each is looked at again before it goes out. A `dry_run` only names the failed ones.
     """
     found = queries.failed_notifications(
-        session, since=failed_since, invoice_id=invoice_id, limit=limit + 1
+        session, since=failed_since, before=failed_before, invoice_id=invoice_id, limit=limit + 1
     )
+    before = failed_before or now
+    more = len(found) > limit
+    if dry_run:
+        return Bulk([view(row) for row in found[:limit]], more, before)
     made = [_ask(session, _once_more(row, 1, now)).notification for row in found[:limit]]
-    return Bulk(made, more=len(found) > limit)
+    return Bulk(made, more, before)
 
 
 def _once_more(original: Notification, number: int, now: dt.datetime) -> queries.NewNotification:

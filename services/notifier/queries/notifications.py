@@ -280,9 +280,16 @@ def count_resends(session: Session, notification_id: str) -> tuple[int, Notifica
 
 
 def failed_notifications(
-    session: Session, *, since: dt.datetime | None, invoice_id: str | None, limit: int
+    session: Session,
+    *,
+    since: dt.datetime | None,
+    before: dt.datetime | None,
+    invoice_id: str | None,
+    limit: int,
 ) -> list[Notification]:
     """Notifications that certainly never went out, and were not asked for again since, oldest first.
+
+    `since` and `before` are about when they failed.
 
     One of unknown fate (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
     """
@@ -296,15 +303,16 @@ def failed_notifications(
         )
         .exists()
     )
+    failed_at = func.coalesce(Notification.finished_at, Notification.created_at)
     statement = select(Notification).where(
         Notification.status == Status.FAILED.value,
         Notification.reason != Reason.UNCONFIRMED_TWICE.value,
         ~asked_again,
     )
     if since is not None:
-        statement = statement.where(
-            func.coalesce(Notification.finished_at, Notification.created_at) >= since
-        )
+        statement = statement.where(failed_at >= since)
+    if before is not None:
+        statement = statement.where(failed_at <= before)
     if invoice_id is not None:
         statement = statement.where(Notification.invoice_id == invoice_id)
     oldest = (Notification.created_at, Notification.notification_id)

@@ -155,6 +155,67 @@ def test_a_notification_is_cancelled_and_resent(run: Run, services: FakeServices
     assert "waits already" in run("notifications", "resend", "ntf_1").stdout
 
 
+def failed_mails(services: FakeServices, count: int) -> None:
+    """A notifier with so many failed emails, which it gives out in portions as the real one does."""
+    left = [{"notification_id": f"ntf_{number}"} for number in range(count)]
+    blank = dict.fromkeys(
+        (
+            "created_at",
+            "kind",
+            "status",
+            "invoice_id",
+            "attempt",
+            "attempts",
+            "reason",
+            "last_error",
+        )
+    )
+
+    def resend_failed(limit: int, dry_run: bool, **_: Any) -> dict[str, Any]:
+        given = [{**blank, **one} for one in left[:limit]]
+        more = len(left) > limit
+        if not dry_run:
+            del left[:limit]
+        return {"notifications": given, "more": more, "failed_before": MOMENT}
+
+    services.answers["notifier", "resend_failed"] = resend_failed
+
+
+def test_all_that_failed_is_resent_portion_by_portion(run: Run, services: FakeServices) -> None:
+    """Until there is no more; later portions carry the first one's moment; a second run finds nothing."""
+    failed_mails(services, 450)
+    made = json.loads(
+        run("notifications", "resend-failed", "--since", "2026-11-20T00:00Z", "--json").stdout
+    )
+    assert [one["notification_id"] for one in made["notifications"]] == [
+        f"ntf_{number}" for number in range(450)
+    ]
+    first, *later = [arguments for _, _, arguments in services.asked]
+    assert first["failed_since"] == "2026-11-20T00:00:00+00:00"
+    assert "failed_before" not in first
+    assert [one["failed_before"] for one in later] == [MOMENT, MOMENT]
+    again = run("notifications", "resend-failed", "--invoice", "in_1")
+    assert (again.exit_code, again.stdout) == (0, "0 emails are due once more.\n")
+
+
+def test_a_dry_run_names_and_resends_nothing(run: Run, services: FakeServices) -> None:
+    """Ends with 1 when there are any, and says when these are not all."""
+    failed_mails(services, 201)
+    shown = run("notifications", "resend-failed", "--since", "12h", "--dry-run")
+    assert (shown.exit_code, "ntf_199" in shown.stdout) == (1, True)
+    assert "there are more" in shown.stdout
+    assert len(services.asked) == 1
+    failed_mails(services, 0)
+    assert run("notifications", "resend-failed", "--since", "12h", "--dry-run").exit_code == 0
+
+
+def test_a_bulk_needs_a_time_or_an_invoice(run: Run, services: FakeServices) -> None:
+    """Everything that ever failed is nobody's wish: exit code 2, and nobody is asked."""
+    assert run("notifications", "resend-failed").exit_code == 2
+    assert run("notifications", "resend-failed", "--since", "yesterday").exit_code == 2
+    assert services.asked == []
+
+
 def test_a_link_is_printed_for_who_asks_and_nothing_else(run: Run, services: FakeServices) -> None:
     """The link stands alone on standard output, ready for a pipe."""
     services.answers["portal", "find_customer"] = {"customer_id": "C" * 22}

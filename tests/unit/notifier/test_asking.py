@@ -181,6 +181,36 @@ def test_what_a_wrong_key_refused_is_sent_again_in_bulk_once(house: House) -> No
     assert house.mailed_to("dana@example.com") == ["payment_failed"] * 3
 
 
+def test_a_bulk_does_not_ask_in_a_circle_while_the_key_is_still_wrong(house: House) -> None:
+    """What fails again between two portions is left out of the second, which knows when the first was asked for."""
+    house.hear(failed(invoice_id="in_1"))
+    house.hear(failed(invoice_id="in_2"))
+    house.mailer.answers = [Refused("401 from SendGrid")] * 3
+    assert house.work() == ["refused"] * 2
+    house.clock.forward(minutes=1)
+    first = bulk(house, limit=1)
+    house.clock.forward(seconds=1)
+    assert house.work() == ["refused"]
+    second = bulk(house, limit=5, failed_before=first.failed_before)
+    assert (len(second.notifications), second.more) == (1, False)
+    assert second.notifications[0]["invoice_id"] != first.notifications[0]["invoice_id"]
+    assert len(bulk(house, limit=5).notifications) == 1, (
+        "asked anew, the one that failed again counts"
+    )
+
+
+def test_a_dry_run_names_what_failed_and_writes_nothing(house: House) -> None:
+    """The failed notifications themselves; nothing is due afterwards."""
+    house.hear(failed())
+    house.mailer.answers = [Refused("401 from SendGrid")]
+    house.work()
+    house.clock.forward(minutes=1)
+    named = bulk(house, dry_run=True)
+    assert [row["notification_id"] for row in named.notifications] == [house.row().notification_id]
+    assert named.notifications[0]["status"] == "failed"
+    assert house.work() == []
+
+
 def test_a_bulk_leaves_out_what_may_have_arrived_and_what_failed_before(house: House) -> None:
     """Unknown fates are a person's own decision; the time is when it failed, not when it was written down."""
     house.hear(failed())

@@ -1,0 +1,24 @@
+"""What people may write on the command line, as values."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Final
+
+import typer
+
+AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
+UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def since(text: str, now: dt.datetime) -> dt.datetime:
+    """`3d`, `12h`, `90m`, `2w` before now, or an ISO time with its zone. Raises typer.BadParameter."""
+    ago = AGO.fullmatch(text)
+    try:
+        if ago:
+            return now - dt.timedelta(**{UNITS[ago[2]]: int(ago[1])})
+        moment = dt.datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is neither 3d, 12h, 90m, 2w nor an ISO time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
