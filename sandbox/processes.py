@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.keys import own_secrets
-from sandbox.python_process import Process, fetch
-from sandbox.servers import PostgreSQL, RabbitMQ, StartError, free_port
+from sandbox.python_process import REPOSITORY, Process, fetch
+from sandbox.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port
 
 __all__ = ["SERVICES", "Embedded", "Process", "Stack", "fetch"]
 
@@ -51,6 +51,9 @@ class Stack(_Addresses):
     it there. Data, logs and secrets are in `folder`. Starting it again goes on with the same data.
     """
 
+    code = REPOSITORY
+    """The folder that holds the services' code: another version's, where one is to run."""
+
     def __init__(
         self,
         folder: Path,
@@ -78,6 +81,7 @@ class Stack(_Addresses):
         self._mail_key = ""
         self._replicas = dict.fromkeys(SERVICES, 1) | dict(replicas or {})
         self._processes: dict[str, list[Process]] = {}
+        self._added = 0
         self.sandbox = Process(
             "sandbox",
             "sandbox.server",
@@ -158,7 +162,7 @@ class Stack(_Addresses):
         self.sandbox.wait()
         self._mail_key = fetch(f"{self.sandbox_url}/sandbox/sendgrid-public-key").strip()
         self._processes = {service: self._made(service) for service in SERVICES}
-        self._migrate()
+        self.migrate()
         if own_rabbitmq:
             self.rabbitmq.wait()
         else:
@@ -167,25 +171,43 @@ class Stack(_Addresses):
             for process in self._processes[service]:
                 process.launch()
         for service in SERVICES:
-            self._wait_for(service, self._processes[service])
+            self.wait_for(service, self._processes[service])
 
     def _made(self, service: str) -> list[Process]:
-        made = []
-        for number in range(self._replicas[service]):
-            port = free_port() if number else self._ports[service]
-            made.append(
-                Process(
-                    f"{service}-{number + 1}",
-                    f"services.{service}",
-                    port=port,
-                    env=self.env(service, port),
-                    log=self.folder / f"{service}-{number + 1}.log",
-                )
-            )
+        ports = [self._ports[service], *(free_port() for _ in range(self._replicas[service] - 1))]
+        return [self._one(service, port, str(number)) for number, port in enumerate(ports, 1)]
+
+    def _one(self, service: str, port: int, mark: str) -> Process:
+        name = f"{service}-{mark}"
+        return Process(
+            name,
+            f"services.{service}",
+            port=port,
+            env=self.env(service, port),
+            log=self.folder / f"{name}.log",
+            code=self.code,
+        )
+
+    def add(self, service: str) -> Process:
+        """One more process of a service, with the settings and the code of now; not started."""
+        self._added += 1
+        made = self._one(service, free_port(), f"added-{self._added}")
+        self._processes[service].append(made)
         return made
 
-    def _migrate(self) -> None:
-        running = {service: self._processes[service][0].command("migrate") for service in SERVICES}
+    def remove(self, process: Process) -> None:
+        """Forget a process of a service: whoever calls ends it."""
+        for processes in self._processes.values():
+            if process in processes:
+                processes.remove(process)
+
+    def command(self, service: str, *words: str) -> Child:
+        """Run a command of a service, with the settings and the code of now; does not wait."""
+        return self._one(service, self._ports[service], words[0]).command(*words)
+
+    def migrate(self) -> None:
+        """Take the databases to the schema of the code of now. Raises StartError."""
+        running = {service: self.command(service, "migrate") for service in SERVICES}
         for service, child in running.items():
             if code := child.wait(60):
                 raise StartError(f"migrating {service} ended with code {code}:\n{child.tail()}")
@@ -206,17 +228,18 @@ class Stack(_Addresses):
         ended = [process for process in self.processes(service) if not process.running]
         for process in ended:
             process.launch()
-        self._wait_for(service, ended)
+        self.wait_for(service, ended)
 
-    def _wait_for(self, service: str, processes: Sequence[Process]) -> None:
-        """Until they serve pages and take calls. A service is ready for pages before its broker connection stands,
-        and a call that is made before its queue was ever bound is lost."""
+    def wait_for(self, service: str, processes: Sequence[Process]) -> None:
+        """Until these serve pages, and all that run take calls. A service is ready for pages before its broker
+        connection stands, and a call that is made before its queue was ever bound is lost. Raises StartError."""
         for process in processes:
             process.wait()
         if service == "sandbox":
             return
+        running = sum(process.running for process in self._processes[service])
         for process in processes:
-            process.wait_for(lambda: self._takers(service) >= len(processes), within=30)
+            process.wait_for(lambda: self._takers(service) >= running, within=30)
 
     def _takers(self, service: str) -> int:
         return self.rabbitmq.queues(self.vhost).get(f"rpc-{service}", (0, 0))[1]
@@ -226,7 +249,7 @@ class Stack(_Addresses):
         for process in self.everything():
             process.signal(signal.SIGTERM)
         for process in self.everything():
-            process.terminate()
+            process.ended()  # a second SIGTERM would end it in the middle
         own_rabbitmq, own_postgres = self._own_servers
         if own_rabbitmq:
             self.rabbitmq.stop()

@@ -42,7 +42,7 @@ def fetch(url: str) -> str:
 class Process:
     """`python -m MODULE …` that serves HTTP on `port`, with its output in a file.
 
-    It counts as ready when `ready_path` is answered with a success.
+    It counts as ready when `ready_path` is answered with a success. `code` is the folder that holds its code.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Process:
         env: Mapping[str, str],
         log: Path,
         ready_path: str = "/readyz",
+        code: Path = REPOSITORY,
     ) -> None:
         self.name = name
         self.port = port
@@ -61,6 +62,7 @@ class Process:
         self._module = module
         self._log = log
         self._ready_path = ready_path
+        self._code = code
         self._child: Child | None = None
 
     @property
@@ -112,12 +114,16 @@ class Process:
             [sys.executable, "-m", self._module, *words],
             env=self.env,
             log=self._log,
-            cwd=REPOSITORY,
+            cwd=self._code,
         )
 
     def terminate(self, within: float = 40.0) -> int:
         """SIGTERM, as an orchestrator does; returns the exit code (killed after `within` seconds)."""
         return self._child.stop(within=within) if self._child else 0
+
+    def ended(self, within: float = 40.0) -> int:
+        """The exit code once it has ended by itself (killed after `within` seconds)."""
+        return self._child.wait(within) if self._child else 0
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""

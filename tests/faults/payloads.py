@@ -45,8 +45,12 @@ def other_event(name: str, *, event_id: str) -> dict[str, Any]:
     return event
 
 
-def signature(body: bytes, secret: str, at: int | None = None) -> str:
-    """`Stripe-Signature` for exactly these bytes. https://docs.stripe.com/webhooks#verify-manually"""
+def signature(body: bytes, *secrets: str, at: int | None = None) -> str:
+    """`Stripe-Signature` for exactly these bytes, with each secret that is in force (two while one is rolled).
+
+    https://docs.stripe.com/webhooks#verify-manually
+    """
     stamp = int(time.time()) if at is None else at
-    digest = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={stamp},v1={digest}"
+    signed = f"{stamp}.".encode() + body
+    digests = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    return ",".join([f"t={stamp}", *(f"v1={digest}" for digest in digests)])

@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.payloads import signature
@@ -32,11 +33,14 @@ class Ledger:
 
 
 class Poster:
-    """Posts deliveries from several threads to several endpoints; non-2xx and silence are repeated after a pause."""
+    """Posts deliveries from several threads to several endpoints; non-2xx and silence are repeated after a pause.
 
-    def __init__(self, ports: list[int], secret: str, seed: int = 0) -> None:
+    `ports` and `secrets` (all that are in force) may be exchanged for others at any time.
+    """
+
+    def __init__(self, ports: Sequence[int], secret: str, seed: int = 0) -> None:
         self.ledger = Ledger()
-        self._ports, self._secret = ports, secret
+        self.ports, self.secrets = ports, (secret,)
         self._dice = random.Random(seed)
         self._heap: list[tuple[float, int, Delivery]] = []
         self._number = itertools.count()
@@ -88,7 +92,7 @@ class Poster:
     def _work(self) -> None:
         connections: dict[int, http.client.HTTPConnection] = {}
         while (delivery := self._take()) is not None:
-            port = self._dice.choice(self._ports)
+            port = self._dice.choice(self.ports)
             connection = connections.setdefault(
                 port, http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
             )
@@ -99,7 +103,7 @@ class Poster:
             connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, delivery: Delivery) -> int:
-        body, headers = signed(delivery, self._secret)
+        body, headers = signed(delivery, self.secrets)
         try:
             connection.request("POST", "/webhooks/stripe", body, headers)
             answer = connection.getresponse()
@@ -128,16 +132,16 @@ class Poster:
                 self._condition.notify()
 
 
-def signed(delivery: Delivery, secret: str) -> tuple[bytes, dict[str, str]]:
+def signed(delivery: Delivery, secrets: Sequence[str]) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a delivery, fresh; or as its forgery wants them."""
     body = json.dumps(delivery.event, ensure_ascii=False).encode()
-    header = signature(body, secret)
+    header = signature(body, *secrets)
     if delivery.forgery is Forgery.OTHER_SECRET:
         header = signature(body, "whsec_of_somebody_else_entirely")
     elif delivery.forgery is Forgery.ALTERED:
         body = body.replace(b'"amount_due": 8900', b'"amount_due": 9900')
     elif delivery.forgery is Forgery.STALE:
-        header = signature(body, secret, int(time.time()) - 3600)
+        header = signature(body, *secrets, at=int(time.time()) - 3600)
     headers = {"Content-Type": "application/json", "Stripe-Signature": header}
     if delivery.forgery is Forgery.UNSIGNED:
         del headers["Stripe-Signature"]

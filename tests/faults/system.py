@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,10 +56,11 @@ class System:
         folder: Path,
         replicas: dict[str, int] | None = None,
         settings: dict[str, str] | None = None,
+        kind: type[ProxiedStack] = ProxiedStack,
     ) -> None:
         self.rabbitmq = RabbitMQ(folder / "rabbitmq")
         self.postgres = PostgreSQL(folder / "postgresql", durable=True)
-        self.stack = ProxiedStack(
+        self.stack = kind(
             folder,
             name="faults",
             replicas={"billing": 2, "notifier": 2} if replicas is None else replicas,
@@ -151,6 +153,26 @@ class System:
         process.start()
         with self._lock:
             self._ending.discard(process.name)
+
+    def succeed(self, service: str) -> tuple[list[Process], list[Process]]:
+        """Start a successor beside each process of a service, with the settings and code of now: (old, new), all
+        serving."""
+        with self._lock:
+            old = list(self.stack.processes(service))
+            new = [self.stack.add(service) for _ in old]
+            for process in new:
+                process.launch()
+        self.stack.wait_for(service, new)
+        return old, new
+
+    def retire(self, processes: Sequence[Process]) -> list[int]:
+        """SIGTERM them all, and forget them; their exit codes."""
+        with self._lock:
+            for process in processes:
+                self.stack.remove(process)
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        return [process.ended() for process in processes]
 
     # -- what goes wrong -----------------------------------------------------------------------------------
 

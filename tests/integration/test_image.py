@@ -109,19 +109,17 @@ class Container(Process):
 class ContainerStack(Stack):
     """The stack whose services run from the image."""
 
-    def _made(self, service: str) -> list[Process]:
-        made: list[Process] = []
-        for process in super()._made(service):
-            container = Container(
-                process.name,
-                f"services.{service}",
-                port=process.port,
-                env=self.env(service, process.port),
-                log=self.folder / f"{process.name}.log",
-            )
-            container.secrets = self.folder / f"{process.name}-secrets"
-            made.append(container)
-        return made
+    def _one(self, service: str, port: int, mark: str) -> Process:
+        name = f"{service}-{mark}"
+        container = Container(
+            name,
+            f"services.{service}",
+            port=port,
+            env=self.env(service, port),
+            log=self.folder / f"{name}.log",
+        )
+        container.secrets = self.folder / f"{name}-secrets"
+        return container
 
 
 @pytest.fixture(scope="module")

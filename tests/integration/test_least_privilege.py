@@ -5,12 +5,7 @@ Rights in deploy/k8s are regular expressions and grants that no validator unders
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,105 +17,11 @@ from amqp.exceptions import AccessRefused
 from kombu import Connection, Exchange, Producer, Queue
 
 from examples.host_app import Portico
-from sandbox.processes import SERVICES, Stack, fetch
+from sandbox.processes import SERVICES, fetch
 from sandbox.servers import PostgreSQL, RabbitMQ, free_port
 from shared.messaging import topology
-from tests.fixtures.servers import REPOSITORY
+from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
 from tests.fixtures.story import Story, eventually, link_in
-
-COMPONENTS = REPOSITORY / "deploy" / "k8s" / "components"
-GRANTS = REPOSITORY / "deploy" / "k8s" / "base" / "grants.py"
-PASSWORD = "least-privilege"
-
-
-def permissions() -> dict[str, dict[str, str]]:
-    """User and rights of each `Permission` in the manifests."""
-    files = [COMPONENTS / "rabbitmq" / "users.yaml", COMPONENTS / "keda" / "user.yaml"]
-    return {
-        document["spec"]["userReference"]["name"]: document["spec"]["permissions"]
-        for file in files
-        for document in yaml.safe_load_all(file.read_text())
-        if document["kind"] == "Permission"
-    }
-
-
-class LeastPrivilege(Stack):
-    """The stack in which each service has a user of its own at the broker, and two roles at the database."""
-
-    def user_uri(self, user: str) -> str:
-        return f"amqp://{self.name}-{user}:{PASSWORD}@127.0.0.1:{self.rabbitmq.port}/{self.vhost}"
-
-    def role(self, service: str) -> str:
-        return f"{self.name}_{service}"
-
-    def role_url(self, service: str, role: str) -> str:
-        port = self.postgres.port
-        return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{port}/{self.database_name(service)}"
-
-    def env(self, service: str, port: int | None = None) -> dict[str, str]:
-        return {
-            **super().env(service, port),
-            "AMQP_URI": self.user_uri(service),
-            f"{service.upper()}_DATABASE_URL": self.role_url(service, self.role(service)),
-        }
-
-    def prepare(self) -> None:
-        """What the operators do: users with their rights, databases with their roles."""
-        self.rabbitmq.add_vhost(self.vhost)
-        rights = {f"{self.name}-{user}": given for user, given in permissions().items()}
-        definitions = self.folder / "definitions.json"
-        definitions.write_text(
-            json.dumps(
-                {
-                    "users": [{"name": name, "password": PASSWORD, "tags": ""} for name in rights],
-                    "permissions": [
-                        {"user": name, "vhost": self.vhost, **given}
-                        for name, given in rights.items()
-                    ],
-                }
-            )
-        )
-        self.rabbitmq.ctl("import_definitions", str(definitions))
-        for service in SERVICES:
-            for role in (self.role(service), f"{self.role(service)}_migrations"):
-                self.postgres.execute(f"CREATE ROLE \"{role}\" LOGIN PASSWORD '{PASSWORD}'")
-            self.postgres.create_database(self.database_name(service))
-            self.postgres.execute(
-                f'ALTER DATABASE "{self.database_name(service)}" OWNER TO "{self.role(service)}_migrations"'
-            )
-
-    def _migrate(self) -> None:
-        """As the Jobs do: the grants, then the migrations, with the owner's role and no other setting."""
-        with ThreadPoolExecutor(len(SERVICES)) as jobs:
-            for output in jobs.map(self._job, SERVICES):
-                assert "may read and write rows" in output
-
-    def _job(self, service: str) -> str:
-        file = self.folder / f"{service}-migrations"
-        file.write_text(self.role_url(service, f"{self.role(service)}_migrations") + "\n")
-        env = {
-            "PATH": os.environ["PATH"],
-            "APP_ROLE": self.role(service),
-            f"{service.upper()}_DATABASE_URL_FILE": str(file),
-        }
-        said = ""
-        for words in ([str(GRANTS)], ["-m", f"services.{service}", "migrate"]):
-            done = subprocess.run(
-                [sys.executable, *words],
-                cwd=REPOSITORY,
-                env=env,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            said += done.stdout
-        return said
-
-    def clear(self) -> None:
-        for service in SERVICES:
-            for role in (self.role(service), f"{self.role(service)}_migrations"):
-                self.postgres.execute(f'DROP ROLE "{role}"')
 
 
 @pytest.fixture(scope="module")
