@@ -56,7 +56,7 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 
 IMAGE_TESTS := tests/integration/test_image.py
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
-	tests/faults/test_stopping.py tests/faults/test_rolling.py
+	tests/faults/test_stopping.py tests/faults/test_rolling.py tests/faults/test_rotation.py
 
 .PHONY: test-image
 test-image: $(FOR_TEST) servers ## Build the image and run the loop from it (needs podman or buildah, and minutes)
@@ -70,7 +70,7 @@ faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check th
 	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
 
 .PHONY: test-reliability
-test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgrade and back (minutes)
+test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgrade and back, rotations (minutes)
 	@$(PYTEST) $(LONG_TESTS)
 
 .PHONY: test-crash-points

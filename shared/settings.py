@@ -111,7 +111,7 @@ class Reader:
     def secrets(
         self, name: str, *, meaning: str, example: str, min_length: int = 1, prefix: str = ""
     ) -> tuple[Secret, ...]:
-        """A comma-separated list of at least one secret, newest first."""
+        """A comma-separated list of at least one secret."""
 
         def parse(text: str) -> tuple[Secret, ...]:
             parts = [part.strip() for part in text.split(",") if part.strip()]

@@ -42,7 +42,7 @@ def check_links(settings: Settings) -> Iterator[Finding]:
             AREA,
             "links-weak",
             f"key number {', '.join(map(str, weak))} of PORTAL_LINK_KEYS is not random: it can be guessed",
-            "make one with `openssl rand -hex 32` and put it first",
+            "make one with `openssl rand -hex 32`, and rotate it in (docs/operations.md, Rotation)",
         )
     address = urlsplit(settings.public_url)
     if address.scheme != "https" and address.hostname not in ("localhost", "127.0.0.1", "::1"):

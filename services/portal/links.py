@@ -2,7 +2,7 @@
 
 A token is `<27 characters>.<43 characters>`: base64url of 16 bytes public id and 4 bytes generation, and of an
 HMAC-SHA256. A forged token is refused without touching the database; raising the generation revokes a customer's
-old links; any number of keys can be current, the newest one signs.
+old links; any number of keys can be current, the first one signs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Claim:
 
 
 class Links:
-    """Makes and reads tokens. `keys` newest first, each of at least 32 characters."""
+    """Makes and reads tokens. The first of `keys` signs; each has at least 32 characters."""
 
     def __init__(self, keys: Sequence[Secret], public_url: str) -> None:
         if not keys or any(len(key.reveal()) < KEY_LENGTH for key in keys):

@@ -35,7 +35,7 @@ class Answer:
 
 
 class RequestLinks:
-    """Makes and reads tokens. `keys` newest first; the newest signs."""
+    """Makes and reads tokens. The first of `keys` signs."""
 
     def __init__(self, keys: Sequence[Secret], public_url: str) -> None:
         self._base = public_url.rstrip("/")

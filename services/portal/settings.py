@@ -20,7 +20,7 @@ class Settings:
     database_url: Secret
     http_address: str
     link_keys: tuple[Secret, ...]
-    """Newest first; the newest signs."""
+    """The first signs, all verify."""
     public_url: str
     """Where customers reach the portal, without a slash at its end."""
     portal_session_origins: tuple[str, ...]
@@ -50,7 +50,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         link_keys=reader.secrets(
             "PORTAL_LINK_KEYS",
-            meaning=f"the keys that sign customers' links, newest first, {KEY_LENGTH} characters or more each",
+            meaning=f"the keys of customers' links: the first signs, all verify; {KEY_LENGTH} characters or more each",
             example="$(openssl rand -hex 32)",
             min_length=KEY_LENGTH,
         ),

@@ -29,7 +29,7 @@ def test_a_token_says_whose_link_it_is_and_of_which_generation() -> None:
 
 
 def test_a_token_of_an_older_key_is_read_and_new_ones_are_signed_with_the_newest() -> None:
-    """Keys rotate without breaking links: old ones still read, the newest signs."""
+    """Keys rotate without breaking links: old ones still read, the first one signs."""
     public_id = new_public_id()
     before = Links([OLD], URL).token(public_id, 1)
     both = Links([NEW, OLD], URL)
