@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,10 @@ class Ledger:
 
     accepted: dict[str, float] = field(default_factory=dict)
     """When (seconds since the epoch) the first 2xx for each event came."""
+    copies: Counter[str] = field(default_factory=Counter)
+    """How often each event was answered with a 2xx."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """How often each event was answered otherwise, or not at all."""
     answers: dict[int, int] = field(default_factory=dict)
     """How often each status came; 0 for no answer."""
     seconds: list[float] = field(default_factory=list)
@@ -125,8 +130,10 @@ class Poster:
                 ledger.forged_accepted.add(event_id)
             elif good:
                 ledger.accepted.setdefault(event_id, time.time())
+                ledger.copies[event_id] += 1
                 ledger.seconds.append(seconds)
             elif status != 400 or not delivery.forgery:
+                ledger.refused[event_id] += 1
                 again = time.monotonic() + self._dice.uniform(0.3, 1.5)
                 heapq.heappush(self._heap, (again, next(self._number), delivery))
                 self._condition.notify()

@@ -80,8 +80,9 @@ def run(
     *,
     steps: int | None = None,
     say: Callable[[str], None] = lambda line: None,
+    look: Callable[[System, Plan, Ledger], None] = lambda system, plan, ledger: None,
 ) -> Run:
-    """Do it all; the servers and processes are ended when it returns."""
+    """Do it all; the servers and processes are ended when it returns. `look` sees them before that, when all is quiet."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
     plan = make_plan(events, seed, steps=steps)
@@ -113,6 +114,7 @@ def run(
             poster.close()
         time.sleep(1)  # a double that comes late is still a double
         books = check(system, plan, poster.ledger, forced)
+        look(system, plan, poster.ledger)
         return Run(
             plan, books, poster.ledger, system.kills, list(system.fell), forced, posting, quiet
         )

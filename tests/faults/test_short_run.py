@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sandbox.servers import own_folder
 from tests.faults.plan import make_plan
-from tests.faults.run import run
+from tests.faults.run import Run, run
+from tests.faults.stories import Told, look
 
 EVENTS, SEED, STEPS = 600, 8, 9
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Where the run keeps its servers' data."""
-    made = own_folder("faults")
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+@pytest.fixture(scope="module")
+def done() -> Iterator[tuple[Run, Told]]:
+    """The run, and what `portico explain` told at its end."""
+    folder = own_folder("faults")
+    told: list[Told] = []
+    try:
+        ran = run(
+            folder, EVENTS, SEED, steps=STEPS, say=print, look=lambda *at: told.append(look(*at))
+        )
+        yield ran, told[0]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_the_seed_reproduces_the_plan() -> None:
@@ -30,10 +36,34 @@ def test_the_seed_reproduces_the_plan() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(folder: Path) -> None:
+def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(done: tuple[Run, Told]) -> None:
     """Some hundred webhooks while processes and servers are killed and cut off: the books balance."""
-    done = run(folder, EVENTS, SEED, steps=STEPS, say=print)
-    print(done.table())
-    assert done.books.complaints() == []
-    assert done.fell == [], "a process ended by itself instead of waiting for what it needs"
-    assert done.ledger.forged_accepted == set()
+    ran, _ = done
+    print(ran.table())
+    assert ran.books.complaints() == []
+    assert ran.fell == [], "a process ended by itself instead of waiting for what it needs"
+    assert ran.ledger.forged_accepted == set()
+
+
+def test_explain_tells_the_true_story_of_what_had_most_trouble(done: tuple[Run, Told]) -> None:
+    """Copies of webhooks, tries to send, mails and reasons are as Stripe's and SendGrid's sides know them."""
+    _, told = done
+    print(f"{len(told.invoices)} stories: {dict(told.steps)}")
+    assert told.complaints == []
+    assert len(told.invoices) >= 10
+    assert {"received", "deduped", "queued", "published", "decided", "notified", "sent"} <= set(
+        told.steps
+    )
+
+
+def test_explain_tells_of_a_dead_letter_until_it_is_thrown_away(done: tuple[Run, Told]) -> None:
+    """While it lies, that it lies, and that it was replayed in vain; afterwards, what a person did with it."""
+    _, told = done
+    lying, back, gone = told.dead_letter
+    assert [text.split(":")[0] for text in lying] == ["dead_letter"]
+    assert [text.split(":")[0] for text in back] == ["dead_letter_replayed", "dead_letter"]
+    assert ["replayed 1x" in text for text in (*lying, back[1])] == [False, True]
+    assert [text.split(":")[0] for text in gone] == [
+        "dead_letter_replayed",
+        "dead_letter_discarded",
+    ]

@@ -90,10 +90,9 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
         text = f"{row.type}: said before, by another Stripe event for the same thing"
         steps.append(_step(row.received_at, "deduped", text, **more))
     if row.deliveries > 1 and row.last_delivered_at is not None:
-        times = row.deliveries - 1
-        text = (
-            f"{row.type} delivered {times} more {'time' if times == 1 else 'times'}, without effect"
-        )
+        # At least: copies that came at the very same moment may not have been counted.
+        times = "once" if row.deliveries == 2 else f"{row.deliveries - 1} times"
+        text = f"{row.type} delivered again, at least {times}, without effect"
         steps.append(_step(row.last_delivered_at, "deduped", text, **more))
     if row.replays and row.replayed_at is not None:
         text = f"{row.type} translated again by hand ({row.replays}x), now {row.status}"
