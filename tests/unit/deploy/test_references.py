@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,10 +13,10 @@ import pytest
 import yaml
 
 from shared.messaging import topology
+from shared.web import Http
 from tests.unit.deploy.manifests import (
     K8S,
     OVERLAYS,
-    REPOSITORY,
     SERVICES,
     Manifest,
     containers,
@@ -31,6 +32,10 @@ OPERATORS_OBJECTS = {
     ("Service", "postgresql-rw"),  # CloudNativePG's, the primary
     ("Service", "otel-collector"),  # the OpenTelemetry Operator's, of a collector called `otel`
 }
+
+PREFIXES = ("/me/", "/requests/")
+"""Below these, pages that open with a signed link."""
+DOORS = ("/webhooks/stripe", "/webhooks/sendgrid")
 
 QUEUES = {
     queue.name
@@ -224,7 +229,7 @@ def test_ways_in_lead_to_ports_that_pods_have(overlay: str) -> None:
 
 
 def test_the_door_is_narrow() -> None:
-    """From outside: the customers' pages and the two webhooks. Never /metrics, /healthz or /readyz."""
+    """From outside: the pages behind signed links and the two webhooks. Never /metrics, /healthz or /readyz."""
     ingress = yaml.safe_load((K8S / "components/ingress/ingress.yaml").read_text())
     paths = {
         (entry["path"], entry["pathType"])
@@ -232,9 +237,8 @@ def test_the_door_is_narrow() -> None:
         for entry in rule["http"]["paths"]
     }
     assert paths == {
-        ("/me/", "Prefix"),
-        ("/webhooks/stripe", "Exact"),
-        ("/webhooks/sendgrid", "Exact"),
+        *((path, "Prefix") for path in PREFIXES),
+        *((path, "Exact") for path in DOORS),
     }
     for overlay in ("staging", "production"):
         (route,) = kind(overlay, "HTTPRoute")
@@ -244,28 +248,34 @@ def test_the_door_is_narrow() -> None:
             for match in rule["matches"]
         }
         assert matches == {
-            ("/me/", "PathPrefix", None),
-            ("/webhooks/stripe", "Exact", "POST"),
-            ("/webhooks/sendgrid", "Exact", "POST"),
+            *((path, "PathPrefix", None) for path in PREFIXES),
+            *((path, "Exact", "POST") for path in DOORS),
         }
 
 
 def routes_in_code() -> set[str]:
-    """The routes of all `@http` entrypoints."""
-    found = set()
-    for service in SERVICES:
-        text = (REPOSITORY / "services" / service / "service.py").read_text()
-        found |= set(re.findall(r'@http\(\s*"[A-Z, ]+",\s*"([^"]+)"', text))
-    return found
+    """The routes of all `@http` entrypoints, wherever a service has them from."""
+    return {
+        entrypoint.url
+        for service in SERVICES
+        for _, method in inspect.getmembers(
+            getattr(
+                importlib.import_module(f"services.{service}.service"),
+                f"{service.capitalize()}Service",
+            ),
+            inspect.isfunction,
+        )
+        for entrypoint in getattr(method, "nameko_entrypoints", ())
+        if isinstance(entrypoint, Http)
+    }
 
 
 def test_every_route_of_the_code_is_let_in() -> None:
     """A page or webhook that a service answers is reachable from outside, and none else."""
-    assert routes_in_code()
-    for route in routes_in_code():
-        assert route.startswith("/me/") or route in ("/webhooks/stripe", "/webhooks/sendgrid"), (
-            route
-        )
+    routes = routes_in_code()
+    let_in = {path for path in PREFIXES for route in routes if route.startswith(path)}
+    assert let_in == set(PREFIXES)
+    assert {route for route in routes if not route.startswith(PREFIXES)} == set(DOORS)
 
 
 def test_queue_names_are_those_of_the_code(overlay: str) -> None:
