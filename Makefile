@@ -112,6 +112,12 @@ bench-growth: $(FOR_TEST) servers ## What 10 million customers and old webhooks 
 image: ## Build portico:dev and portico-sandbox:dev with docker, podman or buildah; BASE=debian where no registry is in reach
 	@BASE="$(BASE)" sh scripts/build-image
 
+.PHONY: sbom
+sbom: $(FOR_TEST) $(FOR_DEPLOY) ## A CycloneDX list of the Python packages in the image, with versions and hashes: var/sbom.json
+	@mkdir -p var
+	@PYTHONWARNINGS=ignore $(DEPLOY_TOOLS)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o var/sbom.json requirements.txt
+	@echo "sbom: var/sbom.json"
+
 ##@ Keep
 
 .PHONY: docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tests.unit.deploy.manifests import K8S, OVERLAYS, REPOSITORY, kind, rendere
 OLDEST, NEWEST = "1.33", "1.37"
 """The versions of Kubernetes that we support, told in deploy/k8s/README.md."""
 
+SBOM = ("requirements", "--output-reproducible", "--pyproject", "pyproject.toml")
+"""As in the Makefile."""
 NOT_KUBERNETES_OWN = "Couldn't find schema"
 
 
@@ -158,3 +161,19 @@ def test_each_alert_has_a_test_that_fires_it() -> None:
                     fired.add((case["alertname"], labels.get("why", labels["severity"])))
     assert fired == alerts
     assert len({name for name, _ in alerts}) == 5
+
+
+def test_the_bill_of_materials_is_what_is_pinned(tmp_path: Path) -> None:
+    """`make sbom` lists each package of requirements.txt with its version and hashes, and nothing else."""
+    file = tmp_path / "sbom.json"
+    done = run("cyclonedx-py", *SBOM, "-o", file, "requirements.txt")
+    assert done.returncode == 0, done.stderr
+    listed = {
+        (one["name"], one["version"], bool(one["externalReferences"][0]["hashes"]))
+        for one in json.loads(file.read_text())["components"]
+    }
+    pinned = re.findall(
+        r"^([\w.-]+)==([^\s;]+)", (REPOSITORY / "requirements.txt").read_text(), re.M
+    )
+    assert len(pinned) > 20
+    assert listed == {(name, version, True) for name, version in pinned}

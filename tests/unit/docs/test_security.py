@@ -1,0 +1,44 @@
+"""docs/security.md promises nothing without a test that is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "security.md").read_text()
+TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+ROWS = [
+    line
+    for line in PAGE.partition("## Who attacks")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("|") and not re.match(r"\| who \||\|[-|]+$", line)
+]
+
+
+@pytest.mark.parametrize(("file", "name"), sorted(set(TEST_ID.findall(PAGE))), ids="::".join)
+def test_each_test_that_is_named_exists(file: str, name: str) -> None:
+    """A test that was renamed or removed takes its promise along."""
+    functions = {
+        node.name
+        for node in ast.parse((ROOT / file).read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert name in functions
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.split("|")[2].strip()[:50] for row in ROWS])
+def test_each_way_to_attack_is_proven_to_be_stopped(row: str) -> None:
+    """Every row of the table says how, and names a test."""
+    _, _, wanted, how, proof, _ = row.split("|")
+    assert wanted.strip()
+    assert how.strip()
+    assert TEST_ID.search(proof), row
+    assert "::" not in TEST_ID.sub("", proof), "a test's name that can't be read"
+
+
+def test_there_is_a_table() -> None:
+    """The checks above have something to check."""
+    assert len(ROWS) > 20
