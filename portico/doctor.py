@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -60,10 +60,10 @@ def _look_at_links(settings: Any) -> Iterator[Finding]:
     yield from check_links(settings)
 
 
-def _look_at_broker(uri: str) -> Iterator[Finding]:
+def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
     from shared.messaging.checking import check_broker
 
-    yield from check_broker(uri)
+    yield from check_broker(uri, services)
 
 
 def look_at_database(service: str, url: str) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ class Eyes:
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
     sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
-    broker: Callable[[str], Iterable[Finding]] = _look_at_broker
+    broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
     database: Callable[[str, str], Iterable[Finding]] = look_at_database
     load: Callable[[str, Mapping[str, str]], Any] = field(default=_load)
 
@@ -144,7 +144,7 @@ def examine(
     for service, settings in loaded.items():
         yield from eyes.database(service, settings.database_url.reveal())
     for uri in sorted({settings.amqp_uri.reveal() for settings in loaded.values()}):
-        yield from eyes.broker(uri)
+        yield from eyes.broker(uri, loaded)
     if "portal" in loaded:
         yield from eyes.links(loaded["portal"])
     if "billing" in loaded:

@@ -6,7 +6,7 @@ shows itself as events that are returned (`outbox` rows with `Unroutable`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import amqp
@@ -24,8 +24,9 @@ PROBE: Final = "portico.doctor"
 SERVICES: Final = ("portal", "billing", "notifier")
 
 
-def check_broker(uri: str) -> Iterator[Finding]:
-    """Exchanges, queues with their arguments, consumers, dead letters, permissions."""
+def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Finding]:
+    """Exchanges, queues with their arguments, consumers, dead letters; and whether the user has the permissions of these
+    services."""
     if uri.startswith("embedded"):
         yield unknown(
             AREA,
@@ -63,7 +64,7 @@ def check_broker(uri: str) -> Iterator[Finding]:
         return
     found = 0
     try:
-        for one in _look(connection):
+        for one in _look(connection, services):
             found += one.level != "ok"
             yield one
     except BROKER_ERRORS as error:
@@ -80,7 +81,7 @@ def check_broker(uri: str) -> Iterator[Finding]:
         yield ok(AREA, "broker", "exchanges, queues, consumers and permissions are right")
 
 
-def _look(connection: Any) -> Iterator[Finding]:
+def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
     start = "start the services: they declare it"
     for source in topology.sources():
         if not topology.consumers_of(
@@ -95,18 +96,21 @@ def _look(connection: Any) -> Iterator[Finding]:
         except AccessRefused:
             yield _refused(name)
         else:
-            yield from _may_publish(connection, name)
+            if source in services:
+                yield from _may_publish(connection, name)
         for service in CONSUMERS:
             if service in topology.consumers_of(source):
+                own = service in services
                 main = topology.event_queue(service, source)
-                yield from _queue(connection, main, consumed=True)
+                yield from _queue(connection, main, consumed=True, own=own)
                 for side in topology.side_queues(main.name):
-                    yield from _queue(connection, side, consumed=False)
+                    yield from _queue(connection, side, consumed=False, own=own)
     for service in SERVICES:
         yield from _rpc(connection, service)
 
 
-def _queue(connection: Any, queue: Any, *, consumed: bool) -> Iterator[Finding]:
+def _queue(connection: Any, queue: Any, *, consumed: bool, own: bool) -> Iterator[Finding]:
+    """`own`: the user is to have the rights of the service that declares and consumes it."""
     try:
         seen = connection.channel().queue_declare(queue.name, passive=True)
     except NotFound:
@@ -122,9 +126,10 @@ def _queue(connection: Any, queue: Any, *, consumed: bool) -> Iterator[Finding]:
         return
     try:
         # It is there: declaring it again makes nothing, and is refused when its arguments are others.
-        connection.channel().queue_declare(
-            queue.name, durable=True, auto_delete=False, arguments=queue.queue_arguments
-        )
+        if own:
+            connection.channel().queue_declare(
+                queue.name, durable=True, auto_delete=False, arguments=queue.queue_arguments
+            )
     except PreconditionFailed:
         yield finding(
             AREA,
@@ -188,7 +193,7 @@ def _may_publish(connection: Any, exchange: str) -> Iterator[Finding]:
             AREA,
             "broker-no-write",
             f"the user of AMQP_URI may not publish to {exchange}",
-            "give it the write permission (doctor needs those of all services; or run it as each service's user)",
+            "give it the write permission, or run doctor with each service's user and --service",
         )
     except BrokerBlocked:
         yield finding(
@@ -206,5 +211,5 @@ def _refused(name: str) -> Finding:
         AREA,
         "broker-permission",
         f"the user of AMQP_URI may not use {name}",
-        "give it configure, write and read permissions (doctor needs those of all services)",
+        "give it configure, write and read permissions, or run doctor with each service's user and --service",
     )

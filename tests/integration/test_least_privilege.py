@@ -5,6 +5,10 @@ Rights in deploy/k8s are regular expressions and grants that no validator unders
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from sandbox.processes import SERVICES, fetch
 from sandbox.servers import PostgreSQL, RabbitMQ, free_port
 from shared.messaging import topology
 from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
+from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
 
 
@@ -80,6 +85,55 @@ def test_the_loop_works_with_these_rights(house: LeastPrivilege) -> None:
     for name, text in house.logs().items():
         assert "ACCESS_REFUSED" not in text, name
         assert "permission denied" not in text, name
+
+
+def test_the_command_line_works_in_billings_pod(house: LeastPrivilege) -> None:
+    """With billing's user: who did what, emails, and the dead letters of every service, listed, replayed and discarded."""
+    with Connection(house.user_uri("billing")) as connection:
+        connection.Producer().publish(
+            {"id": "evt_pod/no.such"}, exchange="", routing_key="notifier.billing-events"
+        )
+
+    def portico(*words: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "portico", *words, "--json"],
+            cwd=REPOSITORY,
+            env={"PATH": os.environ["PATH"], "AMQP_URI": house.user_uri("billing")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "ACCESS_REFUSED" not in done.stderr, done.stderr
+        return json.loads(done.stdout) if done.stdout else done.returncode
+
+    def letters(replays: int) -> bool:
+        listed = portico("deadletters", "list")
+        return [one["replays"] for one in listed if one["key"] == "evt_pod/no.such"] == [replays]
+
+    (invoice,) = {row["invoice_id"] for row in portico("notifications", "list")}
+    assert {"received", "sent"} <= {step["step"] for step in portico("explain", invoice)["steps"]}
+    eventually(lambda: letters(0), within=30, what="the dead letter")
+    portico("deadletters", "replay", "evt_pod/no.such")
+    eventually(lambda: letters(1), within=30, what="the replayed letter")
+    assert portico("deadletters", "discard", "evt_pod/no.such", "--yes")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: str) -> None:
+    """Each service's own settings are in its own pods; its user may look at what it uses there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "portico", "doctor", "--service", service, "--json"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **house.env(service)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    broker = {one["code"] for one in json.loads(done.stdout) if one["area"] == "broker"}
+    # The dead letter that another test of this module left lies there for all to see.
+    assert broker in ({"broker"}, {"dead-letters"}), done.stdout
 
 
 def test_a_service_can_neither_read_nor_say_what_is_anothers(house: LeastPrivilege) -> None:

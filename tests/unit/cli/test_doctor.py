@@ -123,7 +123,7 @@ class World:
                 settings, self, self._configuration, lambda: NOW, **wishes
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
-            broker=lambda uri: self.broker,
+            broker=lambda uri, services: self.broker,
             database=self.database_is,
         )
         return list(examine(self.environ, eyes=eyes))
@@ -277,7 +277,7 @@ def test_cancelling_that_is_meant_is_no_finding() -> None:
             settings, world, world._configuration, lambda: NOW, **wishes
         ),
         sendgrid=lambda settings: (),
-        broker=lambda uri: (),
+        broker=lambda uri, services: (),
         database=lambda service, url: (),
     )
     told = examine(world.environ, eyes=eyes, may_cancel=True)
