@@ -209,6 +209,17 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class InvoiceLook:
+    """An invoice as it stands, and what a customer may be told with it: all of one moment."""
+
+    invoice: Invoice
+    problem: PaymentProblem | None = None
+    """The last error of its payment, where there is one."""
+    standing: Standing | None = None
+    """Its subscription, where it is of one."""
+
+
+@dataclass(frozen=True)
 class Subscription:
     """A subscription as far as paying goes."""
 

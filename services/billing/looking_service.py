@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import eventlet
@@ -51,7 +50,6 @@ class Looking:
             self.gateway,
             self.looks,
             invoice_ids,
-            elapsed=stopwatch(),
             side_by_side=_side_by_side,
         )
 
@@ -76,9 +74,3 @@ def _side_by_side(
     for thread in threads:
         thread.kill()
     return found
-
-
-def stopwatch() -> Callable[[], float]:
-    """The seconds since now."""
-    started = time.monotonic()
-    return lambda: time.monotonic() - started

@@ -10,11 +10,11 @@ from services.billing.domain import (
     Customer,
     HostedInvoice,
     Invoice,
+    InvoiceLook,
     Payment,
     PaymentProblem,
     PortalConfiguration,
     PortalPolicy,
-    Standing,
     Subscription,
 )
 
@@ -64,6 +64,10 @@ class PaymentGateway(Protocol):
         """Raises UnknownInvoice."""
         ...
 
+    def look(self, invoice_id: str) -> InvoiceLook:
+        """An invoice with its last error and its subscription, in one request. Raises UnknownInvoice."""
+        ...
+
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
         """Stripe's hosted page of an invoice, fresh, asked while a customer waits. Raises UnknownInvoice."""
         ...
@@ -78,10 +82,6 @@ class PaymentGateway(Protocol):
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         """None when there is none of this id."""
-        ...
-
-    def standing(self, subscription_id: str) -> Standing | None:
-        """How it stands, asked in a hurry; None when there is none of this id."""
         ...
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:

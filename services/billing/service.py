@@ -26,7 +26,7 @@ from services.billing.domain import (
     StripeUnavailable,
 )
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
-from services.billing.looking_service import Looking, stopwatch
+from services.billing.looking_service import Looking
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
 from services.billing.retention import RULES
@@ -246,7 +246,7 @@ class BillingService(Looking, Operations):
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
         with _wire_errors(), _within(STRIPE_SECONDS):
-            return invoices.invoice_state(self.gateway, invoice_id, stopwatch())
+            return invoices.invoice_state(self.gateway, invoice_id)
 
     @rpc
     def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> dict[str, Any]:

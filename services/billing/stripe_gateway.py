@@ -27,13 +27,13 @@ from services.billing.domain import (
     Customer,
     HostedInvoice,
     Invoice,
+    InvoiceLook,
     Payment,
     PaymentProblem,
     PayOutcome,
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalPolicy,
-    Standing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -44,11 +44,13 @@ from services.billing.domain import (
     is_live_key,
 )
 from services.billing.stripe_objects import (
+    LOOK_EXPANDS,
     PATH_WORDS,
     configuration_features,
     to_configuration,
     to_hosted_invoice,
     to_invoice,
+    to_look,
     to_payment_problem,
     to_subscription,
 )
@@ -184,6 +186,10 @@ class StripeGateway:
         with stripe_errors(missing=UnknownInvoice):
             return to_invoice(self._click.invoices.retrieve(invoice_id))
 
+    def look(self, invoice_id: str) -> InvoiceLook:
+        with stripe_errors(missing=UnknownInvoice):
+            return to_look(self._click.invoices.retrieve(invoice_id, {"expand": LOOK_EXPANDS}))
+
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
         with stripe_errors(missing=UnknownInvoice):
             return to_hosted_invoice(self._click.invoices.retrieve(invoice_id))
@@ -210,15 +216,6 @@ class StripeGateway:
                 return to_subscription(self._work.subscriptions.retrieve(subscription_id))
         except _Missing:
             return None
-
-    def standing(self, subscription_id: str) -> Standing | None:
-        try:
-            with stripe_errors(missing=_Missing):
-                found = self._detail.subscriptions.retrieve(subscription_id)
-        except _Missing:
-            return None
-        details = getattr(found, "cancellation_details", None)
-        return Standing(str(found.status), getattr(details, "reason", None))
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         with stripe_errors(customer=stripe_customer_id):

@@ -14,9 +14,11 @@ from services.billing.domain import (
     Card,
     HostedInvoice,
     Invoice,
+    InvoiceLook,
     PaymentProblem,
     PortalConfiguration,
     PortalPolicy,
+    Standing,
     Subscription,
 )
 
@@ -93,6 +95,23 @@ def to_invoice(invoice: Any) -> Invoice:
         amount_due=_get(invoice, "amount_due") or 0,
         amount_paid=_get(invoice, "amount_paid") or 0,
         billing_reason=_get(invoice, "billing_reason"),
+    )
+
+
+LOOK_EXPANDS = ["payments.data.payment.payment_intent", "parent.subscription_details.subscription"]
+"""What Stripe is to put into an invoice, so that one request tells all: four levels are as deep as it goes."""
+
+
+def to_look(invoice: Any) -> InvoiceLook:
+    """An invoice with `LOOK_EXPANDS` in it."""
+    plain = to_invoice(invoice)
+    payments = _get(invoice, "payments", "data") or ()
+    subscription = _get(invoice, "parent", "subscription_details", "subscription")
+    status = _get(subscription, "status")
+    return InvoiceLook(
+        plain,
+        problem=None if plain.status == "paid" else to_payment_problem(payments),
+        standing=status and Standing(status, _get(subscription, "cancellation_details", "reason")),
     )
 
 

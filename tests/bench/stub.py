@@ -17,20 +17,18 @@ from typing import Any  # noqa: E402
 ID = re.compile(rb'"notification_id": ?"([^"]+)"')
 TAKES = re.compile(rb"^GET /stripe-takes/([\d.]+)")
 INVOICE_ID = re.compile(rb"^GET /v1/invoices/(in_\w+)")
-INVOICE = """{"id": "ID", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd",
+LOOK = """{"id": "ID", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd",
  "amount_due": 14900, "amount_remaining": 14900, "amount_paid": 0, "attempted": true, "attempt_count": 1,
  "collection_method": "charge_automatically", "billing_reason": "subscription_cycle", "number": "SUN-1",
  "next_payment_attempt": 4102444800,
- "parent": {"type": "subscription_details", "subscription_details": {"subscription": "sub_1", "metadata": {}}}}"""
-PAYMENTS = """{"object": "list", "has_more": false, "url": "/v1/invoice_payments", "data": [{"id": "inpay_1",
+ "parent": {"type": "subscription_details", "subscription_details": {"metadata": {}, "subscription":
+ {"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "past_due"}}},
+ "payments": {"object": "list", "has_more": false, "url": "/v1/invoice_payments", "data": [{"id": "inpay_1",
  "object": "invoice_payment", "is_default": true, "created": 1, "payment": {"type": "payment_intent",
  "payment_intent": {"id": "pi_1", "object": "payment_intent", "status": "requires_payment_method",
  "last_payment_error": {"code": "card_declined", "decline_code": "insufficient_funds", "payment_method":
  {"id": "pm_1", "object": "payment_method", "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030}}
- }}}}]}"""
-SUBSCRIPTION = (
-    '{"id": "sub_1", "object": "subscription", "customer": "cus_1", "status": "past_due"}'
-)
+ }}}}]}}"""
 UNKNOWN = (
     '{"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "unknown"}}'
 )
@@ -89,13 +87,9 @@ def handle(request: bytes, body: bytes) -> bytes:
 
 
 def stripe_answer(request: bytes) -> bytes:
-    """Any invoice is open and was declined once; all are of one subscription."""
+    """Any invoice is open and was declined once; all are of one subscription. What is asked for stands in it."""
     if (invoice := INVOICE_ID.match(request)) is not None:
-        return answer("200 OK", INVOICE.replace("ID", invoice[1].decode()))
-    if request.startswith(b"GET /v1/invoice_payments"):
-        return answer("200 OK", PAYMENTS)
-    if request.startswith(b"GET /v1/subscriptions/"):
-        return answer("200 OK", SUBSCRIPTION)
+        return answer("200 OK", LOOK.replace("ID", invoice[1].decode()))
     return MISSING
 
 

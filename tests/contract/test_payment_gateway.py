@@ -166,6 +166,27 @@ def test_the_reason_of_the_decline_is_found(world: World) -> None:
     assert before <= problem.tried_at <= dt.datetime.now(dt.UTC)
 
 
+def test_a_look_tells_all_of_one_moment(world: World) -> None:
+    """The invoice as it is alone, the reason and the card of the decline, and how the subscription stands."""
+    debtor = world.debtor()
+    look = world.gateway.look(debtor.invoice_id)
+    assert look.invoice == world.gateway.invoice(debtor.invoice_id)
+    assert look.problem is not None
+    assert look.problem.reason is Decline.DECLINED
+    assert look.problem.card is not None
+    assert look.problem.card.last4 == "0341"
+    assert look.standing == Standing("past_due")
+
+
+def test_a_paid_invoice_has_no_problem(world: World) -> None:
+    """The failure before the success is no news."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    look = world.gateway.look(debtor.invoice_id)
+    assert (look.invoice.status, look.problem) == ("paid", None)
+
+
 def test_what_does_not_exist_has_a_name(world: World) -> None:
     """Unknown invoices, customers and subscriptions are told, each in its way."""
     with pytest.raises(UnknownInvoice):
@@ -177,7 +198,8 @@ def test_what_does_not_exist_has_a_name(world: World) -> None:
     with pytest.raises(UnknownStripeCustomer):
         world.gateway.customer(deleted)
     assert world.gateway.subscription("sub_unknown") is None
-    assert world.gateway.standing("sub_unknown") is None
+    with pytest.raises(UnknownInvoice):
+        world.gateway.look("in_unknown")
 
 
 def test_the_default_card_of_a_customer(world: World) -> None:
@@ -200,7 +222,6 @@ def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
         found = world.gateway.subscription(debtor.subscription_id)
         assert found is not None
         assert found.default_payment_method == one
-    assert world.gateway.standing(debtor.subscription_id) == Standing("past_due")
 
 
 # --- paying --------------------------------------------------------------------------------------------------

@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol
 
 from services.billing.domain import (
     Card,
     Decline,
     InvoiceClosed,
+    InvoiceLook,
     Standing,
     StripeRefused,
-    StripeUnavailable,
     UnknownInvoice,
 )
 from services.billing.ports import PaymentGateway
 
-T = TypeVar("T")
 
-BEST_EFFORT_UNTIL_SECONDS: Final = 2.0
-"""Details are asked for only while this much of the caller's patience is not used up."""
-
-
-def invoice_state(
-    gateway: PaymentGateway, invoice_id: str, elapsed: Callable[[], float]
-) -> dict[str, Any]:
+def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
     """The invoice, fresh, with the reason of the last decline and the subscription's state where they are known.
 
-    `elapsed` tells the seconds since the call began. Raises UnknownInvoice, StripeUnavailable, StripeRefused
-    for the invoice itself; the details are best effort, absent ones are None.
+    Raises UnknownInvoice, StripeUnavailable, StripeRefused for the invoice itself; the details are None where there
+    are none.
     """
     _check(invoice_id)
-    invoice = gateway.invoice(invoice_id)
-
-    def detail(ask: Callable[[], T | None]) -> T | None:
-        if elapsed() > BEST_EFFORT_UNTIL_SECONDS:
-            return None
-        try:
-            return ask()
-        except (StripeUnavailable, StripeRefused):
-            return None
-
-    problem = None
-    if invoice.status != "paid":
-        problem = detail(lambda: gateway.payment_problem(invoice.id))
-    subscription_id = invoice.subscription_id
-    standing = detail(lambda: gateway.standing(subscription_id)) if subscription_id else None
-    return {"invoice_id": invoice.id} | as_told(
-        invoice,
+    try:
+        look = gateway.look(invoice_id)
+    except StripeRefused:  # a restricted key may read invoices, and not what is in them
+        look = InvoiceLook(gateway.invoice(invoice_id))
+    problem = look.problem
+    return {"invoice_id": look.invoice.id} | as_told(
+        look.invoice,
         decline=problem.reason if problem else None,
         card=problem.card if problem else None,
-        standing=standing,
+        standing=look.standing,
     )
 
 

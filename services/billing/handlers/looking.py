@@ -26,9 +26,6 @@ from services.billing.translation import translate
 from shared.database import Transactions
 from shared.events import Event, InvoiceData, InvoicePaymentActionRequired
 
-REQUESTS_EACH: Final = 3
-"""What Stripe is asked about one invoice: itself, its last payment, its subscription."""
-
 STRIPE, WEBHOOKS = "stripe", "webhooks"
 """Where a state comes from."""
 
@@ -47,7 +44,6 @@ def invoice_states(
     budget: Budget,
     invoice_ids: Sequence[str],
     *,
-    elapsed: Callable[[], float],
     side_by_side: SideBySide,
 ) -> dict[str, dict[str, Any]]:
     """The state of each invoice, by its id, with `source`; one that neither Stripe nor its webhooks tell of is left out.
@@ -56,8 +52,8 @@ def invoice_states(
     """
     wanted = sorted(set(invoice_ids))
     states: dict[str, dict[str, Any]] = {}
-    if budget.take(REQUESTS_EACH * len(wanted)):
-        found = side_by_side(lambda invoice_id: _look(gateway, invoice_id, elapsed), wanted)
+    if budget.take(len(wanted)):
+        found = side_by_side(lambda invoice_id: _look(gateway, invoice_id), wanted)
         states = {id: {**state, "source": STRIPE} for id, state in found.items() if state}
     missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
     if missing:
@@ -67,11 +63,9 @@ def invoice_states(
     return states
 
 
-def _look(
-    gateway: PaymentGateway, invoice_id: str, elapsed: Callable[[], float]
-) -> dict[str, Any] | None:
+def _look(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any] | None:
     try:
-        return invoice_state(gateway, invoice_id, elapsed)
+        return invoice_state(gateway, invoice_id)
     except (UnknownInvoice, StripeUnavailable, StripeRefused):
         return None
 

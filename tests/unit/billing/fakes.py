@@ -17,6 +17,7 @@ from services.billing.domain import (
     Customer,
     HostedInvoice,
     Invoice,
+    InvoiceLook,
     Payment,
     PaymentProblem,
     PayOutcome,
@@ -149,6 +150,18 @@ class FakePaymentGateway:
             raise UnknownInvoice(invoice_id)
         return self.invoices[invoice_id]
 
+    def look(self, invoice_id: str) -> InvoiceLook:
+        self._enter("look")
+        if invoice_id not in self.invoices:
+            raise UnknownInvoice(invoice_id)
+        invoice = self.invoices[invoice_id]
+        subscription = self.all_subscriptions.get(invoice.subscription_id or "")
+        return InvoiceLook(
+            invoice,
+            problem=None if invoice.status == "paid" else self.problems.get(invoice_id),
+            standing=Standing(subscription.status) if subscription else None,
+        )
+
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
         self._enter("hosted_invoice")
         found = self.invoice(invoice_id)
@@ -168,11 +181,6 @@ class FakePaymentGateway:
     def subscription(self, subscription_id: str) -> Subscription | None:
         self._enter("subscription")
         return self.all_subscriptions.get(subscription_id)
-
-    def standing(self, subscription_id: str) -> Standing | None:
-        self._enter("standing")
-        found = self.all_subscriptions.get(subscription_id)
-        return Standing(found.status) if found else None
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         self._enter("subscriptions")

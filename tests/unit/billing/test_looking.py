@@ -51,7 +51,6 @@ def ask(
         gateway,
         budget or Budget(0),
         invoice_ids,
-        elapsed=lambda: 0.0,
         side_by_side=side_by_side,
     )
 
@@ -83,7 +82,7 @@ def test_within_the_budget_stripe_is_asked(
         "card_declined", "insufficient_funds", card=Card("visa", "0341", 12, 2030)
     )
     gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
-    alone = invoice_state(gateway, "in_1", lambda: 0.0)
+    alone = invoice_state(gateway, "in_1")
     found = ask(database, gateway, "in_1", budget=Budget(10))
     assert found == {"in_1": {**alone, "source": "stripe"}}
 
@@ -98,7 +97,7 @@ def test_beyond_the_budget_the_webhooks_are_believed(
     (state,) = ask(database, gateway, "in_1").values()
     assert asked == []
     assert state.keys() == {
-        *invoice_state(FakePaymentGateway(invoices={"in_1": INVOICE}), "in_1", lambda: 0.0),
+        *invoice_state(FakePaymentGateway(invoices={"in_1": INVOICE}), "in_1"),
         "source",
     }
     assert (state["source"], state["status"], state["card"]) == ("webhooks", "open", None)
