@@ -16,7 +16,7 @@ BILLING_SECONDS: Final = 4.5
 """How long a click waits for billing: its own limit is 4 s, the customer's answer comes within 5."""
 MAIL_SECONDS: Final = 4.0
 
-Shape = TypeVar("Shape", bound=msgspec.Struct)
+Shape = TypeVar("Shape")
 
 
 def _reason(error: Exception) -> str:
@@ -101,6 +101,7 @@ class _WireCard(msgspec.Struct):
 
 
 class _WireInvoice(msgspec.Struct):
+    source: str
     card: _WireCard | None = None
 
 
@@ -126,17 +127,10 @@ class RpcBilling:
         except msgspec.ValidationError as error:
             raise BillingUnavailable("UnreadableAnswer") from error
 
-    def declined_card(self, invoice_id: str) -> CardSeen | None:
-        """See `Billing.declined_card`."""
-        try:
-            card = self._ask("invoice_state", _WireInvoice, invoice_id=invoice_id).card
-        except BillingUnavailable as error:
-            if error.reason == "UnknownInvoice":
-                return None
-            raise
-        if card is None or not (card.last4.isdigit() and len(card.last4) == 4):
-            return None
-        return CardSeen((card.brand or "")[:30] or None, card.last4, card.exp_month, card.exp_year)
+    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+        """See `Billing.declined_cards`."""
+        states = self._ask("invoice_states", dict[str, _WireInvoice], invoice_ids=list(invoice_ids))
+        return {id: _card(state.card) for id, state in states.items() if state.source == "stripe"}
 
     def customers_may_cancel(self, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
@@ -158,6 +152,12 @@ class RpcBilling:
             if error.reason == "UnknownSubscription":
                 return None
             raise
+
+
+def _card(card: _WireCard | None) -> CardSeen | None:
+    if card is None or not (card.last4.isdigit() and len(card.last4) == 4):
+        return None
+    return CardSeen((card.brand or "")[:30] or None, card.last4, card.exp_month, card.exp_year)
 
 
 class RpcMail:

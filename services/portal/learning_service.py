@@ -55,7 +55,7 @@ class Learning(Visiting):
     @loop(poll=5.0)
     def learn_cards(self) -> bool:
         """Ask billing which card was declined, once a failure; woken by each event."""
-        done = learning.learn_cards(self.db, RpcBilling(self.billing))
+        done = learning.learn_cards(self.db, RpcBilling(self.billing), utc_now())
         if done.problem is not None:
             log.warning("card not learnt", reason=done.problem)
         return done.more

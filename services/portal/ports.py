@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,8 +64,11 @@ class CardSeen:
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
 
-    def declined_card(self, invoice_id: str) -> CardSeen | None:
-        """The card with which the invoice's last payment failed; None when Stripe tells of none."""
+    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+        """The card with which each invoice's last payment failed, by the invoice's id; None when Stripe tells of none.
+
+        An invoice that is not in the answer was not looked at now: billing asks Stripe only so often.
+        """
         ...
 
     def customers_may_cancel(self, business_id: str) -> bool:

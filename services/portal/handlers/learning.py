@@ -11,6 +11,10 @@ from services.portal.queries import subscriptions as queries
 from shared.database import Transactions
 
 BATCH: Final = 20
+CARDS: Final = 5
+"""Cards asked for at once: what billing may ask of Stripe in one moment is shared with the mails."""
+CARDS_FOR: Final = dt.timedelta(days=2)
+"""How long a failure's card is asked for. Later the page does without: Stripe may not know the invoice any more."""
 RIGHTS_EVERY: Final = dt.timedelta(minutes=5)
 """How soon the page follows a changed portal configuration."""
 MISSING: Final = "PortalConfigurationMissing"
@@ -20,30 +24,29 @@ MISSING: Final = "PortalConfigurationMissing"
 class Round:
     """What one round did. `problem` is billing's, one word; None: it answered everything."""
 
-    asked: int
+    more: bool
+    """Whether another round at once makes sense."""
     problem: str | None = None
     missing: tuple[str, ...] = ()
     """Businesses whose portal configuration Stripe does not know."""
 
-    @property
-    def more(self) -> bool:
-        """Whether another round at once makes sense."""
-        return self.asked == BATCH and self.problem is None
 
-
-def learn_cards(database: Transactions, billing: Billing) -> Round:
-    """The card of each failure that is new, once a failure. Stops at the first sign that billing can't answer."""
+def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
+    """The cards of some failures that are new, once a failure. What billing could not ask Stripe about waits."""
     with database.reading() as session:
-        asking = [
-            (row.invoice_id, row.last_failed_at)
-            for row in queries.invoices_without_card(session, BATCH)
-        ]
-    for number, (invoice_id, failed_at) in enumerate(asking):
-        try:
-            card = billing.declined_card(invoice_id)
-        except BillingUnavailable as error:
-            return Round(number, error.reason)
-        with database.transaction() as session:
+        asking = {
+            row.invoice_id: row.last_failed_at
+            for row in queries.invoices_without_card(session, now - CARDS_FOR, CARDS)
+        }
+    if not asking:
+        return Round(more=False)
+    try:
+        cards = billing.declined_cards(list(asking))
+    except BillingUnavailable as error:
+        return Round(more=False, problem=error.reason)
+    with database.transaction() as session:
+        for invoice_id in sorted(asking.keys() & cards.keys()):
+            card = cards[invoice_id]
             queries.note_card(
                 session,
                 invoice_id,
@@ -52,10 +55,10 @@ def learn_cards(database: Transactions, billing: Billing) -> Round:
                     "card_last4": card.last4 if card else None,
                     "card_exp_month": card.exp_month if card else None,
                     "card_exp_year": card.exp_year if card else None,
-                    "card_of_failure": failed_at,
+                    "card_of_failure": asking[invoice_id],
                 },
             )
-    return Round(len(asking))
+    return Round(more=len(asking) == CARDS and asking.keys() <= cards.keys())
 
 
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
@@ -63,14 +66,14 @@ def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> 
     with database.reading() as session:
         asking = queries.businesses_to_check(session, now - RIGHTS_EVERY, BATCH)
     missing: list[str] = []
-    for number, business_id in enumerate(asking):
+    for business_id in asking:
         try:
             may_cancel: bool | None = billing.customers_may_cancel(business_id)
         except BillingUnavailable as error:
             if error.reason != MISSING:
-                return Round(number, error.reason, tuple(missing))
+                return Round(False, error.reason, tuple(missing))
             missing.append(business_id)
             may_cancel = None
         with database.transaction() as session:
             queries.note_rights(session, business_id, may_cancel, now)
-    return Round(len(asking), missing=tuple(missing))
+    return Round(more=len(asking) == BATCH, missing=tuple(missing))

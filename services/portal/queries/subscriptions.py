@@ -181,8 +181,8 @@ def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
 # Learnt in the background
 
 
-def invoices_without_card(session: Session, limit: int) -> Sequence[InvoiceRow]:
-    """Owed invoices of our customers whose last failure was not asked about yet."""
+def invoices_without_card(session: Session, since: dt.datetime, limit: int) -> Sequence[InvoiceRow]:
+    """Owed invoices of our customers whose last failure, since a moment, was not asked about yet."""
     return session.scalars(
         select(InvoiceRow)
         .join(
@@ -191,7 +191,7 @@ def invoices_without_card(session: Session, limit: int) -> Sequence[InvoiceRow]:
         )
         .where(
             InvoiceRow.status == "open",
-            InvoiceRow.last_failed_at.is_not(None),
+            InvoiceRow.last_failed_at > since,
             or_(
                 InvoiceRow.card_of_failure.is_(None),
                 InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,

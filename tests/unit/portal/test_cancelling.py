@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +58,8 @@ class Neighbours:
     ended: dict[str, str] = field(default_factory=dict)
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    def declined_card(self, invoice_id: str) -> CardSeen | None:
-        return None
+    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+        return {}
 
     def customers_may_cancel(self, business_id: str) -> bool:
         return False

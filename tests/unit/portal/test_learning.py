@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,8 @@ class FakeBilling:
     card: CardSeen | None = VISA
     may_cancel: bool = False
     trouble: str | None = None
+    busy: bool = False
+    """It may not ask Stripe now."""
     asked: list[str] = field(default_factory=list)
 
     def _enter(self, what: str) -> None:
@@ -56,9 +59,10 @@ class FakeBilling:
             raise BillingUnavailable(self.trouble)
         self.asked.append(what)
 
-    def declined_card(self, invoice_id: str) -> CardSeen | None:
-        self._enter(invoice_id)
-        return self.card
+    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+        for invoice_id in invoice_ids:
+            self._enter(invoice_id)
+        return {} if self.busy else dict.fromkeys(invoice_ids, self.card)
 
     def customers_may_cancel(self, business_id: str) -> bool:
         self._enter(business_id)
@@ -94,8 +98,8 @@ def test_the_declined_card_is_asked_for_once_a_failure(
     """One question a failure, for our own customers only; the page then says which card."""
     billing = FakeBilling()
     assert line(database, customer_id).card is None
-    learning.learn_cards(database, billing)
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
+    learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
     assert line(database, customer_id).card == DeclinedCard("visa", "0341", 3, 2026)
 
@@ -105,12 +109,12 @@ def test_a_newer_failure_is_not_told_with_the_older_card(
 ) -> None:
     """Until the new answer is here no card is named; then the new one is."""
     billing = FakeBilling()
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
     assert line(database, customer_id).card is None
     billing.card = CardSeen("amex", "0005", 1, 2030)
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
     assert line(database, customer_id).card == DeclinedCard("amex", "0005", 1, 2030)
 
 
@@ -119,23 +123,55 @@ def test_no_card_is_an_answer_and_paid_is_not_asked_about(
 ) -> None:
     """Stripe may know no card (a bank debit): that is not asked again. Nothing is asked about a paid invoice."""
     billing = FakeBilling(card=None)
-    learning.learn_cards(database, billing)
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
+    learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
     assert line(database, customer_id).card is None
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=2)), NOW)
         handle(session, event(paid(), ago(minutes=1)), NOW)
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
+
+
+def test_what_stripe_was_not_asked_about_is_asked_again(
+    database: Transactions, customer_id: str
+) -> None:
+    """In a storm billing answers from webhooks, which name no card: the page does without until Stripe is asked."""
+    billing = FakeBilling(busy=True)
+    assert learning.learn_cards(database, billing, NOW) == learning.Round(more=False)
+    assert line(database, customer_id).card is None
+    billing.busy = False
+    learning.learn_cards(database, billing, NOW)
+    assert line(database, customer_id).card is not None
+
+
+def test_few_cards_are_asked_for_at_once(database: Transactions, customer_id: str) -> None:
+    """A round takes five, the newest first, and another one follows while Stripe may be asked."""
+    with database.transaction() as session:
+        for number in range(6):
+            told = failed(invoice_id=f"in_new{number}")
+            handle(session, event(told, ago(minutes=number)), NOW)
+    billing = FakeBilling()
+    assert learning.learn_cards(database, billing, NOW).more
+    assert billing.asked == [f"in_new{number}" for number in range(5)]
+    assert not learning.learn_cards(database, billing, NOW).more
+    assert billing.asked[5:] == ["in_new5", "in_1"]
+
+
+def test_an_old_failures_card_is_not_asked_for(database: Transactions, customer_id: str) -> None:
+    """After two days the page does without: an invoice that Stripe does not know must not be asked for for ever."""
+    billing = FakeBilling()
+    learning.learn_cards(database, billing, NOW + learning.CARDS_FOR)
+    assert billing.asked == []
 
 
 def test_billing_that_is_away_is_asked_again(database: Transactions, customer_id: str) -> None:
     """Nothing is written while billing is away, and the round says so."""
     billing = FakeBilling(trouble="RpcTimeout")
-    assert learning.learn_cards(database, billing).problem == "RpcTimeout"
+    assert learning.learn_cards(database, billing, NOW).problem == "RpcTimeout"
     billing.trouble = None
-    learning.learn_cards(database, billing)
+    learning.learn_cards(database, billing, NOW)
     assert line(database, customer_id).card is not None
 
 
@@ -225,18 +261,24 @@ def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "card"),
+    ("state", "card"),
     [
         ({"card": {"brand": "visa", "last4": "4242"}}, CardSeen("visa", "4242")),
         ({"card": {"last4": "4242"}}, CardSeen(None, "4242")),
         ({"card": {"brand": "visa", "last4": "<b>4"}}, None),
         ({"card": None, "status": "open"}, None),
-        (RemoteFault("UnknownInvoice", ""), None),
     ],
 )
-def test_a_card_is_read_or_left_out(answer: Any, card: CardSeen | None) -> None:
+def test_a_card_is_read_or_left_out(state: dict[str, Any], card: CardSeen | None) -> None:
     """Only what is a card's last four digits is shown."""
-    assert RpcBilling(Answering(answer)).declined_card("in_1") == card
+    billing = RpcBilling(Answering({"in_1": {"source": "stripe", **state}}))
+    assert billing.declined_cards(["in_1"]) == {"in_1": card}
+
+
+def test_what_webhooks_told_is_no_word_about_the_card() -> None:
+    """An answer that is not Stripe's own leaves the question open."""
+    billing = RpcBilling(Answering({"in_1": {"source": "webhooks", "card": None}}))
+    assert billing.declined_cards(["in_1", "in_2"]) == {}
 
 
 def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:
