@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import eventlet
 import msgspec
+from nameko.extensions import DependencyProvider
 
 from services.notifier.domain import (
     Decline,
@@ -31,7 +32,7 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
-from shared.batching import Interrupted, Overloaded
+from shared.batching import Batcher, Interrupted, Overloaded
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
@@ -118,6 +119,20 @@ def fetch_contacts(asked: list[tuple[Portal, str]]) -> list[dict[str, Any] | Non
     """
     answers = asked[0][0].contacts(stripe_customer_ids=[stripe_id for _, stripe_id in asked])
     return [answers.get(stripe_id) for _, stripe_id in asked]
+
+
+class Fetch(DependencyProvider):
+    """Injects a batcher that asks another service about many things in one call."""
+
+    def __init__(self, name: str, work: Callable[[list[Any]], list[Any]], **bounds: int) -> None:
+        self.label, self.work, self.bounds = name, work, bounds
+
+    def setup(self) -> None:
+        away = (RemoteFault, RpcTimeout, RpcUnavailable)
+        self.batcher = Batcher(self.label, self.work, fails_all=away, **self.bounds)
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
+        return self.batcher
 
 
 class PortalContacts:

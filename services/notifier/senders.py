@@ -5,10 +5,13 @@ Each email is a worker of the container, so shutting down waits for it like for 
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import eventlet
+from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
@@ -18,6 +21,7 @@ from shared.loops import Loop
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
+Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -70,6 +74,21 @@ def sender(wakes: str) -> Callable[[Method], Method]:
     """Decorate the method that sends one leased notification."""
     decorator: Callable[[Method], Method] = Sender.decorator(wakes=wakes)
     return decorator
+
+
+def meanwhile(ask: Callable[[], Answer]) -> Callable[[], Answer]:
+    """See `handlers.sending.Meanwhile`: in a green thread, with the log fields and the span of this one."""
+    answer = Event()
+
+    def run() -> None:
+        try:
+            answer.send(ask())
+        except BaseException as error:  # raised where it is waited for, if anybody still does
+            answer.send_exception(error)
+
+    eventlet.spawn_n(contextvars.copy_context().run, run)
+    wait: Callable[[], Answer] = answer.wait
+    return wait
 
 
 class Places:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import eventlet
@@ -23,6 +22,7 @@ from services.notifier.handlers import asking, events, feedback, invoices, posti
 from services.notifier.neighbours import (
     MOST_INVOICES,
     BillingInvoices,
+    Fetch,
     PortalContacts,
     PunctualMailer,
     fetch_contacts,
@@ -33,7 +33,7 @@ from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
 from services.notifier.retention import RULES
 from services.notifier.samples import sample_letter
-from services.notifier.senders import SenderPlaces, sender
+from services.notifier.senders import SenderPlaces, meanwhile, sender
 from services.notifier.sendgrid_gateway import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -42,7 +42,7 @@ from services.notifier.sendgrid_gateway import (
     SignedEvents,
 )
 from shared import tracing
-from shared.batching import Batched, Batcher
+from shared.batching import Batched
 from shared.database import Database
 from shared.events import Event
 from shared.loops import Waker, loop
@@ -51,10 +51,7 @@ from shared.retention import prune_round
 from shared.rpc import (
     InvalidArgument,
     NotFound,
-    RemoteFault,
     RpcClient,
-    RpcTimeout,
-    RpcUnavailable,
     rpc,
 )
 from shared.telemetry import get_logger
@@ -117,20 +114,6 @@ class Templates(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> Renderer:
         return self.renderer
-
-
-class Fetch(DependencyProvider):
-    """Injects a batcher that asks another service about many things in one call."""
-
-    def __init__(self, name: str, work: Callable[[list[Any]], list[Any]], **bounds: int) -> None:
-        self.label, self.work, self.bounds = name, work, bounds
-
-    def setup(self) -> None:
-        away = (RemoteFault, RpcTimeout, RpcUnavailable)
-        self.batcher = Batcher(self.label, self.work, fails_all=away, **self.bounds)
-
-    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
-        return self.batcher
 
 
 def _hear(session: Session, batch: list[Event]) -> list[str]:
@@ -243,6 +226,7 @@ class NotifierService(Operations):
             now=_now,
             chance=random.random,
             pause=eventlet.sleep,
+            meanwhile=meanwhile,
         )
 
     # --- SendGrid's webhook -------------------------------------------------------------------------------------

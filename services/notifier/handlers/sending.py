@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -45,6 +45,8 @@ from services.notifier.handlers.posting import (
     retry_or_give_up,
 )
 from services.notifier.ports import (
+    CancellationLinks,
+    Contact,
     Contacts,
     Invoices,
     Mailer,
@@ -65,6 +67,14 @@ ALARMING: Final = frozenset({"refused", "gave_up", "unconfirmed", "stumbled"})
 """Outcomes that a person should look at."""
 
 
+class Meanwhile(Protocol):
+    """Ask something in the background, while something else is asked."""
+
+    def __call__(self, ask: Callable[[], T]) -> Callable[[], T]:
+        """Gives what to call for the answer: it waits for it, and raises what `ask` raised."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Desk:
     """Everything that sending needs: the database, the three other systems, and the clock and dice of the day."""
@@ -83,6 +93,7 @@ class Desk:
     """Uniform in [0, 1)."""
     pause: Callable[[float], object]
     """Wait so many seconds."""
+    meanwhile: Meanwhile
     policy: SendingPolicy = field(default_factory=SendingPolicy)
 
 
@@ -94,18 +105,13 @@ def lease(desk: Desk, limit: int) -> list[Leased]:
 
 def send_one(desk: Desk, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
+    reached = desk.meanwhile(lambda: _reach(desk, leased))
     report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
     stale = look_again(leased.kind, leased.incident, report.now if report else None)
     if stale is not None:
         return _suppress(desk, leased, stale)
     try:
-        contact = desk.contacts.contact(
-            stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
-            customer_id=leased.customer_id,
-        )
-        links = None
-        if leased.kind is Kind.CANCELLATION_REQUESTED:
-            links = desk.contacts.cancellation_links(str(leased.context.get("request_id", "")))
+        contact, links = reached()
     except UnknownCustomer:
         return _unknown_customer(desk, leased)
     except PortalUnavailable as error:
@@ -134,6 +140,18 @@ def send_one(desk: Desk, leased: Leased) -> Result:
         return refusal
     outcome = desk.mailer.send(mail)
     return _patiently(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
+    """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
+    contact = desk.contacts.contact(
+        stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
+        customer_id=leased.customer_id,
+    )
+    if leased.kind is not Kind.CANCELLATION_REQUESTED:
+        return contact, None
+    request_id = str(leased.context.get("request_id", ""))
+    return contact, desk.contacts.cancellation_links(request_id)
 
 
 def stumbled(desk: Desk, leased: Leased, why: str) -> Result:

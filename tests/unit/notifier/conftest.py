@@ -50,6 +50,7 @@ class House:
             now=self.clock,
             chance=lambda: 0.5,
             pause=lambda seconds: None,
+            meanwhile=lambda ask: ask,
             policy=self.policy,
         )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import eventlet
 import pytest
+from eventlet.event import Event
 
 from services.notifier.domain import Kind
 from services.notifier.queries import Leased
-from services.notifier.senders import Places, Sender
+from services.notifier.senders import Places, Sender, meanwhile
 from shared.loops import Loop
 from tests.unit.notifier.fakes import START
 
@@ -115,3 +117,33 @@ def test_nobody_starts_while_sendgrid_asks_for_patience(office: Office) -> None:
     office.places.close_until(START + dt.timedelta(seconds=30))
     assert office.places.free(START) == 0
     assert office.places.free(START + dt.timedelta(seconds=30)) == 8
+
+
+def test_two_questions_are_asked_at_the_same_time() -> None:
+    """The second one is under way while the first one waits, and its answer is there when it is called for."""
+    second_came = Event()
+
+    def second() -> str:
+        second_came.send()
+        return "contact"
+
+    contact = meanwhile(second)
+    with eventlet.Timeout(2):
+        second_came.wait()  # what the first question waits for
+    assert contact() == "contact"
+
+
+def test_a_question_that_failed_says_so_to_whoever_wants_the_answer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its error is raised where the answer is called for, and nowhere else when nobody calls."""
+
+    def unknown() -> None:
+        raise LookupError("no such customer")
+
+    wanted, unwanted = meanwhile(unknown), meanwhile(unknown)
+    with pytest.raises(LookupError, match="no such customer"):
+        wanted()
+    eventlet.sleep(0)
+    del unwanted
+    assert capfd.readouterr().err == ""
