@@ -46,7 +46,7 @@ from services.billing.domain import (
 from services.billing.stripe_objects import (
     LOOK_EXPANDS,
     PATH_WORDS,
-    configuration_features,
+    configuration_policy,
     to_configuration,
     to_hosted_invoice,
     to_invoice,
@@ -157,8 +157,7 @@ class StripeGateway:
             return to_configuration(
                 self._click.billing_portal.configurations.create(
                     {
-                        "features": configuration_features(policy),
-                        "login_page": {"enabled": False},
+                        **configuration_policy(policy),
                         "metadata": {"portico_key": key},
                         "name": f"Portico {key}"[:100],
                     },
@@ -172,27 +171,24 @@ class StripeGateway:
         with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
             return to_configuration(
                 self._work.billing_portal.configurations.update(
-                    configuration_id,
-                    {
-                        "features": configuration_features(policy),
-                        "login_page": {"enabled": False},
-                    },
+                    configuration_id, configuration_policy(policy)
                 )
             )
 
     # -- looking ------------------------------------------------------------------------------------------
 
     def invoice(self, invoice_id: str) -> Invoice:
-        with stripe_errors(missing=UnknownInvoice):
-            return to_invoice(self._click.invoices.retrieve(invoice_id))
+        return to_invoice(self._invoice(invoice_id))
 
     def look(self, invoice_id: str) -> InvoiceLook:
-        with stripe_errors(missing=UnknownInvoice):
-            return to_look(self._click.invoices.retrieve(invoice_id, {"expand": LOOK_EXPANDS}))
+        return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
+        return to_hosted_invoice(self._invoice(invoice_id))
+
+    def _invoice(self, invoice_id: str, params: dict[str, Any] | None = None) -> Any:
         with stripe_errors(missing=UnknownInvoice):
-            return to_hosted_invoice(self._click.invoices.retrieve(invoice_id))
+            return self._click.invoices.retrieve(invoice_id, params or {})
 
     def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
         with stripe_errors():

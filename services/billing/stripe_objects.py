@@ -197,8 +197,8 @@ def to_configuration(configuration: Any) -> PortalConfiguration:
     )
 
 
-def configuration_features(policy: PortalPolicy) -> dict[str, Any]:
-    """The `features` parameter of a portal configuration that follows the policy.
+def configuration_policy(policy: PortalPolicy) -> dict[str, Any]:
+    """The parameters of a portal configuration that make it follow the policy.
 
     Cancelling is at the end of the period, with the reason asked: the customer has paid for the period, and an
     immediate end would need prorations that the business has not agreed to.
@@ -216,4 +216,4 @@ def configuration_features(policy: PortalPolicy) -> dict[str, Any]:
             "mode": "at_period_end",
             "cancellation_reason": {"enabled": True, "options": list(CANCELLATION_REASONS)},
         }
-    return features
+    return {"features": features, "login_page": {"enabled": False}}

@@ -1,0 +1,98 @@
+"""Why a charge failed, and with which card."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+
+class Decline(enum.StrEnum):
+    """What a person can do something about; everything else is `declined`."""
+
+    EXPIRED_CARD = "expired_card"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    LOST_OR_STOLEN = "lost_or_stolen"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    INCORRECT_DETAILS = "incorrect_details"
+    PROCESSING_ERROR = "processing_error"
+    DECLINED = "declined"
+
+
+_DECLINES: Final[dict[str, Decline]] = {
+    "expired_card": Decline.EXPIRED_CARD,
+    "insufficient_funds": Decline.INSUFFICIENT_FUNDS,
+    "lost_card": Decline.LOST_OR_STOLEN,
+    "stolen_card": Decline.LOST_OR_STOLEN,
+    "authentication_required": Decline.AUTHENTICATION_REQUIRED,
+    "authentication_not_handled": Decline.AUTHENTICATION_REQUIRED,
+    "payment_intent_authentication_failure": Decline.AUTHENTICATION_REQUIRED,
+    "invoice_payment_intent_requires_action": Decline.AUTHENTICATION_REQUIRED,
+    "subscription_payment_intent_requires_action": Decline.AUTHENTICATION_REQUIRED,
+    "incorrect_number": Decline.INCORRECT_DETAILS,
+    "invalid_number": Decline.INCORRECT_DETAILS,
+    "incorrect_cvc": Decline.INCORRECT_DETAILS,
+    "invalid_cvc": Decline.INCORRECT_DETAILS,
+    "incorrect_zip": Decline.INCORRECT_DETAILS,
+    "incorrect_address": Decline.INCORRECT_DETAILS,
+    "invalid_expiry_month": Decline.INCORRECT_DETAILS,
+    "invalid_expiry_year": Decline.INCORRECT_DETAILS,
+    "processing_error": Decline.PROCESSING_ERROR,
+    "issuer_not_available": Decline.PROCESSING_ERROR,
+    "try_again_later": Decline.PROCESSING_ERROR,
+    "reenter_transaction": Decline.PROCESSING_ERROR,
+}
+
+
+def decline_reason(code: str | None, decline_code: str | None) -> Decline | None:
+    """Why a charge failed, in our words; None when Stripe names no reason.
+
+    `code` is Stripe's error code, `decline_code` the bank's reason where there is one
+    (https://docs.stripe.com/declines/codes). The bank's reason says more, so it goes first. A code that we
+    don't know is `declined`: never a guess.
+    """
+    for candidate in (decline_code, code):
+        if candidate in _DECLINES:
+            return _DECLINES[candidate]
+    return Decline.DECLINED if code or decline_code else None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What may be shown of a card."""
+
+    brand: str
+    last4: str
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+
+@dataclass(frozen=True)
+class PaymentProblem:
+    """The last error of an invoice's payment, as Stripe recorded it."""
+
+    code: str | None = None
+    decline_code: str | None = None
+    needs_customer: bool = False
+    """The bank waits for the customer to confirm (SCA)."""
+    card: Card | None = None
+    payment_method: str | None = None
+    """The payment method that was tried, `pm_…`."""
+    tried_at: dt.datetime | None = None
+    """When, to the second; None when no charge was made."""
+
+    @property
+    def reason(self) -> Decline | None:
+        return decline_reason(self.code, self.decline_code) or (
+            Decline.AUTHENTICATION_REQUIRED if self.needs_customer else None
+        )
+
+    def answers(self, payment_method: str, since: dt.datetime) -> bool:
+        """Whether this is what came of trying `payment_method` after `since`.
+
+        Stripe's moments have a resolution of one second; within one second, here as on the customer's page, the
+        failure counts as the earlier one.
+        """
+        tried_since = self.tried_at is not None and self.tried_at > since
+        return self.payment_method == payment_method and tried_since

@@ -1,0 +1,47 @@
+"""What can go wrong about Stripe, as facts."""
+
+from __future__ import annotations
+
+
+class BillingError(Exception):
+    """Something about Stripe that a caller has to know; the class name is what crosses the wire."""
+
+
+class StripeUnavailable(BillingError):
+    """Stripe does not answer, or not in time, or asks us to slow down. Trying again later may help."""
+
+
+class StripeRefused(BillingError):
+    """Stripe refused the request for good: our key, our arguments, or the object's state is wrong."""
+
+
+class UnknownStripeCustomer(BillingError):
+    """Stripe has no such customer in the mode of our key (or it was deleted)."""
+
+
+class UnknownInvoice(BillingError):
+    """Stripe has no such invoice in the mode of our key."""
+
+
+class InvoiceClosed(BillingError):
+    """The invoice is not open: paid, void or given up, so there is nothing to confirm or to pay."""
+
+
+class UnknownSubscription(BillingError):
+    """Stripe has no such subscription of this customer in the mode of our key."""
+
+
+class PortalConfigurationMissing(BillingError):
+    """The portal configuration that should be used does not exist in the mode of our key."""
+
+
+class UnknownInboxEvent(BillingError):
+    """No Stripe event of this id was ever stored."""
+
+
+class ReconciliationRunning(BillingError):
+    """Another reconciliation is under way; it will find the same."""
+
+
+class InvalidRequest(BillingError):
+    """An argument that no customer and no service of ours would send: `field: what is wrong with it`."""

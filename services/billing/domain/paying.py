@@ -1,0 +1,158 @@
+"""What Stripe holds, as far as paying goes, and how our own doing is known again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.billing.domain.declines import PaymentProblem
+
+
+def is_live_key(api_key: str) -> bool:
+    """Whether a Stripe key (`sk_live_…`, `rk_test_…`) works on real money."""
+    return api_key.split("_", 2)[1:2] == ["live"]
+
+
+@dataclass(frozen=True)
+class Invoice:
+    """A Stripe invoice, fresh from the API."""
+
+    id: str
+    stripe_customer_id: str
+    status: str
+    currency: str
+    amount_remaining: int
+    attempted: bool
+    attempt_count: int
+    collection_method: str
+    number: str | None = None
+    subscription_id: str | None = None
+    next_payment_attempt: dt.datetime | None = None
+    amount_due: int = 0
+    amount_paid: int = 0
+    billing_reason: str | None = None
+
+    @property
+    def collectable(self) -> bool:
+        """An autopay invoice that was tried, failed, and is still owed: what a new card should pay now."""
+        return (
+            self.status == "open"
+            and self.attempted
+            and self.amount_remaining > 0
+            and self.collection_method == "charge_automatically"
+        )
+
+
+@dataclass(frozen=True)
+class HostedInvoice:
+    """Stripe's hosted page of one invoice. The address opens it without a sign-in: it is a secret."""
+
+    stripe_customer_id: str
+    status: str
+    url: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a subscription stands. `end_reason` is Stripe's `cancellation_details.reason`: `payment_failed` when Stripe
+    itself ended it after the last retry, `cancellation_requested` or `payment_disputed` otherwise."""
+
+    status: str
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class InvoiceLook:
+    """An invoice as it stands, and what a customer may be told with it: all of one moment."""
+
+    invoice: Invoice
+    problem: PaymentProblem | None = None
+    """The last error of its payment, where there is one."""
+    standing: Standing | None = None
+    """Its subscription, where it is of one."""
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A subscription as far as paying goes."""
+
+    id: str
+    stripe_customer_id: str
+    status: str
+    default_payment_method: str | None = None
+    default_source: str | None = None
+    ends_at: dt.datetime | None = None
+    """When it will end, or has ended; None while no end is planned."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: nothing can be changed about it any more."""
+        return self.status in ("canceled", "incomplete_expired")
+
+    def has_another_default(self, payment_method: str) -> bool:
+        """Whether its own default would be charged instead of `payment_method`.
+
+        Stripe charges a subscription's own payment method or source before the customer's; without one of
+        its own it follows the customer and needs no change.
+        """
+        if self.over:
+            return False
+        if self.default_payment_method is not None:
+            return self.default_payment_method != payment_method
+        return self.default_source is not None
+
+
+@dataclass(frozen=True)
+class Customer:
+    """A Stripe customer as far as paying goes."""
+
+    id: str
+    default_payment_method: str | None = None
+
+
+class PayOutcome(enum.StrEnum):
+    """What became of one try to pay an invoice with a new card."""
+
+    PAID = "paid"
+    ALREADY_PAID = "already_paid"
+    PROCESSING = "processing"
+    """A bank debit that settles in days: not a failure."""
+    DECLINED = "declined"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    """The customer must confirm on the hosted invoice; nothing more to do from here."""
+    ALREADY_TRIED = "already_tried"
+    """Stripe's own attempt charged this card after it was set, and failed: asking the bank again tells nothing new."""
+    CLOSED = "closed"
+    """Void, uncollectible or deleted by now: nothing is owed."""
+    REFUSED = "refused"
+    """Stripe would not try; `detail` says why."""
+
+
+@dataclass(frozen=True)
+class Payment:
+    """The outcome of one try, with the decline's reason or the refusal's code."""
+
+    outcome: PayOutcome
+    detail: str | None = None
+
+
+def pay_key(invoice_id: str, payment_method: str, attempt_count: int) -> str:
+    """The idempotency key of our own retry.
+
+    Stripe replays the stored answer for a key, a decline included, so the key must contain the payment
+    method: another card is another try. The attempt count makes a later attempt of the schedule a new
+    occasion. The prefix `pay:` is how the webhook knows its own doing (`own_retry`).
+    """
+    return f"{OWN_RETRY_PREFIX}{invoice_id}:{payment_method}:{attempt_count}"
+
+
+OWN_RETRY_PREFIX: Final = "pay:"
+
+OWN_POINTING_PREFIX: Final = "point:"
+"""Starts the idempotency key with which we point a subscription at a new card: the change that it makes is our
+own echo, not a customer's wish."""
+
+OWN_CANCELLING_PREFIX: Final = "cancel:"
+"""Starts the idempotency key with which we plan a subscription's end after the business approved it."""
