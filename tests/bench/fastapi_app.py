@@ -83,6 +83,8 @@ class Invoice(Base):
     number: Mapped[str | None]
     first_failed_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    card_brand: Mapped[str | None]
+    card_last4: Mapped[str | None]
 
 
 class Inbox(Base):
