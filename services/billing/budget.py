@@ -1,5 +1,5 @@
 """How often Stripe may be asked for what is good to know: so many requests a second, and a few more at once after a quiet
-time (docs/adr/0014-looking-again-within-a-budget.md).
+time (docs/adr/0012-looking-again-within-a-budget.md).
 
 Written here (twenty lines) rather than taken from a library: those wait for their turn, and here whoever gets none goes
 another way at once.

@@ -1,5 +1,5 @@
 """Look again at many invoices at once: at Stripe itself where the budget allows it, else at what its webhooks have told
-(docs/adr/0014-looking-again-within-a-budget.md)."""
+(docs/adr/0012-looking-again-within-a-budget.md)."""
 
 from __future__ import annotations
 
