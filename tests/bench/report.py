@@ -114,7 +114,7 @@ def machine() -> str:
     busy = os.getloadavg()[2]
     return (
         f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores, {memory} GB, "
-        f"Linux {platform.release()}, Python {platform.python_version()}; load average over 15 minutes {busy:.1f}"
+        f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}; load average over 15 minutes {busy:.1f}"
     )
 
 
