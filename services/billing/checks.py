@@ -87,7 +87,7 @@ def _key(settings: Settings, account: Account) -> Iterator[Finding]:
         yield ok(
             AREA, "stripe-rights", f"a {mode} mode {kind} with the rights to read what is needed"
         )
-    local = urlsplit(settings.public_url).hostname in ("localhost", "127.0.0.1", "::1")
+    local = _loopback(settings.public_url)
     if settings.stripe_api_base == STRIPE_API and not account.livemode and not local:
         yield ask(
             AREA,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from shared.settings import Secret
 from tests.bench import seed
 
 BENCH_PYTHON = REPOSITORY / ".venv-bench/bin/python"
-FASTAPI_PROCESSES = 1
 EVENT = REPOSITORY / "tests/fixtures/stripe/invoice.payment_failed.json"
 EVENT_BYTES = 3500
 
@@ -213,11 +211,3 @@ def running(customers: int) -> Iterator[System]:
     finally:
         system.close()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_listening(port: int) -> bool:
-    """Whether something takes connections there."""
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-        return True
-    return False

@@ -92,7 +92,6 @@ def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[s
 
 def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotification:
     decision = decide(one.facts, one.incident, told, action_required=one.action_required)
-    send = isinstance(decision, Send)
     if isinstance(decision, Send):
         kind, reason = decision.kind, None
     else:
@@ -100,7 +99,7 @@ def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotifi
         reason = decision.reason
     return queries.NewNotification(
         dedupe_key=failure_key(one.facts, action_required=one.action_required),
-        attempt_key=one.attempt_key if send else None,
+        attempt_key=one.attempt_key if reason is None else None,
         kind=kind,
         reason=reason,
         now=now,

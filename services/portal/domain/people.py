@@ -12,6 +12,7 @@ FRESH_LINK_EVERY: Final = dt.timedelta(hours=1)
 
 PUBLIC_ID_BYTES: Final = 16
 PUBLIC_ID_LENGTH: Final = 22
+"""In characters."""
 
 
 def new_public_id() -> str:
@@ -39,8 +40,3 @@ def mask_email(address: str) -> str:
     if not local or not name:
         return "•••"
     return f"{local[0]}•••@{name[0]}•••{dot}{ending}"
-
-
-def may_mail_fresh_link(last: dt.datetime | None, now: dt.datetime) -> bool:
-    """Whether enough time has passed since the last fresh link."""
-    return last is None or now - last >= FRESH_LINK_EVERY

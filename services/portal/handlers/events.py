@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Observation, What, merge, with_method_change
+from services.portal.domain.people import PUBLIC_ID_LENGTH
 from services.portal.handlers.cancelling import overtake
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.models import CustomerRow
@@ -188,7 +189,8 @@ def _named(session: Session, reference: str, business_ref: str | None) -> Custom
 
     Without a business the host's id is enough only while there is one business: ids of two hosts may be equal.
     """
-    row = people.customer(session, reference, lock=True) if len(reference) == 22 else None
+    ours = len(reference) == PUBLIC_ID_LENGTH
+    row = people.customer(session, reference, lock=True) if ours else None
     if business_ref is not None:
         business = people.business(session, business_ref)
         if business is None:

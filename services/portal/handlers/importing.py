@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.orm import Session
 
-from services.portal.domain.people import new_public_id
+from services.portal.domain.people import PUBLIC_ID_LENGTH, new_public_id
 from services.portal.handlers import arguments, customers
 from services.portal.models import BusinessRow, CustomerRow
 from services.portal.queries import bulk, people
@@ -228,7 +228,7 @@ def find(
     session: Session, reference: str, business_id: str | None
 ) -> tuple[CustomerRow, BusinessRow]:
     """A customer by Portico's id, Stripe's id, or the host's own id with its business. Raises NotFound."""
-    row = people.customer(session, reference) if len(reference) == 22 else None
+    row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
     if row is None and reference.startswith("cus_"):
         row = people.customer_of_stripe(session, reference)
     owner = people.business(session, business_id) if business_id is not None else None
