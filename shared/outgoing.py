@@ -6,7 +6,6 @@ caller gives (`v1`, `invoices`, `pay`) stands there as `{id}`.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -19,6 +18,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from shared import tracing
+from shared.settings import is_loopback
 
 CERTIFICATES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Environment variables that name other certificates to trust than the public ones."""
@@ -66,7 +66,7 @@ class PostingPool:
         url = urlsplit(base)
         proxy = getproxies().get("https") if url.scheme == "https" else None
         manager: urllib3.PoolManager
-        if proxy and not _is_loopback(base) and not proxy_bypass(url.netloc):
+        if proxy and not is_loopback(base) and not proxy_bypass(url.netloc):
             manager = urllib3.ProxyManager(proxy, **options)
         else:
             manager = urllib3.PoolManager(**options)
@@ -109,7 +109,7 @@ def session_to(
     """
     session = requests.Session()
     # A proxy from the environment is for the world outside, not for a stand-in on this machine.
-    session.trust_env = not _is_loopback(base)
+    session.trust_env = not is_loopback(base)
     adapter = (
         HTTPAdapter(pool_maxsize=connections)
         if words is None
@@ -118,11 +118,3 @@ def session_to(
     for scheme in ("https://", "http://"):
         session.mount(scheme, adapter)
     return session
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,11 +6,14 @@ file that ``NAME_FILE`` names.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from shared.known_secrets import is_guessable, is_published
 
 T = TypeVar("T")
 
@@ -55,6 +58,15 @@ class Secret:
         return hash(self._value)
 
 
+def is_loopback(url: str) -> bool:
+    """Does the URL lead to the machine that reads it, and no further?"""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Reader:
     """Reads settings one by one, collects what is wrong, and tells all of it in `done`.
 
@@ -65,6 +77,8 @@ class Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._problems: list[str] = []
+        self._secrets: dict[str, tuple[Secret, ...]] = {}
+        self._random: set[str] = set()
 
     def _read(
         self, name: str, parse: Callable[[str], T], default: Any, meaning: str, example: str
@@ -84,10 +98,15 @@ class Reader:
                 return None
             return default
         try:
-            return parse(text.strip())
+            value = parse(text.strip())
         except ValueError as error:
             self._problem(name, str(error), meaning, example)
             return None
+        if isinstance(value, Secret):
+            self._secrets[name] = (value,)
+        elif isinstance(value, tuple) and all(isinstance(one, Secret) for one in value):
+            self._secrets[name] = value
+        return value
 
     def _problem(self, name: str, problem: str, meaning: str, example: str) -> None:
         self._problems.append(f"  {name} {problem}\n      {meaning}; for example {name}={example}")
@@ -109,9 +128,17 @@ class Reader:
         return self._read(name, parse, default, meaning, example)
 
     def secrets(
-        self, name: str, *, meaning: str, example: str, min_length: int = 1, prefix: str = ""
+        self,
+        name: str,
+        *,
+        meaning: str,
+        example: str,
+        default: Any = REQUIRED,
+        min_length: int = 1,
+        prefix: str = "",
     ) -> tuple[Secret, ...]:
-        """A comma-separated list of at least one secret."""
+        """A comma-separated list of at least one secret, each made at random: `refuse_known` refuses a guessable one."""
+        self._random.add(name)
 
         def parse(text: str) -> tuple[Secret, ...]:
             parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -126,7 +153,7 @@ class Reader:
                     raise ValueError(f"entry {number} does not start with {prefix!r}")
             return tuple(Secret(part) for part in parts)
 
-        return self._read(name, parse, REQUIRED, meaning, example)
+        return self._read(name, parse, default, meaning, example)
 
     def url(
         self,
@@ -289,6 +316,31 @@ class Reader:
         if not ok:
             self._problems.append(f"  {name} {problem}")
 
+    def note_secret(self, name: str, value: str | None) -> None:
+        """Let `refuse_known` look at a value that was read as plain text: a public key, whose other half may be known."""
+        if value is not None:
+            self._secrets[name] = (Secret(value),)
+
+    def refuse_known(self, public_url: str | None) -> None:
+        """Note every secret read so far that others know or can guess, and passwords in URLs, unless the portal's
+        `public_url` shows that this is a laptop. Without one (None) it is not."""
+        if public_url is not None and is_loopback(public_url):
+            return
+        for name, secrets in self._secrets.items():
+            for number, secret in enumerate(secrets, 1):
+                entry = f" entry {number}" if len(secrets) > 1 else ""
+                value = secret.reveal()
+                if is_published(_password(value) if "://" in value else value):
+                    problem = "is printed in Portico's own repository: everybody knows it"
+                elif name in self._random and is_guessable(value):
+                    problem = "is not random: it can be guessed"
+                else:
+                    continue
+                self._problems.append(
+                    f"  {name}{entry} {problem}\n      make another one at random; this one is taken only where "
+                    "PUBLIC_URL is this machine's own, such as http://localhost:8000"
+                )
+
     def done(self) -> None:
         """Raise SettingsError when anything was wrong."""
         if self._problems:
@@ -299,3 +351,10 @@ class Reader:
                 + "\n".join(self._problems)
                 + "\nSet them in the environment; a secret NAME may also come from a file named by NAME_FILE."
             )
+
+
+def _password(url: str) -> str:
+    try:
+        return unquote(urlsplit(url).password or "")
+    except ValueError:  # no URL after all: who connects with it says so
+        return ""

@@ -12,6 +12,7 @@ from services.billing.settings import STRIPE_API, Settings
 from services.billing.stripe_account import WebhookEndpoint
 from services.billing.translation import ROUTES
 from shared.cli.findings import Finding, ask, finding, ok, unknown
+from shared.settings import is_loopback
 
 AREA: Final = "stripe"
 CLOCK: Final = dt.timedelta(seconds=30)
@@ -87,7 +88,7 @@ def _key(settings: Settings, account: Account) -> Iterator[Finding]:
         yield ok(
             AREA, "stripe-rights", f"a {mode} mode {kind} with the rights to read what is needed"
         )
-    local = _loopback(settings.public_url)
+    local = is_loopback(settings.public_url)
     if settings.stripe_api_base == STRIPE_API and not account.livemode and not local:
         yield ask(
             AREA,
@@ -102,17 +103,13 @@ def _key(settings: Settings, account: Account) -> Iterator[Finding]:
             "a live key, but customers reach the portal without TLS: their links can be read on the way",
             "set PUBLIC_URL to an https:// address",
         )
-    if settings.stripe_api_base != STRIPE_API and not _loopback(settings.stripe_api_base):
+    if settings.stripe_api_base != STRIPE_API and not is_loopback(settings.stripe_api_base):
         yield finding(
             AREA,
             "stripe-base",
             f"STRIPE_API_BASE is {settings.stripe_api_base}: neither Stripe nor a stand-in on this machine",
             "unset STRIPE_API_BASE",
         )
-
-
-def _loopback(url: str) -> bool:
-    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _clock(account: Account, now: Callable[[], dt.datetime]) -> Finding:

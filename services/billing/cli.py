@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -245,7 +246,7 @@ def setup(
 
     environ = dict(desk_of(ctx).environ)
     if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
-        environ["STRIPE_WEBHOOK_SECRETS"] = "not-known-before-setup"
+        environ["STRIPE_WEBHOOK_SECRETS"] = secrets.token_hex(24)  # stands in until Stripe tells it
     try:
         done = set_up(load(environ), url, secret_file)
     except BadSecretFile as error:

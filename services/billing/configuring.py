@@ -21,8 +21,7 @@ from services.billing.stripe_account import StripeAccount
 from services.billing.stripe_gateway import StripeGateway
 from services.billing.translation import ROUTES
 from shared.database import Transactions, make_engine
-
-LOOPBACK = ("http://127.0.0.1", "http://localhost")
+from shared.settings import is_loopback
 
 
 class BadSecretFile(Exception):
@@ -64,7 +63,7 @@ def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
     The signing secret of a new endpoint goes into `secret_file` and nowhere else: Stripe tells it only once, and
     a terminal's scrollback is no place for it.
     """
-    if not url.startswith(("https://", *LOOPBACK)):
+    if not url.startswith("https://") and not is_loopback(url):
         raise InvalidRequest("--url: Stripe delivers to https:// only")
     if not url.endswith("/webhooks/stripe"):
         raise InvalidRequest("--url: billing takes webhooks at …/webhooks/stripe")

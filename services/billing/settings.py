@@ -98,6 +98,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         configuration is None or str(configuration).startswith("bpc_"),
         "is no portal configuration: it should start with bpc_",
     )
+    read.refuse_known(public_url)
     read.done()
     return Settings(
         amqp_uri=amqp_uri,

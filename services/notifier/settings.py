@@ -52,6 +52,13 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example="MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE…",
         default=None,
     )
+    public_url = reader.url(
+        "PUBLIC_URL",
+        meaning="where customers reach the portal; read for one thing: on this machine alone, keys that everybody knows "
+        "are taken",
+        example="https://portal.example.com",
+        default=None,
+    )
     name, address = parseaddr(mail_from) if isinstance(mail_from, str) else ("", "")
     settings = Settings(
         amqp_uri=reader.amqp_uri(),
@@ -95,6 +102,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         or _is_p256(settings.sendgrid_webhook_public_key),
         "is no P-256 public key as SendGrid's settings page shows it (124 characters of base64)",
     )
+    reader.note_secret("SENDGRID_WEBHOOK_PUBLIC_KEY", settings.sendgrid_webhook_public_key)
+    reader.refuse_known(public_url)
     reader.done()
     return settings
 

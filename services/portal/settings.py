@@ -72,5 +72,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             not parts.query and not parts.fragment,
             "has a query or a fragment; it must end before them",
         )
+    reader.refuse_known(public_url)
     reader.done()
     return settings

@@ -8,12 +8,19 @@ import pytest
 
 from services.billing.settings import STRIPE_API, load
 from shared.settings import SettingsError
+from tests.fixtures.unpublished import (
+    OLD_WEBHOOK_SECRET,
+    PASSWORD,
+    STRIPE_LIVE_KEY,
+    STRIPE_TEST_KEY,
+    WEBHOOK_SECRET,
+)
 
 GOOD = {
-    "AMQP_URI": "amqp://user:password@127.0.0.1:5672/",
+    "AMQP_URI": f"amqp://user:{PASSWORD}@127.0.0.1:5672/",
     "BILLING_DATABASE_URL": "sqlite://",
-    "STRIPE_API_KEY": "sk_test_0123456789abcdef",
-    "STRIPE_WEBHOOK_SECRETS": "whsec_0123456789abcdef,whsec_fedcba9876543210",
+    "STRIPE_API_KEY": STRIPE_TEST_KEY,
+    "STRIPE_WEBHOOK_SECRETS": f"{WEBHOOK_SECRET},{OLD_WEBHOOK_SECRET}",
     "PUBLIC_URL": "https://me.example.com/",
 }
 
@@ -23,8 +30,8 @@ def test_the_least_that_is_needed() -> None:
     settings = load(GOOD)
     assert settings.stripe_api_base == STRIPE_API
     assert [secret.reveal() for secret in settings.stripe_webhook_secrets] == [
-        "whsec_0123456789abcdef",
-        "whsec_fedcba9876543210",
+        WEBHOOK_SECRET,
+        OLD_WEBHOOK_SECRET,
     ]
     assert (settings.livemode, settings.stripe_portal_configuration) == (False, None)
 
@@ -32,7 +39,10 @@ def test_the_least_that_is_needed() -> None:
 def test_no_secret_shows_itself() -> None:
     """The settings can be logged: key, webhook secrets and passwords stay hidden."""
     shown = repr(load(GOOD)) + str(load(GOOD))
-    assert not any(secret in shown for secret in ("0123456789", "fedcba", "password"))
+    assert not any(
+        secret in shown
+        for secret in (STRIPE_TEST_KEY, WEBHOOK_SECRET, OLD_WEBHOOK_SECRET, PASSWORD)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
@@ -62,7 +72,7 @@ def test_a_wrong_value_is_named_and_not_repeated_if_secret(name: str, value: str
 
 def test_real_money_goes_over_tls_only() -> None:
     """A live key and a plain http base together are refused."""
-    live = {**GOOD, "STRIPE_API_KEY": "rk_live_0123456789abcdef"}
+    live = {**GOOD, "STRIPE_API_KEY": STRIPE_LIVE_KEY}
     assert load(live).livemode is True
     with pytest.raises(SettingsError, match="STRIPE_API_BASE"):
         load({**live, "STRIPE_API_BASE": "http://127.0.0.1:8010"})
@@ -71,7 +81,36 @@ def test_real_money_goes_over_tls_only() -> None:
 def test_secrets_come_from_files_too(tmp_path: Path) -> None:
     """An orchestrator mounts secrets as files."""
     path = tmp_path / "secrets"
-    path.write_text("whsec_0123456789abcdef\n")
+    path.write_text(f"{WEBHOOK_SECRET}\n")
     environ = {key: value for key, value in GOOD.items() if key != "STRIPE_WEBHOOK_SECRETS"}
     found = load({**environ, "STRIPE_WEBHOOK_SECRETS_FILE": str(path)})
-    assert found.stripe_webhook_secrets[0].reveal() == "whsec_0123456789abcdef"
+    assert found.stripe_webhook_secrets[0].reveal() == WEBHOOK_SECRET
+
+
+PUBLISHED = {
+    "AMQP_URI": "amqp://billing:development@rabbitmq:5672/portico",
+    "BILLING_DATABASE_URL": "postgresql://billing:development@postgresql-rw:5432/billing",
+    "STRIPE_API_KEY": "sk_test_developmentonly",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_developmentonly0123456789",
+}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_what_the_repository_prints_is_refused_on_a_public_address(name: str) -> None:
+    """Each known secret alone keeps billing from starting, and the message does not repeat it."""
+    with pytest.raises(SettingsError, match=f"{name} is printed in Portico's own repo") as refused:
+        load({**GOOD, name: PUBLISHED[name]})
+    assert "development" not in str(refused.value)
+    assert "one setting is wrong" in str(refused.value)
+
+
+def test_a_laptop_may_use_what_the_repository_prints() -> None:
+    """On a loopback address nobody else comes, and `compose up` needs no keys of its own."""
+    assert load({**GOOD, **PUBLISHED, "PUBLIC_URL": "http://localhost:8000"})
+
+
+def test_an_old_published_secret_behind_a_new_one_is_refused_too() -> None:
+    """All entries of a list open the door, so each is looked at; the message says which."""
+    both = f"{WEBHOOK_SECRET},whsec_developmentonly0123456789"
+    with pytest.raises(SettingsError, match="STRIPE_WEBHOOK_SECRETS entry 2 is printed"):
+        load({**GOOD, "STRIPE_WEBHOOK_SECRETS": both})

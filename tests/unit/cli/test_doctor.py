@@ -26,22 +26,26 @@ from shared.cli.findings import Finding, Level
 from shared.database import make_engine
 from shared.messaging.checking import check_broker
 from shared.migrations import upgrade
+from tests.fixtures.unpublished import (
+    LINK_KEY,
+    SENDGRID_KEY,
+    STRIPE_TEST_KEY,
+    WEBHOOK_SECRET,
+)
 from tests.unit.cli.conftest import Run
 
 NOW = dt.datetime(2026, 11, 23, 22, 0, tzinfo=dt.UTC)
-KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978"
-STRIPE_KEY = "sk_test_51SecretSecretSecret"
 GOOD = {
     "AMQP_URI": "embedded://doctor/portico",
     "PORTAL_DATABASE_URL": "sqlite:///portal",
     "BILLING_DATABASE_URL": "sqlite:///billing",
     "NOTIFIER_DATABASE_URL": "sqlite:///notifier",
     "PUBLIC_URL": "https://me.example.com",
-    "PORTAL_LINK_KEYS": KEY,
-    "STRIPE_API_KEY": STRIPE_KEY,
+    "PORTAL_LINK_KEYS": LINK_KEY,
+    "STRIPE_API_KEY": STRIPE_TEST_KEY,
     "STRIPE_API_BASE": "http://127.0.0.1:8010",
-    "STRIPE_WEBHOOK_SECRETS": "whsec_0123456789abcdef0123",
-    "SENDGRID_API_KEY": "SG.secretsecret.secretsecretsecret",
+    "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+    "SENDGRID_API_KEY": SENDGRID_KEY,
     "SENDGRID_API_BASE": "http://127.0.0.1:8010",
     "SENDGRID_WEBHOOK_PUBLIC_KEY": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" + "A" * 86 + "==",
     "MAIL_FROM": "Portico <billing@mail.example.com>",
@@ -154,10 +158,14 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
     # what is planted: (how, the code of the finding)
     "a setting is missing": (without("MAIL_FROM"), "settings"),
     "a link key is short": (spoil(PORTAL_LINK_KEYS="short"), "settings"),
-    "a link key is there twice": (spoil(PORTAL_LINK_KEYS=f"{KEY},{KEY}"), "links-double"),
-    "a link key is no random text": (spoil(PORTAL_LINK_KEYS="password" * 6), "links-weak"),
+    "a link key is there twice": (spoil(PORTAL_LINK_KEYS=f"{LINK_KEY},{LINK_KEY}"), "links-double"),
+    "a link key is no random text": (spoil(PORTAL_LINK_KEYS="password" * 6), "settings"),
+    "a key stands in the repository": (
+        spoil(PORTAL_LINK_KEYS="development-only-0123456789abcdef0123456789abcdef"),
+        "settings",
+    ),
     "link keys of years are kept": (
-        spoil(PORTAL_LINK_KEYS=",".join(KEY + str(number) for number in range(5))),
+        spoil(PORTAL_LINK_KEYS=",".join(LINK_KEY + str(number) for number in range(5))),
         "links-many",
     ),
     "links travel without TLS": (spoil(PUBLIC_URL="http://me.example.com"), "public-http"),
@@ -198,7 +206,7 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
         "webhook-secrets",
     ),
     "secrets of old endpoints are kept": (
-        spoil(STRIPE_WEBHOOK_SECRETS=",".join(f"whsec_0123456789abcdef{n}" for n in range(4))),
+        spoil(STRIPE_WEBHOOK_SECRETS=",".join(f"{WEBHOOK_SECRET}{n}" for n in range(4))),
         "webhook-secrets",
     ),
     "no portal configuration in this mode": (
@@ -248,7 +256,12 @@ def test_each_planted_misconfiguration_is_found(planted: str) -> None:
     assert {one.code for one in found} == {code}
     assert all(one.todo for one in found)
     text = json.dumps([one.view() for one in told])
-    for secret in (KEY, STRIPE_KEY, GOOD["STRIPE_WEBHOOK_SECRETS"], GOOD["SENDGRID_API_KEY"]):
+    for secret in (
+        LINK_KEY,
+        STRIPE_TEST_KEY,
+        GOOD["STRIPE_WEBHOOK_SECRETS"],
+        GOOD["SENDGRID_API_KEY"],
+    ):
         assert secret not in text
 
 

@@ -15,6 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.fixtures.unpublished import (
+    LINK_KEY,
+    PASSWORD,
+    SENDGRID_KEY,
+    STRIPE_LIVE_KEY,
+    WEBHOOK_SECRET,
+)
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 K8S = REPOSITORY / "deploy" / "k8s"
 OVERLAYS = ("dev", "staging", "production")
@@ -120,17 +128,17 @@ def example(entry: Manifest) -> str:
     """A value for an entry of the store, of the right form."""
     remote = entry["remoteRef"]
     return {
-        "STRIPE_API_KEY": "rk_live_0123456789",
-        "STRIPE_WEBHOOK_SECRETS": "whsec_0123456789abcdef",
-        "PORTAL_LINK_KEYS": "0123456789abcdef" * 4,
-        "SENDGRID_API_KEY": "SG.0123.4567",
+        "STRIPE_API_KEY": STRIPE_LIVE_KEY,
+        "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+        "PORTAL_LINK_KEYS": LINK_KEY,
+        "SENDGRID_API_KEY": SENDGRID_KEY,
         "username": remote["key"]
         .removeprefix("portico/")
         .removesuffix("-rabbitmq")
         .removesuffix("-postgresql")
         .replace("-", "_"),
-        "password": "made-up",
-    }.get(remote["property"], "made-up")
+        "password": PASSWORD,
+    }.get(remote["property"], PASSWORD)
 
 
 def fill(text: str, values: dict[str, str]) -> str:

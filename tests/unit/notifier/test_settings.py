@@ -6,12 +6,13 @@ import pytest
 
 from services.notifier.settings import load
 from shared.settings import SettingsError
+from tests.fixtures.unpublished import PASSWORD, SENDGRID_KEY
 from tests.unit.notifier.test_feedback import PUBLIC
 
 GOOD = {
-    "AMQP_URI": "amqp://guest:guest@127.0.0.1:1/portico",
+    "AMQP_URI": f"amqp://notifier:{PASSWORD}@127.0.0.1:1/portico",
     "NOTIFIER_DATABASE_URL": "sqlite://",
-    "SENDGRID_API_KEY": "SG.secret.key",
+    "SENDGRID_API_KEY": SENDGRID_KEY,
     "MAIL_FROM": "Portico <billing@mail.example.com>",
 }
 
@@ -22,7 +23,8 @@ def test_the_least_that_is_needed() -> None:
     assert (settings.mail_from, settings.mail_from_name) == ("billing@mail.example.com", "Portico")
     assert settings.sendgrid_api_base == "https://api.sendgrid.com"
     assert (settings.senders, settings.sendgrid_webhook_public_key) == (16, None)
-    assert "secret" not in repr(settings)
+    assert SENDGRID_KEY not in repr(settings)
+    assert PASSWORD not in repr(settings)
 
 
 def test_one_message_names_everything_that_is_wrong() -> None:
@@ -52,3 +54,22 @@ def test_the_public_key_may_come_as_pem() -> None:
     """People paste it with or without the lines around it."""
     pem = f"-----BEGIN PUBLIC KEY-----\n{PUBLIC[:64]}\n{PUBLIC[64:]}\n-----END PUBLIC KEY-----\n"
     assert load(GOOD | {"SENDGRID_WEBHOOK_PUBLIC_KEY": pem}).sendgrid_webhook_public_key == PUBLIC
+
+
+PUBLISHED = {
+    "AMQP_URI": "amqp://notifier:development@rabbitmq:5672/portico",
+    "NOTIFIER_DATABASE_URL": "postgresql://notifier:development@postgresql-rw:5432/notifier",
+    "SENDGRID_API_KEY": "SG.development.only",
+}
+
+
+@pytest.mark.parametrize("public", [None, "https://me.example.com", "http://localhost.example.com"])
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_what_the_repository_prints_is_refused_but_on_a_laptop(
+    name: str, public: str | None
+) -> None:
+    """The notifier needs no PUBLIC_URL; without one, or with one that others reach, known secrets keep it from starting."""
+    environ = {**GOOD, name: PUBLISHED[name]} | ({"PUBLIC_URL": public} if public else {})
+    with pytest.raises(SettingsError, match=f"{name} is printed in Portico's own repository"):
+        load(environ)
+    assert load({**environ, "PUBLIC_URL": "http://127.0.0.1:8000"})

@@ -28,6 +28,7 @@ from services.portal.settings import load
 from services.portal.texts import LOCALES, choose_locale, texts_in
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.settings import SettingsError
+from tests.fixtures.unpublished import LINK_KEY, OLD_LINK_KEY, PASSWORD
 from tests.unit.portal.builders import NOW, TOKEN, ahead, appointment, snapshot
 
 ROOM = Path(words.__file__).parent
@@ -193,9 +194,9 @@ def test_a_mail_that_cannot_be_asked_for_is_one_error() -> None:
 
 
 ENVIRON = {
-    "AMQP_URI": "amqp://guest:guest@localhost",
-    "PORTAL_DATABASE_URL": "postgresql://portal:secret@localhost/portal",
-    "PORTAL_LINK_KEYS": f"{'k' * 32},{'o' * 40}",
+    "AMQP_URI": f"amqp://portal:{PASSWORD}@localhost",
+    "PORTAL_DATABASE_URL": f"postgresql://portal:{PASSWORD}@localhost/portal",
+    "PORTAL_LINK_KEYS": f"{LINK_KEY},{OLD_LINK_KEY}",
     "PUBLIC_URL": "https://portal.example.com/",
 }
 
@@ -203,14 +204,14 @@ ENVIRON = {
 def test_settings_are_read() -> None:
     """A right environment gives the settings; secrets don't show."""
     settings = load(ENVIRON)
-    assert [key.reveal() for key in settings.link_keys] == ["k" * 32, "o" * 40]
+    assert [key.reveal() for key in settings.link_keys] == [LINK_KEY, OLD_LINK_KEY]
     assert settings.public_url == "https://portal.example.com"
     assert settings.portal_session_origins == (
         "https://billing.stripe.com",
         "https://invoice.stripe.com",
     )
-    assert "kkkk" not in repr(settings)
-    assert "secret" not in repr(settings)
+    assert LINK_KEY not in repr(settings)
+    assert PASSWORD not in repr(settings)
 
 
 def test_wrong_settings_are_named_all_at_once() -> None:
@@ -227,6 +228,27 @@ def test_wrong_settings_are_named_all_at_once() -> None:
     for name in (*wrong, "AMQP_URI", "PORTAL_DATABASE_URL"):
         assert name in message
     assert "tooshort" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        (
+            "PORTAL_LINK_KEYS",
+            "development-only-0123456789abcdef0123456789abcdef",
+            "is printed in Portico's own repository",
+        ),
+        ("PORTAL_LINK_KEYS", "password" * 6, "is not random"),
+        ("PORTAL_DATABASE_URL", "postgresql://portal:development@db/portal", "is printed"),
+    ],
+)
+def test_keys_that_others_know_are_for_a_laptop(name: str, value: str, problem: str) -> None:
+    """A key from the repository or one that can be guessed is refused, unless PUBLIC_URL is loopback."""
+    with pytest.raises(SettingsError, match=f"{name} {problem}") as refused:
+        load({**ENVIRON, name: value})
+    assert value not in str(refused.value)
+    for public in ("http://localhost:8000", "http://127.0.0.1", "http://[::1]:8000"):
+        assert load({**ENVIRON, name: value, "PUBLIC_URL": public})
 
 
 @pytest.fixture
