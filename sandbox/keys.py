@@ -11,16 +11,18 @@ from pathlib import Path
 def own_secrets(folder: Path) -> dict[str, str]:
     """The settings that are secret, by name. `folder` must exist; the file in it is for its owner only."""
     file = folder / "secrets.json"
-    if file.exists():
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
+    kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     made = {
         "PORTAL_LINK_KEYS": secrets.token_urlsafe(32),
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
         "SENDGRID_API_KEY": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
+        "ADDRESS_HASH_KEY": secrets.token_hex(32),
     }
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if made.keys() <= kept.keys():
+        return kept
+    found = {**made, **kept}  # a folder of an earlier version lacks what it did not know
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        json.dump(made, stream)
-    return made
+        json.dump(found, stream)
+    return found

@@ -186,7 +186,7 @@ def settings_table(settings: list[tuple[str, str, Any, str]]) -> list[str]:
     for name, meaning, default, example in settings:
         if default is REQUIRED:
             shown = "**required**"
-        elif default is None or default == Secret(""):
+        elif default in (None, (), Secret("")):
             shown = ""
         elif isinstance(default, bool):
             shown = f"`{str(default).lower()}`"

@@ -22,7 +22,15 @@ class MailAccount(Protocol):
 
 
 def check_sendgrid(settings: Settings, account: MailAccount) -> Iterator[Finding]:
-    """Everything that can be seen of SendGrid."""
+    """Everything that can be seen of SendGrid, and of what is kept of its reports."""
+    if not settings.address_hash_keys:
+        yield finding(
+            AREA,
+            "address-key",
+            "ADDRESS_HASH_KEY is not set: bounced addresses are kept under a plain hash, which guessing undoes; the next "
+            "release does not start without it",
+            "make one with `openssl rand -hex 32` and keep it as long as the database",
+        )
     try:
         scopes = account.scopes()
     except SendGridTrouble as trouble:

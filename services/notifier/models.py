@@ -134,11 +134,13 @@ class DeletedCustomer(Base):
 
 
 class SuppressedAddress(Base):
-    """An address that gets no more email, by its SHA-256."""
+    """An address that gets no more email, by its hashes (`domain.AddressHash`)."""
 
     __tablename__ = "suppressed_addresses"
 
     address_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    address_hmac: Mapped[str | None] = mapped_column(String(64), index=True)
+    """NULL: written without a key, or by a process of the release before; the notifier fills it."""
     reason: Mapped[str] = mapped_column(Text)
     since: Mapped[dt.datetime] = mapped_column(Moment)
     notification_id: Mapped[str | None] = mapped_column(String(40))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import eventlet
 import msgspec
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics, queries
-from services.notifier.domain import Kind, SendingPolicy
+from services.notifier.domain import AddressHasher, Kind, SendingPolicy
 from services.notifier.handlers import asking, events, feedback, invoices, posting, sending
 from services.notifier.neighbours import (
     MOST_INVOICES,
@@ -73,6 +73,7 @@ EmailKind = Literal[
     "cancellation_requested",
     "subscription_ending",
 ]
+KEYED_AT_ONCE: Final = 500
 CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
 BusinessKind = Literal[
     "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
@@ -116,6 +117,23 @@ class Templates(DependencyProvider):
         return self.renderer
 
 
+class Addresses(DependencyProvider):
+    """Injects the hasher of addresses, with the keys of the settings."""
+
+    hasher: AddressHasher
+
+    def setup(self) -> None:
+        keys = self.container.config["settings"].address_hash_keys
+        if not keys:
+            log.warning(
+                "ADDRESS_HASH_KEY is not set: bounced addresses are kept under a plain hash"
+            )
+        self.hasher = AddressHasher([key.reveal() for key in keys])
+
+    def get_dependency(self, worker_ctx: Any) -> AddressHasher:
+        return self.hasher
+
+
 def _hear(session: Session, batch: list[Event]) -> list[str]:
     return events.handle_invoices(session, batch, _now())
 
@@ -136,6 +154,7 @@ class NotifierService(Operations):
     db = Database()
     sendgrid = SendGrid()
     renderer = Templates()
+    hasher = Addresses()
     portal = RpcClient("portal", timeout=4.0)
     fetch_contact = Fetch("contacts", fetch_contacts)
     billing = RpcClient("billing", timeout=2.5)
@@ -221,6 +240,7 @@ class NotifierService(Operations):
             invoices=BillingInvoices(self.billing, self.fetch_invoice),
             mailer=PunctualMailer(self.sendgrid.mailer),
             renderer=self.renderer,
+            hasher=self.hasher,
             begin=self.begin,
             record=self.record,
             now=_now,
@@ -250,7 +270,7 @@ class NotifierService(Operations):
             log.warning("event webhook refused", reason=str(error))
             return _json(400, {"error": str(error)})
         with self.db.transaction() as session:
-            new = feedback.handle(session, batch, now)
+            new = feedback.handle(session, batch, now, self.hasher)
         metrics.WEBHOOKS.labels("accepted").inc()
         self.wake()
         self.wake_relay()
@@ -269,6 +289,14 @@ class NotifierService(Operations):
     def prune(self) -> bool:
         """Forget what only proves that something was done long ago."""
         return prune_round(self.db, RULES, _now())
+
+    @loop(poll=600)
+    def key_addresses(self) -> bool:
+        """Give keyed hashes to the bounced addresses that have none: those of the time before the key."""
+        if not self.hasher.has_keys:
+            return False
+        with self.db.transaction() as session:
+            return queries.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
 
     # --- RPC ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 
 SENDGRID: Final = "https://api.sendgrid.com"
+KEY_LENGTH: Final = 32
+"""Characters of an address hash's key at least."""
 _P256_KEY_BYTES: Final = 91
 """Length of a P-256 public key in the form that SendGrid shows (DER SubjectPublicKeyInfo)."""
 
@@ -35,6 +37,8 @@ class Settings:
     """Display name for emails of a business without a name; may be empty."""
     senders: int
     """How many emails are on their way to SendGrid at the same time, per process."""
+    address_hash_keys: tuple[Secret, ...] = ()
+    """The keys of the hashes under which bounced addresses are kept: the first is used, all are known again."""
     tracing: TracingSettings | None = None
 
 
@@ -87,6 +91,15 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             default=16,
             minimum=1,
             maximum=40,
+        ),
+        address_hash_keys=reader.secrets(
+            "ADDRESS_HASH_KEY",
+            meaning="the key of the hashes under which bounced addresses are kept, newest first where there are several; "
+            f"{KEY_LENGTH} characters or more each. Without it they are kept under a plain hash, which can be undone by "
+            "guessing; the next release needs it",
+            example="$(openssl rand -hex 32)",
+            default=(),
+            min_length=KEY_LENGTH,
         ),
         tracing=read_tracing(reader),
     )

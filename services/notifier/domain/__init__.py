@@ -3,6 +3,7 @@
 Standard library only, and no clock and no randomness of their own: both come in as arguments.
 """
 
+from services.notifier.domain.addresses import AddressHash, AddressHasher, address_hash
 from services.notifier.domain.deciding import (
     NEEDS_NEW_CARD,
     Decline,
@@ -24,7 +25,6 @@ from services.notifier.domain.incidents import (
     merge,
 )
 from services.notifier.domain.keys import (
-    address_hash,
     asked_by_a_person,
     attempt_key,
     business_recovered_key,
@@ -76,6 +76,8 @@ __all__ = [
     "NEEDS_NEW_CARD",
     "TO_BUSINESS",
     "Accepted",
+    "AddressHash",
+    "AddressHasher",
     "Again",
     "Decline",
     "Go",

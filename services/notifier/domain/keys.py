@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from typing import Final
 
 from services.notifier.domain.incidents import InvoiceFacts
@@ -38,7 +37,8 @@ def business_recovered_key(invoice_id: str) -> str:
 
 
 def unreachable_key(address_sha256: str) -> str:
-    """The business hears once of each address that takes no mail."""
+    """The business hears once of each address that takes no mail. By the plain hash, as such mails of earlier releases have
+    it, so that none is told anew; it changes when the plain hash goes."""
     return f"{Kind.CUSTOMER_UNREACHABLE}/{address_sha256}"
 
 
@@ -69,8 +69,3 @@ def resend_key(notification_id: str, number: int) -> str:
 def asked_by_a_person(dedupe_key: str) -> bool:
     """A person wants this email out now: intervals and quiet hours don't hold it, everything else does."""
     return dedupe_key.startswith(_RESEND)
-
-
-def address_hash(address: str) -> str:
-    """SHA-256 of an address, trimmed and in lower case, as hexadecimal: enough to recognise a bounced one again."""
-    return hashlib.sha256(address.strip().lower().encode()).hexdigest()

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from services.notifier import queries
 from services.notifier.domain import (
     TO_BUSINESS,
+    AddressHasher,
     Kind,
     Reason,
     Status,
-    address_hash,
     unreachable_key,
 )
 from services.notifier.handlers.posting import mark_sent
@@ -47,7 +47,7 @@ class Feedback:
     """`bounce` (hard: there is no such mailbox) or `blocked` (soft: refused this time)."""
 
 
-def handle(session: Session, batch: list[Feedback], now: dt.datetime) -> int:
+def handle(session: Session, batch: list[Feedback], now: dt.datetime, hasher: AddressHasher) -> int:
     """Apply a batch of events inside the caller's transaction; how many were new and about our notifications.
 
     Copies (normal: SendGrid promises at least once) and events about other senders' messages change nothing.
@@ -72,12 +72,18 @@ def handle(session: Session, batch: list[Feedback], now: dt.datetime) -> int:
     for item in sorted(
         fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
     ):
-        _apply(session, item, known[item.notification_id], now)
+        _apply(session, item, known[item.notification_id], now, hasher)
         FEEDBACK.labels(item.event).inc()
     return len(fresh)
 
 
-def _apply(session: Session, item: Feedback, invoice_id: str | None, now: dt.datetime) -> None:
+def _apply(
+    session: Session,
+    item: Feedback,
+    invoice_id: str | None,
+    now: dt.datetime,
+    hasher: AddressHasher,
+) -> None:
     incident = queries.lock_known_incident(session, invoice_id)
     row = queries.by_id(session, item.notification_id, lock=True)
     if row is None:
@@ -95,17 +101,17 @@ def _apply(session: Session, item: Feedback, invoice_id: str | None, now: dt.dat
     elif item.event == "bounce":
         _bounced(row, f"bounced: {item.reason}")
         if item.bounce_type != "blocked":
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row, hasher)
             _tell_the_host(session, row, "bounced", item.occurred_at, now)
     elif item.event == "dropped":
         _bounced(row, f"dropped by SendGrid: {item.reason}")
         _tell_the_host(session, row, "dropped", item.occurred_at, now)
         if item.reason.strip().lower() in _HARD_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row)
+            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row, hasher)
         elif item.reason.strip().lower() in _COMPLAINT_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
+            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row, hasher)
     elif item.event == "spamreport":
-        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row)
+        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row, hasher)
         _tell_the_host(session, row, "spam_report", item.occurred_at, now)
 
 
@@ -114,19 +120,24 @@ def _bounced(row: Notification, why: str) -> None:
 
 
 def _stop_writing(
-    session: Session, item: Feedback, reason: Reason, now: dt.datetime, row: Notification
+    session: Session,
+    item: Feedback,
+    reason: Reason,
+    now: dt.datetime,
+    row: Notification,
+    hasher: AddressHasher,
 ) -> None:
     """Nothing more goes to this address; of one that takes no mail the business hears, and can call."""
     if not item.email:
         return
-    address = address_hash(item.email)
+    address = hasher(item.email)
     new = queries.suppress_address(session, address, reason, now, item.notification_id)
     if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
         return
     queries.add_notification(
         session,
         queries.NewNotification(
-            dedupe_key=unreachable_key(address),
+            dedupe_key=unreachable_key(address.plain),
             kind=Kind.CUSTOMER_UNREACHABLE,
             now=now,
             invoice_id=row.invoice_id,

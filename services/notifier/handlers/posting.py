@@ -16,6 +16,7 @@ from services.notifier import queries
 from services.notifier.domain import (
     DUNNING,
     Accepted,
+    AddressHash,
     Again,
     Go,
     Hold,
@@ -32,7 +33,6 @@ from services.notifier.domain import (
     Stop,
     Suppress,
     Unavailable,
-    address_hash,
     after_unavailable,
     look_again,
     story_time,
@@ -62,6 +62,8 @@ class Posting:
 
     leased: Leased
     mail: Mail
+    address: AddressHash
+    """Whom the mail goes to, as bounced addresses are remembered."""
     contact: Contact
     planned: Schedule
     readable: bool
@@ -84,7 +86,7 @@ class _Known:
     incidents: dict[str, Incident]
     rows: dict[str, Notification]
     deleted: set[str]
-    suppressed: dict[str, str]
+    suppressed: dict[AddressHash, str]
 
 
 def begin_posts(
@@ -101,9 +103,7 @@ def begin_posts(
         incidents=incidents,
         rows=rows,
         deleted=queries.deleted_customers(session, customers),
-        suppressed=queries.suppressed_addresses(
-            session, {address_hash(posting.mail.to) for posting in postings}
-        ),
+        suppressed=queries.suppressed_addresses(session, {posting.address for posting in postings}),
     )
     return [_begin(posting, known, now, policy) for posting in postings]
 
@@ -131,7 +131,7 @@ def _begin(
     reason: str | None = look_again(leased.kind, incident, None)
     if row.stripe_customer_id in known.deleted:
         reason = Reason.CUSTOMER_DELETED
-    reason = reason or known.suppressed.get(address_hash(mail.to))
+    reason = reason or known.suppressed.get(posting.address)
     if reason is None and not leased.by_hand and row.unconfirmed_since is None:
         verdict = _verdict(posting, incident, now)
         if isinstance(verdict, Hold):

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from services.notifier import queries
 from services.notifier.domain import (
     TO_BUSINESS,
+    AddressHasher,
     Kind,
     Reason,
     SendingPolicy,
@@ -84,6 +85,7 @@ class Desk:
     invoices: Invoices
     mailer: Mailer
     renderer: Renderer
+    hasher: AddressHasher
     begin: Callable[[Posting], Result | None]
     """`posting.begin_posts` for one email, in a transaction that it may share with others."""
     record: Callable[[Answered], Result]
@@ -133,7 +135,12 @@ def send_one(desk: Desk, leased: Leased) -> Result:
     mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now())
     refusal = desk.begin(
         Posting(
-            leased=leased, mail=mail, contact=contact, planned=planned, readable=report is not None
+            leased=leased,
+            mail=mail,
+            address=desk.hasher(mail.to),
+            contact=contact,
+            planned=planned,
+            readable=report is not None,
         )
     )
     if refusal is not None:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import Reason
+from services.notifier.domain import AddressHash, AddressHasher, Reason
 from services.notifier.models import (
     DeletedCustomer,
     Notification,
@@ -117,14 +117,15 @@ def claim_sendgrid_events(
 
 def suppress_address(
     session: Session,
-    address_sha256: str,
+    address: AddressHash,
     reason: Reason,
     now: dt.datetime,
     notification_id: str | None,
 ) -> bool:
     """Write no more to this address. The first reason stays. True when the address was fine until now."""
     row = {
-        "address_sha256": address_sha256,
+        "address_sha256": address.plain,
+        "address_hmac": address.newest,
         "reason": reason.value,
         "since": now,
         "notification_id": notification_id,
@@ -140,14 +141,34 @@ def suppress_address(
     )
 
 
-def suppressed_addresses(session: Session, addresses_sha256: Collection[str]) -> dict[str, str]:
+def suppressed_addresses(
+    session: Session, addresses: Collection[AddressHash]
+) -> dict[AddressHash, str]:
     """Why nothing is written to those of these addresses that get no more email."""
+    by_hash = {text: one for one in addresses for text in (one.plain, *one.keyed)}
+    plain, keyed = SuppressedAddress.address_sha256, SuppressedAddress.address_hmac
     rows = session.execute(
-        select(SuppressedAddress.address_sha256, SuppressedAddress.reason).where(
-            SuppressedAddress.address_sha256.in_(addresses_sha256)
+        select(plain, keyed, SuppressedAddress.reason).where(
+            or_(
+                plain.in_([one.plain for one in addresses]),
+                keyed.in_([text for one in addresses for text in one.keyed]),
+            )
         )
     )
-    return {row.address_sha256: row.reason for row in rows}
+    return {by_hash.get(row[0]) or by_hash[row[1]]: row.reason for row in rows}
+
+
+def key_addresses(session: Session, hasher: AddressHasher, limit: int) -> int:
+    """Give the keyed hash to addresses that were written without one; how many (at most `limit`)."""
+    bare = session.scalars(
+        select(SuppressedAddress)
+        .where(SuppressedAddress.address_hmac.is_(None))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in bare:
+        row.address_hmac = hasher.of_plain(row.address_sha256).newest
+    return len(bare)
 
 
 def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[str, str | None]:

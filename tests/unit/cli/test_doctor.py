@@ -27,6 +27,7 @@ from shared.database import make_engine
 from shared.messaging.checking import check_broker
 from shared.migrations import upgrade
 from tests.fixtures.unpublished import (
+    ADDRESS_KEY,
     LINK_KEY,
     SENDGRID_KEY,
     STRIPE_TEST_KEY,
@@ -47,6 +48,7 @@ GOOD = {
     "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
     "SENDGRID_API_KEY": SENDGRID_KEY,
     "SENDGRID_API_BASE": "http://127.0.0.1:8010",
+    "ADDRESS_HASH_KEY": ADDRESS_KEY,
     "SENDGRID_WEBHOOK_PUBLIC_KEY": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" + "A" * 86 + "==",
     "MAIL_FROM": "Portico <billing@mail.example.com>",
 }
@@ -227,6 +229,7 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
     "SendGrid's key may not send": (put(scopes_given={"stats.read"}), "sendgrid-no-send"),
     "the sender is not verified": (put(verified=False), "sendgrid-sender"),
     "click tracking is on": (put(tracking=True), "sendgrid-clicks"),
+    "bounced addresses are kept without a key": (without("ADDRESS_HASH_KEY"), "address-key"),
     "bounces are not heard of": (without("SENDGRID_WEBHOOK_PUBLIC_KEY"), "sendgrid-webhook"),
 }
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.fixtures.unpublished import (
+    ADDRESS_KEY,
     LINK_KEY,
     PASSWORD,
     SENDGRID_KEY,
@@ -132,6 +133,7 @@ def example(entry: Manifest) -> str:
         "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
         "PORTAL_LINK_KEYS": LINK_KEY,
         "SENDGRID_API_KEY": SENDGRID_KEY,
+        "ADDRESS_HASH_KEY": ADDRESS_KEY,
         "username": remote["key"]
         .removeprefix("portico/")
         .removesuffix("-rabbitmq")

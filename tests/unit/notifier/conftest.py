@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.notifier.domain import SendingPolicy
+from services.notifier.domain import AddressHasher, SendingPolicy
 from services.notifier.handlers import events, posting, sending
 from services.notifier.models import Base, Notification
 from services.notifier.rendering import Renderer
 from shared import events as contract
 from shared.database import Transactions
+from tests.fixtures.unpublished import ADDRESS_KEY
 from tests.unit import tables
 from tests.unit.notifier.fakes import Clock, FakeBilling, FakeMailer, FakePortal, a_contact
 
@@ -36,6 +37,7 @@ class House:
     portal: FakePortal = field(default_factory=lambda: FakePortal({"cus_1": a_contact()}))
     billing: FakeBilling = field(default_factory=FakeBilling)
     policy: SendingPolicy = field(default_factory=SendingPolicy)
+    hasher: AddressHasher = field(default_factory=lambda: AddressHasher([ADDRESS_KEY]))
 
     @property
     def desk(self) -> sending.Desk:
@@ -45,6 +47,7 @@ class House:
             invoices=self.billing,
             mailer=self.mailer,
             renderer=RENDERER,
+            hasher=self.hasher,
             begin=self.begin,
             record=self.record,
             now=self.clock,

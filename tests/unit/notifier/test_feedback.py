@@ -132,7 +132,7 @@ def report(house: House, event: str, number: int = 1, **changes: Any) -> int:
     }
     item = feedback.Feedback(**(values | changes))
     with house.db.transaction() as session:
-        return feedback.handle(session, [item], house.clock())
+        return feedback.handle(session, [item], house.clock(), house.hasher)
 
 
 @pytest.fixture
@@ -262,4 +262,4 @@ def test_a_batch_with_copies_of_itself_counts_once(sent: House) -> None:
         occurred_at=START,
     )
     with sent.db.transaction() as session:
-        assert feedback.handle(session, [item] * 46, START) == 1
+        assert feedback.handle(session, [item] * 46, START, sent.hasher) == 1

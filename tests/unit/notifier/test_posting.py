@@ -19,7 +19,6 @@ from services.notifier.domain import (
     Refused,
     Schedule,
     Unavailable,
-    address_hash,
 )
 from services.notifier.handlers import posting, sending
 from services.notifier.handlers.composing import compose
@@ -34,7 +33,12 @@ def wanting(house: House, leased: Leased) -> posting.Posting:
     contact = house.portal.people[leased.stripe_customer_id or ""]
     mail = compose(RENDERER, leased, contact, None, None, Schedule.UNKNOWN, house.clock())
     return posting.Posting(
-        leased=leased, mail=mail, contact=contact, planned=Schedule.UNKNOWN, readable=False
+        leased=leased,
+        mail=mail,
+        address=house.hasher(mail.to),
+        contact=contact,
+        planned=Schedule.UNKNOWN,
+        readable=False,
     )
 
 
@@ -76,7 +80,7 @@ def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
     house.hear(paid(invoice_id="in_1", stripe_customer_id="cus_1"))
     with house.db.transaction() as session:
         queries.suppress_address(
-            session, address_hash("c2@example.com"), Reason.ADDRESS_BOUNCED, START, None
+            session, house.hasher("c2@example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
     first, second, third = begin(house, leases)
     assert first is not None

@@ -18,7 +18,6 @@ from services.notifier.domain import (
     Refused,
     SendingPolicy,
     Unavailable,
-    address_hash,
     backoff,
 )
 from services.notifier.handlers import asking, feedback, sending
@@ -130,7 +129,7 @@ def test_a_bounced_address_gets_no_further_email(house: House) -> None:
     """The address is recognised by its hash, whatever its case."""
     with house.db.transaction() as session:
         queries.suppress_address(
-            session, address_hash(" Dana@Example.com"), Reason.ADDRESS_BOUNCED, START, None
+            session, house.hasher(" Dana@Example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
     house.hear(failed())
     assert house.work() == ["suppressed"]
@@ -207,7 +206,7 @@ def test_a_timeout_that_the_webhook_clears_up_is_not_repeated(house: House) -> N
         occurred_at=house.clock(),
     )
     with house.db.transaction() as session:
-        assert feedback.handle(session, [report], house.clock()) == 1
+        assert feedback.handle(session, [report], house.clock(), house.hasher) == 1
     house.clock.forward(hours=1)
     assert house.work() == []
     assert (house.row().status, len(house.mailer.inbox)) == ("sent", 1)
