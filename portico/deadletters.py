@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from shared.cli import FINDING, USAGE, Fault, Stop, Unavailable, desk_of, print_json, print_table
+from shared.cli import (
+    FINDING,
+    USAGE,
+    Fault,
+    Stop,
+    Unavailable,
+    complain,
+    confirm,
+    desk_of,
+    one_line,
+    print_json,
+    print_table,
+    say,
+)
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetter, DeadLetters, queues
 from shared.settings import Reader
@@ -41,6 +54,11 @@ def broker(ctx: typer.Context) -> Iterator[DeadLetters]:
         yield DeadLetters(uri.reveal())
     except BROKER_ERRORS as error:
         raise Unavailable(f"RabbitMQ can't be used: {type(error).__name__}") from None
+
+
+def names(letter: DeadLetter) -> set[str]:
+    """What people may call a letter: its key, also as `list` shows it where the key itself could command a terminal."""
+    return {letter.key, one_line(letter.key)}
 
 
 def _check_queue(queue: str | None) -> list[str]:
@@ -94,7 +112,7 @@ def show_letter(
     """
     _check_queue(queue)
     with broker(ctx) as letters:
-        found = [letter for letter in letters.look(queue, 10_000) if letter.key == key]
+        found = [letter for letter in letters.look(queue, 10_000) if key in names(letter)]
     if not found:
         raise Stop(FINDING, "there is no such dead letter")
     if as_json:
@@ -102,7 +120,7 @@ def show_letter(
         return
     for letter in found:
         print_table(("field", "value"), letter.view().items())
-        typer.echo(letter.body.decode("utf-8", "replace"))
+        say(letter.body.decode("utf-8", "replace"))
 
 
 @app.command("replay")
@@ -135,7 +153,7 @@ def discard(
     Example: portico deadletters discard body:4f0c2a9d11e0aa37 --yes
     """
     if not yes:
-        typer.confirm("Throw them away for good?", abort=True)
+        confirm("Throw them away for good?")
     _move(ctx, keys, queue, everything, as_json, "discarded")
 
 
@@ -154,14 +172,14 @@ def _move(
     with broker(ctx) as letters:
         for name in _check_queue(queue):
             move = letters.replay if action == "replayed" else letters.discard
-            moved += move(name, lambda letter: everything or letter.key in wanted)
+            moved += move(name, lambda letter: everything or bool(names(letter) & wanted))
     note(ctx, moved, action)
     if as_json:
         print_json([letter.view() for letter in moved])
     else:
         for letter in moved:
-            typer.echo(f"{action}: {letter.key} ({letter.queue})")
-    lacking = wanted - {letter.key for letter in moved}
+            say(f"{action}: {one_line(letter.key)} ({letter.queue})")
+    lacking = wanted.difference(*map(names, moved))
     if lacking:
         raise Stop(FINDING, f"not found: {', '.join(sorted(lacking))}")
 
@@ -183,4 +201,4 @@ def note(ctx: typer.Context, moved: list[DeadLetter], action: str) -> None:
                     attempts=letter.attempts,
                 )
     except (Fault, Unavailable) as error:
-        typer.echo(f"done, but not noted for `portico explain`: {error}", err=True)
+        complain(f"done, but not noted for `portico explain`: {one_line(str(error))}")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 from shared.cli import FINDING, OK, UNAVAILABLE, desk_of, print_json
 from shared.cli.findings import Finding, Level, finding, ok, unknown
-from shared.cli.output import console
+from shared.cli.output import console, literal
 from shared.settings import SettingsError
 
 SERVICES: Final = ("portal", "billing", "notifier")
@@ -252,6 +251,6 @@ def doctor(
 
 def _say(one: Finding) -> None:
     out = console()
-    out.print(f"{MARKS[one.level]} {escape(one.area):<18} {escape(one.text)}", soft_wrap=True)
+    out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
     if one.todo:
-        out.print(f"{'':27}→ {escape(one.todo)}", soft_wrap=True)
+        out.print(f"{'':27}→ {literal(one.todo)}", soft_wrap=True)

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from portico import deadletters
-from shared.cli import FINDING, Caller, Fault, Stop, desk_of, print_json, progress_bar
+from shared.cli import (
+    FINDING,
+    Caller,
+    Fault,
+    Stop,
+    confirm,
+    desk_of,
+    print_json,
+    progress_bar,
+    say,
+)
 
 
 def erase(
@@ -34,12 +44,12 @@ def erase(
     with desk_of(ctx).calling(timeout=60) as call:
         who = _who(call, customer, business)
         if not yes:
-            typer.confirm(f"Forget {customer} for good, in all services?", abort=True)
+            confirm(f"Forget {customer} for good, in all services?")
         done = _erase(ctx, call, who)
     if as_json:
         print_json(done)
     else:
-        typer.echo(
+        say(
             f"Forgotten: {done['notifier']} rows of the notifier, {done['emptied']} bodies and {done['billing']} rows "
             f"of billing, {done['dead_letters']} dead letters, {done['portal']} rows of the portal"
             + (", the customer among them." if done["customer"] else ".")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from shared.cli import (
     FINDING,
@@ -17,10 +16,12 @@ from shared.cli import (
     Fault,
     Stop,
     Unavailable,
+    complain,
     desk_of,
+    one_line,
     print_json,
 )
-from shared.cli.output import console
+from shared.cli.output import console, literal
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader
@@ -129,7 +130,7 @@ def tell(call: Caller, subject: str, business: str | None) -> Story:
         except Unavailable as error:
             if service not in story.silent:
                 story.silent.append(service)
-                typer.echo(f"{service} tells nothing: {error}", err=True)
+                complain(f"{service} tells nothing: {one_line(str(error))}")
 
     if story.kind == "invoice":
         ask("billing", invoice_id=subject)
@@ -220,7 +221,7 @@ def explain(
             add_dead_letters(story, DeadLetters(uri.reveal()))
     except BROKER_ERRORS as error:
         story.silent.append("dead letters")
-        typer.echo(f"dead letters could not be read: {type(error).__name__}", err=True)
+        complain(f"dead letters could not be read: {type(error).__name__}")
     told = story.view()
     if as_json:
         print_json(told)
@@ -238,7 +239,7 @@ def show(told: dict[str, Any]) -> None:
     heading = f"{told['kind']} {told['subject']}"
     if who:
         heading += f" · customer {who['customer_id']} (yours: {who['external_id']})"
-    out.print(f"[bold]{escape(heading)}[/bold]")
+    out.print(f"[bold]{literal(heading)}[/bold]")
     day = None
     before: dt.datetime | None = None
     for step in told["steps"]:
@@ -247,15 +248,15 @@ def show(told: dict[str, Any]) -> None:
             day = at.date()
             out.print(f"\n[bold]{day:%A, %d %B %Y}[/bold] (UTC)")
         colour = COLOURS.get(step["step"], "default")
-        mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {step['service']:<9}"
+        mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step['service']):<9}"
         out.print(
-            f"{mark} [{colour}]{escape(step['step']):<18}[/{colour}] {escape(step['text'])}",
+            f"{mark} [{colour}]{literal(step['step']):<18}[/{colour}] {literal(step['text'])}",
             soft_wrap=True,
         )
         before = at
     others = sorted(set(told["invoices"]) - {told["subject"]})
     if others and told["kind"] != "customer":
-        out.print(f"\nMore: portico explain {others[0]}")
+        out.print(f"\nMore: portico explain {literal(others[0])}")
 
 
 def _pause(before: dt.datetime | None, at: dt.datetime) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from portico.charts import page
 from portico.figures import bar, duration, money
-from shared.cli import desk_of, print_json, print_table, since
-from shared.cli.output import console
+from shared.cli import complain, desk_of, print_json, print_table, since
+from shared.cli.output import console, literal
 
 
 def stats(
@@ -54,14 +53,14 @@ def stats(
         return
     show(found)
     if html is not None:
-        typer.echo(f"written: {html}", err=True)
+        complain(f"written: {html}")
 
 
 def show(found: dict[str, Any]) -> None:
     """The numbers for people."""
     out = console()
     out.print(
-        f"[bold]Failed autopay invoices[/bold] from {found['since'][:10]} to {found['until'][:10]} (UTC)\n"
+        f"[bold]Failed autopay invoices[/bold] from {literal(found['since'][:10])} to {literal(found['until'][:10])} (UTC)\n"
     )
     if not found["failed"]:
         out.print("None failed.")
@@ -86,7 +85,7 @@ def show(found: dict[str, Any]) -> None:
     for one in found["times_to_recover"]:
         if most:
             out.print(
-                f"  {one['within']:<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
+                f"  {literal(one['within']):<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
             )
     print_table(
         ("currency", "failed", "recovered", "open", "lost"),
@@ -105,4 +104,4 @@ def show(found: dict[str, Any]) -> None:
     if suppressed:
         out.print("no email, because")
         for row in suppressed:
-            out.print(f"  {row['count']:>9,}  {escape(str(row['reason']))}")
+            out.print(f"  {row['count']:>9,}  {literal(row['reason'])}")

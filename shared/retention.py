@@ -75,6 +75,8 @@ def prune_command(rules: Sequence[Rule]) -> Callable[[ServiceSettings, list[str]
     """The command `prune` of a service."""
 
     def prune(settings: ServiceSettings, words: list[str]) -> int:
+        from shared.cli import say  # typer and rich: a serving process never needs them
+
         parser = argparse.ArgumentParser(
             prog="prune",
             description="Delete rows that only prove that something was done long ago.",
@@ -100,7 +102,7 @@ def prune_command(rules: Sequence[Rule]) -> Callable[[ServiceSettings, list[str]
         finally:
             database.engine.dispose()
         for name, count in total.items():
-            print(f"{name}: {count} deleted")
+            say(f"{name}: {count} deleted")
         return 0
 
     return prune

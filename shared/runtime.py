@@ -171,21 +171,26 @@ def command_line(
     command = words.pop(0) if words else "serve"
     known = ["serve", *MIGRATING, *(commands or {})]
     if command not in known:
-        print(f"usage: python -m services.{name} [{'|'.join(known)}]", file=sys.stderr)
-        return 2
+        return _refuse(f"usage: python -m services.{name} [{'|'.join(known)}]")
     telemetry.configure_logging(name, level=os.environ.get("LOG_LEVEL", "INFO"))
     try:
         if command in MIGRATING:
             return MIGRATING[command](name, _database_url(name))
         settings = load(os.environ)
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     if command == "serve":
         serve(service, settings)
     else:
         return (commands or {})[command](settings, words)
     return 0
+
+
+def _refuse(why: str) -> int:
+    from shared.cli import USAGE, complain  # typer and rich: a serving process never needs them
+
+    complain(why)
+    return USAGE
 
 
 def _database_url(name: str) -> str:

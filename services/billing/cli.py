@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table, since
+from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table, say, since
 
 if TYPE_CHECKING:
     from services.billing.domain import PortalConfiguration
@@ -101,7 +101,7 @@ def show_event(
         empty="Nothing was published of it.",
     )
     if payload:
-        typer.echo(body or "(no body is kept of this event)")
+        say(body or "(no body is kept of this event)")
 
 
 @events.command("replay")
@@ -145,7 +145,7 @@ def reconcile(
     if as_json:
         print_json(found)
         return
-    typer.echo(
+    say(
         f"{found['seen']} events seen at Stripe, {found['new']} of them new to us, "
         f"{found['swept']} unpaid invoices that nobody was told about."
     )
@@ -196,7 +196,7 @@ def portal_config(
     if as_json:
         print_json(configuration_view(found, key))
     else:
-        typer.echo(describe(found, key))
+        say(describe(found, key))
 
 
 def configuration_view(found: PortalConfiguration, key: str) -> dict[str, Any]:
@@ -256,10 +256,10 @@ def setup(
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"endpoint {done['endpoint']}: {done['what']}")
+        say(f"endpoint {done['endpoint']}: {done['what']}")
         if done["secret_file"]:
-            typer.echo(
+            say(
                 f"its signing secret is in {done['secret_file']}: put it into STRIPE_WEBHOOK_SECRETS"
             )
-        typer.echo(f"portal configuration {done['configuration']}")
+        say(f"portal configuration {done['configuration']}")
     raise typer.Exit(FINDING if done["problem"] else OK)

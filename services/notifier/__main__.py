@@ -18,6 +18,8 @@ from shared.runtime import command_line
 
 def preview(words: Sequence[str]) -> int:
     """Write an email with sample data to files; needs no settings and sends nothing."""
+    from shared.cli import say  # typer and rich: a serving process never needs them
+
     parser = argparse.ArgumentParser(
         prog="python -m services.notifier preview",
         description="Write KIND.subject.txt, KIND.txt and KIND.html with sample data.",
@@ -27,7 +29,7 @@ def preview(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("var/preview"), metavar="DIR")
     chosen = parser.parse_args(words)
     for path in write_preview(chosen.kind, chosen.locale, chosen.out):
-        print(path)
+        say(str(path))
     return 0
 
 

@@ -17,6 +17,7 @@ from shared.cli import (
     print_json,
     print_table,
     progress_bar,
+    say,
     since,
 )
 
@@ -93,9 +94,9 @@ def resend(
     if as_json:
         print_json(done)
     elif done["created"]:
-        typer.echo(f"{done['notification_id']} is due now.")
+        say(f"{done['notification_id']} is due now.")
     else:
-        typer.echo(f"{done['notification_id']} waits already: nothing was added.")
+        say(f"{done['notification_id']} waits already: nothing was added.")
 
 
 @notifications.command("resend-failed")
@@ -136,9 +137,9 @@ def resend_failed(
     elif dry_run:
         _show(found, empty="No email failed that could be sent again.")
         if more:
-            typer.echo(f"These are the oldest {len(found)}; there are more.")
+            say(f"These are the oldest {len(found)}; there are more.")
     else:
-        typer.echo(f"{len(found)} emails are due once more.")
+        say(f"{len(found)} emails are due once more.")
     raise typer.Exit(FINDING if dry_run and found else OK)
 
 
@@ -172,7 +173,7 @@ def cancel(
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{done['notification_id']} will not be sent.")
+        say(f"{done['notification_id']} will not be sent.")
 
 
 @mail.command("preview")
@@ -203,4 +204,4 @@ def preview(
     if as_json:
         print_json(written)
     else:
-        typer.echo("\n".join(written))
+        say("\n".join(written))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shared.cli import FINDING, OK, desk_of, print_json, progress_bar
+from shared.cli import (
+    FINDING,
+    OK,
+    complain,
+    data_stream,
+    desk_of,
+    print_json,
+    progress_bar,
+    say,
+)
 
 customers = typer.Typer(help="Customers: import and export many, erase one.", no_args_is_help=True)
 
@@ -67,7 +75,7 @@ def import_file(
     except BadFile as error:
         raise typer.BadParameter(str(error), param_hint="FILE.csv") from None
     if run.resumed_at:
-        typer.echo(f"going on after line {run.resumed_at}", err=True)
+        complain(f"going on after line {run.resumed_at}")
     with desk.calling(timeout=60) as call, progress_bar("rate", "bad") as bar:
         task = bar.add_task(
             "customers", total=run.size, completed=run.offset, rate="", bad="0 bad lines"
@@ -83,7 +91,7 @@ def import_file(
     if as_json:
         print_json(summary)
     else:
-        typer.echo(
+        say(
             f"{summary['lines']:,} customers in {summary['seconds']:,.1f} s ({run.rate:,.0f}/s): "
             f"{summary['created']:,} made, {summary['updated']:,} changed, {summary['unchanged']:,} as they were, "
             f"{summary['errors']:,} bad lines"
@@ -111,7 +119,7 @@ def export_file(
     to_stdout = str(file) == "-"
     try:
         stream = (
-            sys.stdout
+            data_stream()
             if to_stdout
             else os.fdopen(
                 os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
@@ -146,7 +154,7 @@ def export_file(
     finally:
         if not to_stdout:
             stream.close()
-    typer.echo(f"{done:,} customers written", err=True)
+    complain(f"{done:,} customers written")
 
 
 def find(call: Any, reference: str, business: str | None) -> dict[str, Any]:
@@ -179,4 +187,4 @@ def link(
     if as_json:
         print_json({name: made[name] for name in ("customer_id", "url", "generation")})
     else:
-        typer.echo(made["url"])
+        say(made["url"])

@@ -11,7 +11,17 @@ from shared.cli.desk import (
     desk_of,
 )
 from shared.cli.findings import Finding, Level
-from shared.cli.output import as_moment, plain, print_json, print_table, progress_bar
+from shared.cli.output import (
+    as_moment,
+    complain,
+    confirm,
+    data_stream,
+    one_line,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+)
 from shared.cli.rpc import Caller, Fault, RpcCaller, Unavailable
 from shared.cli.words import since
 
@@ -30,10 +40,14 @@ __all__ = [
     "Stop",
     "Unavailable",
     "as_moment",
+    "complain",
+    "confirm",
+    "data_stream",
     "desk_of",
-    "plain",
+    "one_line",
     "print_json",
     "print_table",
     "progress_bar",
+    "say",
     "since",
 ]

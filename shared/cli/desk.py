@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ from typing import Any, Final, cast
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from shared.cli.output import complain, forget_output, one_line, printable
 from shared.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Unavailable
 from shared.settings import Reader, SettingsError
 
@@ -70,22 +71,38 @@ def desk_of(ctx: typer.Context) -> Desk:
 class PorticoGroup(TyperGroup):
     """Turns what may go wrong into one line on standard error and an exit code."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _printable_usage_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _printable_usage_errors():
+                return super().invoke(ctx)
         except Stop as stop:
             _fail(stop.code, str(stop))
         except SettingsError as error:
             _fail(USAGE, str(error).replace("Portico can't start", "This command can't run"))
         except Unavailable as error:
-            _fail(UNAVAILABLE, str(error))
+            _fail(UNAVAILABLE, one_line(str(error)))
         except Fault as fault:
-            _fail(EXIT_OF_FAULT.get(fault.error, FINDING), str(fault))
+            _fail(EXIT_OF_FAULT.get(fault.error, FINDING), one_line(str(fault)))
         except BrokenPipeError:  # `portico … | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_output()
             raise typer.Exit(OK) from None
 
 
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    """Typer prints usage errors itself, with the texts (of a file's header, say) that stand in them."""
+    try:
+        yield
+    except TyperException as error:
+        if hasattr(error, "message"):
+            error.message = printable(error.message)
+        raise
+
+
 def _fail(code: int, message: str) -> None:
-    typer.echo(message, err=True)
+    complain(message)
     raise typer.Exit(code)

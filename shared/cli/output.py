@@ -1,14 +1,20 @@
-"""Output: a table for people, JSON for scripts. Nothing here prints a secret, because nothing secret is handed in."""
+"""Output: a table for people, JSON for scripts. The one place that prints: nothing here lets a text from outside command a
+terminal, and nothing prints a secret, because nothing secret is handed in.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TextIO
 
+import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -18,32 +24,107 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 
 WIDE = 240
 """Columns of a table that goes into a file or a pipe: ids must not be cut there."""
 
+COMMANDING: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line end, DEL, C1 (0x9b begins a sequence as ESC [ does)
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # turn the direction of what stands beside them
+    "\u2028\u2029\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff]"  # half a pair: no terminal can be sent it
+)
+"""Characters that command a terminal, hide, or change the order of what others see."""
+
+
+def _code(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def printable(text: str) -> str:
+    """The text with everything that could command a terminal written out, as `\\x1b`; lines and tabs stay."""
+    return COMMANDING.sub(_code, text)
+
+
+def one_line(text: str) -> str:
+    """`printable` in one line: a text from outside must not look like a line of ours."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def literal(text: Any) -> str:
+    """A text from outside for a place in a console's markup: one line in which nothing is markup or a command."""
+    return escape(one_line(str(text)))
+
+
+class _Terminal(Console):
+    """A console whose own colours reach the terminal, and no command that stands in a text."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
 
 def console(*, stderr: bool = False) -> Console:
     """The terminal, made anew so that tests and pipes see their own streams."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    return _Terminal(
         stderr=stderr, width=None if stream.isatty() else WIDE, highlight=False, soft_wrap=False
     )
 
 
+def say(text: str) -> None:
+    """Lines on standard output."""
+    typer.echo(printable(text))
+
+
+def complain(text: str) -> None:
+    """Lines on standard error: what went wrong, and what is no part of the answer."""
+    typer.echo(printable(text), err=True)
+
+
+def confirm(question: str) -> None:
+    """Ask for a yes; without it the command ends."""
+    typer.confirm(printable(question), abort=True)
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """One JSON document on standard output, legible in every language; what commands a terminal is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # Outside strings there is none of them but line ends, so this is still the same document.
+    sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
-def plain(value: Any) -> str:
-    """A cell of a table."""
+class _Shown(io.TextIOBase):
+    """Standard output where a person watches it."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(printable(text))
+
+
+def data_stream() -> TextIO | io.TextIOBase:
+    """Standard output for data: byte for byte into a file or a pipe, `printable` on a terminal."""
+    return _Shown() if sys.stdout.isatty() else sys.stdout
+
+
+def forget_output() -> None:
+    """Nobody reads standard output any more (`portico … | head`): let what is still written go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _cell(value: Any) -> str:
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return literal(value)
 
 
 def as_moment(value: str | None) -> str:
@@ -55,7 +136,7 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "Nothing there."
 ) -> None:
     """A table, or one line when it has no rows."""
-    listed = [[escape(plain(cell)) for cell in row] for row in rows]
+    listed = [[_cell(value) for value in row] for row in rows]
     if not listed:
         console().print(empty)
         return
