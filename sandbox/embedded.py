@@ -25,6 +25,7 @@ from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
+from sandbox.private import OTHERS, private_folder, tighten
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
@@ -67,12 +68,23 @@ def places(environ: Mapping[str, str]) -> Places:
         ports[name] = int(text)
     for name, port in ports.items():
         _check_free(name, port)
+    return Places(data_folder(environ), ports)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of this run, `var` or PORTICO_VAR, with nothing of ours in it that others can read."""
     folder = Path(environ.get("PORTICO_VAR", "var")).absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise CannotStart(f"can't make the folder for data, PORTICO_VAR: {error}") from None
-    return Places(folder, ports)
+    tighten(file for pattern in OUR_FILES for file in folder.glob(pattern))
+    if "PORTICO_VAR" not in environ:  # a folder of somebody's choice may be shared on purpose
+        tighten([folder])
+    return folder
+
+
+OUR_FILES: Final = ("secrets.json", "*.sqlite3*", "portico.log")
 
 
 def _check_free(name: str, port: int) -> None:
@@ -147,6 +159,7 @@ def _serve_sandbox(run: Places) -> Any:
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Start everything, print where to look, run until Ctrl-C. Returns the exit code."""
     started = time.monotonic()
+    os.umask(OTHERS)
     try:
         run = places(environ)
         log_file = run.folder / "portico.log"

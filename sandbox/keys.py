@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
+
+from sandbox.private import open_private
 
 
 def own_secrets(folder: Path) -> dict[str, str]:
@@ -22,7 +23,6 @@ def own_secrets(folder: Path) -> dict[str, str]:
     if made.keys() <= kept.keys():
         return kept
     found = {**made, **kept}  # a folder of an earlier version lacks what it did not know
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
+    with open_private(file, "w") as stream:
         json.dump(found, stream)
     return found

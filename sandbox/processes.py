@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.keys import own_secrets
+from sandbox.private import private_folder
 from sandbox.python_process import REPOSITORY, Process, fetch
 from sandbox.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port
 
@@ -70,7 +71,7 @@ class Stack(_Addresses):
 
         `durable`: fsync in PostgreSQL, and a sandbox that keeps its state in a file.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.folder, self.name = folder, name
         self._ports = {part: free_port() for part in (*SERVICES, "sandbox")} | dict(ports or {})
         self._own_servers = rabbitmq is None, postgres is None
@@ -284,7 +285,7 @@ class Embedded(_Addresses):
     """`python -m sandbox`, as `make run` starts it, on free ports with its data in `folder`."""
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.folder = folder
         self._ports = {part: free_port() for part in (*SERVICES, "sandbox")}
         self.process = Process(

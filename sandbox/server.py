@@ -18,6 +18,7 @@ from eventlet import wsgi
 
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
+from sandbox.private import OTHERS
 
 
 class BadSetting(Exception):
@@ -44,6 +45,7 @@ def configure(environ: Mapping[str, str]) -> tuple[tuple[str, int], SandboxConfi
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Serve until SIGTERM or Ctrl-C; returns the exit code."""
+    os.umask(OTHERS)
     try:
         address, config = configure(environ)
         listener = eventlet.listen(address)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox import demo
+from sandbox.private import OTHERS, open_private, private_folder, tighten
 from sandbox.processes import SERVICES, Stack
 from sandbox.servers import PORTS as OTHER_PORTS
 from sandbox.servers import ServerMissing, StartError, is_free
@@ -46,7 +47,8 @@ def choose_ports() -> dict[str, int]:
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; raises CannotStart when another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
+    tighten([folder, *folder.rglob("*")])
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,8 +78,7 @@ def write_settings(stack: Stack) -> Path:
     file = stack.folder / "portico.env"
     settings = {name: value for service in SERVICES for name, value in stack.env(service).items()}
     settings.pop("HTTP_ADDRESS")
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
+    with open_private(file, "w") as stream:
         stream.writelines(f"{name}={value}\n" for name, value in settings.items())
     return file
 
@@ -119,6 +120,7 @@ def watch(stack: Stack) -> None:
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Start everything, print where to look, run until Ctrl-C. Returns the exit code."""
     began = time.monotonic()
+    os.umask(OTHERS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(environ.get("PORTICO_VAR") or "var").absolute() / "stack"
     try:

@@ -24,6 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sandbox.private import OTHERS, open_private, private_folder
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 ON_LINUX = sys.platform == "linux"
 
@@ -85,8 +87,8 @@ def own_folder(kind: str) -> Path:
 def kept_secret(file: Path) -> str:
     """The secret kept in `file`, made at the first call: a server restarted on its data keeps its password."""
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_hex(16))
+        with open_private(file, "w") as stream:
+            stream.write(secrets.token_hex(16))
     return file.read_text()
 
 
@@ -104,10 +106,10 @@ class Child:
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(log.parent)
         uid, gid = (str(owner.uid), str(owner.gid)) if owner else ("-", "-")
         launch = [sys.executable, "-I", "-S", LAUNCHER, os.getpid(), int(death_signal), uid, gid]
-        with log.open("ab") as out:
+        with open_private(log, "ab") as out:
             self._process = subprocess.Popen(
                 [str(word) for word in (*launch, *argv)],
                 env=dict(env),
@@ -116,6 +118,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=OTHERS,
             )
         _started.add(self)
 

@@ -19,6 +19,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql
 
+from sandbox.private import open_private, private_folder
 from sandbox.servers.children import (
     Child,
     Owner,
@@ -61,11 +62,12 @@ class PostgreSQL:
         # PostgreSQL refuses to run as root; a user with no rights of its own does.
         self._owner = self._unprivileged() if os.geteuid() == 0 else None
         self.folder = self._reachable(folder) if self._owner else folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         if self.folder.stat().st_uid != os.geteuid():
             raise StartError(f"{self.folder} belongs to another user")
         if self._owner:
-            self.folder.chmod(0o711)
+            os.chown(self.folder, -1, self._owner.gid)
+            self.folder.chmod(0o710)  # the cluster's owner must get through to its data
         self._data = self.folder / "data"
         self.password = kept_secret(self.folder / "password")
         self._env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
@@ -112,8 +114,9 @@ class PostgreSQL:
         pointer = folder / "data-is-elsewhere"
         if not pointer.exists():
             shutil.rmtree(elsewhere, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            pointer.write_text(f"{elsewhere}\n")
+            private_folder(folder)
+            with open_private(pointer, "w") as stream:
+                stream.write(f"{elsewhere}\n")
         return elsewhere
 
     def start(self, within: float = 60.0) -> None:

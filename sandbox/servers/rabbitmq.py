@@ -11,6 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from sandbox.private import open_private, private_folder
 from sandbox.servers.children import Child, ServerMissing, StartError, free_port, kept_secret
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -64,14 +65,15 @@ class RabbitMQ:
         self._scripts = self._find_scripts()
         self._child: Child | None = None
         self._epmd: Child | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.password = kept_secret(folder / "password")
-        (folder / "enabled_plugins").write_text("[].\n")
+        with open_private(folder / "enabled_plugins", "w") as stream:
+            stream.write("[].\n")
         conf = folder / "rabbitmq.conf"
-        conf.touch(mode=0o600)
-        conf.write_text(
-            RABBITMQ_CONF.format(port=self.port, password=self.password, memory=MEMORY_LIMIT)
-        )
+        with open_private(conf, "w") as stream:
+            stream.write(
+                RABBITMQ_CONF.format(port=self.port, password=self.password, memory=MEMORY_LIMIT)
+            )
         self._env = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
