@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from services.portal.spreadsheets import guarded
 from shared.cli import (
     FINDING,
     OK,
@@ -110,7 +111,8 @@ def export_file(
 ) -> None:
     """Write a business's customers as CSV, with Portico's ids; `import` takes the file again.
 
-    Holds names and addresses: the file is made readable for you alone.
+    Holds names and addresses: the file is made readable for you alone. A cell that a spreadsheet would run as a formula (it
+    begins with =, +, - or @) has an apostrophe before it, which `import` takes away.
 
     Example: portico customers export backup.csv --business sunrise-cleaning
     """
@@ -147,7 +149,10 @@ def export_file(
                 )
                 if page["total"] is not None:
                     bar.update(task, total=page["total"])
-                writer.writerows(page["customers"])
+                writer.writerows(
+                    {name: guarded(value or "") for name, value in customer.items()}
+                    for customer in page["customers"]
+                )
                 done += len(page["customers"])
                 bar.update(task, completed=done, count=f"{done:,}")
                 after = page["next"]

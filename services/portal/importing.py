@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+from services.portal.spreadsheets import guarded, unguarded
 from shared.cli import Caller
 
 NEEDED: Final = ("external_id", "name", "email")
@@ -211,7 +212,9 @@ class Import:
         elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
             batch.problems.append((line, "not UTF-8"))
         else:
-            batch.rows.append([None if place is None else row[place] for place in self._places])
+            batch.rows.append(
+                [None if place is None else unguarded(row[place]) for place in self._places]
+            )
             batch.lines.append(line)
 
     def _settle(self, call: Caller, batch: _Batch, errors: IO[str]) -> None:
@@ -219,7 +222,9 @@ class Import:
         problems = batch.problems + [
             (batch.lines[error["row"]], error["error"]) for error in answer["errors"]
         ]
-        csv.writer(errors, lineterminator="\n").writerows(sorted(problems))
+        csv.writer(errors, lineterminator="\n").writerows(
+            (line, guarded(problem)) for line, problem in sorted(problems)
+        )
         errors.flush()
         for name in ("created", "updated", "unchanged"):
             self.counts[name] += answer[name]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.portal.handlers import importing
 from services.portal.importing import Import
 from services.portal.models import Base, CustomerRow
+from services.portal.spreadsheets import guarded, unguarded
 from shared.cli import Unavailable
 from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
@@ -238,3 +242,52 @@ def test_the_state_names_what_was_read(tmp_path: Path, portal: Portal) -> None:
     next(run.work(services, 1, 1))
     state = json.loads(run.state_file.read_text())
     assert file.read_bytes()[state["offset"] :].startswith(b"2,Bob")
+
+
+FORMULAS = ('=HYPERLINK("http://x.example";A2)', "+49 30 1234", "-1+cmd|' /C calc'!A0", "@SUM(A1)")
+TEXTS = (*FORMULAS, "'=kept", "''-kept", "'quoted", "＝1+1", "O'Hara", "Zoë, the 2nd")
+
+
+def test_an_export_holds_no_formula_and_comes_back_as_it_was(
+    tmp_path: Path, portal: Portal, services: FakeServices, run: Run
+) -> None:
+    """Names and ids that begin like a formula are text for a spreadsheet, and the import of our own export changes nothing."""
+    services.answers["portal", "export_customers"] = lambda **page: importing.export_customers(
+        portal.session, **page
+    )
+    rows = [[f"{text[0]}{n}", text, f"c{n}@example.com"] for n, text in enumerate(TEXTS)]
+    assert portal("sunrise", rows)["created"] == len(TEXTS)
+    out = tmp_path / "export.csv"
+    assert run("customers", "export", str(out), "--business", "sunrise").exit_code == 0
+    with out.open(encoding="utf-8", newline="") as stream:
+        cells = [cell for row in list(csv.reader(stream))[1:] for cell in row]
+    assert [cell for cell in cells if re.match(r"[=+\-@\t\r\n＝＋－＠]", cell)] == []
+    assert run("customers", "import", str(out), "--business", "sunrise").exit_code == 0
+    assert portal.count() == len(TEXTS)
+    assert [portal.customer(external_id).name for external_id, *_ in rows] == list(TEXTS)
+    again = tmp_path / "again.csv"
+    run("customers", "export", str(again), "--business", "sunrise")
+    assert again.read_bytes() == out.read_bytes()
+
+
+@given(st.text())
+def test_every_cell_can_be_read_back(cell: str) -> None:
+    """Whatever stands in a cell: written, it is no formula, and read it is the same."""
+    written = guarded(cell)
+    assert not re.match(r"[=+\-@\t\r\n＝＋－＠]", written)
+    assert unguarded(written) == cell
+
+
+def test_the_report_of_bad_lines_holds_no_formula(
+    tmp_path: Path, services: FakeServices, run: Run
+) -> None:
+    """Its reader is a person with a spreadsheet, too."""
+    services.answers["portal", "import_customers"] = {
+        "created": 0,
+        "updated": 0,
+        "unchanged": 0,
+        "errors": [{"row": 0, "error": "=cmd|' /C calc'!A0"}],
+    }
+    file = write(tmp_path, HEADER + "1,Ann,ann@example.com,en,,\n")
+    run("customers", "import", str(file), "--business", "sunrise")
+    assert errors(file) == {2: "'=cmd|' /C calc'!A0"}
