@@ -10,6 +10,7 @@ import yaml
 
 from shared.runtime import GRACE_SECONDS
 from tests.unit.deploy.manifests import (
+    K8S,
     OVERLAYS,
     REPOSITORY,
     SERVICES,
@@ -101,3 +102,23 @@ def test_compose_gives_each_service_its_settings() -> None:
         services["sandbox"]["environment"]["SANDBOX_WEBHOOK_SECRET"]
         in services["billing"]["environment"]["STRIPE_WEBHOOK_SECRETS"]
     )
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_browsers_are_told_to_come_by_tls_alone(overlay: str) -> None:
+    """The route of the pages sets Strict-Transport-Security, in the form that Gateway API knows, and on no subdomain of others."""
+    (route,) = kind(overlay, "HTTPRoute")
+    pages = next(rule for rule in route["spec"]["rules"] if rule["name"] == "pages")
+    (added,) = pages["filters"]
+    assert added["type"] == "ResponseHeaderModifier"
+    (header,) = added["responseHeaderModifier"]["set"]
+    assert header == {"name": "Strict-Transport-Security", "value": "max-age=31536000"}
+
+
+def test_an_ingress_keeps_no_access_log() -> None:
+    """The controllers that can switch it off for one Ingress are told to: a link is a path."""
+    ingress = yaml.safe_load((K8S / "components/ingress/ingress.yaml").read_text())
+    assert ingress["metadata"]["annotations"] == {
+        "nginx.ingress.kubernetes.io/enable-access-log": "false",
+        "traefik.ingress.kubernetes.io/router.observability.accesslogs": "false",
+    }
