@@ -161,6 +161,21 @@ def test_the_page_needs_nothing_else(counted: dict[str, Any]) -> None:
     assert "1,000" in html or "10.00 USD" in html
 
 
+def test_no_text_of_the_answer_becomes_markup(counted: dict[str, Any]) -> None:
+    """Whatever stands where a currency, a day, a time or a span is expected, is text on the page and in attributes."""
+    hostile = '"><script>x</script>'
+    counted["since"] = counted["until"] = hostile[:10]
+    for row in counted["currencies"]:
+        row["currency"] = hostile
+    for day in counted["days"]:
+        day["day"] = hostile
+    for one in counted["times_to_recover"]:
+        one["within"] = hostile
+    written = page(counted)
+    assert "<script" not in written.lower()
+    assert written.lower().count("&lt;script&gt;") >= 3
+
+
 def test_the_page_stands_without_any_failure() -> None:
     """Nothing failed: no division by nothing, and the page says so in numbers."""
     with tables.empty(IncidentRow.metadata).reading() as session:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from services.billing.webhook import TOLERANCE_SECONDS
+from services.notifier.sendgrid_gateway import TOLERANCE
+
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -37,6 +40,14 @@ def test_each_way_to_attack_is_proven_to_be_stopped(row: str) -> None:
     assert how.strip()
     assert TEST_ID.search(proof), row
     assert "::" not in TEST_ID.sub("", proof), "a test's name that can't be read"
+
+
+def test_the_signatures_windows_are_those_of_the_code() -> None:
+    """How long a signature is good is told as it is."""
+    words = {300: "five", 600: "ten"}
+    stripe, sendgrid = words[TOLERANCE_SECONDS], words[int(TOLERANCE.total_seconds())]
+    assert f"Stripe's within {stripe} minutes, SendGrid's within {sendgrid}" in PAGE
+    assert f"good for {stripe} minutes (Stripe's) or {sendgrid} (SendGrid's)" in PAGE
 
 
 def test_there_is_a_table() -> None:
