@@ -1,4 +1,5 @@
-"""How an address that takes no mail is remembered: never itself, only under hashes that know it again."""
+"""How an address that takes no mail is remembered: never itself, only under hashes that know it again
+(docs/adr/0018-addresses-under-a-keyed-hash.md)."""
 
 from __future__ import annotations
 
