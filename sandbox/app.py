@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
@@ -32,7 +33,7 @@ def create_app(config: SandboxConfig) -> Flask:
     app = Flask(__name__, static_folder=None)
     world = stripe_api.World(config)
     mailbox = mail.Mailbox(config.public_url, config.sendgrid_webhook_url, config.state_path)
-    faults = Faults()
+    faults = Faults(partial(stripe_api.keep_answer, world))
     app.extensions.update(world=world, mailbox=mailbox, faults=faults)
     faults.install(app)
     app.register_error_handler(Exception, _failed)

@@ -3,7 +3,8 @@
 `POST /sandbox/faults` with `{"match": "POST /v1/billing_portal/sessions", "status": 409, "times": 2}` makes the
 next two such requests fail. `match` is a method (or `*`) and a path, with `*` for anything. `status` is an HTTP
 status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `after` true
-lets the request take effect and only then hides its answer. `times` is how often, null for until it is removed.
+lets the request take effect and only then hides its answer. `keep` true lets the request's idempotency key remember
+the error, as Stripe does once it has begun. `times` is how often, null for until it is removed.
 `GET` lists them, `DELETE` removes them and lets go whoever waits.
 """
 
@@ -13,7 +14,7 @@ import fnmatch
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,7 @@ class Fault:
     delay_seconds: float
     left: int | None
     after: bool = False
+    keep: bool = False
 
     def matches(self, method: str, path: str) -> bool:
         """Whether a request is hit."""
@@ -66,6 +68,7 @@ class Fault:
             "delay_seconds": self.delay_seconds,
             "times": self.left,
             "after": self.after,
+            "keep": self.keep,
         }
 
 
@@ -73,7 +76,7 @@ def parse(given: Any) -> Fault:
     """A fault from its JSON; raises BadFault."""
     if not isinstance(given, Mapping):
         raise BadFault("expected an object")
-    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after"}
+    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after", "keep"}
     if unknown:
         raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
     words = str(given.get("match", "")).split()
@@ -88,16 +91,21 @@ def parse(given: Any) -> Fault:
     times = given.get("times", 1)
     if times is not None and not (type(times) is int and times > 0):
         raise BadFault("times: expected a number above 0, or null")
-    after = given.get("after", False)
-    if type(after) is not bool:
-        raise BadFault("after: expected true or false")
-    return Fault(words[0].upper(), words[1], status, float(delay), times, after)
+    flags = {name: given.get(name, False) for name in ("after", "keep")}
+    for name, flag in flags.items():
+        if type(flag) is not bool:
+            raise BadFault(f"{name}: expected true or false")
+    return Fault(words[0].upper(), words[1], status, float(delay), times, **flags)
 
 
 class Faults:
-    """The faults that are set, in the order they were set; the first that matches a request hits it."""
+    """The faults that are set, in the order they were set; the first that matches a request hits it.
 
-    def __init__(self) -> None:
+    `keep` has the present request's idempotency key remember an answer.
+    """
+
+    def __init__(self, keep: Callable[[Response], None] = lambda response: None) -> None:
+        self._keep = keep
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -141,6 +149,16 @@ class Faults:
             with self._lock:
                 self._faults = [one for one in self._faults if one is not fault]
 
+    def _hit(self, fault: Fault) -> Response | None:
+        """What the present request gets to hear; None when it was only kept waiting."""
+        self.wait(fault)
+        if fault.status is None:
+            return None
+        response = broken(fault, request.path)
+        if fault.keep:
+            self._keep(response)
+        return response
+
     def _stands(self, fault: Fault) -> bool:
         with self._lock:
             return any(one is fault for one in self._faults)
@@ -155,16 +173,14 @@ class Faults:
             g.fault = fault = self.take(request.method, request.path)
             if fault is None or fault.after:
                 return None
-            self.wait(fault)
-            return broken(fault, request.path) if fault.status is not None else None
+            return self._hit(fault)
 
         @app.after_request
         def after(response: Response) -> Response:
             fault = g.pop("fault", None)
             if fault is None or not fault.after:
                 return response
-            self.wait(fault)
-            return broken(fault, request.path) if fault.status is not None else response
+            return self._hit(fault) or response
 
         @app.route(PATH, methods=["GET", "POST", "DELETE"])
         def faults() -> tuple[Response, int] | Response:

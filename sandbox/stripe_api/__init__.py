@@ -4,7 +4,7 @@
 """
 
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.http import blueprint
+from sandbox.stripe_api.http import blueprint, keep_answer
 from sandbox.stripe_api.world import World
 
-__all__ = ["StripeError", "World", "blueprint"]
+__all__ = ["StripeError", "World", "blueprint", "keep_answer"]

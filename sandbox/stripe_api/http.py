@@ -13,7 +13,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.store import encode
-from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import Answer, World
 
 METHODS = ["GET", "POST", "DELETE"]
 MAX_BODY = 1 << 20
@@ -59,6 +59,14 @@ def blueprint(world: World) -> Blueprint:
         return _answer(answer.status, answer.body, answer.request_id, world.api_version)
 
     return api
+
+
+def keep_answer(world: World, response: Response) -> None:
+    """Let the idempotency key of the present request remember this answer, as Stripe remembers its own 500."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and request.method == "POST":
+        answer = Answer(response.status_code, response.get_data(), new_id("req", 14))
+        world.keep_answer(key, request.path, _form(), answer)
 
 
 def _form() -> dict[str, Any]:

@@ -26,6 +26,8 @@ from sandbox.stripe_api.store import Object, Store, copy, decode, encode
 log = logging.getLogger(__name__)
 
 MAX_ANSWERS = 20_000
+KEY_SECONDS = 86_400
+"""How long an idempotency key is remembered (https://docs.stripe.com/api/idempotent_requests)."""
 TICK = 1.0
 """Seconds between two looks at what has fallen due in real time."""
 
@@ -213,25 +215,31 @@ class World:
         request_id: str,
         legacy: bool,
     ) -> Answer:
-        fingerprint = ""
         if method != "POST":
             key = None
         if key is not None:
-            sorted_params = msgspec.json.encode(params, order="deterministic")
-            fingerprint = hashlib.sha256(path.encode() + b"\0" + sorted_params).hexdigest()
             remembered = self.store.answer(key)
-            if remembered is not None:
-                return self._replay(remembered, key, path, fingerprint, request_id)
+            # State files of earlier releases have no time with an answer.
+            if remembered and len(remembered) == 6 and self.now() - remembered[5] < KEY_SECONDS:
+                return self._replay(remembered, key, path, _fingerprint(path, params), request_id)
         keep = True
         try:
             status, body = 200, encode(self._handle(method, path, params, legacy))
         except StripeError as error:
             status, body, keep = error.status, encode(error.body(request_id)), error.keep
         if key is not None and keep:
-            answer = [path, fingerprint, status, body.decode(), request_id]
-            self.store.remember_answer(key, answer)
-            self.store.forget_oldest_answers(MAX_ANSWERS)
+            self._keep(key, path, params, Answer(status, body, request_id))
         return Answer(status, body, request_id)
+
+    def keep_answer(self, key: str, path: str, params: dict[str, Any], answer: Answer) -> None:
+        """Have a key remember this answer to a request, in the place of what was really answered."""
+        with self.work():
+            self._keep(key, path, params, answer)
+
+    def _keep(self, key: str, path: str, params: dict[str, Any], answer: Answer) -> None:
+        known = [path, _fingerprint(path, params), answer.status, answer.body.decode()]
+        self.store.remember_answer(key, [*known, answer.request_id, self.now()])
+        self.store.forget_oldest_answers(MAX_ANSWERS)
 
     def _handle(self, method: str, path: str, params: dict[str, Any], legacy: bool) -> Object:
         route, ids = find(method, path)
@@ -245,7 +253,7 @@ class World:
     def _replay(
         remembered: list[Any], key: str, path: str, fingerprint: str, request_id: str
     ) -> Answer:
-        known_path, known_fingerprint, status, body, first_id = remembered
+        known_path, known_fingerprint, status, body, first_id, _ = remembered
         if known_path != path:
             rule = f"the same endpoint they were first used for ('{known_path}')"
         elif known_fingerprint != fingerprint:
@@ -342,3 +350,9 @@ class World:
         """The hosted portal's session behind a URL's secret, or None; see `portal.find_session`."""
         with self.work():
             return resources.portal.find_session(self, secret, use=use)
+
+
+def _fingerprint(path: str, params: dict[str, Any]) -> str:
+    """What tells one request from another under the same key."""
+    sorted_params = msgspec.json.encode(params, order="deterministic")
+    return hashlib.sha256(path.encode() + b"\0" + sorted_params).hexdigest()

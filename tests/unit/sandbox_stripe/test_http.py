@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from sandbox.faults import BadFault, Faults, parse
-from sandbox.stripe_api import blueprint
+from sandbox.stripe_api import blueprint, keep_answer
 from tests.unit.sandbox_stripe.conftest import build
 
 KEY = {"Authorization": "Bearer sk_test_0123456789ab"}
@@ -19,7 +20,7 @@ KEY = {"Authorization": "Bearer sk_test_0123456789ab"}
 def client() -> Iterator[FlaskClient]:
     stripe = build()
     app = Flask("test")
-    Faults().install(app)
+    Faults(partial(keep_answer, stripe.world)).install(app)
     app.register_blueprint(blueprint(stripe.world))
     yield app.test_client()
     stripe.world.stop()
@@ -98,6 +99,21 @@ def test_a_fault_can_hide_an_answer(client: FlaskClient) -> None:
     assert len(client.get("/v1/customers", headers=KEY).get_json()["data"]) == 1
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_key_remembers_a_server_error(client: FlaskClient, after: bool) -> None:
+    """With `keep` the error is replayed to its key, as Stripe does, whether the request took effect or not."""
+    fault = {"match": "POST /v1/*", "status": 500, "keep": True, "after": after}
+    client.post("/sandbox/faults", json=fault)
+    headers = {**KEY, "Idempotency-Key": "one"}
+    first, again = (client.post("/v1/customers", headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (500, 500)
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(client.get("/v1/customers", headers=KEY).get_json()["data"]) == int(after)
+    other = client.post("/v1/customers", headers={**KEY, "Idempotency-Key": "two"})
+    assert other.status_code == 200
+
+
 def test_slow_answers_and_timeouts(client: FlaskClient) -> None:
     """A delay alone is only slow; a time-out ends in 504; both are over when the faults are removed."""
     client.post("/sandbox/faults", json={"match": "* /v1/*", "delay_seconds": 0.01})
@@ -119,6 +135,7 @@ def test_slow_answers_and_timeouts(client: FlaskClient) -> None:
         {"match": "GET /v1", "delay_seconds": -1},
         {"match": "GET /v1", "times": 0},
         {"match": "GET /v1", "after": "yes"},
+        {"match": "GET /v1", "keep": 1},
         {"match": "GET /v1", "colour": "red"},
     ],
 )

@@ -47,6 +47,15 @@ def test_a_refused_request_does_not_use_its_key_up(stripe: Stripe) -> None:
     assert stripe.world.call("POST", "/v1/customers", {"email": "a@b.c"}, "key")["id"]
 
 
+def test_a_key_is_forgotten_after_a_day(stripe: Stripe) -> None:
+    """Then the same request is carried out anew, which is why nobody may send an old key again."""
+    one = stripe.world.call("POST", "/v1/customers", {"email": "a@b.c"}, "key")
+    stripe.world.advance(86_399)
+    assert stripe.world.call("POST", "/v1/customers", {"email": "a@b.c"}, "key") == one
+    stripe.world.advance(1)
+    assert stripe.world.call("POST", "/v1/customers", {"email": "a@b.c"}, "key")["id"] != one["id"]
+
+
 def test_events_name_the_key_that_caused_them(stripe: Stripe) -> None:
     """`request.idempotency_key` tells whose doing an event is; what the clock does has none."""
     customer = stripe.customer("pm_card_visa")
