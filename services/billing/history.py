@@ -14,6 +14,9 @@ from services.billing.models import (
     DeadLetterAction,
     InboxEvent,
     OutboxEvent,
+    PaymentMethodChange,
+    PaymentMethodChangeEvent,
+    PaymentTry,
     Recovery,
     RecoveryLease,
     RecoveryRun,
@@ -160,10 +163,14 @@ def erase_outbox(
 
 
 def erase_recoveries(session: Session, stripe_customer_id: str) -> int:
-    """Forget the tries to pay with this customer's cards."""
-    return sum(
+    """Forget the changes of this customer's cards, and the tries to pay with them."""
+    changes = select(PaymentMethodChange.id).where(
+        PaymentMethodChange.stripe_customer_id == stripe_customer_id
+    )
+    told = delete(PaymentMethodChangeEvent).where(PaymentMethodChangeEvent.change_id.in_(changes))
+    return _changed(session, told.execution_options(synchronize_session=False)) + sum(
         _changed(session, delete(table).where(table.stripe_customer_id == stripe_customer_id))
-        for table in (Recovery, RecoveryRun, RecoveryLease)
+        for table in (PaymentMethodChange, PaymentTry, Recovery, RecoveryRun, RecoveryLease)
     )
 
 

@@ -97,8 +97,86 @@ class RecoveryLease(Base):
     until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
+class PaymentMethodChange(Base):
+    """One wish that a card be charged from now on, and how far we are with it: open until it has run to its end."""
+
+    __tablename__ = "payment_method_changes"
+    __table_args__ = (
+        Index("ix_payment_method_changes_customer_card", "stripe_customer_id", "payment_method_id"),
+        # What somebody still has to go on with: few rows of many.
+        Index(
+            "ix_payment_method_changes_open",
+            "due_at",
+            postgresql_where=text("closed_at IS NULL"),
+            sqlite_where=text("closed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Stripe's id of the event that opened it; our idempotency keys name it."""
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    payment_method_id: Mapped[str] = mapped_column(String(255))
+    set_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """By Stripe's clock: when the card was set, for the last time before it was first tried."""
+    opened_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    tried_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When the card was first tried, or found to have nothing to pay."""
+    runs: Mapped[int] = mapped_column(Integer, default=0)
+    """How often somebody has worked on it."""
+    due_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When somebody goes on with it, if nobody has closed it by then."""
+    closed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(32))
+    """Once it is closed: `done`, `no_card` or `gone`."""
+
+
+class PaymentMethodChangeEvent(Base):
+    """A Stripe event that told of a change: delivered again, it changes nothing."""
+
+    __tablename__ = "payment_method_change_events"
+    __table_args__ = (Index("ix_payment_method_change_events_change_id", "change_id"),)
+
+    event_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    change_id: Mapped[str] = mapped_column(String(255))
+    kind: Mapped[str] = mapped_column(String(255))
+    """Stripe's type of the event."""
+    scope: Mapped[str] = mapped_column(String(255))
+    """Empty for the customer's default, else the one subscription."""
+    joined_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class PaymentTry(Base):
+    """One idempotency key with which an invoice was, or was about to be, paid at once. Written before Stripe is asked."""
+
+    __tablename__ = "payment_tries"
+    __table_args__ = (
+        Index("ix_payment_tries_invoice_id", "invoice_id"),
+        Index("ix_payment_tries_stripe_customer_id", "stripe_customer_id"),
+    )
+
+    change_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Counts the keys within the change; a further one follows only when the one before brought no charge about."""
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    payment_method_id: Mapped[str] = mapped_column(String(255))
+    attempt: Mapped[int] = mapped_column(Integer)
+    """The invoice's attempt count at the time."""
+    since: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """By Stripe's clock: a decline after this moment is the answer."""
+    started_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When Stripe was last asked with this key."""
+    key_spent: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Stripe replays a server error to this key."""
+    outcome: Mapped[str] = mapped_column(String(32))
+    detail: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When the outcome was learnt; before that, as `sent_at`."""
+
+
 class RecoveryRun(Base):
-    """When a card was last tried, to the end, on all that a customer owed: once an hour is enough."""
+    """When a card was last tried, to the end, on all that a customer owed: one change an hour is enough."""
 
     __tablename__ = "recovery_runs"
 
@@ -110,7 +188,8 @@ class RecoveryRun(Base):
 
 
 class Recovery(Base):
-    """What became of one invoice with one new card."""
+    """What became of one invoice with one new card, as releases before `payment_tries` wrote it. Only read, until the
+    rows are old and the table can go."""
 
     __tablename__ = "recoveries"
     __table_args__ = (Index("ix_recoveries_stripe_customer_id", "stripe_customer_id"),)

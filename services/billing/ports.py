@@ -12,7 +12,7 @@ from services.billing.domain import (
     Invoice,
     InvoiceLook,
     Payment,
-    PaymentProblem,
+    PaymentTrace,
     PortalConfiguration,
     PortalPolicy,
     Subscription,
@@ -72,8 +72,8 @@ class PaymentGateway(Protocol):
         """Stripe's hosted page of an invoice, fresh, asked while a customer waits. Raises UnknownInvoice."""
         ...
 
-    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
-        """The last error of the invoice's payment; None when Stripe tells of none."""
+    def payment_trace(self, invoice_id: str) -> PaymentTrace:
+        """What the invoice's payments show of the tries to pay it; nothing for an invoice that Stripe doesn't know."""
         ...
 
     def customer(self, stripe_customer_id: str) -> Customer:
@@ -105,7 +105,9 @@ class PaymentGateway(Protocol):
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
         """Try to pay now, without the customer present. Declines and SCA are outcomes, not errors.
 
-        Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe.
+        Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe, for 24 hours.
+        KeySpent says that it makes it useless, too: Stripe keeps the error that it answered first. What happened then
+        shows in the invoice and its payments alone.
         """
         ...
 

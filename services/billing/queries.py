@@ -6,17 +6,13 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 
-from sqlalchemy import Table, and_, delete, or_, select, update
+from sqlalchemy import Table, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.domain import Payment
 from services.billing.models import (
     InboxEvent,
     OutboxEvent,
     Reconciliation,
-    Recovery,
-    RecoveryLease,
-    RecoveryRun,
     StoredConfiguration,
 )
 from services.billing.payloads import StripeEvent, subject_of
@@ -207,113 +203,6 @@ def release_reconciliation(session: Session, holder: str) -> None:
         .where(Reconciliation.name == STRIPE_LOG, Reconciliation.holder == holder)
         .values(holder=None, lease_until=None)
     )
-
-
-# --- recoveries ----------------------------------------------------------------------------------------------
-
-
-def take_lease(
-    session: Session, stripe_customer_id: str, holder: str, now: dt.datetime, until: dt.datetime
-) -> bool:
-    """Take the customer for `holder`, or keep it; False while somebody else has it."""
-    table = cast(Table, RecoveryLease.__table__)
-    row = {"stripe_customer_id": stripe_customer_id, "holder": holder, "until": until}
-    if insert_new(
-        session, table, [row], conflict=["stripe_customer_id"], returning="stripe_customer_id"
-    ):
-        return True
-    taken = session.execute(
-        update(RecoveryLease)
-        .where(
-            RecoveryLease.stripe_customer_id == stripe_customer_id,
-            or_(RecoveryLease.holder == holder, RecoveryLease.until <= now),
-        )
-        .values(holder=holder, until=until)
-        .returning(RecoveryLease.holder)
-    ).all()
-    return bool(taken)
-
-
-def release_lease(session: Session, stripe_customer_id: str, holder: str) -> None:
-    """Give the customer back, if it is still ours."""
-    session.execute(
-        delete(RecoveryLease).where(
-            RecoveryLease.stripe_customer_id == stripe_customer_id, RecoveryLease.holder == holder
-        )
-    )
-
-
-def ran_since(
-    session: Session,
-    stripe_customer_id: str,
-    payment_method: str,
-    scope: str,
-    since: dt.datetime,
-) -> bool:
-    """Whether this card was tried to the end for this scope, or for everything, since then."""
-    found = session.scalar(
-        select(RecoveryRun.finished_at)
-        .where(
-            and_(
-                RecoveryRun.stripe_customer_id == stripe_customer_id,
-                RecoveryRun.payment_method_id == payment_method,
-                RecoveryRun.scope.in_({scope, ""}),
-                RecoveryRun.finished_at > since,
-            )
-        )
-        .limit(1)
-    )
-    return found is not None
-
-
-def finish_run(
-    session: Session, stripe_customer_id: str, payment_method: str, scope: str, now: dt.datetime
-) -> None:
-    """Remember that this card was tried to the end."""
-    session.merge(
-        RecoveryRun(
-            stripe_customer_id=stripe_customer_id,
-            payment_method_id=payment_method,
-            scope=scope,
-            finished_at=now,
-        )
-    )
-
-
-def record_recovery(
-    session: Session,
-    *,
-    stripe_customer_id: str,
-    invoice_id: str,
-    payment_method: str,
-    attempt: int,
-    payment: Payment,
-    now: dt.datetime,
-) -> None:
-    """Keep the outcome of one try; a repeated try of the same card and attempt overwrites it."""
-    session.merge(
-        Recovery(
-            invoice_id=invoice_id,
-            payment_method_id=payment_method,
-            attempt=attempt,
-            stripe_customer_id=stripe_customer_id,
-            outcome=payment.outcome.value,
-            detail=payment.detail,
-            at=now,
-        )
-    )
-
-
-def recoveries(
-    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
-) -> Sequence[Recovery]:
-    """Tries, newest first."""
-    statement = select(Recovery).order_by(Recovery.at.desc())
-    if stripe_customer_id is not None:
-        statement = statement.where(Recovery.stripe_customer_id == stripe_customer_id)
-    if invoice_id is not None:
-        statement = statement.where(Recovery.invoice_id == invoice_id)
-    return session.scalars(statement.limit(limit)).all()
 
 
 # --- portal configurations -----------------------------------------------------------------------------------

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.billing.models import InboxEvent, OutboxEvent, Recovery, RecoveryRun
+from services.billing.models import (
+    InboxEvent,
+    OutboxEvent,
+    PaymentMethodChange,
+    PaymentMethodChangeEvent,
+    PaymentTry,
+    Recovery,
+    RecoveryRun,
+)
 from shared.retention import Rule
 
 RULES: Final = (
@@ -14,6 +22,9 @@ RULES: Final = (
         lambda before: (InboxEvent.received_at < before) & (InboxEvent.status != "quarantined"),
     ),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
+    Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),
+    Rule(PaymentMethodChangeEvent, lambda before: PaymentMethodChangeEvent.joined_at < before),
+    Rule(PaymentTry, lambda before: PaymentTry.started_at < before),
     Rule(Recovery, lambda before: Recovery.at < before),
     Rule(RecoveryRun, lambda before: RecoveryRun.finished_at < before),
 )

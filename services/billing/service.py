@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, Literal
@@ -369,21 +369,37 @@ class BillingService(Looking, Operations):
 
     @consume
     def on_event(self, event: Event) -> None:
-        """A new card: pay what is open with it. Raises while Stripe is unavailable, so that it comes back."""
+        """A new card: pay what is open with it. What Stripe can't tell now, `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
-        report = recovery.recover(
-            self.database,
-            self.gateway,
-            event.data,
-            set_at=event.occurred_at,
-            holder=secrets.token_hex(8),
-            clock=_now,
-        )
+        with self.database.reading() as session:
+            wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
+        if wish is not None:
+            self._recover(recovery.recover, wish)
+
+    @loop(poll=5.0)
+    def resume_recoveries(self) -> bool:
+        """Go on with one change of card that waits: for the hour's end, for Stripe, or because a process died."""
+        for change_id in recovery.due(self.database, _now()):
+            try:
+                self._recover(recovery.resume, change_id)
+            except recovery.CustomerBusy:
+                continue
+            return True
+        return False
+
+    def _recover(self, work: Callable[..., recovery.Report], subject: Any) -> None:
+        try:
+            report = work(
+                self.database, self.gateway, subject, holder=secrets.token_hex(8), clock=_now
+            )
+        except StripeUnavailable as error:
+            log.warning("new card not tried to the end", subject=str(subject), reason=str(error))
+            return
         log.info(
             "new card tried",
             run=report.run.value,
-            stripe_customer_id=event.data.stripe_customer_id,
+            change_id=report.change_id,
             pointed=len(report.pointed),
             not_pointed=report.not_pointed,
             outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},

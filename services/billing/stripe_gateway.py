@@ -28,8 +28,9 @@ from services.billing.domain import (
     HostedInvoice,
     Invoice,
     InvoiceLook,
+    KeySpent,
     Payment,
-    PaymentProblem,
+    PaymentTrace,
     PayOutcome,
     PortalConfiguration,
     PortalConfigurationMissing,
@@ -41,6 +42,7 @@ from services.billing.domain import (
     UnknownStripeCustomer,
     UnknownSubscription,
     decline_reason,
+    declined,
     is_live_key,
 )
 from services.billing.stripe_objects import (
@@ -51,7 +53,7 @@ from services.billing.stripe_objects import (
     to_hosted_invoice,
     to_invoice,
     to_look,
-    to_payment_problem,
+    to_payment_trace,
     to_subscription,
 )
 from shared.outgoing import session_to
@@ -59,8 +61,6 @@ from shared.outgoing import session_to
 CLICK_TIMEOUT: Final = (2.0, 3.0)
 """Connect and read, in seconds, while a customer waits."""
 WORK_TIMEOUT: Final = (3.0, 10.0)
-DETAIL_TIMEOUT: Final = (1.0, 1.0)
-"""For what is nice to know."""
 CLICK_RETRIES: Final = 0
 WORK_RETRIES: Final = 2
 POOL_SIZE: Final = 50
@@ -90,7 +90,6 @@ class StripeGateway:
 
         self._click = client(CLICK_TIMEOUT, CLICK_RETRIES)
         self._work = client(WORK_TIMEOUT, WORK_RETRIES)
-        self._detail = client(DETAIL_TIMEOUT, 0)
 
     def __repr__(self) -> str:
         return f"StripeGateway(livemode={self.livemode})"
@@ -190,12 +189,12 @@ class StripeGateway:
         with stripe_errors(missing=UnknownInvoice):
             return self._click.invoices.retrieve(invoice_id, params or {})
 
-    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
+    def payment_trace(self, invoice_id: str) -> PaymentTrace:
         with stripe_errors():
-            payments = self._detail.invoice_payments.list(
+            payments = self._work.invoice_payments.list(
                 {"invoice": invoice_id, "expand": ["data.payment.payment_intent.latest_charge"]}
             )
-        return to_payment_problem(payments.data)
+        return to_payment_trace(payments.data)
 
     def customer(self, stripe_customer_id: str) -> Customer:
         with stripe_errors(missing=UnknownStripeCustomer):
@@ -304,6 +303,11 @@ class StripeGateway:
                 )
             except stripe.CardError as error:
                 return _payment_of(error)
+            except stripe.APIError as error:
+                # Stripe marks what it answers from memory (https://docs.stripe.com/api/idempotent_requests).
+                if (error.headers or {}).get("Idempotent-Replayed") == "true":
+                    raise KeySpent(_summary(error)) from None
+                raise
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
@@ -385,10 +389,7 @@ def _refusal(
 
 def _payment_of(error: stripe.CardError) -> Payment:
     decline_code = getattr(error.error, "decline_code", None) if error.error else None
-    reason = decline_reason(error.code, decline_code)
-    if reason == "authentication_required":
-        return Payment(PayOutcome.AUTHENTICATION_REQUIRED, reason)
-    return Payment(PayOutcome.DECLINED, reason)
+    return declined(decline_reason(error.code, decline_code))
 
 
 def _up_to(limit: int, page: Any) -> Iterator[Any]:

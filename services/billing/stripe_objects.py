@@ -16,6 +16,7 @@ from services.billing.domain import (
     Invoice,
     InvoiceLook,
     PaymentProblem,
+    PaymentTrace,
     PortalConfiguration,
     PortalPolicy,
     Standing,
@@ -145,6 +146,18 @@ def _end_of(subscription: Any) -> dt.datetime | None:
     return _moment(at)
 
 
+def to_payment_trace(payments: Iterable[Any]) -> PaymentTrace:
+    """What the payment intents of an invoice show."""
+    payments = list(payments)
+    intents = [_get(one, "payment", "payment_intent") for one in payments]
+    paid = [one for one in intents if _get(one, "status") == "succeeded"]
+    return PaymentTrace(
+        processing=any(_get(one, "status") == "processing" for one in intents),
+        paid_with=_id(_get(paid[0], "payment_method")) if paid else None,
+        problem=to_payment_problem(payments),
+    )
+
+
 def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
     """The last error of an invoice's newest payment intent.
 
@@ -162,12 +175,13 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
         needs_customer = _get(intent, "status") == "requires_action"
         if error is None and not needs_customer:
             continue
+        tried = _get(intent, "payment_method") if needs_customer else _get(error, "payment_method")
         return PaymentProblem(
             code=_get(error, "code"),
             decline_code=_get(error, "decline_code"),
             needs_customer=needs_customer,
             card=_card(_get(error, "payment_method", "card")),
-            payment_method=_id(_get(error, "payment_method")),
+            payment_method=_id(tried),
             tried_at=_moment(_get(intent, "latest_charge", "created")),
         )
     return None

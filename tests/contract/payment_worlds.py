@@ -10,7 +10,9 @@ import requests
 
 from services.billing.domain import Customer, Invoice, Subscription
 from services.billing.ports import PaymentGateway
+from services.billing.stripe_gateway import WORK_RETRIES
 from tests.unit.billing import fakes
+from tests.unit.billing.fakes import Trouble
 
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "good", "declines", "needs_customer", "debit"
 
@@ -42,6 +44,10 @@ class World(Protocol):
     def delete(self, customer_id: str) -> None: ...
 
     def debtor(self) -> Debtor: ...
+
+    def trouble(self, kind: Trouble) -> None:
+        """Let this befall the next payment, whatever the client repeats by itself."""
+        ...
 
 
 @dataclass
@@ -87,7 +93,17 @@ class FakeWorld:
         self.gateway.declined(invoice.id, old)
         return Debtor(customer_id, f"sub_{number}", invoice.id, old)
 
+    def trouble(self, kind: Trouble) -> None:
+        self.gateway.troubles = [kind]
 
+
+TRIES = 1 + WORK_RETRIES
+FAULTS = {
+    Trouble.NOT_REACHED: {"times": TRIES},
+    Trouble.LOST: {"times": TRIES, "after": True},
+    Trouble.STORED_500: {"keep": True},
+    Trouble.STORED_500_AFTER: {"keep": True, "after": True},
+}
 TEST_METHODS = {
     GOOD: "pm_card_visa",
     DECLINES: "pm_card_chargeCustomerFail",
@@ -153,3 +169,8 @@ class StripeWorld:
         )
         assert answer.status_code == 200, answer.text
         return Debtor(customer_id, subscription["id"], answer.json()["id"], old)
+
+    def trouble(self, kind: Trouble) -> None:
+        fault = {"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]}
+        answer = requests.post(f"{self.base}/sandbox/faults", json=fault, timeout=10)
+        assert answer.status_code == 200, answer.text

@@ -19,6 +19,7 @@ from sandbox.config import SandboxConfig
 from services.billing import stripe_gateway
 from services.billing.domain import (
     Decline,
+    KeySpent,
     PayOutcome,
     PortalConfigurationMissing,
     PortalPolicy,
@@ -28,6 +29,7 @@ from services.billing.domain import (
     UnknownInvoice,
     UnknownStripeCustomer,
     UnknownSubscription,
+    fate,
     pay_key,
 )
 from services.billing.stripe_gateway import StripeGateway
@@ -40,6 +42,7 @@ from tests.contract.payment_worlds import (
     StripeWorld,
     World,
 )
+from tests.unit.billing.fakes import Trouble
 
 KEY = "sk_test_0123456789abcdef"
 BACK = "http://127.0.0.1:8000/me/token"
@@ -158,7 +161,7 @@ def test_the_reason_of_the_decline_is_found(world: World) -> None:
     """It stands in no event; it is asked for, with the card that was tried, and when."""
     before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
     debtor = world.debtor()
-    problem = world.gateway.payment_problem(debtor.invoice_id)
+    problem = world.gateway.payment_trace(debtor.invoice_id).problem
     assert problem is not None
     assert problem.reason is Decline.DECLINED
     assert problem.payment_method == debtor.old_card
@@ -182,7 +185,7 @@ def test_a_paid_invoice_has_no_problem(world: World) -> None:
     """The failure before the success is no news."""
     debtor = world.debtor()
     card = world.card(debtor.customer_id, GOOD)
-    world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
     look = world.gateway.look(debtor.invoice_id)
     assert (look.invoice.status, look.problem) == ("paid", None)
 
@@ -231,7 +234,7 @@ def test_a_good_card_pays(world: World) -> None:
     """The invoice is paid afterwards, and no longer open."""
     debtor = world.debtor()
     card = world.card(debtor.customer_id, GOOD)
-    paid = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    paid = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
     assert paid.outcome is PayOutcome.PAID
     assert world.gateway.invoice(debtor.invoice_id).status == "paid"
     assert world.gateway.open_invoices(debtor.customer_id) == []
@@ -242,7 +245,7 @@ def test_the_same_key_gives_the_same_answer_again(world: World) -> None:
     debtor = world.debtor()
     for kind, outcome in ((DECLINES, PayOutcome.DECLINED), (GOOD, PayOutcome.PAID)):
         card = world.card(debtor.customer_id, kind)
-        key = pay_key(debtor.invoice_id, card, 1)
+        key = pay_key(debtor.invoice_id, card, "evt_1")
         answers = [world.gateway.pay(debtor.invoice_id, card, key) for _ in range(2)]
         assert [answer.outcome for answer in answers] == [outcome, outcome]
 
@@ -261,9 +264,74 @@ def test_what_the_bank_answers_is_an_outcome(
     """Declines, confirmations and slow debits are told, not raised; the invoice stays open."""
     debtor = world.debtor()
     card = world.card(debtor.customer_id, kind)
-    answer = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, 1))
+    answer = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
     assert answer.outcome is outcome
     assert world.gateway.invoice(debtor.invoice_id).status == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (GOOD, PayOutcome.PAID),
+        (DECLINES, PayOutcome.DECLINED),
+        (NEEDS_CUSTOMER, PayOutcome.AUTHENTICATION_REQUIRED),
+        (DEBIT, PayOutcome.PROCESSING),
+    ],
+)
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.STORED_500_AFTER])
+def test_what_an_answer_would_have_said_shows_in_the_invoice(
+    world: World, kind: str, outcome: PayOutcome, trouble: Trouble
+) -> None:
+    """The bank was asked and the answer is gone: invoice and payments tell it. A debit's invoice is `open` meanwhile."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, kind)
+    before = dt.datetime.now(dt.UTC)
+    world.trouble(trouble)
+    with pytest.raises(StripeUnavailable):
+        world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
+    trace = world.gateway.payment_trace(debtor.invoice_id)
+    found = fate(world.gateway.invoice(debtor.invoice_id), trace, card, before)
+    assert found is not None
+    assert found.outcome is outcome
+
+
+@pytest.mark.parametrize("trouble", [Trouble.NOT_REACHED, Trouble.STORED_500])
+def test_a_payment_that_was_not_made_shows_nowhere(world: World, trouble: Trouble) -> None:
+    """Open, and the last error is the other card's: its fate is not known from this."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    world.trouble(trouble)
+    with pytest.raises(StripeUnavailable):
+        world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
+    trace = world.gateway.payment_trace(debtor.invoice_id)
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
+    assert fate(world.gateway.invoice(debtor.invoice_id), trace, card, since) is None
+
+
+@pytest.mark.parametrize("trouble", [Trouble.STORED_500, Trouble.STORED_500_AFTER])
+def test_a_stored_server_error_spends_its_key(world: World, trouble: Trouble) -> None:
+    """Stripe replays it whatever it did; another key is answered anew."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, DECLINES)
+    world.trouble(trouble)
+    for _ in range(2):
+        with pytest.raises(KeySpent):
+            world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1"))
+    again = world.gateway.pay(debtor.invoice_id, card, pay_key(debtor.invoice_id, card, "evt_1", 2))
+    assert again.outcome is PayOutcome.DECLINED
+
+
+@pytest.mark.parametrize("trouble", [Trouble.NOT_REACHED, Trouble.LOST])
+def test_a_lost_answer_comes_again_under_its_key(world: World, trouble: Trouble) -> None:
+    """Whether Stripe was reached or not: the same key pays once."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    key = pay_key(debtor.invoice_id, card, "evt_1")
+    world.trouble(trouble)
+    with pytest.raises(StripeUnavailable) as raised:
+        world.gateway.pay(debtor.invoice_id, card, key)
+    assert not isinstance(raised.value, KeySpent)
+    assert world.gateway.pay(debtor.invoice_id, card, key).outcome is PayOutcome.PAID
 
 
 def test_what_is_paid_already_is_refused(world: World) -> None:

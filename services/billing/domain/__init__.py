@@ -3,6 +3,14 @@
 Amounts are in the currency's minor unit, moments are aware datetimes in UTC.
 """
 
+from services.billing.domain.changes import (
+    A_MONTH,
+    ONCE_IN,
+    Change,
+    Try,
+    Wish,
+    may_try,
+)
 from services.billing.domain.declines import (
     Card,
     Decline,
@@ -13,6 +21,7 @@ from services.billing.domain.errors import (
     BillingError,
     InvalidRequest,
     InvoiceClosed,
+    KeySpent,
     PortalConfigurationMissing,
     ReconciliationRunning,
     StripeRefused,
@@ -31,9 +40,12 @@ from services.billing.domain.paying import (
     Invoice,
     InvoiceLook,
     Payment,
+    PaymentTrace,
     PayOutcome,
     Standing,
     Subscription,
+    declined,
+    fate,
     is_live_key,
     pay_key,
 )
@@ -48,13 +60,16 @@ from services.billing.domain.portal import (
 )
 
 __all__ = [
+    "A_MONTH",
     "FLOWS",
+    "ONCE_IN",
     "OWN_CANCELLING_PREFIX",
     "OWN_POINTING_PREFIX",
     "OWN_RETRY_PREFIX",
     "PORTAL_LOCALES",
     "BillingError",
     "Card",
+    "Change",
     "Customer",
     "Decline",
     "HostedInvoice",
@@ -62,9 +77,11 @@ __all__ = [
     "Invoice",
     "InvoiceClosed",
     "InvoiceLook",
+    "KeySpent",
     "PayOutcome",
     "Payment",
     "PaymentProblem",
+    "PaymentTrace",
     "PortalConfiguration",
     "PortalConfigurationMissing",
     "PortalPolicy",
@@ -73,14 +90,19 @@ __all__ = [
     "StripeRefused",
     "StripeUnavailable",
     "Subscription",
+    "Try",
     "UnknownInboxEvent",
     "UnknownInvoice",
     "UnknownStripeCustomer",
     "UnknownSubscription",
+    "Wish",
     "check_return_url",
     "configuration_key",
     "decline_reason",
+    "declined",
+    "fate",
     "is_live_key",
+    "may_try",
     "pay_key",
     "portal_locale",
 ]

@@ -11,6 +11,10 @@ class StripeUnavailable(BillingError):
     """Stripe does not answer, or not in time, or asks us to slow down. Trying again later may help."""
 
 
+class KeySpent(StripeUnavailable):
+    """Stripe stored a server error under the idempotency key and replays it: asking again with this key does nothing."""
+
+
 class StripeRefused(BillingError):
     """Stripe refused the request for good: our key, our arguments, or the object's state is wrong."""
 

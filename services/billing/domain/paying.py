@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.declines import Decline, PaymentProblem
 
 
 def is_live_key(api_key: str) -> bool:
@@ -115,6 +115,8 @@ class Customer:
 class PayOutcome(enum.StrEnum):
     """What became of one try to pay an invoice with a new card."""
 
+    UNKNOWN = "unknown"
+    """Asked, and Stripe's answer is not known (yet)."""
     PAID = "paid"
     ALREADY_PAID = "already_paid"
     PROCESSING = "processing"
@@ -128,6 +130,10 @@ class PayOutcome(enum.StrEnum):
     """Void, uncollectible or deleted by now: nothing is owed."""
     REFUSED = "refused"
     """Stripe would not try; `detail` says why."""
+    NOT_CHARGED = "not_charged"
+    """The answer was lost, and Stripe shows no charge: as if it had never been asked."""
+    CAPPED = "capped"
+    """Not asked: this invoice was tried as often as banks and networks put up with."""
 
 
 @dataclass(frozen=True)
@@ -138,17 +144,64 @@ class Payment:
     detail: str | None = None
 
 
-def pay_key(invoice_id: str, payment_method: str, attempt_count: int) -> str:
-    """The idempotency key of our own retry.
+@dataclass(frozen=True)
+class PaymentTrace:
+    """What an invoice's payments show of the tries to pay it."""
 
-    Stripe replays the stored answer for a key, a decline included, so the key must contain the payment
-    method: another card is another try. The attempt count makes a later attempt of the schedule a new
-    occasion. The prefix `pay:` is how the webhook knows its own doing (`own_retry`).
+    processing: bool = False
+    """A bank debit is under way. The invoice stays `open` until it settles, days later."""
+    paid_with: str | None = None
+    """The payment method that paid, `pm_…`."""
+    problem: PaymentProblem | None = None
+    """The last error."""
+
+
+def fate(
+    invoice: Invoice, trace: PaymentTrace, payment_method: str, since: dt.datetime
+) -> Payment | None:
+    """What came of trying `payment_method` on the invoice after `since`, read off Stripe's objects; None while they show
+    nothing of it.
+
+    For a try whose answer was lost. Stripe's moments are whole seconds: an error of the second of `since` counts.
     """
-    return f"{OWN_RETRY_PREFIX}{invoice_id}:{payment_method}:{attempt_count}"
+    if invoice.status == "paid":
+        ours = trace.paid_with == payment_method
+        return Payment(PayOutcome.PAID if ours else PayOutcome.ALREADY_PAID)
+    if invoice.status != "open":
+        return Payment(PayOutcome.CLOSED, invoice.status)
+    if trace.processing:
+        return Payment(PayOutcome.PROCESSING)
+    problem = trace.problem
+    if problem is None or problem.payment_method != payment_method:
+        return None
+    if problem.needs_customer or problem.answers(payment_method, since - dt.timedelta(seconds=1)):
+        return declined(problem.reason)
+    return None
+
+
+def declined(reason: Decline | None) -> Payment:
+    """A charge that failed for this reason."""
+    if reason is Decline.AUTHENTICATION_REQUIRED:
+        return Payment(PayOutcome.AUTHENTICATION_REQUIRED, reason)
+    return Payment(PayOutcome.DECLINED, reason)
 
 
 OWN_RETRY_PREFIX: Final = "pay:"
+"""Starts the idempotency key of our own retry: how the webhook knows our own doing (`own_retry`), in keys of earlier
+releases too."""
+
+
+def pay_key(invoice_id: str, payment_method: str, change_id: str, number: int = 1) -> str:
+    """The idempotency key of our own retry.
+
+    Stripe replays what it answered to a key for 24 hours, a decline and a server error included
+    (https://docs.stripe.com/api/idempotent_requests). So the key names the card and the change that made it the default:
+    however often Stripe's events about that change come, the bank is asked once, and the same card chosen again is asked
+    again. `number` counts further keys within the change, after one that brought no charge about.
+    """
+    key = f"{OWN_RETRY_PREFIX}{invoice_id}:{payment_method}:{change_id}"
+    return key if number == 1 else f"{key}:{number}"
+
 
 OWN_POINTING_PREFIX: Final = "point:"
 """Starts the idempotency key with which we point a subscription at a new card: the change that it makes is our

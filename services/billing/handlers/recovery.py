@@ -4,30 +4,39 @@ Stripe's portal changes only the customer's default payment method; retries char
 So the old, declined card would go on being charged after the customer has given a new one. Here the customer's
 subscriptions are pointed at the new card and what is owed is paid with it.
 
-No call to Stripe stands inside a transaction. Whatever dies, and whenever: the idempotency key makes paying again
-harmless, the lease runs out, and the event is delivered again.
+A change of card is a row that Stripe's events join; each try is a row too, written before Stripe is asked, and both name
+the idempotency key (docs/adr/0017-a-change-of-card-is-a-row.md). No call to Stripe stands inside a transaction. Whatever
+dies, and whenever: the lease runs out, and who goes on finds in the rows what was asked, and at Stripe what came of it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.billing import queries
+from services.billing import recovery_queries as queries
 from services.billing.domain import (
+    ONCE_IN,
+    Change,
     Invoice,
+    KeySpent,
     Payment,
+    PaymentTrace,
     PayOutcome,
     StripeRefused,
     StripeUnavailable,
+    Try,
     UnknownInvoice,
     UnknownStripeCustomer,
-    pay_key,
+    Wish,
+    fate,
+    may_try,
 )
 from services.billing.ports import PaymentGateway
 from shared.database import Transactions
@@ -35,8 +44,10 @@ from shared.events import PaymentMethodChanged
 
 LEASE: Final = dt.timedelta(minutes=2)
 """Longer than the longest single call to Stripe with its retries; renewed before each."""
-ONCE_IN: Final = dt.timedelta(hours=1)
-"""A card is tried at most this often on what a customer owes."""
+PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
+"""How long after each run somebody goes on with a change that is still open; then at the last pace."""
+MOST_DUE: Final = 100
+"""Changes that one look for work finds: more than there are customers in somebody's hands."""
 
 
 class CustomerBusy(Exception):
@@ -47,10 +58,12 @@ class Run(enum.StrEnum):
     """Why a run did what it did."""
 
     DONE = "done"
-    RECENT = "recent"
-    """The card was tried within the hour."""
+    KNOWN = "known"
+    """The change that the event tells of was carried out before."""
+    POSTPONED = "postponed"
+    """An earlier change of this card is less than an hour old; somebody goes on at the hour's end."""
     NO_CARD = "no_card"
-    """There is no default to pay with, or the event's card is not the one that would be charged."""
+    """The card of the change is not, or no longer, the one that would be charged."""
     GONE = "gone"
     """The customer or the subscription does not exist any more."""
 
@@ -60,6 +73,7 @@ class Report:
     """What a run did, for the log."""
 
     run: Run
+    change_id: str | None = None
     payments: dict[str, Payment] = field(default_factory=dict)
     pointed: list[str] = field(default_factory=list)
     not_pointed: list[str] = field(default_factory=list)
@@ -68,148 +82,332 @@ class Report:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which card, for what, and which subscriptions must learn of it."""
+    """For what the card is, and which subscriptions must learn of it."""
 
-    payment_method: str
     scope: str
     """Empty: everything the customer owes; else one subscription's id."""
     point: tuple[str, ...] = ()
 
 
+def wish_of(
+    session: Session, stripe_event_id: str, set_at: dt.datetime, data: PaymentMethodChanged
+) -> Wish | None:
+    """What our own event means; None where it names no card. Stripe's type of it stands in the inbox."""
+    if data.payment_method_id is None:
+        return None
+    scope = data.subscription_id or ""
+    return Wish(
+        event_id=stripe_event_id,
+        kind=queries.type_of(session, stripe_event_id)
+        or ("customer.subscription.updated" if scope else "customer.updated"),
+        stripe_customer_id=data.stripe_customer_id,
+        payment_method=data.payment_method_id,
+        scope=scope,
+        set_at=set_at,
+    )
+
+
 def recover(
     database: Transactions,
     gateway: PaymentGateway,
-    change: PaymentMethodChanged,
+    wish: Wish,
     *,
-    set_at: dt.datetime,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Report:
-    """Point subscriptions at the new card and pay what is owed with it.
+    """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
 
-    `set_at` is when the card was set, by Stripe's clock; `holder` names this run. Raises CustomerBusy, or StripeUnavailable or StripeRefused after which the event
-    must be tried again; declines and confirmations (SCA) are outcomes, recorded in `recoveries`.
+    `holder` names this run. Raises CustomerBusy before anything was written: the event must come again. Raises
+    StripeUnavailable or StripeRefused once the change is a row: `resume_due` goes on with it. Declines and
+    confirmations (SCA) are outcomes, recorded in `payment_tries`.
     """
-    customer_id = change.stripe_customer_id
-    lease = _Lease(database, customer_id, holder, clock)
-    lease.keep()
-    try:
-        plans = _plans(gateway, change)
-        if isinstance(plans, Run):
-            return Report(plans)
-        report = Report(Run.RECENT)
-        for plan in plans:
-            _carry_out(database, gateway, customer_id, plan, set_at, report, lease, clock)
-        return report
-    finally:
-        lease.release()
+    with _lease(database, wish.stripe_customer_id, holder, clock) as lease:
+        with lease.kept() as session:
+            change = _join(session, wish, clock())
+        if change is None or change.closed_at is not None:
+            return Report(Run.KNOWN, change.id if change else None)
+        return _Recovery(database, gateway, change, lease, clock).run()
 
 
-def _plans(gateway: PaymentGateway, change: PaymentMethodChanged) -> list[_Plan] | Run:
-    """What to do, from what Stripe says now: the event is only a hint, and may be old."""
-    if change.subscription_id is not None:
-        subscription = gateway.subscription(change.subscription_id)
-        if subscription is None or subscription.stripe_customer_id != change.stripe_customer_id:
-            return Run.GONE
-        card = subscription.default_payment_method
-        if card is None or card != (change.payment_method_id or card):
-            return Run.NO_CARD
-        return [_Plan(card, scope=subscription.id)]
-    try:
-        customer = gateway.customer(change.stripe_customer_id)
-    except UnknownStripeCustomer:
-        return Run.GONE
-    card = customer.default_payment_method
-    subscriptions = gateway.subscriptions(customer.id)
-    if card is not None and card == (change.payment_method_id or card):
-        point = tuple(one.id for one in subscriptions if one.has_another_default(card))
-        return [_Plan(card, scope="", point=point)]
-    # A card that the bank replaced may be the own default of a subscription instead of the customer's.
-    named = change.payment_method_id
-    own = [one for one in subscriptions if named and one.default_payment_method == named]
-    return [_Plan(str(named), scope=one.id) for one in own] or Run.NO_CARD
+def due(database: Transactions, now: dt.datetime) -> list[str]:
+    """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
+    with database.reading() as session:
+        return list(queries.due_changes(session, now, MOST_DUE))
 
 
-def _carry_out(
+def resume(
     database: Transactions,
     gateway: PaymentGateway,
-    customer_id: str,
-    plan: _Plan,
-    set_at: dt.datetime,
-    report: Report,
-    lease: _Lease,
+    change_id: str,
+    *,
+    holder: str,
     clock: Callable[[], dt.datetime],
-) -> None:
-    for subscription_id in plan.point:
-        lease.keep()
-        try:
-            gateway.point_subscription(subscription_id, plan.payment_method)
-        except (
-            StripeRefused
-        ):  # ended meanwhile, or takes no such card: no reason not to pay what is owed
-            report.not_pointed.append(subscription_id)
-        else:
-            report.pointed.append(subscription_id)
+) -> Report:
+    """Go on with a change. Raises as `recover` does."""
     with database.reading() as session:
-        since = clock() - ONCE_IN
-        if queries.ran_since(session, customer_id, plan.payment_method, plan.scope, since):
-            return
-    report.run = Run.DONE
-    for invoice in gateway.open_invoices(customer_id, plan.scope or None):
-        if not invoice.collectable:
-            continue
-        lease.keep()
-        payment = _pay(gateway, invoice, plan.payment_method, max(set_at, since))
-        report.payments[invoice.id] = payment
-        with database.transaction() as session:
-            queries.record_recovery(
-                session,
-                stripe_customer_id=customer_id,
-                invoice_id=invoice.id,
-                payment_method=plan.payment_method,
-                attempt=invoice.attempt_count,
-                payment=payment,
-                now=clock(),
-            )
-    with database.transaction() as session:
-        queries.finish_run(session, customer_id, plan.payment_method, plan.scope, clock())
+        change = queries.change(session, change_id)
+    if change is None:  # erased meanwhile
+        return Report(Run.GONE, change_id)
+    with _lease(database, change.stripe_customer_id, holder, clock) as lease:
+        with lease.kept() as session:
+            change = queries.change(session, change_id)
+        if change is None or change.closed_at is not None:
+            return Report(Run.KNOWN, change_id)
+        return _Recovery(database, gateway, change, lease, clock).run()
 
 
-def _pay(
-    gateway: PaymentGateway, invoice: Invoice, payment_method: str, since: dt.datetime
-) -> Payment:
-    """Pay one invoice. What Stripe refuses to try is looked at again: paid or closed by now is not an error."""
-    if _was_tried(gateway, invoice, payment_method, since):
-        return Payment(PayOutcome.ALREADY_TRIED)
-    key = pay_key(invoice.id, payment_method, invoice.attempt_count)
-    try:
-        return gateway.pay(invoice.id, payment_method, key)
-    except StripeRefused as error:
+def _join(session: Session, wish: Wish, now: dt.datetime) -> Change | None:
+    """The change that the event belongs to; None where a release before this one has carried it out."""
+    known = queries.change_told_by(session, wish.event_id)
+    if known is not None:
+        return known
+    latest = queries.latest_change(session, wish.stripe_customer_id, wish.payment_method)
+    if latest is not None and latest.includes(wish):
+        return queries.join_change(session, latest, wish, now)
+    if _done_by_another_release(session, wish, latest, now):
+        return None
+    return queries.open_change(session, wish, now)
+
+
+def _done_by_another_release(
+    session: Session, wish: Wish, latest: Change | None, now: dt.datetime
+) -> bool:
+    """Whether a replica that writes no changes has tried the card since it was set, while both run side by side."""
+    if latest is not None and latest.closed_at is None:
+        return False
+    runs = queries.recent_runs(session, wish.stripe_customer_id, wish.payment_method, now)
+    return any(
+        finished >= wish.set_at
+        and not (latest and latest.closed_at and finished <= latest.closed_at)
+        for scope, finished in runs.items()
+        if scope in ("", wish.scope)
+    )
+
+
+class _Recovery:
+    """One run of one change, while its customer is ours."""
+
+    def __init__(
+        self,
+        database: Transactions,
+        gateway: PaymentGateway,
+        change: Change,
+        lease: _Lease,
+        clock: Callable[[], dt.datetime],
+    ) -> None:
+        self._database = database
+        self._gateway = gateway
+        self._change = change
+        self._lease = lease
+        self._clock = clock
+        self._report = Report(Run.DONE, change.id)
+        self._unknown: dict[str, Try] = {}
+        """By invoice: the try whose answer is not known."""
+        self._held: set[str] = set()
+        """Invoices that could not be paid because of that."""
+        self._waits: list[dt.datetime] = []
+        """Until when invoices are held back by the hour's limit."""
+
+    def run(self) -> Report:
+        with self._lease.kept() as session:
+            queries.begin_run(session, self._change.id, self._clock(), PAUSES)
+        plans = self._plans()
+        if isinstance(plans, Run):
+            self._report.run = plans
+            plans = []
+        self._learn_fates(own_keys=bool(plans))
+        for plan in plans:
+            self._carry_out(plan)
+        self._held |= {
+            invoice for invoice, one in self._unknown.items() if one.change_id == self._change.id
+        }
+        if self._held:
+            raise StripeUnavailable(f"not known what became of {', '.join(sorted(self._held))}")
+        self._end(plans)
+        return self._report
+
+    def _end(self, plans: Iterable[_Plan]) -> None:
+        change, now = self._change, self._clock()
+        with self._lease.kept() as session:
+            if self._report.payments or not self._waits:
+                for plan in plans:
+                    queries.finish_run(
+                        session, change.stripe_customer_id, change.payment_method, plan.scope, now
+                    )
+            if self._waits:
+                self._report.run = Run.POSTPONED
+                queries.postpone(session, change.id, max(self._waits))
+            else:
+                queries.close_change(session, change.id, self._report.run, now)
+
+    # -- which card, for what ---------------------------------------------------------------------------------
+
+    def _plans(self) -> list[_Plan] | Run:
+        """What to do, from what Stripe says now: the events are only hints, and may be old."""
+        found: dict[str, _Plan] = {}
+        gone = True
+        for scope in sorted(self._change.scopes):
+            plans = self._customers_plans() if scope == "" else self._subscriptions_plans(scope)
+            gone = gone and plans is None
+            found |= {plan.scope: plan for plan in plans or ()}
+        if "" in found:
+            return [found[""]]
+        return list(found.values()) or (Run.GONE if gone else Run.NO_CARD)
+
+    def _subscriptions_plans(self, subscription_id: str) -> list[_Plan] | None:
+        subscription = self._gateway.subscription(subscription_id)
+        if (
+            subscription is None
+            or subscription.stripe_customer_id != self._change.stripe_customer_id
+        ):
+            return None
+        charged = subscription.default_payment_method == self._change.payment_method
+        return [_Plan(subscription.id)] if charged else []
+
+    def _customers_plans(self) -> list[_Plan] | None:
+        card = self._change.payment_method
         try:
-            status = gateway.invoice(invoice.id).status
+            customer = self._gateway.customer(self._change.stripe_customer_id)
+        except UnknownStripeCustomer:
+            return None
+        subscriptions = self._gateway.subscriptions(customer.id)
+        if customer.default_payment_method == card:
+            point = tuple(one.id for one in subscriptions if one.has_another_default(card))
+            return [_Plan("", point)]
+        # A card that the bank replaced may be the own default of a subscription instead of the customer's.
+        return [_Plan(one.id) for one in subscriptions if one.default_payment_method == card]
+
+    # -- carrying it out --------------------------------------------------------------------------------------
+
+    def _carry_out(self, plan: _Plan) -> None:
+        change = self._change
+        for subscription_id in plan.point:
+            self._lease.keep()
+            try:
+                self._gateway.point_subscription(subscription_id, change.payment_method)
+            except StripeRefused:
+                # Ended meanwhile, or takes no such card: no reason not to pay what is owed.
+                self._report.not_pointed.append(subscription_id)
+            else:
+                self._report.pointed.append(subscription_id)
+        with self._database.reading() as session:
+            answered = queries.answered_invoices(session, change.id)
+            runs = queries.recent_runs(
+                session, change.stripe_customer_id, change.payment_method, self._clock()
+            )
+        for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
+            if not invoice.collectable or invoice.id in answered:
+                continue
+            unknown = self._unknown.get(invoice.id)
+            if unknown is not None:
+                if unknown.may_be_repeated(change.id, self._clock()):
+                    self._ask(unknown)
+                else:
+                    self._held.add(invoice.id)
+                continue
+            until = change.waits_until(runs, invoice.subscription_id, self._clock())
+            if until is not None:
+                self._waits.append(until)
+            else:
+                self._try(invoice)
+
+    def _try(self, invoice: Invoice) -> None:
+        """Ask the bank, unless it has just answered, or was asked often enough."""
+        now = self._clock()
+        since = max(self._change.set_at, now - ONCE_IN)
+        trace = self._trace(invoice.id)
+        with self._lease.kept() as session:
+            if trace.problem is not None and trace.problem.answers(
+                self._change.payment_method, since
+            ):
+                payment = Payment(PayOutcome.ALREADY_TRIED)
+            elif trace.processing:
+                payment = Payment(PayOutcome.PROCESSING)
+            elif not may_try(
+                queries.times_tried(session, invoice.id, now), self._change.payment_method, now
+            ):
+                payment = Payment(PayOutcome.CAPPED)
+            else:
+                payment = Payment(PayOutcome.UNKNOWN)
+            started = queries.start_try(
+                session,
+                self._change,
+                invoice_id=invoice.id,
+                attempt=invoice.attempt_count,
+                since=since,
+                payment=payment,
+                now=now,
+            )
+        self._report.payments[invoice.id] = payment
+        if payment.outcome is PayOutcome.UNKNOWN:
+            self._ask(started)
+
+    def _trace(self, invoice_id: str) -> PaymentTrace:
+        """What Stripe's own attempt with the card came to, between its setting and us.
+
+        A failure from before the card was set says nothing: the bank may have renewed the card behind the same id, or
+        the customer came back to it. Best effort: where Stripe does not tell, one charge too many is declined once
+        more, while one too few would leave an invoice unpaid.
+        """
+        try:
+            return self._gateway.payment_trace(invoice_id)
+        except (StripeUnavailable, StripeRefused):
+            return PaymentTrace()
+
+    def _ask(self, asked: Try) -> None:
+        """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
+        with self._lease.kept() as session:
+            queries.repeat_try(session, asked, self._clock())
+        self._unknown[asked.invoice_id] = asked
+        try:
+            payment: Payment | None = self._gateway.pay(
+                asked.invoice_id, asked.payment_method, asked.key
+            )
+        except StripeRefused as error:
+            payment = self._fate(asked) or Payment(PayOutcome.REFUSED, str(error))
+        except StripeUnavailable as error:
+            if isinstance(error, KeySpent):
+                with self._database.transaction() as session:
+                    queries.spend_key(session, asked)
+            payment = self._fate(asked)
+        self._learn(asked, payment)
+
+    # -- what became of a try ---------------------------------------------------------------------------------
+
+    def _learn_fates(self, *, own_keys: bool) -> None:
+        """Read off Stripe's objects what became of tries without an answer, of whatever change of this customer.
+
+        No other key asks about an invoice before that is known. What does not show long after the last asking did not
+        happen, unless its own key can still be sent again: `own_keys` says whether this run will.
+        """
+        with self._database.reading() as session:
+            unknown = queries.unknown_tries(session, self._change.stripe_customer_id)
+        for one in unknown:
+            self._lease.keep()
+            self._unknown[one.invoice_id] = one
+            payment = self._fate(one)
+            now = self._clock()
+            repeated = own_keys and one.may_be_repeated(self._change.id, now)
+            if payment is None and one.is_settled(now) and not repeated:
+                payment = Payment(PayOutcome.NOT_CHARGED)
+            self._learn(one, payment)
+
+    def _fate(self, asked: Try) -> Payment | None:
+        trace = self._gateway.payment_trace(asked.invoice_id)
+        try:
+            invoice = self._gateway.invoice(asked.invoice_id)
         except UnknownInvoice:
             return Payment(PayOutcome.CLOSED)
-        if status == "paid":
-            return Payment(PayOutcome.ALREADY_PAID)
-        if status != "open":
-            return Payment(PayOutcome.CLOSED, status)
-        return Payment(PayOutcome.REFUSED, str(error))
+        return fate(invoice, trace, asked.payment_method, asked.since)
 
-
-def _was_tried(
-    gateway: PaymentGateway, invoice: Invoice, payment_method: str, since: dt.datetime
-) -> bool:
-    """Whether Stripe's own attempt came between the new card and us, and failed with that card.
-
-    A failure from before the card was set says nothing: the bank may have renewed the card behind the same id, or the
-    customer came back to it. Best effort: where Stripe does not tell, one charge too many is declined once
-    more, while one too few would leave an invoice unpaid.
-    """
-    try:
-        problem = gateway.payment_problem(invoice.id)
-    except (StripeUnavailable, StripeRefused):
-        return False
-    return problem is not None and problem.answers(payment_method, since)
+    def _learn(self, asked: Try, payment: Payment | None) -> None:
+        if payment is None:
+            return
+        with self._database.transaction() as session:
+            queries.end_try(session, asked, payment, self._clock())
+        del self._unknown[asked.invoice_id]
+        if asked.change_id == self._change.id:
+            self._report.payments[asked.invoice_id] = payment
 
 
 class _Lease:
@@ -227,17 +425,34 @@ class _Lease:
         self._holder = holder
         self._clock = clock
 
-    def keep(self) -> None:
-        """Take it, or stay in it. Raises CustomerBusy when somebody else has it."""
+    @contextmanager
+    def kept(self) -> Iterator[Session]:
+        """A transaction in which the customer is ours until it is committed. Raises CustomerBusy when somebody else has it."""
         now = self._clock()
         with self._database.transaction() as session:
-            mine = queries.take_lease(session, self._customer_id, self._holder, now, now + LEASE)
-        if not mine:
-            raise CustomerBusy(f"another card is being tried for {self._customer_id}")
+            if not queries.take_lease(session, self._customer_id, self._holder, now, now + LEASE):
+                raise CustomerBusy(f"another card is being tried for {self._customer_id}")
+            yield session
 
-    def release(self) -> None:
-        with self._database.transaction() as session:
-            queries.release_lease(session, self._customer_id, self._holder)
+    def keep(self) -> None:
+        """Take it, or stay in it. Raises CustomerBusy."""
+        with self.kept():
+            pass
+
+
+@contextmanager
+def _lease(
+    database: Transactions,
+    customer_id: str,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> Iterator[_Lease]:
+    lease = _Lease(database, customer_id, holder, clock)
+    try:
+        yield lease
+    finally:
+        with database.transaction() as session:
+            queries.release_lease(session, customer_id, holder)
 
 
 def recoveries(
@@ -245,16 +460,8 @@ def recoveries(
 ) -> list[dict[str, Any]]:
     """Tries for people, newest first."""
     return [
-        {
-            "stripe_customer_id": row.stripe_customer_id,
-            "invoice_id": row.invoice_id,
-            "payment_method_id": row.payment_method_id,
-            "attempt": row.attempt,
-            "outcome": row.outcome,
-            "detail": row.detail,
-            "at": row.at.isoformat(),
-        }
-        for row in queries.recoveries(
+        asdict(one) | {"at": one.at.isoformat()}
+        for one in queries.recoveries(
             session, stripe_customer_id=stripe_customer_id, invoice_id=invoice_id, limit=limit
         )
     ]

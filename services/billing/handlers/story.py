@@ -7,9 +7,14 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.billing import history, queries
+from services.billing import history, recovery_queries
 from services.billing.domain import UnknownInboxEvent
-from services.billing.models import DeadLetterAction, InboxEvent, OutboxEvent, Recovery
+from services.billing.models import (
+    DeadLetterAction,
+    InboxEvent,
+    OutboxEvent,
+    PaymentMethodChange,
+)
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
@@ -57,14 +62,25 @@ def story(
     steps = [step for row in rows for step in _inbox_steps(row, published)]
     steps += [step for row in published for step in _outbox_steps(row)]
     steps += [_dead_letter_step(row) for row in history.dead_letter_actions(session, ids)]
-    if event_id is None:
-        tries = queries.recoveries(
-            session,
-            stripe_customer_id=None if invoice_id else stripe_customer_id,
-            invoice_id=invoice_id,
-            limit=MOST_EVENTS,
+    whose = None if invoice_id or event_id else stripe_customer_id
+    change_ids = set()
+    if event_id is not None:
+        change = recovery_queries.change_told_by(session, event_id)
+        change_ids |= {change.id} if change else set()
+    else:
+        tries = recovery_queries.recoveries(
+            session, stripe_customer_id=whose, invoice_id=invoice_id, limit=MOST_EVENTS
         )
-        steps += [_recovery_step(row) for row in tries]
+        steps += [_recovery_step(one) for one in tries]
+        change_ids |= {one.change_id for one in tries if one.change_id}
+    changes = recovery_queries.changes_about(
+        session,
+        stripe_customer_id=whose,
+        change_ids=sorted(change_ids),
+        limit=MOST_CARD_EVENTS,
+    )
+    told = recovery_queries.told_by(session, [row.id for row in changes])
+    steps += [step for row in changes for step in _change_steps(row, told[row.id])]
     return {
         "steps": sorted(steps, key=lambda step: step["at"]),
         "invoices": sorted(
@@ -118,6 +134,7 @@ def _dead_letter_step(row: DeadLetterAction) -> Step:
 
 
 WORDS: Final = {
+    "unknown": "asked of the new card; Stripe's answer is not known yet",
     "paid": "paid with the new card",
     "already_paid": "was paid already when the new card was tried",
     "already_tried": "was just tried with the new card by Stripe itself, and declined",
@@ -126,13 +143,39 @@ WORDS: Final = {
     "authentication_required": "needs the customer's confirmation on the new card",
     "closed": "was closed when the new card was tried",
     "refused": "refused by Stripe for the new card",
+    "not_charged": "not charged: Stripe's answer was lost, and it shows no charge",
+    "capped": "not tried: it was tried as often as banks put up with",
 }
 
 
-def _recovery_step(row: Recovery) -> Step:
-    text = f"retried at once: {row.invoice_id} {WORDS.get(row.outcome, row.outcome)}"
-    detail = f" ({row.detail})" if row.detail else ""
-    return _step(row.at, "retried", text + detail, object_id=row.invoice_id, outcome=row.outcome)
+def _recovery_step(one: recovery_queries.Recovered) -> Step:
+    text = f"retried at once: {one.invoice_id} {WORDS.get(one.outcome, one.outcome)}"
+    detail = f" ({one.detail})" if one.detail else ""
+    more = {"change_id": one.change_id} if one.change_id else {}
+    return _step(
+        one.at, "retried", text + detail, object_id=one.invoice_id, outcome=one.outcome, **more
+    )
+
+
+ENDS: Final = {
+    "done": "carried out",
+    "no_card": "left alone: it is not what would be charged any more",
+    "gone": "left alone: its customer or subscription is gone",
+}
+
+
+def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[Step]:
+    card = f"change of card to {row.payment_method_id}"
+    more = {"change_id": row.id, "event_id": row.id}
+    text = f"{card}, told by {', '.join(told)}"
+    steps = [_step(row.opened_at, "card_changed", text, **more)]
+    if row.closed_at is not None:
+        text = f"{card} {ENDS.get(row.outcome or '', row.outcome)}"
+        steps.append(_step(row.closed_at, "card_change_ended", text, **more))
+    else:
+        text = f"{card} is open: billing goes on with it now"
+        steps.append(_step(row.due_at, "card_change_due", text, **more))
+    return steps
 
 
 def show_event(session: Session, event_id: str, *, payload: bool) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import enum
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +19,10 @@ from services.billing.domain import (
     HostedInvoice,
     Invoice,
     InvoiceLook,
+    KeySpent,
     Payment,
     PaymentProblem,
+    PaymentTrace,
     PayOutcome,
     PortalConfiguration,
     PortalConfigurationMissing,
@@ -37,6 +40,20 @@ from shared.events import Event
 PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
 """When every subscription's paid period ends."""
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
+
+
+class Trouble(enum.Enum):
+    """What may befall a request to pay."""
+
+    NONE = "none"
+    NOT_REACHED = "not reached"
+    """Stripe never heard of it."""
+    LOST = "lost"
+    """Done, and kept under the key; nobody heard the answer."""
+    STORED_500 = "stored 500"
+    """Nothing done; the server error is kept under the key."""
+    STORED_500_AFTER = "stored 500, charged"
+    """The bank was asked; a server error is kept under the key all the same."""
 
 
 @dataclass
@@ -60,6 +77,13 @@ class FakePaymentGateway:
     all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
     problems: dict[str, PaymentProblem] = field(default_factory=dict)
+    processing: set[str] = field(default_factory=set)
+    """Invoices whose bank debit is under way."""
+    paid_with: dict[str, str] = field(default_factory=dict)
+    good_now: set[str] = field(default_factory=set)
+    """Cards that would decline by their name, and have got money."""
+    troubles: list[Trouble] = field(default_factory=list)
+    """What befalls the next payments, one each."""
     configurations: dict[str, PortalConfiguration] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
     charges: list[tuple[str, str]] = field(default_factory=list)
@@ -74,7 +98,7 @@ class FakePaymentGateway:
     """What time it is at Stripe."""
     before: Callable[[str], None] = lambda operation: None
     """Called with the operation's name before each: to check or to disturb."""
-    _replays: dict[str, Payment] = field(default_factory=dict)
+    _replays: dict[str, tuple[Payment | Exception, dt.datetime]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def _enter(self, operation: str) -> None:
@@ -168,9 +192,13 @@ class FakePaymentGateway:
         url = f"https://invoice.example/i/{next(self._numbers)}"
         return HostedInvoice(found.stripe_customer_id, found.status, url)
 
-    def payment_problem(self, invoice_id: str) -> PaymentProblem | None:
-        self._enter("payment_problem")
-        return self.problems.get(invoice_id)
+    def payment_trace(self, invoice_id: str) -> PaymentTrace:
+        self._enter("payment_trace")
+        return PaymentTrace(
+            processing=invoice_id in self.processing,
+            paid_with=self.paid_with.get(invoice_id),
+            problem=self.problems.get(invoice_id),
+        )
 
     def customer(self, stripe_customer_id: str) -> Customer:
         self._enter("customer")
@@ -248,14 +276,32 @@ class FakePaymentGateway:
 
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
         self._enter("pay")
-        if idempotency_key in self._replays:
-            return self._replays[idempotency_key]
+        trouble = self.troubles.pop(0) if self.troubles else Trouble.NONE
+        if trouble is Trouble.NOT_REACHED:
+            raise StripeUnavailable("no connection")
+        stored, at = self._replays.get(idempotency_key, (None, self.clock()))
+        if self.clock() - at > dt.timedelta(hours=24):
+            stored = None
+        if stored is None:
+            keeps_error = trouble in (Trouble.STORED_500, Trouble.STORED_500_AFTER)
+            effect = (
+                None if trouble is Trouble.STORED_500 else self._pay(invoice_id, payment_method)
+            )
+            stored = None if keeps_error else effect
+            self._replays[idempotency_key] = (stored or KeySpent("a stored 500"), self.clock())
+        if trouble is Trouble.LOST:
+            raise StripeUnavailable("the answer was lost")
+        answer = self._replays[idempotency_key][0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _pay(self, invoice_id: str, payment_method: str) -> Payment:
         invoice = self.invoices.get(invoice_id)
         if invoice is None or invoice.status != "open":
             raise StripeRefused(f"{invoice_id} is not open")
         self.charges.append((invoice_id, payment_method))
-        self._replays[idempotency_key] = payment = self._charge(invoice, payment_method)
-        return payment
+        return self._charge(invoice, payment_method)
 
     def declined(self, invoice_id: str, payment_method: str) -> None:
         """A charge of the invoice was declined now."""
@@ -268,15 +314,19 @@ class FakePaymentGateway:
         )
 
     def _charge(self, invoice: Invoice, payment_method: str) -> Payment:
-        if payment_method.startswith(DECLINES):
+        if payment_method.startswith(DECLINES) and payment_method not in self.good_now:
             self.declined(invoice.id, payment_method)
             return Payment(PayOutcome.DECLINED, "declined")
         if payment_method.startswith(NEEDS_CUSTOMER):
-            self.problems[invoice.id] = PaymentProblem("authentication_required", None)
+            self.problems[invoice.id] = PaymentProblem(
+                "authentication_required", needs_customer=True, payment_method=payment_method
+            )
             return Payment(PayOutcome.AUTHENTICATION_REQUIRED, "authentication_required")
         if payment_method.startswith(DEBIT):
+            self.processing.add(invoice.id)
             return Payment(PayOutcome.PROCESSING)
         self.invoices[invoice.id] = dataclasses.replace(invoice, status="paid", amount_remaining=0)
+        self.paid_with[invoice.id] = payment_method
         return Payment(PayOutcome.PAID)
 
 

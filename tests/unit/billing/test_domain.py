@@ -101,11 +101,17 @@ def test_the_mode_of_a_key(key: str, live: bool) -> None:
     assert is_live_key(key) is live
 
 
-def test_the_key_of_a_payment_tells_card_and_attempt_apart() -> None:
-    """Stripe replays a decline for a known key: another card or attempt must be another key."""
-    keys = {pay_key("in_1", card, attempt) for card in ("pm_1", "pm_2") for attempt in (1, 2)}
-    assert len(keys) == 4
+def test_the_key_of_a_payment_tells_card_and_change_apart() -> None:
+    """Stripe replays a decline for a known key: another card, or the same one set again, must be another key."""
+    keys = {
+        pay_key("in_1", card, change, number)
+        for card in ("pm_1", "pm_2")
+        for change in ("evt_1", "evt_2")
+        for number in (1, 2)
+    }
+    assert len(keys) == 8
     assert all(key.startswith("pay:") for key in keys)
+    assert pay_key("in_1", "pm_1", "evt_1") == "pay:in_1:pm_1:evt_1"
 
 
 @pytest.mark.parametrize(

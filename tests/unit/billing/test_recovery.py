@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import select
@@ -15,18 +17,36 @@ from services.billing.domain import (
     StripeRefused,
     StripeUnavailable,
     Subscription,
+    Wish,
+    pay_key,
 )
-from services.billing.handlers.recovery import CustomerBusy, Report, Run, recover, recoveries
-from services.billing.models import Recovery, RecoveryLease
+from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
+from services.billing.handlers.recovery import (
+    PAUSES,
+    CustomerBusy,
+    Report,
+    Run,
+    due,
+    recover,
+    recoveries,
+    resume,
+)
+from services.billing.models import (
+    PaymentMethodChange,
+    PaymentTry,
+    Recovery,
+    RecoveryLease,
+    RecoveryRun,
+)
 from shared.database import Transactions
-from shared.events import PaymentMethodChanged
-from tests.unit.billing.conftest import NOW, Clock
+from tests.unit.billing.conftest import Clock
 from tests.unit.billing.fakes import (
     DEBIT,
     DECLINES,
     GOOD,
     NEEDS_CUSTOMER,
     FakePaymentGateway,
+    Trouble,
 )
 
 INVOICE = Invoice(
@@ -40,11 +60,11 @@ INVOICE = Invoice(
     collection_method="charge_automatically",
     subscription_id="sub_1",
 )
-NEW_DEFAULT = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
+CUSTOMER, SUBSCRIPTION = "customer.updated", "customer.subscription.updated"
+RENEWED = "payment_method.automatically_updated"
 
 
-@pytest.fixture(autouse=True)
-def _dana(gateway: FakePaymentGateway) -> None:
+def dana(gateway: FakePaymentGateway) -> None:
     """A customer with a new default card, whose subscription still has the old one and an invoice unpaid."""
     gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=GOOD)
     gateway.all_subscriptions["sub_1"] = Subscription(
@@ -60,36 +80,46 @@ class Loop:
     database: Transactions
     gateway: FakePaymentGateway
     clock: Clock
-    set_at: dt.datetime = NOW
-    """When the card of the event was set."""
+    numbers: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
 
-    def run(self, change: PaymentMethodChanged = NEW_DEFAULT, holder: str = "me") -> Report:
-        return recover(
-            self.database,
-            self.gateway,
-            change,
-            set_at=self.set_at,
-            holder=holder,
-            clock=self.clock,
-        )
+    def run(self, wish: Wish | None = None, holder: str = "me") -> Report:
+        wish = wish or self.told()
+        return recover(self.database, self.gateway, wish, holder=holder, clock=self.clock)
+
+    def go_on(self) -> list[Report]:
+        """What the service's loop does with the changes that are due now."""
+        return [
+            resume(self.database, self.gateway, one, holder="loop", clock=self.clock)
+            for one in due(self.database, self.clock())
+        ]
+
+    def told(self, card: str = GOOD, kind: str = CUSTOMER, scope: str = "") -> Wish:
+        """One more event of Stripe's that says now that the card is the one to charge."""
+        event_id = f"evt_{next(self.numbers)}"
+        now = self.clock().replace(microsecond=0)
+        return Wish(event_id, kind, "cus_1", card, scope, set_at=now)
 
     def recorded(self) -> dict[str, str]:
+        """The last outcome of each invoice."""
         with self.database.reading() as session:
-            return {row.invoice_id: row.outcome for row in session.scalars(select(Recovery))}
+            rows = session.scalars(select(PaymentTry).order_by(PaymentTry.at, PaymentTry.number))
+            return {row.invoice_id: row.outcome for row in rows}
 
-    def new_card(self, card: str) -> PaymentMethodChanged:
+    def changes(self) -> list[str | None]:
+        with self.database.reading() as session:
+            rows = session.scalars(
+                select(PaymentMethodChange).order_by(PaymentMethodChange.opened_at)
+            )
+            return [row.outcome for row in rows]
+
+    def new_card(self, card: str) -> Wish:
         self.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=card)
-        return _change(card)
-
-
-def _change(card: str | None, subscription: str | None = None) -> PaymentMethodChanged:
-    return PaymentMethodChanged(
-        stripe_customer_id="cus_1", payment_method_id=card, subscription_id=subscription
-    )
+        return self.told(card)
 
 
 @pytest.fixture
 def loop(database: Transactions, gateway: FakePaymentGateway, clock: Clock) -> Loop:
+    dana(gateway)
     gateway.clock = clock
     return Loop(database, gateway, clock)
 
@@ -104,28 +134,72 @@ def test_a_new_card_pays_what_is_open_and_is_charged_from_now_on(loop: Loop) -> 
 
 
 def test_the_same_event_twice_pays_once(loop: Loop) -> None:
-    """The second delivery finds that the card was tried within the hour."""
-    loop.run()
-    assert loop.run().run is Run.RECENT
+    """The second delivery finds that its change was carried out."""
+    wish = loop.told()
+    loop.run(wish)
+    assert loop.run(wish).run is Run.KNOWN
     assert loop.gateway.charges == [("in_1", GOOD)]
 
 
-def test_after_a_crash_the_event_comes_back_and_pays_once(loop: Loop) -> None:
-    """Dead between Stripe's answer and our record: the idempotency key makes the second run harmless."""
+@pytest.mark.parametrize("card", [GOOD, DECLINES])
+@pytest.mark.parametrize("operation", ["customer", "open_invoices", "pay", "after pay"])
+def test_after_a_crash_the_event_comes_back_and_pays_once(
+    loop: Loop, operation: str, card: str
+) -> None:
+    """Dead between any two steps, the event is delivered again: its change goes on, and the bank is asked once."""
+    wish = loop.new_card(card)
 
-    def die(operation: str) -> None:
-        if operation == "pay":
+    def die(entered: str) -> None:
+        if entered == "pay" and operation == "after pay":
             loop.gateway.before = lambda later: None
-            loop.gateway.pay("in_1", GOOD, "pay:in_1:pm_good:1")
+            loop.gateway.pay("in_1", card, pay_key("in_1", card, wish.event_id))
+        if entered == operation.removeprefix("after "):
+            raise SystemExit
+
+    loop.gateway.before = die
+    with pytest.raises(SystemExit):
+        loop.run(wish)
+    loop.gateway.before = lambda entered: None
+    loop.run(wish)
+    assert loop.run(wish).run is Run.KNOWN
+    assert loop.gateway.charges == [("in_1", card)]
+    assert loop.changes() == ["done"]
+
+
+def test_a_list_that_lags_behind_is_paid_once(loop: Loop) -> None:
+    """Dead after Stripe's answer, and Stripe still shows nothing of it: the same key is sent again, and charges nothing."""
+    wish = loop.told()
+
+    def die(entered: str) -> None:
+        if entered == "pay":
+            loop.gateway.before = lambda later: None
+            loop.gateway.pay("in_1", GOOD, pay_key("in_1", GOOD, wish.event_id))
+            raise SystemExit
+
+    loop.gateway.before = die
+    with pytest.raises(SystemExit):
+        loop.run(wish)
+    loop.gateway.invoices["in_1"] = INVOICE
+    assert loop.run(wish).payments["in_1"].outcome is PayOutcome.PAID
+    assert loop.gateway.charges == [("in_1", GOOD)]
+
+
+def test_a_dead_process_whose_event_never_comes_back_is_replaced(loop: Loop) -> None:
+    """The row alone is enough: the loop finds the change that nobody goes on with."""
+
+    def die(entered: str) -> None:
+        if entered == "pay":
             raise SystemExit
 
     loop.gateway.before = die
     with pytest.raises(SystemExit):
         loop.run()
-    # Stripe's list may lag behind: the invoice still looks open to the second run.
-    loop.gateway.invoices["in_1"] = INVOICE
-    assert loop.run().payments["in_1"].outcome is PayOutcome.PAID
+    loop.gateway.before = lambda entered: None
+    assert loop.go_on() == []
+    loop.clock.forward(seconds=PAUSES[0].total_seconds())
+    assert [report.run for report in loop.go_on()] == [Run.DONE]
     assert loop.gateway.charges == [("in_1", GOOD)]
+    assert loop.go_on() == []
 
 
 @pytest.mark.parametrize(
@@ -186,7 +260,7 @@ def test_without_word_of_the_last_attempt_the_card_is_charged(loop: Loop) -> Non
     """The look at the last attempt is best effort: Stripe does not answer it, and the invoice is paid."""
 
     def silent(operation: str) -> None:
-        if operation == "payment_problem":
+        if operation == "payment_trace":
             raise StripeUnavailable("slow")
 
     loop.gateway.before = silent
@@ -201,14 +275,263 @@ def test_a_second_card_is_another_try(loop: Loop) -> None:
     assert loop.gateway.invoices["in_1"].status == "paid"
 
 
-def test_a_card_is_tried_again_after_an_hour(loop: Loop) -> None:
-    """A card that was declined may have got money meanwhile; once an hour is enough."""
-    declining = loop.new_card(DECLINES)
-    loop.run(declining)
-    loop.clock.forward(minutes=59)
-    assert loop.run(declining).run is Run.RECENT
-    loop.clock.forward(minutes=2)
-    assert loop.run(declining).run is Run.DONE
+def test_a_card_set_again_is_tried_again_when_the_hour_is_over(loop: Loop) -> None:
+    """A card that was declined may have got money meanwhile: the new wish waits for the hour's end, then it is tried."""
+    loop.run(loop.new_card(DECLINES))
+    loop.clock.forward(minutes=40)
+    assert loop.run(loop.told(DECLINES)).run is Run.POSTPONED
+    loop.clock.forward(minutes=19)
+    assert loop.go_on() == []
+    loop.clock.forward(minutes=1)
+    assert [report.run for report in loop.go_on()] == [Run.DONE]
+    assert loop.gateway.charges == [("in_1", DECLINES)] * 2
+
+
+def test_a_card_set_again_after_an_hour_is_asked_again_at_once(loop: Loop) -> None:
+    """Not Stripe's stored answer to the first time: a key of its own, and the bank says yes."""
+    loop.run(loop.new_card(DECLINES))
+    loop.clock.forward(minutes=61)
+    loop.gateway.good_now.add(DECLINES)
+    assert loop.run(loop.told(DECLINES)).payments["in_1"].outcome is PayOutcome.PAID
+    assert loop.changes() == ["done", "done"]
+
+
+def test_a_card_that_the_bank_renewed_is_asked_again(loop: Loop) -> None:
+    """The network's new card behind the same id is a wish of its own, hours after the decline of the old one."""
+    loop.run(loop.new_card(DECLINES))
+    loop.clock.forward(hours=2)
+    loop.gateway.good_now.add(DECLINES)
+    loop.run(loop.told(DECLINES, kind=RENEWED))
+    assert loop.recorded() == {"in_1": PayOutcome.PAID}
+
+
+def test_many_wishes_within_the_hour_are_one_try(loop: Loop) -> None:
+    """Whatever is set before the card is tried is answered by that try."""
+    loop.run(loop.new_card(DECLINES))
+    for _ in range(5):
+        loop.clock.forward(minutes=10)
+        loop.run(loop.told(DECLINES))
+    loop.clock.forward(hours=1)
+    loop.go_on()
+    loop.clock.forward(hours=1)
+    assert loop.go_on() == []
+    assert loop.gateway.charges == [("in_1", DECLINES)] * 2
+
+
+def test_a_postponed_wish_for_a_card_that_is_not_charged_any_more_ends(loop: Loop) -> None:
+    """Another card was set before the hour was over: the old one is left alone."""
+    loop.run(loop.new_card(DECLINES))
+    loop.clock.forward(minutes=10)
+    loop.run(loop.told(DECLINES))
+    loop.run(loop.new_card(f"{DECLINES}_third"))
+    loop.clock.forward(minutes=50)
+    assert [report.run for report in loop.go_on()] == [Run.NO_CARD]
+    assert loop.changes() == ["done", "no_card", "done"]
+
+
+# --- several events about one change -------------------------------------------------------------------------
+
+
+def test_stripes_several_events_about_one_change_are_one_try(loop: Loop) -> None:
+    """The customer's default, the subscription's and the network's word within a minute: the bank is asked once."""
+    first = loop.new_card(DECLINES)
+    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.run(first)
+    for kind, scope in ((SUBSCRIPTION, "sub_1"), (RENEWED, "")):
+        loop.clock.forward(seconds=20)
+        loop.run(loop.told(DECLINES, kind, scope))
+    assert loop.gateway.charges == [("in_1", DECLINES)]
+    assert loop.changes() == ["done"]
+
+
+def test_two_events_of_one_kind_in_one_second_are_one_change(loop: Loop) -> None:
+    """Stripe sometimes makes two events, with two ids, for one thing."""
+    loop.run(loop.new_card(DECLINES))
+    loop.run(loop.told(DECLINES))
+    loop.clock.forward(hours=2)
+    assert loop.go_on() == []
+    assert loop.gateway.charges == [("in_1", DECLINES)]
+
+
+def test_an_event_that_comes_late_is_no_new_wish(loop: Loop) -> None:
+    """Set before the card was tried, delivered the next day: nothing is asked again."""
+    late = loop.new_card(DECLINES)
+    loop.clock.forward(seconds=90)
+    loop.run(loop.told(DECLINES))
+    loop.clock.forward(hours=20)
+    loop.run(late)
+    assert loop.gateway.charges == [("in_1", DECLINES)]
+    assert loop.changes() == ["done"]
+
+
+def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> None:
+    """One subscription's card, then the customer's: the first invoice is not asked about twice, the other one is paid."""
+    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
+    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
+    loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
+    assert loop.gateway.charges == [("in_1", DECLINES)]
+    loop.clock.forward(seconds=5)
+    loop.run(loop.new_card(DECLINES))
+    assert loop.gateway.charges == [("in_1", DECLINES), ("in_2", DECLINES)]
+
+
+def test_a_card_given_to_everything_waits_only_where_it_was_just_tried(loop: Loop) -> None:
+    """Ten minutes after one subscription's: what is new is paid at once, what was declined when the hour is over."""
+    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
+    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
+    loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
+    loop.clock.forward(minutes=10)
+    report = loop.run(loop.new_card(DECLINES))
+    assert (report.run, set(report.payments)) == (Run.POSTPONED, {"in_2"})
+    loop.clock.forward(minutes=50)
+    assert [set(one.payments) for one in loop.go_on()] == [{"in_1"}]
+
+
+def test_what_a_release_before_has_tried_is_not_tried_again(loop: Loop) -> None:
+    """While both run side by side, the older writes no change, but when it was done: after this event."""
+    wish = loop.new_card(DECLINES)
+    with loop.database.transaction() as session:
+        session.add(
+            RecoveryRun(
+                stripe_customer_id="cus_1",
+                payment_method_id=DECLINES,
+                scope="",
+                finished_at=loop.clock(),
+            )
+        )
+    loop.clock.forward(seconds=5)
+    assert loop.run(wish).run is Run.KNOWN
+    loop.clock.forward(hours=2)
+    assert loop.go_on() == []
+    assert loop.gateway.charges == []
+
+
+# --- an answer that does not come ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.STORED_500_AFTER])
+@pytest.mark.parametrize(
+    ("card", "outcome"),
+    [
+        (GOOD, PayOutcome.PAID),
+        (DECLINES, PayOutcome.DECLINED),
+        (NEEDS_CUSTOMER, PayOutcome.AUTHENTICATION_REQUIRED),
+        (DEBIT, PayOutcome.PROCESSING),
+    ],
+)
+def test_a_lost_answer_is_read_off_the_invoice(
+    loop: Loop, trouble: Trouble, card: str, outcome: PayOutcome
+) -> None:
+    """The bank was asked, and only the answer is missing: it is read at Stripe, and nothing is asked twice."""
+    wish = loop.new_card(card)
+    loop.clock.forward(seconds=1)
+    loop.gateway.troubles = [trouble]
+    assert loop.run(wish).payments["in_1"].outcome is outcome
+    assert loop.recorded() == {"in_1": outcome}
+    assert loop.gateway.charges == [("in_1", card)]
+
+
+def test_an_unknown_fate_is_asked_again_with_the_same_key(loop: Loop) -> None:
+    """Stripe was not reached, and shows nothing: the change stays open, and its key is sent again."""
+    loop.gateway.troubles = [Trouble.NOT_REACHED, Trouble.NOT_REACHED]
+    wish = loop.told()
+    for _ in range(2):
+        with pytest.raises(StripeUnavailable):
+            loop.run(wish)
+        assert loop.recorded() == {"in_1": PayOutcome.UNKNOWN}
+    assert loop.run(wish).payments["in_1"].outcome is PayOutcome.PAID
+    with loop.database.reading() as session:
+        assert [row.number for row in session.scalars(select(PaymentTry))] == [1]
+
+
+def test_a_stored_error_gets_a_fresh_key_once_nothing_can_come_of_it(loop: Loop) -> None:
+    """Stripe would replay the 500 for a day; ten minutes later it shows no charge, and another key pays."""
+    loop.gateway.troubles = [Trouble.STORED_500]
+    wish = loop.told()
+    with pytest.raises(StripeUnavailable):
+        loop.run(wish)
+    loop.clock.forward(seconds=SETTLED.total_seconds() - 1)
+    with pytest.raises(StripeUnavailable):
+        loop.run(wish)
+    assert loop.gateway.charges == []
+    loop.clock.forward(seconds=1)
+    assert loop.run(wish).payments["in_1"].outcome is PayOutcome.PAID
+    with loop.database.reading() as session:
+        rows = session.scalars(select(PaymentTry).order_by(PaymentTry.number))
+        assert [row.outcome for row in rows] == [PayOutcome.NOT_CHARGED, PayOutcome.PAID]
+
+
+def test_another_card_waits_while_the_first_ones_fate_is_unknown(loop: Loop) -> None:
+    """No second key asks about an invoice before it is known what the first one did."""
+    loop.gateway.troubles = [Trouble.NOT_REACHED]
+    with pytest.raises(StripeUnavailable):
+        loop.run(loop.new_card("pm_first"))
+    second = loop.new_card("pm_second")
+    with pytest.raises(StripeUnavailable):
+        loop.run(second)
+    assert loop.gateway.charges == []
+    loop.clock.forward(seconds=SETTLED.total_seconds())
+    loop.run(second)
+    assert loop.gateway.charges == [("in_1", "pm_second")]
+
+
+def test_a_key_older_than_stripes_memory_is_not_sent_again(loop: Loop) -> None:
+    """After a day Stripe would take the key for a new one: the try is over, and counts as not made."""
+    loop.gateway.troubles = [Trouble.NOT_REACHED]
+    wish = loop.told()
+    with pytest.raises(StripeUnavailable):
+        loop.run(wish)
+    loop.clock.forward(seconds=KEY_LIFE.total_seconds())
+    keys = []
+    pay = loop.gateway.pay
+    loop.gateway.pay = lambda *asked: (keys.append(asked[2]), pay(*asked))[1]  # type: ignore[method-assign]
+    loop.run(wish)
+    assert keys == [pay_key("in_1", GOOD, wish.event_id, 2)]
+
+
+def test_one_invoice_of_unknown_fate_does_not_hold_back_the_others(loop: Loop) -> None:
+    """The first one's answer is an error for good; the second is paid in the same run."""
+    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2")
+    loop.gateway.troubles = [Trouble.STORED_500]
+    with pytest.raises(StripeUnavailable):
+        loop.run()
+    assert loop.recorded() == {"in_1": PayOutcome.UNKNOWN, "in_2": PayOutcome.PAID}
+
+
+def test_a_debit_that_is_under_way_is_not_charged_again(loop: Loop) -> None:
+    """Its invoice is open until it settles; the next card must not pay it a second time."""
+    loop.run(loop.new_card(DEBIT))
+    loop.run(loop.new_card(GOOD))
+    assert loop.gateway.charges == [("in_1", DEBIT)]
+    assert loop.recorded() == {"in_1": PayOutcome.PROCESSING}
+
+
+# --- how often -----------------------------------------------------------------------------------------------
+
+
+def test_an_invoice_is_tried_a_few_times_a_day(loop: Loop) -> None:
+    """A tester of stolen cards, or a customer in despair: after five tries of one invoice nothing is asked that day."""
+    for number in range(MOST_A_DAY + 2):
+        loop.run(loop.new_card(f"{DECLINES}_{number}"))
+        loop.clock.forward(seconds=10)
+    assert len(loop.gateway.charges) == MOST_A_DAY
+    assert loop.recorded() == {"in_1": PayOutcome.CAPPED}
+    loop.clock.forward(days=1)
+    loop.run(loop.new_card(GOOD))
+    assert loop.recorded() == {"in_1": PayOutcome.PAID}
+
+
+def test_one_card_is_tried_a_few_times_a_month(loop: Loop) -> None:
+    """Stripe's own attempts and ours stay together within what the networks take."""
+    for _ in range(MOST_A_MONTH + 3):
+        loop.run(loop.new_card(DECLINES))
+        loop.clock.forward(days=1)
+    assert len(loop.gateway.charges) == MOST_A_MONTH
+
+
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_paid_meanwhile_is_success(loop: Loop) -> None:
@@ -322,22 +645,17 @@ def test_a_subscription_that_follows_the_customer_is_left_alone(loop: Loop) -> N
     assert loop.gateway.all_subscriptions["sub_1"].default_payment_method is None
 
 
-@pytest.mark.parametrize(
-    ("default", "change"),
-    [(None, _change(GOOD)), (None, _change(None)), ("pm_newer", _change(GOOD))],
-)
-def test_without_that_default_nothing_is_done(
-    loop: Loop, default: str | None, change: PaymentMethodChanged
-) -> None:
+@pytest.mark.parametrize("default", [None, "pm_newer"])
+def test_without_that_default_nothing_is_done(loop: Loop, default: str | None) -> None:
     """A default that was taken away, or replaced again since, is not charged on an old event's word."""
     loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=default)
-    assert loop.run(change).run is Run.NO_CARD
+    assert loop.run().run is Run.NO_CARD
     assert loop.gateway.charges == []
 
 
 def test_a_customer_or_subscription_that_is_gone_is_no_error(loop: Loop) -> None:
     """Deleted since the event: there is nobody to charge."""
-    assert loop.run(_change(GOOD, "sub_gone")).run is Run.GONE
+    assert loop.run(loop.told(GOOD, SUBSCRIPTION, "sub_gone")).run is Run.GONE
     loop.gateway.customers.clear()
     assert loop.run().run is Run.GONE
 
@@ -348,7 +666,7 @@ def test_a_subscriptions_own_new_card_pays_its_invoices_only(loop: Loop) -> None
     loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", GOOD)
     loop.gateway.all_subscriptions["sub_2"] = Subscription("sub_2", "cus_1", "active", "pm_2")
     loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
-    loop.run(_change(GOOD, "sub_1"))
+    loop.run(loop.told(GOOD, SUBSCRIPTION, "sub_1"))
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
     assert loop.gateway.all_subscriptions["sub_2"].default_payment_method == "pm_2"
 
@@ -357,22 +675,37 @@ def test_a_card_that_the_bank_replaced_pays_where_it_is_charged(loop: Loop) -> N
     """An automatically updated card that is only a subscription's own default pays that subscription."""
     loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
     loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", GOOD)
-    loop.run(_change(GOOD))
+    loop.run(loop.told(GOOD, RENEWED))
     assert loop.gateway.charges == [("in_1", GOOD)]
 
 
 def test_ops_can_read_what_was_tried(loop: Loop) -> None:
-    """Each try is on record with card, attempt, outcome and reason."""
-    loop.run(loop.new_card(DECLINES))
+    """Each try is on record with card, change, attempt, outcome and reason; those of the release before it, too."""
+    wish = loop.new_card(DECLINES)
+    loop.run(wish)
+    earlier = loop.clock.now - dt.timedelta(days=1)
+    with loop.database.transaction() as session:
+        session.add(
+            Recovery(
+                invoice_id="in_1",
+                payment_method_id=GOOD,
+                attempt=1,
+                stripe_customer_id="cus_1",
+                outcome="paid",
+                at=earlier,
+            )
+        )
     with loop.database.reading() as session:
-        (row,) = recoveries(session, stripe_customer_id="cus_1", invoice_id="in_1", limit=9)
+        new, old = recoveries(session, stripe_customer_id="cus_1", invoice_id="in_1", limit=9)
         assert recoveries(session, stripe_customer_id="cus_2", invoice_id=None, limit=9) == []
-    assert row == {
+    assert new == {
         "stripe_customer_id": "cus_1",
         "invoice_id": "in_1",
         "payment_method_id": DECLINES,
+        "change_id": wish.event_id,
         "attempt": 1,
         "outcome": "declined",
         "detail": "declined",
         "at": loop.clock.now.isoformat(),
     }
+    assert (old["change_id"], old["outcome"], old["at"]) == (None, "paid", earlier.isoformat())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -15,16 +16,18 @@ from werkzeug.wrappers import Request, Response
 from services.billing import service
 from services.billing.breaker import Breaker
 from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
-from services.billing.models import InboxEvent
+from services.billing.handlers.recovery import LEASE, PAUSES
+from services.billing.models import InboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.service import WIRE_ERRORS, BillingService
 from shared.batching import batch_transactions
 from shared.database import Transactions
-from shared.events import CustomerDeleted, Event
+from shared.events import CustomerDeleted, Event, PaymentMethodChanged
 from shared.messaging import Permanent
 from shared.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
-from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.fakes import GOOD, FakePaymentGateway
+from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
 
 BODY = payload("invoice.payment_failed")
@@ -165,3 +168,49 @@ def test_an_event_that_is_not_for_billing_is_a_dead_letter(billing: Any) -> None
     data = CustomerDeleted(stripe_customer_id="cus_1")
     with pytest.raises(Permanent):
         billing.on_event(Event(id="e", occurred_at=NOW, correlation_id="", data=data))
+
+
+def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
+    billing: Any,
+    gateway: FakePaymentGateway,
+    database: Transactions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stripe is away: the event is done with, no dead letter; the loop pays when Stripe is back."""
+    gateway.customers["cus_1"] = Customer("cus_1", GOOD)
+    gateway.invoices["in_1"] = INVOICE
+    gateway.down = True
+    data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
+    billing.on_event(Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data))
+    gateway.down = False
+    assert billing.resume_recoveries() is False, "not due yet"
+    later = dt.datetime.now(dt.UTC) + PAUSES[0]
+    monkeypatch.setattr(service, "_now", lambda: later)
+    assert billing.resume_recoveries() is True
+    assert billing.resume_recoveries() is False
+    assert gateway.invoices["in_1"].status == "paid"
+
+
+def test_a_customer_in_other_hands_does_not_stop_the_loop(
+    billing: Any,
+    gateway: FakePaymentGateway,
+    database: Transactions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two changes that are due, the one whose customer is free is gone on with."""
+    gateway.down = True
+    for customer in ("cus_1", "cus_2"):
+        gateway.customers[customer] = Customer(customer, GOOD)
+        data = PaymentMethodChanged(stripe_customer_id=customer, payment_method_id=GOOD)
+        event = f"evt_{customer}"
+        billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))
+    gateway.down = False
+    later = dt.datetime.now(dt.UTC) + PAUSES[0]
+    monkeypatch.setattr(service, "_now", lambda: later)
+    with database.transaction() as session:
+        session.add(RecoveryLease(stripe_customer_id="cus_1", holder="other", until=later + LEASE))
+    assert billing.resume_recoveries() is True
+    assert billing.resume_recoveries() is False
+    with database.reading() as session:
+        rows = session.scalars(select(PaymentMethodChange).order_by(PaymentMethodChange.id))
+        assert [row.outcome for row in rows] == [None, "done"]
