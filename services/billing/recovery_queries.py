@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, delete, or_, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain import (
@@ -205,6 +205,19 @@ def recent_runs(
         )
     )
     return {row.scope: row.finished_at for row in found}
+
+
+def unfinished_since(session: Session, change: Change, now: dt.datetime) -> dt.datetime | None:
+    """When another change of the same card, which is still open, was first tried, if that was within the last hour."""
+    return session.scalar(
+        select(func.max(PaymentMethodChange.tried_at)).where(
+            PaymentMethodChange.stripe_customer_id == change.stripe_customer_id,
+            PaymentMethodChange.payment_method_id == change.payment_method,
+            PaymentMethodChange.id != change.id,
+            PaymentMethodChange.closed_at.is_(None),
+            PaymentMethodChange.tried_at > now - ONCE_IN,
+        )
+    )
 
 
 def finish_run(

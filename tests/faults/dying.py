@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from shared.runtime import command_line
-from tests.faults.points import POINTS, Point
+from tests.faults.points import POINTS, RECOVERY_POINTS, Point
 
 
 def arm(point: Point) -> None:
@@ -47,7 +47,7 @@ def main() -> int:
     name = os.environ["DYING_SERVICE"]
     service_module = importlib.import_module(f"services.{name}.service")
     settings = importlib.import_module(f"services.{name}.settings")
-    arm(POINTS[os.environ["DYING_AT"]])
+    arm((POINTS | RECOVERY_POINTS)[os.environ["DYING_AT"]])
     service = getattr(service_module, f"{name.capitalize()}Service")
     return command_line(service, settings.load, argv=["serve"])
 

@@ -89,3 +89,22 @@ POINTS = {
         "portal", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event
     ),
 }
+
+RECOVERY_POINTS = {
+    "the change is written, before Stripe is asked": Point(
+        "billing", "services.billing.handlers.recovery", "_Recovery.run", True
+    ),
+    "the try is written, before the payment": Point(
+        "billing", "services.billing.stripe_gateway", "StripeGateway.pay", True
+    ),
+    "after the payment, before the record": Point(
+        "billing", "services.billing.stripe_gateway", "StripeGateway.pay", False
+    ),
+    "after the record, before the change is closed": Point(
+        "billing", "services.billing.recovery_queries", "finish_run", True
+    ),
+    "after the change is closed, before the ack": Point(
+        "billing", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+    ),
+}
+"""Where a new card is tried."""

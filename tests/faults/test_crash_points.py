@@ -1,6 +1,7 @@
-"""The points between two side effects, one by one: a process dies there by SIGKILL, is started again, and one mail goes out.
+"""The points between two side effects, one by one: a process dies there by SIGKILL, is started again, and one mail goes out,
+or one charge is asked of the bank.
 
-The outcome of each is the table in docs/reliability.md: `UPDATE_DOCS=1` writes it, else it is compared.
+The outcomes are the tables in docs/reliability.md: `UPDATE_DOCS=1` writes them, else they are compared.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sandbox.processes import Process
+from services.billing.stripe_gateway import StripeGateway
+from tests.contract.payment_worlds import DECLINES, StripeWorld
 from tests.faults.books import accepted_mails
 from tests.faults.payloads import invoice_event
 from tests.faults.plan import Delivery
-from tests.faults.points import POINTS
+from tests.faults.points import POINTS, RECOVERY_POINTS
 from tests.faults.poster import Poster
 from tests.faults.run import is_quiet
 from tests.faults.system import System
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- crash points: begin -->", "<!-- crash points: end -->"
 
 NEXT = {
     "before the insert": "Stripe gets no answer and sends again",
@@ -43,6 +46,14 @@ NEXT = {
     "the page’s notice, before the ack": "delivered again; the event's id is known, nothing happens",
 }
 
+RECOVERY_NEXT = {
+    "the change is written, before Stripe is asked": "never acked: the broker delivers again; when the lease ends the change goes on",
+    "the try is written, before the payment": "Stripe shows no charge: the same key is sent again",
+    "after the payment, before the record": "the answer is read off the invoice; its key is not sent again",
+    "after the record, before the change is closed": "the invoice has its answer; the change is closed",
+    "after the change is closed, before the ack": "delivered again; the event's change is closed, nothing happens",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -58,6 +69,8 @@ class Outcome:
 
 
 outcomes: dict[str, Outcome] = {}
+recoveries: dict[str, tuple[str, int]] = {}
+"""By point: what was found right after the death, and how often the bank was asked in the end."""
 
 
 def stands(system: System, service: str, invoice_id: str, event_id: str) -> str:
@@ -101,7 +114,7 @@ def mails_of(system: System, invoice_id: str) -> int:
 
 def dying(system: System, point: str) -> Process:
     """The point's service, made to die there, in the place of the running one."""
-    service = POINTS[point].service
+    service = (POINTS | RECOVERY_POINTS)[point].service
     (normal,) = system.stack.processes(service)
     system.suspend(normal)
     return Process(
@@ -148,20 +161,82 @@ def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str)
     assert outcome.mails == 1
 
 
-def test_the_table_in_the_documentation_is_what_was_found() -> None:
+def open_changes(system: System) -> list[tuple[Any, ...]]:
+    """Changes of card that somebody has to go on with."""
+    return system.rows("billing", "SELECT 1 FROM payment_method_changes WHERE closed_at IS NULL")
+
+
+def stands_of_change(system: System, card: str) -> str:
+    """What billing has of the change to a card, as the table says it."""
+    changes = system.rows(
+        "billing",
+        "SELECT CASE WHEN closed_at IS NULL THEN 'open' ELSE 'closed' END FROM payment_method_changes "
+        "WHERE payment_method_id = %(card)s",
+        card=card,
+    )
+    tries = system.rows(
+        "billing", "SELECT outcome FROM payment_tries WHERE payment_method_id = %(card)s", card=card
+    )
+    return f"change {', '.join(row[0] for row in changes)}; {', '.join(row[0] for row in tries) or 'no try'}"
+
+
+def charges_of(stripe: StripeWorld, card: str) -> int:
+    """How often a bank was asked about the card."""
+    found = stripe.call("/v1/events", "GET", type="charge.failed", limit=100)["data"]
+    return sum(one["data"]["object"]["payment_method"] == card for one in found)
+
+
+@pytest.mark.parametrize("point", RECOVERY_POINTS)
+def test_one_charge_whatever_the_point(system: System, point: str) -> None:
+    """A new card that declines: SIGKILL at the point, a new process, and the bank was asked exactly once."""
+    gateway = StripeGateway(system.stack.stripe_api_key, system.stack.sandbox_url)
+    stripe = StripeWorld(gateway, system.stack.sandbox_url, system.stack.stripe_api_key)
+    debtor = stripe.debtor()
+    card = stripe.card(debtor.customer_id, DECLINES)
+    system.wait(lambda: is_quiet(system, set(), grace=3) and not open_changes(system), 60)
+    doomed = dying(system, point)
+    doomed.start()
+    stripe.make_default(debtor.customer_id, card)
+    try:
+        system.wait(lambda: not doomed.running, 30)
+        found = stands_of_change(system, card)
+    finally:
+        doomed.kill()
+        system.resume(system.stack.processes("billing")[0])
+    system.rows("billing", "UPDATE recovery_leases SET until = now()")
+    system.rows("billing", "UPDATE payment_method_changes SET due_at = now()")
+    system.wait(lambda: is_quiet(system, set(), grace=3) and not open_changes(system), 60)
+    gateway.close()
+    assert system.left() == {}
+    recoveries[point] = found, charges_of(stripe, card)
+    assert recoveries[point][1] == 1
+    assert stands_of_change(system, card) == "change closed; declined"
+
+
+def test_the_tables_in_the_documentation_are_what_was_found() -> None:
     """Every point has its row, as it was measured just now."""
-    if outcomes.keys() != POINTS.keys():
+    if outcomes.keys() != POINTS.keys() or recoveries.keys() != RECOVERY_POINTS.keys():
         pytest.skip("only some of the points were tried")
-    table = "\n".join(
-        [
+    tables = {
+        "crash points": [
             "| service | dies | then there is | what happens next | mails |",
             "|---|---|---|---|---|",
             *(outcomes[point].row() for point in POINTS),
-        ]
-    )
-    text = DOCUMENT.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    current = f"{before}{BEGIN}\n{table}\n{END}{after}"
+        ],
+        "crash points of a new card": [
+            "| dies | then there is | what happens next | questions to the bank |",
+            "|---|---|---|---|",
+            *(
+                f"| {point} | {found} | {RECOVERY_NEXT[point]} | {asked} |"
+                for point, (found, asked) in recoveries.items()
+            ),
+        ],
+    }
+    current = DOCUMENT.read_text()
+    for name, rows in tables.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
+        before, after = current.split(begin)[0], current.split(end)[1]
+        current = before + begin + "\n".join(rows) + end + after
     if os.environ.get("UPDATE_DOCS"):
         DOCUMENT.write_text(current)
     assert DOCUMENT.read_text() == current, "run UPDATE_DOCS=1 make test-crash-points"

@@ -295,6 +295,9 @@ class _Recovery:
             runs = queries.recent_runs(
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
+            unfinished = queries.unfinished_since(session, change, self._clock())
+        if unfinished is not None:
+            runs[""] = max(unfinished, runs.get("", unfinished))
         for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
             if not invoice.collectable or invoice.id in answered:
                 continue

@@ -318,6 +318,24 @@ def test_many_wishes_within_the_hour_are_one_try(loop: Loop) -> None:
     assert loop.gateway.charges == [("in_1", DECLINES)] * 2
 
 
+def test_a_wish_waits_for_the_hour_of_a_change_that_is_still_open(loop: Loop) -> None:
+    """The first change's process died after the bank had declined: the same card set again is not asked at once."""
+
+    def die(entered: str) -> None:
+        if entered == "pay":
+            loop.gateway.before = lambda later: None
+            loop.gateway.pay("in_1", DECLINES, pay_key("in_1", DECLINES, "evt_1"))
+            raise SystemExit
+
+    first = loop.new_card(DECLINES)
+    loop.gateway.before = die
+    with pytest.raises(SystemExit):
+        loop.run(first)
+    loop.clock.forward(minutes=5)
+    assert loop.run(loop.told(DECLINES)).run is Run.POSTPONED
+    assert loop.gateway.charges == [("in_1", DECLINES)]
+
+
 def test_a_postponed_wish_for_a_card_that_is_not_charged_any_more_ends(loop: Loop) -> None:
     """Another card was set before the hour was over: the old one is left alone."""
     loop.run(loop.new_card(DECLINES))
