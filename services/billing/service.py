@@ -355,7 +355,11 @@ class BillingService(Looking, Operations):
         invoice_id: str | None = None,
         limit: int = 50,
     ) -> list[dict[str, Any]]:
-        """What became of our own tries to pay with a new card, newest first."""
+        """What became of our own tries to pay with a new card, newest first: `{"stripe_customer_id", "invoice_id",
+        "payment_method_id", "change_id", "attempt", "outcome", "detail", "at"}`. Tries of one change of card share
+        `change_id`, Stripe's id of the event that told of it first (None in rows of releases that did not know changes).
+        `outcome` is a `PayOutcome`; `unknown` is still being found out. `at` is an ISO 8601 moment.
+        """
         _check_limit(limit)
         with self.database.reading() as session:
             return recovery.recoveries(
