@@ -176,7 +176,7 @@ class PaymentTry(Base):
 
 
 class RecoveryRun(Base):
-    """When a card was last tried, to the end, on all that a customer owed: one change an hour is enough."""
+    """When a card was last tried on what a customer owes: one change an hour is enough."""
 
     __tablename__ = "recovery_runs"
 
@@ -185,6 +185,7 @@ class RecoveryRun(Base):
     scope: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
     """Empty for everything the customer owes, else the one subscription."""
     finished_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When a bank was last asked; releases before changes were rows wrote the end of the run."""
 
 
 class Recovery(Base):

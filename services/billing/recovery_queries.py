@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Table, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain import (
@@ -196,7 +196,7 @@ def due_changes(session: Session, now: dt.datetime, limit: int) -> Sequence[str]
 def recent_runs(
     session: Session, stripe_customer_id: str, payment_method: str, now: dt.datetime
 ) -> dict[str, dt.datetime]:
-    """When this card was tried to the end within the last hour, by scope."""
+    """When a bank was last asked about this card, within the last hour, by scope."""
     found = session.execute(
         select(RecoveryRun.scope, RecoveryRun.finished_at).where(
             RecoveryRun.stripe_customer_id == stripe_customer_id,
@@ -207,27 +207,12 @@ def recent_runs(
     return {row.scope: row.finished_at for row in found}
 
 
-def unfinished_since(session: Session, change: Change, now: dt.datetime) -> dt.datetime | None:
-    """When another change of the same card, which is still open, was first tried, if that was within the last hour."""
-    return session.scalar(
-        select(func.max(PaymentMethodChange.tried_at)).where(
-            PaymentMethodChange.stripe_customer_id == change.stripe_customer_id,
-            PaymentMethodChange.payment_method_id == change.payment_method,
-            PaymentMethodChange.id != change.id,
-            PaymentMethodChange.closed_at.is_(None),
-            PaymentMethodChange.tried_at > now - ONCE_IN,
-        )
-    )
-
-
-def finish_run(
-    session: Session, stripe_customer_id: str, payment_method: str, scope: str, now: dt.datetime
-) -> None:
-    """Remember that this card was tried to the end."""
+def note_run(session: Session, change: Change, scope: str, now: dt.datetime) -> None:
+    """Remember that a bank is asked about this card now. Replicas of the release before go by it, too."""
     session.merge(
         RecoveryRun(
-            stripe_customer_id=stripe_customer_id,
-            payment_method_id=payment_method,
+            stripe_customer_id=change.stripe_customer_id,
+            payment_method_id=change.payment_method,
             scope=scope,
             finished_at=now,
         )
@@ -273,8 +258,8 @@ def start_try(
     return _try(row)
 
 
-def repeat_try(session: Session, known: Try, now: dt.datetime) -> None:
-    """Its key is about to be sent again."""
+def send_try(session: Session, known: Try, now: dt.datetime) -> None:
+    """Its key is about to be sent, for the first time or again."""
     _row(session, known).sent_at = now
 
 

@@ -101,7 +101,7 @@ RECOVERY_POINTS = {
         "billing", "services.billing.stripe_gateway", "StripeGateway.pay", False
     ),
     "after the record, before the change is closed": Point(
-        "billing", "services.billing.recovery_queries", "finish_run", True
+        "billing", "services.billing.recovery_queries", "close_change", True
     ),
     "after the change is closed, before the ack": Point(
         "billing", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event

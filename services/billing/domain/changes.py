@@ -84,13 +84,13 @@ class Change:
     ) -> dt.datetime | None:
         """When an invoice of `subscription_id` may be tried, if an earlier change of this card is less than an hour old.
 
-        `runs` is when the card was last tried to the end, by scope; what this change has finished itself is no reason.
+        `runs` is when a bank was last asked about the card, by scope; what this change has asked itself is no reason.
         """
         earlier = [
-            finished + ONCE_IN
+            asked + ONCE_IN
             for scope in {"", subscription_id or ""}
-            if (finished := runs.get(scope)) is not None
-            and (self.tried_at is None or finished < self.tried_at)
+            if (asked := runs.get(scope)) is not None
+            and (self.tried_at is None or asked < self.tried_at)
         ]
         until = max(earlier, default=now)
         return until if until > now else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -61,7 +61,7 @@ class Run(enum.StrEnum):
     KNOWN = "known"
     """The change that the event tells of was carried out before."""
     POSTPONED = "postponed"
-    """An earlier change of this card is less than an hour old; somebody goes on at the hour's end."""
+    """A bank was asked about this card within the hour; somebody goes on at the hour's end."""
     NO_CARD = "no_card"
     """The card of the change is not, or no longer, the one that would be charged."""
     GONE = "gone"
@@ -223,22 +223,16 @@ class _Recovery:
         }
         if self._held:
             raise StripeUnavailable(f"not known what became of {', '.join(sorted(self._held))}")
-        self._end(plans)
+        self._end()
         return self._report
 
-    def _end(self, plans: Iterable[_Plan]) -> None:
-        change, now = self._change, self._clock()
+    def _end(self) -> None:
         with self._lease.kept() as session:
-            if self._report.payments or not self._waits:
-                for plan in plans:
-                    queries.finish_run(
-                        session, change.stripe_customer_id, change.payment_method, plan.scope, now
-                    )
             if self._waits:
                 self._report.run = Run.POSTPONED
-                queries.postpone(session, change.id, max(self._waits))
+                queries.postpone(session, self._change.id, max(self._waits))
             else:
-                queries.close_change(session, change.id, self._report.run, now)
+                queries.close_change(session, self._change.id, self._report.run, self._clock())
 
     # -- which card, for what ---------------------------------------------------------------------------------
 
@@ -295,16 +289,13 @@ class _Recovery:
             runs = queries.recent_runs(
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
-            unfinished = queries.unfinished_since(session, change, self._clock())
-        if unfinished is not None:
-            runs[""] = max(unfinished, runs.get("", unfinished))
         for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
             if not invoice.collectable or invoice.id in answered:
                 continue
             unknown = self._unknown.get(invoice.id)
             if unknown is not None:
                 if unknown.may_be_repeated(change.id, self._clock()):
-                    self._ask(unknown)
+                    self._ask(unknown, plan)
                 else:
                     self._held.add(invoice.id)
                 continue
@@ -312,9 +303,9 @@ class _Recovery:
             if until is not None:
                 self._waits.append(until)
             else:
-                self._try(invoice)
+                self._try(invoice, plan)
 
-    def _try(self, invoice: Invoice) -> None:
+    def _try(self, invoice: Invoice, plan: _Plan) -> None:
         """Ask the bank, unless it has just answered, or was asked often enough."""
         now = self._clock()
         since = max(self._change.set_at, now - ONCE_IN)
@@ -343,7 +334,7 @@ class _Recovery:
             )
         self._report.payments[invoice.id] = payment
         if payment.outcome is PayOutcome.UNKNOWN:
-            self._ask(started)
+            self._ask(started, plan)
 
     def _trace(self, invoice_id: str) -> PaymentTrace:
         """What Stripe's own attempt with the card came to, between its setting and us.
@@ -357,10 +348,11 @@ class _Recovery:
         except (StripeUnavailable, StripeRefused):
             return PaymentTrace()
 
-    def _ask(self, asked: Try) -> None:
+    def _ask(self, asked: Try, plan: _Plan) -> None:
         """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
         with self._lease.kept() as session:
-            queries.repeat_try(session, asked, self._clock())
+            queries.send_try(session, asked, self._clock())
+            queries.note_run(session, self._change, plan.scope, self._clock())
         self._unknown[asked.invoice_id] = asked
         try:
             payment: Payment | None = self._gateway.pay(
