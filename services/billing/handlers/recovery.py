@@ -117,9 +117,9 @@ def recover(
 ) -> Report:
     """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
 
-    `holder` names this run. Raises CustomerBusy before anything was written: the event must come again. Raises
-    StripeUnavailable or StripeRefused once the change is a row: `resume_due` goes on with it. Declines and
-    confirmations (SCA) are outcomes, recorded in `payment_tries`.
+    `holder` names this run. Raises CustomerBusy when somebody else has the customer: the event must come again. Raises
+    StripeUnavailable or StripeRefused once the change is a row: `resume` goes on with it. Declines and confirmations
+    (SCA) are outcomes, recorded in `payment_tries`.
     """
     with _lease(database, wish.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
