@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import AccessRefused, ChannelError
 from kombu import Connection, Consumer, Exchange, Producer, Queue, binding
 
-RPC = Exchange("nameko-rpc", type="topic", durable=True)
+CALLS = "amq.topic"
+"""The exchange for hosts' calls. It is RabbitMQ's own: nobody has to make it."""
 
 
 class PorticoError(Exception):
@@ -42,24 +43,30 @@ class Portico:
     ...     customer = portico.call("portal", "upsert_customer", business_id="sunrise", …)
     """
 
-    def __init__(self, amqp_uri: str, timeout: float = 5.0) -> None:
+    def __init__(self, amqp_uri: str, timeout: float = 5.0, exchange: str = CALLS) -> None:
+        self._exchange = Exchange(exchange, type="topic", durable=True, passive=True)
         self._timeout = timeout
         self._connection = Connection(
             amqp_uri, connect_timeout=timeout, transport_options={"confirm_publish": True}
         )
-        self._channel = self._connection.channel()
         self._address = str(uuid.uuid4())
         replies = Queue(
             f"rpc.reply-host-{self._address}",
-            exchange=RPC,
+            exchange=self._exchange,
             routing_key=self._address,
             exclusive=True,
             durable=False,
         )
         self._answers: dict[str, Any] = {}
-        self._consumer = Consumer(self._channel, [replies], on_message=self._on_answer, no_ack=True)
+        self._consumer = Consumer(
+            self._connection.channel(), [replies], on_message=self._on_answer, no_ack=True
+        )
         self._consumer.consume()
-        self._producer = Producer(self._channel, exchange=RPC)
+        self._open()
+
+    def _open(self) -> None:
+        """A channel for calls alone: RabbitMQ closes it when it refuses one, and answers must not go with it."""
+        self._producer = Producer(self._connection.channel(), exchange=self._exchange)
 
     def _on_answer(self, message: Any) -> None:
         self._answers[message.properties["correlation_id"]] = json.loads(message.body)
@@ -77,6 +84,11 @@ class Portico:
                 mandatory=True,  # a service that has never run has no queue: hear of it now
                 expiration=self._timeout,  # a request that nobody waits for any more must not run
             )
+        except AccessRefused as error:
+            self._open()
+            raise PorticoError(
+                "NotPermitted", f"{service}.{method} is not for this user"
+            ) from error
         except ChannelError as error:
             raise PorticoError("Unavailable", f"{service} has never run on this broker") from error
         end = time.monotonic() + self._timeout
@@ -104,7 +116,8 @@ class Portico:
 def subscription(amqp_uri: str, name: str, types: list[str]) -> Iterator[Connection]:
     """Declare a durable queue of the host's own, bound to the event types that it wants to hear."""
     with Connection(amqp_uri, heartbeat=10) as connection:
-        exchange = Exchange("billing.events", type="topic", durable=True)
+        # Billing makes the exchange; passive means to look whether it is there, which takes no right.
+        exchange = Exchange("billing.events", type="topic", durable=True, passive=True)
         Queue(
             f"{name}.billing-events",
             bindings=[binding(exchange, routing_key=event_type) for event_type in types],

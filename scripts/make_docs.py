@@ -1,4 +1,5 @@
-"""Write docs/events.md, docs/rpc.md and docs/settings.md from the code. `make docs` runs it; a test fails when they are out of date."""
+"""Write what is made from the code: pages of docs/, and the broker's users for Kubernetes. `make docs` runs it; a test fails when
+something is out of date."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 import msgspec  # noqa: E402
 
+from scripts import broker_rights  # noqa: E402
 from scripts.cli_page import cli_page  # noqa: E402
 from shared import events  # noqa: E402
 from shared.messaging import topology  # noqa: E402
@@ -137,11 +139,13 @@ def rpc_page() -> str:
         "",
         NOTE,
         "",
-        'nameko\'s RPC over RabbitMQ: publish `{"args": [], "kwargs": {…}}` to the topic exchange `nameko-rpc` with '
-        "routing key `<service>.<method>`, `reply_to` and `correlation_id`; the answer is "
+        'nameko\'s RPC over RabbitMQ: publish `{"args": [], "kwargs": {…}}` to the topic exchange `nameko-rpc` (a '
+        "host application: `amq.topic`) with routing key `<service>.<method>`, `reply_to` and `correlation_id`; the answer comes by "
+        "the same exchange and is "
         '`{"result": …, "error": null | {"exc_type", "value", …}}`. `examples/host_app.py` is a client in plain '
         "Python. Arguments are checked against the types below: a wrong one is an `InvalidArgument` that names the "
-        "field. Times are ISO 8601 in UTC, money is in the currency's minor unit.",
+        "field. Times are ISO 8601 in UTC, money is in the currency's minor unit. Who may call which: "
+        "[security.md](security.md#who-may-do-what-at-the-broker).",
     ]
     for name, class_name in SERVICES.items():
         service = getattr(importlib.import_module(f"services.{name}.service"), class_name)
@@ -229,11 +233,16 @@ PAGES = {
     "docs/events.md": events_page,
     "docs/rpc.md": rpc_page,
     "docs/cli.md": cli_page,
+    "docs/security.md": broker_rights.security_page,
+    "deploy/k8s/components/rabbitmq/users.yaml": broker_rights.users_file,
+    "deploy/k8s/components/rabbitmq-last-release/kustomization.yaml": broker_rights.upgrade_file,
+    "deploy/k8s/components/rabbitmq-last-release/topics.yaml": broker_rights.upgrade_topics_file,
 }
 
 
 def main() -> int:
     for path, page in PAGES.items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
         (ROOT / path).write_text(page())
         print(f"docs: {path}")
     return 0

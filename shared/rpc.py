@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -31,19 +32,20 @@ from nameko.rpc import (
     Rpc,
     RpcConsumer,
     RpcProxy,
-    get_rpc_exchange,
 )
 from sqlalchemy.exc import DataError
 
 from shared import tracing
 from shared.batching import Overloaded
-from shared.messaging.amqp import BoundedPublisher, BrokerUnavailable
+from shared.messaging import topology
+from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavailable
 from shared.messaging.consumer import SafeQueueConsumer
 from shared.telemetry import RPC_SECONDS, get_logger
 
 log = get_logger(__name__)
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
+CALL_EXCHANGES: Final = (topology.RPC_EXCHANGE, topology.HOST_EXCHANGE)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -65,6 +67,10 @@ class InternalError(RpcError):
 
 class RpcUnavailable(Exception):
     """The call could not be delivered: no such service has ever run, or the broker is out of reach."""
+
+
+class RpcRefused(RpcUnavailable):
+    """The broker does not let this service call the method: its rights don't name it (`shared/messaging/rights.py`)."""
 
 
 class RpcTimeout(Exception):
@@ -154,8 +160,20 @@ class SafeRpcConsumer(RpcConsumer):
     """nameko's RPC consumer whose failures answer the caller, or are logged, and never kill the container."""
 
     queue_consumer = SafeQueueConsumer()
+    queue: Any
+
+    def setup(self) -> None:
+        if self.queue is None:
+            self.queue = topology.rpc_queue(self.container.service_name)
+            self.queue_consumer.register_provider(self)
 
     def handle_message(self, body: Any, message: Any) -> None:
+        if not _came_straight(message):
+            log.warning(
+                "call refused, it came by a detour", exchange=message.delivery_info.get("exchange")
+            )
+            self.queue_consumer.ack_message(message)
+            return
         try:
             if not isinstance(body, dict):
                 raise MalformedRequest("the request is no object with args and kwargs")
@@ -187,11 +205,28 @@ class SafeRpcConsumer(RpcConsumer):
         _Responder.publisher_cls(self.container.config["AMQP_URI"]).publish(
             payload,
             serializer="json",  # all that we take, too
-            exchange=get_rpc_exchange(self.container.config),
+            exchange=_way_back(message),
             routing_key=reply_to,
             correlation_id=message.properties.get("correlation_id"),
             delivery_mode=NON_PERSISTENT,
         )
+
+
+def _came_straight(message: Any) -> bool:
+    """Whether the caller published the request where the broker bounds which methods a user may call.
+
+    It checks the routing key at that moment alone. A message that an exchange of the caller's own hands on (bound to the
+    exchange for calls, or with that as its alternate), or that dead-letters into it, passes by unchecked: the first two show
+    where they were published, the third the broker's mark.
+    """
+    detour = "x-death" in (message.headers or {})
+    return message.delivery_info.get("exchange") in CALL_EXCHANGES and not detour
+
+
+def _way_back(message: Any) -> str:
+    """The exchange on which the request came: its caller is bound there, and perhaps nowhere else."""
+    came_by = message.delivery_info.get("exchange")
+    return came_by if came_by in CALL_EXCHANGES else topology.RPC_EXCHANGE
 
 
 def _public(error: BaseException) -> Exception:
@@ -256,6 +291,15 @@ class SafeReplyListener(ReplyListener):
     """nameko's reply listener on the hardened consumer."""
 
     queue_consumer = SafeQueueConsumer()
+
+    def setup(self) -> None:
+        self.routing_key = str(uuid.uuid4())
+        self.queue = topology.reply_queue(
+            self.container.service_name,
+            self.routing_key,
+            queue_arguments={"x-expires": topology.REPLY_EXPIRES_MS},
+        )
+        self.queue_consumer.register_provider(self)
 
     def forget(self, correlation_id: str | None) -> None:
         """Drop the event of a call that nobody waits for any more."""
@@ -322,6 +366,8 @@ class _BoundedMethod(MethodProxy):
             ) from None
         except (UnknownService, UndeliverableMessage):
             raise RpcUnavailable(f"{self.service_name} has never run on this broker") from None
+        except BrokerRefused as error:
+            raise RpcRefused(f"{self.service_name}.{self.method_name}: {error}") from error
         except BrokerUnavailable as error:
             raise RpcUnavailable(f"the broker is out of reach: {error}") from error
         except RemoteError as error:

@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import amqp
-from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu import Connection, Consumer, Producer
 
+from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, make_connection
 
-RPC: Final = Exchange("nameko-rpc", type="topic", durable=True)
 TIMEOUT_SECONDS: Final = 10.0
 
 
@@ -83,15 +83,9 @@ class RpcCaller:
         try:
             connection.connect()
             channel = connection.channel()
-            replies = Queue(
-                f"rpc.reply-cli-{self._address}",
-                exchange=RPC,
-                routing_key=self._address,
-                exclusive=True,
-                durable=False,
-            )
+            replies = topology.reply_queue("cli", self._address, exclusive=True, durable=False)
             Consumer(channel, [replies], on_message=self._on_answer, no_ack=True).consume()
-            self._producer = Producer(channel, exchange=RPC)
+            self._producer = Producer(channel)
         except BaseException:
             connection.collect()
             raise
@@ -110,6 +104,7 @@ class RpcCaller:
             self._waiting[call_id] = f"{service}.{method}"
             self._producer.publish(
                 {"args": [], "kwargs": arguments},
+                exchange=topology.RPC_EXCHANGE,
                 routing_key=f"{service}.{method}",
                 reply_to=self._address,
                 correlation_id=call_id,
@@ -119,9 +114,15 @@ class RpcCaller:
                 confirm_timeout=self._timeout,
                 expiration=self._timeout,  # a request that nobody waits for any more must not run
             )
+        except amqp.exceptions.AccessRefused:
+            self.close()
+            raise Unavailable(
+                f"the broker does not let the user of AMQP_URI call {service}.{method}: the command line works with "
+                "billing's user"
+            ) from None
         except amqp.exceptions.ChannelError as error:
             self.close()
-            if "NO_ROUTE" in str(error):
+            if isinstance(error, amqp.exceptions.NotFound) or "NO_ROUTE" in str(error):
                 raise Unavailable(
                     f"{service} has never run on this broker, or knows no {method}: start it, or look whether "
                     "AMQP_URI names the right broker and virtual host"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import eventlet
-from amqp.exceptions import AMQPError, ChannelError
+from amqp.exceptions import AccessRefused, AMQPError, ChannelError
 from kombu import Connection
 from kombu.exceptions import KombuError
 from kombu.pools import producers, set_limit
@@ -32,6 +32,10 @@ class BrokerUnavailable(Exception):
 
 class BrokerBlocked(BrokerUnavailable):
     """RabbitMQ takes no messages for now (memory or disk alarm)."""
+
+
+class BrokerRefused(BrokerUnavailable):
+    """RabbitMQ does not let this user publish there, or not with this routing key; trying again can't help."""
 
 
 def refuse_when_blocked(reason: str = "") -> None:
@@ -92,6 +96,8 @@ class BoundedPublisher(Publisher):
                     confirm_timeout=PUBLISH_SECONDS,
                     **settings,
                 )
+        except AccessRefused as error:
+            raise BrokerRefused(str(error)) from error
         except ChannelError as error:
             if "NO_ROUTE" in str(error):
                 raise UndeliverableMessage from error

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import eventlet
 import structlog
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, NotFound
 from eventlet.semaphore import Semaphore
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint, ProviderCollector
@@ -114,10 +114,32 @@ class SafeQueueConsumer(QueueConsumer):
         return None
 
     def get_consumers(self, consumer_cls: Any, channel: Any) -> Any:
-        for provider in self._providers:  # runs again after every reconnection
-            for queue in getattr(provider, "side_queues", ()):
-                queue(channel).declare()
+        # Runs again after every reconnection.
+        for exchange in topology.exchanges_of(self.container.service_name):
+            exchange(channel).declare()
+        sides = [q for one in self._providers for q in getattr(one, "side_queues", ())]
+        for exchange in topology.awaited([*sides, *(one.queue for one in self._providers)]):
+            self._await(exchange, channel.connection.client)
+        for queue in sides:
+            queue(channel).declare()
         return super().get_consumers(consumer_cls, channel)
+
+    def _await(self, exchange: Any, connection: Any) -> None:
+        """Wait until its owner has made the exchange: services start in any order."""
+        told = False
+        while not self.should_stop:
+            looking = connection.channel()
+            try:
+                exchange(looking).declare()
+            except NotFound:
+                if not told:
+                    owner = topology.OWNERS[exchange.name]
+                    log.warning("waiting for an exchange", exchange=exchange.name, made_by=owner)
+                told = True
+                eventlet.sleep(LOOK_UP_SECONDS)
+            else:
+                looking.close()
+                return
 
     def on_consume_ready(
         self, connection: Any, channel: Any, consumers: Any, **kwargs: Any

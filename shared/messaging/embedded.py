@@ -12,8 +12,10 @@ from time import monotonic
 from typing import Any
 
 import eventlet
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, NotFound
 from kombu.transport import TRANSPORT_ALIASES, memory, virtual
+
+from shared.messaging.topology import HOST_EXCHANGE
 
 _sleepers: set[Any] = set()
 
@@ -43,6 +45,16 @@ class Channel(memory.Channel):
         super()._put(queue, message, **kwargs)
         _wake_all()
 
+    def exchange_declare(self, exchange: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("passive") and exchange not in self.state.exchanges:
+            raise NotFound(f"no exchange {exchange}")
+        return super().exchange_declare(exchange, *args, **kwargs)
+
+    def queue_declare(self, queue: Any = None, passive: Any = False, **kwargs: Any) -> Any:
+        if passive and not self._has_queue(queue):
+            raise NotFound(f"no queue {queue}")
+        return super().queue_declare(queue, passive, **kwargs)
+
     def basic_publish(
         self, message: Any, exchange: str, routing_key: str, mandatory: bool = False, **kwargs: Any
     ) -> Any:
@@ -64,6 +76,9 @@ class Transport(memory.Transport):
     """Delivers when something arrives instead of polling."""
 
     Channel = Channel
+    global_state = virtual.BrokerState(
+        {HOST_EXCHANGE: {"type": "topic", "durable": True, "auto_delete": False, "table": []}}
+    )
     # Empty, or kombu would retry and rewrap the refusal of an unroutable message.
     recoverable_connection_errors = ()
     recoverable_channel_errors = ()

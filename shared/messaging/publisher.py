@@ -6,6 +6,7 @@ written, then the confirms are collected; each event's own fate is told.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -21,10 +22,12 @@ from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, make_connection
 
 BATCH_SECONDS: Final = 10
+LOOK_SECONDS: Final = 5
+"""How often a publisher looks whether the queues of its consumers are still there."""
 
 
 class Unroutable(Exception):
-    """No queue is bound for the event's type: nobody would ever hear it."""
+    """A consumer of the event has no queue, or none is bound for its type: it would never hear of it."""
 
 
 class Refused(Exception):
@@ -35,21 +38,26 @@ Outcome = Exception | None
 
 
 class _Session(Protocol):
-    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None: ...
+    def publish(
+        self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
+    ) -> None: ...
 
     def drop(self) -> None: ...
 
 
 class ConfirmedSession:
-    """An AMQP connection and channel in confirm mode on which the topology of `source` is declared."""
+    """An AMQP connection and channel in confirm mode, with the exchange of `source` and its consumers' queues in sight."""
 
     def __init__(self, uri: str, source: str) -> None:
+        self._source = source
         self._exchange = topology.exchange(source).name
         self._connection: Connection = make_connection(uri)
         try:
             self._connection.connect()
             self._channel: Any = self._connection.channel()
-            self._declare(source)
+            topology.exchange(source, by=source)(self._channel).declare()
+            self._channel.confirm_select()
+            self._look()
         except BaseException:
             self._connection.collect()
             raise
@@ -61,17 +69,22 @@ class ConfirmedSession:
         self._index_by_id: dict[str, int] = {}
         self._outcomes: list[Outcome] = []
 
-    def _declare(self, source: str) -> None:
-        topology.exchange(source)(self._channel).declare()
-        for service in topology.consumers_of(source):
-            topology.event_queue(service, source)(self._channel).declare()
-        self._channel.confirm_select()
+    def _look(self) -> None:
+        self._without_queue = topology.bind_consumers(self._connection.channel, self._source)
+        self._looked_at = time.monotonic()
 
-    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None:
+    def publish(
+        self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
+    ) -> None:
+        if self._without_queue or time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self._look()
         self._outcomes = outcomes
         self._waiting.clear()
         self._index_by_id = {event.id: index for index, event in enumerate(batch)}
         for index, event in enumerate(batch):
+            if queue is None and event.type in self._without_queue:
+                outcomes[index] = _no_queue(self._without_queue[event.type])
+                continue
             self._last_tag += 1
             self._waiting[self._last_tag] = index
             self._channel.basic_publish(
@@ -84,9 +97,7 @@ class ConfirmedSession:
                     type=event.type,
                     application_headers=_context_headers(event),
                 ),
-                exchange=self._exchange,
-                routing_key=event.type,
-                mandatory=topology.has_consumer(event.type),
+                **_address(self._exchange, event, queue),
             )
         while self._waiting:
             self._connection.drain_events()
@@ -118,6 +129,18 @@ class ConfirmedSession:
         self._connection.collect()
 
 
+def _no_queue(name: str) -> Unroutable:
+    return Unroutable(f"there is no queue {name}: its service makes it when it starts")
+
+
+def _address(exchange: str, event: events.Event, queue: str | None) -> dict[str, Any]:
+    """Where an event goes: to all who hear its type, or into one queue alone."""
+    if queue is not None:
+        return {"exchange": "", "routing_key": queue, "mandatory": True}
+    mandatory = topology.has_consumer(event.type)
+    return {"exchange": exchange, "routing_key": event.type, "mandatory": mandatory}
+
+
 def _context_headers(event: events.Event) -> dict[str, str]:
     """nameko's context data, for a host application that consumes with nameko."""
     headers = {"nameko.correlation_id": event.correlation_id}
@@ -130,24 +153,28 @@ class EmbeddedSession:
     """The in-memory broker of `make run`: it takes a message at once or says why not."""
 
     def __init__(self, uri: str, source: str) -> None:
-        self._exchange = topology.exchange(source)
+        self._source = source
         self._connection = make_connection(uri)
         channel = self._connection.channel()
-        self._exchange(channel).declare()
-        for service in topology.consumers_of(source):
-            topology.event_queue(service, source)(channel).declare()
-        self._producer = Producer(channel, exchange=self._exchange)
+        topology.exchange(source, by=source)(channel).declare()
+        self._producer = Producer(channel)
 
-    def publish(self, batch: Sequence[events.Event], outcomes: list[Outcome]) -> None:
+    def publish(
+        self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
+    ) -> None:
+        exchange = topology.exchange(self._source).name
+        without_queue = topology.bind_consumers(self._connection.channel, self._source)
         for index, event in enumerate(batch):
+            if queue is None and event.type in without_queue:
+                outcomes[index] = _no_queue(without_queue[event.type])
+                continue
             try:
                 self._producer.publish(
                     events.encode(event),
-                    routing_key=event.type,
                     content_type="application/json",
                     content_encoding="utf-8",
                     message_id=event.id,
-                    mandatory=topology.has_consumer(event.type),
+                    **_address(exchange, event, queue),
                 )
             except amqp.exceptions.ChannelError:
                 outcomes[index] = Unroutable(f"no queue is bound for {event.type}")
@@ -167,17 +194,22 @@ class BatchPublisher:
         self._turn = Semaphore(1)
         self._session: _Session | None = None
 
-    def publish_batch(self, batch: Sequence[events.Event]) -> list[Outcome]:
+    def publish_batch(
+        self, batch: Sequence[events.Event], *, queue: str | None = None
+    ) -> list[Outcome]:
         """Publish all; one outcome an event: None when the broker confirmed it, else what went wrong.
+
+        With `queue` they go into that queue alone, past the exchange: to a consumer that lost what it had.
 
         Never raises for a sick broker and never takes longer than `BATCH_SECONDS`. An event with an error may
         still have arrived: consumers recognise it by its id.
         """
         if not batch:
             return []
-        return self._publish_traced(batch) if tracing.is_on() else self._publish(batch)
+        publish = self._publish_traced if tracing.is_on() else self._publish
+        return publish(batch, queue)
 
-    def _publish_traced(self, batch: Sequence[events.Event]) -> list[Outcome]:
+    def _publish_traced(self, batch: Sequence[events.Event], queue: str | None) -> list[Outcome]:
         """The same with a span for each event, in the trace of what made it. Consumers go on from there."""
         exchange = topology.exchange(self._source).name
         spans = [tracing.publish(exchange, event) for event in batch]
@@ -185,7 +217,8 @@ class BatchPublisher:
             [
                 msgspec.structs.replace(event, traceparent=span.traceparent)
                 for event, span in zip(batch, spans, strict=True)
-            ]
+            ],
+            queue,
         )
         for span, outcome in zip(spans, outcomes, strict=True):
             if outcome is not None:
@@ -193,7 +226,7 @@ class BatchPublisher:
             span.end()
         return outcomes
 
-    def _publish(self, batch: Sequence[events.Event]) -> list[Outcome]:
+    def _publish(self, batch: Sequence[events.Event], queue: str | None) -> list[Outcome]:
         outcomes: list[Outcome] = [BrokerUnavailable("not confirmed")] * len(batch)
         with self._turn:
             limit = eventlet.Timeout(BATCH_SECONDS, BrokerUnavailable("no confirm in time"))
@@ -201,7 +234,7 @@ class BatchPublisher:
                 if self._session is None:
                     kind = EmbeddedSession if self._uri.startswith("embedded") else ConfirmedSession
                     self._session = kind(self._uri, self._source)
-                self._session.publish(batch, outcomes)
+                self._session.publish(batch, outcomes, queue)
             except BROKER_ERRORS as error:
                 self._drop()
                 failure = BrokerUnavailable(f"{type(error).__name__}: {error}")

@@ -1,13 +1,16 @@
-"""Exchanges and queues, declared the same way by publisher and consumer.
+"""Exchanges and queues: who makes them, and with which arguments.
 
-RabbitMQ refuses to declare a queue again with other arguments, so both sides build them here. An event that is
-published before its consumer ever ran waits in the consumer's queue, because the publisher declares it too.
+Each exchange has one owner, the only service with the right to make it (`OWNERS`); to everybody else it is passive: they
+look whether it is there, and wait until it is. A queue is made by the service that consumes it. RabbitMQ refuses
+to declare a queue again with other arguments, so all of them are built here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from amqp.exceptions import NotFound
 from kombu import Exchange, Queue, binding
 
 from shared.events import CONSUMERS, EVENTS
@@ -18,16 +21,71 @@ SAFE_DEAD_LETTERING: Final[dict[str, Any]] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-DEAD_EXCHANGE: Final = Exchange("dead", type="topic", durable=True)
+RPC_EXCHANGE: Final = "nameko-rpc"
+"""Where services call each other."""
+HOST_EXCHANGE: Final = "amq.topic"
+"""Where host applications call. RabbitMQ makes it in each virtual host and lets nobody delete it, and no kombu client declares it: a
+stock nameko proxy needs no configure right (docs/adr/0015)."""
+DEAD_EXCHANGE: Final = "dead"
+REPLY_EXPIRES_MS: Final = 300_000
+"""How long a queue for answers outlives its last consumer: a caller that reconnects finds it again."""
 RETRY_SECONDS: Final = (5, 30, 300)
 """How long a failed event waits before each further try."""
 DELIVERY_LIMIT: Final = 20
 """Redeliveries (a consumer that died in mid-work) before the broker itself gives a message up."""
 
 
-def exchange(source: str) -> Exchange:
-    """The topic exchange on which `source` publishes: `billing.events`."""
-    return Exchange(f"{source}.events", type="topic", durable=True)
+def sources() -> list[str]:
+    """The services that publish events."""
+    return sorted({cls.source for cls in EVENTS.values()})
+
+
+OWNERS: Final[dict[str, str]] = {
+    **{f"{source}.events": source for source in sources()},
+    RPC_EXCHANGE: "billing",
+    DEAD_EXCHANGE: "billing",
+}
+"""Exchange to the service that makes it. Billing waits for nobody, so it also makes what belongs to all."""
+
+
+def _topic(name: str, by: str | None) -> Exchange:
+    return Exchange(name, type="topic", durable=True, passive=by != OWNERS[name])
+
+
+def exchange(source: str, by: str | None = None) -> Exchange:
+    """The topic exchange on which `source` publishes, `billing.events`, as service `by` declares it."""
+    return _topic(f"{source}.events", by)
+
+
+def exchanges_of(service: str) -> list[Exchange]:
+    """The exchanges that `service` makes."""
+    return [_topic(name, service) for name, owner in OWNERS.items() if owner == service]
+
+
+def awaited(queues: Iterable[Queue]) -> list[Exchange]:
+    """The exchanges that these queues are bound to and that somebody else makes."""
+    bound = [one.exchange for queue in queues for one in (queue, *queue.bindings) if one.exchange]
+    return list({one.name: one for one in bound if one.passive}.values())
+
+
+def rpc_queue(service: str) -> Queue:
+    """Where the calls of a service's methods wait, from services and from hosts."""
+    exchanges = (_topic(RPC_EXCHANGE, service), Exchange(HOST_EXCHANGE, type="topic", durable=True))
+    return Queue(
+        f"rpc-{service}",
+        bindings=[binding(one, routing_key=f"{service}.*") for one in exchanges],
+        durable=True,
+    )
+
+
+def reply_queue(caller: str, address: str, **options: Any) -> Queue:
+    """Where the answers to a caller's calls arrive; `address` is their `reply_to`, a random UUID."""
+    return Queue(
+        f"rpc.reply-{caller}-{address}",
+        exchange=_topic(RPC_EXCHANGE, caller),
+        routing_key=address,
+        **options,
+    )
 
 
 def queue_name(service: str, source: str = "billing") -> str:
@@ -41,22 +99,27 @@ def event_queue(service: str, source: str = "billing") -> Queue:
     keys = sorted({cls.type for cls in CONSUMERS[service] if cls.source == source})
     return Queue(
         name,
-        bindings=[binding(exchange(source), routing_key=key) for key in keys],
+        bindings=[binding(exchange(source, by=service), routing_key=key) for key in keys],
         durable=True,
         queue_arguments={
             **SAFE_DEAD_LETTERING,
             "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": DEAD_EXCHANGE.name,
+            "x-dead-letter-exchange": DEAD_EXCHANGE,
             "x-dead-letter-routing-key": name,
         },
     )
+
+
+def event_queues(service: str, source: str) -> list[Queue]:
+    """The queues of a service that hears events of `source`."""
+    return [event_queue(service, source)] if service in consumers_of(source) else []
 
 
 def dead_queue(name: str) -> Queue:
     """Where the messages of queue `name` go that were given up; kept until a person replays or discards them."""
     return Queue(
         f"{name}.dead",
-        exchange=DEAD_EXCHANGE,
+        exchange=_topic(DEAD_EXCHANGE, name.partition(".")[0]),
         routing_key=name,
         durable=True,
         queue_arguments=dict(QUORUM),
@@ -91,9 +154,21 @@ def consumers_of(source: str) -> list[str]:
     ]
 
 
-def sources() -> list[str]:
-    """The services that publish events."""
-    return sorted({cls.source for cls in EVENTS.values()})
+def bind_consumers(open_channel: Callable[[], Any], source: str) -> dict[str, str]:
+    """Bind the queues of those who hear `source`, as its publisher does, so that nothing passes a queue by whose consumer has
+    not come to that yet. Returns which event types must wait, and for the queue that does not exist."""
+    waiting: dict[str, str] = {}
+    for queue in (one for each in CONSUMERS for one in event_queues(each, source)):
+        channel = open_channel()
+        try:
+            queue(channel).queue_declare(passive=True)
+        except NotFound:
+            waiting |= {one.routing_key: queue.name for one in queue.bindings}
+        else:
+            for one in queue.bindings:
+                queue(channel).bind_to(one.exchange, one.routing_key)
+            channel.close()
+    return waiting
 
 
 def has_consumer(event_type: str) -> bool:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import amqp
 import psycopg2
 import psycopg2.errors
 import pytest
@@ -20,10 +24,13 @@ import yaml
 from amqp.exceptions import AccessRefused
 from kombu import Connection, Exchange, Producer, Queue
 
-from examples.host_app import Portico
+from examples import host_app
+from examples.host_app import Portico, PorticoError
 from sandbox.processes import SERVICES, fetch
 from sandbox.servers import PostgreSQL, RabbitMQ, free_port
-from shared.messaging import topology
+from shared.cli.rpc import RpcCaller, Unavailable
+from shared.messaging import rights, topology
+from shared.messaging.amqp import BoundedPublisher, BrokerRefused
 from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
@@ -46,7 +53,7 @@ def house(
         stack.clear()
 
 
-def refused(uri: str, what: Any) -> bool:
+def refused(uri: str, what: Callable[[Any], object]) -> bool:
     """Whether the broker refuses `what(channel)` to this user."""
     with Connection(uri) as connection:
         channel = connection.channel()
@@ -58,6 +65,21 @@ def refused(uri: str, what: Any) -> bool:
         except AccessRefused:
             return True
     return False
+
+
+def publish(exchange: str, key: str) -> Callable[[Any], object]:
+    """Publish to a topic exchange."""
+    return lambda channel: channel.basic_publish(amqp.Message("{}"), exchange, key)
+
+
+def bind(queue: str, exchange: str, key: str) -> Callable[[Any], object]:
+    """Make a queue of the user's own, and bind it."""
+
+    def made(channel: Any) -> None:
+        channel.queue_declare(queue, durable=True, exclusive=True)
+        channel.queue_bind(queue, exchange, key)
+
+    return made
 
 
 def test_the_loop_works_with_these_rights(house: LeastPrivilege) -> None:
@@ -139,22 +161,212 @@ def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: st
 def test_a_service_can_neither_read_nor_say_what_is_anothers(house: LeastPrivilege) -> None:
     """The notifier takes no events of the portal's, and none but billing says that an invoice was paid."""
     uri = house.user_uri("notifier")
+    steal = lambda channel: channel.basic_get("portal.billing-events")  # noqa: E731
+    assert refused(uri, steal)
+    assert refused(uri, publish("billing.events", "invoice.paid"))
+    assert refused(uri, lambda channel: Queue("somewhere-else")(channel).declare())
+    assert refused(house.user_uri("billing"), steal), (
+        "a publisher fills its consumers' queues, and reads none"
+    )
+    assert refused(house.user_uri("host"), steal)
 
-    def steal(channel: Any) -> None:
-        channel.basic_get("portal.billing-events")
 
-    def lie(channel: Any) -> None:
-        Producer(channel, Exchange("billing.events", type="topic"), auto_declare=False).publish(
-            {}, routing_key="invoice.paid"
+def test_each_user_is_bounded_on_each_topic_exchange(house: LeastPrivilege) -> None:
+    """No user has a right on a topic exchange without routing keys that bound it: without them it might use every key."""
+
+    def listed(what: str, *columns: str) -> list[dict[str, str]]:
+        return json.loads(house.rabbitmq.ctl(what, "-p", house.vhost, *columns, "--formatter=json"))
+
+    exchanges = {
+        one["name"] for one in listed("list_exchanges", "name", "type") if one["type"] == "topic"
+    }
+    assert exchanges >= {*topology.OWNERS, topology.HOST_EXCHANGE}
+    bounds = {(one["user"], one["exchange"]): one for one in listed("list_topic_permissions")}
+    users = {
+        one["user"]: one
+        for one in listed("list_permissions")
+        if one["user"].startswith(f"{house.name}-")
+    }
+    assert set(users) == {f"{house.name}-{user}" for user in rights.users()}
+    for user, given in users.items():
+        for exchange in exchanges:
+            bound = bounds.get((user, exchange))
+            if any(re.search(given[right], exchange) for right in ("write", "read")):
+                assert bound is not None, f"{user} may use every key on {exchange}"
+                owner = f"{house.name}-{topology.OWNERS.get(exchange)}"
+                assert bound["write"] != ".*" or user == owner
+            else:
+                assert bound is None
+    for exchange in exchanges:
+        makers = {user for user, given in users.items() if re.search(given["configure"], exchange)}
+        owner = topology.OWNERS.get(exchange)
+        assert makers == ({f"{house.name}-{owner}"} if owner else set())
+
+
+STRANGE = "portico.nobody"
+"""A key that is no method, event or address."""
+
+
+@pytest.mark.parametrize("exchange", [*topology.OWNERS, topology.HOST_EXCHANGE])
+@pytest.mark.parametrize("user", [*SERVICES, "host"])
+def test_who_may_say_and_hear_what(house: LeastPrivilege, user: str, exchange: str) -> None:
+    """On each topic exchange each user publishes and binds the keys of docs/security.md, and is refused all others."""
+    uri, own = house.user_uri(user), "cli" if user == "billing" else user
+    topic = rights.users()[user].topics.get(exchange, rights.TopicRights())
+    methods = {method for calls in rights.CALLS.values() for method in calls}
+    keys = {STRANGE, "#", "*", "*.*", "portal.*", "invoice.paid", str(uuid.uuid4()), *methods}
+    queue = f"rpc.reply-{own}-{uuid.uuid4()}"
+    for key in sorted(keys):
+        may_publish, may_bind = (bool(re.search(right, key)) for right in (topic.write, topic.read))
+        if not may_publish or key == STRANGE:  # what is let through would reach somebody
+            assert refused(uri, publish(exchange, key)) != may_publish, key
+        assert refused(uri, bind(queue, exchange, key)) != may_bind, key
+
+
+@pytest.mark.parametrize("exchange", topology.OWNERS)
+@pytest.mark.parametrize("user", [*SERVICES, "host"])
+def test_only_its_owner_makes_or_deletes_an_exchange(
+    house: LeastPrivilege, user: str, exchange: str
+) -> None:
+    """Nobody else may declare it, not even as it is, nor delete it."""
+    uri = house.user_uri(user)
+
+    def declare(channel: Any) -> None:
+        channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
+
+    assert refused(uri, declare) == (user != topology.OWNERS[exchange])
+    if user != topology.OWNERS[exchange]:
+        assert refused(uri, lambda channel: channel.exchange_delete(exchange))
+    assert not refused(uri, lambda c: c.exchange_declare(exchange, "topic", passive=True))
+
+
+def test_a_host_is_told_at_once_what_it_may_not(house: LeastPrivilege) -> None:
+    """An undocumented method is a named error, not a time-out, and the next call on the same connection works."""
+    with Portico(house.user_uri("host"), timeout=10) as portico:
+        made = host_app.make_data(portico)
+        for service, method in (
+            ("portal", "erase_customer"),
+            ("portal", "export_customers"),
+            ("billing", "create_portal_session"),
+            ("notifier", "notifications"),
+        ):
+            began = time.monotonic()
+            with pytest.raises(PorticoError) as caught:
+                portico.call(service, method)
+            assert caught.value.error == "NotPermitted"
+            assert time.monotonic() - began < 1
+        assert host_app.make_data(portico) == made
+
+
+def test_a_service_is_told_at_once_what_it_may_not(house: LeastPrivilege) -> None:
+    """The command line with another user, and a service's own publisher: a named error, and not a broker out of reach."""
+    with (
+        RpcCaller(house.user_uri("notifier")) as call,
+        pytest.raises(Unavailable, match="does not let the user of AMQP_URI"),
+    ):
+        call.call("portal", "erase_customer", customer_id="nobody")
+    with pytest.raises(BrokerRefused, match="erase_customer"):
+        BoundedPublisher(house.user_uri("notifier")).publish(
+            {"args": [], "kwargs": {}}, exchange="nameko-rpc", routing_key="portal.erase_customer"
         )
 
-    def make(channel: Any) -> None:
-        Queue("somewhere-else")(channel).declare()
 
-    assert refused(uri, steal)
-    assert refused(uri, lie)
-    assert refused(uri, make)
-    assert refused(house.user_uri("host"), steal)
+STOCK_NAMEKO = """
+import sys, time
+from amqp.exceptions import AccessRefused
+from nameko.standalone.rpc import ClusterRpcProxy
+config = {"AMQP_URI": sys.argv[1], "rpc_exchange": "amq.topic"}
+with ClusterRpcProxy(config, timeout=10) as portico:
+    business = dict(business_id="stock", name="Stock & Sons")
+    portico.portal.upsert_business(**business)
+    began = time.monotonic()
+    try:
+        portico.portal.erase_customer(customer_id="nobody")
+    except AccessRefused:
+        print("refused", time.monotonic() - began < 1)
+    print(portico.portal.upsert_business(**business)["business_id"])
+"""
+
+
+def test_a_stock_nameko_client_works_with_a_hosts_rights(house: LeastPrivilege) -> None:
+    """Out of the box, with one line of configuration and no right to make any exchange."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STOCK_NAMEKO, house.user_uri("host")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["refused", "True", "stock"], done.stderr
+
+
+def through_an_exchange(channel: Any, own: str, target: str, key: str) -> str:
+    channel.exchange_declare(own, "fanout", auto_delete=False)
+    channel.exchange_bind(destination=target, source=own, routing_key=key)
+    return own
+
+
+def as_an_alternate(channel: Any, own: str, target: str, key: str) -> str:
+    channel.exchange_declare(
+        own, "topic", auto_delete=False, arguments={"alternate-exchange": target}
+    )
+    return own
+
+
+def as_a_dead_letter(channel: Any, own: str, target: str, key: str) -> str:
+    channel.queue_declare(
+        own,
+        durable=True,
+        auto_delete=False,
+        arguments={
+            "x-dead-letter-exchange": target,
+            "x-dead-letter-routing-key": key,
+            "x-message-ttl": 0,
+        },
+    )
+    channel.exchange_declare(own, "fanout", auto_delete=False)
+    channel.queue_bind(own, own)
+    return own
+
+
+@pytest.mark.parametrize("detour", [through_an_exchange, as_an_alternate, as_a_dead_letter])
+@pytest.mark.parametrize(
+    ("user", "target", "method"),
+    [
+        ("host", topology.HOST_EXCHANGE, "portal.find_customer"),
+        ("notifier", topology.RPC_EXCHANGE, "portal.find_customer"),
+    ],
+)
+def test_a_detour_calls_nothing(
+    house: LeastPrivilege, user: str, target: str, method: str, detour: Callable[..., str]
+) -> None:
+    """The broker checks a key where it is published: a call that an exchange or a queue of the user's own hands on, or
+    that dead-letters, arrives, and is refused by the service."""
+    address, own = str(uuid.uuid4()), f"rpc.reply-{user}-{uuid.uuid4()}"
+
+    def seen() -> int:
+        return house.logs()["portal-1"].count("call refused, it came by a detour")
+
+    before = seen()
+    with Connection(house.user_uri(user)) as connection:
+        channel = connection.channel()
+        answers = f"rpc.reply-{user}-{address}"
+        channel.queue_declare(answers, durable=True, exclusive=True)
+        channel.queue_bind(answers, target, address)
+        call = amqp.Message(
+            json.dumps({"args": ["1001"], "kwargs": {}}),
+            content_type="application/json",
+            content_encoding="utf-8",
+            reply_to=address,
+            correlation_id="detour",
+        )
+        channel.basic_publish(call, detour(channel, own, target, method), method)
+        try:
+            eventually(lambda: seen() == before + 1, what="the refusal")
+        finally:
+            channel.exchange_delete(own)
+            channel.queue_delete(own)
+        assert channel.basic_get(answers) is None
 
 
 def test_keda_sees_a_length_and_no_more(house: LeastPrivilege) -> None:
@@ -200,7 +412,10 @@ def metrics_of_a_queue(tmp_path: Path) -> Iterator[str]:
     try:
         server.start()
         with Connection(server.uri) as connection:
-            topology.event_queue("notifier")(connection.channel()).declare()
+            channel = connection.channel()
+            for exchange in topology.exchanges_of("billing"):
+                exchange(channel).declare()
+            topology.event_queue("notifier")(channel).declare()
         url = f"http://127.0.0.1:{port}/metrics/detailed?{query}"
         yield eventually(
             lambda: text if "notifier.billing-events" in (text := fetch(url)) else "",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ import pytest
 import yaml
 
 from shared.messaging import topology
+from shared.messaging.rights import users, users_while_upgrading
 from shared.web import Http
 from tests.unit.deploy.manifests import (
     K8S,
@@ -23,6 +26,7 @@ from tests.unit.deploy.manifests import (
     kind,
     named,
     pod_templates,
+    run,
     secrets,
     walk,
 )
@@ -291,16 +295,54 @@ def test_queue_names_are_those_of_the_code(overlay: str) -> None:
         for right in ("configure", "write", "read"):
             allowed = {name for name in QUEUES if re.fullmatch(rights[right], name)}
             others = {topology.queue_name(s) for s in SERVICES} if service == "billing" else set()
-            dead = {f"{name}.dead" for name in others} if right == "read" else set()
-            assert allowed == own | others | dead, f"{service} {right}"
+            more = {"write": others, "read": {f"{name}.dead" for name in others}}.get(right, set())
+            assert allowed == own | more, f"{service} {right}"
             assert not re.search(rights[right], "something-else")
-        assert re.search(rights["read"], topology.exchange("billing").name)
-        assert re.search(rights["configure"], topology.DEAD_EXCHANGE.name)
-        for source in topology.sources():
-            publishes = bool(re.search(rights["write"], topology.exchange(source).name))
-            assert publishes == (service == source), "nobody speaks for another"
-    listens = named(overlay, "Permission", "host")["spec"]["permissions"]["read"]
-    assert all(re.search(listens, topology.exchange(source).name) for source in topology.sources())
+
+
+def test_rights_are_those_of_the_code(overlay: str) -> None:
+    """Each user has the rights of `shared/messaging/rights.py`, by name and on each topic exchange, and no others."""
+    bounds: dict[str, dict[str, tuple[str, str]]] = {user: {} for user in users()}
+    for one in kind(overlay, "TopicPermission"):
+        given = one["spec"]["permissions"]
+        bounds[one["spec"]["userReference"]["name"]][given["exchange"]] = (
+            given["write"],
+            given["read"],
+        )
+    for permission in kind(overlay, "Permission"):
+        user, given = permission["spec"]["userReference"]["name"], permission["spec"]["permissions"]
+        expected = users()[user]
+        assert given == {
+            "configure": expected.configure,
+            "write": expected.write,
+            "read": expected.read,
+        }
+        assert bounds[user] == {
+            exchange: (topic.write, topic.read) for exchange, topic in expected.topics.items()
+        }
+
+
+def test_while_upgrading_both_releases_have_their_rights(tmp_path: Path) -> None:
+    """The component for the upgrade widens what the overlay gives, and takes nothing away."""
+    component = K8S / "components" / "rabbitmq-last-release"
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{os.path.relpath(K8S / 'overlays' / 'production', tmp_path)}]\n"
+        f"components: [{os.path.relpath(component, tmp_path)}]\n"
+    )
+    done = run("kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", tmp_path)
+    assert done.returncode == 0, done.stderr
+    wider = users_while_upgrading()
+    seen = 0
+    for one in yaml.safe_load_all(done.stdout):
+        if one["kind"] == "Permission":
+            expected = wider[one["metadata"]["name"]]
+            assert one["spec"]["permissions"]["configure"] == expected.configure
+            seen += 1
+    assert seen == len(wider)
+    for user, now in users().items():
+        for right in ("configure", "write", "read"):
+            assert getattr(wider[user], right).startswith(getattr(now, right))
+        assert dict(now.topics).items() <= dict(wider[user].topics).items()
 
 
 def test_users_and_roles_have_their_passwords(overlay: str) -> None:
@@ -309,8 +351,8 @@ def test_users_and_roles_have_their_passwords(overlay: str) -> None:
     for user in kind(overlay, "User"):
         credentials = made[user["spec"]["importCredentialsSecret"]["name"]]
         assert set(credentials) == {"username", "password"}
-    users = {user["metadata"]["name"] for user in kind(overlay, "User")}
-    assert {p["spec"]["userReference"]["name"] for p in kind(overlay, "Permission")} == users
+    made_users = {user["metadata"]["name"] for user in kind(overlay, "User")}
+    assert {p["spec"]["userReference"]["name"] for p in kind(overlay, "Permission")} == made_users
     (cluster,) = kind(overlay, "Cluster")
     roles = {role["name"]: role for role in cluster["spec"]["managed"]["roles"]}
     for name, role in roles.items():

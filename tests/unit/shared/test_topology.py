@@ -22,5 +22,20 @@ def test_waiting_rooms_give_back():
 
 
 def test_all_consumers_of_a_source():
-    """The publisher declares the queue of every service that hears it."""
+    """The publisher binds the queue of every service that hears it."""
     assert set(topology.consumers_of("billing")) == {"portal", "billing", "notifier"}
+
+
+def test_an_exchange_is_made_by_its_owner_alone():
+    """Whoever else declares a queue that is bound to it only looks whether it is there."""
+    for service in CONSUMERS:
+        queues = [topology.rpc_queue(service), *topology.event_queues(service, "billing")]
+        queues += [side for one in queues[1:] for side in topology.side_queues(one.name)]
+        queues.append(topology.reply_queue(service, "address"))
+        bound = [each.exchange for one in queues for each in (one, *one.bindings) if each.exchange]
+        assert {one.name for one in bound} >= set(topology.OWNERS) - {"notifier.events"}
+        for exchange in bound:
+            if exchange.name in topology.OWNERS:
+                assert exchange.passive == (topology.OWNERS[exchange.name] != service)
+    made = [one.name for service in CONSUMERS for one in topology.exchanges_of(service)]
+    assert sorted(made) == sorted(topology.OWNERS)

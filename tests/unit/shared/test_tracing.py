@@ -216,7 +216,12 @@ class Broker:
     def __init__(self) -> None:
         self.published: list[events.Event] = []
 
-    def publish(self, batch: Sequence[events.Event], outcomes: list[Exception | None]) -> None:
+    def publish(
+        self,
+        batch: Sequence[events.Event],
+        outcomes: list[Exception | None],
+        queue: str | None,
+    ) -> None:
         self.published = list(batch)
         outcomes[0] = None
         raise BrokerUnavailable("gone")
