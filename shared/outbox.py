@@ -11,7 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
-from sqlalchemy import BigInteger, Index, Integer, String, Table, Text, func, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
@@ -29,8 +41,11 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 class Publisher(Protocol):
     """The broker."""
 
-    def publish_batch(self, events: Sequence[events.Event]) -> Sequence[Exception | None]:
-        """Publish with confirms; for each event None when the broker has it, else what went wrong."""
+    def publish_batch(
+        self, events: Sequence[events.Event], *, queue: str | None = None
+    ) -> Sequence[Exception | None]:
+        """Publish with confirms; for each event None when the broker has it, else what went wrong. With `queue`, into that
+        queue alone."""
         ...
 
 
@@ -167,6 +182,39 @@ class Outbox:
                 .values(published_at=now, last_error=None)
                 .execution_options(synchronize_session=False)
             )
+
+    def count_published(
+        self, session: Session, types: Sequence[str], since: dt.datetime, until: dt.datetime
+    ) -> int:
+        """How many events of these types were published in this time and are still kept."""
+        return int(
+            session.scalar(select(func.count()).where(*self._published(types, since, until))) or 0
+        )
+
+    def published(
+        self,
+        session: Session,
+        types: Sequence[str],
+        since: dt.datetime,
+        until: dt.datetime,
+        *,
+        after: int,
+        limit: int,
+    ) -> Sequence[Any]:
+        """A page of them, in order of arrival, from the row with the id `after` on."""
+        model = self._model
+        return session.scalars(
+            select(model)
+            .where(model.id > after, *self._published(types, since, until))
+            .order_by(model.id)
+            .limit(limit)
+        ).all()
+
+    def _published(
+        self, types: Sequence[str], since: dt.datetime, until: dt.datetime
+    ) -> tuple[ColumnElement[bool], ...]:
+        model = self._model
+        return (model.published_at.between(since, until), model.type.in_(types))
 
     def backlog(self, session: Session, now: dt.datetime) -> tuple[int, float]:
         """How many events wait to be published, and how many seconds the oldest of them has waited."""

@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shared.cli import FINDING, OK, Stop, as_moment, desk_of, print_json, print_table, say, since
+from shared.cli import (
+    FINDING,
+    OK,
+    Stop,
+    as_moment,
+    desk_of,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    since,
+)
 
 if TYPE_CHECKING:
     from services.billing.domain import PortalConfiguration
     from services.billing.settings import Settings
 
 events = typer.Typer(
-    help="Stripe events: what came in, and translating one again.", no_args_is_help=True
+    help="Stripe events: what came in, translating one again, and publishing again what a queue lost.",
+    no_args_is_help=True,
 )
 stripe = typer.Typer(
     help="What Stripe must know of us: the webhook endpoint, the Billing Portal configuration.",
@@ -123,6 +135,51 @@ def replay_event(
         ("event", "status", "newly queued", "reason"),
         ((one["event_id"], one["status"], ", ".join(one["queued"]), one["reason"]) for one in done),
     )
+
+
+@events.command("republish")
+def republish(
+    ctx: typer.Context,
+    queue: Annotated[
+        str, typer.Option(help="The queue that lost them, such as notifier.billing-events.")
+    ],
+    since_: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            help="Events that were published from then on: 12h, 3d, or an ISO time. At most 45 days back.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a service once more what its queue was sent: after somebody deleted the queue, or a broker came back empty.
+
+    The service acts on what it had not seen, so it is safe to repeat, and to begin too early. Others hear nothing of it.
+
+    Example: portico events republish --queue notifier.billing-events --since 12h
+    """
+    now = dt.datetime.now(dt.UTC)
+    wanted = {
+        "queue": queue,
+        "since": since(since_, now).isoformat(),
+        "until": now.isoformat(),
+    }
+    with desk_of(ctx).calling(timeout=60) as call:
+        total = call.call("billing", "republish", **wanted, dry_run=True)["events"]
+        if not dry_run:
+            with progress_bar("count") as bar:
+                task = bar.add_task("events", total=total, count="")
+                done, after = 0, 0
+                while after is not None:
+                    page = call.call("billing", "republish", **wanted, after=after)
+                    done, after = done + page["events"], page["next"]
+                    bar.update(task, completed=done, count=f"{done:,}")
+            total = done
+    if as_json:
+        print_json({"queue": queue, "events": total, "dry_run": dry_run})
+    else:
+        say(f"{total:,} events {'would go' if dry_run else 'went'} into {queue} once more.")
 
 
 def reconcile(

@@ -7,8 +7,9 @@ import re
 from typing import Any, Final, Literal
 
 from services.billing import domain
-from services.billing.handlers import story
+from services.billing.handlers import republish, story
 from shared.database import Database
+from shared.outbox import Publisher
 from shared.rpc import InvalidArgument, RpcError, rpc
 
 MARK_LENGTH: Final = 6
@@ -20,11 +21,16 @@ class UnknownInboxEvent(RpcError):
     """No Stripe event of this id was ever stored."""
 
 
+class NotRepublished(RpcError):
+    """The broker did not take all events; those that it took do no harm when they come again. Try again."""
+
+
 class Operations:
-    """The story of an invoice, one event whole, dead letters, and forgetting. The service that mixes it in has
-    `database`."""
+    """The story of an invoice, one event whole, dead letters, lost queues, and forgetting. The service that mixes it in has
+    `database` and `publisher`."""
 
     database: Database
+    publisher: Publisher
 
     @rpc
     def inbox_event(self, event_id: str, payload: bool = False) -> dict[str, Any]:
@@ -79,6 +85,39 @@ class Operations:
                 now=dt.datetime.now(dt.UTC),
             )
         return {"event_id": event_id}
+
+    @rpc
+    def republish(
+        self,
+        queue: str,
+        since: dt.datetime,
+        until: dt.datetime | None = None,
+        after: int = 0,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Give a consumer once more what its queue `queue` was sent between two moments (at most 45 days back), for a queue that was
+        deleted: it acts on what it had not seen. A page a call: `{"events", "next"}`, call again with `after=next` until
+        that is null, and with the same `until`. `dry_run` counts all, and sends nothing. Errors: InvalidArgument, NotRepublished.
+        """
+        now = dt.datetime.now(dt.UTC)
+        until = until or now
+        if since.tzinfo is None or until.tzinfo is None:
+            raise InvalidArgument("since and until: expected a time zone")
+        try:
+            republish.check_since(since, now)
+            if dry_run:
+                return {
+                    "events": republish.count(self.database, queue, since, until),
+                    "next": None,
+                }
+            page = republish.republish(
+                self.database, self.publisher, queue, since, until, after=after
+            )
+        except domain.InvalidRequest as error:
+            raise InvalidArgument(str(error)) from None
+        except republish.NotRepublished as error:
+            raise NotRepublished(str(error)) from None
+        return {"events": page.events, "next": page.next}
 
     @rpc
     def erase_customer(

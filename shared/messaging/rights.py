@@ -56,6 +56,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "billing.note_dead_letter",
             "billing.reconcile",
             "billing.replay",
+            "billing.republish",
             "billing.story",
             "notifier.cancel",
             "notifier.erase_customer",
@@ -141,9 +142,14 @@ def _and(rights: Rights, *, configure: Iterable[str], use: Iterable[str] = ()) -
     )
 
 
+def caller_of(service: str) -> str:
+    """Whose calls are made with a service's user: its own, or, where it makes none, those of people's command line."""
+    return _PEOPLE.get(service, service)
+
+
 def _service(service: str) -> Rights:
-    callers = [one for one in (service, _PEOPLE.get(service)) if one and CALLS[one]]
-    calls = sorted(method for caller in callers for method in CALLS[caller])
+    caller = caller_of(service)
+    calls = sorted(CALLS[service] | CALLS[caller])
     hears = [one for one in topology.sources() if topology.event_queues(service, one)]
     event_queues = [one.name for source in hears for one in topology.event_queues(service, source)]
     topics = {
@@ -165,7 +171,7 @@ def _service(service: str) -> Rights:
     }
     queues = [
         f"rpc-{service}",
-        rf"rpc\.reply-{_either(callers)}-.*",
+        rf"rpc\.reply-{caller}-.*",
         *(rf"{_escape(name)}(\.dead|\.retry\.[0-9]+s)?" for name in event_queues),
     ]
     # A publisher binds the queues of its consumers, too.

@@ -336,10 +336,13 @@ class FakePublisher:
 
     published: list[Event] = field(default_factory=list)
     failure: Callable[[Event], Exception | None] = lambda event: None
+    into: dict[str, list[Event]] = field(default_factory=dict)
+    """What went into one queue alone."""
 
-    def publish_batch(self, events: Sequence[Event]) -> list[Exception | None]:
+    def publish_batch(
+        self, events: Sequence[Event], *, queue: str | None = None
+    ) -> list[Exception | None]:
         outcomes = [self.failure(event) for event in events]
-        self.published += [
-            event for event, error in zip(events, outcomes, strict=True) if error is None
-        ]
+        taken = self.published if queue is None else self.into.setdefault(queue, [])
+        taken += [event for event, error in zip(events, outcomes, strict=True) if error is None]
         return outcomes

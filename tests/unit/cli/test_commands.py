@@ -237,6 +237,22 @@ def test_reconcile_asks_from_the_moment_that_was_meant(run: Run, services: FakeS
     assert run("reconcile", "--since", "yesterday").exit_code == 2
 
 
+def test_republish_goes_on_until_the_last_page(run: Run, services: FakeServices) -> None:
+    """Each page carries the same moments; a dry run says how many, and sends nothing."""
+
+    def page(dry_run: bool = False, after: int = 0, **rest: Any) -> dict[str, Any]:
+        return {"events": 700 if dry_run else 350, "next": None if dry_run or after else 17}
+
+    services.answers["billing", "republish"] = page
+    words = ("events", "republish", "--queue", "notifier.billing-events", "--since", "2h")
+    assert "700 events would go" in run(*words, "--dry-run").stdout
+    assert len(services.asked) == 1
+    assert "700 events went into notifier.billing-events" in run(*words).stdout
+    _, counted, first, second = [arguments for _, _, arguments in services.asked]
+    assert (counted["dry_run"], first["after"], second["after"]) == (True, 0, 17)
+    assert len({(one["since"], one["until"]) for one in (counted, first, second)}) == 1
+
+
 def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
     """Three files of one email, without settings and without sending."""
     result = run("mail", "preview", "payment_failed", "--out", str(tmp_path), "--json", environ={})
