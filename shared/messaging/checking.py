@@ -1,11 +1,14 @@
-"""Looking at the broker: is what the topology asks for there, as it asks for it, and may we use it?
+"""Looking at the broker: is what the topology asks for there, as it asks for it, and may we use it, and no more than that?
 
-Nothing is made or changed. AMQP has no way to read bindings: services make them anew at each start, and a lost one
-shows itself as events that are returned (`outbox` rows with `Unroutable`).
+Nothing is made or changed, but for a queue that is gone with the connection. AMQP has no way to read bindings: services make
+them anew at each start, and a lost one shows itself as events that are returned (`outbox` rows with `Unroutable`). It can't
+read rights either, so each is tried with what reaches nobody; whether a method may be called can't be tried without calling it.
 """
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
@@ -14,7 +17,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from shared.cli.findings import Finding, finding, ok, unknown
 from shared.events import CONSUMERS
-from shared.messaging import topology
+from shared.messaging import rights, topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, make_connection
 
 AREA: Final = "broker"
@@ -82,22 +85,21 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
 
 
 def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
-    start = "start the services: they declare it"
-    for source in topology.sources():
-        if not topology.consumers_of(
-            source
-        ):  # for the host application alone: made at the first event
-            continue
-        name = topology.exchange(source).name
+    there = []
+    for name, owner in topology.OWNERS.items():
         try:
             connection.channel().exchange_declare(name, "topic", durable=True, passive=True)
         except NotFound:
-            yield finding(AREA, "broker-exchange", f"there is no exchange {name}", start)
+            makes = f"start {owner}: it makes it"
+            yield finding(AREA, "broker-exchange", f"there is no exchange {name}", makes)
         except AccessRefused:
             yield _refused(name)
         else:
-            if source in services:
-                yield from _may_publish(connection, name)
+            there.append(name)
+    for source in topology.sources():
+        name = topology.exchange(source).name
+        if name in there and source in services:
+            yield from _may_publish(connection, name)
         for service in CONSUMERS:
             if service in topology.consumers_of(source):
                 own = service in services
@@ -107,6 +109,83 @@ def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
                     yield from _queue(connection, side, consumed=False, own=own)
     for service in SERVICES:
         yield from _rpc(connection, service)
+    for name in there:
+        if topology.OWNERS[name] not in services:
+            yield from _may_make(connection, name)
+    if set(services) < set(SERVICES):  # else one user does everything, and nothing bounds it
+        for name in (*there, topology.HOST_EXCHANGE):
+            yield from _bounds(connection, name, services)
+
+
+def _may_make(connection: Any, name: str) -> Iterator[Finding]:
+    try:  # It is there as we declare it: that changes nothing, and takes the right to.
+        connection.channel().exchange_declare(name, "topic", durable=True, auto_delete=False)
+    except AccessRefused:
+        return
+    owner = topology.OWNERS[name]
+    yield finding(
+        AREA,
+        "broker-owner",
+        f"the user of AMQP_URI may make and delete the exchange {name}, which is {owner}'s",
+        "take the configure right on it from this user: docs/security.md has the table of rights",
+    )
+
+
+def _bounds(connection: Any, name: str, services: Collection[str]) -> Iterator[Finding]:
+    """Whether routing keys are bounded on an exchange as they should be: none that is no method, event or address, and answers."""
+    given = [one for each in services if (one := rights.users()[each].topics.get(name))]
+    for key, what in ((PROBE, "any key"), (str(uuid.uuid4()), "an address for answers")):
+        for does, allowed, wanted in (
+            ("publish", _publishes(connection, name, key), [one.write for one in given]),
+            ("bind", _binds(connection, name, key, services), [one.read for one in given]),
+        ):
+            should = any(re.search(pattern, key) for pattern in wanted)
+            if allowed is None or allowed == should:
+                continue
+            yield finding(
+                AREA,
+                "broker-unbounded" if allowed else "broker-bounded",
+                f"the user of AMQP_URI {'may' if allowed else 'may not'} {does} {what} on the exchange {name}",
+                "give it the topic permissions that docs/security.md has: without any, it may use every key",
+            )
+
+
+def _publishes(connection: Any, exchange: str, key: str) -> bool | None:
+    """Whether the broker takes a message with a key that no queue is bound for; None when it can't be told."""
+    channel = connection.channel()
+    channel.confirm_select()
+    try:
+        channel.basic_publish_confirm(
+            amqp.Message("{}"),
+            exchange=exchange,
+            routing_key=key,
+            mandatory=True,
+            confirm_timeout=3,
+        )
+    except AccessRefused:
+        return False
+    except BrokerBlocked:
+        return None
+    except amqp.exceptions.ChannelError:
+        return True  # it came back, as it should
+    return True
+
+
+def _binds(connection: Any, exchange: str, key: str, services: Collection[str]) -> bool | None:
+    """Whether a queue for answers may be bound with that key; None when the user may not make one."""
+    caller = rights.caller_of(min(services))
+    queue = topology.reply_queue(caller, str(uuid.uuid4())).name
+    channel = connection.channel()
+    try:
+        channel.queue_declare(queue, durable=True, exclusive=True)
+    except AccessRefused:
+        return None
+    try:
+        channel.queue_bind(queue, exchange, key)
+    except AccessRefused:
+        return False
+    channel.queue_unbind(queue, exchange, key)
+    return True
 
 
 def _queue(connection: Any, queue: Any, *, consumed: bool, own: bool) -> Iterator[Finding]:
@@ -178,32 +257,21 @@ def _rpc(connection: Any, service: str) -> Iterator[Finding]:
 
 
 def _may_publish(connection: Any, exchange: str) -> Iterator[Finding]:
-    channel = connection.channel()
-    channel.confirm_select()
-    try:
-        channel.basic_publish_confirm(
-            amqp.Message("{}"),
-            exchange=exchange,
-            routing_key=PROBE,
-            mandatory=True,
-            confirm_timeout=3,
-        )
-    except AccessRefused:
-        yield finding(
-            AREA,
-            "broker-no-write",
-            f"the user of AMQP_URI may not publish to {exchange}",
-            "give it the write permission, or run doctor with each service's user and --service",
-        )
-    except BrokerBlocked:
+    may = _publishes(connection, exchange, PROBE)
+    if may is None:
         yield finding(
             AREA,
             "broker-blocked",
             "RabbitMQ takes no messages: a memory or disk alarm",
             "look at `rabbitmqctl status`; webhooks are kept in the outbox meanwhile",
         )
-    except amqp.exceptions.ChannelError:
-        return  # it came back, as it should
+    elif not may:
+        yield finding(
+            AREA,
+            "broker-no-write",
+            f"the user of AMQP_URI may not publish to {exchange}",
+            "give it the write permission, or run doctor with each service's user and --service",
+        )
 
 
 def _refused(name: str) -> Finding:

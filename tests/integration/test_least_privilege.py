@@ -31,7 +31,8 @@ from sandbox.servers import PostgreSQL, RabbitMQ, free_port
 from shared.cli.rpc import RpcCaller, Unavailable
 from shared.messaging import rights, topology
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused
-from tests.fixtures.least_privilege import COMPONENTS, LeastPrivilege
+from shared.messaging.checking import check_broker
+from tests.fixtures.least_privilege import COMPONENTS, PASSWORD, LeastPrivilege
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
 
@@ -156,6 +157,49 @@ def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: st
     broker = {one["code"] for one in json.loads(done.stdout) if one["area"] == "broker"}
     # The dead letter that another test of this module left lies there for all to see.
     assert broker in ({"broker"}, {"dead-letters"}), done.stdout
+
+
+def test_doctor_finds_rights_that_are_too_many_or_too_few(house: LeastPrivilege) -> None:
+    """A user that may make what is another's, one that no routing key bounds, and one that may not answer."""
+    ctl, user = house.rabbitmq.ctl, f"{house.name}-spoilt"
+    uri = house.user_uri("spoilt")
+    ctl("add_user", user, PASSWORD)
+    given = rights.users()["portal"]
+
+    def spoil(configure: str, topics: dict[str, rights.TopicRights]) -> dict[str, set[str]]:
+        ctl("set_permissions", "-p", house.vhost, user, configure, given.write, given.read)
+        ctl("clear_topic_permissions", "-p", house.vhost, user)
+        for exchange, topic in topics.items():
+            words = (user, exchange, topic.write, topic.read)
+            ctl("set_topic_permissions", "-p", house.vhost, *words)
+        found: dict[str, set[str]] = {}
+        for one in check_broker(uri, ["portal"]):
+            found.setdefault(one.code, set()).add(one.text.partition("of AMQP_URI ")[2])
+        return {
+            code: texts for code, texts in found.items() if code not in ("broker", "dead-letters")
+        }
+
+    try:
+        assert spoil(given.configure, dict(given.topics)) == {}
+        wide = f"{given.configure}|^nameko-rpc$"
+        assert spoil(wide, dict(given.topics)) == {
+            "broker-owner": {"may make and delete the exchange nameko-rpc, which is billing's"}
+        }
+        without = {name: one for name, one in given.topics.items() if name != "nameko-rpc"}
+        assert spoil(given.configure, without) == {
+            "broker-unbounded": {
+                "may publish any key on the exchange nameko-rpc",
+                "may bind any key on the exchange nameko-rpc",
+            }
+        }
+        assert spoil(given.configure, {**given.topics, "nameko-rpc": rights.TopicRights()}) == {
+            "broker-bounded": {
+                "may not publish an address for answers on the exchange nameko-rpc",
+                "may not bind an address for answers on the exchange nameko-rpc",
+            }
+        }
+    finally:
+        ctl("delete_user", user)
 
 
 def test_a_service_can_neither_read_nor_say_what_is_anothers(house: LeastPrivilege) -> None:
@@ -391,6 +435,75 @@ def test_a_service_can_not_change_its_schema_or_see_anothers_data(house: LeastPr
     connection.close()
     with pytest.raises(psycopg2.OperationalError, match="permission denied"):
         psycopg2.connect(house.role_url("billing", role))
+
+
+def test_what_a_deleted_queue_held_comes_again(house: LeastPrivilege) -> None:
+    """A failed charge whose event is lost with the notifier's queue becomes one email after one command, and no second."""
+    story = Story(
+        Portico(house.user_uri("host"), timeout=10), house.sandbox_url, house.stripe_api_key
+    )
+    customer = story.customer("autopay")
+    (notifier,) = house.processes("notifier")
+    notifier.terminate()
+    story.charge_fails(customer)
+    queue = topology.queue_name("notifier")
+    eventually(lambda: house.rabbitmq.queues(house.vhost)[queue][0] >= 1, what="the event")
+    with Connection(house.amqp_uri) as connection:
+        connection.channel().queue_delete(queue)
+    house.resume("notifier")
+    assert story.mails(customer.email) == []
+
+    def republish() -> int:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "portico", "events", "republish"),
+                *("--queue", queue, "--since", "1h", "--json"),
+            ],
+            cwd=REPOSITORY,
+            env={"PATH": os.environ["PATH"], "AMQP_URI": house.user_uri("billing")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return int(json.loads(done.stdout)["events"])
+
+    assert republish() >= 1
+    story.mail_to(customer)
+    assert republish() >= 1
+    eventually(lambda: house.rabbitmq.queues(house.vhost)[queue][0] == 0, what="the second round")
+    assert len(story.mails(customer.email)) == 1
+    story.close()
+
+
+def test_services_start_in_any_order(house: LeastPrivilege) -> None:
+    """On an empty broker the portal and the notifier come first and wait, and are there as soon as billing is."""
+    for service in SERVICES:
+        house.kill(service)
+    house.rabbitmq.delete_vhost(house.vhost)
+    house.rabbitmq.add_vhost(house.vhost)
+    house.add_users()
+    early = [*house.processes("portal"), *house.processes("notifier")]
+    before = {one.name: one.log_text().count("waiting for an exchange") for one in early}
+    for one in early:
+        one.start()  # ready: pages need no broker
+    eventually(
+        lambda: all(
+            one.log_text().count("waiting for an exchange") > before[one.name] for one in early
+        ),
+        what="the wait",
+    )
+    house.resume("billing")
+    began = time.monotonic()
+    for service in SERVICES:
+        house.wait_for(service, house.processes(service))
+    assert time.monotonic() - began < 5
+    assert all(one.running for one in early)
+    with Portico(house.user_uri("host"), timeout=10) as portico:
+        assert host_app.make_data(portico)
+    with Connection(house.user_uri("host")) as connection:
+        for source in topology.sources():  # also one that has not published yet
+            topology.exchange(source)(connection.channel()).declare()
 
 
 @pytest.fixture
