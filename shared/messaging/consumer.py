@@ -134,7 +134,7 @@ class SafeQueueConsumer(QueueConsumer):
             except NotFound:
                 if not told:
                     owner = topology.OWNERS[exchange.name]
-                    log.warning("waiting for an exchange", exchange=exchange.name, made_by=owner)
+                    log.info("waiting for an exchange", exchange=exchange.name, made_by=owner)
                 told = True
                 eventlet.sleep(LOOK_UP_SECONDS)
             else:

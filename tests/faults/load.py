@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from amqp.exceptions import AMQPError
 
-from examples.host_app import Portico, PorticoError
+from examples.host_app import PorticoError
 from sandbox.processes import SERVICES, Process
 from tests.faults.books import Books, check
 from tests.faults.plan import Plan, make_plan
@@ -39,7 +39,7 @@ _seeds = itertools.count(1000)
 def make_visitors(system: System) -> list[str]:
     """Ids of customers with a card at Stripe, whose button makes a session. Stripe says nothing by itself after this."""
     stack = system.stack
-    story = Story(Portico(stack.amqp_uri, timeout=10), stack.sandbox_url, stack.stripe_api_key)
+    story = Story(system.host(timeout=10), stack.sandbox_url, stack.stripe_api_key)
     made = [story.customer("card saved").customer_id for _ in range(VISITORS)]
     story.close()
     # The address that the sandbox posts to is of a process that may be gone later.
@@ -189,7 +189,7 @@ class Load:
         self.answers["link"][self._get(self._new_link(customer_id))] += 1
 
     def _new_link(self, customer_id: str) -> str:
-        with Portico(self._system.stack.amqp_uri, timeout=10) as host:
+        with self._system.host(timeout=10) as host:
             return str(host.call("portal", "link", customer_id=customer_id)["url"])
 
     def open(self, link: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from examples.host_app import Portico
+from examples.host_app import CALLS, Portico
 from sandbox.processes import SERVICES, Process, Stack
 from sandbox.servers import PostgreSQL, RabbitMQ
 from tests.faults.plan import CUSTOMERS, Step
@@ -40,6 +40,11 @@ class ProxiedStack(Stack):
     amqp: Proxy
     database: Proxy
 
+    @property
+    def host_uri(self) -> str:
+        """The broker's address for a host application."""
+        return self.amqp_uri
+
     def env(self, service: str, port: int | None = None) -> dict[str, str]:
         env = super().env(service, port)
         url = f"{service.upper()}_DATABASE_URL"
@@ -50,6 +55,9 @@ class ProxiedStack(Stack):
 
 class System:
     """Servers, proxies and services; what may go wrong with them is a method or a `Step`."""
+
+    calls_on = CALLS
+    """The exchange on which the host application calls."""
 
     def __init__(
         self,
@@ -286,9 +294,13 @@ class System:
                 return found
             time.sleep(0.2)
 
+    def host(self, timeout: float = 5.0) -> Portico:
+        """A host application's connection."""
+        return Portico(self.stack.host_uri, timeout, self.calls_on)
+
     def make_customers(self, count: int = CUSTOMERS) -> None:
         """Customers of one business, known to the portal by their Stripe ids."""
-        with Portico(self.stack.amqp_uri) as portico:
+        with self.host() as portico:
             portico.call("portal", "upsert_business", business_id="faults", name="Faults & Sons")
             for number in range(count):
                 portico.call(

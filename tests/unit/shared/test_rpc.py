@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import msgspec
 import pytest
 from sqlalchemy.exc import DataError
 
-from shared.rpc import InternalError, InvalidArgument, NotFound, _public, argument_checker
+from shared import rpc
+from shared.messaging.amqp import BrokerRefused
+from shared.rpc import (
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    RpcRefused,
+    RpcUnavailable,
+    _public,
+    argument_checker,
+)
 
 
 class Visit(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,3 +106,47 @@ def test_what_no_column_takes_is_a_wrong_argument():
     error = _public(DataError("INSERT …", {"attempts": 2**31}, Exception("integer out of range")))
     assert isinstance(error, InvalidArgument)
     assert "INSERT" not in str(error)
+
+
+def test_a_call_that_the_broker_refuses_is_no_broker_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has an error of its own, which names the method; whoever can do without the answer takes it like any other."""
+
+    class Refusing:
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+        def publish(self, *args: Any, **kwargs: Any) -> None:
+            raise BrokerRefused("ACCESS_REFUSED")
+
+    monkeypatch.setattr(rpc._BoundedMethod, "publisher_cls", Refusing)
+    container = SimpleNamespace(config={"AMQP_URI": "amqp://"}, service_name="notifier")
+    worker = SimpleNamespace(container=container, context_data={}, data={})
+    listener = SimpleNamespace(
+        routing_key="address", get_reply_event=lambda call: None, forget=lambda call: None
+    )
+    call = rpc._BoundedMethod(worker, "portal", "erase_customer", listener, 1.0)
+    with pytest.raises(RpcRefused, match=r"portal\.erase_customer: ACCESS_REFUSED"):
+        call()
+    assert issubclass(RpcRefused, RpcUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "headers", "straight"),
+    [
+        ("nameko-rpc", {}, True),
+        ("amq.topic", None, True),
+        ("", {}, False),
+        ("host.detour", {}, False),
+        ("nameko-rpc", {"x-death": [{"queue": "host.detour"}]}, False),
+        ("nameko-rpc", {"x-death": "anything"}, False),
+        (None, {}, False),
+    ],
+)
+def test_only_what_was_published_for_the_broker_to_look_at_is_called(
+    exchange: str | None, headers: dict[str, Any] | None, straight: bool
+) -> None:
+    """Not what came by the default exchange, by somebody's own, or as a dead letter."""
+    info = {} if exchange is None else {"exchange": exchange}
+    message = SimpleNamespace(delivery_info=info, headers=headers)
+    assert rpc._came_straight(message) == straight
