@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from examples.host_app import RPC
 from scripts.make_docs import SERVICES, rpc_methods
+from shared.messaging import topology
 from tests.faults.system import System
 
 METHODS = {
@@ -91,9 +91,7 @@ class Caller:
         self._connection = kombu.Connection(uri)
         self._channel = self._connection.channel()
         self._address = str(uuid.uuid4())
-        queue = kombu.Queue(
-            f"rpc.reply-fuzz-{self._address}", RPC, routing_key=self._address, exclusive=True, durable=False
-        )  # fmt: skip
+        queue = topology.reply_queue("fuzz", self._address, exclusive=True, durable=False)
         self._replies: dict[str, dict[str, Any]] = {}
         self._consumer = kombu.Consumer(
             self._channel, [queue], on_message=self._heard, no_ack=True, accept=["json"]
@@ -106,9 +104,9 @@ class Caller:
     def call(self, method: str, body: bytes, content_type: str = "application/json") -> str | None:
         """The name of the error that is answered, None for a result. Raises TimeoutError without an answer."""
         call_id = str(uuid.uuid4())
-        kombu.Producer(self._channel, RPC).publish(
-            body, routing_key=method, reply_to=self._address, correlation_id=call_id,
-            content_type=content_type, content_encoding="utf-8",
+        kombu.Producer(self._channel).publish(
+            body, exchange=topology.RPC_EXCHANGE, routing_key=method, reply_to=self._address,
+            correlation_id=call_id, content_type=content_type, content_encoding="utf-8",
         )  # fmt: skip
         while call_id not in self._replies:
             self._connection.drain_events(timeout=20)
