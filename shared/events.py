@@ -335,16 +335,14 @@ def decode(body: bytes | str | dict[str, Any]) -> Event:
         if isinstance(body, dict):
             body = _encoder.encode(body)
         envelope = _decoder.decode(body)
-    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError(f"not an event envelope: {error}") from None
     decoder = _data_decoders.get((envelope.type, envelope.version))
     if decoder is None:
-        raise EventError(
-            f"no event {envelope.type!r} of version {envelope.version} in this contract"
-        )
+        raise EventError(f"unknown event: {envelope.type[:100]!r} of version {envelope.version}")
     try:
         data = decoder.decode(envelope.data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EventError(f"{envelope.type} v{envelope.version}: {error}") from None
     return Event(
         id=envelope.id,

@@ -26,6 +26,8 @@ OPTIONAL: Final = ("locale", "timezone", "platform_stripe_customer_id")
 LONGEST_LINE: Final = 64 * 1024
 HEAD: Final = 64 * 1024
 """Bytes at the file's beginning that tell it apart from another one of the same size."""
+CALL_BYTES: Final = 512 * 1024
+"""Where a batch ends though it has fewer rows than asked for: a call takes twice as much at most."""
 COUNTS: Final = ("lines", "created", "updated", "unchanged", "errors")
 
 
@@ -40,6 +42,7 @@ class _Batch:
     rows: list[list[str | None]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    bytes: int = 0
     offset: int = 0
     line: int = 0
     call_id: str = ""
@@ -196,7 +199,7 @@ class Import:
                     self._take(batch, row, at, too_long=lines.too_long)
                 lines.too_long = False
                 batch.offset, batch.line = lines.offset, lines.line
-                if len(batch.rows) + len(batch.problems) >= size:
+                if len(batch.rows) + len(batch.problems) >= size or batch.bytes >= CALL_BYTES:
                     yield batch
                     batch = _Batch()
             if batch.rows or batch.problems:
@@ -212,9 +215,9 @@ class Import:
         elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
             batch.problems.append((line, "not UTF-8"))
         else:
-            batch.rows.append(
-                [None if place is None else unguarded(row[place]) for place in self._places]
-            )
+            cells = [None if place is None else unguarded(row[place]) for place in self._places]
+            batch.rows.append(cells)
+            batch.bytes += len(json.dumps(cells))
             batch.lines.append(line)
 
     def _settle(self, call: Caller, batch: _Batch, errors: IO[str]) -> None:

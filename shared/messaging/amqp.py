@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import eventlet
 from amqp.exceptions import AccessRefused, AMQPError, ChannelError
-from kombu import Connection
 from kombu.exceptions import KombuError
 from kombu.pools import producers, set_limit
 from nameko.amqp.publish import Publisher, UndeliverableMessage
+
+from shared.messaging.transport import SingleConnection
 
 set_limit(
     100
@@ -46,9 +47,9 @@ BROKER_ERRORS: Final = (OSError, AMQPError, KombuError, BrokerUnavailable, EOFEr
 """What a sick broker or connection raises."""
 
 
-def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> Connection:
-    """A lazily opened connection with a bounded connect."""
-    return Connection(
+def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> SingleConnection:
+    """A connection that is opened when it is first used, within `CONNECT_SECONDS`, and never again."""
+    return SingleConnection(
         uri,
         connect_timeout=CONNECT_SECONDS,
         heartbeat=heartbeat,

@@ -15,18 +15,11 @@ from typing import Any, Final
 from amqp.exceptions import NotFound
 
 from shared.events import CONSUMERS
-from shared.messaging import topology
+from shared.messaging import incoming, topology
 from shared.messaging.amqp import make_connection, publish_raw
 
 LOOKS_BEFORE_REWRITE: Final = 10
 MOST: Final = 10_000
-_OF_THE_BROKER: Final = (
-    "x-death",
-    "x-first-death",
-    "x-last-death",
-    "x-delivery-count",
-    "x-acquired-count",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +36,10 @@ class DeadLetter:
     routing_key: str
     correlation_id: str
     replays: int
+    looks: int
+    """How often it was looked at, or otherwise delivered, since it was written."""
+    whole: bool
+    """False when only the beginning of its body was read, because it is too large: it can't be replayed."""
     body: bytes = field(repr=False)
     headers: dict[str, Any] = field(repr=False)
 
@@ -114,14 +111,15 @@ class DeadLetters:
         """Give those that are wanted back to the consumer's queue, each confirmed before its dead letter goes."""
 
         def again(letter: DeadLetter) -> bool:
-            if not wanted(letter):
+            if not letter.whole or not wanted(letter):
                 return False
-            kept = {
-                name: value
-                for name, value in letter.headers.items()
-                if not name.startswith(_OF_THE_BROKER) and name not in ("x-attempt", "x-error")
+            headers = {
+                **incoming.carried(letter.headers),
+                incoming.ATTEMPT: 0,
+                incoming.ERROR: "",
+                incoming.REPLAYS: letter.replays + 1,
+                incoming.LAST_ERROR: letter.reason,
             }
-            headers = {**kept, "x-replays": letter.replays + 1, "x-last-error": letter.reason}
             publish_raw(
                 self._uri, letter.body, exchange="", routing_key=letter.queue, headers=headers
             )
@@ -150,18 +148,16 @@ class DeadLetters:
                 if settle(letter):
                     channel.basic_ack(message.delivery_tag)
                     taken.append(letter)
-                elif int(letter.headers.get("x-delivery-count", 0)) >= LOOKS_BEFORE_REWRITE:
-                    kept = {
-                        name: value
-                        for name, value in letter.headers.items()
-                        if name not in ("x-delivery-count", "x-acquired-count")
-                    }
+                elif letter.whole and letter.looks >= LOOKS_BEFORE_REWRITE:
                     publish_raw(
                         self._uri,
                         letter.body,
                         exchange="",
                         routing_key=f"{queue}.dead",
-                        headers=kept,
+                        headers={
+                            **incoming.carried(letter.headers),
+                            incoming.ERROR: letter.reason,
+                        },
                     )
                     channel.basic_ack(message.delivery_tag)
             channel.close()  # what was only looked at goes back
@@ -180,24 +176,24 @@ def _messages(channel: Any, queue: str, count: int) -> Iterator[Any]:
 
 def _read(queue: str, message: Any) -> DeadLetter:
     body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
-    headers = dict(message.properties.get("application_headers") or {})
+    headers = message.properties.get("application_headers") or {}
+    own = incoming.own_headers(headers)
     try:
         envelope = json.loads(body)
         key, type_ = str(envelope["id"]), str(envelope.get("type", ""))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         key, type_ = f"body:{hashlib.sha256(body).hexdigest()[:16]}", "(unreadable)"
-    broker_reason = headers.get("x-first-death-reason") or headers.get("x-last-death-reason")
     return DeadLetter(
         queue=queue,
         key=key[:512],
         type=type_[:255],
-        reason=str(
-            headers.get("x-error") or f"given up by the broker: {broker_reason or 'no reason'}"
-        ),
-        attempts=int(headers.get("x-attempt", 0) or 0),
-        routing_key=str(headers.get("x-original-routing-key", "")),
-        correlation_id=str(headers.get("nameko.correlation_id", "")),
-        replays=int(headers.get("x-replays", 0) or 0),
+        reason=own.error or f"given up by the broker: {own.died_of or 'no reason'}",
+        attempts=own.attempt,
+        routing_key=own.original_routing_key,
+        correlation_id=own.correlation_id,
+        replays=own.replays,
+        looks=own.deliveries,
+        whole=message.body_size <= message.most,
         body=body,
         headers=headers,
     )

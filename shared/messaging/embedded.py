@@ -30,6 +30,8 @@ def _wake_all() -> None:
 class Message(virtual.Message):
     """A message with the properties that AMQP would carry."""
 
+    refusal = ""
+
     def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
         super().__init__(payload, channel=channel, **kwargs)
         self.properties.setdefault("content_type", self.content_type)

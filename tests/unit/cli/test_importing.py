@@ -21,6 +21,7 @@ from services.portal.importing import Import
 from services.portal.models import Base, CustomerRow
 from services.portal.spreadsheets import guarded, unguarded
 from shared.cli import Unavailable
+from shared.messaging.transport import MESSAGE_BYTES
 from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.portal.builders import NOW, add_business
@@ -291,3 +292,31 @@ def test_the_report_of_bad_lines_holds_no_formula(
     file = write(tmp_path, HEADER + "1,Ann,ann@example.com,en,,\n")
     run("customers", "import", str(file), "--business", "sunrise")
     assert errors(file) == {2: "'=cmd|' /C calc'!A0"}
+
+
+def test_a_call_stays_below_what_the_broker_brings(
+    tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """Long names end a batch before its number of rows does: no request is refused for its size."""
+    long = "é" * 190
+    file = write(
+        tmp_path,
+        "external_id,name,email\n"
+        + "".join(f"c{n},{long},c{n}@example.com\n" for n in range(1000)),
+    )
+    state = Import(file, "sunrise", restart=False)
+    sizes: list[int] = []
+
+    class Measuring:
+        def send(self, service: str, method: str, **arguments: Any) -> str:
+            sizes.append(len(json.dumps({"args": [], "kwargs": arguments})))
+            self.answer = portal(**arguments)
+            return "id"
+
+        def wait(self, call_id: str) -> Any:
+            return self.answer
+
+    list(state.work(Measuring(), 5000, 1))  # type: ignore[arg-type]
+    assert max(sizes) < MESSAGE_BYTES
+    assert len(sizes) > 1
+    assert portal.count() == 1000
