@@ -9,26 +9,25 @@ import inspect
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar, get_type_hints
 
 import eventlet
 import msgspec
 from eventlet.event import Event
+from kombu.utils.json import dumps
 from nameko.amqp.publish import UndeliverableMessage
 from nameko.constants import NON_PERSISTENT
 from nameko.exceptions import (
     IncorrectSignature,
     MalformedRequest,
     MethodNotFound,
-    RemoteError,
     UnknownService,
     serialize,
 )
 from nameko.rpc import (
     MethodProxy,
     ReplyListener,
-    Responder,
     Rpc,
     RpcConsumer,
     RpcProxy,
@@ -37,15 +36,18 @@ from sqlalchemy.exc import DataError
 
 from shared import tracing
 from shared.batching import Overloaded
-from shared.messaging import topology
+from shared.messaging import incoming, topology
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavailable
-from shared.messaging.consumer import SafeQueueConsumer
+from shared.messaging.listener import InHand, SafeQueueConsumer
+from shared.messaging.transport import REPLY_BYTES
 from shared.telemetry import RPC_SECONDS, get_logger
 
 log = get_logger(__name__)
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 CALL_EXCHANGES: Final = (topology.RPC_EXCHANGE, topology.HOST_EXCHANGE)
+BYTES_AT_ONCE: Final = 8 << 20
+"""Requests that are worked on at a time, in bytes: read, they take up to twenty times as much memory."""
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -150,12 +152,6 @@ def _name_the_field(text: str) -> str:
     return f"{path.lstrip('.')}: {message}" if path else message
 
 
-class _Responder(Responder):
-    """Answers in transient messages, within a limit."""
-
-    publisher_cls = BoundedPublisher
-
-
 class SafeRpcConsumer(RpcConsumer):
     """nameko's RPC consumer whose failures answer the caller, or are logged, and never kill the container."""
 
@@ -167,6 +163,11 @@ class SafeRpcConsumer(RpcConsumer):
             self.queue = topology.rpc_queue(self.container.service_name)
             self.queue_consumer.register_provider(self)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_hand = InHand()
+        self._bytes = 0
+
     def handle_message(self, body: Any, message: Any) -> None:
         if not _came_straight(message):
             log.warning(
@@ -174,42 +175,67 @@ class SafeRpcConsumer(RpcConsumer):
             )
             self.queue_consumer.ack_message(message)
             return
+        # Delivered again after a broken connection, it must not be done twice.
+        if self._in_hand.joins(_call_of(message), message):
+            return
+        self._bytes += len(body)
         try:
-            if not isinstance(body, dict):
+            if self._bytes > BYTES_AT_ONCE:
+                raise Overloaded("too many large calls at once")
+            request = incoming.read_json(message)
+            if not isinstance(request, dict):
                 raise MalformedRequest("the request is no object with args and kwargs")
             provider = self.get_provider_for_method(message.delivery_info["routing_key"])
-            provider.handle_message(body, message)
+            provider.handle_message(request, message)
+        except incoming.Unreadable as error:
+            self.give_up(message, str(error))
         except Exception:
             self.handle_result(message, None, sys.exc_info())
 
     def give_up(self, message: Any, reason: str) -> None:
-        """Answer a request that can't even be decoded; whoever asks need not wait until their patience ends."""
+        """Answer a request that can't even be read; whoever asks need not wait until their patience ends."""
         error = MalformedRequest(f"the request is {reason}")
         self.handle_result(message, None, (type(error), error, None))
 
     def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        self._bytes -= len(message.body)
         try:
             self._answer(message, result, exc_info)
         except Exception as error:
             log.warning("RPC answer not sent", error=repr(error))
         # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
-        self.queue_consumer.ack_message(message)
+        self.queue_consumer.ack_message(self._in_hand.release(_call_of(message), message))
         return result, exc_info
 
     def _answer(self, message: Any, result: Any, exc_info: Any) -> None:
         reply_to = message.properties.get("reply_to")
         if not reply_to:
             return
-        error = None if exc_info is None else serialize(_public(exc_info[1]))
-        payload = {"result": None if error else msgspec.to_builtins(result), "error": error}
-        _Responder.publisher_cls(self.container.config["AMQP_URI"]).publish(
-            payload,
-            serializer="json",  # all that we take, too
+        answer = self._encoded(None if exc_info else result, exc_info)
+        if len(answer) > REPLY_BYTES:
+            error = InternalError("the answer is too large")
+            answer = self._encoded(None, (type(error), error, None))
+        BoundedPublisher(self.container.config["AMQP_URI"]).publish(
+            answer,
+            serializer=None,
+            content_type="application/json",
+            content_encoding="utf-8",
             exchange=_way_back(message),
             routing_key=reply_to,
             correlation_id=message.properties.get("correlation_id"),
             delivery_mode=NON_PERSISTENT,
         )
+
+    @staticmethod
+    def _encoded(result: Any, exc_info: Any) -> bytes:
+        error = None if exc_info is None else serialize(_public(exc_info[1]))
+        return dumps({"result": msgspec.to_builtins(result), "error": error}).encode()
+
+
+def _call_of(message: Any) -> Hashable:
+    """What tells one call from another: who waits for its answer, under which id. One that nobody waits for is like no other."""
+    properties = message.properties
+    return (properties.get("reply_to"), properties.get("correlation_id") or id(message))
 
 
 def _came_straight(message: Any) -> bool:
@@ -276,7 +302,7 @@ class CheckedRpc(Rpc):
             self,
             (),
             kwargs,
-            context_data=self.unpack_message_headers(message),
+            context_data=incoming.own_headers(message.headers).context(),
             handle_result=settle,
         )
 
@@ -300,6 +326,19 @@ class SafeReplyListener(ReplyListener):
             queue_arguments={"x-expires": topology.REPLY_EXPIRES_MS},
         )
         self.queue_consumer.register_provider(self)
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        self._hand_over(message, incoming.read_reply(message))
+
+    def give_up(self, message: Any, reason: str) -> None:
+        """Tell whoever waits for a reply that it has come and can't be read."""
+        self._hand_over(message, incoming.unreadable_reply(reason))
+
+    def _hand_over(self, message: Any, reply: incoming.Reply) -> None:
+        self.queue_consumer.ack_message(message)
+        waiting = self._reply_events.pop(message.properties.get("correlation_id"), None)
+        if waiting is not None:
+            waiting.send(reply)
 
     def forget(self, correlation_id: str | None) -> None:
         """Drop the event of a call that nobody waits for any more."""
@@ -357,7 +396,7 @@ class _BoundedMethod(MethodProxy):
         self.reply_listener = reply = _OneReply(self._listener)
         limit = eventlet.Timeout(self._timeout)
         try:
-            return self._call(**kwargs).result()
+            return _result_of(self._call(**kwargs).reply_event.wait())
         except eventlet.Timeout as expired:
             if expired is not limit:
                 raise
@@ -370,13 +409,15 @@ class _BoundedMethod(MethodProxy):
             raise RpcRefused(f"{self.service_name}.{self.method_name}: {error}") from error
         except BrokerUnavailable as error:
             raise RpcUnavailable(f"the broker is out of reach: {error}") from error
-        except RemoteError as error:
-            raise RemoteFault(error.exc_type, str(error.value)) from None
-        except (MethodNotFound, IncorrectSignature, MalformedRequest) as error:
-            raise RemoteFault(type(error).__name__, str(error)) from None
         finally:
             limit.cancel()
             self._listener.forget(reply.correlation_id)
+
+
+def _result_of(reply: incoming.Reply) -> Any:
+    if reply.error:
+        raise RemoteFault(reply.error, reply.text)
+    return reply.result
 
 
 class _BoundedService:

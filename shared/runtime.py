@@ -40,14 +40,17 @@ class ServiceSettings(Protocol):
     def tracing(self) -> tracing.TracingSettings | None: ...
 
 
-def container_config(settings: ServiceSettings) -> dict[str, Any]:
-    """nameko's configuration for one service."""
+def container_config(
+    settings: ServiceSettings, end_process: Callable[[str], None]
+) -> dict[str, Any]:
+    """nameko's configuration for one service. `end_process(reason)` is for what can't be mended from inside."""
     return {
         "AMQP_URI": settings.amqp_uri.reveal(),
         "WEB_SERVER_ADDRESS": settings.http_address,
         "max_workers": MAX_WORKERS,
         "SERVICE_CONTAINER_CLS": "shared.container.CorrelatedContainer",
         "settings": settings,
+        "end_process": end_process,
     }
 
 
@@ -57,11 +60,12 @@ class Running:
     def __init__(self, services: Sequence[tuple[type, ServiceSettings]]) -> None:
         self._runners: list[Any] = []
         for service, settings in services:
-            runner = ServiceRunner(container_config(settings))
+            runner = ServiceRunner(container_config(settings, self.end))
             runner.add_service(service)
             self._runners.append(runner)
         self._signalled = False
         self._stopping = False
+        self._failure = ""
         self._started = eventlet.Event()
         self._stopped = eventlet.Event()
 
@@ -93,7 +97,16 @@ class Running:
         self._wake = writing  # open as long as signals may come
         eventlet.spawn_n(shut_down)
 
+    def end(self, reason: str) -> None:
+        """Stop as at a signal, and leave with an error: whoever supervises the process starts it again."""
+        if not self._stopping:
+            log.critical("ending for a new start", reason=reason)
+            self._failure = reason
+            eventlet.spawn_n(self._shut_down)
+
     def _shut_down(self) -> None:
+        if self._stopping:
+            return
         self._stopping = True
         eventlet.spawn_after(GRACE_SECONDS, _leave, 70, "grace period over, leaving now")
         with eventlet.Timeout(START_SECONDS, False):
@@ -121,6 +134,8 @@ class Running:
         for runner in self._runners:
             eventlet.spawn_n(watch, runner)
         self._stopped.wait()
+        if self._failure:
+            _leave(1, self._failure)
 
 
 def _leave(code: int, reason: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared import tracing
 
@@ -43,6 +43,9 @@ EVENT_SECONDS = Histogram(
     "event_handler_duration_seconds", "Time an event took to handle", ["service", "type", "outcome"]
 )
 DEAD_LETTERS = Counter("dead_letters_total", "Messages given up", ["service", "reason"])
+CONSUMING = Gauge(
+    "listener_consuming", "1 while messages are taken from the queue, else 0", ["service", "queue"]
+)
 LOOP_FAILURES = Counter("loop_failures_total", "Background rounds that failed", ["service", "loop"])
 
 

@@ -6,7 +6,12 @@ The pytest process is never patched by eventlet: services always run as processe
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.system", "tests.fixtures.browser"]
+pytest_plugins = [
+    "tests.fixtures.servers",
+    "tests.fixtures.system",
+    "tests.fixtures.browser",
+    "tests.fixtures.listener",
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,6 @@ on one batch while the next is on its way.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Any, Final, Protocol
@@ -15,8 +14,9 @@ from urllib.parse import urlsplit
 import amqp
 from kombu import Connection, Consumer, Producer
 
-from shared.messaging import topology
+from shared.messaging import incoming, topology
 from shared.messaging.amqp import BROKER_ERRORS, make_connection
+from shared.messaging.transport import REPLY_BYTES
 
 TIMEOUT_SECONDS: Final = 10.0
 
@@ -58,7 +58,7 @@ class RpcCaller:
         self._timeout = timeout
         self._connection: Connection | None = None
         self._address = str(uuid.uuid4())
-        self._answers: dict[str, Any] = {}
+        self._answers: dict[str, incoming.Reply] = {}
         self._waiting: dict[str, str] = {}
 
     def __enter__(self) -> RpcCaller:
@@ -79,12 +79,14 @@ class RpcCaller:
                 "AMQP_URI is embedded://: that broker lives inside the process of `make run`. "
                 "Use `make stack`, whose RabbitMQ others can reach."
             )
-        connection = make_connection(self._uri, confirm_publish=True)
+        connection = make_connection(self._uri, confirm_publish=True, most=REPLY_BYTES)
         try:
             connection.connect()
             channel = connection.channel()
-            replies = topology.reply_queue("cli", self._address, exclusive=True, durable=False)
-            Consumer(channel, [replies], on_message=self._on_answer, no_ack=True).consume()
+            self._replies = topology.reply_queue(
+                "cli", self._address, exclusive=True, durable=False
+            )(channel)
+            Consumer(channel, [self._replies], on_message=self._on_answer, no_ack=True).consume()
             self._producer = Producer(channel)
         except BaseException:
             connection.collect()
@@ -94,7 +96,7 @@ class RpcCaller:
     def _on_answer(self, message: Any) -> None:
         call_id = message.properties.get("correlation_id", "")
         if call_id in self._waiting:
-            self._answers[call_id] = json.loads(message.body)
+            self._answers[call_id] = incoming.read_reply(message)
 
     def send(self, service: str, method: str, **arguments: Any) -> str:
         call_id = str(uuid.uuid4())
@@ -139,7 +141,11 @@ class RpcCaller:
         try:
             while call_id not in self._answers:
                 left = end - time.monotonic()
-                if left <= 0 or self._connection is None:
+                if self._connection is None:
+                    raise Unavailable(f"{name}: the connection broke before the answer")
+                if left <= 0:
+                    # Its way here may have been deleted at the broker: the next call's answer is to find one.
+                    self._replies.declare(nowait=True)
                     raise Unavailable(
                         f"{name}: no answer in {self._timeout:g} s; is the service running?"
                     )
@@ -153,9 +159,9 @@ class RpcCaller:
         finally:
             self._waiting.pop(call_id, None)
         answer = self._answers.pop(call_id)
-        if answer["error"]:
-            raise Fault(answer["error"]["exc_type"], str(answer["error"]["value"]))
-        return answer["result"]
+        if answer.error:
+            raise Fault(answer.error, answer.text)
+        return answer.result
 
     def call(self, service: str, method: str, **arguments: Any) -> Any:
         return self.wait(self.send(service, method, **arguments))

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.database import DatabaseUnavailable, Transactions, make_engine
-from shared.events import CustomerDeleted, Event
+from shared.events import CustomerDeleted, Event, encode
 from shared.messaging import consumer
 from shared.messaging.consumer import EventConsumer
 from shared.web import Http
@@ -99,12 +99,15 @@ def consuming(held: Held) -> Any:
     return made
 
 
-def message(connected: bool = True) -> Any:
+def message() -> Any:
     return SimpleNamespace(
         headers={},
         delivery_info={},
-        body=b"",
-        channel=SimpleNamespace(connection=connected or None),
+        body=encode(EVENT),
+        refusal="",
+        content_type="application/json",
+        content_encoding="utf-8",
+        channel=SimpleNamespace(connection=True),
     )
 
 
@@ -127,9 +130,57 @@ def test_a_held_event_whose_connection_broke_is_left_to_the_broker(
     """The broker delivers it again; handling the old copy would only be work."""
     monkeypatch.setattr(consumer.eventlet, "sleep", lambda seconds: None)
     held = Held([DatabaseUnavailable("away")] * 3)
-    consuming(held)._handle(message(connected=False), EVENT, 0)
+    old = message()
+    consuming(held)._handle(old, EVENT, 0)
+    old.channel.connection = None
     held.threads.pop()()
-    assert (held.threads, held.outcomes) == ([], [])
+    assert (held.threads, held.outcomes, len(held.failures)) == ([], [], 2)
+
+
+def test_a_second_copy_joins_the_work_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection broke and the broker delivered the event again: no second handler runs, and the new copy is acked."""
+    monkeypatch.setattr(consumer.eventlet, "sleep", lambda seconds: None)
+    acked: list[Any] = []
+    held = Held([DatabaseUnavailable("away")])
+    held.ack_message = acked.append  # type: ignore[method-assign]
+    entrypoint, old, new = consuming(held), message(), message()
+    entrypoint.handle_message(old.body, old)
+    old.channel.connection = None
+    entrypoint.handle_message(new.body, new)
+    assert len(held.threads) == 1
+    held.threads.pop()()
+    assert (acked, held.threads) == ([new], [])
+    entrypoint.handle_message(old.body, message())  # what is done is not remembered for ever
+    assert len(acked) == 2
+
+
+def test_two_events_of_one_id_on_a_connection_that_stands_are_two_messages() -> None:
+    """A relay that died before its mark publishes again: each is settled for itself."""
+    acked: list[Any] = []
+    held = Held([])
+    held.ack_message = acked.append  # type: ignore[method-assign]
+    entrypoint, one, two = consuming(held), message(), message()
+    assert not entrypoint._in_hand.joins(EVENT.id, one)
+    assert not entrypoint._in_hand.joins(EVENT.id, two)
+    assert entrypoint._in_hand.release(EVENT.id, two) is two
+    assert entrypoint._in_hand.release(EVENT.id, one) is one
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), consumer.Permanent("never")])
+def test_a_failure_whose_connection_broke_is_left_to_the_next_copy(error: Exception) -> None:
+    """Neither a waiting room nor the dead letters get a copy, as the broker delivers the message again."""
+    held = Held([error])
+    entrypoint, old = consuming(held), message()
+    del entrypoint._move
+    held.spawn_worker = lambda entry, args, kwargs, **options: (  # type: ignore[method-assign]
+        setattr(old.channel, "connection", None),
+        options["handle_result"](None, None, (type(error), error, None)),
+    )
+    monkeypatch = pytest.MonkeyPatch()
+    with monkeypatch.context() as patched:
+        patched.setattr(consumer, "publish_raw", lambda *what, **how: held.outcomes.append("moved"))
+        entrypoint._handle(old, EVENT, 0)
+    assert held.outcomes == []
 
 
 def test_other_failures_still_use_up_their_tries() -> None:

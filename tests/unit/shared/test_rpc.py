@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 import pytest
 from sqlalchemy.exc import DataError
 
 from shared import rpc
-from shared.messaging.amqp import BrokerRefused
+from shared.messaging.amqp import BoundedPublisher, BrokerRefused
+from shared.messaging.transport import REPLY_BYTES
 from shared.rpc import (
+    BYTES_AT_ONCE,
     InternalError,
     InvalidArgument,
     NotFound,
     RpcRefused,
     RpcUnavailable,
+    SafeRpcConsumer,
     _public,
     argument_checker,
 )
@@ -150,3 +153,89 @@ def test_only_what_was_published_for_the_broker_to_look_at_is_called(
     info = {} if exchange is None else {"exchange": exchange}
     message = SimpleNamespace(delivery_info=info, headers=headers)
     assert rpc._came_straight(message) == straight
+
+
+class Called:
+    """An RPC consumer's surroundings: remembers what is answered and acked."""
+
+    service_name = "portal"
+    config: ClassVar[dict[str, Any]] = {"AMQP_URI": "amqp://nowhere"}
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.acked: list[Any] = []
+        self.answers: list[Any] = []
+        self.runs: list[Any] = []
+        made: Any = SafeRpcConsumer()
+        made.container, made.queue_consumer = self, self
+        made.get_provider_for_method = lambda key: self
+        self.consumer = made
+        monkeypatch.setattr(BoundedPublisher, "publish", self.publish)
+
+    def publish(self, payload: bytes, **how: Any) -> None:
+        self.answers.append(msgspec.json.decode(payload))
+
+    def ack_message(self, message: Any) -> None:
+        self.acked.append(message)
+
+    def handle_message(self, request: Any, message: Any) -> None:
+        self.runs.append(message)
+
+    def take(self, body: bytes = b'{"args": [], "kwargs": {}}', **properties: Any) -> Any:
+        message = SimpleNamespace(
+            body=body,
+            refusal="",
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers={},
+            properties={"reply_to": "me", "correlation_id": "1", **properties},
+            delivery_info={"exchange": "nameko-rpc", "routing_key": "portal.book"},
+            channel=SimpleNamespace(connection=True),
+        )
+        self.consumer.handle_message(body, message)
+        return message
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> Called:
+    return Called(monkeypatch)
+
+
+def test_a_call_that_is_delivered_again_is_not_done_again(called: Called) -> None:
+    """Its connection broke while it ran: the second copy is acked when the first one's work ends, and answered once."""
+    first = called.take()
+    first.channel.connection = None
+    second = called.take()
+    assert called.runs == [first]
+    called.consumer.handle_result(first, "done", None)
+    assert called.acked == [second]
+    assert called.answers == [{"result": "done", "error": None}]
+    assert called.take() is called.runs[-1]
+
+
+@pytest.mark.parametrize(
+    "properties", [{"correlation_id": None}, {"reply_to": None, "correlation_id": None}]
+)
+def test_calls_without_an_id_are_each_their_own(called: Called, properties: dict[str, Any]) -> None:
+    """Nothing tells them apart, so none is taken for another's copy."""
+    messages = [called.take(**properties) for _ in range(3)]
+    assert called.runs == messages
+    for message in messages:
+        called.consumer.handle_result(message, None, None)
+    assert called.acked == messages
+
+
+def test_large_calls_at_once_have_a_budget(called: Called) -> None:
+    """Beyond it a call is told to come back, at once; what is done gives its bytes back."""
+    body = b'{"args": [], "kwargs": {"x": "' + b"x" * (BYTES_AT_ONCE // 2) + b'"}}'
+    first = called.take(body, correlation_id="a")
+    called.take(body, correlation_id="b")
+    assert [answer["error"]["exc_type"] for answer in called.answers] == ["Overloaded"]
+    called.consumer.handle_result(first, None, None)
+    called.take(body, correlation_id="c")
+    assert len(called.runs) == 2
+
+
+def test_an_answer_that_nobody_could_take_is_an_error(called: Called) -> None:
+    """Its caller hears that instead of waiting."""
+    called.consumer.handle_result(called.take(), "x" * (REPLY_BYTES + 1), None)
+    assert called.answers[0]["error"]["value"] == "the answer is too large"
