@@ -56,7 +56,7 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 
 IMAGE_TESTS := tests/integration/test_image.py
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
-	tests/faults/test_stopping.py tests/faults/test_rolling.py tests/faults/test_rotation.py
+	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
 
 .PHONY: test-image
 test-image: $(FOR_TEST) servers ## Build the image and run the loop from it (needs podman or buildah, and minutes)

@@ -33,6 +33,8 @@ class Books:
     doubled_after_lost_answer: list[tuple[str, int]] = field(default_factory=list)
     queues: dict[str, int] = field(default_factory=dict)
     """Messages left in queues, dead letters among them."""
+    deaf: dict[str, int] = field(default_factory=dict)
+    """Queues that have fewer consumers than their service has processes, and how many fewer."""
     mails: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     longest_delay: float = 0.0
@@ -53,6 +55,7 @@ class Books:
         ]
         if self.unpublished:
             found.append(f"{self.unpublished} events are still in the outbox")
+        found += [f"{name} lacks {count} consumers" for name, count in self.deaf.items()]
         found += [f"{count} messages are left in {name}" for name, count in self.queues.items()]
         return found
 
@@ -67,6 +70,7 @@ def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books
         system.rows("billing", "SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0]
     )
     books.queues = system.left()
+    books.deaf = system.deaf()
     _check_mails(system, plan, ledger, forced, books)
     return books
 

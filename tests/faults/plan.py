@@ -16,7 +16,7 @@ DUPLICATED: Final = 0.2
 FORGED: Final = 0.05
 """Forgeries for each genuine event."""
 EVENTS_A_STEP: Final = 250
-FEWEST_STEPS: Final = 12
+FEWEST_STEPS: Final = 14
 
 
 class Forgery(enum.StrEnum):
@@ -78,8 +78,10 @@ EVERY_KIND: Final = (
     "kill billing 1",
     "stripe 500",
     "restart notifier 1",
+    "close rabbitmq",
+    "delete nameko-rpc",
 )
-"""Once each in the shortest run; a longer one draws from these and `MORE_KINDS`."""
+"""Once each in the shortest run; a longer one has each of `MORE_KINDS` too, and draws from all for the rest."""
 
 MORE_KINDS: Final = (
     "kill notifier 1",
@@ -99,6 +101,14 @@ MORE_KINDS: Final = (
     "stripe timeout",
     "kill all billing",
     "kill all notifier",
+    "stall portal 0",
+    "stall billing 0",
+    "stall billing 1",
+    "stall notifier 0",
+    "stall notifier 1",
+    "stall rabbitmq",
+    "delete billing.events",
+    "delete dead",
 )
 
 
@@ -131,7 +141,8 @@ def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
     deliveries = _shuffled(dice, deliveries)
     size = -(-len(deliveries) // count)
     plan.segments = [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
-    kinds = [*EVERY_KIND] if count >= len(EVERY_KIND) else dice.sample(EVERY_KIND, count)
+    kinds = dice.sample(EVERY_KIND, min(count, len(EVERY_KIND)))
+    kinds += dice.sample(MORE_KINDS, min(count - len(kinds), len(MORE_KINDS)))
     kinds += [dice.choice(EVERY_KIND + MORE_KINDS) for _ in range(count - len(kinds))]
     dice.shuffle(kinds)
     plan.steps = [

@@ -64,6 +64,7 @@ class Run:
                 len(self.books.doubled_after_lost_answer),
             ),
             ("sent once more after the grace period", len(self.forced)),
+            ("deaf", sum(self.books.deaf.values())),
             ("messages left in queues", sum(self.books.queues.values())),
             ("longest delay, webhook to mail", f"{self.books.longest_delay:.1f} s"),
             ("posting", f"{self.posting_seconds:.0f} s"),

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import kombu
+
 from examples.host_app import CALLS, Portico
 from sandbox.processes import SERVICES, Process, Stack
 from sandbox.servers import PostgreSQL, RabbitMQ
+from shared.messaging.topology import queue_name
 from tests.faults.plan import CUSTOMERS, Step
 from tests.faults.proxy import Proxy
 
+STALL_SECONDS = 27.0
+"""Past the patience of whoever waits for a sign of life: two heartbeats, and some more."""
+HEAL_SECONDS = 15.0
 CALL_SECONDS = 6.0
 """Longer than a call waits for its answer, after which its request is gone from the queue."""
+REPLIES = re.compile(r"(rpc\.reply-\w+)-")
+"""Each process has a queue of its own for the answers to its calls."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -189,7 +199,9 @@ class System:
         action, subject, *rest = step.what.split()
         if subject in SERVICES:
             process = self.stack.processes(subject)[int(rest[0])]
-            self.kill(process) if action == "kill" else self.restart(process)
+            {"kill": self.kill, "restart": self.restart, "stall": self.stall}[action](process)
+        elif action == "delete":
+            self.delete_exchange(subject)
         elif action == "kill" and subject == "all":
             for process in self.stack.processes(rest[0]):
                 self.kill(process)
@@ -199,6 +211,17 @@ class System:
             self._network(action, subject, step.seconds)
         else:
             self._vendor(action, " ".join([subject, *rest]), step.seconds)
+
+    def stall(self, process: Process) -> None:
+        """Stop its clock past the broker's patience, as a busy machine or a suspended one does, and let it go on."""
+        process.signal(signal.SIGSTOP)
+        time.sleep(STALL_SECONDS)
+        process.signal(signal.SIGCONT)
+
+    def delete_exchange(self, name: str) -> None:
+        """What one command of a person's does."""
+        with kombu.Connection(self.rabbitmq.uri_of(self.stack.vhost)) as connection:
+            connection.channel().exchange_delete(name)
 
     def _server(self, action: str, subject: str, seconds: float) -> None:
         server: Any = self.rabbitmq if subject == "rabbitmq" else self.postgres
@@ -211,6 +234,12 @@ class System:
             self.rabbitmq.block()
             time.sleep(seconds)
             self.rabbitmq.unblock()
+        elif action == "close":
+            self.rabbitmq.close_connections()
+        elif action == "stall":
+            self.rabbitmq.freeze()
+            time.sleep(STALL_SECONDS)
+            self.rabbitmq.thaw()
         else:
             self._network(action, subject, seconds)
 
@@ -297,6 +326,26 @@ class System:
     def host(self, timeout: float = 5.0) -> Portico:
         """A host application's connection."""
         return Portico(self.stack.host_uri, timeout, self.calls_on)
+
+    def deaf(self) -> dict[str, int]:
+        """How many consumers each queue lacks when everything has come to rest: one for each process of its service."""
+        end = time.monotonic() + HEAL_SECONDS
+        while (found := self._deaf()) and time.monotonic() < end:
+            time.sleep(0.5)
+        return found
+
+    def _deaf(self) -> dict[str, int]:
+        consumers: Counter[str] = Counter()
+        for name, (_, count) in self.rabbitmq.queues(self.stack.vhost).items():
+            replies = REPLIES.match(name)
+            consumers[replies[1] if replies else name] += count
+        found = {}
+        for service in SERVICES:
+            wanted = sum(process.running for process in self.stack.processes(service))
+            for name in (f"rpc-{service}", queue_name(service), f"rpc.reply-{service}"):
+                if name in consumers and wanted > consumers[name]:
+                    found[name] = wanted - consumers[name]
+        return found
 
     def make_customers(self, count: int = CUSTOMERS) -> None:
         """Customers of one business, known to the portal by their Stripe ids."""

@@ -25,6 +25,7 @@ class Found:
         ]
         self.mails = ["ntf_1"]
         self.queues: dict[str, int] = {}
+        self.lacking: dict[str, int] = {}
         self.stack = SimpleNamespace(vhost="v")
 
     def rows(self, service: str, statement: str) -> list[tuple[Any, ...]]:
@@ -34,6 +35,9 @@ class Found:
 
     def left(self) -> dict[str, int]:
         return self.queues
+
+    def deaf(self) -> dict[str, int]:
+        return self.lacking
 
     def sandbox(self, method: str, path: str) -> list[dict[str, Any]]:
         return [{"received_at": AT, "custom_args": {"notification_id": one}} for one in self.mails]
@@ -63,6 +67,7 @@ def test_books_that_balance_raise_no_complaint() -> None:
             {"queues": {"notifier.billing-events.dead": 1}},
             "are left in notifier.billing-events.dead",
         ),
+        ({"lacking": {"rpc-portal": 1}}, "rpc-portal lacks 1 consumers"),
         (
             {
                 "mails": [],

@@ -41,6 +41,7 @@ def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(done: tuple[Run, T
     ran, _ = done
     print(ran.table())
     assert ran.books.complaints() == []
+    assert ran.books.deaf == {}
     assert ran.fell == [], "a process ended by itself instead of waiting for what it needs"
     assert ran.ledger.forged_accepted == set()
 
