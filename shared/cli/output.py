@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 240
 """Columns of a table that goes into a file or a pipe: ids must not be cut there."""
@@ -119,12 +120,12 @@ def forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     if value is None or value == "":
-        return "–"
+        return Text("–")
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return literal(value)
+        return Text("yes" if value else "no")
+    return Text(one_line(str(value)))
 
 
 def as_moment(value: str | None) -> str:

@@ -83,6 +83,12 @@ def test_every_way_to_print_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sequence not in shown
 
 
+def test_a_cell_shows_exactly_what_a_person_may_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets, markup and a backslash at the end are in a table as they are: keys are copied from it."""
+    print_table(("key",), [("evt_[red]a\x1b\\",)])
+    assert "evt_[red]a\\x1b\\ " in capsys.readouterr().out
+
+
 def test_json_is_the_same_document_and_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Escapes of JSON stand for what a terminal would obey; a script reads the very same text."""
     screen = watched(monkeypatch)
@@ -114,6 +120,8 @@ def letter(**changes: Any) -> DeadLetter:
         "attempts": 0,
         "routing_key": HOSTILE,
         "correlation_id": HOSTILE,
+        "looks": 0,
+        "whole": True,
         "replays": 0,
         "body": HOSTILE.encode("utf-8", "replace"),
         "headers": {},
