@@ -146,10 +146,21 @@ def _leave(code: int, reason: str) -> None:
     os._exit(code)  # a container's own kill can block for ever
 
 
+def log_escaped_errors() -> None:
+    """Log what escapes a green thread like everything else; eventlet prints it to standard error, secrets and all."""
+    hub = eventlet.hubs.get_hub()
+
+    def log_it(*args: Any) -> None:
+        log.error("a green thread failed", exc_info=args[-1])
+
+    hub.squelch_generic_exception = hub.squelch_timer_exception = log_it
+
+
 def serve(service: type, settings: ServiceSettings) -> None:
     """Run one service until SIGTERM."""
     name: str = service.name  # type: ignore[attr-defined]
     started = time.monotonic()
+    log_escaped_errors()
     tracing.start(settings.tracing, name)
     running = Running([(service, settings)])
     running.stop_on_signals()

@@ -11,14 +11,14 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared import tracing
 
-SECRETS = (
+SECRETS: Final = (
     (re.compile(r"/me/[A-Za-z0-9_.\-]+"), "/me/***"),
     (re.compile(r"/requests/[A-Za-z0-9_.\-]+"), "/requests/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
@@ -27,8 +27,15 @@ SECRETS = (
     (re.compile(r"\bwhsec_\w+"), "***"),
     (re.compile(r"\bSG\.[\w.\-]+"), "***"),
     (re.compile(r"://[^/\s:@]+:[^/\s@]+@"), "://***@"),
-    (re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+"), "***@***"),
+    # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
+    # without an address would take time in the square of its length.
+    (re.compile(r"(?<![\w.+\-])[\w.+\-]++@[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
 )
+"""What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
+
+HEAD: Final = 24 * 1024
+TAIL: Final = 8 * 1024
+"""How many characters of a longer text are kept at its beginning and, where a traceback says what was raised, at its end."""
 
 HTTP_SECONDS = Histogram(
     "http_server_request_duration_seconds",
@@ -50,10 +57,25 @@ LOOP_FAILURES = Counter("loop_failures_total", "Background rounds that failed", 
 
 
 def redact(text: str) -> str:
-    """The text without links, session URLs, keys, passwords and e-mail addresses."""
+    """The text without links, session URLs, keys, passwords and e-mail addresses; of one longer than `HEAD` and `TAIL`
+    together, no more than these."""
+    text = _shortened(text)
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _shortened(text: str) -> str:
+    """Without the middle where it is too long, and without the words that the cuts tore: half a secret is no pattern."""
+    cut = len(text) - HEAD - TAIL
+    if cut <= 0:
+        return text
+    head = text[:HEAD]
+    head = head[: max(head.rfind(" "), head.rfind("\n")) + 1]
+    tail = text[-TAIL:]
+    starts = [at for at in (tail.find(" "), tail.find("\n")) if at >= 0]
+    tail = tail[min(starts) :] if starts else ""
+    return f"{head}…{len(text) - len(head) - len(tail)} characters left out…{tail}"
 
 
 def _redact_values(
@@ -70,6 +92,16 @@ def _redact_values(
 def _add_trace(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
     event.update(tracing.log_fields())
     return event
+
+
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """Says that a line was lost, and not what was in it: logging's own complaint prints the arguments as they are."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        kind = type(sys.exc_info()[1]).__name__
+        self.stream.write(
+            f'{{"event": "log line lost", "level": "error", "logger": "{record.name}", "error": "{kind}"}}\n'
+        )
 
 
 def configure_logging(
@@ -102,7 +134,7 @@ def configure_logging(
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _LogHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*before, add_service],

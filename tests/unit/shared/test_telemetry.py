@@ -1,23 +1,28 @@
 """The log's last safety net."""
 
+import io
+import json
+import logging
+
+import eventlet
 import pytest
 
-from shared.telemetry import redact
+from shared import runtime, telemetry
+from shared.telemetry import HEAD, TAIL, configure_logging, redact
+
+EXAMPLES = [
+    "https://pay.example/me/AbC-_123.sig",
+    "https://sandbox/p/session/bps_123abc",
+    "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
+    "rk_live_abc123",
+    "whsec_abcdef",
+    "SG.aaaa.bbbb",
+    "amqp://user:hunter2@host/",
+    "ada@example.com",
+]
 
 
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "https://pay.example/me/AbC-_123.sig",
-        "https://sandbox/p/session/bps_123abc",
-        "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
-        "rk_live_abc123",
-        "whsec_abcdef",
-        "SG.aaaa.bbbb",
-        "amqp://user:hunter2@host/",
-        "ada@example.com",
-    ],
-)
+@pytest.mark.parametrize("secret", EXAMPLES)
 def test_redact(secret):
     """Links, session URLs, keys, passwords and addresses do not survive."""
     told = redact(f"something about {secret} happened")
@@ -30,3 +35,72 @@ def test_ids_stay():
     """Ids that explain a story are kept."""
     text = "evt_1Qx in_1Qx cus_1Qx sub_1 pm_1"
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("length", [HEAD + TAIL + 1, 1_000_000])
+def test_a_long_text_is_considered_no_further_than_the_cap(length):
+    """Its middle is left out and counted, its beginning and its end are kept, whatever stands between."""
+    told = redact("begins " + "x " * (length // 2) + " ends")
+    assert len(told) < HEAD + TAIL + 50
+    assert told.startswith("begins ")
+    assert told.endswith(" ends")
+    assert "characters left out" in told
+
+
+def test_a_long_word_is_left_out_whole():
+    """Without a gap nobody can tell where a secret in it would begin."""
+    assert redact("x" * 100_000) == "…100000 characters left out…"
+
+
+@pytest.mark.parametrize("secret", ["sk_live_QWERTY", "ada@QWERTY.example", "/me/QWERTY.sig"])
+def test_no_cut_makes_a_secret_unrecognisable(secret):
+    """Wherever the cuts fall, no half of a secret stays behind without what makes it one."""
+    for before in range(HEAD - len(secret) - 1, HEAD + 2):
+        text = "y" * (before - 1) + " " + secret
+        assert "QWE" not in redact(text + " z" * TAIL)
+    for after in range(TAIL - len(secret) - 1, TAIL + 2):
+        assert "RTY" not in redact("y " * HEAD + secret + " " + "z" * (after - 1))
+
+
+@pytest.fixture
+def lines():
+    """Call it for what was logged since the test began, each line parsed."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("test", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_line_that_can_not_be_written_is_lost_without_its_contents(lines):
+    """logging's own complaint prints the arguments as they came: ours names the error alone."""
+
+    class Rude:
+        def __str__(self):
+            raise RuntimeError("ada@example.com")
+
+    telemetry.get_logger("x").warning("it happened", what=Rude())
+    assert lines() == [
+        {"event": "log line lost", "level": "error", "logger": "x", "error": "RuntimeError"}
+    ]
+
+
+def test_what_escapes_a_green_thread_is_redacted_too(lines, capfd):
+    """eventlet prints such tracebacks past the log: they go through it instead."""
+
+    def fails():
+        raise ValueError("ada@example.com")
+
+    hub = eventlet.hubs.get_hub()
+    names = ("squelch_generic_exception", "squelch_timer_exception")
+    runtime.log_escaped_errors()
+    try:
+        eventlet.spawn_n(fails)
+        eventlet.sleep(0)
+    finally:
+        for name in names:
+            delattr(hub, name)
+    (line,) = lines()
+    assert "ValueError: ***@***" in line["exception"]
+    assert capfd.readouterr().err == ""

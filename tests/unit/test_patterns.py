@@ -1,0 +1,58 @@
+"""No regular expression takes time in the square of a text's length: whoever sends the text would hold up a whole process."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import portico
+import services
+import shared
+from services.portal.handlers import arguments
+from tests.unit.regex_steps import worst_growth
+
+STARTS = ("", "//127.0.0.1:", "invoice.stripe.com/i/", "sk_live_", "://a:", "a@")
+"""What some patterns have to see before they look any further."""
+
+WHOLE = (arguments.EMAIL, arguments.HOSTNAME)
+"""Those that are only asked whether they match a text as a whole."""
+
+PROCESSES = ("__main__", "shared.green")
+"""They make a process theirs when they are imported."""
+
+
+def patterns() -> dict[str, re.Pattern[Any]]:
+    """Every pattern that a module of ours keeps, by the name of the module and its own text."""
+    found: dict[str, re.Pattern[Any]] = {}
+    for package in (shared, services, portico):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if ".migrations" in module.name or module.name.endswith(PROCESSES):
+                continue
+            for value in vars(importlib.import_module(module.name)).values():
+                for pattern in _inside(value):
+                    found.setdefault(f"{module.name}: {pattern.pattern!r}", pattern)
+    return found
+
+
+def _inside(value: Any) -> Iterator[re.Pattern[Any]]:
+    if isinstance(value, re.Pattern):
+        yield value
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _inside(one)
+
+
+@pytest.mark.parametrize("pattern", patterns().values(), ids=patterns().keys())
+def test_twice_the_text_takes_twice_the_work(pattern: re.Pattern[Any]) -> None:
+    """In steps of the matcher, which are the same on every machine."""
+    assert worst_growth(pattern, STARTS, whole=pattern in WHOLE) < 2.5
+
+
+def test_a_quadratic_pattern_is_noticed() -> None:
+    """The measure itself is tight: an address's pattern that starts anew at each letter makes four times the steps."""
+    assert worst_growth(re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+")) > 3.5
