@@ -144,7 +144,8 @@ def rpc_page() -> str:
         "the same exchange and is "
         '`{"result": …, "error": null | {"exc_type", "value", …}}`. `examples/host_app.py` is a client in plain '
         "Python. Arguments are checked against the types below: a wrong one is an `InvalidArgument` that names the "
-        "field. Times are ISO 8601 in UTC, money is in the currency's minor unit. Who may call which: "
+        "field; `TemporarilyUnavailable` (the service's database is away) and `Overloaded` ask for the same call a little "
+        "later. Times are ISO 8601 in UTC, money is in the currency's minor unit. Who may call which: "
         "[security.md](security.md#who-may-do-what-at-the-broker).",
     ]
     for name, class_name in SERVICES.items():

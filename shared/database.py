@@ -3,13 +3,21 @@ PostgreSQL (production) and SQLite (embedded).
 
 The rules come from measurements, each of them an outage elsewhere: psycopg2 ignores `connect_timeout` under
 eventlet; SQLite over several connections loses updates or freezes the process.
+
+Databases move: a primary fails over, is restarted, runs out of room. What is said in that time about a statement is no
+verdict on the statement. All of it is one error, DatabaseUnavailable, and the rest of the code knows no other: webhooks
+answer 503, events are held, loops come again. A connection to a server that has become a standby goes on working for
+ever and refuses each write, so it is dropped with all others of its age.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import math
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import eventlet
@@ -18,8 +26,19 @@ import psycopg2.extensions
 from eventlet.hubs import trampoline
 from eventlet.patcher import is_monkey_patched
 from nameko.extensions import DependencyProvider
-from sqlalchemy import DateTime, Dialect, Engine, Index, Table, create_engine, event, insert, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Engine,
+    ExceptionContext,
+    Index,
+    Table,
+    create_engine,
+    event,
+    insert,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
@@ -32,13 +51,43 @@ ANSWER_SECONDS: Final = 13
 server itself keeps: this one is for a server that is frozen, or behind a network that swallows packets."""
 POOL_WAIT_SECONDS: Final = 5
 
-PASSING_TROUBLE: Final = ("53", "57", "55P03", "40001", "40P01")
-"""SQLSTATEs, or their classes, that say "not now": no resources, operator intervention (a shutdown, a time-out), a lock
-that was not to be had, a deadlock. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+TRANSIENT_SQLSTATES: Final = ("08", "25006", "40001", "40P01", "53", "55P03", "57", "58030")
+"""SQLSTATEs, or their classes, that say "not now": no connection, a server that takes no writes (a standby, a failover's
+first seconds), a conflict or a deadlock with others, no resources (too many connections, a full disk), a lock that was not
+to be had, an operator's intervention (a shutdown, a start that is under way, a time-out), a disk that fails.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+DROPPED_SQLSTATES: Final = ("08", "25006", "57P")
+"""Those after which a connection is of no more use. With it goes every other one of its age: they lead to the same server."""
+DISK_FULL: Final = "53100"
+
+TRANSIENT_SQLITE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""The same of SQLite's primary result codes (https://www.sqlite.org/rescode.html)."""
+DROPPED_SQLITE: Final = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
+
+REFUSED_SECONDS: Final = 10
+"""How long a database is not ready after it refused a write as no probe would see it: reading works without room on its disk,
+and in a file of SQLite's that is write-protected. After this time work may come again, and tells."""
 
 
 class DatabaseUnavailable(Exception):
-    """The database does not answer; nothing was written."""
+    """The database does not answer, or takes no writes now. What was to be written is not there, or (when the answer to
+    the commit was lost) is there whole: the same work can be done again."""
+
+
+class UnstorableValue(Exception):
+    """The database can't take a value: too long for its column, too large, or a text with NUL or half a character in it.
+    Each further try is refused too."""
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):
@@ -65,7 +114,8 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
 def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Engine:
     """An engine that follows the rules of its kind.
 
-    PostgreSQL: bounded connect, statement and pool waits, connections checked before use.
+    PostgreSQL: bounded connect, statement and pool waits, connections checked before use; where the URL names several hosts
+    (`?host=a:5432&host=b:5432&target_session_attrs=read-write`), the first one that fits is taken.
     SQLite: one connection, BEGIN IMMEDIATE, WAL: the only arrangement that neither loses updates nor freezes.
     """
     if url.startswith("sqlite"):
@@ -77,6 +127,7 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,
         # Several rows that change alike are one message to the server, not one each.
         executemany_mode="values_plus_batch",
         connect_args={
@@ -92,14 +143,39 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
     if is_monkey_patched("psycopg"):
         psycopg2.extensions.set_wait_callback(_wait_within_limit)
 
+    event.listen(engine, "handle_error", _on_error)
+
     @event.listens_for(engine, "do_connect")
     def connect_within_limit(
         dialect: Dialect, record: Any, cargs: tuple[Any, ...], cparams: dict[str, Any]
     ) -> Any:
-        with eventlet.Timeout(CONNECT_SECONDS, ConnectTimeout("no connection in time")):
-            return dialect.connect(*cargs, **cparams)
+        places = _places(cparams)
+        for place in places[:-1]:
+            with suppress(ConnectTimeout, psycopg2.OperationalError):
+                return _connect(dialect, cargs, cparams | place, CONNECT_SECONDS / len(places))
+        return _connect(dialect, cargs, cparams | places[-1], CONNECT_SECONDS / len(places))
 
     return engine
+
+
+def _places(parameters: dict[str, Any]) -> list[dict[str, str]]:
+    """Each host of a connection's parameters with its port. libpq would go through them by itself, but under eventlet it
+    waits at a silent one for as long as the network does."""
+    hosts = str(parameters.get("host", "")).split(",")
+    ports = str(parameters.get("port", "")).split(",")
+    if len(hosts) == 1:
+        return [{}]
+    return [
+        {"host": host, "port": ports[min(number, len(ports) - 1)] or "5432"}
+        for number, host in enumerate(hosts)
+    ]
+
+
+def _connect(
+    dialect: Dialect, arguments: tuple[Any, ...], parameters: dict[str, Any], seconds: float
+) -> Any:
+    with eventlet.Timeout(seconds, ConnectTimeout("no connection in time")):
+        return dialect.connect(*arguments, **parameters)
 
 
 def _wait_within_limit(connection: Any) -> None:
@@ -130,8 +206,10 @@ def _sqlite_engine(url: str) -> Engine:
         pool_size=1,
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": 5},
     )
+    event.listen(engine, "handle_error", _on_error)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
@@ -149,6 +227,54 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
+def _on_error(failure: ExceptionContext) -> Exception | None:
+    """Called for each error of a driver: drops the connection where that is what it means, and says no values.
+
+    Returns UnstorableValue in the place of what PostgreSQL, SQLite, psycopg2 and sqlite3 each call it.
+    """
+    error = failure.original_exception
+    if _ends_connection(error):
+        failure.is_disconnect = True
+    if isinstance(error, psycopg2.Error) and error.pgcode:
+        error.args = (_without_values(error),)
+        if failure.sqlalchemy_exception is not None:
+            name = type(error).__name__
+            failure.sqlalchemy_exception.args = (f"(psycopg2.{name}) {error}",)
+    refused = isinstance(error, psycopg2.DataError | sqlite3.DataError) or (
+        # Of the driver, before anything is sent. A type of ours that refuses a value has no execution yet.
+        isinstance(error, ValueError | OverflowError)
+        and failure.execution_context is not None
+        and failure.statement is not None
+    )
+    return UnstorableValue(str(error)) if refused else None
+
+
+def _without_values(error: psycopg2.Error) -> str:
+    """PostgreSQL's own words without what they quote: its details show whole rows, and errors about data the data."""
+    said = error.diag.message_primary or "no reason given"
+    if str(error.pgcode).startswith("22"):
+        said = said.partition(': "')[0]
+    return f"{said} (SQLSTATE {error.pgcode})"
+
+
+def _ends_connection(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return _sqlite_code(error) in DROPPED_SQLITE
+    if not isinstance(error, psycopg2.Error):
+        return False
+    if error.pgcode:
+        return error.pgcode.startswith(DROPPED_SQLSTATES)
+    # The server says each of its errors with an SQLSTATE: without one the connection broke, or never stood.
+    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
+        type(error) is psycopg2.DatabaseError
+    )
+
+
+def _sqlite_code(error: BaseException) -> int:
+    """SQLite's primary result code; its extended ones say more in the bits above."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 class Transactions:
     """What a service's method gets: short transactions on its own database.
 
@@ -158,12 +284,14 @@ class Transactions:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._refused_at = -math.inf
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """BEGIN, the body, COMMIT; ROLLBACK when the body raises.
 
-        Raises DatabaseUnavailable when no connection can be had or it breaks.
+        Raises DatabaseUnavailable when no connection can be had, it breaks, or the database takes no writes now;
+        UnstorableValue when it can take a value never.
         """
         session = Session(self.engine, expire_on_commit=False)
         try:
@@ -172,9 +300,13 @@ class Transactions:
         except (PoolTimeout, ConnectTimeout) as error:
             raise DatabaseUnavailable(str(error)) from error
         except DBAPIError as error:
-            if _is_passing(error):
-                raise DatabaseUnavailable("the database does not answer, or not now") from error
-            raise
+            if not _is_transient(error):
+                raise
+            if _is_unseen(error):
+                self._refused_at = time.monotonic()
+            raise DatabaseUnavailable(
+                f"the database does not answer, or not now{_why(error)}"
+            ) from error
         finally:
             session.close()
 
@@ -182,19 +314,46 @@ class Transactions:
     """The same, named for what it is used for: a read sees one moment."""
 
     def ping(self) -> None:
-        """Raise when the database does not answer a trivial statement."""
+        """Raise DatabaseUnavailable when the database does not answer a trivial statement, or takes no writes."""
+        if time.monotonic() - self._refused_at < REFUSED_SECONDS:
+            raise DatabaseUnavailable("the database refused a write a moment ago")
         with self.transaction() as session:
-            session.execute(text("SELECT 1"))
+            read_only = session.scalar(text(_READ_ONLY[self.engine.dialect.name]))
+        if read_only == "on":
+            # A standby, or a primary that lost its place: no connection of today leads to the new one.
+            self.engine.dispose()
+            raise DatabaseUnavailable("the database takes no writes")
 
 
-def _is_passing(error: DBAPIError) -> bool:
+_READ_ONLY: Final = {
+    "postgresql": "SELECT current_setting('transaction_read_only')",
+    "sqlite": "SELECT 'off'",  # what it answers to BEGIN IMMEDIATE tells
+}
+
+
+def _is_transient(error: DBAPIError) -> bool:
     """Whether the same statement may well work in a moment."""
-    if error.connection_invalidated:
-        return True
-    if isinstance(error, OperationalError) and not error.statement:  # no connection to begin with
-        return True
-    code = getattr(error.orig, "pgcode", None)
-    return bool(code) and str(code).startswith(PASSING_TROUBLE)
+    code = getattr(error.orig, "pgcode", None) or ""
+    return (
+        error.connection_invalidated
+        or code.startswith(TRANSIENT_SQLSTATES)
+        or _sqlite_code(error.orig or error) in TRANSIENT_SQLITE
+    )
+
+
+def _is_unseen(error: DBAPIError) -> bool:
+    """Whether a write was refused, and a read would not be."""
+    return getattr(error.orig, "pgcode", None) == DISK_FULL or _sqlite_code(
+        error.orig or error
+    ) in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+    )
+
+
+def _why(error: DBAPIError) -> str:
+    code = getattr(error.orig, "pgcode", None) or getattr(error.orig, "sqlite_errorname", None)
+    return f" ({code})" if code else ""
 
 
 class Database(DependencyProvider):
@@ -219,10 +378,12 @@ class Database(DependencyProvider):
         return self.transactions
 
     def readiness(self) -> str | None:
-        """None when the database answers, else what is wrong (for `/readyz`)."""
+        """None when the database answers and takes writes, else what is wrong (for `/readyz`)."""
         try:
             with eventlet.Timeout(CONNECT_SECONDS, DatabaseUnavailable("no answer in time")):
                 self.transactions.ping()
+        except DatabaseUnavailable as error:
+            return str(error)
         except Exception as error:
             return type(error).__name__
         return None

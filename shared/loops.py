@@ -17,6 +17,7 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
+from shared.database import DatabaseUnavailable
 from shared.telemetry import LOOP_FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -84,7 +85,10 @@ class Loop(Entrypoint):
         if exc_info is None:
             return bool(result), False
         LOOP_FAILURES.labels(self.container.service_name, self.method_name).inc()
-        log.error("background round failed", loop=self.method_name, exc_info=exc_info)
+        if isinstance(exc_info[1], DatabaseUnavailable):
+            log.warning("background round put off, the database is away", loop=self.method_name)
+        else:
+            log.error("background round failed", loop=self.method_name, exc_info=exc_info)
         return False, True
 
     def _sleep(self, seconds: float, *, through_wakes: bool = False) -> None:

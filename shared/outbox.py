@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 from shared import events
 from shared.database import UtcDateTime, in_order_of_time, insert_new
 from shared.messaging.amqp import BrokerUnavailable
+from shared.telemetry import redact
 
 BATCH: Final = 100
 FIRST_PAUSE: Final = dt.timedelta(seconds=2)
@@ -234,4 +235,4 @@ def _put_off(row: Any, error: Exception, now: dt.datetime) -> None:
 
 
 def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return redact(f"{type(error).__name__}: {error}")[:500]

@@ -32,10 +32,10 @@ from nameko.rpc import (
     RpcConsumer,
     RpcProxy,
 )
-from sqlalchemy.exc import DataError
 
 from shared import tracing
 from shared.batching import Overloaded
+from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavailable
 from shared.messaging.listener import InHand, SafeQueueConsumer
@@ -61,6 +61,10 @@ class InvalidArgument(RpcError):
 
 class NotFound(RpcError):
     """What the caller asked for does not exist."""
+
+
+class TemporarilyUnavailable(RpcError):
+    """The called service can't read or write its database at this moment. The same call may be made again."""
 
 
 class InternalError(RpcError):
@@ -261,8 +265,10 @@ def _public(error: BaseException) -> Exception:
         return error
     if isinstance(error, IncorrectSignature | MalformedRequest):
         return InvalidArgument(str(error))
-    if isinstance(error, DataError):
+    if isinstance(error, UnstorableValue):
         return InvalidArgument("a number is too large or a text too long to be stored")
+    if isinstance(error, DatabaseUnavailable):
+        return TemporarilyUnavailable("the database is away, or takes no writes now")
     return InternalError("the call failed inside the service; see its log")
 
 
@@ -290,7 +296,10 @@ class CheckedRpc(Rpc):
 
         def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
             outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
-            if exc_info is not None and not isinstance(exc_info[1], RpcError | Overloaded):
+            error = exc_info and exc_info[1]
+            if isinstance(error, DatabaseUnavailable):
+                log.warning("RPC method refused, the database is away", method=self.method_name)
+            elif error is not None and not isinstance(error, RpcError | Overloaded):
                 log.error("RPC method failed", method=self.method_name, exc_info=exc_info)
             answer = self.rpc_consumer.handle_result(message, result, exc_info)
             RPC_SECONDS.labels(self.container.service_name, self.method_name, outcome).observe(

@@ -292,7 +292,8 @@ class Reader:
         )
 
     def database_url(self, name: str) -> Secret:
-        """A SQLAlchemy database URL, as a `Secret`: PostgreSQL (psycopg2) or, embedded, SQLite."""
+        """A SQLAlchemy database URL, as a `Secret`: PostgreSQL (psycopg2) or, embedded, SQLite. Several hosts may stand in
+        it as libpq writes them: `postgresql://user:password@one:5432,two:5432/name?target_session_attrs=read-write`."""
 
         def parse(text: str) -> Secret:
             if text.startswith("postgres://"):
@@ -301,7 +302,7 @@ class Reader:
                 text = "postgresql+psycopg2://" + text.removeprefix("postgresql://")
             if not text.startswith(("postgresql+psycopg2://", "sqlite://")):
                 raise ValueError("is not a postgresql:// URL (or sqlite:// for looking around)")
-            return Secret(text)
+            return Secret(_hosts_as_query(text))
 
         return self._read(
             name,
@@ -358,3 +359,13 @@ def _password(url: str) -> str:
         return unquote(urlsplit(url).password or "")
     except ValueError:  # no URL after all: who connects with it says so
         return ""
+
+
+def _hosts_as_query(url: str) -> str:
+    """Several hosts in the place where SQLAlchemy looks for them: `?host=one:5432&host=two:5432`."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return url
+    query = "&".join([*(f"host={host}" for host in hosts.split(",")), *filter(None, [parts.query])])
+    return parts._replace(netloc=user + at, query=query).geturl()

@@ -7,6 +7,7 @@ code that logs such a thing is wrong all the same.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -99,9 +100,10 @@ class _LogHandler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         kind = type(sys.exc_info()[1]).__name__
-        self.stream.write(
-            f'{{"event": "log line lost", "level": "error", "logger": "{record.name}", "error": "{kind}"}}\n'
-        )
+        with contextlib.suppress(OSError, ValueError):  # a stream that is closed takes this no more
+            self.stream.write(
+                f'{{"event": "log line lost", "level": "error", "logger": "{record.name}", "error": "{kind}"}}\n'
+            )
 
 
 def configure_logging(

@@ -43,7 +43,7 @@ from services.notifier.sendgrid_gateway import (
 )
 from shared import tracing
 from shared.batching import Batched
-from shared.database import Database
+from shared.database import Database, DatabaseUnavailable
 from shared.events import Event
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume_together
@@ -206,6 +206,12 @@ class NotifierService(Operations):
         desk = self._desk()
         try:
             result = sending.send_one(desk, leased)
+        except DatabaseUnavailable:
+            # No try of the email's. Its lease ends, and whoever takes it then goes on from what was written down last.
+            log.warning(
+                "sending broken off, the database is away", notification_id=leased.notification_id
+            )
+            return
         except Exception as error:
             log.exception("sending stumbled", notification_id=leased.notification_id)
             result = sending.stumbled(desk, leased, type(error).__name__)

@@ -28,6 +28,7 @@ EXIT_OF_FAULT: Final = {
     "InvalidArgument": USAGE,
     "InternalError": UNAVAILABLE,
     "StripeUnavailable": UNAVAILABLE,
+    "TemporarilyUnavailable": UNAVAILABLE,
     "MethodNotFound": UNAVAILABLE,
 }
 

@@ -21,11 +21,11 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
 from shared import events, tracing
-from shared.database import DatabaseUnavailable
+from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import publish_raw
 from shared.messaging.listener import InHand, SafeQueueConsumer, is_stale
-from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, get_logger
+from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, get_logger, redact
 
 log = get_logger(__name__)
 
@@ -158,7 +158,7 @@ class EventConsumer(Entrypoint):
         """Send a message whose handler failed to a waiting room, or give it up; which of them."""
         error = exc_info[1]
         attempt = incoming.own_headers(message.headers).attempt
-        permanent = isinstance(error, Permanent)
+        permanent = isinstance(error, Permanent | UnstorableValue)
         outcome = "dead" if permanent or attempt >= len(topology.RETRY_SECONDS) else "retry"
         with structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id):
             log.error(
@@ -211,7 +211,7 @@ class EventConsumer(Entrypoint):
         return {
             **incoming.carried(message.headers),
             incoming.ATTEMPT: attempt,
-            incoming.ERROR: reason[: incoming.TEXT_LENGTH],
+            incoming.ERROR: redact(reason)[: incoming.TEXT_LENGTH],
             incoming.ORIGINAL_ROUTING_KEY: incoming.own_headers(
                 message.headers
             ).original_routing_key

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +22,10 @@ from services.notifier.domain import (
     Unavailable,
     backoff,
 )
-from services.notifier.handlers import asking, feedback, sending
+from services.notifier.handlers import asking, feedback, posting, sending
 from services.notifier.models import IncidentRow
+from services.notifier.service import NotifierService
+from shared.database import DatabaseUnavailable
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
 
@@ -384,3 +388,19 @@ def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
     with house.db.reading() as session:
         backlog = queries.backlog(session, house.clock())
     assert (backlog.pending, backlog.oldest_due_seconds) == (1, 42)
+
+
+def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> None:
+    """The lease ends by itself, and whoever takes the email then begins anew: nothing of it was tried."""
+
+    def away(one: posting.Posting) -> posting.Result | None:
+        raise DatabaseUnavailable("the database takes no writes")
+
+    house.hear(failed())
+    desk = dataclasses.replace(house.desk, begin=away)
+    (leased,) = sending.lease(desk, 1)
+    NotifierService.send_one(SimpleNamespace(_desk=lambda: desk), leased)
+    row = house.row()
+    assert (row.status, row.attempts, row.last_error) == ("sending", 0, None)
+    house.clock.forward(seconds=SendingPolicy().lease.total_seconds() + 1)
+    assert house.work() == ["sent"]

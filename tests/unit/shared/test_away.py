@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from shared.database import DatabaseUnavailable, Transactions, make_engine
+from shared.database import (
+    REFUSED_SECONDS,
+    DatabaseUnavailable,
+    Transactions,
+    UnstorableValue,
+    _ends_connection,
+    make_engine,
+)
 from shared.events import CustomerDeleted, Event, encode
 from shared.messaging import consumer
 from shared.messaging.consumer import EventConsumer
@@ -45,11 +55,117 @@ def database() -> Iterator[Transactions]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("code", ["57P01", "57014", "53300", "55P03", "40P01"])
+@pytest.mark.parametrize(
+    "code",
+    ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "58030"],
+)  # fmt: skip
 def test_trouble_that_passes_is_the_databases_absence(database: Transactions, code: str) -> None:
-    """A shutdown, a cancelled statement, no connections, a lock or a deadlock: try again, nothing is wrong with us."""
-    with pytest.raises(DatabaseUnavailable), database.transaction():
+    """A broken connection, a standby, a conflict or deadlock, no room, memory or connections, a lock, a cancelled statement,
+    a shutdown or start, a failing disk: try again, nothing is wrong with us."""
+    with pytest.raises(DatabaseUnavailable, match=code), database.transaction():
         raise OperationalError("SELECT 1", {}, Coded(code))
+
+
+@pytest.mark.parametrize(
+    ("code", "useless"), [("08003", True), ("25006", True), ("57P01", True), ("57P03", True), ("53100", False), ("57014", False), ("40P01", False)]
+)  # fmt: skip
+def test_a_connection_goes_where_it_is_of_no_more_use(code: str, useless: bool) -> None:
+    """A full disk or a slow statement says nothing about the connection; a standby or a shutdown does, about all."""
+    assert _ends_connection(Coded(code)) is useless
+
+
+@pytest.mark.parametrize(
+    ("error", "useless"),
+    [
+        (psycopg2.OperationalError("server closed the connection unexpectedly"), True),
+        (psycopg2.InterfaceError("connection already closed"), True),
+        (psycopg2.DatabaseError("error with status PGRES_TUPLES_OK and no message"), True),
+        (psycopg2.ProgrammingError("can't adapt type 'dict'"), False),
+    ],
+)
+def test_without_an_sqlstate_it_is_the_connection(error: Exception, useless: bool) -> None:
+    """The server gives one with each of its errors; what has none never came from it, and is libpq's or our own mistake."""
+    assert _ends_connection(error) is useless
+
+
+def test_no_room_is_told_for_a_while_though_a_probe_can_not_see_it(
+    database: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk answers reads: after a refused write the database is not ready for ten seconds, then work may try again."""
+    database.ping()
+    with pytest.raises(DatabaseUnavailable), database.transaction():
+        raise OperationalError("INSERT", {}, Coded("53100"))
+    with pytest.raises(DatabaseUnavailable, match="refused a write"):
+        database.ping()
+    later = time.monotonic() + REFUSED_SECONDS
+    monkeypatch.setattr("shared.database.time.monotonic", lambda: later)
+    database.ping()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """An SQLite database with a table."""
+    path = tmp_path / "some.sqlite3"
+    engine = make_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note TEXT)"))
+    engine.dispose()
+    return path
+
+
+def test_an_sqlite_file_that_takes_no_writes_is_absence(file: Path) -> None:
+    """SQLITE_READONLY; the database counts as not ready."""
+    engine = make_engine(f"sqlite:///file:{file}?mode=ro&uri=true")
+    database = Transactions(engine)
+    with (
+        pytest.raises(DatabaseUnavailable, match="SQLITE_READONLY"),
+        database.transaction() as session,
+    ):
+        session.execute(text("INSERT INTO notes VALUES ('x')"))
+    with pytest.raises(DatabaseUnavailable, match="refused a write"):
+        database.ping()
+    engine.dispose()
+
+
+def test_an_sqlite_file_without_room_is_absence(file: Path) -> None:
+    """SQLITE_FULL; the database counts as not ready."""
+    engine = make_engine(f"sqlite:///{file}")
+    database = Transactions(engine)
+    with pytest.raises(DatabaseUnavailable, match="SQLITE_FULL"), database.transaction() as session:
+        session.execute(text("PRAGMA max_page_count = 1"))
+        session.execute(text("INSERT INTO notes VALUES (:note)"), {"note": "x" * 100_000})
+    with pytest.raises(DatabaseUnavailable, match="refused a write"):
+        database.ping()
+    engine.dispose()
+
+
+def test_an_sqlite_file_that_somebody_else_writes_is_absence(file: Path) -> None:
+    """SQLITE_BUSY, after the wait for it."""
+    engine = make_engine(f"sqlite:///{file}")
+    event.listen(engine, "connect", lambda made, record: made.execute("PRAGMA busy_timeout = 20"))
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="SQLITE_BUSY"):
+        Transactions(engine).ping()
+    other.close()
+    Transactions(engine).ping()
+    engine.dispose()
+
+
+def test_a_value_that_sqlite_can_not_take_has_the_same_name(file: Path) -> None:
+    """A number beyond 64 bits and half a character: the driver refuses them, with errors of its own."""
+    engine = make_engine(f"sqlite:///{file}")
+    for value in (1 << 70, "half a \ud800 character"):
+        with pytest.raises(UnstorableValue), Transactions(engine).transaction() as session:
+            session.execute(text("INSERT INTO notes VALUES (:note)"), {"note": value})
+    engine.dispose()
+
+
+def test_no_error_shows_its_statements_parameters(database: Transactions) -> None:
+    """A log line, a dead letter's reason: neither names what was to be written."""
+    with pytest.raises(DBAPIError) as error, database.transaction() as session:
+        session.execute(text("INSERT INTO nowhere VALUES (:email)"), {"email": "ada@example.com"})
+    assert "ada" not in str(error.value)
 
 
 def test_an_error_of_ours_stays_an_error(database: Transactions) -> None:
@@ -188,3 +304,16 @@ def test_other_failures_still_use_up_their_tries() -> None:
     held = Held([ValueError("broken")])
     consuming(held)._handle(message(), EVENT, 0)
     assert held.outcomes == ["notifier.billing-events.retry.5s"]
+
+
+def test_an_event_whose_value_no_column_takes_is_given_up_at_once() -> None:
+    """Each further try would be refused too, with the others waiting behind it."""
+    held = Held([UnstorableValue("too long")])
+    consuming(held)._handle(message(), EVENT, 0)
+    assert held.outcomes == ["notifier.billing-events.dead"]
+
+
+def test_a_dead_letters_reason_holds_no_address() -> None:
+    """It lies in a queue for days, and people copy it into tickets."""
+    headers = consuming(Held([]))._headers(message(), "ValueError: ada@example.com", 1)
+    assert headers["x-error"] == "ValueError: ***@***"

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 import pytest
-from sqlalchemy.exc import DataError
 
 from shared import rpc
+from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused
 from shared.messaging.transport import REPLY_BYTES
 from shared.rpc import (
@@ -21,6 +21,7 @@ from shared.rpc import (
     RpcRefused,
     RpcUnavailable,
     SafeRpcConsumer,
+    TemporarilyUnavailable,
     _public,
     argument_checker,
 )
@@ -106,9 +107,9 @@ def test_arguments_nested_too_deeply_are_wrong_arguments():
 
 def test_what_no_column_takes_is_a_wrong_argument():
     """A number or a text beyond its column was the caller's, and its value stays out of the answer."""
-    error = _public(DataError("INSERT …", {"attempts": 2**31}, Exception("integer out of range")))
+    error = _public(UnstorableValue("integer out of range (SQLSTATE 22003)"))
     assert isinstance(error, InvalidArgument)
-    assert "INSERT" not in str(error)
+    assert "22003" not in str(error)
 
 
 def test_a_call_that_the_broker_refuses_is_no_broker_out_of_reach(
@@ -239,3 +240,10 @@ def test_an_answer_that_nobody_could_take_is_an_error(called: Called) -> None:
     """Its caller hears that instead of waiting."""
     called.consumer.handle_result(called.take(), "x" * (REPLY_BYTES + 1), None)
     assert called.answers[0]["error"]["value"] == "the answer is too large"
+
+
+def test_a_database_that_is_away_is_a_named_error():
+    """Not an internal one: the caller knows that the same call may be made again, and learns no details."""
+    error = _public(DatabaseUnavailable("the database does not answer, or not now (25006)"))
+    assert isinstance(error, TemporarilyUnavailable)
+    assert "25006" not in str(error)

@@ -82,6 +82,10 @@ def test_several_secrets_newest_first():
         ("postgresql://u:p@h/d", "postgresql+psycopg2://u:p@h/d"),
         ("postgres://u:p@h/d", "postgresql+psycopg2://u:p@h/d"),
         ("sqlite:///x.db", "sqlite:///x.db"),
+        (
+            "postgresql://u:p@one:5432,two/d?target_session_attrs=read-write",
+            "postgresql+psycopg2://u:p@/d?host=one:5432&host=two&target_session_attrs=read-write",
+        ),
     ],
 )
 def test_database_urls(given, used):
