@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import eventlet
@@ -53,6 +54,38 @@ class Overloaded(Exception):
 
 class Interrupted(Exception):
     """The work was ended from outside (a service that is killed). Whether it had its effect is not known."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What work on an item raised, in the place of its result."""
+
+    error: Exception
+
+
+def in_halves(
+    work: Callable[[list[Item]], Sequence[Result]],
+    items: list[Item],
+    *,
+    fails_all: tuple[type[Exception], ...] = (),
+) -> list[Result | Failed]:
+    """The result of each item, all done in one go; what fails is done again in halves, down to single items, so that
+    one that can't be done fails alone. Errors in `fails_all` are nobody's own: those that meet one are not tried again."""
+    try:
+        results = work(items)
+        if len(results) != len(items):
+            raise RuntimeError(f"{len(results)} results for {len(items)} items")
+    except fails_all as error:
+        return [Failed(error)] * len(items)
+    except Exception as error:
+        if len(items) <= 1:
+            return [Failed(error)] * len(items)
+        half = len(items) // 2
+        return [
+            *in_halves(work, items[:half], fails_all=fails_all),
+            *in_halves(work, items[half:], fails_all=fails_all),
+        ]
+    return list(results)
 
 
 class _Call(Generic[Item]):
@@ -142,23 +175,12 @@ class Batcher(Generic[Item, Result]):
                 eventlet.spawn_n(self._run)
 
     def _do(self, calls: list[_Call[Item]]) -> None:
-        try:
-            results = self._work([call.item for call in calls])
-            if len(results) != len(calls):
-                raise RuntimeError(f"{len(results)} results for {len(calls)} items")
-        except self._fails_all as error:
-            for call in calls:
-                call.answer.send_exception(error)
-        except Exception as error:
-            if len(calls) == 1:
-                calls[0].answer.send_exception(error)
-                return
-            half = len(calls) // 2
-            self._do(calls[:half])
-            self._do(calls[half:])
-        else:
-            for call, result in zip(calls, results, strict=True):
-                call.answer.send(result)
+        outcomes = in_halves(self._work, [call.item for call in calls], fails_all=self._fails_all)
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if isinstance(outcome, Failed):
+                call.answer.send_exception(outcome.error)
+            else:
+                call.answer.send(outcome)
 
 
 class Batched(DependencyProvider):

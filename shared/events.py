@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import msgspec
 
 from shared import tracing
+from shared.text import decode_json
 
 
 class EventError(ValueError):
@@ -334,7 +335,7 @@ def decode(body: bytes | str | dict[str, Any]) -> Event:
     try:
         if isinstance(body, dict):
             body = _encoder.encode(body)
-        envelope = _decoder.decode(body)
+        envelope = decode_json(_decoder, body)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError(f"not an event envelope: {error}") from None
     decoder = _data_decoders.get((envelope.type, envelope.version))
@@ -347,7 +348,8 @@ def decode(body: bytes | str | dict[str, Any]) -> Event:
     return Event(
         id=envelope.id,
         occurred_at=envelope.occurred_at,
-        correlation_id=envelope.correlation_id,
-        traceparent=envelope.traceparent,
+        # Both end in columns, and nothing depends on them.
+        correlation_id=envelope.correlation_id[:255],
+        traceparent=envelope.traceparent if len(envelope.traceparent) <= 55 else "",
         data=data,
     )

@@ -9,7 +9,7 @@ import inspect
 import sys
 import time
 import uuid
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final, TypeVar, get_type_hints
 
 import eventlet
@@ -41,6 +41,7 @@ from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavail
 from shared.messaging.listener import InHand, SafeQueueConsumer
 from shared.messaging.transport import REPLY_BYTES
 from shared.telemetry import RPC_SECONDS, get_logger
+from shared.text import clean
 
 log = get_logger(__name__)
 
@@ -123,8 +124,8 @@ def argument_checker(
             raise InvalidArgument(f"{min(twice)}: given twice")
         try:
             for name, value in {**given, **kwargs}.items():
-                if not _is_text_throughout(value):
-                    raise InvalidArgument(f"{name}: expected text without NUL and half characters")
+                for place in _unclean(value, name):
+                    raise InvalidArgument(f"{place}: expected text without control characters")
             checked = msgspec.convert({**given, **kwargs}, struct)
         except msgspec.ValidationError as error:
             raise InvalidArgument(_name_the_field(str(error))) from None
@@ -135,15 +136,18 @@ def argument_checker(
     return check
 
 
-def _is_text_throughout(value: Any) -> bool:
-    """Whether every text in it is one that a database can take: JSON can say NUL and half a surrogate pair."""
+def _unclean(value: Any, place: str) -> Iterator[str]:
+    """Where in it a text is not one that a database, a log line and a mail can take: JSON can say NUL and half characters."""
     if isinstance(value, str):
-        return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
-    if isinstance(value, dict):
-        return all(_is_text_throughout(one) for pair in value.items() for one in pair)
-    if isinstance(value, list | tuple):
-        return all(_is_text_throughout(one) for one in value)
-    return True
+        if clean(value) != value:
+            yield place
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _unclean(name, f"{place} (a name in it)")
+            yield from _unclean(one, f"{place}.{name}")
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _unclean(one, f"{place}[{number}]")
 
 
 def _name_the_field(text: str) -> str:

@@ -350,6 +350,8 @@ def stripe_errors(
     except stripe.StripeError as error:
         # APIError: 5xx, 409, or an answer that is no JSON.
         raise StripeUnavailable(_summary(error)) from None
+    except RecursionError:
+        raise StripeUnavailable("an answer that is nested too deeply") from None
 
 
 def _summary(error: stripe.StripeError) -> str:

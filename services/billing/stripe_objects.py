@@ -22,6 +22,7 @@ from services.billing.domain import (
     Standing,
     Subscription,
 )
+from shared.text import clean
 
 CANCELLATION_REASONS = (
     "too_expensive",
@@ -58,33 +59,36 @@ PATH_WORDS = (
 
 
 def _get(value: Any, *path: str) -> Any:
-    """The attribute at the end of the path; None where anything on the way is absent."""
+    """The attribute at the end of the path, a text cleaned; None where anything on the way is absent."""
     for name in path:
         if value is None:
             return None
         value = getattr(value, name, None)
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _id(value: Any) -> str | None:
     """The id of a field that may be expanded."""
     if value is None or isinstance(value, str):
-        return value or None
+        return clean(value) if value else None
     return _get(value, "id")
 
 
 def _moment(value: int | None) -> dt.datetime | None:
-    """Stripe's seconds since 1970."""
-    return None if value is None else dt.datetime.fromtimestamp(value, dt.UTC)
+    """Stripe's seconds since 1970; None also for a number that is no moment."""
+    try:
+        return None if value is None else dt.datetime.fromtimestamp(value, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def to_invoice(invoice: Any) -> Invoice:
     """Either shape: the subscription moved under `parent` with 2025-03-31.basil."""
     return Invoice(
-        id=invoice.id,
+        id=_get(invoice, "id"),
         stripe_customer_id=_id(_get(invoice, "customer")) or "",
         status=_get(invoice, "status") or "draft",
-        currency=invoice.currency,
+        currency=_get(invoice, "currency"),
         amount_remaining=invoice.amount_remaining,
         attempted=bool(_get(invoice, "attempted")),
         attempt_count=_get(invoice, "attempt_count") or 0,
@@ -126,9 +130,9 @@ def to_hosted_invoice(invoice: Any) -> HostedInvoice:
 
 def to_subscription(subscription: Any) -> Subscription:
     return Subscription(
-        id=subscription.id,
+        id=_get(subscription, "id"),
         stripe_customer_id=_id(_get(subscription, "customer")) or "",
-        status=subscription.status,
+        status=_get(subscription, "status"),
         default_payment_method=_id(_get(subscription, "default_payment_method")),
         default_source=_id(_get(subscription, "default_source")),
         ends_at=_end_of(subscription),

@@ -141,7 +141,7 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         attempted=invoice.attempted,
         collection_method=invoice.collection_method,
         billing_reason=invoice.billing_reason,
-        number=invoice.number,
+        number=invoice.number and invoice.number[:100],
         subscription_id=invoice.subscription_id,
         next_payment_attempt=moment(invoice.next_payment_attempt),
         livemode=bool(event.livemode),

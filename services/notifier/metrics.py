@@ -12,6 +12,6 @@ OLDEST_DUE = Gauge(
 WEBHOOKS = Counter("sendgrid_webhooks_total", "Requests to the Event Webhook", ["outcome"])
 FEEDBACK = Counter(
     "sendgrid_events_total",
-    "New events of SendGrid about our emails, by its word for them",
+    "New events of SendGrid about our emails, by its word for them; `unreadable` and `failed` had no effect",
     ["event"],
 )

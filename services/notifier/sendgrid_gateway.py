@@ -44,8 +44,13 @@ from services.notifier.domain import (
 )
 from services.notifier.formats import display_name
 from services.notifier.handlers.feedback import Feedback
+from services.notifier.metrics import FEEDBACK
 from services.notifier.ports import Mail
 from shared.outgoing import PostingPool, session_to
+from shared.telemetry import get_logger
+from shared.text import decode_json
+
+log = get_logger(__name__)
 
 CONNECT_SECONDS: Final = 3
 ANSWER_SECONDS: Final = 10
@@ -172,11 +177,14 @@ class _Errors(msgspec.Struct):
     errors: list[_Error] = []
 
 
+_errors = msgspec.json.Decoder(_Errors)
+
+
 def _complaint(answer: Answer) -> str:
     """SendGrid's own words, short, without anything that looks like an address."""
     try:
-        errors = msgspec.json.decode(answer.data, type=_Errors).errors
-    except msgspec.MsgspecError:
+        errors = decode_json(_errors, answer.data).errors
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return "no reason given"
     said = "; ".join(f"{error.message} ({error.field})" for error in errors[:3])
     return " ".join(word for word in said.split() if "@" not in word)[:300] or "no reason given"
@@ -232,7 +240,7 @@ class SignedEvents:
         """
         self._verify(body, signature, timestamp, now)
         try:
-            raw_events = _batch.decode(body)
+            raw_events = decode_json(_batch, body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadWebhook(f"not a JSON array: {error}") from None
         found = (_read_event(raw, now) for raw in raw_events)
@@ -262,7 +270,9 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
     try:
         event = _event.decode(raw)
         occurred_at = dt.datetime.fromtimestamp(event.timestamp, dt.UTC)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, OverflowError, OSError):
+    except (msgspec.MsgspecError, ValueError, OverflowError, OSError) as error:
+        log.warning("SendGrid's event left out", reason=str(error))
+        FEEDBACK.labels("unreadable").inc()
         return None
     if not event.notification_id or not event.sg_event_id:
         return None
@@ -362,6 +372,6 @@ class SendGridAccount:
         if answer.status_code != 200:
             raise SendGridTrouble(f"{answer.status_code} from SendGrid", refused=False)
         try:
-            return msgspec.json.decode(answer.content, type=shape)
-        except msgspec.MsgspecError:
+            return decode_json(msgspec.json.Decoder(shape), answer.content)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise SendGridTrouble("an answer that can't be read", refused=False) from None

@@ -42,7 +42,7 @@ from services.notifier.sendgrid_gateway import (
     SignedEvents,
 )
 from shared import tracing
-from shared.batching import Batched
+from shared.batching import Batched, Failed, in_halves
 from shared.database import Database, DatabaseUnavailable
 from shared.events import Event
 from shared.loops import Waker, loop
@@ -275,12 +275,35 @@ class NotifierService(Operations):
             metrics.WEBHOOKS.labels("refused").inc()
             log.warning("event webhook refused", reason=str(error))
             return _json(400, {"error": str(error)})
-        with self.db.transaction() as session:
-            new = feedback.handle(session, batch, now, self.hasher)
+        new = self._apply(batch, now)
         metrics.WEBHOOKS.labels("accepted").inc()
         self.wake()
         self.wake_relay()
         return _json(200, {"new": new})
+
+    def _apply(self, batch: list[feedback.Feedback], now: dt.datetime) -> int:
+        """Apply the events together, and one that fails apart from the others: SendGrid would repeat the whole batch for days,
+        each time in vain. How many were new. Raises DatabaseUnavailable."""
+
+        def together(items: list[feedback.Feedback]) -> list[bool]:
+            with self.db.transaction() as session:
+                return feedback.handle(session, items, now, self.hasher)
+
+        outcomes = in_halves(together, batch, fails_all=(DatabaseUnavailable,))
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if not isinstance(outcome, Failed):
+                continue
+            if isinstance(outcome.error, DatabaseUnavailable):
+                raise outcome.error
+            metrics.FEEDBACK.labels("failed").inc()
+            log.error(
+                "SendGrid's event given up",
+                type=item.event,
+                sg_event_id=item.sg_event_id,
+                notification_id=item.notification_id,
+                exc_info=outcome.error,
+            )
+        return sum(outcome is True for outcome in outcomes)
 
     @loop(poll=2.0)
     def relay(self) -> bool:

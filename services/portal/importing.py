@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 
 from services.portal.spreadsheets import guarded, unguarded
 from shared.cli import Caller
+from shared.text import clean
 
 NEEDED: Final = ("external_id", "name", "email")
 OPTIONAL: Final = ("locale", "timezone", "platform_stripe_customer_id")
@@ -214,6 +215,8 @@ class Import:
             batch.problems.append((line, f"{len(row)} cells, expected {self._width}"))
         elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
             batch.problems.append((line, "not UTF-8"))
+        elif any(clean(cell) != cell for cell in row):  # the portal would refuse the batch for it
+            batch.problems.append((line, "a control character"))
         else:
             cells = [None if place is None else unguarded(row[place]) for place in self._places]
             batch.rows.append(cells)

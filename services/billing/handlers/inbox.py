@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,6 +15,7 @@ from services.billing import queries
 from services.billing.domain import UnknownInboxEvent
 from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.translation import ROUTES, Status, Translation, translate
+from shared.text import clean
 
 
 class Outcome(enum.StrEnum):
@@ -46,7 +47,7 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
     Raises NotAnEvent when the body is not UTF-8, not JSON or not an event.
     """
     try:
-        payload = body.decode("utf-8")
+        payload = clean(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise NotAnEvent("the body is not UTF-8") from None
     event = parse_event(body)
@@ -55,6 +56,12 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
             ""  # it holds the session's URL, which opens a customer's billing to whoever reads it
         )
     return Received(event, payload, translate(event, livemode=livemode))
+
+
+def unstorable(received: Received, problem: str) -> Received:
+    """The same event, quarantined: what was made of it can't be stored. Stripe would repeat it for days, each time in vain."""
+    reason = f"can't be stored: {problem}"
+    return replace(received, translation=Translation(Status.QUARANTINED, reason))
 
 
 def store_webhooks(

@@ -47,8 +47,10 @@ class Feedback:
     """`bounce` (hard: there is no such mailbox) or `blocked` (soft: refused this time)."""
 
 
-def handle(session: Session, batch: list[Feedback], now: dt.datetime, hasher: AddressHasher) -> int:
-    """Apply a batch of events inside the caller's transaction; how many were new and about our notifications.
+def handle(
+    session: Session, batch: list[Feedback], now: dt.datetime, hasher: AddressHasher
+) -> list[bool]:
+    """Apply a batch of events inside the caller's transaction; of each whether it was new and about a notification of ours.
 
     Copies (normal: SendGrid promises at least once) and events about other senders' messages change nothing.
     """
@@ -74,7 +76,11 @@ def handle(session: Session, batch: list[Feedback], now: dt.datetime, hasher: Ad
     ):
         _apply(session, item, known[item.notification_id], now, hasher)
         FEEDBACK.labels(item.event).inc()
-    return len(fresh)
+    outcomes = []
+    for item in batch:
+        outcomes.append(item.sg_event_id in new_ids)
+        new_ids.discard(item.sg_event_id)  # a second copy in the same batch is not new
+    return outcomes
 
 
 def _apply(
@@ -173,7 +179,7 @@ def _tell_the_host(
 
 def _message_id(sg_message_id: str | None) -> str | None:
     """`X-Message-Id` is the part of `sg_message_id` before the first dot (`.filter0001…` names the machine)."""
-    return sg_message_id.split(".", 1)[0] if sg_message_id else None
+    return sg_message_id.split(".", 1)[0][:255] if sg_message_id else None
 
 
 def _short(text: str) -> str:

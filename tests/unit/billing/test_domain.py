@@ -149,6 +149,16 @@ def test_an_invoice_of_the_api_is_read_in_both_shapes() -> None:
     assert new.subscription_id == "sub_1"
 
 
+def test_texts_and_times_of_stripes_answers_are_ones_that_can_be_kept() -> None:
+    """Whatever Stripe's API answers: a text is cleaned like a webhook's, a number that is no moment is not known."""
+    common = {"id": "in_1", "currency": "usd", "amount_remaining": 1}
+    read = to_invoice(
+        Bag(**common, customer="cus\x00", number="A\x1b1", next_payment_attempt=1 << 60)
+    )
+    assert (read.number, read.stripe_customer_id) == ("A\ufffd1", "cus\ufffd")
+    assert read.next_payment_attempt is None
+
+
 def test_the_last_error_is_that_of_the_default_payment() -> None:
     """Of several payments the default one counts, then the newest with an error; without any there is none."""
 

@@ -16,12 +16,13 @@ from werkzeug.wrappers import Request, Response
 from services.billing import service
 from services.billing.breaker import Breaker
 from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
+from services.billing.handlers.inbox import Outcome, Received
 from services.billing.handlers.recovery import LEASE, PAUSES
-from services.billing.models import InboxEvent, PaymentMethodChange, RecoveryLease
+from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.service import WIRE_ERRORS, BillingService
 from shared.batching import batch_transactions
-from shared.database import Transactions
-from shared.events import CustomerDeleted, Event, PaymentMethodChanged
+from shared.database import Transactions, UnstorableValue
+from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
 from shared.messaging import Permanent
 from shared.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
@@ -103,6 +104,54 @@ def test_a_signed_event_that_we_cannot_read_is_acknowledged(
     answer = post(billing, body, signed(body, at=int(time.time())))
     assert (answer.status_code, answer.get_json()) == (200, {"received": "quarantined"})
     assert stored(database) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [('"SUN\\u0000-\\ud800-7"', "SUN\ufffd-\ufffd-7"), ('"SUN\x07-7"', "SUN\ufffd-7"), (f'"{"x" * 500}"', "x" * 100)],
+)  # fmt: skip
+def test_a_text_that_no_table_takes_does_not_cost_the_event(
+    billing: BillingService, database: Transactions, number: str, told: str
+) -> None:
+    """Control characters, half characters and overlong texts are cleaned or cut; the customer's mail does not depend on them."""
+    body = payload(
+        "invoice.payment_failed", lambda event: event["data"]["object"].update(number="N")
+    )
+    body = body.replace(b'"number": "N"', b'"number": ' + number.encode())
+    answer = post(billing, body, signed(body, at=int(time.time())))
+    assert (answer.status_code, answer.get_json()) == (200, {"received": "translated"})
+    with database.reading() as session:
+        (queued,) = session.scalars(select(OutboxEvent)).all()
+    assert decode(queued.body).data.number == told  # type: ignore[attr-defined]
+
+
+def test_an_event_with_a_hundred_thousand_levels_is_read_beside_them(
+    billing: BillingService, database: Transactions
+) -> None:
+    """What is nested too deeply is nothing that we read; a 5xx or 4xx would bring it back for days."""
+    body = payload("invoice.payment_failed", lambda event: event["data"]["object"].update(x="DEEP"))
+    body = body.replace(b'"DEEP"', b"[" * 100_000 + b"]" * 100_000)
+    answer = post(billing, body, signed(body, at=int(time.time())))
+    assert (answer.status_code, answer.get_json()) == (200, {"received": "translated"})
+
+
+def test_what_can_not_be_stored_is_quarantined(billing: Any, database: Transactions) -> None:
+    """Should a value of an event fit no column after all, the event itself is kept, with the reason."""
+    store = billing.store
+
+    def picky(received: Received) -> Outcome:
+        if received.translation.outgoing:
+            raise UnstorableValue("value too long (SQLSTATE 22001)")
+        outcome: Outcome = store(received)
+        return outcome
+
+    billing.store = picky
+    answer = post(billing, BODY, signed(BODY, at=int(time.time())))
+    assert (answer.status_code, answer.get_json()) == (200, {"received": "quarantined"})
+    with database.reading() as session:
+        (row,) = session.scalars(select(InboxEvent)).all()
+    assert row.payload.encode() == BODY
+    assert row.reason == "can't be stored: value too long (SQLSTATE 22001)"
 
 
 def test_every_error_of_the_domain_crosses_the_wire_by_its_name() -> None:

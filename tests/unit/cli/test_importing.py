@@ -91,12 +91,14 @@ def test_every_bad_line_is_told_with_its_number(tmp_path: Path, portal: Portal, 
         b'7,"Gil ""G"" Gold",gil@example.com,xx_YY,,\n'
         b"8,Hal,hal@example.com,,Mars/Base,\n"
         b'9,"Ida, Jr.",ida@example.com,de,Europe/Berlin,cus_9\n'
-        b"1 0,Jo,jo@example.com,,,\n",
+        b"1 0,Jo,jo@example.com,,,\n"
+        b"11,K\x00im,kim@example.com,,,\n"
+        b"12,Lee,lee@example.com,,,cus_\x1b\n",
     )
     result = run("customers", "import", str(file), "--business", "sunrise", "--json")
     assert result.exit_code == 1
     told = errors(file)
-    assert sorted(told) == [3, 4, 5, 6, 8, 10, 11, 13]
+    assert sorted(told) == [3, 4, 5, 6, 8, 10, 11, 13, 14, 15]
     assert "e-mail address" in told[3]
     assert "2 cells, expected 6" in told[4]
     assert "not CSV" in told[5]
@@ -104,10 +106,11 @@ def test_every_bad_line_is_told_with_its_number(tmp_path: Path, portal: Portal, 
     assert "not UTF-8" in told[8]
     assert "locale" in told[10]
     assert "time zone" in told[11]
+    assert told[14] == told[15] == "a control character"
     assert portal.count() == 2
     assert portal.customer("9").name == "Ida, Jr."
     summary = json.loads(result.stdout)
-    assert (summary["created"], summary["errors"], summary["lines"]) == (2, 8, 10)
+    assert (summary["created"], summary["errors"], summary["lines"]) == (2, 10, 12)
 
 
 def test_importing_again_changes_and_never_doubles(

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 
 from services.notifier.domain import Reason, address_hash
 from services.notifier.handlers import feedback
 from services.notifier.models import OutboxEvent, SendGridEvent, SuppressedAddress
 from services.notifier.sendgrid_gateway import BadWebhook, SignedEvents
+from services.notifier.service import NotifierService
 from shared import events as wire
+from shared.database import DatabaseUnavailable
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 
@@ -76,6 +80,14 @@ def test_one_unreadable_event_does_not_cost_the_batch() -> None:
     assert len(events.read(**sign(body))) == 1
 
 
+def test_a_mail_servers_odd_answer_is_cleaned() -> None:
+    """NUL and half characters in its words, and a value that is nested too deeply, cost neither the event nor the batch."""
+    odd = sg_event(reason="550 no\x00such \ud800 user", other="DEEP")
+    body = json.dumps([odd, sg_event()]).replace('"DEEP"', "[" * 10_000 + "]" * 10_000).encode()
+    found, _ = events.read(**sign(body))
+    assert found.reason == "550 no\ufffdsuch \ufffd user"
+
+
 BODY = json.dumps([sg_event()]).encode()
 
 
@@ -132,7 +144,7 @@ def report(house: House, event: str, number: int = 1, **changes: Any) -> int:
     }
     item = feedback.Feedback(**(values | changes))
     with house.db.transaction() as session:
-        return feedback.handle(session, [item], house.clock(), house.hasher)
+        return sum(feedback.handle(session, [item], house.clock(), house.hasher))
 
 
 @pytest.fixture
@@ -262,4 +274,52 @@ def test_a_batch_with_copies_of_itself_counts_once(sent: House) -> None:
         occurred_at=START,
     )
     with sent.db.transaction() as session:
-        assert feedback.handle(session, [item] * 46, START, sent.hasher) == 1
+        assert feedback.handle(session, [item] * 46, START, sent.hasher).count(True) == 1
+
+
+def test_an_event_that_fails_fails_alone(sent: House) -> None:
+    """The others of its batch are stored and applied, and it is logged and counted: SendGrid would repeat all of them for days."""
+    with sent.db.transaction() as session:
+        session.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON sendgrid_events WHEN NEW.sg_event_id = 'sg_2' "
+                "BEGIN SELECT RAISE(ABORT, 'poison'); END"
+            )
+        )
+    batch = [
+        feedback.Feedback(
+            sg_event_id=f"sg_{number}",
+            notification_id=sent.row().notification_id,
+            event=event,
+            occurred_at=START,
+        )
+        for number, event in enumerate(
+            ["processed", "processed", "deferred", "delivered", "delivered"]
+        )
+    ]
+    service: Any = SimpleNamespace(db=sent.db, hasher=sent.hasher)
+    before = REGISTRY.get_sample_value("sendgrid_events_total", {"event": "failed"}) or 0
+    assert NotifierService._apply(service, batch, START) == 4
+    assert sorted(row.sg_event_id for row in sent.table(SendGridEvent)) == [
+        "sg_0",
+        "sg_1",
+        "sg_3",
+        "sg_4",
+    ]
+    assert sent.row().status == "delivered"
+    assert REGISTRY.get_sample_value("sendgrid_events_total", {"event": "failed"}) == before + 1
+
+
+def test_a_database_that_is_away_is_nobodys_fault(sent: House) -> None:
+    """The batch comes again as a whole; what was stored of it is known by its ids then."""
+
+    class Away:
+        def transaction(self) -> Any:
+            raise DatabaseUnavailable("away")
+
+    item = feedback.Feedback(
+        sg_event_id="sg_1", notification_id="ntf", event="delivered", occurred_at=START
+    )
+    service: Any = SimpleNamespace(db=Away(), hasher=sent.hasher)
+    with pytest.raises(DatabaseUnavailable):
+        NotifierService._apply(service, [item, item], START)

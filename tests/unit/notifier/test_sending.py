@@ -210,7 +210,7 @@ def test_a_timeout_that_the_webhook_clears_up_is_not_repeated(house: House) -> N
         occurred_at=house.clock(),
     )
     with house.db.transaction() as session:
-        assert feedback.handle(session, [report], house.clock(), house.hasher) == 1
+        assert feedback.handle(session, [report], house.clock(), house.hasher) == [True]
     house.clock.forward(hours=1)
     assert house.work() == []
     assert (house.row().status, len(house.mailer.inbox)) == ("sent", 1)

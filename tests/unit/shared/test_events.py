@@ -114,3 +114,14 @@ def test_every_event_has_a_consumer_or_is_for_the_host():
     assert set(events.EVENTS.values()) - heard == {events.NotificationUndeliverable}
     for cls in events.EVENTS.values():
         assert topology.has_consumer(cls.type) == (cls in heard)
+
+
+def test_texts_of_events_are_cleaned():
+    """A message can come from an older release, a host's tool, a hand: nothing behind the edge meets NUL or an endless nest."""
+    body = json.loads(events.encode(example(events.InvoicePaid)))
+    body["data"] |= {"number": "S\x00\ud800", "unknown": "DEEP"}
+    body |= {"correlation_id": "c" * 300, "traceparent": "t" * 56}
+    raw = json.dumps(body).replace('"DEEP"', "[" * 10_000 + "]" * 10_000).encode()
+    event = events.decode(raw)
+    assert event.data.number == "S\ufffd\ufffd"
+    assert (event.correlation_id, event.traceparent) == ("c" * 255, "")

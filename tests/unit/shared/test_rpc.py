@@ -84,14 +84,25 @@ def test_callers_see_no_internals():
     assert _public(ours) is ours
 
 
-@pytest.mark.parametrize("value", ["a\x00b", "\ud800", {"x": ["\x00"]}, ["\udfff"]])
-def test_text_that_no_database_takes_is_a_wrong_argument(value):
-    """JSON can say NUL and half a surrogate pair; the field is named before a statement fails on it."""
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("a\x00b", "thing"),
+        ("\x1b[2J", "thing"),
+        ("\x9b2J", "thing"),
+        ("\ud800", "thing"),
+        ({"x": ["ok", "\x00"]}, r"thing\.x\[1\]"),
+        ({"\x7f": 1}, r"thing \(a name in it\)"),
+        (["\udfff"], r"thing\[0\]"),
+    ],
+)
+def test_text_that_no_table_or_log_takes_is_a_wrong_argument(value, place):
+    """JSON can say NUL, escapes of a terminal and half a surrogate pair; the caller is there to be told where."""
 
     def method(self, thing: Any) -> None: ...
 
     check = argument_checker(method)
-    with pytest.raises(InvalidArgument, match="thing: expected text"):
+    with pytest.raises(InvalidArgument, match=f"^{place}: expected text without control"):
         check((), {"thing": value})
     assert check((), {"thing": "fine \U0001f600"}) == {"thing": "fine \U0001f600"}
 

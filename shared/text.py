@@ -1,0 +1,86 @@
+"""Text from outside: Stripe's, SendGrid's, a host's, a broker's, a file's.
+
+JSON can say what no table, log line or mail takes: NUL and other control characters, half a surrogate pair, lists in
+lists ten thousand deep. Who sent it is not there to be asked (a webhook is repeated until it is accepted, with all others of
+its batch), so each edge decodes with `decode_json`, and nothing behind it meets such a thing. A caller who waits for an
+answer is told instead: RPC refuses what `clean` would change.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+
+import msgspec
+
+REPLACEMENT: Final = "\ufffd"
+"""Stands where a character can't: visible, and unlike nothing at all it never makes a new word of two halves."""
+DEEPEST: Final = 64
+"""Levels of lists and objects that are read. Stripe's events have about ten."""
+
+_UNWANTED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but tab, line feed and carriage return; halves of surrogate pairs."""
+
+_RAW: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2]")
+_ESCAPED: Final = re.compile(rb"\\[bfu]")
+"""One of the two is in every JSON document with an unwanted character, and in few others: finding that out is cheap."""
+_CHARACTER: Final = re.compile(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|"
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
+    re.DOTALL,
+)
+"""A raw control character, or a whole escape: of a pair both halves, of an escaped backslash both backslashes."""
+_STRUCTURE: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
+"""A string, which may hold brackets, or a bracket."""
+
+Decoded = TypeVar("Decoded")
+
+
+def clean(text: str) -> str:
+    """The text with `REPLACEMENT` for each control character (tab and ends of lines stay) and each half of a pair."""
+    return _UNWANTED.sub(REPLACEMENT, text)
+
+
+def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded:
+    """Decode JSON from outside: its texts cleaned, null for what is nested deeper than `DEEPEST`.
+
+    Raises msgspec.MsgspecError, or UnicodeDecodeError for what is not UTF-8, and nothing else.
+    """
+    raw = _clean_json(body if isinstance(body, bytes) else clean(body).encode())
+    try:
+        return decoder.decode(raw)
+    except RecursionError:
+        return decoder.decode(_shallow(raw))
+
+
+def _clean_json(body: bytes) -> bytes:
+    """The same document, whose texts are what `clean` makes of them."""
+    suspicious = _RAW.search(body) or (b"\\" in body and _ESCAPED.search(body))
+    return _CHARACTER.sub(_character, body) if suspicious else body
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    token = found[0]
+    if not token.startswith(b"\\"):
+        return REPLACEMENT.encode()
+    unwanted = token in (rb"\b", rb"\f") or (
+        len(token) == 6 and _UNWANTED.match(chr(int(token[2:], 16)))
+    )
+    return rb"\ufffd" if unwanted else token
+
+
+def _shallow(body: bytes) -> bytes:
+    """The same document with null in the place of each list and object that is nested too deeply."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for found in _STRUCTURE.finditer(body):
+        if found[0] in (b"[", b"{"):
+            depth += 1
+            if depth == DEEPEST + 1:
+                kept += [body[start : found.start()], b"null"]
+                start = len(body)
+        elif found[0] in (b"]", b"}"):
+            if depth == DEEPEST + 1:
+                start = found.end()
+            depth -= 1
+    return b"".join([*kept, body[start:]])

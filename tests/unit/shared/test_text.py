@@ -1,0 +1,108 @@
+"""Text from outside is clean behind each edge, and no document ends more than its own reading."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.text import DEEPEST, REPLACEMENT, _shallow, clean, decode_json
+
+ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+NASTY = st.text(
+    st.one_of(st.sampled_from('\x00\x08\x0c\x1b\x7f\x85\x9b\ud800\udc00\\"/[]{}\t\r\nü😀'), st.characters())
+)  # fmt: skip
+DOCUMENTS = st.recursive(
+    st.one_of(NASTY, st.none(), st.booleans(), st.integers(-(1 << 53), 1 << 53)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NASTY, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def cleaned(value: Any) -> Any:
+    """The same document with `clean` on each of its texts."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [cleaned(one) for one in value]
+    if isinstance(value, dict):
+        return {clean(name): cleaned(one) for name, one in value.items()}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("550 no\x00such user", f"550 no{REPLACEMENT}such user"),
+        ("\x1b[2J\x9b31m", f"{REPLACEMENT}[2J{REPLACEMENT}31m"),
+        ("half \ud83d", f"half {REPLACEMENT}"),
+        ("lines\r\nand\ttabs", "lines\r\nand\ttabs"),
+        ("Zoë 😀 \u202e", "Zoë 😀 \u202e"),
+    ],
+)
+def test_control_characters_and_halves_are_replaced(given: str, made: str) -> None:
+    """Each by a visible one, never by nothing; ends of lines, tabs and all letters stay."""
+    assert clean(given) == made
+
+
+@given(DOCUMENTS, st.booleans())
+def test_a_document_is_read_as_it_is_but_for_its_unwanted_characters(
+    value: Any, escaped: bool
+) -> None:
+    """However JSON says them: as an escape, as itself, as one half after the other."""
+    body = json.dumps(value, ensure_ascii=escaped).encode(errors="surrogatepass")
+    try:
+        there = json.loads(body)
+    except UnicodeDecodeError:  # half a pair as itself is no UTF-8
+        there = None
+        with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
+            decode_json(ANY, body)
+    else:
+        assert decode_json(ANY, body) == cleaned(there)
+
+
+def test_an_escaped_backslash_is_not_the_beginning_of_an_escape() -> None:
+    r"""`\\u0000` is a backslash and five characters, `\u0000` is NUL; raw NUL is none of JSON's and read all the same."""
+    body = rb'["\\u0000", "\\\u0000", "' + b'\x00"]'
+    assert decode_json(ANY, body) == ["\\u0000", f"\\{REPLACEMENT}", REPLACEMENT]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(body: bytes) -> None:
+    """What is not JSON, or not UTF-8, is an error of the two kinds that callers know."""
+    for candidate in (body, b'{"a": "' + body + b'"}'):
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            decode_json(ANY, candidate)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_what_is_nested_too_deeply_is_null_and_the_rest_is_read(opening: str) -> None:
+    """A hundred thousand levels cost the reader nothing but themselves."""
+    closing = "]" if opening == "[" else "}"
+    deep = opening * 100_000 + "1" + closing * 100_000
+    found = decode_json(ANY, '{"before": 1, "deep": ' + deep + ', "after": "]}"}')
+    assert (found["before"], found["after"]) == (1, "]}")
+    inner, levels = found["deep"], 0
+    while inner is not None:
+        inner, levels = (inner[0] if opening == "[" else inner["a"]), levels + 1
+    assert levels == DEEPEST - 1
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":[' * 50_000, b"[" * 100_000 + b'"'])
+def test_what_is_deep_and_never_ends_is_no_json(body: bytes) -> None:
+    """It is refused like anything else that is cut off."""
+    with pytest.raises(msgspec.MsgspecError):
+        decode_json(ANY, body)
+
+
+@given(DOCUMENTS)
+def test_a_shallow_document_stays_byte_for_byte(value: Any) -> None:
+    """Brackets and quotes in its texts are no structure."""
+    body = json.dumps(value).encode()
+    assert _shallow(body) == body
