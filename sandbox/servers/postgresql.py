@@ -139,14 +139,33 @@ class PostgreSQL:
         )
         self._child.wait_until(self._is_ready, name="PostgreSQL", within=within)
 
-    def _make_cluster(self) -> None:
+    def follow(self, primary: PostgreSQL) -> None:
+        """Become a standby of `primary`, which runs: a copy of its data, then what it writes. Call it before start()."""
+        self.password = primary.password
+        self._make_folder()
+        whose = f"host=127.0.0.1 port={primary.port} user=portico password={self.password}"
+        copying = self._run(
+            "pg_basebackup", "-D", self._data, "-d", whose, "-R", "-X", "stream", "-c", "fast"
+        )
+        if code := copying.wait(120):
+            raise StartError(f"pg_basebackup ended with code {code}:\n{copying.tail()}")
+
+    def promote(self) -> None:
+        """Make the standby a primary."""
+        self.execute("SELECT pg_promote()")
+
+    def _make_folder(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
         self._data.mkdir(mode=0o700)
+        if self._owner:
+            os.chown(self._data, *self._owner)
+
+    def _make_cluster(self) -> None:
+        self._make_folder()
         # initdb runs as the cluster's owner, who may read neither our folder's list nor our password file.
         given = self._data.with_name("password.initdb")
         shutil.copy(self.folder / "password", given)
         if self._owner:
-            os.chown(self._data, *self._owner)
             os.chown(given, *self._owner)
         making = self._run(
             "initdb", "-D", self._data, "--username=portico", f"--pwfile={given}",

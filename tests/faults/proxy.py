@@ -56,6 +56,10 @@ class Proxy:
         """Reset every connection that stands now."""
         self._run(self._cut())
 
+    def lead_to(self, target: int) -> None:
+        """Forward new connections to another port; those that stand stay where they are."""
+        self._target = target
+
     def delay(self, seconds: float) -> None:
         """Hold every piece of data back for so long, in both directions; 0 ends it."""
         self._delay = seconds
