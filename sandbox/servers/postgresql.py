@@ -236,6 +236,20 @@ class PostgreSQL:
         with self.connection("postgres") as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
 
+    def take_writes(self, taken: bool) -> None:
+        """Refuse writes on every connection, as a failover's first seconds do, or take them again."""
+        state = "off" if taken else "on"
+        self.execute(f"ALTER SYSTEM SET default_transaction_read_only = {state}")
+        self.execute("SELECT pg_reload_conf()")
+
+    def end_connections(self, database: str = "") -> None:
+        """End the connections of Portico's services, or those to one database alone (57P01)."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'portico' "
+            "AND (%(name)s = '' OR datname = %(name)s)",
+            {"name": database},
+        )
+
     def create_database(self, name: str, template: str | None = None) -> str:
         """Make a database, a copy of `template` when given (nobody may be connected to that); return its URL."""
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))

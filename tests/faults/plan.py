@@ -93,6 +93,8 @@ MORE_KINDS: Final = (
     "delay amqp",
     "freeze postgres",
     "delay postgres",
+    "readonly postgres",
+    "end postgres",
     "block rabbitmq",
     "restart rabbitmq",
     "mail 429",

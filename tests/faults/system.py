@@ -240,6 +240,12 @@ class System:
             self.rabbitmq.freeze()
             time.sleep(STALL_SECONDS)
             self.rabbitmq.thaw()
+        elif action == "readonly":
+            self.postgres.take_writes(False)
+            time.sleep(seconds)
+            self.postgres.take_writes(True)
+        elif action == "end":
+            self.postgres.end_connections()
         else:
             self._network(action, subject, seconds)
 

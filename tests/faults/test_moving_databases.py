@@ -42,21 +42,12 @@ def read_only(system: System, services: Sequence[str]) -> Iterator[None]:
     change = "ALTER DATABASE {} SET default_transaction_read_only = {}"
     for name in names:
         system.postgres.execute(change.format(name, "on"))
-        end_connections(system, name)
+        system.postgres.end_connections(name)
     try:
         yield
     finally:
         for name in names:
             system.postgres.execute(change.format(name, "off"))
-
-
-def end_connections(system: System, database: str = "") -> None:
-    """57P01 for every connection of the services, or for those to one database."""
-    system.postgres.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'portico' "
-        "AND (%(name)s = '' OR datname = %(name)s)",
-        {"name": database},
-    )
 
 
 def unready(system: System, services: Sequence[str] = SERVICES) -> None:
@@ -118,7 +109,7 @@ def test_connections_that_are_ended_under_load_cost_nothing(system: System, post
     """57P01 ten times in five seconds, wherever each transaction is just then."""
     poster.post([failed(f"ended{number}") for number in range(100)], over=5)
     for _ in range(10):
-        end_connections(system)
+        system.postgres.end_connections()
         time.sleep(0.5)
     poster.drain(60)
     settle(system)
@@ -130,11 +121,10 @@ def test_connections_that_are_ended_under_load_cost_nothing(system: System, post
 def test_a_server_without_a_free_connection_is_away(system: System, poster: Poster) -> None:
     """53300, once the services' own connections are gone: others have taken all that there are."""
     with contextlib.ExitStack() as taken:
-        greedy = taken.enter_context(system.postgres.connection("postgres"))
         for _ in range(3):  # what is given up is taken at once
             with contextlib.suppress(psycopg2.OperationalError):
                 while True:
-                    taken.enter_context(system.postgres.connection("postgres"))
+                    greedy = taken.enter_context(system.postgres.connection("postgres"))
             with greedy.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "

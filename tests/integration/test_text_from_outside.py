@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from services.billing.handlers import inbox
 from services.billing.payloads import NotAnEvent
+from services.notifier.domain import AddressHasher
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import feedback
 from services.notifier.handlers.invoices import UnreadableEvent
@@ -191,7 +192,7 @@ def test_one_odd_event_of_sendgrids_leaves_the_others_alone(
             "sg_event_id": f"sg_{other}",
             "notification_id": other,
         }
-        feedback.handle(session, read([odd, sound]), NOW)
+        feedback.handle(session, read([odd, sound]), NOW, AddressHasher([]))
     with tables["notifier"].reading() as session:
         state = session.scalar(
             text("SELECT status FROM notifications WHERE notification_id = :id"), {"id": other}
