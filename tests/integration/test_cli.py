@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,8 @@ def test_doctor_finds_nothing_on_a_good_set_up(stack: Stack, portico: Portico) -
 def test_doctor_sees_what_is_wrong_with_the_broker(stack: Stack, portico: Portico) -> None:
     """A queue with other arguments, a queue that is gone, a wrong password, a virtual host that is not there."""
     retry = topology.retry_queue(NOTIFIER, 5).name
+    (notifier,) = stack.processes("notifier")
+    notifier.signal(signal.SIGSTOP)  # it would make the queue again before anybody has looked
     with kombu.Connection(stack.amqp_uri) as connection:
         channel = connection.channel()
         channel.queue_delete(retry)
@@ -85,6 +88,7 @@ def test_doctor_sees_what_is_wrong_with_the_broker(stack: Stack, portico: Portic
         assert codes(portico) == {"broker-arguments"}
         channel.queue_delete(retry)
         topology.retry_queue(NOTIFIER, 5)(channel).declare()
+    notifier.signal(signal.SIGCONT)
     user = stack.amqp_uri.replace(stack.rabbitmq.password, "wrong")
     assert codes(portico, AMQP_URI=user) == {"broker-login"}
     assert codes(portico, AMQP_URI=stack.amqp_uri + "-nowhere") == {"broker-vhost"}
