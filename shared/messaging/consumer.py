@@ -211,7 +211,7 @@ class EventConsumer(Entrypoint):
         return {
             **incoming.carried(message.headers),
             incoming.ATTEMPT: attempt,
-            incoming.ERROR: redact(reason)[: incoming.TEXT_LENGTH],
+            incoming.ERROR: redact(reason[: 2 * incoming.TEXT_LENGTH])[: incoming.TEXT_LENGTH],
             incoming.ORIGINAL_ROUTING_KEY: incoming.own_headers(
                 message.headers
             ).original_routing_key

@@ -299,6 +299,12 @@ def test_a_failure_whose_connection_broke_is_left_to_the_next_copy(error: Except
     assert held.outcomes == []
 
 
+def test_what_an_error_says_leaves_without_secrets() -> None:
+    """Its text lies in a queue for days and is shown on terminals."""
+    headers = EventConsumer._headers(message(), "ValueError: sk_live_abc of ada@example.com", 1)
+    assert headers["x-error"] == "ValueError: *** of ***@***"
+
+
 def test_other_failures_still_use_up_their_tries() -> None:
     """A handler's own error goes to the first waiting room."""
     held = Held([ValueError("broken")])
