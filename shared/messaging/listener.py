@@ -234,7 +234,7 @@ class SafeQueueConsumer(QueueConsumer):
                     connection.heartbeat_check()
                     if upkeep and now >= declare:
                         declare = now + UPKEEP_SECONDS
-                        upkeep.declare(self._owned(), self._needed())
+                        upkeep.declare(self._owned(), self._queues(self._consumers))
             try:
                 self._drain(connection, channel)
             except ChannelError as error:
@@ -247,8 +247,9 @@ class SafeQueueConsumer(QueueConsumer):
     def _owned(self) -> Iterable[Any]:
         return topology.exchanges_of(self.container.service_name)
 
-    def _needed(self) -> Iterable[Any]:
-        for provider in self._consumers:
+    @staticmethod
+    def _queues(providers: Iterable[Any]) -> Iterable[Any]:
+        for provider in providers:
             yield from getattr(provider, "side_queues", ())
             yield provider.queue
 
@@ -350,9 +351,9 @@ class SafeQueueConsumer(QueueConsumer):
         try:
             with eventlet.Timeout(PROBE_SECONDS, BrokerUnavailable("it does not answer")):
                 connection.connect()
-                for provider in list(self._providers):
+                for queue in self._queues(list(self._providers)):
                     try:
-                        connection.channel().queue_declare(provider.queue.name, passive=True)
+                        connection.channel().queue_declare(queue.name, passive=True)
                     except NotFound as error:
                         if "no queue" not in str(error.message):  # it is, but out of reach
                             return False

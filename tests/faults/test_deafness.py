@@ -36,6 +36,12 @@ def system() -> Iterator[System]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def visitors(system: System) -> list[str]:
+    """Customers with a card."""
+    return make_visitors(system)
+
+
 def stall(*processes: Process) -> None:
     for process in processes:
         process.signal(signal.SIGSTOP)
@@ -44,11 +50,11 @@ def stall(*processes: Process) -> None:
         process.signal(signal.SIGCONT)
 
 
-def test_stalls_under_load_leave_nobody_deaf(system: System) -> None:
+def test_stalls_under_load_leave_nobody_deaf(system: System, visitors: list[str]) -> None:
     """Notifier and portal stop together three times while webhooks come and pages are opened: queues drain, consumers are as
     many as processes, nothing is lost and no process has ended."""
     notifier, portal = system.stack.processes("notifier")[0], system.stack.processes("portal")[0]
-    with Load(system, make_visitors(system)) as load:
+    with Load(system, visitors) as load:
         for _ in range(3):
             time.sleep(2)
             stall(notifier, portal)
@@ -58,10 +64,11 @@ def test_stalls_under_load_leave_nobody_deaf(system: System) -> None:
     assert system.fell == []
 
 
-def test_six_stalls_with_messages_in_hand_leave_nobody_deaf(system: System) -> None:
+def test_six_stalls_with_messages_in_hand_leave_nobody_deaf(
+    system: System, visitors: list[str]
+) -> None:
     """Billing holds events that its database keeps waiting, stops past the broker's patience, and settles them first of all when
     it goes on: on a connection that the broker has closed."""
-    visitors = make_visitors(system)
     customers = system.rows(
         "portal",
         "SELECT platform_stripe_customer_id FROM customers WHERE public_id = ANY(%(ids)s)",
