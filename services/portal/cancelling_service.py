@@ -15,9 +15,9 @@ from services.portal.domain.cancelling import Decision
 from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.visits import Visit
-from services.portal.links import BadToken
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
 from services.portal.queries import subscriptions as queries
+from services.portal.signing import BadToken
 from services.portal.visiting import NothingHere, Visiting, utc_now, visitors
 from shared.loops import Waker, loop
 from shared.rpc import rpc

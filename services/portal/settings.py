@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.portal.links import KEY_LENGTH
+from services.portal.signing import KEY_LENGTH
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 

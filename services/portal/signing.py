@@ -1,0 +1,81 @@
+"""Signed tokens: a few bytes and an HMAC-SHA256 of them, both as base64url. Nothing of a token is stored.
+
+Each kind of token has a salt of its own, so that none is taken for another. A forged token is refused without touching
+the database. Any number of keys can be current: the first one signs, all verify.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from itsdangerous import Signer
+
+from shared.settings import Secret
+
+KEY_LENGTH: Final = 32
+"""The least number of characters of a key."""
+SIGNATURE_LENGTH: Final = 43
+"""In characters."""
+
+
+class BadToken(ValueError):
+    """The token is not one of ours."""
+
+
+class Codec:
+    """Makes and reads the tokens of one kind: `size` bytes, the separator, the signature."""
+
+    def __init__(self, keys: Sequence[Secret], *, salt: bytes, size: int, separator: str) -> None:
+        """Raises ValueError without keys, or for one with less than 32 characters."""
+        if not keys or any(len(key.reveal()) < KEY_LENGTH for key in keys):
+            raise ValueError(f"link keys have at least {KEY_LENGTH} characters")
+        # itsdangerous wants the newest key last.
+        signer = Signer(
+            [key.reveal() for key in reversed(keys)],
+            salt=salt,
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+        # Its keys, derived once and not for each token; newest first.
+        self._keys = [signer.derive_key(key) for key in reversed(signer.secret_keys)]
+        self._split = -(-size * 4 // 3)  # characters of the payload, which has no padding
+        self._separator = separator
+        self._form = re.compile(
+            rf"[A-Za-z0-9_-]{{{self._split}}}{re.escape(separator)}[A-Za-z0-9_-]{{{SIGNATURE_LENGTH}}}"
+        )
+
+    def write(self, payload: bytes) -> str:
+        """The token of these bytes: always the same for the same key."""
+        signed = _encode(payload)
+        signature = hmac.digest(self._keys[0], signed.encode("ascii"), "sha256")
+        return f"{signed}{self._separator}{_encode(signature)}"
+
+    def read(self, token: str) -> bytes:
+        """The bytes of a token. Raises BadToken when it isn't exactly as `write` writes it."""
+        if not self._form.fullmatch(token):
+            raise BadToken
+        signed, signature = token[: self._split], token[-SIGNATURE_LENGTH:]
+        raw, given = _decode(signed), _decode(signature)
+        # base64 has several spellings of the same bytes: only the canonical one is a token, so that one customer
+        # has one address, in caches, limits and logs alike.
+        if _encode(raw) != signed or _encode(given) != signature:
+            raise BadToken
+        valid = False
+        for key in self._keys:
+            valid |= hmac.compare_digest(hmac.digest(key, signed.encode("ascii"), "sha256"), given)
+        if not valid:
+            raise BadToken
+        return raw
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
