@@ -154,6 +154,15 @@ def listen(
                     connection.heartbeat_check()
 
 
+def payment_link(portico: Portico, customer_id: str, url: str) -> str:
+    """A Stripe Payment Link for one customer: whoever pays there is linked with this customer, for a week.
+
+    Anybody can write any `client_reference_id` into an address, so only one that Portico signed counts.
+    """
+    made = portico.call("portal", "checkout_reference", customer_id=customer_id)
+    return f"{url}?client_reference_id={made['reference']}"
+
+
 def make_data(portico: Portico) -> str:
     """A business, one customer and two appointments; returns the customer's own link."""
     portico.call(

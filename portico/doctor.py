@@ -59,6 +59,21 @@ def _look_at_links(settings: Any) -> Iterator[Finding]:
     yield from check_links(settings)
 
 
+def _look_at_whose(settings: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from services.portal.checks import check_whose
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    engine = make_engine(settings.database_url.reveal())
+    try:
+        yield from check_whose(Transactions(engine))
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
+
+
 def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
     from shared.messaging.checking import check_broker
 
@@ -116,6 +131,7 @@ class Eyes:
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
     sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
+    whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
     broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
     database: Callable[[str, str], Iterable[Finding]] = look_at_database
     load: Callable[[str, Mapping[str, str]], Any] = field(default=_load)
@@ -146,6 +162,7 @@ def examine(
         yield from eyes.broker(uri, loaded)
     if "portal" in loaded:
         yield from eyes.links(loaded["portal"])
+        yield from eyes.whose(loaded["portal"])
     if "billing" in loaded:
         yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
     if "notifier" in loaded:
@@ -219,7 +236,7 @@ def doctor(
 ) -> None:
     """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
-    Settings, databases and migrations, broker, queues and permissions, link keys, clocks, Stripe (key, rights, webhook
+    Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
     endpoint, portal configuration), SendGrid (key, sender, click tracking). `ask` is what no machine can see. Ends with
     1 when something was found, with 3 when nothing was but something could not be looked at.
 

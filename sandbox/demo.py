@@ -84,8 +84,10 @@ def seed(amqp_uri: str, stripe_base: str, api_key: str) -> list[dict[str, Any]]:
     """
     stripe = _Stripe(stripe_base, api_key)
     known = {
-        customer["metadata"].get("customer_id"): customer["id"]
+        # Without the prefix in data of earlier releases.
+        metadata.get("portico_customer_id") or metadata.get("customer_id"): customer["id"]
         for customer in stripe.get("/v1/customers?limit=100")["data"]
+        for metadata in (customer["metadata"],)
     }
     shown: list[dict[str, Any]] = []
     with Portico(amqp_uri, timeout=10) as portico:
@@ -158,7 +160,7 @@ def _stripe_customer(stripe: _Stripe, person: Person, customer_id: str) -> str:
         "/v1/customers",
         name=person.name,
         email=person.email,
-        **{"metadata[customer_id]": customer_id},
+        **{"metadata[portico_customer_id]": customer_id},
     )["id"]
     card = stripe.post("/v1/payment_methods/pm_card_visa/attach", customer=customer)["id"]
     stripe.post(f"/v1/customers/{customer}", **{"invoice_settings[default_payment_method]": card})

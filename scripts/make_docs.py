@@ -95,8 +95,9 @@ def events_page() -> str:
         "|---|---|---|",
     ]
     for service, heard in events.CONSUMERS.items():
-        keys = ", ".join(f"`{cls.type}`" for cls in heard)
-        lines.append(f"| {service} | `{topology.queue_name(service)}` | {keys} |")
+        for lane in topology.lanes(service):
+            keys = ", ".join(f"`{cls.type}`" for cls in heard if cls.lane == lane)
+            lines.append(f"| {service} | `{topology.queue_name(service, lane=lane)}` | {keys} |")
     lines += [
         "",
         "Each is a durable quorum queue. A message that a handler fails on waits in "

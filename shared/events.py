@@ -36,6 +36,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     type: ClassVar[str]
     source: ClassVar[str]
     version: ClassVar[int] = 1
+    lane: ClassVar[str] = "events"
+    """Which of a consumer's queues it travels through: `portal.billing-events`. A lane of its own keeps an event away from
+    replicas of the release before, which share the queue and would give a type up that they don't know."""
 
 
 class InvoiceData(Data, frozen=True, kw_only=True):
@@ -114,7 +117,8 @@ class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
 
 
 class CustomerLinked(Data, frozen=True, kw_only=True):
-    """Stripe says which of our customers a Stripe customer is. The portal decides: first writer wins."""
+    """What releases up to this one published where `customer.evidence_changed` is now. It does not say whether a stranger
+    could have written what it tells, so it is no evidence: the portal counts it and does nothing. Not published any more."""
 
     type: ClassVar[str] = "customer.linked"
     source: ClassVar[str] = "billing"
@@ -129,6 +133,80 @@ class CustomerLinked(Data, frozen=True, kw_only=True):
     """`customer.metadata`, `checkout.session` or `subscription.metadata`."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
+
+
+class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
+    """A Stripe object names one of our customers as its Stripe customer's, or another one than before, or nobody any more;
+    or a Checkout session brought a reference. The portal decides what follows (docs/adr/0013-evidence-with-a-rank.md), by
+    `occurred_at` and not by arrival; hosts hear of that by `customer.link_changed`."""
+
+    type: ClassVar[str] = "customer.evidence_changed"
+    source: ClassVar[str] = "billing"
+    lane: ClassVar[str] = "evidence"
+
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    object_id: str
+    """The Stripe object that says it: `cus_…`, `sub_…` or `cs_…`."""
+    evidence: str
+    """`customer.metadata`, `subscription.metadata` or `checkout.session`."""
+    customer_id: str | None = None
+    """Whom metadata names now: Portico's customer id, or the host application's own id, of `business_id`. None: nobody."""
+    business_id: str | None = None
+    """The business whose own id `customer_id` is; None when it is Portico's."""
+    previous_customer_id: str | None = None
+    """Whom the same metadata named before this event; the same when the event changed nothing about it."""
+    previous_business_id: str | None = None
+    """The business that it named before."""
+    reference: str | None = None
+    """A Checkout session's `client_reference_id` as it came: anybody may have written it. Only the portal can tell."""
+    session_created: dt.datetime | None = None
+    """UTC, when that Checkout session began."""
+    livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
+
+
+class CustomerLinkChanged(Data, frozen=True, kw_only=True):
+    """A customer is linked with another Stripe customer than before, for the first time, or no more. Not said for a first
+    link that the host itself has just made."""
+
+    type: ClassVar[str] = "customer.link_changed"
+    source: ClassVar[str] = "portal"
+
+    customer_id: str
+    """Portico's customer id."""
+    external_id: str
+    """The host application's own id of the customer."""
+    business_id: str
+    """The host application's own id of the business."""
+    stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`; None: the customer is linked with nobody now."""
+    previous_stripe_customer_id: str | None = None
+    """With whom the customer was linked before; None: with nobody."""
+    evidence: str | None = None
+    """Whose word decides now: `host`, `metadata`, `reference` or `unknown`; None without a link."""
+
+
+class CustomerLinkRefused(Data, frozen=True, kw_only=True):
+    """Evidence that a customer is a Stripe customer was refused, because evidence of the same rank says otherwise: somebody
+    has to look at it (`portico customers evidence`). Said once while the conflict lasts."""
+
+    type: ClassVar[str] = "customer.link_refused"
+    source: ClassVar[str] = "portal"
+
+    customer_id: str
+    """Portico's customer id."""
+    external_id: str
+    """The host application's own id of the customer."""
+    business_id: str
+    """The host application's own id of the business."""
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`, which the customer was not linked with."""
+    reason: str
+    """`stripe_customer_taken` (it is another customer's), `customer_has_another` (Stripe customer), or `said_at_once`: the
+    two were said in the same second, and nobody is linked."""
+    evidence: str
+    """Whose word was refused: `metadata` or `reference`."""
 
 
 class CustomerDeleted(Data, frozen=True, kw_only=True):
@@ -241,12 +319,15 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
         CustomerLinked,
+        CustomerEvidenceChanged,
         CustomerDeleted,
         PaymentMethodChanged,
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
         NotificationUndeliverable,
+        CustomerLinkChanged,
+        CustomerLinkRefused,
     )
 }
 
@@ -259,6 +340,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
         CustomerLinked,
+        CustomerEvidenceChanged,
         CustomerDeleted,
         PaymentMethodChanged,
         SubscriptionUpdated,

@@ -8,6 +8,7 @@ not named here is skipped by the parser without being built, which is why this i
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -61,13 +62,36 @@ def moment(seconds: int | None) -> dt.datetime | None:
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The two keys that a host application may set to say whose a Stripe object is.
+    """The keys that a host application may set to say whose a Stripe object is.
 
-    Anybody's own use of these names is possible, so any text is read; `usable_id` tells which can be an id.
+    Other tools write a `customer_id` too, so the names with our prefix count first. Anybody's own use of all of them is
+    possible, so any text is read; `usable_id` tells which can be an id.
     """
 
+    portico_customer_id: str | None = None
+    portico_business_id: str | None = None
     customer_id: str | None = None
     business_id: str | None = None
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """The customer that is named, and the business whose own id that is."""
+        for customer, business in (
+            (self.portico_customer_id, self.portico_business_id),
+            (self.customer_id, self.business_id),
+        ):
+            if usable_id(customer):
+                return usable_id(customer), usable_id(business)
+        return None, None
+
+    def before(self, changed: Mapping[str, Any]) -> Metadata:
+        """The same before a change, of which `previous_attributes.metadata` tells; null: the key was not there."""
+        known = {
+            name: value if isinstance(value, str) else None
+            for name, value in changed.items()
+            if name in self.__struct_fields__
+        }
+        return msgspec.structs.replace(self, **known)
 
 
 def usable_id(value: str | None) -> str | None:
@@ -202,7 +226,7 @@ class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
     customer: Ref | None = None
     client_reference_id: str | None = None
-    metadata: Metadata | None = None
+    created: int | None = None
 
 
 class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):

@@ -205,6 +205,56 @@ def release_reconciliation(session: Session, holder: str) -> None:
     )
 
 
+# --- evidence told again -------------------------------------------------------------------------------------
+
+EVIDENCE: Final = "evidence"
+NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def evidence_told_until(session: Session) -> dt.datetime | None:
+    """Up to which moment of receipt stored events were looked at again, locked; None while somebody else is at it."""
+    table = cast(Table, Reconciliation.__table__)
+    insert_new(
+        session, table, [{"name": EVIDENCE, "until": NEVER}], conflict=["name"], returning="name"
+    )
+    return session.scalar(
+        select(Reconciliation.until)
+        .where(Reconciliation.name == EVIDENCE)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def evidence_told(session: Session, until: dt.datetime) -> None:
+    """Everything received up to this moment was looked at again."""
+    session.execute(
+        update(Reconciliation).where(Reconciliation.name == EVIDENCE).values(until=until)
+    )
+
+
+def inbox_between(
+    session: Session, types: Sequence[str], after: dt.datetime, until: dt.datetime, limit: int
+) -> Sequence[InboxEvent]:
+    """Stored events of these types in the order of their receipt: `limit`, and those received in the same moment as the
+    last of them."""
+    wanted = (
+        InboxEvent.type.in_(types),
+        InboxEvent.received_at > after,
+        InboxEvent.received_at <= until,
+    )
+    last = session.scalar(
+        select(InboxEvent.received_at)
+        .where(*wanted)
+        .order_by(InboxEvent.received_at)
+        .offset(limit - 1)
+        .limit(1)
+    )
+    return session.scalars(
+        select(InboxEvent)
+        .where(*wanted, InboxEvent.received_at <= (last or until))
+        .order_by(InboxEvent.received_at, InboxEvent.id)
+    ).all()
+
+
 # --- portal configurations -----------------------------------------------------------------------------------
 
 

@@ -352,6 +352,17 @@ class BillingService(Looking, Operations):
             self.wake_relay()
         return False
 
+    @loop(poll=10.0)
+    def tell_evidence_again(self) -> bool:
+        """Whose the Stripe customers of stored events are, in the form of this release: what a replica of the release before
+        took in, and, after an upgrade, what the inbox still holds."""
+        with self.database.transaction() as session:
+            told = inbox.tell_evidence_again(session, livemode=self.settings.livemode, now=_now())
+        if told:
+            log.info("evidence told again", events=told)
+            self.wake_relay()
+        return False
+
     @rpc
     def recoveries(
         self,

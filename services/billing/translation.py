@@ -188,48 +188,34 @@ def _invoice_updated(event: StripeEvent) -> Iterator[Draft]:
 # --- customers -----------------------------------------------------------------------------------------------
 
 
-def _link(
+def _evidence(
     event: StripeEvent,
-    stripe_customer_id: str,
-    customer_id: str | None,
-    business_id: str | None,
-    evidence: str,
-    *,
-    changed: bool = False,
-) -> Iterator[Draft]:
-    customer_id = usable_id(customer_id)
-    if customer_id is None:
-        return
-    data = events.CustomerLinked(
-        stripe_customer_id=stripe_customer_id,
-        customer_id=customer_id,
-        business_id=usable_id(business_id),
-        evidence=evidence,
-        livemode=bool(event.livemode),
-    )
-    occasion = event.id if changed else None
-    yield Draft(data, dedupe_key(data, stripe_customer_id, customer_id, data.business_id, occasion))
-
-
-def _metadata_link(
-    event: StripeEvent,
+    object_id: str,
     stripe_customer_id: str,
     metadata: payloads.Metadata | None,
     evidence: str,
     changes: dict[str, msgspec.Raw],
 ) -> Iterator[Draft]:
-    """A link by metadata; said once for unchanged metadata, again whenever our keys in it change."""
-    if metadata is None:
+    """Whom an object's metadata names, and whom it named before: what is new each time, what is unchanged once."""
+    now = metadata or payloads.Metadata()
+    new = event.type.endswith(".created")
+    before = payloads.Metadata() if new else now.before(_changed_fields(changes, "metadata"))
+    (customer_id, business_id), previous = now.names, before.names
+    if customer_id is None and previous[0] is None:
         return
-    before = _changed_fields(changes, "metadata")
-    yield from _link(
-        event,
-        stripe_customer_id,
-        metadata.customer_id,
-        metadata.business_id,
-        evidence,
-        changed=bool({"customer_id", "business_id"} & before.keys()),
+    data = events.CustomerEvidenceChanged(
+        stripe_customer_id=stripe_customer_id,
+        object_id=object_id,
+        evidence=evidence,
+        customer_id=customer_id,
+        business_id=business_id,
+        previous_customer_id=previous[0],
+        previous_business_id=previous[1],
+        livemode=bool(event.livemode),
     )
+    changed = previous != now.names
+    occasion = (event.id,) if changed else (customer_id, business_id)
+    yield Draft(data, dedupe_key(data, object_id, *occasion))
 
 
 def _changed_fields(changes: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
@@ -242,7 +228,9 @@ def _customer(event: StripeEvent) -> Iterator[Draft]:
     content = event.content()
     customer: payloads.Customer = decode_object(content.object, payloads.Customer)
     changes = content.previous_attributes or {}
-    yield from _metadata_link(event, customer.id, customer.metadata, "customer.metadata", changes)
+    yield from _evidence(
+        event, customer.id, customer.id, customer.metadata, "customer.metadata", changes
+    )
     if "default_payment_method" in _changed_fields(changes, "invoice_settings"):
         settings = customer.invoice_settings
         yield from _payment_method_changed(
@@ -255,9 +243,7 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
     subscription: payloads.Subscription = decode_object(content.object, payloads.Subscription)
     stripe_customer_id = ref_id(subscription.customer) or ""
     changes = content.previous_attributes or {}
-    yield from _metadata_link(
-        event, stripe_customer_id, subscription.metadata, "subscription.metadata", changes
-    )
+    yield from _subscription_evidence(event, subscription, changes)
     yield from _subscription_changed(event, subscription, changes)
     if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
         return
@@ -265,6 +251,19 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
         yield from _payment_method_changed(
             event, stripe_customer_id, ref_id(subscription.default_payment_method), subscription.id
         )
+
+
+def _subscription_evidence(
+    event: StripeEvent, subscription: payloads.Subscription, changes: dict[str, msgspec.Raw]
+) -> Iterator[Draft]:
+    yield from _evidence(
+        event,
+        subscription.id,
+        ref_id(subscription.customer) or "",
+        subscription.metadata,
+        "subscription.metadata",
+        changes,
+    )
 
 
 def _subscription_changed(
@@ -284,6 +283,8 @@ def _subscription_ended(event: StripeEvent) -> Iterator[Draft]:
     subscription: payloads.Subscription = decode_object(
         event.content().object, payloads.Subscription
     )
+    # An end withdraws nothing: the Stripe customer, its cards and its invoices are still the same person's.
+    yield from _subscription_evidence(event, subscription, {})
     data = subscription_data(event, subscription, events.SubscriptionEnded)
     yield Draft(data, dedupe_key(data, data.subscription_id))
 
@@ -324,13 +325,28 @@ def _checkout_completed(event: StripeEvent) -> Iterator[Draft]:
     session: payloads.CheckoutSession = decode_object(
         event.content().object, payloads.CheckoutSession
     )
-    stripe_customer_id = ref_id(session.customer)
-    if stripe_customer_id:
-        business_id = session.metadata.business_id if session.metadata else None
-        yield from _link(
-            event, stripe_customer_id, session.client_reference_id, business_id, "checkout.session"
+    stripe_customer_id, reference = ref_id(session.customer), usable_id(session.client_reference_id)
+    if stripe_customer_id and reference:
+        data = events.CustomerEvidenceChanged(
+            stripe_customer_id=stripe_customer_id,
+            object_id=session.id,
+            evidence="checkout.session",
+            reference=reference,
+            session_created=moment(session.created),
+            livemode=bool(event.livemode),
         )
+        yield Draft(data, dedupe_key(data, session.id))
 
+
+EVIDENCE_TYPES: Final = (
+    "checkout.session.completed",
+    "customer.created",
+    "customer.subscription.created",
+    "customer.subscription.deleted",
+    "customer.subscription.updated",
+    "customer.updated",
+)
+"""What may tell whose a Stripe customer is."""
 
 ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     # The reason for this product: an autopay charge was declined, the customer must hear of it.
@@ -346,7 +362,7 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     "invoice.marked_uncollectible": _end(events.InvoiceMarkedUncollectible),
     # The date of the next attempt is often null in payment_failed and set here a moment later.
     "invoice.updated": _invoice_updated,
-    # The strongest word on whose a Stripe customer is: metadata that the host application sets.
+    # Whose a Stripe customer is, by metadata: writing it needs the secret key.
     "customer.created": _customer,
     # The same, set later; and the heart of the loop: Stripe's portal changes the customer's default card here.
     "customer.updated": _customer,
@@ -359,7 +375,7 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     "customer.subscription.updated": _subscription,
     # Nothing more will be charged: the page says so, and the business is told.
     "customer.subscription.deleted": _subscription_ended,
-    # Hosts that know Stripe only by Checkout: client_reference_id is theirs.
+    # Hosts that know Stripe only by Checkout. Anybody can set a client_reference_id: the portal looks whether it is signed.
     "checkout.session.completed": _checkout_completed,
     # The bank replaced a card and told Stripe: the customer need do nothing.
     "payment_method.automatically_updated": _payment_method_updated,

@@ -1,4 +1,4 @@
-"""The portal's part of `portico doctor`: link keys and the public address."""
+"""The portal's part of `portico doctor`: link keys, the public address, and which Stripe customer is whose."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.portal.queries import links
 from services.portal.settings import Settings
-from shared.cli.findings import Finding, finding, ok
+from shared.cli.findings import Finding, ask, finding, ok
+from shared.database import Transactions
 from shared.settings import is_loopback
 
 AREA: Final = "links"
+WHOSE: Final = "who is whose"
+MOST_COUNTED: Final = 1000
 MOST_KEYS: Final = 3
 
 
@@ -48,3 +52,31 @@ def check_links(settings: Settings) -> Iterator[Finding]:
             "links",
             f"{len(keys)} link key{'s' if len(keys) > 1 else ''}, PUBLIC_URL is right",
         )
+
+
+def check_whose(database: Transactions) -> Iterator[Finding]:
+    """Links that nobody speaks for, and evidence that disagrees."""
+    with database.reading() as session:
+        unknown = len(links.unknown_links(session, None, 0, MOST_COUNTED))
+        conflicts = len(links.open_conflicts(session, MOST_COUNTED))
+    if conflicts:
+        yield finding(
+            WHOSE,
+            "link-conflicts",
+            f"{_count(conflicts)} customers or Stripe customers are claimed twice: the later claim is refused",
+            "`portico customers evidence cus_…` tells who says what; decide with `portico customers link` or `unlink`",
+        )
+    if unknown:
+        yield ask(
+            WHOSE,
+            "links-unknown",
+            f"{_count(unknown)} links between a customer and a Stripe customer are of unknown source: they were made "
+            "before evidence was kept, when a stranger's Checkout could make one",
+            "`portico customers evidence --unknown` lists them; confirm each with `portico customers link`, or by import",
+        )
+    if not conflicts and not unknown:
+        yield ok(WHOSE, "links-evidence", "every link rests on evidence, and none is in conflict")
+
+
+def _count(number: int) -> str:
+    return f"at least {number:,}" if number >= MOST_COUNTED else str(number)

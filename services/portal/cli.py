@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -20,7 +20,10 @@ from shared.cli import (
     say,
 )
 
-customers = typer.Typer(help="Customers: import and export many, erase one.", no_args_is_help=True)
+customers = typer.Typer(
+    help="Customers: import and export many, erase one; which Stripe customer is whose.",
+    no_args_is_help=True,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 Business = Annotated[
@@ -29,7 +32,11 @@ Business = Annotated[
         "--business", metavar="ID", help="Your id of the business, where there are several."
     ),
 ]
+Customer = Annotated[
+    str, typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id.")
+]
 EXPORT_PAGE = 1000
+UNKNOWN_PAGE = 1000
 EXPORTED = (
     "external_id",
     "name",
@@ -170,11 +177,155 @@ def find(call: Any, reference: str, business: str | None) -> dict[str, Any]:
     return found
 
 
-def link(
+@customers.command("link")
+def link_customer(
+    ctx: typer.Context,
+    customer: Customer,
+    stripe_customer: Annotated[str, typer.Argument(metavar="cus_…")],
+    business: Business = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which Stripe customer a customer is. Your word overrules what Stripe's metadata and references say.
+
+    It is refused while you have given that Stripe customer to somebody else: `unlink` them first.
+
+    Example: portico customers link 1001 cus_Nabc --business sunrise-cleaning
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call(
+            "portal",
+            "link_customer",
+            customer_id=find(call, customer, business)["customer_id"],
+            stripe_customer_id=stripe_customer,
+        )
+    _show_link(done, as_json=as_json)
+
+
+@customers.command("unlink")
+def unlink_customer(
+    ctx: typer.Context,
+    customer: Customer,
+    stripe_customer: Annotated[
+        str | None,
+        typer.Argument(metavar="[cus_…]", help="Which one is not theirs; else the present one."),
+    ] = None,
+    business: Business = None,
+    let_stripe_decide: Annotated[
+        bool,
+        typer.Option(
+            "--let-stripe-decide",
+            help="Only take back what you said of them: metadata and references decide again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a customer is *not* a Stripe customer. No metadata and no reference links the two again, until you do.
+
+    Example: portico customers unlink 1001 --business sunrise-cleaning
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call(
+            "portal",
+            "unlink_customer",
+            customer_id=find(call, customer, business)["customer_id"],
+            stripe_customer_id=stripe_customer,
+            withdraw_only=let_stripe_decide,
+        )
+    _show_link(done, as_json=as_json)
+
+
+def _show_link(done: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+        return
+    stripe_id = done["platform_stripe_customer_id"]
+    now = f"is linked with {stripe_id}" if stripe_id else "is linked with no Stripe customer"
+    say(f"{done['customer_id']} {now}")
+
+
+@customers.command("evidence")
+def evidence(
     ctx: typer.Context,
     customer: Annotated[
-        str, typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id.")
-    ],
+        str | None,
+        typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id."),
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown", help="List the links that nobody has spoken for since evidence is kept."
+        ),
+    ] = False,
+    business: Business = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a customer is linked with a Stripe customer, or not: who said what, when, and what it does.
+
+    Ends with 1 when evidence is in conflict, and with --unknown when there are such links.
+
+    Example: portico customers evidence cus_Nabc
+    """
+    if (customer is None) != unknown:
+        raise typer.BadParameter("name a customer, or give --unknown", param_hint="CUSTOMER")
+    with desk_of(ctx).calling(timeout=30) as call:
+        if customer is None:
+            _list_unknown(call, business, as_json=as_json)
+        told = call.call("portal", "link_evidence", **_whose(call, customer, business))
+    if as_json:
+        print_json(told)
+    else:
+        _show_evidence(told)
+    raise typer.Exit(FINDING if told["conflicts"] else OK)
+
+
+def _whose(call: Any, reference: str | None, business: str | None) -> dict[str, Any]:
+    """By Stripe's id also a Stripe customer who is nobody's."""
+    if reference is not None and reference.startswith("cus_"):
+        return {"stripe_customer_id": reference}
+    return {"customer_id": find(call, reference or "", business)["customer_id"]}
+
+
+def _show_evidence(told: dict[str, Any]) -> None:
+    for one in told["evidence"]:
+        whom = one["customer_id"] or one["names"] or "nobody"
+        if one["business_id"]:
+            whom += f" of {one['business_id']}"
+        says = f"{one['stripe_customer_id']} is {'not ' if one['denies'] else ''}{whom}"
+        reason = f" ({one['reason']})" if one["reason"] else ""
+        say(
+            f"{one['said_at']}  {one['effect']:<9}  {one['source']:<9}  {one['object_id']}: {says}{reason}"
+        )
+    for one in told["links"]:
+        say(f"\n{one['customer_id']} is linked with {one['stripe_customer_id']} ({one['source']})")
+    for one in told["conflicts"]:
+        say(
+            f"\nConflict: {one['stripe_customer_id']} is not linked with {one['customer_id']}: {one['reason']}"
+        )
+    if not told["evidence"]:
+        say("nobody has said anything")
+
+
+def _list_unknown(call: Any, business: str | None, *, as_json: bool) -> NoReturn:
+    found: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = call.call(
+            "portal", "unknown_links", business_id=business, after=after, limit=UNKNOWN_PAGE
+        )
+        found += page["links"]
+        after = page["next"]
+    if as_json:
+        print_json(found)
+    for one in () if as_json else found:
+        say(
+            f"{one['customer_id']}  {one['business_id']}/{one['external_id']}  {one['stripe_customer_id']}"
+        )
+    raise typer.Exit(FINDING if found else OK)
+
+
+def link(
+    ctx: typer.Context,
+    customer: Customer,
     business: Business = None,
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Make a new link; all earlier ones stop working.")

@@ -18,7 +18,7 @@ class UnknownCustomer(RpcError):
 
 
 class StripeCustomerConflict(RpcError):
-    """The Stripe customer belongs to another customer, or this customer has another one. Nothing was written."""
+    """The host has given the Stripe customer to another customer, and not taken it back. Nothing was written."""
 
 
 class RequestClosed(RpcError):

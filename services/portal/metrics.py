@@ -9,6 +9,16 @@ LINK_CONFLICTS = Counter(
     "Links between a customer and a Stripe customer that were refused",
     ["source"],
 )
+LINK_EVIDENCE = Counter(
+    "portal_link_evidence_total",
+    "Evidence of whose a Stripe customer is, by who says it and what became of it",
+    ["source", "outcome"],
+)
+LINK_CHANGES = Counter(
+    "portal_link_changes_total",
+    "Customers that were linked with a Stripe customer, with another one, or no more, by whose word",
+    ["source", "change"],
+)
 VISITS = Counter("portal_visits_total", "Visits of a customer's page", ["outcome"])
 BILLING_OPENED = Counter(
     "portal_billing_opened_total", "Clicks on the way to Stripe's page", ["outcome"]

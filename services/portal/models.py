@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.database import UtcDateTime
+from shared.outbox import OutboxColumns
 
 NAMES: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -26,6 +27,11 @@ NAMES: Final = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+UNKNOWN_LINKS: Final = (
+    "platform_stripe_customer_id IS NOT NULL AND (link_source IS NULL OR link_source = 'unknown')"
+)
+"""Customers whose link nothing but its being there speaks for."""
 
 # SQLite counts up only columns of type INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
@@ -68,7 +74,15 @@ class CustomerRow(Base):
     """A business's customer. No link is stored: it is made from `public_id` and `link_generation`."""
 
     __tablename__ = "customers"
-    __table_args__ = (UniqueConstraint("business_pk", "external_id"),)
+    __table_args__ = (
+        UniqueConstraint("business_pk", "external_id"),
+        Index(
+            "ix_customers_unknown_links",
+            "id",
+            postgresql_where=text(UNKNOWN_LINKS),
+            sqlite_where=text(UNKNOWN_LINKS),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(22), unique=True)
@@ -80,6 +94,10 @@ class CustomerRow(Base):
     locale: Mapped[str | None] = mapped_column(String(35))
     timezone: Mapped[str | None] = mapped_column(String(64))
     platform_stripe_customer_id: Mapped[str | None] = mapped_column(String(255), unique=True)
+    """What the standing evidence decides (`link_evidence`); kept here for the page."""
+    link_source: Mapped[str | None] = mapped_column(String(20))
+    """Whose word decided: `host`, `metadata`, `reference` or `unknown`. NULL beside a link: it is of a release that kept no
+    evidence, so `unknown`."""
     link_generation: Mapped[int] = mapped_column(BigInteger, default=1)
     fresh_link_at: Mapped[dt.datetime | None]
     """When a fresh link was last mailed on request."""
@@ -164,8 +182,44 @@ class DeletedStripeCustomerRow(Base):
     deleted_at: Mapped[dt.datetime]
 
 
+class LinkEvidenceRow(Base):
+    """Somebody's word on whose a Stripe customer is, as long as it is remembered. What stands decides
+    (`services/portal/domain/linking.py`); the order in which rows came says nothing."""
+
+    __tablename__ = "link_evidence"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
+    source: Mapped[str] = mapped_column(String(20))
+    """`host`, `metadata`, `reference` or `unknown`."""
+    object_id: Mapped[str] = mapped_column(String(255), index=True)
+    """What says it: the Stripe object (`cus_…`, `sub_…`, `cs_…`), else the customer's public id."""
+    customer_ref: Mapped[str | None] = mapped_column(String(255), index=True)
+    """Whom it names: a public id, or the host's own id of `business_ref`. NULL: nobody (any more)."""
+    business_ref: Mapped[str | None] = mapped_column(String(255))
+    previous_customer_ref: Mapped[str | None] = mapped_column(String(255))
+    """Whom the same object named before: for the order of changes within one second."""
+    previous_business_ref: Mapped[str | None] = mapped_column(String(255))
+    denies: Mapped[bool] = mapped_column(default=False)
+    """The host says that the two do *not* belong together."""
+    refused: Mapped[str | None] = mapped_column(String(30))
+    """Why it never was evidence, one word: a reference that is not signed, or too old. Kept for explaining."""
+    event_id: Mapped[str | None] = mapped_column(String(255))
+    """Stripe's event that told it."""
+    said_at: Mapped[dt.datetime]
+    """Stripe's time, in whole seconds; ours for the host's word."""
+    noted_at: Mapped[dt.datetime]
+    """When it came here."""
+    withdrawn_at: Mapped[dt.datetime | None]
+    """Since when it does not stand any more."""
+
+
+class OutboxEvent(OutboxColumns, Base):
+    """An event of the portal's own that must be published; the relay does."""
+
+
 class WaitingLinkRow(Base):
-    """Stripe named a customer that we don't know yet: the host application may still tell us of it."""
+    """What releases before evidence was kept have waiting for a customer. Only their replicas read and write it."""
 
     __tablename__ = "waiting_links"
 
@@ -177,7 +231,7 @@ class WaitingLinkRow(Base):
 
 
 class LinkConflictRow(Base):
-    """A link from Stripe that was refused: somebody has to look at it."""
+    """A link that was refused, since evidence of the same rank says otherwise: somebody has to look at it."""
 
     __tablename__ = "link_conflicts"
     __table_args__ = (UniqueConstraint("stripe_customer_id", "customer_id"),)
@@ -187,10 +241,13 @@ class LinkConflictRow(Base):
     customer_id: Mapped[str] = mapped_column(String(22))
     """The public id of the customer that Stripe named."""
     reason: Mapped[str] = mapped_column(String(40))
-    """`stripe_customer_taken` or `customer_has_another`."""
+    """`stripe_customer_taken`, `customer_has_another` or `said_at_once`."""
     evidence: Mapped[str] = mapped_column(String(50))
+    """Whose word was refused."""
     event_id: Mapped[str] = mapped_column(String(255))
     seen_at: Mapped[dt.datetime]
+    resolved_at: Mapped[dt.datetime | None]
+    """Since when the evidence is no longer in conflict."""
 
 
 class SubscriptionRow(Base):

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers import importing, story, visits
 from services.portal.handlers.importing import CustomerLine
+from services.portal.retention import RULES
 from services.portal.visit_log import VisitLog
 from shared.database import Database
 from shared.loops import loop
+from shared.retention import prune_round
 from shared.rpc import InvalidArgument, rpc
 
 
@@ -73,7 +75,10 @@ class Operations:
             raise InvalidArgument("expected customer_id, stripe_customer_id, or both")
         with self.db.transaction() as session:
             return importing.erase(
-                session, customer_id=customer_id, stripe_customer_id=stripe_customer_id
+                session,
+                customer_id=customer_id,
+                stripe_customer_id=stripe_customer_id,
+                now=dt.datetime.now(dt.UTC),
             )
 
     @rpc
@@ -107,8 +112,9 @@ class Operations:
 
     @loop(poll=3600)
     def forget_old_events(self) -> bool:
-        """Forget the ids of events processed long ago."""
+        """Forget what only proves that something was done long ago."""
         now = dt.datetime.now(dt.UTC)
         with self.db.transaction() as session:
             more = event_handlers.forget_old(session, now)
-            return visits.forget_old(session, now) or more
+            more = visits.forget_old(session, now) or more
+        return prune_round(self.db, RULES, now) or more

@@ -18,13 +18,15 @@ from services.portal.cancelling_service import Cancelling
 from services.portal.domain.looks import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
-from services.portal.handlers import customers, visits
+from services.portal.handlers import customers, evidence, visits
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.customers import LinkOf, Person
+from services.portal.handlers.evidence import Evidence
 from services.portal.handlers.learning import MISSING
 from services.portal.handlers.visits import Visit
 from services.portal.learning_service import Learning
+from services.portal.linking_service import Linking
 from services.portal.metrics import (
     BILLING_OPENED,
     CONFIGURATION_MISSING,
@@ -38,8 +40,8 @@ from services.portal.texts import SOURCE
 from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
-from shared.events import Event, InvoicePaymentFailed
-from shared.messaging import consume_together
+from shared.events import CustomerEvidenceChanged, Event, InvoicePaymentFailed
+from shared.messaging import Permanent, consume_lane, consume_together
 from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 
@@ -52,13 +54,18 @@ def _hear(session: Session, batch: list[Event]) -> list[bool]:
     return event_handlers.handle_invoices(session, batch, utc_now())
 
 
-class PortalService(Operations, Cancelling, Learning):
+def _take_in(session: Session, batch: list[Evidence]) -> list[bool]:
+    return evidence.take_in(session, batch, utc_now())
+
+
+class PortalService(Operations, Linking, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
 
     person = Batched("contacts", customers.contacts)
     hear = Batched("events", _hear, workers=1)
+    take_in = Batched("evidence", _take_in, workers=1)
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
@@ -225,9 +232,10 @@ class PortalService(Operations, Cancelling, Learning):
         timezone: str | None = None,
         platform_stripe_customer_id: str | None = None,
     ) -> dict[str, Any]:
-        """Make or change a customer, by the host's own id. An omitted Stripe id keeps what is there.
+        """Make or change a customer, by the host's own id. An omitted Stripe id keeps what is there; another one than before
+        replaces it, and whatever Stripe's metadata says (`link_customer`).
 
-        Raises StripeCustomerConflict, with nothing written, when the Stripe id can't be this customer's.
+        Raises StripeCustomerConflict, with nothing written, when you have given the Stripe id to another customer.
         """
         try:
             made = self._write(
@@ -252,6 +260,7 @@ class PortalService(Operations, Cancelling, Learning):
                 external_id=external_id,
             )
             raise
+        self.wake_relay()
         return asdict(made)
 
     @rpc
@@ -331,6 +340,15 @@ class PortalService(Operations, Cancelling, Learning):
 
     # What happened at Stripe.
 
+    @consume_lane(CustomerEvidenceChanged.lane)
+    def on_evidence(self, event: Event) -> None:
+        """Whose a Stripe customer is, by somebody's word: taken in, and decided anew."""
+        read = evidence.read_evidence(event, self.wiring.references)
+        if read is None:
+            raise Permanent(f"the portal takes no {event.type} for evidence")
+        self.take_in(read)
+        self.wake_relay()
+
     @consume_together
     def on_event(self, event: Event) -> None:
         """One event from billing: its effect and its id in one transaction, which many may share."""
@@ -338,5 +356,6 @@ class PortalService(Operations, Cancelling, Learning):
             self.hear(event)
         else:
             self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+            self.wake_relay()
         if isinstance(event.data, InvoicePaymentFailed):
             self.wake_cards()

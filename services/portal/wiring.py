@@ -8,6 +8,7 @@ from nameko.extensions import DependencyProvider
 
 from services.portal.limiter import Limiter
 from services.portal.links import Links
+from services.portal.references import CheckoutReferences
 from services.portal.request_links import RequestLinks
 from services.portal.settings import Settings
 
@@ -18,6 +19,7 @@ class Wired:
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings.link_keys, settings.public_url)
         self.request_links = RequestLinks(settings.link_keys, settings.public_url)
+        self.references = CheckoutReferences(settings.link_keys)
         self.session_origins = settings.portal_session_origins
         self.limiter = Limiter()
 

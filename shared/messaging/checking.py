@@ -16,7 +16,6 @@ import amqp
 from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from shared.cli.findings import Finding, finding, ok, unknown
-from shared.events import CONSUMERS
 from shared.messaging import rights, topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, make_connection
 
@@ -100,10 +99,9 @@ def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
         name = topology.exchange(source).name
         if name in there and source in services:
             yield from _may_publish(connection, name)
-        for service in CONSUMERS:
-            if service in topology.consumers_of(source):
-                own = service in services
-                main = topology.event_queue(service, source)
+        for service in topology.consumers_of(source):
+            own = service in services
+            for main in topology.event_queues(service, source):
                 yield from _queue(connection, main, consumed=True, own=own)
                 for side in topology.side_queues(main.name):
                     yield from _queue(connection, side, consumed=False, own=own)

@@ -56,16 +56,20 @@ class EventConsumer(Entrypoint):
     queue_consumer = SafeQueueConsumer()
 
     def __init__(
-        self, source: str = "billing", at_once: int = EVENTS_AT_ONCE, **kwargs: Any
+        self,
+        source: str = "billing",
+        lane: str = topology.EVENT_LANE,
+        at_once: int = EVENTS_AT_ONCE,
+        **kwargs: Any,
     ) -> None:
-        self.source = source
+        self.source, self.lane = source, lane
         self._slots = Semaphore(at_once)
         self._in_hand = InHand()
         super().__init__(**kwargs)
 
     def setup(self) -> None:
         service = self.container.service_name
-        self.queue = topology.event_queue(service, self.source)
+        self.queue = topology.event_queue(service, self.source, self.lane)
         self.embedded = self.container.config["AMQP_URI"].startswith("embedded")
         self.side_queues = (
             [topology.dead_queue(self.queue.name)]
@@ -248,5 +252,12 @@ def consume(method: Method) -> Method:
 
 def consume_together(method: Method) -> Method:
     """The same for a method whose work on many events is one transaction (`shared/batching.py`)."""
-    decorated: Method = EventConsumer.decorator(at_once=TOGETHER_AT_ONCE)(method)
-    return decorated
+    return consume_lane(topology.EVENT_LANE)(method)
+
+
+def consume_lane(lane: str) -> Callable[[Method], Method]:
+    """The same as `consume_together`, for the events of one lane: `@consume_lane("evidence")`."""
+    decorator: Callable[[Method], Method] = EventConsumer.decorator(
+        lane=lane, at_once=TOGETHER_AT_ONCE
+    )
+    return decorator

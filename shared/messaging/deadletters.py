@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from amqp.exceptions import NotFound
 
-from shared.events import CONSUMERS
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import make_connection, publish_raw
 
@@ -67,10 +66,10 @@ class DeadLetter:
 def queues() -> list[str]:
     """The queues that have dead letters."""
     return [
-        topology.queue_name(service, source)
+        queue.name
         for source in topology.sources()
-        for service in CONSUMERS
-        if service in topology.consumers_of(source)
+        for service in topology.consumers_of(source)
+        for queue in topology.event_queues(service, source)
     ]
 
 

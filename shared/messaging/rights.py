@@ -18,9 +18,14 @@ from shared.messaging import topology
 CALLS: Final[Mapping[str, frozenset[str]]] = {
     "host": frozenset(
         {
+            "portal.checkout_reference",
             "portal.link",
+            "portal.link_customer",
+            "portal.link_evidence",
             "portal.lookup",
             "portal.rotate_link",
+            "portal.unknown_links",
+            "portal.unlink_customer",
             "portal.upsert_appointments",
             "portal.upsert_business",
             "portal.upsert_customer",
@@ -70,8 +75,12 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "portal.find_customer",
             "portal.import_customers",
             "portal.link",
+            "portal.link_customer",
+            "portal.link_evidence",
             "portal.rotate_link",
             "portal.story",
+            "portal.unknown_links",
+            "portal.unlink_customer",
         }
     ),
 }

@@ -13,8 +13,9 @@ from typing import Any, Final
 from amqp.exceptions import NotFound
 from kombu import Exchange, Queue, binding
 
-from shared.events import CONSUMERS, EVENTS
+from shared.events import CONSUMERS, EVENTS, Data
 
+EVENT_LANE: Final = Data.lane
 QUORUM: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 SAFE_DEAD_LETTERING: Final[dict[str, Any]] = {
     **QUORUM,
@@ -88,15 +89,21 @@ def reply_queue(caller: str, address: str, **options: Any) -> Queue:
     )
 
 
-def queue_name(service: str, source: str = "billing") -> str:
-    """`notifier.billing-events`: what `service` hears from `source`."""
-    return f"{service}.{source}-events"
+def queue_name(service: str, source: str = "billing", lane: str = EVENT_LANE) -> str:
+    """`notifier.billing-events`: what `service` hears from `source` in a lane."""
+    return f"{service}.{source}-{lane}"
 
 
-def event_queue(service: str, source: str = "billing") -> Queue:
-    """The one queue of a consuming service, bound for each event type that it hears."""
-    name = queue_name(service, source)
-    keys = sorted({cls.type for cls in CONSUMERS[service] if cls.source == source})
+def lanes(service: str, source: str = "billing") -> list[str]:
+    """The lanes in which `service` hears from `source`; it has a queue for each."""
+    return sorted({cls.lane for cls in CONSUMERS[service] if cls.source == source})
+
+
+def event_queue(service: str, source: str = "billing", lane: str = EVENT_LANE) -> Queue:
+    """The queue of a consuming service for one lane, bound for each event type that it hears there."""
+    name = queue_name(service, source, lane)
+    heard = [cls for cls in CONSUMERS[service] if (cls.source, cls.lane) == (source, lane)]
+    keys = sorted({cls.type for cls in heard})
     return Queue(
         name,
         bindings=[binding(exchange(source, by=service), routing_key=key) for key in keys],
@@ -108,11 +115,6 @@ def event_queue(service: str, source: str = "billing") -> Queue:
             "x-dead-letter-routing-key": name,
         },
     )
-
-
-def event_queues(service: str, source: str) -> list[Queue]:
-    """The queues of a service that hears events of `source`."""
-    return [event_queue(service, source)] if service in consumers_of(source) else []
 
 
 def dead_queue(name: str) -> Queue:
@@ -169,6 +171,11 @@ def bind_consumers(open_channel: Callable[[], Any], source: str) -> dict[str, st
                 queue(channel).bind_to(one.exchange, one.routing_key)
             channel.close()
     return waiting
+
+
+def event_queues(service: str, source: str) -> list[Queue]:
+    """The queues of a service for what it hears from `source`, one a lane."""
+    return [event_queue(service, source, lane) for lane in lanes(service, source)]
 
 
 def has_consumer(event_type: str) -> bool:

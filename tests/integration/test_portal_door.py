@@ -135,31 +135,3 @@ def test_wrong_arguments_name_the_field(story: Story) -> None:
     with pytest.raises(PorticoError) as caught:
         story.portico.call("portal", "upsert_customer", business_id=BUSINESS)
     assert "external_id" in caught.value.message
-
-
-def test_a_stripe_customer_belongs_to_one(story: Story) -> None:
-    """The first writer wins; a second claim is refused and changes nothing; a deleted one is unlinked."""
-    first = story.customer("card saved")
-    with pytest.raises(PorticoError) as caught:
-        story.portico.call(
-            "portal",
-            "upsert_customer",
-            business_id=BUSINESS,
-            external_id="thief",
-            name="Thief",
-            email="thief@example.com",
-            platform_stripe_customer_id=first.stripe_id,
-        )
-    assert caught.value.error == "StripeCustomerConflict"
-    second = story.customer("never paid")
-    story.post(f"/v1/customers/{first.stripe_id}", **{"metadata[customer_id]": second.customer_id})
-    time.sleep(1)
-
-    def manages(token: str) -> bool:
-        return bool(story.portico.call("portal", "lookup", token=token)["can_manage_billing"])
-
-    assert manages(first.token)
-    assert not manages(second.token)
-    story.delete(f"/v1/customers/{first.stripe_id}")
-    eventually(lambda: not manages(first.token), what="unlinking")
-    assert "Manage payment" not in get(first.link).text

@@ -7,15 +7,27 @@ import enum
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from services.billing import queries
 from services.billing.domain import UnknownInboxEvent
 from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
-from services.billing.translation import ROUTES, Status, Translation, translate
+from services.billing.translation import (
+    EVIDENCE_TYPES,
+    ROUTES,
+    Status,
+    Translation,
+    translate,
+)
+from shared.events import CustomerEvidenceChanged
 from shared.text import clean
+
+EVIDENCE_BATCH: Final = 500
+"""Stored events looked at in one round: few enough that what they make never stands in front of a failed charge for long."""
+EVIDENCE_SETTLED: Final = dt.timedelta(minutes=5)
+"""Rows become visible in the order of their commits, not of their times: younger ones wait for the next round."""
 
 
 class Outcome(enum.StrEnum):
@@ -127,6 +139,32 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
+
+
+def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -> int | None:
+    """Translate the next stored events that may tell whose a Stripe customer is, and queue what was not said of that; how
+    many events of ours that made, None when somebody else is at it.
+
+    A replica of the release before stores what Stripe delivers to it and says it in a form that is no evidence. So whatever
+    is stored is looked at once more, however long both releases run side by side.
+    """
+    since = queries.evidence_told_until(session)
+    if since is None:
+        return None
+    until = now - EVIDENCE_SETTLED
+    rows = queries.inbox_between(session, EVIDENCE_TYPES, since, until, EVIDENCE_BATCH)
+    outgoing = [
+        one
+        for row in rows
+        if row.payload
+        for one in translate(parse_event(row.payload), livemode=livemode).outgoing
+        if isinstance(one.event.data, CustomerEvidenceChanged)
+    ]
+    known = queries.already_queued(session, [one.event.id for one in outgoing])
+    fresh = [one for one in outgoing if one.event.id not in known]
+    done = rows[-1].received_at if len(rows) >= EVIDENCE_BATCH else until
+    queries.evidence_told(session, max(since, done))
+    return len(queries.OUTBOX.add(session, fresh, now))
 
 
 def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> dict[str, Any]:

@@ -28,6 +28,15 @@ def public_id_bytes(public_id: str) -> bytes:
     return raw
 
 
+def is_public_id(text: str) -> bool:
+    """Whether a text has the form of a public id."""
+    try:
+        public_id_bytes(text)
+    except ValueError:
+        return False
+    return True
+
+
 def public_id_text(raw: bytes) -> str:
     """The public id of 16 bytes."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

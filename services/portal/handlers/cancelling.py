@@ -173,8 +173,20 @@ def overtake(session: Session, subscription_id: str, now: dt.datetime) -> None:
     """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
     row = queries.open_request(session, subscription_id)
     if row is not None:
-        row.status, row.decided_at, row.next_try_at = "overtaken", now, None
-        CANCELLATIONS.labels("overtaken").inc()
+        _overtake(row, now)
+
+
+def overtake_all(
+    session: Session, customer_pk: int, stripe_customer_id: str, now: dt.datetime
+) -> None:
+    """The customer is not this Stripe customer any more: what they asked about its subscriptions must not be carried out."""
+    for row in queries.unfinished_requests(session, customer_pk, stripe_customer_id):
+        _overtake(row, now)
+
+
+def _overtake(row: CancellationRequestRow, now: dt.datetime) -> None:
+    row.status, row.decided_at, row.next_try_at = "overtaken", now, None
+    CANCELLATIONS.labels("overtaken").inc()
 
 
 # The steps

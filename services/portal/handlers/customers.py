@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import new_public_id
 from services.portal.domain.snapshot import Business
-from services.portal.errors import StripeCustomerConflict, UnknownCustomer
-from services.portal.handlers import arguments
+from services.portal.errors import UnknownCustomer
+from services.portal.handlers import arguments, evidence
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
+from services.portal.handlers.evidence import HostWord
 from services.portal.links import MAX_GENERATION
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
-from services.portal.queries import people
+from services.portal.queries import links, people
 from services.portal.queries.page import business_of
+from services.portal.references import CheckoutReferences
 from shared.rpc import InvalidArgument, NotFound
 
 
@@ -28,6 +30,14 @@ class Upserted:
 
     customer_id: str
     created: bool
+    platform_stripe_customer_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedWith:
+    """With which Stripe customer a customer is linked now."""
+
+    customer_id: str
     platform_stripe_customer_id: str | None
 
 
@@ -98,8 +108,8 @@ def upsert_customer(
 ) -> Upserted:
     """Make or change the customer that the host knows as `external_id`.
 
-    A Stripe id that isn't given keeps what is there; one that Stripe has deleted is left out. Raises
-    StripeCustomerConflict when the id is another customer's, or this customer has another one.
+    A Stripe id that isn't given keeps what is there; one that Stripe has deleted is left out; another one than before
+    replaces it. Raises StripeCustomerConflict when the host has given the id to another customer.
     """
     values = {
         "name": arguments.text("name", name, 200),
@@ -114,9 +124,16 @@ def upsert_customer(
     business = people.business(session, arguments.identifier("business_id", business_id))
     if business is None:
         raise NotFound("business_id: no such business; call upsert_business first")
+    new_word = (
+        stripe_id is not None
+        and stripe_id not in links.host_words(session, business.id, [external_id]).values()
+    )
+    if new_word:
+        links.lock(session)
     row = people.customer_of_host(session, business.id, external_id)
     created = row is None
     if row is None:
+        links.lock(session)
         row = CustomerRow(
             public_id=new_public_id(),
             business_pk=business.id,
@@ -129,11 +146,11 @@ def upsert_customer(
         session.add(row)
     else:
         _change(row, values, now)
-    if stripe_id is not None and not people.stripe_customer_deleted(session, stripe_id):
-        _link_by_host(session, row, stripe_id)
-    if created and row.platform_stripe_customer_id is None:
-        take_waiting_link(session, row, business)
     session.flush()
+    if stripe_id is not None and new_word and not links.deleted_of(session, [stripe_id]):
+        evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
+    elif created:
+        evidence.customers_came(session, business.business_id, {external_id: row.id}, now)
     return Upserted(row.public_id, created, row.platform_stripe_customer_id)
 
 
@@ -147,29 +164,54 @@ def _change(row: BusinessRow | CustomerRow, values: Mapping[str, Any], now: dt.d
         row.updated_at = now
 
 
-def _link_by_host(session: Session, row: CustomerRow, stripe_id: str) -> None:
-    if row.platform_stripe_customer_id == stripe_id:
-        return
-    if row.platform_stripe_customer_id is not None:
-        raise StripeCustomerConflict("this customer already has another Stripe customer")
-    with session.no_autoflush:
-        owner = people.customer_of_stripe(session, stripe_id)
-    if owner is not None:
-        raise StripeCustomerConflict("this Stripe customer already belongs to another customer")
-    row.platform_stripe_customer_id = stripe_id
+def link_customer(
+    session: Session, *, customer_id: str, stripe_customer_id: str, now: dt.datetime
+) -> LinkedWith:
+    """The host's word that a customer is this Stripe customer. Raises NotFound, StripeCustomerConflict, InvalidArgument."""
+    stripe_id = arguments.identifier("stripe_customer_id", stripe_customer_id, 255)
+    links.lock(session)
+    row = _customer(session, customer_id, lock=True)
+    if links.deleted_of(session, [stripe_id]):
+        raise InvalidArgument("stripe_customer_id: Stripe has deleted this customer")
+    evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
+    return LinkedWith(row.public_id, row.platform_stripe_customer_id)
 
 
-def take_waiting_link(session: Session, row: CustomerRow, business: BusinessRow) -> None:
-    """Stripe may have named this customer before the host did: the first such link is theirs."""
-    for waiting in people.waiting_links(session, row.external_id):
-        if waiting.business_ref is None:
-            mine = len(people.businesses(session, 2)) == 1
-        else:
-            mine = waiting.business_ref == business.business_id
-        if mine and people.customer_of_stripe(session, waiting.stripe_customer_id) is None:
-            row.platform_stripe_customer_id = waiting.stripe_customer_id
-            session.delete(waiting)
-            return
+def unlink_customer(
+    session: Session,
+    *,
+    customer_id: str,
+    stripe_customer_id: str | None,
+    withdraw_only: bool,
+    now: dt.datetime,
+) -> LinkedWith:
+    """The host's word that a customer is *not* this Stripe customer (the one they are linked with, unless it is named); or
+    only no word any more. Raises NotFound, InvalidArgument."""
+    stripe_id = stripe_customer_id
+    if stripe_id is not None:
+        stripe_id = arguments.identifier("stripe_customer_id", stripe_id, 255)
+    links.lock(session)
+    row = _customer(session, customer_id, lock=True)
+    if withdraw_only:
+        evidence.host_withdraws(session, row, stripe_id, now)
+    else:
+        stripe_id = stripe_id or row.platform_stripe_customer_id
+        if stripe_id is None:
+            raise InvalidArgument(
+                "stripe_customer_id: this customer is linked with none; name the one that is not theirs"
+            )
+        evidence.host_denies(session, row, stripe_id, now)
+    return LinkedWith(row.public_id, row.platform_stripe_customer_id)
+
+
+def checkout_reference(
+    session: Session, references: CheckoutReferences, *, customer_id: str, now: dt.datetime
+) -> str:
+    """A signed reference that names this customer in a Checkout session. Raises NotFound."""
+    business_id = links.business_of(session, customer_id)
+    if business_id is None:
+        raise NotFound("customer_id: no such customer")
+    return references.write(customer_id, business_id, now)
 
 
 def upsert_appointments(

@@ -9,17 +9,13 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Observation, What, merge, with_method_change
-from services.portal.domain.people import PUBLIC_ID_LENGTH
+from services.portal.handlers import evidence
 from services.portal.handlers.cancelling import overtake
-from services.portal.metrics import LINK_CONFLICTS
-from services.portal.models import CustomerRow
+from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import events as queries
-from services.portal.queries import people, subscriptions
+from services.portal.queries import subscriptions
 from shared import events
 from shared.events import Event
-from shared.telemetry import get_logger
-
-log = get_logger(__name__)
 
 KEEP_PROCESSED: Final = dt.timedelta(days=60)
 """How long an event's id is remembered. Stripe and the broker repeat within days; the effects are idempotent by
@@ -130,80 +126,16 @@ def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
         overtake(session, data.subscription_id, now)
 
 
-def unlink_customer(session: Session, event: Event, now: dt.datetime) -> None:
+def forget_stripe_customer(session: Session, event: Event, now: dt.datetime) -> None:
     """Stripe's customer is gone: nothing can be managed there any more."""
     data: Any = event.data
-    people.note_stripe_customer_deleted(session, data.stripe_customer_id, event.occurred_at)
+    evidence.forget_stripe_customer(session, data.stripe_customer_id, event.occurred_at, now)
 
 
-def link_customer(session: Session, event: Event, now: dt.datetime) -> None:
-    """Stripe names one of our customers. First writer wins: a wrong link would show somebody else's billing."""
-    data: Any = event.data
-    stripe_id = data.stripe_customer_id
-    if people.stripe_customer_deleted(session, stripe_id):
-        return
-    row = _named(session, data.customer_id, data.business_id)
-    if row is None:
-        people.note_waiting_link(
-            session,
-            {
-                "stripe_customer_id": stripe_id,
-                "customer_ref": data.customer_id[:255],
-                "business_ref": data.business_id and data.business_id[:255],
-                "evidence": data.evidence,
-                "seen_at": event.occurred_at,
-            },
-        )
-        log.info("link waits for its customer", stripe_customer_id=stripe_id)
-        return
-    if row.platform_stripe_customer_id == stripe_id:
-        return
-    owner = people.customer_of_stripe(session, stripe_id)
-    if row.platform_stripe_customer_id is None and owner is None:
-        row.platform_stripe_customer_id = stripe_id
-        row.updated_at = now
-        return
-    reason = "customer_has_another" if owner is None else "stripe_customer_taken"
-    conflict = {
-        "stripe_customer_id": stripe_id,
-        "customer_id": row.public_id,
-        "reason": reason,
-        "evidence": data.evidence,
-        "event_id": event.id,
-        "seen_at": event.occurred_at,
-    }
-    if people.note_link_conflict(session, conflict):
-        LINK_CONFLICTS.labels("event").inc()
-        log.warning(
-            "link refused",
-            reason=reason,
-            stripe_customer_id=stripe_id,
-            customer_id=row.public_id,
-            owner_customer_id=None if owner is None else owner.public_id,
-            event_id=event.id,
-        )
-
-
-def _named(session: Session, reference: str, business_ref: str | None) -> CustomerRow | None:
-    """The customer that Stripe's metadata names: by our id, or by the host's own id and business.
-
-    Without a business the host's id is enough only while there is one business: ids of two hosts may be equal.
-    """
-    ours = len(reference) == PUBLIC_ID_LENGTH
-    row = people.customer(session, reference, lock=True) if ours else None
-    if business_ref is not None:
-        business = people.business(session, business_ref)
-        if business is None:
-            return None
-        if row is not None:
-            return row if row.business_pk == business.id else None
-        return people.customer_of_host(session, business.id, reference)
-    if row is not None:
-        return row
-    businesses = people.businesses(session, 2)
-    if len(businesses) != 1:
-        return None
-    return people.customer_of_host(session, businesses[0].id, reference)
+def ignore_old_link(session: Session, event: Event, now: dt.datetime) -> None:
+    """A release that can't tell a stranger's word from the host's says whose a Stripe customer is. This release's billing
+    reads the same Stripe event again from its inbox, and says what it is worth."""
+    LINK_EVIDENCE.labels("old_release", "ignored").inc()
 
 
 OBSERVATIONS: Final[dict[type[events.Data], What]] = {
@@ -223,10 +155,10 @@ OBSERVATIONS: Final[dict[type[events.Data], What]] = {
 """What each event about an invoice tells, and why the page wants to know."""
 
 ROUTES: Final[dict[type[events.Data], Handler]] = {
-    # The button appears.
-    events.CustomerLinked: link_customer,
+    # Of a release before evidence was kept.
+    events.CustomerLinked: ignore_old_link,
     # The button disappears: Stripe's page couldn't be opened.
-    events.CustomerDeleted: unlink_customer,
+    events.CustomerDeleted: forget_stripe_customer,
     # "Your new payment method is saved", and what is owed is being paid with it.
     events.PaymentMethodChanged: note_method_change,
     # What the customer is subscribed to, and what they may ask to cancel.

@@ -11,9 +11,11 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PUBLIC_ID_LENGTH, new_public_id
-from services.portal.handlers import arguments, customers
+from services.portal.handlers import arguments, evidence
+from services.portal.handlers.evidence import HostWord
+from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow
-from services.portal.queries import bulk, people
+from services.portal.queries import bulk, links, people
 from shared.rpc import InvalidArgument, NotFound
 
 MOST_LINES: Final = 5000
@@ -79,6 +81,12 @@ def import_customers(
             if wishes.pop(wish.external_id, None) is not None:
                 done.unchanged += 1  # overtaken by this later line
             wishes[wish.external_id] = wish
+    words = links.host_words(session, business.id, list(wishes))
+    if any(
+        one.external_id not in words or one.stripe_id not in (None, words[one.external_id])
+        for one in wishes.values()
+    ):
+        links.lock(session)
     # Whoever loses a race for a new id finds it there the second time.
     left = _write(session, business, list(wishes.values()), done, now)
     left = _write(session, business, left, done, now)
@@ -111,19 +119,18 @@ def _write(
     if not wishes:
         return []
     known = bulk.customers_of_host(session, business.id, [wish.external_id for wish in wishes])
-    wishes = _settle_stripe_ids(session, wishes, known, done)
+    words = _new_words(session, business, wishes, done)
+    bad = {error["row"] for error in done.errors}
+    wishes = [wish for wish in wishes if wish.row not in bad]
     new, changed = [], []
     for wish in wishes:
         row = known.get(wish.external_id)
-        given = dict(wish.values)
-        if wish.stripe_id is not None:
-            given["platform_stripe_customer_id"] = wish.stripe_id
         if row is None:
-            blank = {"locale": None, "timezone": None, "platform_stripe_customer_id": None}
             new.append(
                 {
-                    **blank,
-                    **given,
+                    "locale": None,
+                    "timezone": None,
+                    **wish.values,
                     "public_id": new_public_id(),
                     "business_pk": business.id,
                     "external_id": wish.external_id,
@@ -132,15 +139,18 @@ def _write(
                     "updated_at": now,
                 }
             )
-        elif any(row[name] != value for name, value in given.items()):
-            changed.append({**row, **given, "updated_at": now})
+        elif any(row[name] != value for name, value in wish.values.items()):
+            changed.append({**row, **wish.values, "updated_at": now})
+        elif wish.external_id in words:
+            done.updated += 1
         else:
             done.unchanged += 1
     inserted = bulk.insert_customers(session, new)
     bulk.change_customers(session, changed)
     done.created += len(inserted)
     done.updated += len(changed)
-    _take_waiting_links(session, business, [row for row in new if row["external_id"] in inserted])
+    if words or inserted:
+        _link(session, business, words, inserted, now)
     return [
         wish
         for wish in wishes
@@ -148,51 +158,52 @@ def _write(
     ]
 
 
-def _settle_stripe_ids(
-    session: Session, wishes: list[_Wish], known: dict[str, dict[str, Any]], done: Imported
-) -> list[_Wish]:
-    """Leave out lines whose Stripe customer can't be theirs, and Stripe customers that are gone."""
-    stripe_ids = sorted({wish.stripe_id for wish in wishes if wish.stripe_id is not None})
-    owners = bulk.owners_of_stripe(session, stripe_ids)
-    gone = bulk.deleted_of(session, stripe_ids)
-    claimed: dict[str, str] = {}
-    kept = []
+def _new_words(
+    session: Session, business: BusinessRow, wishes: list[_Wish], done: Imported
+) -> dict[str, str]:
+    """Which Stripe customer the host gives to whom (by its own id), where it has not said so already. Lines with one that it
+    has given to somebody else are left out; one that Stripe has deleted is no word at all."""
+    given = {wish.stripe_id for wish in wishes if wish.stripe_id is not None}
+    gone = links.deleted_of(session, given)
+    said = links.host_words(session, business.id, [wish.external_id for wish in wishes])
+    mine = {stripe_id: external_id for external_id, stripe_id in said.items() if stripe_id}
+    elsewhere = links.claimed_by_host(session, given).keys() - mine.keys()
+    words: dict[str, str] = {}
     for wish in wishes:
-        stripe_id = wish.stripe_id
-        if stripe_id is None or stripe_id in gone:
-            kept.append(_without(wish, stripe_id))
+        stripe_id, before = wish.stripe_id, said.get(wish.external_id)
+        if stripe_id is None or stripe_id in gone or stripe_id == before:
             continue
-        row = known.get(wish.external_id)
-        has = row["platform_stripe_customer_id"] if row else None
-        owner = owners.get(stripe_id)
-        problem = None
-        if has is not None and has != stripe_id:
-            problem = "this customer already has another Stripe customer"
-        elif (owner is not None and (row is None or owner != row["id"])) or stripe_id in claimed:
-            problem = "this Stripe customer already belongs to another customer"
-        if problem is None:
-            claimed[stripe_id] = wish.external_id
-            kept.append(wish)
-        else:
-            error = f"platform_stripe_customer_id: {problem}"
+        if stripe_id in elsewhere or mine.get(stripe_id, wish.external_id) != wish.external_id:
+            error = "platform_stripe_customer_id: this Stripe customer already belongs to another customer"
             done.errors.append({"row": wish.row, "error": error})
-    return kept
+            continue
+        if before is not None:
+            del mine[before]
+        mine[stripe_id] = wish.external_id
+        words[wish.external_id] = stripe_id
+    return words
 
 
-def _without(wish: _Wish, stripe_id: str | None) -> _Wish:
-    return wish if stripe_id is None else _Wish(wish.row, wish.external_id, wish.values, None)
-
-
-def _take_waiting_links(
-    session: Session, business: BusinessRow, made: list[dict[str, Any]]
+def _link(
+    session: Session,
+    business: BusinessRow,
+    words: dict[str, str],
+    inserted: set[str],
+    now: dt.datetime,
 ) -> None:
-    """Stripe may have named some of the new customers before the host did; few of many, so one by one."""
-    open_ids = [row["external_id"] for row in made if row["platform_stripe_customer_id"] is None]
-    for external_id in sorted(bulk.waiting_for(session, open_ids)):
-        row = people.customer_of_host(session, business.id, external_id)
-        if row is not None:
-            customers.take_waiting_link(session, row, business)
-    session.flush()
+    """Take the host's words about customers who are there now; Stripe may have named the new ones before the host did."""
+    rows = bulk.customers_of_host(session, business.id, list(words.keys() | inserted))
+    evidence.host_says(
+        session,
+        [
+            HostWord(rows[external_id]["id"], rows[external_id]["public_id"], stripe_id)
+            for external_id, stripe_id in words.items()
+            if external_id in rows
+        ],
+        now,
+    )
+    keys = {external_id: rows[external_id]["id"] for external_id in inserted - words.keys()}
+    evidence.customers_came(session, business.business_id, keys, now)
 
 
 def export_customers(
@@ -249,13 +260,23 @@ def find(
 
 
 def erase(
-    session: Session, *, customer_id: str | None, stripe_customer_id: str | None
+    session: Session,
+    *,
+    customer_id: str | None,
+    stripe_customer_id: str | None,
+    now: dt.datetime,
 ) -> dict[str, Any]:
     """Forget a customer, and a Stripe customer: `{"customer", "rows"}`, whether there was one, and how many rows
     about the Stripe customer went. Safe to repeat."""
+    links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
+    others: set[str] = set()
     if row is not None:
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
+        business_id = links.business_of(session, row.public_id)
+        others = links.erase_evidence(session, row, business_id or "")
         bulk.erase_customer(session, row)
     rows = bulk.erase_stripe_customer(session, stripe_customer_id) if stripe_customer_id else 0
+    # What this customer claimed may be somebody else's.
+    settle(session, others - {stripe_customer_id}, (), now)
     return {"customer": row is not None, "rows": rows}

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from services.portal.handlers import link_report
 from services.portal.models import CustomerRow, InvoiceRow, VisitRow
 from services.portal.queries import people, visits
 from services.portal.wire import moment
@@ -48,6 +49,11 @@ def story(
         if invoice_id is None or invoice is not None:
             rows = visits.of_customer(session, customer.public_id, since, MOST_VISITS)
             steps += [_visit_step(row) for row in rows]
+    if invoice_id is None:
+        about = link_report.steps(
+            session, customer=customer.id if customer else None, stripe_customer_id=stripe_id
+        )
+        steps += [_step(at, what, text) for at, what, text in about]
     return {
         "steps": sorted(steps, key=lambda step: step["at"]),
         "customer": _customer(customer) if customer else None,

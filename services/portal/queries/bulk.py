@@ -16,6 +16,7 @@ from services.portal.models import (
     DeletedStripeCustomerRow,
     InvoiceRow,
     LinkConflictRow,
+    LinkEvidenceRow,
     MethodChangeRow,
     SubscriptionRow,
     VisitRow,
@@ -24,7 +25,7 @@ from services.portal.models import (
 from services.portal.queries.statements import changed, table_of
 from shared.database import insert_new
 
-CHANGEABLE: Final = ("name", "email", "locale", "timezone", "platform_stripe_customer_id")
+CHANGEABLE: Final = ("name", "email", "locale", "timezone")
 
 
 def customers_of_host(
@@ -39,42 +40,6 @@ def customers_of_host(
         .with_for_update()
     ).mappings()
     return {row["external_id"]: dict(row) for row in rows}
-
-
-def owners_of_stripe(session: Session, stripe_ids: Sequence[str]) -> dict[str, int]:
-    """The customer (its key) that each of these Stripe customers belongs to."""
-    if not stripe_ids:
-        return {}
-    found = session.execute(
-        select(CustomerRow.platform_stripe_customer_id, CustomerRow.id).where(
-            CustomerRow.platform_stripe_customer_id.in_(stripe_ids)
-        )
-    )
-    return {str(stripe_id): key for stripe_id, key in found}
-
-
-def deleted_of(session: Session, stripe_ids: Sequence[str]) -> set[str]:
-    """Which of these Stripe has deleted."""
-    if not stripe_ids:
-        return set()
-    return set(
-        session.scalars(
-            select(DeletedStripeCustomerRow.stripe_customer_id).where(
-                DeletedStripeCustomerRow.stripe_customer_id.in_(stripe_ids)
-            )
-        )
-    )
-
-
-def waiting_for(session: Session, references: Sequence[str]) -> set[str]:
-    """For which of these references links from Stripe wait."""
-    if not references:
-        return set()
-    return set(
-        session.scalars(
-            select(WaitingLinkRow.customer_ref).where(WaitingLinkRow.customer_ref.in_(references))
-        )
-    )
 
 
 def insert_customers(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
@@ -154,6 +119,7 @@ def erase_stripe_customer(session: Session, stripe_id: str) -> int:
             DeletedStripeCustomerRow,
             WaitingLinkRow,
             LinkConflictRow,
+            LinkEvidenceRow,
             SubscriptionRow,
             CancellationRequestRow,
         )

@@ -6,19 +6,15 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, delete, or_, select, union_all, update
+from sqlalchemy import Row, bindparam, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import (
     AppointmentRow,
     BusinessRow,
     CustomerRow,
-    DeletedStripeCustomerRow,
-    LinkConflictRow,
-    WaitingLinkRow,
 )
 from services.portal.queries.statements import changed, table_of
-from shared.database import insert_new
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 
@@ -125,70 +121,4 @@ def give_back_fresh_link(session: Session, public_id: str, taken_at: dt.datetime
         update(CustomerRow)
         .where(CustomerRow.public_id == public_id, CustomerRow.fresh_link_at == taken_at)
         .values(fresh_link_at=None),
-    )
-
-
-# Links between customers and Stripe customers
-
-
-def stripe_customer_deleted(session: Session, stripe_customer_id: str) -> bool:
-    """Whether Stripe has said that this customer is gone."""
-    return session.get(DeletedStripeCustomerRow, stripe_customer_id) is not None
-
-
-def note_stripe_customer_deleted(
-    session: Session, stripe_customer_id: str, deleted_at: dt.datetime
-) -> None:
-    """Remember that a Stripe customer is gone, and unlink it wherever it was linked."""
-    insert_new(
-        session,
-        table_of(DeletedStripeCustomerRow),
-        [{"stripe_customer_id": stripe_customer_id, "deleted_at": deleted_at}],
-        conflict=["stripe_customer_id"],
-        returning="stripe_customer_id",
-    )
-    changed(
-        session,
-        update(CustomerRow)
-        .where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
-        .values(platform_stripe_customer_id=None, updated_at=deleted_at),
-    )
-    changed(
-        session,
-        delete(WaitingLinkRow).where(WaitingLinkRow.stripe_customer_id == stripe_customer_id),
-    )
-
-
-def note_waiting_link(session: Session, values: dict[str, Any]) -> None:
-    """Keep a link for a customer that isn't known yet; the first one of a Stripe customer stays."""
-    insert_new(
-        session,
-        table_of(WaitingLinkRow),
-        [values],
-        conflict=["stripe_customer_id"],
-        returning="stripe_customer_id",
-    )
-
-
-def waiting_links(session: Session, customer_ref: str) -> list[WaitingLinkRow]:
-    """The links that wait for a customer of this name, the first one first."""
-    return list(
-        session.scalars(
-            select(WaitingLinkRow)
-            .where(WaitingLinkRow.customer_ref == customer_ref)
-            .order_by(WaitingLinkRow.seen_at, WaitingLinkRow.stripe_customer_id)
-        )
-    )
-
-
-def note_link_conflict(session: Session, values: dict[str, Any]) -> bool:
-    """Record a refused link. False: the same one is on record."""
-    return bool(
-        insert_new(
-            session,
-            table_of(LinkConflictRow),
-            [values],
-            conflict=["stripe_customer_id", "customer_id"],
-            returning="id",
-        )
     )

@@ -137,6 +137,22 @@ def open_request(session: Session, subscription_id: str) -> CancellationRequestR
     ).one_or_none()
 
 
+def unfinished_requests(
+    session: Session, customer_pk: int, stripe_customer_id: str
+) -> Sequence[CancellationRequestRow]:
+    """A customer's requests about the subscriptions of a Stripe customer that have ended none yet, locked for change."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(
+            CancellationRequestRow.customer_pk == customer_pk,
+            CancellationRequestRow.stripe_customer_id == stripe_customer_id,
+            CancellationRequestRow.status.in_(("open", "approved")),
+            CancellationRequestRow.carried_out_at.is_(None),
+        )
+        .with_for_update()
+    ).all()
+
+
 def request_with_people(
     session: Session, request_id: str, *, lock: bool = False
 ) -> tuple[CancellationRequestRow, CustomerRow, BusinessRow, SubscriptionRow | None] | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import eventlet
 import pytest
 from sqlalchemy import event as sql_event
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from services.billing.domain import UnknownInboxEvent
+from services.billing.handlers import inbox
 from services.billing.handlers.inbox import (
+    EVIDENCE_SETTLED,
     Outcome,
     Received,
     inbox_events,
@@ -21,6 +25,7 @@ from services.billing.handlers.inbox import (
     replay,
     store_webhook,
     store_webhooks,
+    tell_evidence_again,
 )
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.payloads import NotAnEvent
@@ -75,7 +80,7 @@ def test_one_stripe_event_may_say_several_things(database: Transactions) -> None
     """A customer's update that carries a link and a new card queues both."""
     receive(database, "customer.updated.default_payment_method")
     assert [row.type for row in outbox(database)] == [
-        "customer.linked",
+        "customer.evidence_changed",
         "customer.payment_method_changed",
     ]
 
@@ -264,3 +269,57 @@ def test_the_inbox_can_be_read_by_status_and_type(database: Transactions) -> Non
     assert ignored["type"] == "product.updated"
     assert deleted["event_id"] == "evt_1SWrZA2eZvKYlo2CdElEtEd1"
     assert "payload" not in deleted
+
+
+def old_release(database: Transactions, event_id: str, at: dt.datetime = NOW) -> None:
+    """A replica of the release before stores an event, and says of it only what it knew to say."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["id"] = event_id
+
+    received = read_webhook(payload("customer.updated.metadata", edit), livemode=False)
+    with database.transaction() as session:
+        nothing = replace(received.translation, outgoing=())
+        store_webhook(session, replace(received, translation=nothing), at)
+
+
+def tell_again(database: Transactions, now: dt.datetime) -> int | None:
+    with database.transaction() as session:
+        return tell_evidence_again(session, livemode=False, now=now)
+
+
+def test_evidence_that_an_old_replica_took_in_is_told_again(database: Transactions) -> None:
+    """However long both releases run side by side, each stored event is looked at once more, and said once."""
+    later = NOW + EVIDENCE_SETTLED
+    old_release(database, "evt_1")
+    assert tell_again(database, NOW) == 0, "rows of this moment may still become visible"
+    assert tell_again(database, later) == 1
+    assert tell_again(database, later) == 0
+    receive(database, "customer.created")
+    old_release(database, "evt_2", later)
+    assert tell_again(database, later + EVIDENCE_SETTLED) == 1
+    assert [(row.type, row.event_id.partition("/")[0]) for row in outbox(database)] == [
+        ("customer.evidence_changed", "evt_1"),
+        ("customer.evidence_changed", json.loads(payload("customer.created"))["id"]),
+        ("customer.evidence_changed", "evt_2"),
+    ]
+
+
+def test_no_event_falls_between_two_rounds(
+    database: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events received in the same moment are one portion, however many they are."""
+    monkeypatch.setattr(inbox, "EVIDENCE_BATCH", 2)
+    for number in range(5):
+        old_release(database, f"evt_{number}")
+    old_release(database, "evt_5", NOW + dt.timedelta(seconds=1))
+    later = NOW + EVIDENCE_SETTLED + dt.timedelta(seconds=1)
+    assert [tell_again(database, later) for _ in range(3)] == [5, 1, 0]
+
+
+def test_a_body_that_was_erased_tells_nothing(database: Transactions) -> None:
+    """A customer who was forgotten stays so."""
+    old_release(database, "evt_1")
+    with database.transaction() as session:
+        session.execute(update(InboxEvent).values(payload=""))
+    assert tell_again(database, NOW + EVIDENCE_SETTLED) == 0

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from services.billing.payloads import NotAnEvent, parse_event
-from services.billing.translation import ROUTES, Status, Translation, translate
+from services.billing.translation import (
+    EVIDENCE_TYPES,
+    ROUTES,
+    Status,
+    Translation,
+    translate,
+)
 from shared import events
 from tests.unit.billing.conftest import FIXTURES, Edit, payload
 
@@ -169,33 +175,109 @@ def test_expanded_references_are_read() -> None:
 # --- whose a customer is -------------------------------------------------------------------------------------
 
 
-def test_metadata_on_a_new_customer_links_it() -> None:
-    """`metadata.customer_id` on the Stripe customer is the strongest evidence."""
-    assert only(read("customer.created")) == events.CustomerLinked(
+def evidence(name: str, edit: Edit | None = None) -> Any:
+    """The evidence that an event tells of; None: of none."""
+    found = [
+        one.event.data
+        for one in read(name, edit).outgoing
+        if isinstance(one.event.data, events.CustomerEvidenceChanged)
+    ]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def metadata(now: dict[str, str], **before: str | None) -> Edit:
+    """The customer's metadata as it is now, and the keys that changed as they were before."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["metadata"] = now
+        event["data"]["previous_attributes"] = {"metadata": before} if before else {}
+
+    return edit
+
+
+def test_metadata_on_a_new_customer_names_it() -> None:
+    """Before that it named nobody."""
+    assert only(read("customer.created")) == events.CustomerEvidenceChanged(
         stripe_customer_id=CUSTOMER,
+        object_id=CUSTOMER,
         customer_id="q8Zl2Vd0x7mTnKc4RwYb1A",
         evidence="customer.metadata",
     )
 
 
-def test_metadata_set_later_links_with_its_business() -> None:
+def test_metadata_set_later_names_with_its_business() -> None:
     """A host's own id comes with the business that it belongs to."""
     data = only(read("customer.updated.metadata"))
     assert (data.customer_id, data.business_id) == ("ext-1041", "sunrise-cleaning")
+    assert (data.previous_customer_id, data.previous_business_id) == (None, None)
 
 
-def test_unchanged_metadata_is_said_once() -> None:
-    """Every later update of the customer carries the same metadata; the link is not said again and again."""
-    created = keys("customer.created")
-    updated = keys("customer.updated.default_payment_method")
-    assert created == updated[:1]
+@pytest.mark.parametrize(
+    ("edit", "now", "before"),
+    [
+        (metadata({}, customer_id="a"), (None, None), ("a", None)),
+        (metadata({"customer_id": "b"}, customer_id="a"), ("b", None), ("a", None)),
+        (
+            metadata({"customer_id": "a", "business_id": "y"}, business_id="x"),
+            ("a", "y"),
+            ("a", "x"),
+        ),
+        (
+            metadata({"customer_id": "7", "portico_customer_id": "a"}, portico_customer_id=None),
+            ("a", None),
+            ("7", None),
+        ),
+        (metadata({"portico_customer_id": "a"}, order="9"), ("a", None), ("a", None)),
+        (
+            metadata({"portico_customer_id": "a", "business_id": "x"}, customer_id="8"),
+            ("a", None),
+            ("a", None),
+        ),
+    ],
+    ids=["removed", "moved", "another business", "our own key", "unchanged", "another tool's key"],
+)
+def test_what_metadata_names_and_named_before(
+    edit: Edit, now: tuple[str | None, str | None], before: tuple[str | None, str | None]
+) -> None:
+    """Keys with our prefix go before `customer_id`, which other tools write too, and each goes with its own business."""
+    data = evidence("customer.updated.metadata", edit)
+    assert (data.customer_id, data.business_id) == now
+    assert (data.previous_customer_id, data.previous_business_id) == before
 
 
-def test_a_checkout_links_by_client_reference_id() -> None:
-    """Checkout's `client_reference_id` is the host's own id; guests and strangers link nothing."""
-    data = only(read("checkout.session.completed"))
-    assert (data.stripe_customer_id, data.customer_id) == (CUSTOMER, "ext-1041")
-    assert (data.business_id, data.evidence) == ("sunrise-cleaning", "checkout.session")
+def test_metadata_without_a_name_says_nothing() -> None:
+    """Neither now nor before: most Stripe customers of most accounts."""
+    assert evidence("customer.updated.metadata", metadata({"order": "9"}, order="8")) is None
+
+
+def test_a_change_is_said_each_time_and_what_is_unchanged_once() -> None:
+    """A, then B, then A again are three facts; every later update of the customer carries the same metadata, and is one."""
+
+    def again(edit: Edit, event_id: str) -> list[str]:
+        def both(event: dict[str, Any]) -> None:
+            edit(event)
+            event["id"] = event_id
+
+        return keys("customer.updated.metadata", both)
+
+    change = metadata({"customer_id": "a"}, customer_id="b")
+    assert again(change, "evt_1") != again(change, "evt_2")
+    unchanged = metadata({"customer_id": "a"})
+    assert again(unchanged, "evt_1") == again(unchanged, "evt_2")
+    assert set(again(change, "evt_1")).isdisjoint(again(unchanged, "evt_1"))
+
+
+def test_a_checkout_passes_its_reference_on() -> None:
+    """Billing has no link keys: the portal looks whether the reference is signed, by the session's own time. Guests, and
+    sessions without a reference, say nothing."""
+    assert only(read("checkout.session.completed")) == events.CustomerEvidenceChanged(
+        stripe_customer_id=CUSTOMER,
+        object_id="cs_test_a1B2c3D4e5F6g7H8",
+        evidence="checkout.session",
+        reference="ext-1041",
+        session_created=dt.datetime.fromtimestamp(1786467745, dt.UTC),
+    )
     for missing in ("customer", "client_reference_id"):
 
         def without(event: dict[str, Any], missing: str = missing) -> None:
@@ -204,11 +286,22 @@ def test_a_checkout_links_by_client_reference_id() -> None:
         assert read("checkout.session.completed", without).status is Status.IGNORED
 
 
-def test_subscription_metadata_links_too() -> None:
-    """Hosts that tag the subscription instead of the customer are understood."""
-    data = read("customer.subscription.created").outgoing[0].event.data
-    assert isinstance(data, events.CustomerLinked)
-    assert (data.stripe_customer_id, data.evidence) == (CUSTOMER, "subscription.metadata")
+@pytest.mark.parametrize("name", ["customer.subscription.created", "customer.subscription.deleted"])
+def test_subscription_metadata_names_too(name: str) -> None:
+    """Hosts that tag the subscription instead of the customer are understood; its end withdraws nothing."""
+    data = evidence(name)
+    assert (data.stripe_customer_id, data.object_id) == (CUSTOMER, SUBSCRIPTION)
+    assert (data.customer_id, data.evidence) == ("q8Zl2Vd0x7mTnKc4RwYb1A", "subscription.metadata")
+
+
+def test_all_types_that_tell_evidence_are_known() -> None:
+    """What is told again after an upgrade is all that may tell it."""
+    telling = {
+        json.loads(path.read_text())["type"]
+        for path in FIXTURES.glob("*.json")
+        if evidence(path.name.removesuffix(".json")) is not None
+    }
+    assert telling == set(EVIDENCE_TYPES)
 
 
 def test_a_deleted_customer_is_told() -> None:
@@ -240,7 +333,7 @@ def test_metadata_that_can_be_no_id_links_nothing_and_hides_nothing(odd: str) ->
 def test_a_new_default_card_is_told_beside_the_link(name: str) -> None:
     """One Stripe event may say two things: whose the customer is, and which card it has now."""
     link, change = (outgoing.event.data for outgoing in read(name).outgoing)
-    assert isinstance(link, events.CustomerLinked)
+    assert isinstance(link, events.CustomerEvidenceChanged)
     assert change == events.PaymentMethodChanged(
         stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD
     )
@@ -261,7 +354,7 @@ def test_our_own_pointing_of_a_subscription_is_no_news() -> None:
         event["request"]["idempotency_key"] = f"point:{SUBSCRIPTION}:{NEW_CARD}:0a1b"
 
     found = read("customer.subscription.updated.default_payment_method", ours).outgoing
-    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerLinked]
+    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerEvidenceChanged]
 
 
 # --- subscriptions -------------------------------------------------------------------------------------------
@@ -334,7 +427,7 @@ def test_a_deleted_subscription_has_ended_once() -> None:
     def again(event: dict[str, Any]) -> None:
         event["id"] = "evt_again"
 
-    found = only(read("customer.subscription.deleted"))
+    found = subscription_news("customer.subscription.deleted")
     assert type(found) is events.SubscriptionEnded
     assert (found.status, found.ends_at) == ("canceled", PERIOD_END)
     assert keys("customer.subscription.deleted") == keys("customer.subscription.deleted", again)
@@ -383,7 +476,7 @@ def test_a_default_that_was_only_taken_away_is_no_news() -> None:
         event["data"]["object"]["invoice_settings"]["default_payment_method"] = None
 
     found = read("customer.updated.default_payment_method", removed).outgoing
-    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerLinked]
+    assert [type(outgoing.event.data) for outgoing in found] == [events.CustomerEvidenceChanged]
 
 
 # --- what is not ours, or not readable -----------------------------------------------------------------------

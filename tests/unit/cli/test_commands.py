@@ -261,3 +261,89 @@ def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
         "payment_failed.subject.txt",
         "payment_failed.txt",
     ]
+
+
+FOUND = {"customer_id": "AAAAAAAAAAAAAAAAAAAAAA", "platform_stripe_customer_id": None}
+
+
+def test_a_person_says_who_is_whose(run: Run, services: FakeServices) -> None:
+    """`link`, `unlink` and its two shades reach the portal by Portico's id, whichever id was given."""
+    linked = {"customer_id": FOUND["customer_id"], "platform_stripe_customer_id": "cus_1"}
+    services.answers |= {
+        ("portal", "find_customer"): FOUND,
+        ("portal", "link_customer"): linked,
+        ("portal", "unlink_customer"): linked | {"platform_stripe_customer_id": None},
+    }
+    assert "linked with cus_1" in run("customers", "link", "1001", "cus_1").stdout
+    assert "no Stripe customer" in run("customers", "unlink", "1001").stdout
+    run("customers", "unlink", "1001", "cus_2", "--let-stripe-decide")
+    assert [asked for _, method, asked in services.asked if method != "find_customer"] == [
+        {"customer_id": FOUND["customer_id"], "stripe_customer_id": "cus_1"},
+        {
+            "customer_id": FOUND["customer_id"],
+            "stripe_customer_id": None,
+            "withdraw_only": False,
+        },
+        {
+            "customer_id": FOUND["customer_id"],
+            "stripe_customer_id": "cus_2",
+            "withdraw_only": True,
+        },
+    ]
+
+
+def test_evidence_is_shown_with_what_it_does(run: Run, services: FakeServices) -> None:
+    """By cus_… also of one who is nobody's; a conflict ends with 1."""
+    told = {
+        "evidence": [
+            {
+                "stripe_customer_id": "cus_9",
+                "source": "reference",
+                "object_id": "cs_9",
+                "customer_id": None,
+                "names": None,
+                "business_id": None,
+                "denies": False,
+                "effect": "refused",
+                "reason": "not_signed",
+                "said_at": MOMENT,
+                "withdrawn_at": MOMENT,
+                "event_id": "evt_9",
+            }
+        ],
+        "links": [],
+        "conflicts": [],
+    }
+    services.answers["portal", "link_evidence"] = told
+    result = run("customers", "evidence", "cus_9")
+    assert result.exit_code == 0
+    assert "refused" in result.stdout
+    assert "not_signed" in result.stdout
+    told["conflicts"] = [
+        {"stripe_customer_id": "cus_9", "customer_id": "A", "reason": "customer_has_another"}
+    ]
+    assert run("customers", "evidence", "cus_9").exit_code == 1
+    assert run("customers", "evidence").exit_code == 2
+
+
+def test_links_of_unknown_source_are_listed_to_the_end(run: Run, services: FakeServices) -> None:
+    """Page by page; exit code 1 while there are any."""
+
+    def page(after: int, **_: Any) -> dict[str, Any]:
+        number = after + 1
+        one = {
+            "customer_id": f"c{number}",
+            "external_id": str(number),
+            "business_id": "sunrise",
+            "stripe_customer_id": f"cus_{number}",
+        }
+        return {"links": [one], "next": number if number < 3 else None}
+
+    services.answers["portal", "unknown_links"] = page
+    result = run("customers", "evidence", "--unknown", "--json")
+    assert result.exit_code == 1
+    assert [one["stripe_customer_id"] for one in json.loads(result.stdout)] == [
+        "cus_1",
+        "cus_2",
+        "cus_3",
+    ]

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from shared.cli.findings import Finding, Level
 from shared.database import make_engine
 from shared.messaging.checking import check_broker
 from shared.migrations import upgrade
+from shared.settings import Secret
 from tests.fixtures.unpublished import (
     ADDRESS_KEY,
     LINK_KEY,
@@ -89,6 +91,7 @@ class World:
     verified: bool = True
     tracking: bool = False
     broker: list[Finding] = field(default_factory=list)
+    whose: list[Finding] = field(default_factory=list)
     database_is: Callable[[str, str], Iterable[Finding]] = lambda service, url: ()
 
     api_version = "2026-10-28.endive"
@@ -130,6 +133,7 @@ class World:
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
             broker=lambda uri, services: self.broker,
+            whose=lambda settings: self.whose,
             database=self.database_is,
         )
         return list(examine(self.environ, eyes=eyes))
@@ -295,9 +299,35 @@ def test_cancelling_that_is_meant_is_no_finding() -> None:
         sendgrid=lambda settings: (),
         broker=lambda uri, services: (),
         database=lambda service, url: (),
+        whose=lambda settings: (),
     )
     told = examine(world.environ, eyes=eyes, may_cancel=True)
     assert not [one for one in told if one.level is Level.FINDING]
+
+
+def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
+    """They were made when a stranger's Checkout could make one: a person has to look. A database that is behind, or away,
+    is told by the look at the database."""
+    url = f"sqlite:///{tmp_path}/portal.sqlite3"
+    settings = SimpleNamespace(database_url=Secret(url))
+    assert list(Eyes().whose(settings)) == []
+    upgrade("portal", url)
+    assert [one.code for one in Eyes().whose(settings)] == ["links-evidence"]
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO businesses (business_id, name, locale, timezone, created_at, updated_at) "
+            "VALUES ('sunrise', 'S', 'en', 'UTC', '2026-01-01', '2026-01-01')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO customers (public_id, business_pk, external_id, name, email, platform_stripe_customer_id, "
+            "link_generation, created_at, updated_at) "
+            "VALUES ('A', 1, 'c1', 'N', 'n@example.com', 'cus_1', 1, '2026-01-01', '2026-01-01')"
+        )
+    engine.dispose()
+    (found,) = Eyes().whose(settings)
+    assert (found.code, found.level) == ("links-unknown", Level.ASK)
+    assert "evidence --unknown" in found.todo
 
 
 @pytest.mark.parametrize("service", ["portal", "billing", "notifier"])

@@ -138,7 +138,8 @@ def test_importing_again_changes_and_never_doubles(
 def test_a_stripe_customer_stays_with_whom_it_belongs(
     tmp_path: Path, portal: Portal, run: Run
 ) -> None:
-    """A Stripe id of somebody else, twice in the file, or instead of another is that line's error, and changes nothing."""
+    """A Stripe id of somebody else, or twice in the file, is that line's error, and changes nothing; another one than before
+    is the host's later word, and the one before is free, in the same file already."""
     file = write(
         tmp_path,
         HEADER
@@ -149,11 +150,16 @@ def test_a_stripe_customer_stays_with_whom_it_belongs(
     run("customers", "import", str(file), "--business", "sunrise")
     assert list(errors(file)) == [3]
     file = write(
-        tmp_path, HEADER + "3,Cid,cid@example.com,,,cus_4\n4,Dot,dot@example.com,,,cus_1\n"
+        tmp_path,
+        HEADER
+        + "3,Cid,cid@example.com,,,cus_4\n"
+        + "4,Dot,dot@example.com,,,cus_1\n"
+        + "5,Eve,eve@example.com,,,cus_3\n",
     )
     run("customers", "import", str(file), "--business", "sunrise", "--restart")
-    assert list(errors(file)) == [2, 3]
-    assert portal.customer("3").platform_stripe_customer_id == "cus_3"
+    assert list(errors(file)) == [3]
+    assert portal.customer("3").platform_stripe_customer_id == "cus_4"
+    assert portal.customer("5").platform_stripe_customer_id == "cus_3"
 
 
 def test_of_two_lines_with_one_id_the_later_wins(tmp_path: Path, portal: Portal, run: Run) -> None:

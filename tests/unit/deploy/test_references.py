@@ -44,10 +44,8 @@ DOORS = ("/webhooks/stripe", "/webhooks/sendgrid")
 QUEUES = {
     queue.name
     for service in SERVICES
-    for queue in (
-        topology.event_queue(service),
-        *topology.side_queues(topology.queue_name(service)),
-    )
+    for main in topology.event_queues(service, "billing")
+    for queue in (main, *topology.side_queues(main.name))
 }
 
 
@@ -294,7 +292,11 @@ def test_queue_names_are_those_of_the_code(overlay: str) -> None:
         own = {name for name in QUEUES if name.startswith(f"{service}.")}
         for right in ("configure", "write", "read"):
             allowed = {name for name in QUEUES if re.fullmatch(rights[right], name)}
-            others = {topology.queue_name(s) for s in SERVICES} if service == "billing" else set()
+            others = {
+                queue.name
+                for other in (SERVICES if service == "billing" else ())
+                for queue in topology.event_queues(other, "billing")
+            } - own
             more = {"write": others, "read": {f"{name}.dead" for name in others}}.get(right, set())
             assert allowed == own | more, f"{service} {right}"
             assert not re.search(rights[right], "something-else")

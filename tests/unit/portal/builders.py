@@ -6,12 +6,16 @@ import datetime as dt
 import itertools
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice, Observation, What, merge
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
-from services.portal.handlers import customers
+from services.portal.handlers import customers, evidence
+from services.portal.models import CustomerRow
+from services.portal.references import CheckoutReferences
 from shared import events
+from shared.settings import Secret
 
 NOW = dt.datetime(2026, 3, 5, 18, 0, tzinfo=dt.UTC)
 CUSTOMER_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -168,3 +172,69 @@ def snapshot(**changes: Any) -> Snapshot:
     }
     given.update(changes)
     return Snapshot(**given)
+
+
+REFERENCES = CheckoutReferences([Secret("k" * 32)])
+
+
+def says(
+    names: str | None,
+    stripe_id: str = "cus_1",
+    *,
+    at: dt.datetime = NOW,
+    object_id: str | None = None,
+    business: str | None = None,
+    before: str | None = None,
+    before_business: str | None = None,
+) -> events.Event:
+    """Metadata on the Stripe customer (or on `object_id`) names a customer, or nobody."""
+    object_id = object_id or stripe_id
+    kind = "subscription" if object_id.startswith("sub_") else "customer"
+    return event(
+        events.CustomerEvidenceChanged(
+            stripe_customer_id=stripe_id,
+            object_id=object_id,
+            evidence=f"{kind}.metadata",
+            customer_id=names,
+            business_id=business,
+            previous_customer_id=before,
+            previous_business_id=before_business,
+        ),
+        at,
+    )
+
+
+def checkout(
+    reference: str,
+    stripe_id: str = "cus_1",
+    *,
+    at: dt.datetime = NOW,
+    began: dt.datetime | None = NOW,
+    session_id: str = "cs_1",
+) -> events.Event:
+    """A Checkout session with this `client_reference_id` was completed."""
+    return event(
+        events.CustomerEvidenceChanged(
+            stripe_customer_id=stripe_id,
+            object_id=session_id,
+            evidence="checkout.session",
+            reference=reference,
+            session_created=began,
+        ),
+        at,
+    )
+
+
+def take_in(session: Session, *given: events.Event, now: dt.datetime = NOW) -> list[bool]:
+    """What the portal does with events of billing's evidence that come together."""
+    batch = [read for one in given if (read := evidence.read_evidence(one, REFERENCES))]
+    done = evidence.take_in(session, batch, now)
+    session.flush()
+    return done
+
+
+def stripe_id_of(session: Session, customer_id: str) -> str | None:
+    """With which Stripe customer a customer is linked."""
+    return session.scalar(
+        select(CustomerRow.platform_stripe_customer_id).where(CustomerRow.public_id == customer_id)
+    )

@@ -21,9 +21,7 @@ from services.portal.handlers.visits import notice_for
 from services.portal.models import (
     CustomerRow,
     InvoiceRow,
-    LinkConflictRow,
     ProcessedEventRow,
-    WaitingLinkRow,
 )
 from shared import events
 from tests.unit.portal.builders import (
@@ -36,26 +34,13 @@ from tests.unit.portal.builders import (
     failed,
     invoice_data,
     paid,
+    says,
+    take_in,
 )
-
-
-def linked(customer_id: str, stripe_id: str = "cus_1", **changes: object) -> events.CustomerLinked:
-    given = {"evidence": "customer.metadata", **changes}
-    return events.CustomerLinked(
-        stripe_customer_id=stripe_id,
-        customer_id=customer_id,
-        **given,  # type: ignore[arg-type]
-    )
 
 
 def changed(subscription_id: str | None = None) -> events.PaymentMethodChanged:
     return events.PaymentMethodChanged(stripe_customer_id="cus_1", subscription_id=subscription_id)
-
-
-def stripe_id_of(session: Session, customer_id: str) -> str | None:
-    return session.scalar(
-        select(CustomerRow.platform_stripe_customer_id).where(CustomerRow.public_id == customer_id)
-    )
 
 
 def tone(session: Session, customer_id: str) -> Tone:
@@ -72,8 +57,10 @@ def customer_id(session: Session) -> str:
 
 
 def test_every_event_of_the_contract_has_a_handler() -> None:
-    """What billing sends us is handled, and we wait for nothing that it doesn't send."""
-    assert set(OBSERVATIONS) | set(ROUTES) == set(events.CONSUMERS["portal"])
+    """What billing sends us is handled, and we wait for nothing that it doesn't send. Evidence has a lane of its own."""
+    assert set(OBSERVATIONS) | set(ROUTES) == {
+        cls for cls in events.CONSUMERS["portal"] if cls.lane == events.Data.lane
+    }
 
 
 def test_the_same_event_twice_acts_once(session: Session, customer_id: str) -> None:
@@ -92,7 +79,6 @@ def test_the_same_event_twice_acts_once(session: Session, customer_id: str) -> N
         invoice_data(events.InvoiceVoided, status="void"),
         invoice_data(events.InvoiceMarkedUncollectible, status="uncollectible"),
         invoice_data(events.InvoiceUpdated),
-        linked("c1"),
         events.CustomerDeleted(stripe_customer_id="cus_1"),
         changed(),
     ],
@@ -185,85 +171,8 @@ def test_invoices_wait_for_their_customer(session: Session) -> None:
     made = add_customer(session)
     handle(session, event(failed(), ago(minutes=9)), NOW)
     assert tone(session, made.customer_id) is Tone.WELL
-    handle(session, event(linked(made.customer_id)), NOW)
+    take_in(session, says(made.customer_id))
     assert tone(session, made.customer_id) is Tone.DECLINED
-
-
-def test_stripes_metadata_links_by_our_id_or_by_the_hosts(session: Session) -> None:
-    """The button appears whichever id the host wrote into Stripe's metadata."""
-    add_business(session)
-    add_business(session, "moonlight")
-    ours = add_customer(session, "c1")
-    theirs = add_customer(session, "c2", business_id="moonlight")
-    handle(session, event(linked(ours.customer_id, "cus_1")), NOW)
-    handle(session, event(linked("c2", "cus_2", business_id="moonlight")), NOW)
-    assert stripe_id_of(session, ours.customer_id) == "cus_1"
-    assert stripe_id_of(session, theirs.customer_id) == "cus_2"
-
-
-def test_the_hosts_id_alone_is_enough_only_with_one_business(session: Session) -> None:
-    """Two hosts may use the same id: then it names nobody, and nobody sees another's billing."""
-    add_business(session)
-    made = add_customer(session, "c1")
-    handle(session, event(linked("c1", "cus_1")), NOW)
-    assert stripe_id_of(session, made.customer_id) == "cus_1"
-    add_business(session, "moonlight")
-    other = add_customer(session, "c2", business_id="moonlight")
-    handle(session, event(linked("c2", "cus_2")), NOW)
-    assert stripe_id_of(session, other.customer_id) is None
-
-
-def test_our_id_with_a_foreign_business_names_nobody(session: Session) -> None:
-    """A business in the metadata must be the customer's own."""
-    add_business(session)
-    add_business(session, "moonlight")
-    made = add_customer(session)
-    handle(session, event(linked(made.customer_id, business_id="moonlight")), NOW)
-    assert stripe_id_of(session, made.customer_id) is None
-
-
-def test_the_first_link_wins_and_a_conflict_is_on_record_once(session: Session) -> None:
-    """A second customer for a Stripe customer, or a second Stripe customer, is refused and recorded."""
-    add_business(session)
-    first, second = add_customer(session, "c1"), add_customer(session, "c2")
-    handle(session, event(linked(first.customer_id, "cus_1")), NOW)
-    for _ in range(2):
-        handle(session, event(linked(second.customer_id, "cus_1")), NOW)
-        handle(session, event(linked(first.customer_id, "cus_2")), NOW)
-    assert stripe_id_of(session, first.customer_id) == "cus_1"
-    assert stripe_id_of(session, second.customer_id) is None
-    conflicts = session.execute(
-        select(
-            LinkConflictRow.stripe_customer_id, LinkConflictRow.customer_id, LinkConflictRow.reason
-        )
-    ).all()
-    assert sorted(map(tuple, conflicts)) == [
-        ("cus_1", second.customer_id, "stripe_customer_taken"),
-        ("cus_2", first.customer_id, "customer_has_another"),
-    ]
-
-
-def test_a_deleted_stripe_customer_unlinks_whatever_comes_first(session: Session) -> None:
-    """`customer.deleted` takes the button away, also when the link is heard of only afterwards."""
-    add_business(session)
-    one, two = add_customer(session, "c1"), add_customer(session, "c2")
-    handle(session, event(linked(one.customer_id, "cus_1")), NOW)
-    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_1")), NOW)
-    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_2")), NOW)
-    handle(session, event(linked(two.customer_id, "cus_2")), NOW)
-    assert stripe_id_of(session, one.customer_id) is None
-    assert stripe_id_of(session, two.customer_id) is None
-
-
-def test_a_link_waits_for_a_customer_whom_the_host_names_later(session: Session) -> None:
-    """Stripe may know a customer before we do: the link is kept until the host tells us."""
-    add_business(session)
-    handle(session, event(linked("c9", "cus_9")), NOW)
-    handle(session, event(linked("c8", "cus_8", business_id="elsewhere")), NOW)
-    assert add_customer(session, "c9").platform_stripe_customer_id == "cus_9"
-    assert add_customer(session, "c8").platform_stripe_customer_id is None
-    left = session.scalars(select(WaitingLinkRow.stripe_customer_id)).all()
-    assert left == ["cus_8"]
 
 
 def test_processed_events_are_forgotten_in_time(session: Session, customer_id: str) -> None:

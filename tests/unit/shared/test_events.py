@@ -48,7 +48,18 @@ def example(cls: type[events.Data]) -> events.Event:
         "notification_id": "ntf_QxGolden",
         "kind": "payment_failed",
         "reason": "bounced",
+        "object_id": "cus_QxGolden",
+        "previous_customer_id": "1000",
+        "previous_business_id": "sunrise-cleaning",
+        "reference": None,
+        "session_created": None,
+        "external_id": "1001",
+        "previous_stripe_customer_id": "cus_QwGolden",
     }
+    if cls.source == "portal":
+        values |= {"customer_id": "q8Zl2Vd0x7mTnKc4RwYb1A", "evidence": "metadata"}
+    if cls is events.CustomerLinkRefused:
+        values["reason"] = "stripe_customer_taken"
     if issubclass(cls, events.SubscriptionData):
         values["status"] = "canceled" if cls is events.SubscriptionEnded else "active"
     fields = {field.name for field in msgspec.structs.fields(cls)}
@@ -111,7 +122,11 @@ def test_what_is_no_envelope_is_refused(body):
 def test_every_event_has_a_consumer_or_is_for_the_host():
     """Nothing is published into the void, but for what only the host application cares about."""
     heard = {cls for classes in events.CONSUMERS.values() for cls in classes}
-    assert set(events.EVENTS.values()) - heard == {events.NotificationUndeliverable}
+    assert set(events.EVENTS.values()) - heard == {
+        events.NotificationUndeliverable,
+        events.CustomerLinkChanged,
+        events.CustomerLinkRefused,
+    }
     for cls in events.EVENTS.values():
         assert topology.has_consumer(cls.type) == (cls in heard)
 

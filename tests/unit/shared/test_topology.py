@@ -7,10 +7,23 @@ from shared.messaging import topology
 def test_event_queue_hears_what_the_table_says():
     """A consumer's queue is bound for exactly the types of CONSUMERS, and is a quorum queue that dead-letters."""
     for service, heard in CONSUMERS.items():
-        queue = topology.event_queue(service)
-        assert {b.routing_key for b in queue.bindings} == {cls.type for cls in heard}
-        assert queue.queue_arguments["x-queue-type"] == "quorum"
-        assert queue.queue_arguments["x-dead-letter-routing-key"] == queue.name
+        queues = topology.event_queues(service, "billing")
+        keys = [b.routing_key for queue in queues for b in queue.bindings]
+        assert sorted(keys) == sorted(cls.type for cls in heard)
+        for queue in queues:
+            assert queue.queue_arguments["x-queue-type"] == "quorum"
+            assert queue.queue_arguments["x-dead-letter-routing-key"] == queue.name
+
+
+def test_the_portals_old_replicas_never_get_evidence():
+    """They share its queue of events, and would give up a type that they don't know."""
+    assert topology.lanes("portal") == ["events", "evidence"]
+    keys = {binding.routing_key for binding in topology.event_queue("portal").bindings}
+    assert "customer.evidence_changed" not in keys
+    assert [queue.name for queue in topology.event_queues("portal", "billing")] == [
+        "portal.billing-events",
+        "portal.billing-evidence",
+    ]
 
 
 def test_waiting_rooms_give_back():
@@ -33,7 +46,7 @@ def test_an_exchange_is_made_by_its_owner_alone():
         queues += [side for one in queues[1:] for side in topology.side_queues(one.name)]
         queues.append(topology.reply_queue(service, "address"))
         bound = [each.exchange for one in queues for each in (one, *one.bindings) if each.exchange]
-        assert {one.name for one in bound} >= set(topology.OWNERS) - {"notifier.events"}
+        assert {one.name for one in bound} >= set(topology.OWNERS) - {"notifier.events", "portal.events"}
         for exchange in bound:
             if exchange.name in topology.OWNERS:
                 assert exchange.passive == (topology.OWNERS[exchange.name] != service)

@@ -1,0 +1,287 @@
+"""Taking in evidence of whose a Stripe customer is: Stripe's word and the host's. Each call is one transaction, the
+caller's, and ends in `settle`, which does what the evidence decides.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.linking import CustomerRef, Source, reference_problem, sequence
+from services.portal.domain.people import is_public_id
+from services.portal.errors import StripeCustomerConflict
+from services.portal.handlers.linking import settle
+from services.portal.metrics import LINK_EVIDENCE
+from services.portal.models import CustomerRow, LinkEvidenceRow
+from services.portal.queries import events as processed
+from services.portal.queries import links
+from services.portal.references import CheckoutReference, CheckoutReferences
+from services.portal.signing import BadToken
+from shared.events import CustomerEvidenceChanged, Event
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+CHECKOUT: Final = "checkout.session"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one event of billing's says."""
+
+    event_id: str
+    stripe_event: str
+    stripe_customer_id: str
+    object_id: str
+    source: Source
+    said_at: dt.datetime
+    names: CustomerRef | None = None
+    before: CustomerRef | None = None
+    reference: CheckoutReference | None = None
+    """The signed reference that names the customer."""
+    refused: str | None = None
+
+
+def read_evidence(event: Event, references: CheckoutReferences) -> Evidence | None:
+    """What an event says, with its reference verified; None when it is of another type."""
+    data = event.data
+    if not isinstance(data, CustomerEvidenceChanged):
+        return None
+    read = Evidence(
+        event_id=event.id,
+        stripe_event=event.correlation_id[:255],
+        stripe_customer_id=data.stripe_customer_id,
+        object_id=data.object_id,
+        source=Source.REFERENCE if data.evidence == CHECKOUT else Source.METADATA,
+        said_at=event.occurred_at,
+        names=_named(data.customer_id, data.business_id),
+        before=_named(data.previous_customer_id, data.previous_business_id),
+    )
+    if read.source is Source.METADATA:
+        return read
+    try:
+        reference = references.read(data.reference or "")
+    except BadToken:
+        return replace(read, refused="not_signed")
+    return replace(
+        read,
+        names=CustomerRef(reference.public_id),
+        reference=reference,
+        refused=reference_problem(reference.made_at, data.session_created),
+    )
+
+
+def _named(customer_id: str | None, business_id: str | None) -> CustomerRef | None:
+    """Whom metadata names. The host's own id counts only with its business: another business may have the same one, and
+    other tools write numbers into `customer_id`."""
+    if customer_id is None or not (business_id or is_public_id(customer_id)):
+        return None
+    return CustomerRef(customer_id, business_id)
+
+
+# --- Stripe's word -------------------------------------------------------------------------------------------
+
+
+def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> list[bool]:
+    """Take in evidence that came together, each event once, and decide once. False: it was taken in before."""
+    links.lock(session)
+    fresh = processed.first_times(session, [one.event_id for one in batch], now)
+    outcomes: list[bool] = []
+    mine: list[Evidence] = []
+    for one in batch:
+        outcomes.append(one.event_id in fresh)
+        if one.event_id in fresh:
+            fresh.discard(one.event_id)  # a second copy in the same batch
+            mine.append(one)
+    stripe_ids = {one.stripe_customer_id for one in mine}
+    gone = links.deleted_of(session, stripe_ids)
+    known = links.evidence_of(session, {one.object_id for one in mine})
+    for one in mine:
+        rows = known.setdefault(one.object_id, [])
+        outcome = "gone" if one.stripe_customer_id in gone else _take(session, one, rows, now)
+        LINK_EVIDENCE.labels(one.source, outcome).inc()
+    session.flush()
+    for rows in known.values():
+        _let_stand([row for row in rows if row.source == Source.METADATA])
+    settle(session, stripe_ids - gone, (), now)
+    return outcomes
+
+
+def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.datetime) -> str:
+    """Keep one piece of evidence beside what its object said before; what became of it, one word."""
+    refused = one.refused
+    if one.reference is not None and refused is None:
+        refused = _foreign(session, one.reference)
+    if one.source is Source.METADATA and one.names is None and one.before is None:
+        return "names_nobody"
+    row = LinkEvidenceRow(
+        stripe_customer_id=one.stripe_customer_id,
+        source=one.source,
+        object_id=one.object_id,
+        customer_ref=one.names and one.names.customer,
+        business_ref=one.names and one.names.business,
+        previous_customer_ref=one.before and one.before.customer,
+        previous_business_ref=one.before and one.before.business,
+        denies=False,
+        refused=refused,
+        event_id=one.stripe_event,
+        said_at=one.said_at,
+        noted_at=now,
+        withdrawn_at=one.said_at if refused else None,
+    )
+    if any(_same(row, other) for other in rows):
+        return "repeated"
+    session.add(row)
+    rows.append(row)
+    if refused is None:
+        return "taken"
+    log.warning(
+        "checkout reference refused",
+        reason=refused,
+        stripe_customer_id=one.stripe_customer_id,
+        session_id=one.object_id,
+        event_id=one.stripe_event,
+    )
+    return refused
+
+
+def _same(row: LinkEvidenceRow, other: LinkEvidenceRow) -> bool:
+    """Whether two rows of one object say the same. A session says one thing in its life."""
+    if row.source == Source.REFERENCE:
+        return True
+    return all(
+        getattr(row, name) == getattr(other, name)
+        for name in (
+            "said_at",
+            "customer_ref",
+            "business_ref",
+            "previous_customer_ref",
+            "previous_business_ref",
+        )
+    )
+
+
+def _foreign(session: Session, reference: CheckoutReference) -> str | None:
+    """Why a signed reference names nobody here; None: it names a customer of the business that it was made for."""
+    business_id = links.business_of(session, reference.public_id)
+    if business_id is None:
+        return "no_such_customer"
+    return None if reference.is_of(business_id) else "other_business"
+
+
+def _let_stand(rows: Sequence[LinkEvidenceRow]) -> None:
+    """Of all that one object said, its last word stands, since it was first said without a break."""
+    if not rows:
+        return
+    spoken = sequence(links.statement(row) for row in rows)
+    ends = [one.said_at for one in spoken[1:]] + [None]
+    until = {one.id: end for one, end in zip(spoken, ends, strict=True)}
+    for row in rows:
+        row.withdrawn_at = until.get(row.id, row.said_at)
+
+
+def forget_stripe_customer(
+    session: Session, stripe_id: str, at: dt.datetime, now: dt.datetime
+) -> None:
+    """Stripe has deleted its customer: whatever was said of it is withdrawn, for ever."""
+    links.lock(session)
+    links.note_deleted(session, stripe_id, at)
+    settle(session, {stripe_id}, (), now)
+
+
+# --- the host's word -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostWord:
+    """The host says that a customer is this Stripe customer."""
+
+    customer: int
+    public_id: str
+    stripe_customer_id: str
+
+
+def host_says(session: Session, words: Sequence[HostWord], now: dt.datetime) -> None:
+    """Take the host's word, of which each replaces what it said of the same customer before. The caller holds the lock.
+
+    Raises StripeCustomerConflict when the host has given a Stripe customer to somebody else, and not taken it back.
+    """
+    if not words:
+        return
+    claimed = links.claimed_by_host(session, {one.stripe_customer_id for one in words})
+    new = {one.public_id: one.stripe_customer_id for one in words}
+    known = links.evidence_of(session, {one.public_id for one in words})
+    for one in words:
+        owner = claimed.get(one.stripe_customer_id, one.public_id)
+        if (
+            owner != one.public_id
+            and new.get(owner, one.stripe_customer_id) == one.stripe_customer_id
+        ):
+            raise StripeCustomerConflict("this Stripe customer already belongs to another customer")
+        for row in known.get(one.public_id, ()):
+            same = row.stripe_customer_id == one.stripe_customer_id
+            if row.source == Source.HOST and row.withdrawn_at is None and (same or not row.denies):
+                row.withdrawn_at = now
+        session.add(_host_row(one.public_id, one.stripe_customer_id, now, denies=False))
+        LINK_EVIDENCE.labels(Source.HOST, "taken").inc()
+    session.flush()
+    settle(session, {one.stripe_customer_id for one in words}, {one.customer for one in words}, now)
+
+
+def host_denies(session: Session, row: CustomerRow, stripe_id: str, now: dt.datetime) -> None:
+    """The host says that a customer is *not* this Stripe customer: nothing weaker links the two until the host does. The
+    caller holds the lock."""
+    _withdraw(session, row, stripe_id, now)
+    session.add(_host_row(row.public_id, stripe_id, now, denies=True))
+    LINK_EVIDENCE.labels(Source.HOST, "denied").inc()
+    settle(session, {stripe_id}, {row.id}, now)
+
+
+def host_withdraws(
+    session: Session, row: CustomerRow, stripe_id: str | None, now: dt.datetime
+) -> None:
+    """The host takes back what it said of a customer, of one Stripe customer or of all: what Stripe says decides. The caller
+    holds the lock."""
+    _withdraw(session, row, stripe_id, now)
+    LINK_EVIDENCE.labels(Source.HOST, "withdrawn").inc()
+    settle(session, {stripe_id} if stripe_id else (), {row.id}, now)
+
+
+def _withdraw(session: Session, row: CustomerRow, stripe_id: str | None, now: dt.datetime) -> None:
+    for one in links.evidence_of(session, {row.public_id}).get(row.public_id, ()):
+        if (
+            one.source == Source.HOST
+            and one.withdrawn_at is None
+            and stripe_id in (None, one.stripe_customer_id)
+        ):
+            one.withdrawn_at = now
+    session.flush()
+
+
+def _host_row(public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool) -> LinkEvidenceRow:
+    return LinkEvidenceRow(
+        stripe_customer_id=stripe_id,
+        source=Source.HOST,
+        object_id=public_id,
+        customer_ref=public_id,
+        denies=denies,
+        said_at=now,
+        noted_at=now,
+    )
+
+
+def customers_came(
+    session: Session,
+    business_id: str,
+    keys: dict[str, int],
+    now: dt.datetime,
+) -> None:
+    """The host has told of new customers (the key of each by the host's id): Stripe may have named them before. The caller
+    holds the lock."""
+    waiting = links.named_already(session, business_id, keys)
+    if waiting:
+        settle(session, (), {keys[external_id] for external_id in waiting}, now)

@@ -1,0 +1,168 @@
+"""What there is to say for a link, and against it: for people, and for the story of a customer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.linking import Claim, Effect, Source, decide_standing, history
+from services.portal.models import LinkEvidenceRow
+from services.portal.queries import links, people
+from services.portal.queries.links import Component
+from services.portal.wire import moment
+from shared.rpc import NotFound
+
+MOST_EVIDENCE: Final = 500
+
+
+def evidence(
+    session: Session, *, customer_id: str | None, stripe_customer_id: str | None
+) -> dict[str, Any]:
+    """`{"evidence", "conflicts", "links"}` about a customer, or a Stripe customer, and all that is decided with them. The
+    newest 500 pieces. Raises NotFound for a customer that is not there."""
+    found = _found(session, customer_id, stripe_customer_id)
+    effects = decide_standing(found.spells()).effects
+    open_conflicts = [
+        row for row in links.conflicts_of(session, found).values() if row.resolved_at is None
+    ]
+    return {
+        "evidence": [
+            _evidence(found, row, effects.get(row.id)) for row in found.evidence[-MOST_EVIDENCE:]
+        ],
+        "conflicts": [
+            {
+                "stripe_customer_id": row.stripe_customer_id,
+                "customer_id": row.customer_id,
+                "reason": row.reason,
+                "evidence": row.evidence,
+                "event_id": row.event_id,
+                "seen_at": moment(row.seen_at),
+            }
+            for row in sorted(open_conflicts, key=lambda row: row.seen_at)
+        ],
+        "links": [
+            {
+                "customer_id": one.row.public_id,
+                "stripe_customer_id": one.row.platform_stripe_customer_id,
+                "source": one.row.link_source or Source.UNKNOWN.value,
+            }
+            for one in found.customers.values()
+            if one.row.platform_stripe_customer_id is not None
+        ],
+    }
+
+
+def _found(session: Session, customer_id: str | None, stripe_customer_id: str | None) -> Component:
+    if customer_id is None:
+        return links.component(session, [stripe_customer_id] if stripe_customer_id else [], ())
+    row = people.customer(session, customer_id)
+    if row is None:
+        raise NotFound("customer_id: no such customer")
+    return links.component(session, (), [row.id])
+
+
+def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Effect:
+    if row.refused:
+        return Effect.REFUSED
+    if row.withdrawn_at is not None or row.stripe_customer_id in found.deleted:
+        return Effect.WITHDRAWN
+    if row.customer_ref is None:
+        return Effect.SILENT
+    if row.denies:
+        return Effect.DECIDES
+    return decided or Effect.WAITS
+
+
+def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> dict[str, Any]:
+    named = found.named(row)
+    return {
+        "stripe_customer_id": row.stripe_customer_id,
+        "source": row.source,
+        "object_id": row.object_id,
+        "customer_id": None if named is None else found.customers[named].row.public_id,
+        "names": row.customer_ref,
+        "business_id": row.business_ref,
+        "denies": row.denies,
+        "effect": _effect(found, row, decided).value,
+        "reason": row.refused,
+        "said_at": moment(row.said_at),
+        "withdrawn_at": moment(row.withdrawn_at),
+        "event_id": row.event_id,
+    }
+
+
+def unknown(session: Session, *, business_id: str | None, after: int, limit: int) -> dict[str, Any]:
+    """`{"links", "next"}`: customers whose link is of unknown source. Raises NotFound for the business."""
+    business = people.business(session, business_id) if business_id is not None else None
+    if business_id is not None and business is None:
+        raise NotFound("business_id: no such business")
+    found = links.unknown_links(session, business.id if business else None, after, limit)
+    return {
+        "links": [
+            {
+                "customer_id": one.row.public_id,
+                "external_id": one.row.external_id,
+                "business_id": one.business_id,
+                "stripe_customer_id": one.row.platform_stripe_customer_id,
+            }
+            for one in found
+        ],
+        "next": found[-1].row.id if len(found) == limit else None,
+    }
+
+
+# --- the story -----------------------------------------------------------------------------------------------
+
+SAYS: Final = {
+    Source.HOST.value: "the host application",
+    Source.METADATA.value: "metadata on {object}",
+    Source.REFERENCE.value: "the signed reference of Checkout session {object}",
+    Source.UNKNOWN.value: "a release before evidence was kept",
+}
+
+
+def steps(
+    session: Session, *, customer: int | None, stripe_customer_id: str | None
+) -> list[tuple[dt.datetime, str, str]]:
+    """When, which step, and in words: the evidence about a customer (by key), else about a Stripe customer, and what it
+    decided about the customer."""
+    stripe_ids = [stripe_customer_id] if stripe_customer_id else []
+    found = links.component(session, stripe_ids, [] if customer is None else [customer])
+    told = [
+        step
+        for row in found.evidence[-MOST_EVIDENCE:]
+        if customer is None or found.named(row) == customer or row.refused
+        for step in _said(found, row)
+    ]
+    if customer is not None:
+        told += [_changed(at, claim) for at, claim in history(found.spells(), customer)]
+    return told
+
+
+def _said(found: Component, row: LinkEvidenceRow) -> list[tuple[dt.datetime, str, str]]:
+    who = SAYS[row.source].format(object=row.object_id)
+    stripe_id = row.stripe_customer_id
+    if row.refused:
+        text = f"a reference in Checkout session {row.object_id} of {stripe_id} was refused: {row.refused}"
+        return [(row.said_at, "evidence_refused", text)]
+    named = found.named(row)
+    whom = found.customers[named].row.public_id if named in found.customers else row.customer_ref
+    if row.customer_ref is None:
+        said = f"{who} names nobody any more"
+    elif row.denies:
+        said = f"{who} said that {stripe_id} is not {whom}"
+    else:
+        said = f"{who} said that {stripe_id} is {whom}"
+    told = [(row.said_at, "evidence", said)]
+    if row.withdrawn_at is not None:
+        told.append((row.withdrawn_at, "evidence_withdrawn", f"that no longer stands: {said}"))
+    return told
+
+
+def _changed(at: dt.datetime, claim: Claim | None) -> tuple[dt.datetime, str, str]:
+    if claim is None:
+        return at, "unlinked", "by what was said until then, the customer is linked with nobody"
+    text = f"by what was said until then, the customer is linked with {claim.stripe_customer_id} ({claim.source})"
+    return at, "linked", text

@@ -1,0 +1,185 @@
+"""Doing what the evidence decides. Whatever changes a row of evidence ends in `settle`, which decides anew over what stands
+(`services/portal/domain/linking.py`) and writes the outcome to `customers.platform_stripe_customer_id`, from where the page
+reads it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.linking import Claim, Conflict, Source, decide_standing
+from services.portal.domain.people import new_public_id
+from services.portal.handlers.cancelling import overtake_all
+from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
+from services.portal.models import LinkConflictRow, LinkEvidenceRow
+from services.portal.queries import links
+from services.portal.queries.links import Component, Customer
+from shared import events
+from shared.outbox import Outgoing
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+def settle(
+    session: Session, stripe_ids: Collection[str], customers: Collection[int], now: dt.datetime
+) -> None:
+    """Decide anew about these Stripe customers and these customers (by key), with all that evidence connects them to.
+
+    The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to the host.
+    """
+    session.flush()
+    found = links.component(session, stripe_ids, customers)
+    _weigh_unknown(session, found, now)
+    decision = decide_standing(found.spells())
+    told = [
+        *_link(session, found, decision.links, now),
+        *_refuse(session, found, decision.conflicts, now),
+    ]
+    links.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
+
+
+def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None:
+    """A link of which nobody ever spoke is of a release that kept no evidence: it becomes evidence of unknown source, until
+    somebody speaks of it. Whoever then takes it back has unlinked it."""
+    spoken = {
+        (row.stripe_customer_id, key)
+        for row in found.evidence
+        if row.source != Source.UNKNOWN and not row.refused
+        for key in (found.named(row), found.named_before(row))
+    }
+    unknown = {
+        (row.stripe_customer_id, found.named(row)): row
+        for row in found.evidence
+        if row.source == Source.UNKNOWN
+    }
+    for pair, row in unknown.items():
+        if pair in spoken and row.withdrawn_at is None:
+            row.withdrawn_at = now
+    for key, customer in found.customers.items():
+        stripe_id = customer.row.platform_stripe_customer_id
+        if stripe_id is None or (stripe_id, key) in spoken | unknown.keys():
+            continue
+        row = LinkEvidenceRow(
+            stripe_customer_id=stripe_id,
+            source=Source.UNKNOWN,
+            object_id=customer.row.public_id,
+            customer_ref=customer.row.public_id,
+            denies=False,
+            said_at=customer.row.created_at,
+            noted_at=now,
+        )
+        session.add(row)
+        found.evidence.append(row)
+    session.flush()
+
+
+def _link(
+    session: Session, found: Component, wanted: Mapping[int, Claim], now: dt.datetime
+) -> list[events.Data]:
+    """Write the links as they are wanted; what the host should hear of it."""
+    changes: list[tuple[Customer, str | None, Claim | None]] = []
+    for key, customer in sorted(found.customers.items()):
+        claim, row = wanted.get(key), customer.row
+        before = row.platform_stripe_customer_id
+        if before != _stripe_id(claim):
+            changes.append((customer, before, claim))
+            # First nobody has it: one Stripe customer may go from one of them to another.
+            row.platform_stripe_customer_id = None
+            row.updated_at = now
+        row.link_source = None if claim is None else claim.source
+    session.flush()
+    told: list[events.Data] = []
+    for customer, before, claim in changes:
+        customer.row.platform_stripe_customer_id = _stripe_id(claim)
+        if before is not None:
+            overtake_all(session, customer.row.id, before, now)
+        told += _change(customer, before, claim)
+    session.flush()
+    return told
+
+
+def _stripe_id(claim: Claim | None) -> str | None:
+    return None if claim is None else claim.stripe_customer_id
+
+
+def _change(customer: Customer, before: str | None, claim: Claim | None) -> Iterator[events.Data]:
+    change = "linked" if before is None else "unlinked" if claim is None else "replaced"
+    source = "none" if claim is None else claim.source.value
+    LINK_CHANGES.labels(source, change).inc()
+    if change == "linked" and source == Source.HOST:
+        return  # it was the host that said so
+    say = log.info if change == "linked" else log.warning
+    say(
+        f"customer {change}",
+        customer_id=customer.row.public_id,
+        stripe_customer_id=_stripe_id(claim),
+        previous_stripe_customer_id=before,
+        evidence=source,
+    )
+    yield events.CustomerLinkChanged(
+        customer_id=customer.row.public_id,
+        external_id=customer.row.external_id,
+        business_id=customer.business_id,
+        stripe_customer_id=_stripe_id(claim),
+        previous_stripe_customer_id=before,
+        evidence=None if claim is None else claim.source.value,
+    )
+
+
+def _refuse(
+    session: Session, found: Component, conflicts: Iterable[Conflict], now: dt.datetime
+) -> list[events.Data]:
+    """Keep the conflicts on record, each once while it lasts; what the host should hear of it."""
+    on_record = links.conflicts_of(session, found)
+    event_ids = {row.id: row.event_id for row in found.evidence}
+    told: list[events.Data] = []
+    lasting = set()
+    for conflict in conflicts:
+        claim, customer = conflict.claim, found.customers[conflict.claim.customer]
+        key = (claim.stripe_customer_id, customer.row.public_id)
+        lasting.add(key)
+        row = on_record.get(key)
+        if row is None:
+            row = on_record[key] = LinkConflictRow(stripe_customer_id=key[0], customer_id=key[1])
+            session.add(row)
+        elif row.resolved_at is None:
+            continue
+        row.reason, row.evidence = conflict.reason.value, claim.source.value
+        row.event_id = event_ids[claim.id] or ""
+        row.seen_at, row.resolved_at = now, None
+        told.append(_refusal(customer, conflict))
+    for key, row in on_record.items():
+        if key not in lasting and row.resolved_at is None:
+            row.resolved_at = now
+    session.flush()
+    return told
+
+
+def _refusal(customer: Customer, conflict: Conflict) -> events.Data:
+    claim = conflict.claim
+    LINK_CONFLICTS.labels("event").inc()
+    log.warning(
+        "link refused",
+        reason=conflict.reason.value,
+        stripe_customer_id=claim.stripe_customer_id,
+        customer_id=customer.row.public_id,
+        evidence=claim.source.value,
+    )
+    return events.CustomerLinkRefused(
+        customer_id=customer.row.public_id,
+        external_id=customer.row.external_id,
+        business_id=customer.business_id,
+        stripe_customer_id=claim.stripe_customer_id,
+        reason=conflict.reason.value,
+        evidence=claim.source.value,
+    )
+
+
+def _outgoing(data: events.Data, now: dt.datetime) -> Outgoing:
+    name = f"link_{new_public_id()}"
+    event = events.Event(id=f"{name}/{data.type}", occurred_at=now, correlation_id=name, data=data)
+    return Outgoing(event, event.id)

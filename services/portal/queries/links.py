@@ -1,0 +1,365 @@
+"""Which Stripe customer is whose: the evidence, the customers that it is about, conflicts, and deleted Stripe customers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from services.portal.domain.linking import Claim, CustomerRef, Source, Spell, Statement
+from services.portal.domain.people import PUBLIC_ID_LENGTH
+from services.portal.models import (
+    UNKNOWN_LINKS,
+    BusinessRow,
+    CustomerRow,
+    DeletedStripeCustomerRow,
+    LinkConflictRow,
+    LinkEvidenceRow,
+    OutboxEvent,
+)
+from services.portal.queries.statements import changed, table_of
+from shared.database import insert_new
+from shared.outbox import Outbox
+
+OUTBOX: Final = Outbox(OutboxEvent)
+LOCK: Final = 0x6C696E6B
+"""PostgreSQL's advisory lock under which links are decided."""
+
+
+def lock(session: Session) -> None:
+    """Wait until nobody else decides about links: a decision looks at rows that another one may be writing.
+
+    Take it before any row is locked. SQLite has one writer anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+
+
+# --- evidence ------------------------------------------------------------------------------------------------
+
+
+def evidence_of(session: Session, object_ids: Collection[str]) -> dict[str, list[LinkEvidenceRow]]:
+    """All that these objects ever said; what the host said is under the customer's public id."""
+    found: dict[str, list[LinkEvidenceRow]] = {}
+    for row in session.scalars(
+        select(LinkEvidenceRow).where(LinkEvidenceRow.object_id.in_(object_ids))
+    ):
+        found.setdefault(row.object_id, []).append(row)
+    return found
+
+
+def host_words(
+    session: Session, business_pk: int, external_ids: Collection[str]
+) -> dict[str, str | None]:
+    """Customers by the host's ids, and the Stripe customer that the host itself has named for each."""
+    rows = session.execute(
+        select(CustomerRow.external_id, LinkEvidenceRow.stripe_customer_id)
+        .outerjoin(
+            LinkEvidenceRow,
+            and_(
+                LinkEvidenceRow.object_id == CustomerRow.public_id,
+                LinkEvidenceRow.source == Source.HOST,
+                LinkEvidenceRow.withdrawn_at.is_(None),
+                LinkEvidenceRow.denies.is_(False),
+            ),
+        )
+        .where(CustomerRow.business_pk == business_pk, CustomerRow.external_id.in_(external_ids))
+    )
+    return dict(rows.tuples().all())
+
+
+def claimed_by_host(session: Session, stripe_ids: Collection[str]) -> dict[str, str]:
+    """Which customer (public id) the host has named for each of these Stripe customers."""
+    rows = session.execute(
+        select(LinkEvidenceRow.stripe_customer_id, LinkEvidenceRow.object_id).where(
+            LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
+            LinkEvidenceRow.source == Source.HOST,
+            LinkEvidenceRow.withdrawn_at.is_(None),
+            LinkEvidenceRow.denies.is_(False),
+        )
+    )
+    return dict(rows.tuples().all())
+
+
+def named_already(session: Session, business_id: str, external_ids: Collection[str]) -> set[str]:
+    """Which of a business's own ids evidence from Stripe names that stands."""
+    return {
+        str(ref)
+        for ref in session.scalars(
+            select(LinkEvidenceRow.customer_ref).where(
+                LinkEvidenceRow.customer_ref.in_(external_ids),
+                LinkEvidenceRow.business_ref == business_id,
+                LinkEvidenceRow.withdrawn_at.is_(None),
+            )
+        )
+    }
+
+
+def business_of(session: Session, public_id: str) -> str | None:
+    """The host's id of a customer's business; None: there is no such customer."""
+    return session.scalar(
+        select(BusinessRow.business_id)
+        .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(CustomerRow.public_id == public_id)
+    )
+
+
+def statement(row: LinkEvidenceRow) -> Statement:
+    """A row about a Stripe object as the domain knows it."""
+    return Statement(
+        id=row.id,
+        said_at=row.said_at,
+        event_id=row.event_id or "",
+        names=_ref(row.customer_ref, row.business_ref),
+        before=_ref(row.previous_customer_ref, row.previous_business_ref),
+    )
+
+
+def _ref(customer: str | None, business: str | None) -> CustomerRef | None:
+    return None if customer is None else CustomerRef(customer, business)
+
+
+# --- what has to be decided together -------------------------------------------------------------------------
+
+
+@dataclass
+class Customer:
+    """A customer and the host's id of their business."""
+
+    row: CustomerRow
+    business_id: str
+
+
+@dataclass
+class Component:
+    """Customers and Stripe customers that evidence connects: they are decided together."""
+
+    customers: dict[int, Customer] = field(default_factory=dict)
+    evidence: list[LinkEvidenceRow] = field(default_factory=list)
+    """In the order in which it was said."""
+    stripe_ids: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+    """Stripe customers that are gone."""
+    names: dict[CustomerRef, int] = field(default_factory=dict)
+
+    def named(self, row: LinkEvidenceRow) -> int | None:
+        """The customer (key) that a piece of evidence names; None: nobody that we know."""
+        ref = _ref(row.customer_ref, row.business_ref)
+        return None if ref is None else self.names.get(ref)
+
+    def named_before(self, row: LinkEvidenceRow) -> int | None:
+        """The customer that the same object named before."""
+        ref = _ref(row.previous_customer_ref, row.previous_business_ref)
+        return None if ref is None else self.names.get(ref)
+
+    def spells(self) -> list[Spell]:
+        """The evidence that names somebody, with the times in which it stood."""
+        found = []
+        for row in self.evidence:
+            customer = self.named(row)
+            if customer is None or row.refused or row.stripe_customer_id in self.deleted:
+                continue
+            claim = Claim(
+                id=row.id,
+                stripe_customer_id=row.stripe_customer_id,
+                customer=customer,
+                source=Source(row.source),
+                said_at=row.said_at,
+            )
+            found.append(Spell(claim, row.withdrawn_at, row.denies))
+        return found
+
+
+def component(
+    session: Session, stripe_ids: Collection[str], customers: Collection[int]
+) -> Component:
+    """All that has to be decided together with these Stripe customers and these customers (by key)."""
+    found = Component()
+    loaded: dict[int, Customer] = {}
+    rows: dict[int, LinkEvidenceRow] = {}
+    new_stripe, new_customers = set(stripe_ids), set(customers)
+    while new_stripe or new_customers:
+        linked = _customers(
+            session,
+            or_(
+                CustomerRow.id.in_(new_customers),
+                CustomerRow.platform_stripe_customer_id.in_(new_stripe),
+            ),
+        )
+        loaded |= {one.row.id: one for one in linked}
+        new_customers = {one.row.id for one in linked} - found.customers.keys()
+        found.customers |= {key: loaded[key] for key in new_customers}
+        found.stripe_ids |= new_stripe
+        touching = _touching(session, new_stripe, [loaded[key].row for key in new_customers])
+        loaded |= {one.row.id: one for one in _named_by(session, touching)}
+        found.names = _names(loaded.values())
+        # A name may be somebody else's: two businesses may have the same own ids.
+        member = [
+            row
+            for row in touching
+            if row.stripe_customer_id in found.stripe_ids or found.named(row) in found.customers
+        ]
+        rows |= {row.id: row for row in member}
+        links = (found.customers[key].row.platform_stripe_customer_id for key in new_customers)
+        new_stripe = {row.stripe_customer_id for row in member} | {one for one in links if one}
+        new_stripe -= found.stripe_ids
+        new_customers = {key for row in member if (key := found.named(row)) is not None}
+        new_customers -= found.customers.keys()
+    found.evidence = sorted(rows.values(), key=lambda row: (row.said_at, row.id))
+    found.deleted = deleted_of(session, found.stripe_ids)
+    return found
+
+
+def _touching(
+    session: Session, stripe_ids: Collection[str], customers: Iterable[CustomerRow]
+) -> Sequence[LinkEvidenceRow]:
+    refs = {ref for row in customers for ref in (row.public_id, row.external_id)}
+    return session.scalars(
+        select(LinkEvidenceRow).where(
+            or_(
+                LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
+                LinkEvidenceRow.customer_ref.in_(refs),
+            )
+        )
+    ).all()
+
+
+def _names(customers: Iterable[Customer]) -> dict[CustomerRef, int]:
+    """Under which names evidence may speak of these customers. Portico's ids go before the host's own."""
+    names: dict[CustomerRef, int] = {}
+    for one in customers:
+        names[CustomerRef(one.row.public_id)] = one.row.id
+        names[CustomerRef(one.row.public_id, one.business_id)] = one.row.id
+    for one in customers:
+        names.setdefault(CustomerRef(one.row.external_id, one.business_id), one.row.id)
+    return names
+
+
+def _named_by(session: Session, rows: Iterable[LinkEvidenceRow]) -> list[Customer]:
+    refs = [(row.customer_ref, row.business_ref) for row in rows if row.customer_ref]
+    public_ids = {ref for ref, _ in refs if len(ref) == PUBLIC_ID_LENGTH}
+    return _customers(
+        session,
+        or_(
+            CustomerRow.public_id.in_(public_ids),
+            and_(
+                BusinessRow.business_id.in_({business for _, business in refs if business}),
+                CustomerRow.external_id.in_({ref for ref, business in refs if business}),
+            ),
+        ),
+    )
+
+
+def _customers(session: Session, condition: ColumnElement[bool]) -> list[Customer]:
+    rows = session.execute(
+        select(CustomerRow, BusinessRow.business_id)
+        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(condition)
+        .order_by(CustomerRow.id)
+    )
+    return [Customer(row, business_id) for row, business_id in rows.tuples()]
+
+
+def deleted_of(session: Session, stripe_ids: Collection[str]) -> set[str]:
+    """Which of these Stripe has deleted."""
+    return set(
+        session.scalars(
+            select(DeletedStripeCustomerRow.stripe_customer_id).where(
+                DeletedStripeCustomerRow.stripe_customer_id.in_(stripe_ids)
+            )
+        )
+    )
+
+
+def note_deleted(session: Session, stripe_id: str, at: dt.datetime) -> None:
+    """Remember that a Stripe customer is gone; all that was said of it is withdrawn."""
+    insert_new(
+        session,
+        table_of(DeletedStripeCustomerRow),
+        [{"stripe_customer_id": stripe_id, "deleted_at": at}],
+        conflict=["stripe_customer_id"],
+        returning="stripe_customer_id",
+    )
+    changed(
+        session,
+        update(LinkEvidenceRow)
+        .where(
+            LinkEvidenceRow.stripe_customer_id == stripe_id,
+            LinkEvidenceRow.withdrawn_at.is_(None),
+        )
+        .values(withdrawn_at=at),
+    )
+
+
+# --- conflicts -----------------------------------------------------------------------------------------------
+
+
+def conflicts_of(session: Session, found: Component) -> dict[tuple[str, str], LinkConflictRow]:
+    """The conflicts on record about these customers and Stripe customers: by Stripe customer and public id."""
+    public_ids = [one.row.public_id for one in found.customers.values()]
+    rows = session.scalars(
+        select(LinkConflictRow).where(
+            or_(
+                LinkConflictRow.stripe_customer_id.in_(found.stripe_ids),
+                LinkConflictRow.customer_id.in_(public_ids),
+            )
+        )
+    )
+    return {(row.stripe_customer_id, row.customer_id): row for row in rows}
+
+
+def open_conflicts(session: Session, limit: int) -> list[LinkConflictRow]:
+    """Conflicts that somebody has to look at, the newest first."""
+    return list(
+        session.scalars(
+            select(LinkConflictRow)
+            .where(LinkConflictRow.resolved_at.is_(None))
+            .order_by(LinkConflictRow.seen_at.desc(), LinkConflictRow.id.desc())
+            .limit(limit)
+        )
+    )
+
+
+# --- links without evidence ----------------------------------------------------------------------------------
+
+
+def unknown_links(
+    session: Session, business_pk: int | None, after: int, limit: int
+) -> list[Customer]:
+    """Customers whose link is of unknown source, in the order they came, after one of them."""
+    condition = and_(text(UNKNOWN_LINKS), CustomerRow.id > after)
+    if business_pk is not None:
+        condition = and_(condition, CustomerRow.business_pk == business_pk)
+    rows = session.execute(
+        select(CustomerRow, BusinessRow.business_id)
+        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(condition)
+        .order_by(CustomerRow.id)
+        .limit(limit)
+    )
+    return [Customer(row, business_id) for row, business_id in rows.tuples()]
+
+
+# --- forgetting ----------------------------------------------------------------------------------------------
+
+
+def erase_evidence(session: Session, customer: CustomerRow, business_id: str) -> set[str]:
+    """Delete what names this customer; the Stripe customers that it was about."""
+    mine = or_(
+        LinkEvidenceRow.customer_ref == customer.public_id,
+        and_(
+            LinkEvidenceRow.customer_ref == customer.external_id,
+            LinkEvidenceRow.business_ref == business_id,
+        ),
+    )
+    stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
+    changed(session, delete(LinkEvidenceRow).where(mine))
+    changed(
+        session,
+        delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
+    )
+    return stripe_ids
