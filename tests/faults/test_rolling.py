@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from examples.host_app import Portico
 from sandbox.processes import SERVICES
 from sandbox.python_process import REPOSITORY
 from sandbox.servers import own_folder
+from shared.events import CustomerEvidenceChanged
 from shared.messaging.topology import RPC_EXCHANGE
 from tests.faults.load import Load, make_visitors
 from tests.faults.releases import NoHistory, export, release_before
 from tests.faults.system import ProxiedStack, System
 from tests.fixtures import least_privilege
 from tests.fixtures.least_privilege import LeastPrivilege
+from tests.fixtures.webhooks import deliver, golden
 
 SIDE_BY_SIDE = 8.0
 ALONE = 4.0
@@ -113,4 +116,50 @@ def test_rights_are_narrowed_after_the_upgrade_and_widened_before_the_way_back(
     books = load.settle()
     assert load.failed() == {}
     assert books.complaints() == []
+
+
+def test_evidence_waits_for_a_portal_that_knows_it(system: System, old: Path) -> None:
+    """Beside a new billing an old portal links nobody by a stranger's word and gives nothing up; what metadata says is there
+    when the new portal comes."""
+    if CustomerEvidenceChanged.type in (old / "shared" / "events.py").read_text():
+        pytest.skip("the release before knows evidence")
+    stack = system.stack
+    stack.code = REPOSITORY
+    stack.migrate()
+    before, billings = system.succeed("billing")
+    assert set(system.retire(before)) == {0}
+    with Portico(stack.amqp_uri) as host:
+        customer_id = host.call(
+            "portal",
+            "upsert_customer",
+            business_id="faults",
+            external_id="new",
+            name="New Ned",
+            email="ned@example.com",
+        )["customer_id"]
+    created = golden("customer.created", "", metadata={"customer_id": customer_id})
+    for event in (
+        golden("checkout.session.completed", "cus_stranger", client_reference_id=customer_id),
+        created,
+    ):
+        url = f"http://127.0.0.1:{billings[0].port}"
+        secret = stack.env("billing")["STRIPE_WEBHOOK_SECRETS"]
+        assert deliver(url, event, secret).status_code == 200
+
+    def linked_with() -> str | None:
+        statement = (
+            "SELECT platform_stripe_customer_id FROM customers WHERE public_id = %(customer_id)s"
+        )
+        ((stripe_id,),) = system.rows("portal", statement, customer_id=customer_id)
+        return str(stripe_id) if stripe_id else None
+
+    time.sleep(ALONE)
+    assert linked_with() is None
+    assert not [name for name in system.waiting() if name.endswith(".dead")]
+    before, _ = system.succeed("portal")
+    assert set(system.retire(before)) == {0}
+    system.wait(lambda: linked_with() == created["data"]["object"]["id"], within=30)
+    assert system.rows("portal", "SELECT refused FROM link_evidence WHERE refused IS NOT NULL") == [
+        ("not_signed",)
+    ]
     assert system.fell == []

@@ -20,7 +20,9 @@ from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries import lease_due, lock_incidents, lock_rows
 from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal import queries
-from services.portal.queries import people
+from services.portal.domain.linking import CustomerRef, Source
+from services.portal.handlers.evidence import Evidence, take_in
+from services.portal.queries import links, people
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
@@ -151,6 +153,37 @@ def test_contacts_read_no_whole_table(portal: Engine, together: int) -> None:
         assert len(found) == together
 
     assert full_scans(portal, ask, {"businesses"}) == []
+
+
+def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> None:
+    """Who is whose is found by indexes: what names a customer by either id, what is said of a Stripe customer, whose link
+    nobody speaks for."""
+    with portal.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO link_evidence (stripe_customer_id, source, object_id, customer_ref, denies, said_at, noted_at) "
+            "SELECT platform_stripe_customer_id, 'metadata', platform_stripe_customer_id, public_id, false, now(), now() "
+            "FROM customers WHERE platform_stripe_customer_id IS NOT NULL AND id > 10"
+        )
+        connection.exec_driver_sql("UPDATE customers SET link_source = 'metadata' WHERE id > 10")
+        connection.exec_driver_sql("ANALYZE")
+        external_id, business_id = connection.exec_driver_sql(
+            "SELECT external_id, business_id FROM customers JOIN businesses ON businesses.id = business_pk "
+            "WHERE customers.id = 77"
+        ).one()
+
+    def decide(session: Session) -> None:
+        said = [
+            Evidence(f"evt_{n}", f"evt_{n}", f"cus_{n}", f"sub_{n}", Source.METADATA, NOW, names)
+            for n, names in enumerate(
+                (CustomerRef(seed.public_id(70)), CustomerRef(external_id, business_id)), 14
+            )
+        ]
+        assert take_in(session, said, NOW) == [True, True]
+        assert links.named_already(session, business_id, {external_id}) == {external_id}
+        assert links.unknown_links(session, None, 0, 100)
+
+    small = {"businesses", "link_conflicts", "deleted_stripe_customers", "cancellation_requests"}
+    assert full_scans(portal, decide, small) == []
 
 
 def test_the_relay_reads_only_what_waits(billing: Engine) -> None:

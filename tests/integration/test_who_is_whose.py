@@ -118,10 +118,10 @@ def test_metadata_moves_and_ends_a_link_and_the_host_hears_of_it(
         )(connection.channel())
         queue.declare()
         path = f"/v1/customers/{stripe_id}"
-        story.post(path, **{"metadata[portico_customer_id]": second.customer_id})
+        story.post(path, **{"metadata[customer_id]": second.customer_id})
         eventually(lambda: linked_with(story, second) == stripe_id, what="the moved link")
         assert linked_with(story, first) is None
-        story.post(path, **{"metadata[portico_customer_id]": ""})
+        story.post(path, **{"metadata[customer_id]": ""})
         eventually(lambda: linked_with(story, second) is None, what="the end of the link")
         heard: list[Any] = []
 

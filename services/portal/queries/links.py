@@ -240,18 +240,20 @@ def _names(customers: Iterable[Customer]) -> dict[CustomerRef, int]:
 
 
 def _named_by(session: Session, rows: Iterable[LinkEvidenceRow]) -> list[Customer]:
+    """Two questions, as no index serves both names at once."""
     refs = [(row.customer_ref, row.business_ref) for row in rows if row.customer_ref]
     public_ids = {ref for ref, _ in refs if len(ref) == PUBLIC_ID_LENGTH}
-    return _customers(
-        session,
-        or_(
-            CustomerRow.public_id.in_(public_ids),
+    own = {(ref, business) for ref, business in refs if business}
+    found = _customers(session, CustomerRow.public_id.in_(public_ids)) if public_ids else []
+    if own:
+        found += _customers(
+            session,
             and_(
-                BusinessRow.business_id.in_({business for _, business in refs if business}),
-                CustomerRow.external_id.in_({ref for ref, business in refs if business}),
+                BusinessRow.business_id.in_({business for _, business in own}),
+                CustomerRow.external_id.in_({ref for ref, _ in own}),
             ),
-        ),
-    )
+        )
+    return found
 
 
 def _customers(session: Session, condition: ColumnElement[bool]) -> list[Customer]:

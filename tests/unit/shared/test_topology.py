@@ -46,7 +46,10 @@ def test_an_exchange_is_made_by_its_owner_alone():
         queues += [side for one in queues[1:] for side in topology.side_queues(one.name)]
         queues.append(topology.reply_queue(service, "address"))
         bound = [each.exchange for one in queues for each in (one, *one.bindings) if each.exchange]
-        assert {one.name for one in bound} >= set(topology.OWNERS) - {"notifier.events", "portal.events"}
+        assert {one.name for one in bound} >= set(topology.OWNERS) - {
+            "notifier.events",
+            "portal.events",
+        }
         for exchange in bound:
             if exchange.name in topology.OWNERS:
                 assert exchange.passive == (topology.OWNERS[exchange.name] != service)
