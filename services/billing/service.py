@@ -34,7 +34,7 @@ from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
 from shared import tracing
 from shared.batching import Batched
-from shared.database import Database, UnstorableValue
+from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume
@@ -169,11 +169,7 @@ class BillingService(Looking, Operations):
             WEBHOOKS.labels("unknown", "refused").inc()
             log.warning("webhook refused", reason=str(refusal))
             return _json(400, {"error": str(refusal)})
-        try:
-            outcome = self.store(received)
-        except UnstorableValue as refusal:
-            received = inbox.unstorable(received, str(refusal))
-            outcome = self.store(received)
+        received, outcome = inbox.keep(self.store, received)
         WEBHOOKS.labels(received.type_label, outcome.value).inc()
         tracing.note(
             type=received.type_label, correlation_id=received.event.id, outcome=outcome.value

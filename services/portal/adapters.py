@@ -157,7 +157,9 @@ class RpcBilling:
 def _card(card: _WireCard | None) -> CardSeen | None:
     if card is None or not (card.last4.isdigit() and len(card.last4) == 4):
         return None
-    return CardSeen((card.brand or "")[:30] or None, card.last4, card.exp_month, card.exp_year)
+    month = card.exp_month if card.exp_month in range(1, 13) else None
+    year = card.exp_year if card.exp_year in range(1, 10_000) else None
+    return CardSeen((card.brand or "")[:30] or None, card.last4, month, year)
 
 
 class RpcMail:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from services.billing.translation import (
     Translation,
     translate,
 )
+from shared.database import UnstorableValue
 from shared.events import CustomerEvidenceChanged
 from shared.text import clean
 
@@ -70,10 +71,15 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
     return Received(event, payload, translate(event, livemode=livemode))
 
 
-def unstorable(received: Received, problem: str) -> Received:
-    """The same event, quarantined: what was made of it can't be stored. Stripe would repeat it for days, each time in vain."""
-    reason = f"can't be stored: {problem}"
-    return replace(received, translation=Translation(Status.QUARANTINED, reason))
+def keep(store: Callable[[Received], Outcome], received: Received) -> tuple[Received, Outcome]:
+    """Have the event stored, and where what was made of it can't be, the event alone, quarantined with the reason: Stripe
+    would repeat it for days, each time in vain. The event as it was stored, and what became of it."""
+    try:
+        return received, store(received)
+    except UnstorableValue as refusal:
+        set_aside = Translation(Status.QUARANTINED, f"can't be stored: {refusal}")
+        received = replace(received, translation=set_aside)
+        return received, store(received)
 
 
 def store_webhooks(

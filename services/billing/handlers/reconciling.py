@@ -143,14 +143,17 @@ def _take_in(
     report: Report,
     clock: Callable[[], dt.datetime],
 ) -> None:
+    def store(received: inbox.Received) -> inbox.Outcome:
+        with database.transaction() as session:
+            return inbox.store_webhooks(session, [received], clock(), delivered=False)[0]
+
     for body in page:
         report.seen += 1
         try:
             received = inbox.read_webhook(body, livemode=livemode)
         except NotAnEvent:
             continue  # Stripe's own list holds none; a stand-in's might
-        with database.transaction() as session:
-            outcome = inbox.store_webhooks(session, [received], clock(), delivered=False)[0]
+        _, outcome = inbox.keep(store, received)
         report.new += outcome is not inbox.Outcome.DUPLICATE
 
 

@@ -266,11 +266,15 @@ def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
         ({"card": {"brand": "visa", "last4": "4242"}}, CardSeen("visa", "4242")),
         ({"card": {"last4": "4242"}}, CardSeen(None, "4242")),
         ({"card": {"brand": "visa", "last4": "<b>4"}}, None),
+        (
+            {"card": {"last4": "4242", "exp_month": 13, "exp_year": 1 << 40}},
+            CardSeen(None, "4242"),
+        ),
         ({"card": None, "status": "open"}, None),
     ],
 )
 def test_a_card_is_read_or_left_out(state: dict[str, Any], card: CardSeen | None) -> None:
-    """Only what is a card's last four digits is shown."""
+    """Only what is a card's last four digits is shown, and no date that is none."""
     billing = RpcBilling(Answering({"in_1": {"source": "stripe", **state}}))
     assert billing.declined_cards(["in_1"]) == {"in_1": card}
 
