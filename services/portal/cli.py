@@ -68,7 +68,8 @@ def import_file(
 
     The first line names the columns: external_id, name, email, and if you like locale, timezone and
     platform_stripe_customer_id; others are ignored. Customers are known by external_id, so importing again changes and
-    never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the Stripe id).
+    never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the Stripe id). A Stripe
+    id is your word on who is whose, as `link` is.
 
     Every line that can't be taken is told with its number in FILE.csv.errors.csv. A run that was stopped goes on
     where it was: FILE.csv.import.json remembers. Ends with 1 when lines were left out.
@@ -116,7 +117,8 @@ def export_file(
         str, typer.Option("--business", metavar="ID", help="Your id of the business.")
     ],
 ) -> None:
-    """Write a business's customers as CSV, with Portico's ids; `import` takes the file again.
+    """Write a business's customers as CSV, with Portico's ids; `import` takes the file again, and then the Stripe ids in it
+    are your word: look through `evidence --unknown` first.
 
     Holds names and addresses: the file is made readable for you alone. A cell that a spreadsheet would run as a formula (it
     begins with =, +, - or @) has an apostrophe before it, which `import` takes away.

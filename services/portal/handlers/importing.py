@@ -141,7 +141,7 @@ def _write(
             )
         elif any(row[name] != value for name, value in wish.values.items()):
             changed.append({**row, **wish.values, "updated_at": now})
-        elif wish.external_id in words:
+        elif words.get(wish.external_id) not in (None, row["platform_stripe_customer_id"]):
             done.updated += 1
         else:
             done.unchanged += 1

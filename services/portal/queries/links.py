@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -350,16 +350,24 @@ def unknown_links(
 
 
 def erase_evidence(session: Session, customer: CustomerRow, business_id: str) -> set[str]:
-    """Delete what names this customer; the Stripe customers that it was about."""
-    mine = or_(
-        LinkEvidenceRow.customer_ref == customer.public_id,
-        and_(
-            LinkEvidenceRow.customer_ref == customer.external_id,
-            LinkEvidenceRow.business_ref == business_id,
-        ),
-    )
+    """Delete what names this customer, or named them before; the Stripe customers that it was about."""
+
+    def names(ref: Any, business: Any) -> ColumnElement[bool]:
+        own = and_(ref == customer.external_id, business == business_id)
+        return or_(ref == customer.public_id, own)
+
+    mine = names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref)
     stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
     changed(session, delete(LinkEvidenceRow).where(mine))
+    changed(
+        session,
+        update(LinkEvidenceRow)
+        .where(
+            LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
+            names(LinkEvidenceRow.previous_customer_ref, LinkEvidenceRow.previous_business_ref),
+        )
+        .values(previous_customer_ref=None, previous_business_ref=None),
+    )
     changed(
         session,
         delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),

@@ -551,10 +551,12 @@ def test_an_erased_customer_leaves_no_evidence(session: Session, vera: str, nat:
     """No row names them any more, and what they claimed goes to who else claims it."""
     take_in(session, says(vera, "cus_1", at=ago(hours=2)), says("c1", "cus_3", business="sunrise"))
     take_in(session, says(vera, "cus_2", at=ago(hours=1)), says(nat, "cus_2", object_id="sub_2"))
+    take_in(session, says(nat, "cus_2", object_id="sub_4", before=vera))
     importing.erase(session, customer_id=vera, stripe_customer_id=None, now=NOW)
     rows = session.scalars(select(LinkEvidenceRow)).all()
     assert {row.stripe_customer_id for row in rows} == {"cus_2"}
     assert {row.customer_ref for row in rows} == {nat}
+    assert {row.previous_customer_ref for row in rows} == {None}
     assert vera not in "".join(session.scalars(select(OutboxEvent.body)))
     assert stripe_id_of(session, nat) == "cus_2"
 
