@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
+import eventlet
 from eventlet import greenio, wsgi
 from nameko.web.server import HttpOnlyProtocol
 
@@ -35,8 +36,21 @@ LEAVING_SECONDS: Final = 2
 READ_AWAY_BYTES: Final = 8 << 20
 
 NEVER: Final = float("inf")
-HANG_UP: Final = "portico.hang_up"
-"""Key in a request's environment: call it to end the connection after the answer."""
+PIECE_BYTES: Final = 8 << 10
+TURN: Final = 16
+"""Requests that come together on one connection and are answered before others get their turn."""
+
+LOCK_DOWN: Final = (
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Robots-Tag", "noindex, nofollow"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
+)
+"""On every answer, whatever it says and whoever makes it: under a customer's link the address itself is a secret, and what else
+we answer is no cache's and no frame's business either. (A 404, 405, 308, 414 or 501 may be cached unless it says no.)"""
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _SIZE_LINE_BYTES: Final = 200
@@ -104,6 +118,7 @@ class Protocol(HttpOnlyProtocol):
     environ: Any
     application: Any
     _hung_up = False
+    _requests = 0
 
     def hang_up(self) -> None:
         """End the connection after this answer; what the client still sends is not waited for."""
@@ -124,14 +139,25 @@ class Protocol(HttpOnlyProtocol):
             b"\n",
         ):  # RFC 9112, 2.2: one that stands before a request is no request
             line = super()._read_request_line()
-        if line and line[-1:] != b"\n" and len(line) < self.server.url_length_limit:
+        if len(line) >= self.server.url_length_limit:
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+            return b""
+        if line and line[-1:] != b"\n":
             raise _CutOff
+        self._requests += 1
+        if self._requests % TURN == 0:  # when they all came together, nothing else would wait
+            self.conn_state[2] = wsgi.STATE_REQUEST
+            eventlet.sleep(0)
         self.conn_state.ends = time.monotonic() + HEADER_SECONDS
         return line
 
     def parse_request(self) -> bool:
         self.rfile = _WholeLines(self.rfile)  # eventlet puts the old one back
-        if not super().parse_request():
+        try:
+            if not super().parse_request():
+                return False
+        except (wsgi.HeaderLineTooLong, wsgi.HeadersTooLarge):
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
         if self._is_ambiguous():
             self.send_error(HTTPStatus.BAD_REQUEST)
@@ -146,32 +172,28 @@ class Protocol(HttpOnlyProtocol):
         http_1_1 = self.request_version == "HTTP/1.1"
         if len(headers.get_all("Host", ())) != 1 and (http_1_1 or "Host" in headers):
             return True
-        if (lengths := headers.get_all("Content-Length")) and (
-            len(lengths) > 1 or not _LENGTH.match(lengths[0])
-        ):
+        lengths = headers.get_all("Content-Length", ())
+        if lengths and (len(lengths) > 1 or not _LENGTH.match(lengths[0])):
             return True
         codings = headers.get_all("Transfer-Encoding", ())
+        if codings and lengths:
+            return True
         return bool(codings) and not (http_1_1 and [one.lower() for one in codings] == ["chunked"])
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse a request that could not be read: like every other error of ours, without what the client said."""
-        status = HTTPStatus(code)
-        body = json.dumps({"error": status.phrase}).encode() + b"\n"
-        self.wfile.write(
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            + body
-        )
+        """Refuse a request that could not be read: like every other error of ours, without what the client said.
+
+        A version that we don't speak is 400 as well: who counts 5xx counts our own errors.
+        """
+        error = _Error(HTTPStatus.BAD_REQUEST if code >= 500 else code)
+        headers = [*locked_down(error.headers), ("Connection", "close")]
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self.wfile.write(f"HTTP/1.1 {error.status}\r\n{head}\r\n".encode() + error.body)
         self.hang_up()
 
     def get_environ(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environ()
-        environ[HANG_UP] = self.hang_up
-        body = environ["wsgi.input"]
-        if body.chunked_input:
-            environ["wsgi.input"] = environ["eventlet.input"] = _ChunkedBody(
-                body.rfile, None, None, body.wfile, body.wfile_line, chunked_input=True
-            )
+        environ["wsgi.input"] = environ["eventlet.input"] = _Body(environ["wsgi.input"])
         return environ
 
     def handle_one_response(self) -> None:
@@ -182,8 +204,20 @@ class Protocol(HttpOnlyProtocol):
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        def start_locked(status: str, headers: list[tuple[str, str]]) -> Any:
+            return start_response(status, locked_down(headers))
+
         application: Application = self.server.app
-        made = application(environ, start_response)
+        body = environ["eventlet.input"]
+        try:
+            made = application(environ, start_locked)
+        except Exception:
+            log.exception("request failed")
+            error = _Error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            start_locked(error.status, error.headers)
+            made = [] if self.command == "HEAD" else [error.body]
+        if not body.ended:  # answered without it, or without its end: nobody will read it
+            self.hang_up()
         self.conn_state.ends = time.monotonic() + ANSWER_SECONDS
         return made
 
@@ -211,6 +245,26 @@ class Protocol(HttpOnlyProtocol):
             left -= taken
 
 
+def locked_down(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """An answer's headers with those of LOCK_DOWN that it does not have."""
+    own = list(headers)
+    names = {name.lower() for name, _ in own}
+    return [*own, *(one for one in LOCK_DOWN if one[0].lower() not in names)]
+
+
+class _Error:
+    """An answer that is made here, since no entrypoint made one."""
+
+    def __init__(self, code: int) -> None:
+        status = HTTPStatus(code)
+        self.status = f"{status.value} {status.phrase}"
+        self.body = json.dumps({"error": status.phrase}).encode() + b"\n"
+        self.headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(self.body))),
+        ]
+
+
 class _CutOff(Exception):
     """The connection ended in the middle of a request's head."""
 
@@ -228,32 +282,45 @@ class _WholeLines:
         return line
 
 
-class _ChunkedBody(wsgi.Input):
-    """A chunked body, read as RFC 9112, 7.1 has it and no other way: what it is not raises ValueError, an early end OSError."""
+class _Body(wsgi.Input):
+    """A request's body, read as RFC 9112 has it and no other way: what it is not raises ValueError, an early end OSError.
 
-    _ended = False
+    Each read returns what is there: nothing is set aside for what a client announces and does not send.
+    """
 
-    def _chunked_read(
-        self, rfile: Any, length: int | None = None, use_readline: bool = False
-    ) -> bytes:
+    ended: bool
+    """Whether all of it was read."""
+
+    def __init__(self, given: wsgi.Input) -> None:
+        super().__init__(
+            given.rfile,
+            given.content_length,
+            None,
+            given.wfile,
+            given.wfile_line,
+            given.chunked_input,
+        )
+        self.ended = not self.chunked_input and not self.content_length
+
+    def read(self, length: int = PIECE_BYTES) -> bytes:
+        """The next piece, some bytes but not more than `length`; nothing at the end."""
+        if self.ended:
+            return b""
         if self.should_send_hundred_continue:
             self.send_hundred_continue_response()
             self.is_hundred_continue_response_sent = True
-        wanted = NEVER if length is None or length < 0 else length
-        pieces = []
-        while wanted and not self._ended:
-            if self.position >= self.chunk_length:
-                self._begin_chunk()
-                continue
-            piece = rfile.read(min(wanted, self.chunk_length - self.position))
-            if not piece:
-                raise OSError("the body ended early")
-            pieces.append(piece)
-            self.position += len(piece)
-            wanted -= len(piece)
-            if self.position == self.chunk_length and self._line() not in (b"\r\n", b"\n"):
-                raise wsgi.ChunkReadError("more in a chunk than it said")
-        return b"".join(pieces)
+        if self.chunked_input and self.position >= self.chunk_length:
+            self._begin_chunk()
+            if self.ended:
+                return b""
+        left = (self.chunk_length if self.chunked_input else self.content_length) - self.position
+        piece: bytes = self.rfile.read(min(left, length, len(self.rfile.peek(1))))
+        if not piece:
+            raise OSError("the body ended early")
+        self.position += len(piece)
+        if len(piece) == left:
+            self._end_part()
+        return piece
 
     def _begin_chunk(self) -> None:
         size = _CHUNK_SIZE.match(self._line())
@@ -261,12 +328,18 @@ class _ChunkedBody(wsgi.Input):
             raise wsgi.ChunkReadError("no size of a chunk")
         self.position, self.chunk_length = 0, int(size[1], 16)
         if self.chunk_length == 0:
-            self._end()
+            self._end_chunks()
 
-    def _end(self) -> None:
+    def _end_part(self) -> None:
+        if not self.chunked_input:
+            self.ended = True
+        elif self._line() not in (b"\r\n", b"\n"):
+            raise wsgi.ChunkReadError("more in a chunk than it said")
+
+    def _end_chunks(self) -> None:
         for _ in range(_MOST_TRAILERS):
             if self._line() in (b"\r\n", b"\n"):
-                self._ended = True
+                self.ended = True
                 return
         raise wsgi.ChunkReadError("too many trailers")
 

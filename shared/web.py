@@ -24,18 +24,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import (
     BadRequest,
-    ClientDisconnected,
     HTTPException,
     RequestEntityTooLarge,
     RequestTimeout,
 )
+from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Request, Response
 
 from shared import tracing
 from shared.batching import Overloaded
 from shared.database import DatabaseUnavailable
+from shared.http_bodies import BodyBudget, NoRoom, Room, TooLarge
 from shared.http_protocol import (
-    HANG_UP,
     MAX_CONNECTIONS,
     Connection,
     Protocol,
@@ -45,8 +45,13 @@ from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
 
-BODY_LIMIT: Final = 1 << 20
+FORM_BYTES: Final = 16 << 10
+"""The largest body of a form."""
+WEBHOOK_BYTES: Final = 1 << 20
+"""The largest body that a vendor may post."""
 BODY_SECONDS: Final = 10
+PIECES: Final = 64
+"""Pieces of a body that are read before others get their turn; they can be as small as a byte."""
 DRAIN_SECONDS: Final = 20
 SWEEP_SECONDS: Final = 1.0
 BACKLOG: Final = 1024
@@ -57,6 +62,7 @@ WAITING_PER_WORKER: Final = 5
 READINESS_SECONDS: Final = 1.0
 
 StartResponse = Callable[..., Any]
+Refuse = Callable[[Any], Response | None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -69,6 +75,7 @@ class HardWebServer(WebServer):
         super().__init__()
         self._connections: dict[int, Connection] = {}
         self._most = MAX_CONNECTIONS
+        self.bodies = BodyBudget()
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
 
     # -- serving ---------------------------------------------------------------------------------------
@@ -251,28 +258,20 @@ class _Routes(WsgiApp):
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        # Made once: what it knows of a host and a scheme only matters for redirects, see below.
+        # Made once, and without a word of the client's: only whole addresses would need its host and scheme.
         self._adapter = self.url_map.bind("localhost")
-
-    def _match(self, environ: dict[str, Any]) -> Any:
-        path = environ["PATH_INFO"].encode("latin1").decode(errors="replace")
-        try:
-            return self._adapter.match(path, environ["REQUEST_METHOD"])
-        except (
-            HTTPException
-        ):  # rare: once more, with all that the answer needs to know of the request
-            return self.url_map.bind_to_environ(environ).match()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ, shallow=True)
+        path = environ["PATH_INFO"].encode("latin1").decode(errors="replace")
         try:
-            provider, values = self._match(environ)
+            provider, values = self._adapter.match(
+                path, environ["REQUEST_METHOD"], query_args=environ.get("QUERY_STRING", "")
+            )
             request.path_values = values  # type: ignore[attr-defined]
             response = provider.handle_request(request)
         except HTTPException as error:
             response = self.server.error_response(request, error)
-        except UnicodeError:
-            response = Response("bad request\n", 400)
         result: Iterable[bytes] = response(environ, start_response)
         return result
 
@@ -284,16 +283,28 @@ def _plain_error(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name.lower() in ("allow", "retry-after"):
             response.headers[name] = value
+    if isinstance(error, RequestRedirect):
+        response.headers["Location"] = error.new_url.removeprefix("http://localhost")
     return response
 
 
 class Http(HttpRequestHandler):
-    """HTTP entrypoint: the body is read, bounded in time and size, before a worker is taken."""
+    """HTTP entrypoint: what its head already condemns is refused, then the body is read, bounded in time, in size and by what
+    all bodies may take together; only then a worker is taken."""
 
     server = HardWebServer()
 
-    def __init__(self, method: str, url: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        *,
+        refuse: Refuse | None = None,
+        body_limit: int = FORM_BYTES,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(method, url, **kwargs)
+        self._refuse, self._body_limit = refuse, body_limit
         self._seconds: dict[tuple[str, int], Any] = {}
 
     def handle_request(self, request: Any) -> Response:
@@ -313,17 +324,25 @@ class Http(HttpRequestHandler):
 
     def _respond(self, request: Any) -> Response:
         request.shallow = False
-        request.max_content_length = BODY_LIMIT
-        if request.method not in ("GET", "HEAD"):
+        if self._refuse is not None and (refusal := self._refuse(request)) is not None:
+            return refusal
+        if request.method in ("GET", "HEAD"):
+            return self._work(request)
+        with self.server.bodies.room(self._body_limit) as room:
             try:
                 with eventlet.Timeout(BODY_SECONDS, _BodyTimeout()):
-                    _take_body(request)
+                    _take_body(request, room)
             except _BodyTimeout:
-                return _hang_up(request, _plain_error(RequestTimeout()))
-            except HTTPException as error:
-                return _hang_up(request, self.server.error_response(request, error))
+                return _plain_error(RequestTimeout())
+            except NoRoom:
+                return _busy()
+            except TooLarge:
+                return _plain_error(RequestEntityTooLarge())
             except (OSError, ValueError):
-                return _hang_up(request, _plain_error(BadRequest()))
+                return _plain_error(BadRequest())
+            return self._work(request)
+
+    def _work(self, request: Any) -> Response:
         pool = self.container._worker_pool
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
@@ -355,21 +374,15 @@ class Http(HttpRequestHandler):
         return Response('{"error": "internal"}\n', 500, content_type="application/json")
 
 
-def _take_body(request: Request) -> None:
-    """Read the body into the request. Raises ClientDisconnected when it ends before the length that was announced, and
-    RequestEntityTooLarge."""
-    request.get_data(cache=True)
+def _take_body(request: Any, room: Room) -> None:
+    """Read the body into the request. Raises NoRoom, TooLarge, and for what is no whole body OSError or ValueError."""
     body = request.environ["wsgi.input"]
-    if body.chunked_input and body.read(1):  # werkzeug reads as far as it may, and is content
-        raise RequestEntityTooLarge
-    if body.position < (body.content_length or 0):
-        raise ClientDisconnected
-
-
-def _hang_up(request: Request, response: Response) -> Response:
-    """The answer to a request whose rest nobody will read: the connection ends with it."""
-    request.environ[HANG_UP]()
-    return response
+    room.expect(body.content_length or 0)
+    for number, piece in enumerate(iter(body.read, b""), 1):
+        room.add(piece)
+        if number % PIECES == 0:
+            eventlet.sleep(0)
+    request._cached_data = room.whole()  # where werkzeug keeps a body that was read
 
 
 def _busy() -> Response:
@@ -381,7 +394,15 @@ class _BodyTimeout(Exception):
     """The request's body did not arrive in time."""
 
 
-def http(method: str, url: str) -> Callable[[Method], Method]:
-    """Decorate a method that answers `method` (comma-separated) requests at `url` with a werkzeug Response."""
-    decorator: Callable[[Method], Method] = Http.decorator(method, url)
+def http(
+    method: str, url: str, *, refuse: Refuse | None = None, body_limit: int = FORM_BYTES
+) -> Callable[[Method], Method]:
+    """Decorate a method that answers `method` (comma-separated) requests at `url` with a werkzeug Response.
+
+    `refuse` is asked first, with the request's head: its answer, when it gives one, is sent at once and the body is not read.
+    What the address named is in `request.path_values`. A body over `body_limit` bytes is 413.
+    """
+    decorator: Callable[[Method], Method] = Http.decorator(
+        method, url, refuse=refuse, body_limit=body_limit
+    )
     return decorator

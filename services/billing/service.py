@@ -41,7 +41,7 @@ from shared.messaging import EventPublisher, Permanent, consume
 from shared.retention import prune_round
 from shared.rpc import InvalidArgument, RpcError, rpc
 from shared.telemetry import get_logger
-from shared.web import http
+from shared.web import WEBHOOK_BYTES, http
 
 log = get_logger(__name__)
 
@@ -134,6 +134,21 @@ def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]
     return inbox.store_webhooks(session, batch, _now())
 
 
+def _refused(reason: Exception) -> Response:
+    WEBHOOKS.labels("unknown", "refused").inc()
+    log.warning("webhook refused", reason=str(reason))
+    return _json(400, {"error": str(reason)})
+
+
+def _refuse_unsigned(request: Request) -> Response | None:
+    """Without anything like a signature of Stripe's, what follows is nobody's webhook."""
+    try:
+        webhook.read_header(request.headers.get(webhook.HEADER))
+    except webhook.BadSignature as reason:
+        return _refused(reason)
+    return None
+
+
 class BillingService(Looking, Operations):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
@@ -149,7 +164,7 @@ class BillingService(Looking, Operations):
 
     # -- Stripe speaks ------------------------------------------------------------------------------------
 
-    @http("POST", "/webhooks/stripe")
+    @http("POST", "/webhooks/stripe", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
     def stripe_webhook(self, request: Request) -> Response:
         """Verify, store, acknowledge. 400 for what Stripe did not sign or what is no event: nothing is stored.
 
@@ -160,15 +175,13 @@ class BillingService(Looking, Operations):
         try:
             webhook.verify(
                 body,
-                request.headers.get("Stripe-Signature"),
+                request.headers.get(webhook.HEADER),
                 [secret.reveal() for secret in self.settings.stripe_webhook_secrets],
                 time.time(),
             )
             received = inbox.read_webhook(body, livemode=self.settings.livemode)
         except (webhook.BadSignature, NotAnEvent) as refusal:
-            WEBHOOKS.labels("unknown", "refused").inc()
-            log.warning("webhook refused", reason=str(refusal))
-            return _json(400, {"error": str(refusal)})
+            return _refused(refusal)
         received, outcome = inbox.keep(self.store, received)
         WEBHOOKS.labels(received.type_label, outcome.value).inc()
         tracing.note(

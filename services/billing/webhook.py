@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
+HEADER: Final = "Stripe-Signature"
 TOLERANCE_SECONDS: Final = 300
 SCHEME: Final = b"v1"
 
@@ -29,14 +30,12 @@ def verify(
     *,
     tolerance: int = TOLERANCE_SECONDS,
 ) -> None:
-    """Raise BadSignature unless `header` (`Stripe-Signature`) signs exactly these bytes with one of `secrets`.
+    """Raise BadSignature unless `header` (HEADER) signs exactly these bytes with one of `secrets`.
 
     `now` is in seconds since the epoch; a timestamp more than `tolerance` seconds before or after it is
     refused. Every secret and signature is compared in constant time.
     """
-    if not header:
-        raise BadSignature("the signature is missing")
-    stamp, signatures = _parse(header)
+    stamp, signatures = read_header(header)
     signed = stamp + b"." + body
     valid = False
     for secret in secrets:
@@ -52,7 +51,11 @@ def verify(
         raise BadSignature("the signature is from the future")
 
 
-def _parse(header: str) -> tuple[bytes, list[bytes]]:
+def read_header(header: str | None) -> tuple[bytes, list[bytes]]:
+    """The timestamp and the signatures that a HEADER names. Raises BadSignature when it can't be one of Stripe's,
+    whatever the body says."""
+    if not header:
+        raise BadSignature("the signature is missing")
     stamp = b""
     signatures = []
     for item in header.encode("utf-8", "replace").split(b","):

@@ -40,6 +40,7 @@ from services.notifier.sendgrid_gateway import (
     BadWebhook,
     SendGridMailer,
     SignedEvents,
+    signing_headers,
 )
 from shared import tracing
 from shared.batching import Batched, Failed, in_halves
@@ -55,7 +56,7 @@ from shared.rpc import (
     rpc,
 )
 from shared.telemetry import get_logger
-from shared.web import http
+from shared.web import WEBHOOK_BYTES, http
 
 log = get_logger(__name__)
 
@@ -144,6 +145,25 @@ def _begin(session: Session, postings: list[posting.Posting]) -> list[posting.Re
 
 def _record(session: Session, answers: list[posting.Answered]) -> list[posting.Result]:
     return posting.record_answers(session, answers, _now(), random.random, SendingPolicy())
+
+
+def _signing(request: Request) -> tuple[str | None, str | None]:
+    return request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
+
+
+def _refused(reason: BadWebhook) -> Response:
+    metrics.WEBHOOKS.labels("refused").inc()
+    log.warning("event webhook refused", reason=str(reason))
+    return _json(400, {"error": str(reason)})
+
+
+def _refuse_unsigned(request: Request) -> Response | None:
+    """Without SendGrid's two headers, what follows is nobody's webhook."""
+    try:
+        signing_headers(*_signing(request))
+    except BadWebhook as reason:
+        return _refused(reason)
+    return None
 
 
 class NotifierService(Operations):
@@ -257,7 +277,7 @@ class NotifierService(Operations):
 
     # --- SendGrid's webhook -------------------------------------------------------------------------------------
 
-    @http("POST", "/webhooks/sendgrid")
+    @http("POST", "/webhooks/sendgrid", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
     def on_sendgrid_events(self, request: Request) -> Response:
         """Delivered, bounced, dropped, …: signed by SendGrid, or nothing is stored."""
         signed_events = self.sendgrid.signed_events
@@ -265,16 +285,9 @@ class NotifierService(Operations):
             return _json(404, {"error": "Not Found"})
         now = _now()
         try:
-            batch = signed_events.read(
-                request.get_data(),
-                request.headers.get(SIGNATURE_HEADER),
-                request.headers.get(TIMESTAMP_HEADER),
-                now,
-            )
+            batch = signed_events.read(request.get_data(), *_signing(request), now)
         except BadWebhook as error:
-            metrics.WEBHOOKS.labels("refused").inc()
-            log.warning("event webhook refused", reason=str(error))
-            return _json(400, {"error": str(error)})
+            return _refused(error)
         new = self._apply(batch, now)
         metrics.WEBHOOKS.labels("accepted").inc()
         self.wake()

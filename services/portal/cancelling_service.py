@@ -17,8 +17,9 @@ from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.visits import Visit
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
 from services.portal.queries import subscriptions as queries
+from services.portal.request_links import TOKEN
 from services.portal.signing import BadToken
-from services.portal.visiting import NothingHere, Visiting, utc_now, visitors
+from services.portal.visiting import NothingHere, Visiting, mangled, utc_now, visitors
 from shared.loops import Waker, loop
 from shared.rpc import rpc
 from shared.telemetry import get_logger
@@ -50,7 +51,7 @@ class Cancelling(Visiting):
         locale = choose_for(request, visit)
         return answer(request_views.asked(snapshot, subscription, visit.token, locale, outcome))
 
-    @http("GET", "/requests/<token>")
+    @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
     def look_at_request(self, request: Request, token: str) -> Response:
         """What the business is asked, and one button. Looking decides nothing: mail scanners look."""
         arrived = time.monotonic()
@@ -65,7 +66,7 @@ class Cancelling(Visiting):
         page = request_views.answer_request(found, said.decision, token, locale, utc_now())
         return answer(page)
 
-    @http("POST", "/requests/<token>")
+    @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
     def answer_request(self, request: Request, token: str) -> Response:
         """The business approves or declines, once."""
         arrived = time.monotonic()

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
-from services.portal.signing import Codec
+from services.portal.signing import Codec, token_form
 from shared.settings import Secret
 
 SALT: Final = b"portico.portal.links.v1"
+SIZE: Final = PUBLIC_ID_BYTES + 4
+TOKEN: Final = token_form(SIZE)
 MAX_GENERATION: Final = 2**32 - 1
 
 
@@ -31,7 +33,7 @@ class Links:
 
     def __init__(self, keys: Sequence[Secret], public_url: str) -> None:
         self._base = public_url.rstrip("/")
-        self._codec = Codec(keys, salt=SALT, size=PUBLIC_ID_BYTES + 4, separator=".")
+        self._codec = Codec(keys, salt=SALT, size=SIZE)
 
     def token(self, public_id: str, generation: int) -> str:
         """The token of a customer's link: always the same for the same key, customer and generation."""

@@ -12,10 +12,12 @@ from typing import Final
 
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
-from services.portal.signing import BadToken, Codec
+from services.portal.signing import BadToken, Codec, token_form
 from shared.settings import Secret
 
 SALT: Final = b"portico.portal.requests.v1"
+SIZE: Final = PUBLIC_ID_BYTES + 1
+TOKEN: Final = token_form(SIZE)
 CODES: Final = {Decision.APPROVE: 1, Decision.DECLINE: 2}
 
 
@@ -32,7 +34,7 @@ class RequestLinks:
 
     def __init__(self, keys: Sequence[Secret], public_url: str) -> None:
         self._base = public_url.rstrip("/")
-        self._codec = Codec(keys, salt=SALT, size=PUBLIC_ID_BYTES + 1, separator=".")
+        self._codec = Codec(keys, salt=SALT, size=SIZE)
 
     def url(self, request_id: str, decision: Decision) -> str:
         """The address of the page on which the business answers."""

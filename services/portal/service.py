@@ -95,8 +95,6 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             raise NothingHere
         response = Response(body, content_type="text/calendar; charset=utf-8")
         response.headers["Content-Disposition"] = 'attachment; filename="appointment.ics"'
-        for name, value in views.SAFE_HEADERS:
-            response.headers[name] = value
         return response
 
     @visitors("POST", "/me/<token>/billing")

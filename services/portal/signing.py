@@ -21,16 +21,32 @@ KEY_LENGTH: Final = 32
 """The least number of characters of a key."""
 SIGNATURE_LENGTH: Final = 43
 """In characters."""
+SEPARATOR: Final = "."
+"""Between the bytes and the signature, where the token stands in an address."""
 
 
 class BadToken(ValueError):
     """The token is not one of ours."""
 
 
+def token_form(size: int, separator: str = SEPARATOR) -> re.Pattern[str]:
+    """What every token of `size` bytes looks like, whoever signed it."""
+    letter = "[A-Za-z0-9_-]"
+    return re.compile(
+        rf"{letter}{{{_characters(size)}}}{re.escape(separator)}{letter}{{{SIGNATURE_LENGTH}}}"
+    )
+
+
+def _characters(size: int) -> int:
+    return -(-size * 4 // 3)  # base64 without its padding
+
+
 class Codec:
     """Makes and reads the tokens of one kind: `size` bytes, the separator, the signature."""
 
-    def __init__(self, keys: Sequence[Secret], *, salt: bytes, size: int, separator: str) -> None:
+    def __init__(
+        self, keys: Sequence[Secret], *, salt: bytes, size: int, separator: str = SEPARATOR
+    ) -> None:
         """Raises ValueError without keys, or for one with less than 32 characters."""
         if not keys or any(len(key.reveal()) < KEY_LENGTH for key in keys):
             raise ValueError(f"link keys have at least {KEY_LENGTH} characters")
@@ -43,11 +59,9 @@ class Codec:
         )
         # Its keys, derived once and not for each token; newest first.
         self._keys = [signer.derive_key(key) for key in reversed(signer.secret_keys)]
-        self._split = -(-size * 4 // 3)  # characters of the payload, which has no padding
+        self._split = _characters(size)
         self._separator = separator
-        self._form = re.compile(
-            rf"[A-Za-z0-9_-]{{{self._split}}}{re.escape(separator)}[A-Za-z0-9_-]{{{SIGNATURE_LENGTH}}}"
-        )
+        self._form = token_form(size, separator)
 
     def write(self, payload: bytes) -> str:
         """The token of these bytes: always the same for the same key."""

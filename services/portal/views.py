@@ -228,21 +228,8 @@ def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", policy),
             ("Content-Language", texts.lang),
-            *SAFE_HEADERS,
         ),
     )
-
-
-SAFE_HEADERS: Final = (
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Robots-Tag", "noindex, nofollow"),
-    ("X-Frame-Options", "DENY"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
-)
-"""On every answer under a customer's link, redirects included: the address is a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -19,13 +20,14 @@ from services.portal.answers import answer, choose_for
 from services.portal.domain.snapshot import Snapshot
 from services.portal.handlers import visits
 from services.portal.handlers.visits import Visit
+from services.portal.links import TOKEN
 from services.portal.metrics import VISITS
 from services.portal.wiring import Wiring
 from shared.batching import Batched
 from shared.database import Database, DatabaseUnavailable
 from shared.rpc import RpcClient
 from shared.telemetry import get_logger
-from shared.web import http
+from shared.web import Refuse, http
 
 log = get_logger(__name__)
 
@@ -75,7 +77,8 @@ class Visiting:
             return None
         return visits.visit(self.look(claim.public_id), claim, token)
 
-    def _nothing_here(self, request: Request, arrived: float) -> Response:
+    @staticmethod
+    def _nothing_here(request: Request, arrived: float) -> Response:
         VISITS.labels("nothing").inc()
         page = views.nothing_here(choose_for(request))
         eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
@@ -96,6 +99,17 @@ class Visiting:
                 return handler(session)
 
 
+def mangled(shape: re.Pattern[str]) -> Refuse:
+    """For `http`: nothing is at addresses whose token has not this shape, and their bodies are not read."""
+
+    def refuse(request: Any) -> Response | None:
+        if shape.fullmatch(request.path_values["token"]):
+            return None
+        return Visiting._nothing_here(request, time.monotonic())
+
+    return refuse
+
+
 def visitors(
     method: str, url: str, *, also_replaced: bool = False
 ) -> Callable[[Callable[Concatenate[Service, Request, Visit, Values], Response]], Any]:
@@ -109,7 +123,7 @@ def visitors(
     def decorate(
         page: Callable[Concatenate[Service, Request, Visit, Values], Response],
     ) -> Any:
-        @http(method, url)
+        @http(method, url, refuse=mangled(TOKEN))
         @functools.wraps(page)
         def entrypoint(
             self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 
 from examples.host_app import Portico
-from sandbox.processes import Process
 from tests.faults.crowd import Crowd
+from tests.faults.memory import megabytes
 from tests.faults.system import System, answers
 
 MANY = 10_000
@@ -35,12 +34,6 @@ def page_seconds(page: str) -> float:
         assert answers(page)
         took.append(time.monotonic() - began)
     return statistics.median(took)
-
-
-def megabytes(process: Process) -> float:
-    """Its resident memory."""
-    status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
 def test_ten_thousand_idle_connections_cost_little(system: System) -> None:

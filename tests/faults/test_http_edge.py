@@ -54,8 +54,9 @@ def statuses(answers: bytes) -> list[int]:
 
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-CHUNKED = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%s"
+BEGUN = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nStripe-Signature: t=1,v1=00\r\n"
+POST = BEGUN + b"Content-Length: 2\r\n\r\n{}"
+CHUNKED = BEGUN + b"Transfer-Encoding: chunked\r\n\r\n%s"
 LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
@@ -66,9 +67,8 @@ LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         (POST + GET + POST + LAST, [400, 200, 400, 200]),
         (CHUNKED % b"2\r\n{}\r\n0\r\n\r\n" + GET + LAST, [400, 200, 200]),
         (b"\r\n" + GET + b"\r\n" + POST + b"\r\n" + LAST, [200, 400, 200]),
-        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + LAST, [404, 200]),
     ],
-    ids=["pages", "bodies between", "a chunked body", "empty lines between", "a body nobody reads"],
+    ids=["pages", "bodies between", "a chunked body", "empty lines between"],
 )
 def test_pipelined_requests_are_all_answered_in_order(
     system: System, sent: bytes, wanted: list[int]
@@ -79,7 +79,6 @@ def test_pipelined_requests_are_all_answered_in_order(
         assert statuses(read_all(connection)) == wanted
 
 
-BEGUN = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\n"
 LIMITS = {
     "nothing": (b"", b"", [], 15),
     "half a line": (b"POST /webho", b"", [], 15),
@@ -90,7 +89,6 @@ LIMITS = {
     "a body that trickles": (BEGUN + b"Content-Length: 99\r\n\r\n", b"h", [408], 10),
     "chunks that trickle": (CHUNKED % b"", b"1\r\nh\r\n", [408], 10),
     "a chunk's size that trickles": (CHUNKED % b"", b"0", [408], 10),
-    "a body nobody reads": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", b"h", [200], 10),
 }  # fmt: skip
 """What a client sends at first, and then each second; what it is answered; the seconds until it is let go."""
 
@@ -158,17 +156,157 @@ def test_a_request_that_was_cut_off_is_not_run(system: System) -> None:
         assert b"Bad Request" in answer  # not what the webhook's own check would say
 
 
+TOKEN = "A" * 27 + "." + "A" * 43
+DECIDED_BY_ITS_HEAD = {
+    "no signature of Stripe's": ("billing", "POST", "/webhooks/stripe", "", 400),
+    "an empty signature": ("billing", "POST", "/webhooks/stripe", "Stripe-Signature: \r\n", 400),
+    "no such signature": ("billing", "POST", "/webhooks/stripe", "Stripe-Signature: x\r\n", 400),
+    "no signature of SendGrid's": ("notifier", "POST", "/webhooks/sendgrid", "", 400),
+    "half a signature of SendGrid's": (
+        "notifier",
+        "POST",
+        "/webhooks/sendgrid",
+        "X-Twilio-Email-Event-Webhook-Signature: AAAA\r\n",
+        400,
+    ),
+    "a mangled link": ("portal", "POST", "/me/x/billing", "", 404),
+    "a mangled link to a number": ("portal", "POST", f"/me/{TOKEN}x/cancellation/1", "", 404),
+    "a mangled request": ("portal", "POST", f"/requests/{TOKEN}", "", 404),
+    "an unknown address": ("portal", "POST", "/nothing", "", 404),
+    "an unknown address of billing's": ("billing", "POST", "/", "", 404),
+    "a method that is none": ("portal", "PUT", f"/me/{TOKEN}", "", 405),
+    "a method that is none of billing's": ("billing", "PATCH", "/webhooks/stripe", "", 405),
+    "a form over 16 KiB": ("portal", "POST", f"/me/{TOKEN}/billing", "", 413),
+    "a question that needs no body": ("billing", "GET", "/healthz", "", 200),
+    "an address with one slash too many": ("portal", "POST", f"/me//{TOKEN}/billing", "", 308),
+}
+
+
+@pytest.mark.parametrize("name", DECIDED_BY_ITS_HEAD)
+@pytest.mark.parametrize("sends", [False, True], ids=["waiting", "sending all the same"])
+@pytest.mark.parametrize("expects", [False, True], ids=["", "expecting to be told"])
+def test_what_its_head_decides_is_answered_without_its_body(
+    system: System, name: str, sends: bool, expects: bool
+) -> None:
+    """The answer is there before a byte of the body is, and whole also for a client that sends on; then the connection ends."""
+    service, method, path, headers, wanted = DECIDED_BY_ITS_HEAD[name]
+    expect = "Expect: 100-continue\r\n" if expects else ""
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}{expect}Content-Length: 1000000\r\n\r\n"
+    )
+    began = time.monotonic()
+    with connected(system, service) as connection:
+        connection.sendall(head.encode())
+        if sends:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"x" * 1_000_000)
+        answer = read_all(connection)
+    assert statuses(answer) == [wanted]
+    assert b"\r\nConnection: close\r\n" in answer
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_form_in_chunks_ends_at_its_limit(system: System) -> None:
+    """16 KiB of a form are taken, whoever says nothing of its length; one byte more is 413."""
+    head = f"POST /me/{TOKEN}/billing HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for size, wanted in ((16384, 404), (16385, 413)):
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size)
+        assert statuses(ask(system, head.encode() + body, "portal")) == [wanted]
+
+
+LOCKED = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "X-Frame-Options": "DENY",
+}
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW")
+SECRET_PATHS = [
+    path
+    for base in (f"/me/{TOKEN}", "/me/x", f"/requests/{TOKEN[4:]}", "/requests/x")
+    for path in (base, f"{base}/billing", f"{base}?from=x", base.replace("/", "//"), f"{base}/")
+] + [f"/me/{TOKEN}/appointments/1.ics", f"/me/{TOKEN}/cancellation/1", "/me/%00", "/me/", "/me"]
+MALFORMED = {
+    "no host": b"GET /me/x HTTP/1.1\r\n\r\n",
+    "no such version": b"GET /me/x HTTP/9.9\r\nHost: x\r\n\r\n",
+    "a word too many": b"GET /me/x y HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long address": b"GET /me/x?" + b"y" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a long header": b"GET /me/x HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 9000 + b"\r\n\r\n",
+    "many headers": b"GET /me/x HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+    "no length": b"POST /me/x HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+    "two lengths": b"POST /me/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a body cut off": f"POST /me/{TOKEN}/billing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n".encode(),
+}  # fmt: skip
+
+
+def assert_locked(answer: bytes) -> None:
+    """Every head in it has LOCKED, each header once."""
+    heads = [one.partition(b"\r\n\r\n")[0].decode("latin-1") for one in re.split(rb"(?m)^HTTP/1\.1 ", answer)[1:]]  # fmt: skip
+    assert heads
+    for head in heads:
+        for name, value in LOCKED.items():
+            assert re.findall(rf"(?mi)^{name}: (.*?)\r?$", head) == [value], head
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_answer_below_a_link_is_kept_or_passed_on(system: System, method: str) -> None:
+    """Whatever the method and the address, found or not, and whoever answers: no cache, no Referer, no frame, no index."""
+    for path in SECRET_PATHS:
+        answer = ask(
+            system,
+            f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode(),
+            "portal",
+        )
+        assert_locked(answer)
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_nor_is_the_answer_to_what_can_not_be_read(system: System, name: str) -> None:
+    """What the server itself refuses, before there is an address to look at, is locked down like everything else; and no
+    error of ours."""
+    answer = ask(system, MALFORMED[name], "portal")
+    assert_locked(answer)
+    assert 400 <= statuses(answer)[0] < 500
+
+
+def test_a_slash_too_many_leads_to_the_address_itself(system: System) -> None:
+    """Below the same host, whatever name the client gave it, with its query."""
+    answer = ask(
+        system,
+        f"GET /me//{TOKEN}?from=x HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode(),
+        "portal",
+    )
+    assert statuses(answer) == [308]
+    assert f"\r\nLocation: /me/{TOKEN}?from=x\r\n".encode() in answer
+
+
+def test_many_requests_at_once_keep_nobody_waiting(system: System) -> None:
+    """Ten thousand on one connection, or a body in chunks of a byte: another client is answered between them."""
+    chunks = CHUNKED % (b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n")
+    for sent in (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000, chunks):
+        with ThreadPoolExecutor(1) as pool, connected(system) as greedy:
+            reading = pool.submit(read_all, greedy)
+            greedy.sendall(sent)
+            took = []
+            for _ in range(20):
+                began = time.monotonic()
+                assert statuses(ask(system, LAST)) == [200]
+                took.append(time.monotonic() - began)
+            greedy.shutdown(socket.SHUT_RDWR)
+            reading.result()
+        assert max(took) < 0.5, took
+
+
 def test_slow_clients_hold_no_worker(system: System) -> None:
     """Two hundred half-sent requests: another client is answered at once."""
     with contextlib.ExitStack() as stack:
         for _ in range(200):
             one = stack.enter_context(connected(system))
-            one.sendall(b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nh")
+            one.sendall(BEGUN + b"Content-Length: 9\r\n\r\nh")
         began = time.monotonic()
         with connected(system) as other:
-            other.sendall(
-                b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-            )
+            other.sendall(BEGUN + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}")
             assert read_all(other).split()[1] == b"400"
         assert time.monotonic() - began < 3
 

@@ -8,6 +8,8 @@ import re
 import pytest
 import yaml
 
+from shared.http_bodies import BODY_BUDGET
+from shared.http_protocol import MAX_CONNECTIONS
 from shared.runtime import GRACE_SECONDS
 from tests.unit.deploy.manifests import (
     K8S,
@@ -67,6 +69,24 @@ def test_a_rollout_loses_no_request(overlay: str, service: str) -> None:
         "topology.kubernetes.io/zone",
         "kubernetes.io/hostname",
     }
+
+
+OWN_MEBIBYTES = 140
+"""What a service takes with all its workers busy; it begins with 80."""
+CONNECTION_KIBIBYTES = 25
+"""What a connection takes that has spoken (`tests/faults/test_crowd.py`)."""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_memory_limit_has_room_for_all_that_strangers_may_take(
+    overlay: str, service: str
+) -> None:
+    """As many connections as a process takes, and as much of bodies: still no pod is killed for its memory."""
+    (container,) = named(overlay, "Deployment", service)["spec"]["template"]["spec"]["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    taken = MAX_CONNECTIONS * CONNECTION_KIBIBYTES / 1024 + BODY_BUDGET / (1 << 20)
+    assert OWN_MEBIBYTES + taken < int(limit.removesuffix("Mi"))
 
 
 def test_images_are_pinned() -> None:

@@ -85,13 +85,9 @@ ALL = {
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_page_is_locked_down(name: str) -> None:
-    """No page runs scripts, is kept, framed, indexed or passes its address on."""
+    """No page runs scripts, is framed, or takes anything from elsewhere. (What the door adds to every answer: `test_web.py`.)"""
     page = ALL[name]
     headers, rules = dict(page.headers), policy(page)
-    assert headers["Referrer-Policy"] == "no-referrer"
-    assert headers["Cache-Control"] == "no-store"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert "noindex" in headers["X-Robots-Tag"]
     assert rules["default-src"] == "'none'"
     assert rules["frame-ancestors"] == "'none'"
     assert rules["base-uri"] == "'none'"
