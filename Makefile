@@ -69,6 +69,13 @@ SEED ?= 1
 faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1
 	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
 
+MESSAGES ?= 100000
+REQUESTS ?= 100000
+
+.PHONY: fuzz
+fuzz: $(FOR_TEST) servers ## Hostile input over every door and queue: MESSAGES=100000 REQUESTS=100000 SEED=1
+	@$(PY) -W ignore -m tests.faults.fuzz --messages $(MESSAGES) --requests $(REQUESTS) --seed $(SEED)
+
 .PHONY: test-reliability
 test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgrade and back, rotations (minutes)
 	@$(PYTEST) $(LONG_TESTS)

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 import eventlet
 from eventlet import wsgi
 from eventlet.hubs import trampoline
+from nameko.exceptions import ContainerBeingKilled
 from nameko.web.handlers import HttpRequestHandler
 from nameko.web.server import WebServer, WsgiApp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -356,7 +357,7 @@ class Http(HttpRequestHandler):
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):
             return _plain_error(exc)
-        if isinstance(exc, Overloaded):
+        if isinstance(exc, Overloaded | ContainerBeingKilled):
             return _busy()
         away = isinstance(exc, DatabaseUnavailable)
         log.error("request failed", route=self.url, exc_info=None if away else exc, away=away)
