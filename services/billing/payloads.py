@@ -73,6 +73,10 @@ class InvoiceParent(msgspec.Struct, frozen=True):
     subscription_details: SubscriptionDetails | None = None
 
 
+class StatusTransitions(msgspec.Struct, frozen=True):
+    finalized_at: int | None = None
+
+
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """`invoice`, either shape."""
 
@@ -89,6 +93,9 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     billing_reason: Text | None = None
     number: Text | None = None
     next_payment_attempt: int | None = None
+    auto_advance: bool | None = None
+    pre_payment_credit_notes_amount: int = 0
+    status_transitions: StatusTransitions | None = None
     subscription: Ref | None = None
     parent: InvoiceParent | None = None
 

@@ -18,9 +18,9 @@ from services.billing.domain import (
     PaymentProblem,
     PortalConfiguration,
     PortalPolicy,
-    Standing,
     Subscription,
 )
+from shared.contracts.invoices import SubscriptionState
 
 CANCELLATION_REASONS = (
     "too_expensive",
@@ -94,6 +94,9 @@ def to_invoice(invoice: Any) -> Invoice:
         next_payment_attempt=_moment(_get(invoice, "next_payment_attempt")),
         amount_due=_get(invoice, "amount_due") or 0,
         amount_paid=_get(invoice, "amount_paid") or 0,
+        amount_credited=_get(invoice, "pre_payment_credit_notes_amount") or 0,
+        auto_advance=_get(invoice, "auto_advance"),
+        finalized_at=_moment(_get(invoice, "status_transitions", "finalized_at")),
         billing_reason=_get(invoice, "billing_reason"),
     )
 
@@ -111,7 +114,8 @@ def to_look(invoice: Any) -> InvoiceLook:
     return InvoiceLook(
         plain,
         problem=None if plain.status == "paid" else to_payment_problem(payments),
-        standing=status and Standing(status, _get(subscription, "cancellation_details", "reason")),
+        subscription=status
+        and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
     )
 
 

@@ -128,7 +128,9 @@ def _own_retry_key(event: StripeEvent) -> str | None:
 
 
 def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
-    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
+    content = event.content()
+    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    transitions = invoice.status_transitions
     return cls(
         invoice_id=invoice.id,
         stripe_customer_id=ref_id(invoice.customer) or "",
@@ -137,6 +139,7 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         amount_due=invoice.amount_due,
         amount_remaining=invoice.amount_remaining,
         amount_paid=invoice.amount_paid,
+        amount_credited=invoice.pre_payment_credit_notes_amount,
         attempt_count=invoice.attempt_count,
         attempted=invoice.attempted,
         collection_method=invoice.collection_method,
@@ -144,6 +147,9 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         number=invoice.number,
         subscription_id=invoice.subscription_id,
         next_payment_attempt=moment(invoice.next_payment_attempt),
+        schedule_changed="next_payment_attempt" in (content.previous_attributes or {}),
+        auto_advance=invoice.auto_advance,
+        finalized_at=moment(transitions.finalized_at) if transitions else None,
         livemode=bool(event.livemode),
         own_retry=_own_retry_key(event) is not None,
     )
@@ -172,7 +178,14 @@ def _end(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draf
 
 
 RELEVANT_INVOICE_CHANGES: Final = frozenset(
-    {"next_payment_attempt", "status", "amount_remaining", "amount_due", "collection_method"}
+    {
+        "next_payment_attempt",
+        "status",
+        "amount_remaining",
+        "amount_due",
+        "collection_method",
+        "auto_advance",
+    }
 )
 
 

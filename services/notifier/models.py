@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
@@ -97,15 +97,29 @@ class IncidentRow(Base):
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     status: Mapped[str] = mapped_column(String(20))
-    last_attempt: Mapped[int] = mapped_column(default=0)
+    attempt_count: Mapped[int] = mapped_column("last_attempt", default=0)
     currency: Mapped[str] = mapped_column(String(3), default="")
     """The amounts below are in its minor unit, and pass 32 bits (50 million rupiah do)."""
     amount_due: Mapped[int] = mapped_column(BigInteger, default=0)
     amount_remaining: Mapped[int | None] = mapped_column(BigInteger)
     amount_paid: Mapped[int] = mapped_column(BigInteger, default=0)
+    amount_credited: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    collection_method: Mapped[str] = mapped_column(String(30), server_default="")
+    billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(255))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
+    finalized_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    schedule_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    schedule_changed: Mapped[bool] = mapped_column(server_default=false())
+    auto_advance: Mapped[bool | None]
+    auto_advance_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    was_advancing: Mapped[bool] = mapped_column(server_default=false())
+    first_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    last_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    last_failure_own: Mapped[bool] = mapped_column(server_default=false())
+    action_required_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)

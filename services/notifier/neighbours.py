@@ -12,9 +12,7 @@ import msgspec
 from nameko.extensions import DependencyProvider
 
 from services.notifier.domain import (
-    Decline,
     InvoiceNow,
-    InvoiceStatus,
     MaybeSent,
     Outcome,
     QuietHours,
@@ -33,6 +31,8 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.batching import Batcher, Interrupted, Overloaded
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 

@@ -20,8 +20,9 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, TO_BUSINESS, Decline, Incident, Kind
+from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind
 from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+from shared.contracts.payments import Decline
 from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
@@ -124,7 +125,7 @@ def letter(
         card=report.card if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
-        tries=incident.last_attempt if incident else 0,
+        tries=incident.attempt_count if incident else 0,
         over=over,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import TO_BUSINESS, Decline, Kind
+from services.notifier.domain import TO_BUSINESS, Kind
 from services.notifier.ports import Business, CancellationLinks, Card
 from services.notifier.rendering import Letter
+from shared.contracts.payments import Decline
 
 BUSINESS: Final = Business(
     name="Sunrise Home Cleaning",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from services.notifier.domain import NEEDS_NEW_CARD, Decline
+from services.notifier.domain import NEEDS_NEW_CARD
 from services.notifier.ports import Card
+from shared.contracts.payments import Decline
 
 Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]

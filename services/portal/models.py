@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -121,13 +122,21 @@ class InvoiceRow(Base):
     currency: Mapped[str] = mapped_column(String(3))
     amount_due: Mapped[int] = mapped_column(BigInteger)
     amount_remaining: Mapped[int] = mapped_column(BigInteger)
+    amount_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    amount_credited: Mapped[int] = mapped_column(BigInteger, server_default="0")
     attempt_count: Mapped[int] = mapped_column(Integer)
     collection_method: Mapped[str] = mapped_column(String(30))
     billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(100))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
-    next_payment_attempt: Mapped[dt.datetime | None]
+    finalized_at: Mapped[dt.datetime | None]
     as_of: Mapped[dt.datetime | None]
+    next_payment_attempt: Mapped[dt.datetime | None]
+    schedule_as_of: Mapped[dt.datetime | None]
+    schedule_changed: Mapped[bool] = mapped_column(server_default=false())
+    auto_advance: Mapped[bool | None]
+    auto_advance_as_of: Mapped[dt.datetime | None]
+    was_advancing: Mapped[bool] = mapped_column(server_default=false())
     first_failed_at: Mapped[dt.datetime | None]
     last_failed_at: Mapped[dt.datetime | None]
     last_failure_own: Mapped[bool]

@@ -22,7 +22,6 @@ from services.billing.domain import (
     PayOutcome,
     PortalConfigurationMissing,
     PortalPolicy,
-    Standing,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -31,6 +30,7 @@ from services.billing.domain import (
     pay_key,
 )
 from services.billing.stripe_gateway import StripeGateway
+from shared.contracts.invoices import SubscriptionState
 from tests.contract.payment_worlds import (
     DEBIT,
     DECLINES,
@@ -175,7 +175,7 @@ def test_a_look_tells_all_of_one_moment(world: World) -> None:
     assert look.problem.reason is Decline.DECLINED
     assert look.problem.card is not None
     assert look.problem.card.last4 == "0341"
-    assert look.standing == Standing("past_due")
+    assert look.subscription == SubscriptionState("past_due")
 
 
 def test_a_paid_invoice_has_no_problem(world: World) -> None:

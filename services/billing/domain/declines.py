@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import enum
 from dataclasses import dataclass
 from typing import Final
 
-
-class Decline(enum.StrEnum):
-    """What a person can do something about; everything else is `declined`."""
-
-    EXPIRED_CARD = "expired_card"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    INCORRECT_DETAILS = "incorrect_details"
-    PROCESSING_ERROR = "processing_error"
-    DECLINED = "declined"
-
+from shared.contracts.payments import Decline
 
 _DECLINES: Final[dict[str, Decline]] = {
     "expired_card": Decline.EXPIRED_CARD,

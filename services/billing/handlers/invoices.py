@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any, Protocol
+from typing import Any
 
 from services.billing.domain import (
     Card,
-    Decline,
     InvoiceClosed,
     InvoiceLook,
-    Standing,
     StripeRefused,
     UnknownInvoice,
 )
 from services.billing.ports import PaymentGateway
+from shared.contracts.invoices import Invoice, SubscriptionState
+from shared.contracts.payments import Decline
 
 
 def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
@@ -33,43 +32,33 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
         look.invoice,
         decline=problem.reason if problem else None,
         card=problem.card if problem else None,
-        standing=look.standing,
+        subscription=look.subscription,
     )
 
 
-class Told(Protocol):
-    """An invoice's own facts, from Stripe's API or from a webhook."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def amount_remaining(self) -> int: ...
-    @property
-    def currency(self) -> str: ...
-    @property
-    def number(self) -> str | None: ...
-    @property
-    def next_payment_attempt(self) -> dt.datetime | None: ...
-    @property
-    def collection_method(self) -> str: ...
-
-
 def as_told(
-    invoice: Told, *, decline: Decline | None, card: Card | None, standing: Standing | None
+    invoice: Invoice,
+    *,
+    decline: Decline | None,
+    card: Card | None,
+    subscription: SubscriptionState | None,
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
     return {
         "status": invoice.status,
+        "amount_due": invoice.amount_due,
         "amount_remaining": invoice.amount_remaining,
+        "amount_paid": invoice.amount_paid,
+        "amount_credited": invoice.amount_credited,
         "currency": invoice.currency,
         "number": invoice.number,
         "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
         "collection_method": invoice.collection_method,
         "decline": {"reason": decline.value} if decline else None,
         "card": _card(card) if card else None,
-        "subscription_status": standing.status if standing else None,
-        "subscription_end_reason": standing.end_reason if standing else None,
+        "subscription_status": subscription.status if subscription else None,
+        "subscription_end_reason": subscription.end_reason if subscription else None,
     }
 
 

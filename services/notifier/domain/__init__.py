@@ -5,7 +5,6 @@ Standard library only, and no clock and no randomness of their own: both come in
 
 from services.notifier.domain.deciding import (
     NEEDS_NEW_CARD,
-    Decline,
     InvoiceNow,
     Schedule,
     Send,
@@ -19,8 +18,6 @@ from services.notifier.domain.deciding import (
 from services.notifier.domain.incidents import (
     CLOSED_BECAUSE,
     Incident,
-    InvoiceFacts,
-    InvoiceStatus,
     merge,
 )
 from services.notifier.domain.keys import (
@@ -77,13 +74,10 @@ __all__ = [
     "TO_BUSINESS",
     "Accepted",
     "Again",
-    "Decline",
     "Go",
     "Hold",
     "Incident",
-    "InvoiceFacts",
     "InvoiceNow",
-    "InvoiceStatus",
     "Kind",
     "MaybeSent",
     "Outcome",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident, InvoiceFacts, InvoiceStatus
+from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from shared.contracts.invoices import InvoiceStatus, Observation, at_checkout
+from shared.contracts.payments import Decline
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,12 @@ class Told:
     customer_deleted: bool = False
 
 
-def decide(
-    facts: InvoiceFacts,
-    incident: Incident,
-    told: Told,
-    *,
-    action_required: bool,
-) -> Send | Suppress:
+def decide(seen: Observation, incident: Incident, told: Told) -> Send | Suppress:
     """Does this failed charge concern the customer? When the email goes out is `reminders.when`'s.
 
-    `incident` is the invoice's story with this event merged in. `action_required` is true when the bank wants
-    the customer to confirm the payment (`invoice.payment_action_required`).
+    `incident` is the invoice's story with this event merged in.
     """
-    not_ours = _not_an_autopay_failure(facts)
+    not_ours = _not_an_autopay_failure(seen, incident)
     if not_ours is not None:
         return Suppress(not_ours)
     if told.customer_deleted:
@@ -57,33 +52,33 @@ def decide(
         return Suppress(incident.closed_because)
     if told.this_attempt:
         return Suppress(Reason.SAME_ATTEMPT)
-    if facts.attempt < incident.last_attempt:
+    if seen.attempt_count < incident.attempt_count:
         return Suppress(Reason.OVERTAKEN)
     if told.under_way:
         return Suppress(Reason.UNDER_WAY)
-    if action_required:
+    if seen.action_required:
         return Send(Kind.PAYMENT_ACTION_REQUIRED)
     return Send(Kind.PAYMENT_REMINDER if incident.last_mailed_at else Kind.PAYMENT_FAILED)
 
 
-def _not_an_autopay_failure(facts: InvoiceFacts) -> Reason | None:
+def _not_an_autopay_failure(seen: Observation, incident: Incident) -> Reason | None:
     """Stripe's own signs that nobody needs an email (facts in Stripe's "Subscription invoices" guide)."""
-    if facts.own_retry:
+    if seen.own_retry:
         return Reason.OWN_RETRY
-    if facts.collection_method != "charge_automatically":
+    if seen.collection_method != "charge_automatically":
         return Reason.NOT_AUTOPAY
-    if facts.billing_reason == "subscription_create":
+    if at_checkout(incident, seen.at):
         return Reason.AT_CHECKOUT
-    if facts.status is not InvoiceStatus.OPEN:
-        return CLOSED_BECAUSE.get(facts.status, Reason.NOT_OPEN)
-    if facts.amount_remaining <= 0:
+    if seen.status != InvoiceStatus.OPEN:
+        return CLOSED_BECAUSE.get(seen.status, Reason.NOT_OPEN)
+    if seen.amount_remaining <= 0:
         return Reason.NOTHING_OWED
     return None
 
 
 def wants_recovered_email(incident: Incident) -> bool:
     """Someone who was told that a payment failed is told that it is paid; nobody else is bothered."""
-    return incident.status is InvoiceStatus.PAID and incident.last_mailed_at is not None
+    return incident.status == InvoiceStatus.PAID and incident.last_mailed_at is not None
 
 
 class Schedule(StrEnum):
@@ -92,18 +87,6 @@ class Schedule(StrEnum):
     GOES_ON = "goes on"
     OVER = "over"
     UNKNOWN = "unknown"
-
-
-class Decline(StrEnum):
-    """Kinds of decline that a customer can act on (billing translates Stripe's codes into these)."""
-
-    EXPIRED_CARD = "expired_card"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    INCORRECT_DETAILS = "incorrect_details"
-    PROCESSING_ERROR = "processing_error"
-    DECLINED = "declined"
 
 
 NEEDS_NEW_CARD: Final = frozenset(

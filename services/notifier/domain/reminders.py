@@ -80,7 +80,7 @@ def schedule(
         return Schedule.OVER
     if fresh.next_payment_attempt is not None:
         return Schedule.GOES_ON
-    repeated = incident is not None and incident.last_attempt > 1
+    repeated = incident is not None and incident.attempt_count > 1
     if repeated and waited >= policy.settle and fresh.status is not None and not fresh.heard:
         return Schedule.OVER
     return Schedule.UNKNOWN
@@ -113,7 +113,7 @@ def when(
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
         undecided = planned is Schedule.UNKNOWN and readable
-        if undecided and waited < policy.settle and incident and incident.last_attempt > 1:
+        if undecided and waited < policy.settle and incident and incident.attempt_count > 1:
             return Hold(policy.settle - waited, Reason.WAITS_FOR_SCHEDULE)
     if policy.quiet_hours is not None:
         rest = quiet_for(policy.quiet_hours, now, zone)

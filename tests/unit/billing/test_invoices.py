@@ -36,7 +36,10 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
     assert invoice_state(gateway, "in_1") == {
         "invoice_id": "in_1",
         "status": "open",
+        "amount_due": 0,
         "amount_remaining": 8900,
+        "amount_paid": 0,
+        "amount_credited": 0,
         "currency": "usd",
         "number": "A-4",
         "next_payment_attempt": "2026-11-26T00:00:00+00:00",

@@ -13,9 +13,9 @@ import pytest
 
 from portico.charts import nice_step, page
 from portico.figures import bar, duration, money
-from services.notifier.domain import InvoiceStatus
 from services.notifier.handlers import counting
 from services.notifier.models import IncidentRow, Notification
+from shared.contracts.invoices import InvoiceStatus
 from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
 

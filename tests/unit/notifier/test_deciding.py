@@ -11,11 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain import (
-    Decline,
     Incident,
-    InvoiceFacts,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
     Reason,
     Schedule,
@@ -28,30 +25,31 @@ from services.notifier.domain import (
     look_again,
     merge,
 )
+from shared.contracts.invoices import InvoiceStatus, Observation
+from shared.contracts.payments import Decline
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
-def facts(**changes: Any) -> InvoiceFacts:
+def facts(**changes: Any) -> Observation:
     values: dict[str, Any] = {
-        "invoice_id": "in_1",
-        "stripe_customer_id": "cus_1",
+        "at": NOW,
         "status": InvoiceStatus.OPEN,
         "currency": "usd",
         "amount_due": 14900,
         "amount_remaining": 14900,
-        "attempt": 1,
+        "attempt_count": 1,
+        "collection_method": "charge_automatically",
         "billing_reason": "subscription_cycle",
+        "failed": True,
     }
-    return InvoiceFacts(**(values | changes))
+    return Observation(**(values | changes))
 
 
-def decision(
-    invoice: InvoiceFacts, told: Told | None = None, action_required: bool = False, **story: Any
-) -> Send | Suppress:
+def decision(invoice: Observation, told: Told | None = None, **story: Any) -> Send | Suppress:
     fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    incident = dataclasses.replace(merge(fresh, invoice, NOW, failed=True), **story)
-    return decide(invoice, incident, told or Told(), action_required=action_required)
+    incident = dataclasses.replace(merge(fresh, invoice), **story)
+    return decide(invoice, incident, told or Told())
 
 
 def test_the_first_failure_on_autopay_mails() -> None:
@@ -61,7 +59,7 @@ def test_the_first_failure_on_autopay_mails() -> None:
 
 def test_a_payment_that_the_bank_wants_confirmed_says_so() -> None:
     """The right action is to confirm, not to replace the card."""
-    assert decision(facts(), action_required=True) == Send(Kind.PAYMENT_ACTION_REQUIRED)
+    assert decision(facts(action_required=True)) == Send(Kind.PAYMENT_ACTION_REQUIRED)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +97,12 @@ def test_what_was_or_is_about_to_be_told_is_not_told_again(told: Told, reason: R
 
 def test_an_attempt_that_a_later_one_has_overtaken_is_old_news() -> None:
     """Events arrive in any order; the older failure must not mail after the newer."""
-    assert decision(facts(attempt=1), last_attempt=2) == Suppress(Reason.OVERTAKEN)
+    assert decision(facts(attempt_count=1), attempt_count=2) == Suppress(Reason.OVERTAKEN)
 
 
 def test_a_failure_of_our_own_retry_has_a_key_of_its_own() -> None:
     """It carries the attempt number of the failure before it, and must not take that failure's place."""
-    assert failure_key(facts(), action_required=False) != failure_key(
-        facts(own_retry=True), action_required=False
-    )
+    assert failure_key("in_1", facts()) != failure_key("in_1", facts(own_retry=True))
 
 
 statuses = st.sampled_from(
@@ -118,17 +114,15 @@ moments = st.datetimes(
     timezones=st.just(dt.UTC),
 )
 stories = st.lists(
-    st.tuples(
-        st.builds(
-            facts,
-            status=statuses,
-            attempt=st.integers(0, 4),
-            amount_remaining=st.integers(0, 14900),
-            amount_paid=st.integers(0, 14900),
-            next_payment_attempt=st.none() | moments,
-        ),
-        moments,
-        st.booleans(),
+    st.builds(
+        facts,
+        at=moments,
+        status=statuses,
+        attempt_count=st.integers(0, 4),
+        amount_remaining=st.integers(0, 14900),
+        amount_paid=st.integers(0, 14900),
+        next_payment_attempt=st.none() | moments,
+        failed=st.booleans(),
     ),
     max_size=6,
 )
@@ -136,16 +130,16 @@ stories = st.lists(
 
 @given(stories, st.randoms())
 def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
-    story: list[tuple[InvoiceFacts, dt.datetime, bool]], random: Any
+    story: list[Observation], random: Any
 ) -> None:
     """Stripe promises no order: every permutation of the same events gives the same incident."""
     shuffled = list(story)
     random.shuffle(shuffled)
 
-    def tell(events: list[tuple[InvoiceFacts, dt.datetime, bool]]) -> Incident:
+    def tell(events: list[Observation]) -> Incident:
         incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-        for invoice, at, is_failure in events:
-            incident = merge(incident, invoice, at, failed=is_failure)
+        for seen in events:
+            incident = merge(incident, seen)
         return incident
 
     assert tell(story) == tell(shuffled)
@@ -153,13 +147,13 @@ def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
 
 @given(stories)
 def test_no_story_with_an_end_mails(
-    story: list[tuple[InvoiceFacts, dt.datetime, bool]],
+    story: list[Observation],
 ) -> None:
     """Once paid, void or uncollectible, in whatever order it was heard, no failure mails any more."""
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    for invoice, at, is_failure in story:
-        incident = merge(incident, invoice, at, failed=is_failure)
-        verdict = decide(invoice, incident, Told(), action_required=False)
+    for seen in story:
+        incident = merge(incident, seen)
+        verdict = decide(seen, incident, Told())
         if incident.closed_because is not None:
             assert isinstance(verdict, Suppress)
 

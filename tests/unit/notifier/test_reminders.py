@@ -14,7 +14,6 @@ from services.notifier.domain import (
     Hold,
     Incident,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
     QuietHours,
     Reason,
@@ -26,6 +25,7 @@ from services.notifier.domain import (
     story_time,
     when,
 )
+from shared.contracts.invoices import InvoiceStatus
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 POLICY = ReminderPolicy()
@@ -39,7 +39,7 @@ def incident(told: dt.timedelta | None = None, attempt: int = 1) -> Incident:
         invoice_id="in_1",
         stripe_customer_id="cus_1",
         status=InvoiceStatus.OPEN,
-        last_attempt=attempt,
+        attempt_count=attempt,
         last_mailed_at=NOW - told if told is not None else None,
     )
 

@@ -14,15 +14,15 @@ from bs4 import BeautifulSoup
 
 from services.notifier.domain import (
     TO_BUSINESS,
-    Decline,
     Incident,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
 )
 from services.notifier.ports import Business, Card, InvoiceReport
 from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from tests.unit.notifier.fakes import a_contact
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

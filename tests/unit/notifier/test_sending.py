@@ -9,9 +9,7 @@ import pytest
 from services.notifier import queries
 from services.notifier.domain import (
     Accepted,
-    Decline,
     InvoiceNow,
-    InvoiceStatus,
     MaybeSent,
     RateLimited,
     Reason,
@@ -23,6 +21,8 @@ from services.notifier.domain import (
 )
 from services.notifier.handlers import asking, feedback, sending
 from services.notifier.models import IncidentRow
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
 

@@ -8,9 +8,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.portal.domain.invoices import Invoice, Observation, What, with_method_change
+from services.portal.domain.invoices import Invoice, with_method_change
 from services.portal.domain.notice import State, Tone, make_notice, state_of
-from tests.unit.portal.builders import NOW, ago, ahead, invoice, observation, owned
+from shared.contracts.invoices import Observation
+from tests.unit.portal.builders import NOW, What, ago, ahead, invoice, observation, owned
 
 FAILED = observation(at=ago(days=3))
 DATED = observation(What.UPDATED, at=ago(days=3), next_payment_attempt=ahead(days=1))
