@@ -114,6 +114,10 @@ def to_look(invoice: Any) -> InvoiceLook:
     return InvoiceLook(
         plain,
         problem=None if plain.status == "paid" else to_payment_problem(payments),
+        processing=plain.status == "open"
+        and any(
+            _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
+        ),
         subscription=status
         and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
     )
@@ -172,6 +176,7 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
             needs_customer=needs_customer,
             card=_card(_get(error, "payment_method", "card")),
             payment_method=_id(_get(error, "payment_method")),
+            charge_id=_id(_get(intent, "latest_charge")),
             tried_at=_moment(_get(intent, "latest_charge", "created")),
         )
     return None

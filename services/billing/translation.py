@@ -47,6 +47,8 @@ class Draft:
 
     data: events.Data
     dedupe_key: str
+    again_key: str | None = None
+    """See `shared.outbox.Outgoing`."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
                     data=draft.data,
                 ),
                 draft.dedupe_key,
+                draft.again_key,
             )
             for draft in route(event)
         )
@@ -104,10 +107,11 @@ def dedupe_key(data: events.Data, *parts: object) -> str:
 
     The inbox already drops a Stripe event that is delivered twice. But Stripe may also make *two* events for one
     change (`invoice.paid` and `invoice.payment_succeeded`; the same type twice, which its documentation warns
-    of), with different ids. Without this key the customer would get two mails for one declined charge. So:
+    of), with different ids. Without this key one payment would be announced twice. So:
 
-    - a failure is told apart by the attempt count, which a person's own try does not raise, and by the
-      idempotency key of our own retry, since a second card may fail within one attempt;
+    - a failure has a key of its invoice and attempt. A second event of the same attempt may tell of the same charge, or
+      of another one (a bank debit fails days after it was made, and raises no count): it is said under a key with the
+      event's id in it, and the notifier tells by the charge whether it is news;
     - an end (paid, void, uncollectible, deleted) happens once to an object;
     - a *change back and forth* (a date, a default card) is news each time, so there the Stripe event's id is
       part of the key.
@@ -160,8 +164,11 @@ def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[
 
     def drafts(event: StripeEvent) -> Iterator[Draft]:
         data = _invoice(event, cls)
+        occasion = (data.invoice_id, data.attempt_count, _own_retry_key(event))
         yield Draft(
-            data, dedupe_key(data, data.invoice_id, data.attempt_count, _own_retry_key(event))
+            data,
+            dedupe_key(data, *occasion),
+            again_key=dedupe_key(data, *occasion, event.id),
         )
 
     return drafts

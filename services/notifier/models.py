@@ -48,6 +48,12 @@ class Notification(Base):
     """Why it was suppressed or failed."""
     invoice_id: Mapped[str | None] = mapped_column(String(255), index=True)
     attempt: Mapped[int] = mapped_column(default=0)
+    charge_id: Mapped[str | None] = mapped_column(String(255))
+    """The charge whose failure it tells of, as looked up before it went out."""
+    payment_method_id: Mapped[str | None] = mapped_column(String(255))
+    """What that charge was made to."""
+    next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """The date that the failure's event named."""
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
     customer_id: Mapped[str | None] = mapped_column(String(64))
     """Portico's id, where the email was asked for by it (a fresh link)."""

@@ -95,6 +95,9 @@ class _WireInvoice(msgspec.Struct):
     next_payment_attempt: dt.datetime | None = None
     decline: _WireDecline | None = None
     card: _WireCard | None = None
+    processing: bool = False
+    charge_id: str | None = None
+    payment_method_id: str | None = None
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     source: str = "stripe"
@@ -260,6 +263,9 @@ class BillingInvoices:
             next_payment_attempt=_aware(wire.next_payment_attempt),
             number=wire.number,
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            processing=wire.processing,
+            charge_id=wire.charge_id,
+            payment_method_id=wire.payment_method_id,
             subscription_status=wire.subscription_status,
             subscription_end_reason=wire.subscription_end_reason,
             heard=wire.source == "webhooks",

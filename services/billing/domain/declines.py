@@ -67,6 +67,9 @@ class PaymentProblem:
     card: Card | None = None
     payment_method: str | None = None
     """The payment method that was tried, `pm_…`."""
+    charge_id: str | None = None
+    """The charge that failed, `ch_…` or `py_…`. Stripe uses a payment intent again from try to try, so this is what tells
+    one failure from another; None when no charge was made."""
     tried_at: dt.datetime | None = None
     """When, to the second; None when no charge was made."""
 

@@ -53,6 +53,8 @@ class InvoiceLook:
     invoice: Invoice
     problem: PaymentProblem | None = None
     """The last error of its payment, where there is one."""
+    processing: bool = False
+    """A payment is under way: a bank debit, whose outcome takes days."""
     subscription: SubscriptionState | None = None
     """Its subscription, where it is of one."""
 

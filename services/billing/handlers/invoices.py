@@ -8,12 +8,12 @@ from services.billing.domain import (
     Card,
     InvoiceClosed,
     InvoiceLook,
+    PaymentProblem,
     StripeRefused,
     UnknownInvoice,
 )
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import Invoice, SubscriptionState
-from shared.contracts.payments import Decline
 
 
 def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
@@ -27,24 +27,24 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
         look = gateway.look(invoice_id)
     except StripeRefused:  # a restricted key may read invoices, and not what is in them
         look = InvoiceLook(gateway.invoice(invoice_id))
-    problem = look.problem
     return {"invoice_id": look.invoice.id} | as_told(
         look.invoice,
-        decline=problem.reason if problem else None,
-        card=problem.card if problem else None,
+        problem=look.problem,
         subscription=look.subscription,
+        processing=look.processing,
     )
 
 
 def as_told(
     invoice: Invoice,
     *,
-    decline: Decline | None,
-    card: Card | None,
+    problem: PaymentProblem | None,
     subscription: SubscriptionState | None,
+    processing: bool = False,
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
+    reason = problem.reason if problem else None
     return {
         "status": invoice.status,
         "amount_due": invoice.amount_due,
@@ -55,8 +55,12 @@ def as_told(
         "number": invoice.number,
         "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
         "collection_method": invoice.collection_method,
-        "decline": {"reason": decline.value} if decline else None,
-        "card": _card(card) if card else None,
+        "auto_advance": invoice.auto_advance,
+        "processing": processing,
+        "decline": {"reason": reason.value} if reason else None,
+        "charge_id": problem.charge_id if problem else None,
+        "payment_method_id": problem.payment_method if problem else None,
+        "card": _card(problem.card) if problem and problem.card else None,
         "subscription_status": subscription.status if subscription else None,
         "subscription_end_reason": subscription.end_reason if subscription else None,
     }

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.billing import queries
 from services.billing.budget import Budget
 from services.billing.domain import (
+    PaymentProblem,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -22,7 +23,6 @@ from services.billing.payloads import StripeEvent, Unreadable, decode_object, pa
 from services.billing.ports import PaymentGateway
 from services.billing.translation import translate
 from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
-from shared.contracts.payments import Decline
 from shared.database import Transactions
 from shared.events import Event, InvoiceData
 
@@ -96,12 +96,9 @@ def _merged(heard: Iterable[Event]) -> Invoice:
 def _state(
     invoice_id: str, invoice: Invoice, states: Mapping[str, SubscriptionState]
 ) -> dict[str, Any]:
-    confirm = invoice.needs_confirmation
+    confirm = PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None
     return {"invoice_id": invoice_id} | as_told(
-        invoice,
-        decline=Decline.AUTHENTICATION_REQUIRED if confirm else None,
-        card=None,
-        subscription=states.get(invoice.subscription_id or ""),
+        invoice, problem=confirm, subscription=states.get(invoice.subscription_id or "")
     )
 
 

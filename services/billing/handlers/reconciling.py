@@ -3,7 +3,7 @@
 Two passes. The first walks Stripe's log of events (`GET /v1/events`) through the same inbox as a webhook: a webhook
 that never came becomes the same email, one that came is a duplicate. The second looks at open, attempted autopay
 invoices for which no failure was ever announced, and announces it under the key that a late webhook would have: so
-whichever comes second changes nothing.
+the sweep never says what was said, and of two events about one charge the notifier tells the customer once.
 
 No call to Stripe stands inside a transaction. A lease keeps replicas from doing the work twice; done twice all the
 same, it would change nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -28,11 +29,50 @@ class Suppress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What tells one failed charge of an invoice from another."""
+
+    attempt: int
+    """Stripe's `attempt_count`, which only its own schedule raises."""
+    charge_id: str | None = None
+    """The charge that failed, where Stripe could be asked and there was one."""
+    next_payment_attempt: dt.datetime | None = None
+    """The date that the failure's event named."""
+    payment_method_id: str | None = None
+    """What was charged, where Stripe could be asked."""
+
+
+def is_told(failure: Failure, told: Iterable[Failure]) -> Reason | None:
+    """Why this failure is no news to somebody who was told of those; None: it is.
+
+    A failure is a charge that failed. Stripe uses a payment intent again from try to try, and a debit made by API raises no
+    count when it fails days later. Where a charge isn't known (no card; Stripe away; told by an earlier release), the
+    attempt and the date of the next one tell failures apart; a date that isn't known is no difference.
+    """
+    for each in told:
+        if failure.charge_id is not None and each.charge_id is not None:
+            if failure.charge_id == each.charge_id:
+                return Reason.SAME_CHARGE
+        elif failure.attempt == each.attempt:
+            dates = {failure.next_payment_attempt, each.next_payment_attempt} - {None}
+            if len(dates) < 2:
+                return Reason.SAME_ATTEMPT
+    return None
+
+
+def is_replacement(failure: Failure, told: Sequence[Failure]) -> bool:
+    """Whether another payment method failed than the one the customer was last told of: they have acted since, so this
+    is an answer and no reminder."""
+    last = told[-1].payment_method_id if told else None
+    return None not in (last, failure.payment_method_id) and last != failure.payment_method_id
+
+
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """What the customer has been told about the invoice, and what is about to be."""
 
     this_attempt: bool = False
-    """An email about this very attempt exists."""
+    """An email about this attempt exists."""
     under_way: bool = False
     """An email about the invoice waits to be sent."""
     customer_deleted: bool = False
@@ -50,12 +90,10 @@ def decide(seen: Observation, incident: Incident, told: Told) -> Send | Suppress
         return Suppress(Reason.CUSTOMER_DELETED)
     if incident.closed_because is not None:
         return Suppress(incident.closed_because)
-    if told.this_attempt:
-        return Suppress(Reason.SAME_ATTEMPT)
     if seen.attempt_count < incident.attempt_count:
         return Suppress(Reason.OVERTAKEN)
     if told.under_way:
-        return Suppress(Reason.UNDER_WAY)
+        return Suppress(Reason.SAME_ATTEMPT if told.this_attempt else Reason.UNDER_WAY)
     if seen.action_required:
         return Send(Kind.PAYMENT_ACTION_REQUIRED)
     return Send(Kind.PAYMENT_REMINDER if incident.last_mailed_at else Kind.PAYMENT_FAILED)
@@ -104,6 +142,12 @@ class InvoiceNow:
     next_payment_attempt: dt.datetime | None = None
     number: str | None = None
     decline: Decline | None = None
+    processing: bool = False
+    """A payment is under way, whose outcome takes days (bank debits)."""
+    charge_id: str | None = None
+    """The charge that failed last."""
+    payment_method_id: str | None = None
+    """What that charge was made to."""
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, …"""
@@ -131,6 +175,8 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
         return CLOSED_BECAUSE[fresh.status]
     if fresh.amount_remaining is not None and fresh.amount_remaining <= 0:
         return Reason.NOTHING_OWED
+    if fresh.processing:
+        return Reason.PAYMENT_UNDER_WAY
     if fresh.subscription_status in ("canceled", "incomplete_expired") and not fresh.ended_unpaid:
         return Reason.SUBSCRIPTION_ENDED
     return None

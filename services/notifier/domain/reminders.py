@@ -97,16 +97,18 @@ def when(
     zone: dt.tzinfo,
     policy: ReminderPolicy,
     readable: bool = True,
+    answer: bool = False,
 ) -> Go | Hold | Suppress:
     """May this email go out now? `waited` is how long ago the failure was heard of; `zone` the customer's.
 
     The first email about an invoice goes at once, except in quiet hours: a business that asks for quiet means it, and
-    a night costs none of Stripe's tries. `readable`: the invoice could be read just now.
+    a night costs none of Stripe's tries. `readable`: the invoice could be read just now. `answer`: the payment method that
+    the customer gave since the last email failed; that is told however recent the last email is.
     """
     if kind not in DUNNING:
         return Go()
     last = incident.last_mailed_at if incident else None
-    if last is not None:
+    if last is not None and not answer:
         missing = last + policy.interval - story_now
         if missing > dt.timedelta(0):
             if planned is Schedule.OVER or missing <= policy.patience:

@@ -72,6 +72,8 @@ class Reason(StrEnum):
     VOIDED = "the invoice was voided"
     UNCOLLECTIBLE = "the invoice was marked uncollectible"
     SAME_ATTEMPT = "another email tells about this attempt"
+    SAME_CHARGE = "another email told about this charge"
+    PAYMENT_UNDER_WAY = "a payment is under way: its outcome is not known yet"
     OVERTAKEN = "a later attempt is known already"
     REMINDED_RECENTLY = "reminded recently"
     WAITS_FOR_INTERVAL = "waits: the last email about this invoice is too recent"

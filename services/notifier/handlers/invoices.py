@@ -6,6 +6,7 @@ what would be decided for it alone.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -67,27 +68,43 @@ Step = Callable[[Session, Sequence[Heard], dt.datetime], dict[str, str]]
 
 
 def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
-    """Charges were declined, or the bank wants the customer to confirm: an email each, or the reason for none."""
-    told = queries.attempts_told(session, {one.attempt_key for one in heard})
+    """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
+    Whether the customer was told of this very charge is looked at before it goes out."""
+    attempts = queries.attempts_told(session, {one.attempt_key for one in heard})
     under_way = queries.mails_under_way(session, {one.invoice_id for one in heard})
     deleted = queries.deleted_customers(session, {one.incident.stripe_customer_id for one in heard})
+    seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
             one,
             Told(
-                this_attempt=one.attempt_key in told,
+                this_attempt=one.attempt_key in attempts,
                 under_way=one.invoice_id in under_way,
                 customer_deleted=one.incident.stripe_customer_id in deleted,
             ),
             now,
+            first=one.attempt_key not in attempts,
         )
         for one in heard
     }
     added = queries.add_notifications(session, rows.values())
-    return {event_id: _what_came(row, row.dedupe_key in added) for event_id, row in rows.items()}
+    # The key of the attempt may be another event's: this one gets a row of its own.
+    again = {
+        event_id: dataclasses.replace(
+            row,
+            dedupe_key=failure_key(row.invoice_id or "", seen[event_id], event_id),
+            attempt_key=None,
+        )
+        for event_id, row in rows.items()
+        if row.dedupe_key not in added
+    }
+    queries.add_notifications(session, again.values())
+    return {event_id: _what_came(row) for event_id, row in (rows | again).items()}
 
 
-def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotification:
+def _notification(
+    one: Heard, told: Told, now: dt.datetime, *, first: bool
+) -> queries.NewNotification:
     decision = decide(one.seen, one.incident, told)
     if isinstance(decision, Send):
         kind, reason = decision.kind, None
@@ -96,12 +113,13 @@ def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotifi
         reason = decision.reason
     return queries.NewNotification(
         dedupe_key=failure_key(one.invoice_id, one.seen),
-        attempt_key=one.attempt_key if reason is None else None,
+        attempt_key=one.attempt_key if reason is None and first else None,
         kind=kind,
         reason=reason,
         now=now,
         invoice_id=one.invoice_id,
         attempt=one.seen.attempt_count,
+        next_payment_attempt=one.seen.next_payment_attempt,
         stripe_customer_id=one.incident.stripe_customer_id,
         correlation_id=one.event.correlation_id,
         occurred_at=one.event.occurred_at,
@@ -109,9 +127,7 @@ def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotifi
     )
 
 
-def _what_came(row: queries.NewNotification, added: bool) -> str:
-    if not added:
-        return "this failure has a notification already"
+def _what_came(row: queries.NewNotification) -> str:
     return f"suppressed: {row.reason.value}" if row.reason else f"{row.kind.value} is due"
 
 

@@ -17,9 +17,11 @@ from services.notifier.domain import (
     DUNNING,
     Accepted,
     Again,
+    Failure,
     Go,
     Hold,
     Incident,
+    InvoiceNow,
     Kind,
     MaybeSent,
     Outcome,
@@ -34,6 +36,8 @@ from services.notifier.domain import (
     Unavailable,
     address_hash,
     after_unavailable,
+    is_replacement,
+    is_told,
     look_again,
     story_time,
     when,
@@ -64,8 +68,8 @@ class Posting:
     mail: Mail
     contact: Contact
     planned: Schedule
-    readable: bool
-    """Whether the invoice could be read just now."""
+    invoice: InvoiceNow | None
+    """The invoice as it was just read; None where it could not be."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ class _Known:
     rows: dict[str, Notification]
     deleted: set[str]
     suppressed: dict[str, str]
+    told: dict[str, list[Failure]]
+    """The failures of which customers were told, by invoice."""
 
 
 def begin_posts(
@@ -103,6 +109,9 @@ def begin_posts(
         deleted=queries.deleted_customers(session, customers),
         suppressed=queries.suppressed_addresses(
             session, {address_hash(posting.mail.to) for posting in postings}
+        ),
+        told=queries.failures_told(
+            session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
         ),
     )
     return [_begin(posting, known, now, policy) for posting in postings]
@@ -132,8 +141,9 @@ def _begin(
     if row.stripe_customer_id in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(address_hash(mail.to))
+    failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
     if reason is None and not leased.by_hand and row.unconfirmed_since is None:
-        verdict = _verdict(posting, incident, now)
+        verdict = _verdict(posting, incident, failure, told, now)
         if isinstance(verdict, Hold):
             row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
             row.due_at = row.ready_at = now + verdict.wait
@@ -145,6 +155,7 @@ def _begin(
         finish(row, Status.SUPPRESSED, reason, now)
         return Result(leased.kind, "suppressed", str(reason))
     row.kind, row.reason = mail.kind.value, None
+    row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -153,8 +164,24 @@ def _begin(
     return None
 
 
-def _verdict(posting: Posting, incident: Incident | None, now: dt.datetime) -> Go | Hold | Suppress:
+def _failure(posting: Posting, row: Notification) -> Failure:
+    """The failure that the email tells of: the row's, by the charge that Stripe names now."""
+    known, invoice = queries.failure_of(row), posting.invoice
+    if invoice is None or invoice.charge_id is None:
+        return known
+    return replace(known, charge_id=invoice.charge_id, payment_method_id=invoice.payment_method_id)
+
+
+def _verdict(
+    posting: Posting,
+    incident: Incident | None,
+    failure: Failure,
+    told: Sequence[Failure],
+    now: dt.datetime,
+) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
+    if leased.kind in DUNNING and (reason := is_told(failure, told)) is not None:
+        return Suppress(reason)
     return when(
         leased.kind,
         incident,
@@ -164,7 +191,8 @@ def _verdict(posting: Posting, incident: Incident | None, now: dt.datetime) -> G
         waited=now - leased.heard_at,
         zone=zone(posting.contact.timezone or business.timezone),
         policy=business.reminders,
-        readable=posting.readable,
+        readable=posting.invoice is not None,
+        answer=is_replacement(failure, told),
     )
 
 

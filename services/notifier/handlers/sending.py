@@ -133,7 +133,11 @@ def send_one(desk: Desk, leased: Leased) -> Result:
     mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now())
     refusal = desk.begin(
         Posting(
-            leased=leased, mail=mail, contact=contact, planned=planned, readable=report is not None
+            leased=leased,
+            mail=mail,
+            contact=contact,
+            planned=planned,
+            invoice=report.now if report else None,
         )
     )
     if refusal is not None:

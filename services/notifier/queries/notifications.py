@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.notifier.domain import (
     ACTIVE,
     DUNNING,
+    Failure,
     Incident,
     Kind,
     Reason,
@@ -39,6 +40,7 @@ class NewNotification:
     reason: Reason | None = None
     invoice_id: str | None = None
     attempt: int = 0
+    next_payment_attempt: dt.datetime | None = None
     stripe_customer_id: str | None = None
     customer_id: str | None = None
     correlation_id: str = ""
@@ -75,6 +77,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "reason": new.reason.value if new.reason else None,
         "invoice_id": new.invoice_id,
         "attempt": new.attempt,
+        "next_payment_attempt": new.next_payment_attempt,
         "stripe_customer_id": new.stripe_customer_id,
         "customer_id": new.customer_id,
         "correlation_id": new.correlation_id,
@@ -109,6 +112,39 @@ def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
         select(Notification.attempt_key).where(Notification.attempt_key.in_(attempt_keys))
     )
     return {key for key in found if key is not None}
+
+
+def failures_told(
+    session: Session, invoice_ids: Collection[str], besides: Collection[str]
+) -> dict[str, list[Failure]]:
+    """The failures of these invoices of which their customers were told, or may have been, oldest first: by invoice,
+    without the notifications `besides`."""
+    if not invoice_ids:
+        return {}
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            Notification.invoice_id.in_(invoice_ids),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+            or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
+            Notification.notification_id.not_in(besides),
+        )
+        .order_by(Notification.sent_at, Notification.notification_id)
+    )
+    told: dict[str, list[Failure]] = defaultdict(list)
+    for row in rows:
+        told[row.invoice_id or ""].append(failure_of(row))
+    return told
+
+
+def failure_of(row: Notification) -> Failure:
+    """The failure that a notification is about, as far as it is known."""
+    return Failure(
+        attempt=row.attempt,
+        charge_id=row.charge_id,
+        next_payment_attempt=row.next_payment_attempt,
+        payment_method_id=row.payment_method_id,
+    )
 
 
 def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain import (
+    Failure,
     Incident,
     InvoiceNow,
     Kind,
@@ -21,6 +22,8 @@ from services.notifier.domain import (
     Told,
     decide,
     failure_key,
+    is_replacement,
+    is_told,
     kind_to_say,
     look_again,
     merge,
@@ -85,7 +88,7 @@ def test_what_is_no_autopay_failure_has_its_own_reason(
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        (Told(this_attempt=True), Reason.SAME_ATTEMPT),
+        (Told(this_attempt=True, under_way=True), Reason.SAME_ATTEMPT),
         (Told(under_way=True), Reason.UNDER_WAY),
         (Told(customer_deleted=True), Reason.CUSTOMER_DELETED),
     ],
@@ -98,6 +101,59 @@ def test_what_was_or_is_about_to_be_told_is_not_told_again(told: Told, reason: R
 def test_an_attempt_that_a_later_one_has_overtaken_is_old_news() -> None:
     """Events arrive in any order; the older failure must not mail after the newer."""
     assert decision(facts(attempt_count=1), attempt_count=2) == Suppress(Reason.OVERTAKEN)
+
+
+def test_a_second_failure_of_an_attempt_is_looked_at() -> None:
+    """Stripe raises no count for a debit made by API that fails days later: only the charge can tell."""
+    assert decision(facts(), Told(this_attempt=True)) == Send(Kind.PAYMENT_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told", "reason"),
+    [
+        (Failure(attempt=1, charge_id="ch_1"), [], None),
+        (
+            Failure(attempt=1, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1")],
+            Reason.SAME_CHARGE,
+        ),
+        (
+            Failure(attempt=2, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1")],
+            Reason.SAME_CHARGE,
+        ),
+        (Failure(attempt=1, charge_id="ch_2"), [Failure(attempt=1, charge_id="ch_1")], None),
+        (
+            Failure(attempt=1, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1"), Failure(attempt=1, charge_id="ch_2")],
+            Reason.SAME_CHARGE,
+        ),
+        # Without a charge on either side: no card, Stripe away, or told by an earlier release.
+        (Failure(attempt=1), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (Failure(attempt=1, charge_id="ch_1"), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (Failure(attempt=2), [Failure(attempt=1)], None),
+        (Failure(attempt=1, next_payment_attempt=NOW), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (
+            Failure(attempt=1, next_payment_attempt=NOW + dt.timedelta(days=1)),
+            [Failure(attempt=1, next_payment_attempt=NOW)],
+            None,
+        ),
+    ],
+)
+def test_a_failure_is_a_charge_that_failed(
+    failure: Failure, told: list[Failure], reason: Reason | None
+) -> None:
+    """Told once a charge; where no charge is known, attempt and date tell failures apart."""
+    assert is_told(failure, told) is reason
+
+
+def test_another_payment_method_that_fails_is_an_answer() -> None:
+    """The customer acted since the last email; what isn't known is no difference."""
+    told = [Failure(attempt=1, payment_method_id="pm_old")]
+    assert is_replacement(Failure(attempt=1, payment_method_id="pm_new"), told)
+    assert not is_replacement(Failure(attempt=1, payment_method_id="pm_old"), told)
+    assert not is_replacement(Failure(attempt=1), told)
+    assert not is_replacement(Failure(attempt=1, payment_method_id="pm_new"), [])
 
 
 def test_a_failure_of_our_own_retry_has_a_key_of_its_own() -> None:

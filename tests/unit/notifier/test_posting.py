@@ -34,7 +34,7 @@ def wanting(house: House, leased: Leased) -> posting.Posting:
     contact = house.portal.people[leased.stripe_customer_id or ""]
     mail = compose(RENDERER, leased, contact, None, None, Schedule.UNKNOWN, house.clock())
     return posting.Posting(
-        leased=leased, mail=mail, contact=contact, planned=Schedule.UNKNOWN, readable=False
+        leased=leased, mail=mail, contact=contact, planned=Schedule.UNKNOWN, invoice=None
     )
 
 

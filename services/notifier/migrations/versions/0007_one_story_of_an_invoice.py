@@ -30,9 +30,14 @@ def upgrade() -> None:
         op.add_column("incidents", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()))
     for name in MOMENTS:
         op.add_column("incidents", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+    for name in ("charge_id", "payment_method_id"):
+        op.add_column("notifications", sa.Column(name, sa.String(255), nullable=True))
+    op.add_column("notifications", sa.Column("next_payment_attempt", sa.DateTime(timezone=True), nullable=True))
     op.execute("UPDATE incidents SET first_failed_at = opened_at, last_failed_at = opened_at WHERE closed_at IS NULL")
 
 
 def downgrade() -> None:
+    for name in ("charge_id", "payment_method_id", "next_payment_attempt"):
+        op.drop_column("notifications", name)
     for name in ("amount_credited", "collection_method", "billing_reason", "auto_advance", *SWITCHES, *MOMENTS):
         op.drop_column("incidents", name)
