@@ -182,6 +182,9 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     """It ends with the period that is paid."""
     ends_at: dt.datetime | None = None
     """UTC, when it will end or has ended; None while no end is planned."""
+    end_reason: str | None = None
+    """Why it ends, in Stripe's words: `payment_failed` when Stripe gave up, `cancellation_requested`,
+    `payment_disputed`, …; None where that is not known."""
     current_period_end: dt.datetime | None = None
     """UTC, when the current period ends."""
     description: str | None = None

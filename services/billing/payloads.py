@@ -146,6 +146,10 @@ class SubscriptionItems(msgspec.Struct, frozen=True):
     has_more: bool = False
 
 
+class CancellationDetails(msgspec.Struct, frozen=True):
+    reason: Text | None = None
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """`subscription`. The period moved from here to the items with 2025-03-31.basil; both are read."""
 
@@ -158,6 +162,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
     ended_at: int | None = None
+    cancellation_details: CancellationDetails | None = None
     current_period_end: int | None = None
     items: SubscriptionItems = SubscriptionItems()
 

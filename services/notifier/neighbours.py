@@ -79,6 +79,7 @@ class _WireContact(msgspec.Struct):
 
 class _WireDecline(msgspec.Struct):
     reason: str
+    needs_new_method: bool = False
 
 
 class _WireCard(msgspec.Struct):
@@ -95,6 +96,7 @@ class _WireInvoice(msgspec.Struct):
     next_payment_attempt: dt.datetime | None = None
     decline: _WireDecline | None = None
     card: _WireCard | None = None
+    auto_advance: bool | None = None
     processing: bool = False
     charge_id: str | None = None
     payment_method_id: str | None = None
@@ -263,6 +265,8 @@ class BillingInvoices:
             next_payment_attempt=_aware(wire.next_payment_attempt),
             number=wire.number,
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            needs_new_method=wire.decline is not None and wire.decline.needs_new_method,
+            auto_advance=wire.auto_advance,
             processing=wire.processing,
             charge_id=wire.charge_id,
             payment_method_id=wire.payment_method_id,

@@ -20,8 +20,9 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind
+from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, Schedule, as_it_stands
 from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+from shared.contracts.invoices import settlement
 from shared.contracts.payments import Decline
 from shared.templating import TranslatedEnvironment
 
@@ -51,8 +52,8 @@ class Letter:
     next_attempt: dt.datetime | None = None
     tries: int = 0
     """How often Stripe has tried; 0: not known."""
-    over: bool = False
-    """Stripe has said that it will not try again by itself."""
+    planned: Schedule = Schedule.UNKNOWN
+    """Whether Stripe will try again by itself."""
     ended_unpaid: bool = False
     """Stripe ended the subscription over this payment."""
     description: str | None = None
@@ -82,7 +83,7 @@ def letter(
     report: InvoiceReport | None,
     now: dt.datetime,
     *,
-    over: bool = False,
+    planned: Schedule = Schedule.UNKNOWN,
     context: Mapping[str, Any] | None = None,
     links: CancellationLinks | None = None,
 ) -> Letter:
@@ -97,17 +98,13 @@ def letter(
     currency = incident.currency if incident and incident.currency else None
     next_attempt: dt.datetime | None = None
     if incident is not None:
-        amount = incident.amount_remaining
-        number = incident.number
-        next_attempt = incident.next_payment_attempt
-        if kind in PAID:
-            amount = incident.amount_paid or incident.amount_due
-    if fresh is not None and kind not in PAID:
-        amount = fresh.amount_remaining if fresh.amount_remaining is not None else amount
-        number = fresh.number or number
-        next_attempt = fresh.next_payment_attempt or next_attempt
-    if next_attempt is not None and (over or next_attempt <= now):
-        next_attempt = None  # a date that has passed promises nothing
+        known = incident if kind in PAID else as_it_stands(incident, fresh)
+        amount = settlement(incident).paid if kind in PAID else known.amount_remaining
+        number = known.number
+        # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
+        read = fresh is not None and not fresh.heard
+        if read and planned is Schedule.GOES_ON and _is_ahead(known.next_payment_attempt, now):
+            next_attempt = known.next_payment_attempt
     if "amount" in context:
         amount, currency = context["amount"], context.get("currency")
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
@@ -126,7 +123,7 @@ def letter(
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
         tries=incident.attempt_count if incident else 0,
-        over=over,
+        planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
         ends_at=ends_at,
@@ -135,6 +132,10 @@ def letter(
         customer_email=contact.email,
         links=links,
     )
+
+
+def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:
+    return moment is not None and moment > now
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "facts": _facts(letter, locale, _),
         "why": wording.why_declined(letter.decline, card, _),
         "next_step": wording.what_next(
-            letter.decline, next_day, _, over=letter.over, ended=letter.ended_unpaid
+            letter.decline, next_day, _, planned=letter.planned, ended=letter.ended_unpaid
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ends_on": _day(letter.ends_at, letter, locale),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import TO_BUSINESS, Kind
+from services.notifier.domain import TO_BUSINESS, Kind, Schedule
 from services.notifier.ports import Business, CancellationLinks, Card
 from services.notifier.rendering import Letter
 from shared.contracts.payments import Decline
@@ -41,7 +41,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         amount=14900,
         currency="usd",
         tries=4 if kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
-        over=kind is Kind.PAYMENT_LAST_ATTEMPT,
+        planned=Schedule.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Schedule.GOES_ON,
         description="Weekly home cleaning" if about_subscription else None,
         ends_at=dt.datetime(2026, 12, 23, 15, 0, tzinfo=dt.UTC)
         if about_subscription and kind is not Kind.CANCELLATION_DECLINED

@@ -13,6 +13,9 @@ _DECLINES: Final[dict[str, Decline]] = {
     "insufficient_funds": Decline.INSUFFICIENT_FUNDS,
     "lost_card": Decline.LOST_OR_STOLEN,
     "stolen_card": Decline.LOST_OR_STOLEN,
+    "pickup_card": Decline.LOST_OR_STOLEN,
+    "revocation_of_authorization": Decline.NOT_AUTHORIZED,
+    "revocation_of_all_authorizations": Decline.NOT_AUTHORIZED,
     "authentication_required": Decline.AUTHENTICATION_REQUIRED,
     "authentication_not_handled": Decline.AUTHENTICATION_REQUIRED,
     "payment_intent_authentication_failure": Decline.AUTHENTICATION_REQUIRED,
@@ -31,6 +34,22 @@ _DECLINES: Final[dict[str, Decline]] = {
     "try_again_later": Decline.PROCESSING_ERROR,
     "reenter_transaction": Decline.PROCESSING_ERROR,
 }
+
+
+NEEDS_NEW_METHOD: Final = frozenset(
+    {
+        "authentication_required",
+        "highest_risk_level",
+        "incorrect_number",
+        "lost_card",
+        "pickup_card",
+        "revocation_of_all_authorizations",
+        "revocation_of_authorization",
+        "stolen_card",
+    }
+)
+"""After these Stripe charges nothing until there is a new payment method, though its dates and `attempt_count` go on
+(Stripe, "Automate payment retries"). An expired card is none of them: Stripe goes on trying it."""
 
 
 def decline_reason(code: str | None, decline_code: str | None) -> Decline | None:
@@ -78,6 +97,11 @@ class PaymentProblem:
         return decline_reason(self.code, self.decline_code) or (
             Decline.AUTHENTICATION_REQUIRED if self.needs_customer else None
         )
+
+    @property
+    def needs_new_method(self) -> bool:
+        """Whether Stripe charges nothing more until there is a new payment method."""
+        return not NEEDS_NEW_METHOD.isdisjoint({self.code, self.decline_code})
 
     def answers(self, payment_method: str, since: dt.datetime) -> bool:
         """Whether this is what came of trying `payment_method` after `since`.

@@ -44,7 +44,6 @@ def as_told(
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
-    reason = problem.reason if problem else None
     return {
         "status": invoice.status,
         "amount_due": invoice.amount_due,
@@ -57,13 +56,17 @@ def as_told(
         "collection_method": invoice.collection_method,
         "auto_advance": invoice.auto_advance,
         "processing": processing,
-        "decline": {"reason": reason.value} if reason else None,
+        "decline": _decline(problem) if problem and problem.reason else None,
         "charge_id": problem.charge_id if problem else None,
         "payment_method_id": problem.payment_method if problem else None,
         "card": _card(problem.card) if problem and problem.card else None,
         "subscription_status": subscription.status if subscription else None,
         "subscription_end_reason": subscription.end_reason if subscription else None,
     }
+
+
+def _decline(problem: PaymentProblem) -> dict[str, Any]:
+    return {"reason": problem.reason, "needs_new_method": problem.needs_new_method}
 
 
 def _card(card: Card) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Standard library only, and no clock and no randomness of their own: both come in
 """
 
 from services.notifier.domain.deciding import (
-    NEEDS_NEW_CARD,
     Failure,
     InvoiceNow,
     Schedule,
     Send,
     Suppress,
     Told,
+    as_it_stands,
     decide,
     is_replacement,
     is_told,
@@ -73,7 +73,6 @@ __all__ = [
     "ACTIVE",
     "CLOSED_BECAUSE",
     "DUNNING",
-    "NEEDS_NEW_CARD",
     "TO_BUSINESS",
     "Accepted",
     "Again",
@@ -101,6 +100,7 @@ __all__ = [
     "address_hash",
     "after_unavailable",
     "after_unknown_customer",
+    "as_it_stands",
     "asked_by_a_person",
     "attempt_key",
     "backoff",

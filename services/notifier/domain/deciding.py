@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
-from shared.contracts.invoices import InvoiceStatus, Observation, at_checkout
+from shared.contracts.invoices import (
+    Invoice,
+    InvoiceStatus,
+    Observation,
+    Stop,
+    SubscriptionState,
+    at_checkout,
+    collection_stopped,
+)
 from shared.contracts.payments import Decline
 
 
@@ -123,14 +131,10 @@ class Schedule(StrEnum):
     """Whether Stripe will charge the invoice again by itself, as far as it says."""
 
     GOES_ON = "goes on"
+    NEEDS_METHOD = "needs a new payment method"
+    """Stripe's dates go on, but it charges nothing until there is a new payment method."""
     OVER = "over"
     UNKNOWN = "unknown"
-
-
-NEEDS_NEW_CARD: Final = frozenset(
-    {Decline.EXPIRED_CARD, Decline.LOST_OR_STOLEN, Decline.INCORRECT_DETAILS}
-)
-"""After these Stripe's schedule goes on but charges nothing: promise no further try with this card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +146,10 @@ class InvoiceNow:
     next_payment_attempt: dt.datetime | None = None
     number: str | None = None
     decline: Decline | None = None
+    needs_new_method: bool = False
+    """After this decline Stripe charges nothing until there is a new payment method."""
+    auto_advance: bool | None = None
+    """Whether Stripe goes on collecting by itself; None: not known."""
     processing: bool = False
     """A payment is under way, whose outcome takes days (bank debits)."""
     charge_id: str | None = None
@@ -155,12 +163,43 @@ class InvoiceNow:
     """Put together from what Stripe's webhooks have told, not read at Stripe: what is missing may be on its way."""
 
     @property
+    def subscription(self) -> SubscriptionState | None:
+        """The subscription behind it, as far as it is known."""
+        if self.subscription_status is None:
+            return None
+        return SubscriptionState(self.subscription_status, self.subscription_end_reason)
+
+    @property
     def ended_unpaid(self) -> bool:
         """Stripe itself ended the subscription because this kind of charge failed to the last."""
-        return (
-            self.subscription_status == "canceled"
-            and self.subscription_end_reason == "payment_failed"
-        )
+        subscription = self.subscription
+        return subscription is not None and subscription.ended and subscription.given_up
+
+
+def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
+    """The invoice's story with what was just read of it on top."""
+    if fresh is None:
+        return incident
+    next_attempt = fresh.next_payment_attempt
+    if next_attempt is None and (fresh.heard or fresh.status is None):
+        next_attempt = incident.next_payment_attempt  # not read, so not withdrawn either
+    return replace(
+        incident,
+        status=fresh.status or incident.status,
+        amount_remaining=incident.amount_remaining
+        if fresh.amount_remaining is None
+        else fresh.amount_remaining,
+        next_payment_attempt=next_attempt,
+        auto_advance=incident.auto_advance if fresh.auto_advance is None else fresh.auto_advance,
+        was_advancing=incident.was_advancing or fresh.auto_advance is True,
+        number=fresh.number or incident.number,
+    )
+
+
+STOPPED_BECAUSE: Final = {
+    Stop.SUBSCRIPTION_ENDED: Reason.SUBSCRIPTION_ENDED,
+    Stop.TURNED_OFF: Reason.COLLECTION_STOPPED,
+}
 
 
 def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
@@ -177,9 +216,9 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
         return Reason.NOTHING_OWED
     if fresh.processing:
         return Reason.PAYMENT_UNDER_WAY
-    if fresh.subscription_status in ("canceled", "incomplete_expired") and not fresh.ended_unpaid:
-        return Reason.SUBSCRIPTION_ENDED
-    return None
+    known = as_it_stands(incident, fresh) if incident is not None else Invoice()
+    stop = collection_stopped(known, fresh.subscription)
+    return STOPPED_BECAUSE[stop] if stop is not None else None
 
 
 def kind_to_say(

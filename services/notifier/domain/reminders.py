@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
-from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress
+from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress, as_it_stands
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from shared.contracts.invoices import Invoice, InvoiceStatus, Retry, retry_plan
 
 
 @dataclass(frozen=True)
@@ -66,24 +68,48 @@ def schedule(
     fresh: InvoiceNow | None,
     waited: dt.timedelta,
     policy: ReminderPolicy,
+    now: dt.datetime,
 ) -> Schedule:
-    """Will Stripe try again by itself? Never guessed: a missing date alone says nothing.
+    """Will Stripe try again by itself? `retry_plan` says; what it leaves open is never guessed: a missing date alone says
+    nothing.
 
-    OVER only when Stripe says so: the subscription became `unpaid`, or was ended *because* the payment failed; or,
-    after `settle`, the invoice as just read still names no date though an earlier try has been repeated before (so
-    there is a schedule, and this invoice has no place in it any more). A first failure without a date, and an invoice
-    that can't be read or is only heard of, stay UNKNOWN.
+    After `settle`, though, an invoice as just read that still names no date, though an earlier try has been repeated
+    before (so there is a schedule, and this invoice has no place in it any more), is OVER. A first failure without a
+    date, and an invoice that can't be read or is only heard of, stay UNKNOWN.
     """
     if fresh is None:
         return Schedule.UNKNOWN
-    if fresh.subscription_status == "unpaid" or fresh.ended_unpaid:
-        return Schedule.OVER
-    if fresh.next_payment_attempt is not None:
-        return Schedule.GOES_ON
+    known = as_it_stands(incident, fresh) if incident is not None else _read_alone(fresh)
+    plan = retry_plan(known, fresh.subscription, needs_new_method=fresh.needs_new_method, now=now)
+    if plan.retry is not Retry.UNKNOWN:
+        return _SCHEDULE[plan.retry]
     repeated = incident is not None and incident.attempt_count > 1
-    if repeated and waited >= policy.settle and fresh.status is not None and not fresh.heard:
+    undated = known.next_payment_attempt is None
+    if (
+        repeated
+        and undated
+        and waited >= policy.settle
+        and fresh.status is not None
+        and not fresh.heard
+    ):
         return Schedule.OVER
     return Schedule.UNKNOWN
+
+
+_SCHEDULE: Final = {
+    Retry.SCHEDULED: Schedule.GOES_ON,
+    Retry.WAITS_FOR_METHOD: Schedule.NEEDS_METHOD,
+    Retry.OVER: Schedule.OVER,
+}
+
+
+def _read_alone(fresh: InvoiceNow) -> Invoice:
+    """An invoice that no event has told of yet."""
+    return Invoice(
+        status=fresh.status or InvoiceStatus.OPEN,
+        amount_remaining=1 if fresh.amount_remaining is None else fresh.amount_remaining,
+        next_payment_attempt=fresh.next_payment_attempt,
+    )
 
 
 def when(

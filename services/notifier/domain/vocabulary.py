@@ -82,6 +82,7 @@ class Reason(StrEnum):
     UNDER_WAY = "an earlier email about this invoice is still on its way"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"
     SUBSCRIPTION_ENDED = "the subscription has ended"
+    COLLECTION_STOPPED = "automatic collection was turned off: nobody charges this invoice any more"
     NO_SUCH_CUSTOMER = "no such customer: the portal knows nobody with this Stripe customer"
     ADDRESS_BOUNCED = "address bounced"
     ADDRESS_COMPLAINED = "the address reported our email as spam"

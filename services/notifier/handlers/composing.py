@@ -29,7 +29,7 @@ def compose(
         leased.incident,
         report,
         now,
-        over=planned is Schedule.OVER,
+        planned=planned,
         context=leased.context,
         links=links,
     )

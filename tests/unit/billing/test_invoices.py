@@ -50,7 +50,7 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
         "collection_method": "charge_automatically",
         "auto_advance": None,
         "processing": False,
-        "decline": {"reason": "insufficient_funds"},
+        "decline": {"reason": "insufficient_funds", "needs_new_method": False},
         "charge_id": "ch_1",
         "payment_method_id": "pm_1",
         "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},

@@ -289,6 +289,7 @@ def test_a_cancelled_subscription_says_when_it_ends() -> None:
         status="active",
         cancel_at_period_end=True,
         ends_at=PERIOD_END,
+        end_reason="cancellation_requested",
         current_period_end=PERIOD_END,
         amount=8900,
         currency="usd",

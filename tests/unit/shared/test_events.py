@@ -43,6 +43,7 @@ def example(cls: type[events.Data]) -> events.Event:
         "payment_method_id": "pm_1QxGolden",
         "cancel_at_period_end": True,
         "ends_at": MOMENT + dt.timedelta(days=30),
+        "end_reason": "cancellation_requested",
         "current_period_end": MOMENT + dt.timedelta(days=30),
         "description": "Fortnightly clean",
         "amount": 14900,
