@@ -148,6 +148,7 @@ class InvoiceRow(Base):
     card_exp_month: Mapped[int | None]
     card_exp_year: Mapped[int | None]
     card_of_failure: Mapped[dt.datetime | None]
+    needs_new_method: Mapped[bool] = mapped_column(server_default=false())
 
 
 class MethodChangeRow(Base):
@@ -212,6 +213,8 @@ class SubscriptionRow(Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     status: Mapped[str] = mapped_column(String(30))
     ends_at: Mapped[dt.datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(50))
+    """Stripe's word for why it ended."""
     current_period_end: Mapped[dt.datetime | None]
     description: Mapped[str | None] = mapped_column(String(200))
     amount: Mapped[int | None] = mapped_column(BigInteger)

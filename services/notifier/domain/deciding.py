@@ -18,6 +18,7 @@ from shared.contracts.invoices import (
     SubscriptionState,
     at_checkout,
     collection_stopped,
+    settlement,
 )
 from shared.contracts.payments import Decline
 
@@ -123,8 +124,13 @@ def _not_an_autopay_failure(seen: Observation, incident: Incident) -> Reason | N
 
 
 def wants_recovered_email(incident: Incident) -> bool:
-    """Someone who was told that a payment failed is told that it is paid; nobody else is bothered."""
-    return incident.status == InvoiceStatus.PAID and incident.last_mailed_at is not None
+    """Someone who was told that a payment failed is told that it is paid; nobody else is bothered. What was let go by a
+    credit note was not paid: nobody gets a receipt for money that did not come in."""
+    return (
+        incident.status == InvoiceStatus.PAID
+        and incident.last_mailed_at is not None
+        and not settlement(incident).is_waived
+    )
 
 
 class Schedule(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.contracts import invoices as contracts
+from shared.contracts.invoices import SubscriptionState
 
 SETTLING_FOR: Final = dt.timedelta(minutes=15)
 """How long after a new payment method we say that the payment is on its way. Cards answer in seconds; after this the
@@ -47,6 +48,8 @@ class Invoice(contracts.Invoice):
     card_exp_year: int | None = None
     card_of_failure: dt.datetime | None = None
     """The failure that the card was asked for; an answer without a card is an answer, too."""
+    needs_new_method: bool = False
+    """After that failure Stripe charges nothing until there is a new payment method."""
 
     @property
     def declined_card(self) -> DeclinedCard | None:
@@ -57,10 +60,15 @@ class Invoice(contracts.Invoice):
             self.card_brand or "", self.card_last4, self.card_exp_month, self.card_exp_year
         )
 
-    @property
-    def owed(self) -> bool:
-        """Whether the customer is asked for it."""
-        return contracts.owed(self)
+    def next_charge(
+        self, subscription: SubscriptionState | None, now: dt.datetime
+    ) -> dt.datetime | None:
+        """When Stripe will really charge it again; None where it won't, or why the last charge failed isn't known yet."""
+        if self.card_of_failure != self.last_failed_at:
+            return None
+        return contracts.retry_plan(
+            self, subscription, needs_new_method=self.needs_new_method, now=now
+        ).at
 
     @property
     def retrying_since(self) -> dt.datetime | None:

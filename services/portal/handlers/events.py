@@ -98,6 +98,7 @@ def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
             "subscription_id": data.subscription_id,
             "stripe_customer_id": data.stripe_customer_id,
             "status": "canceled" if ended else data.status,
+            "end_reason": data.end_reason,
             "ends_at": data.ends_at or (event.occurred_at if ended else None),
             "current_period_end": data.current_period_end,
             "description": data.description and data.description[:200],

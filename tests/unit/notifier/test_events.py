@@ -41,6 +41,16 @@ def test_two_stripe_events_for_one_failure_mail_once(house: House) -> None:
     assert [row.reason for row in house.rows()][1:] == [Reason.SAME_ATTEMPT] * 2
 
 
+def test_no_receipt_for_money_that_nobody_paid(house: House) -> None:
+    """A credit note for all of an open invoice makes Stripe say `paid`; neither customer nor business gets thanks."""
+    house.hear(failed())
+    house.work()
+    house.hear(paid(amount_due=0, amount_paid=0, amount_credited=14900))
+    assert house.work() == []
+    assert house.mailed_to("hello@sunrise.example") == []
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+
+
 def declined(house: House, charge_id: str, **now: Any) -> None:
     """Stripe's word about the invoice: this charge failed last."""
     house.billing.say(

@@ -19,7 +19,8 @@ def upgrade() -> None:
     # Defaults at the server: a replica of the release before inserts rows without them.
     for name in ("amount_paid", "amount_credited"):
         op.add_column("invoices", sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
-    for name in ("schedule_changed", "was_advancing"):
+    op.add_column("subscriptions", sa.Column("end_reason", sa.String(50), nullable=True))
+    for name in ("schedule_changed", "was_advancing", "needs_new_method"):
         op.add_column("invoices", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("invoices", sa.Column("auto_advance", sa.Boolean(), nullable=True))
     for name in MOMENTS:
@@ -29,5 +30,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("amount_paid", "amount_credited", "schedule_changed", "was_advancing", "auto_advance", *MOMENTS):
+    op.drop_column("subscriptions", "end_reason")
+    for name in (
+        "amount_paid", "amount_credited", "schedule_changed", "was_advancing", "needs_new_method", "auto_advance", *MOMENTS
+    ):
         op.drop_column("invoices", name)
