@@ -106,6 +106,8 @@ def lease(desk: Desk, limit: int) -> list[Leased]:
 def send_one(desk: Desk, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
     reached = desk.meanwhile(lambda: _reach(desk, leased))
+    if leased.lookups and _is_unknown(reached):
+        return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
     report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
     stale = look_again(leased.kind, leased.incident, report.now if report else None)
     if stale is not None:
@@ -145,6 +147,16 @@ def send_one(desk: Desk, leased: Leased) -> Result:
         return refusal
     outcome = desk.mailer.send(mail)
     return _patiently(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _is_unknown(reached: Callable[[], object]) -> bool:
+    try:
+        reached()
+    except UnknownCustomer:
+        return True
+    except (PortalUnavailable, RequestClosed):
+        return False
+    return False
 
 
 def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
@@ -197,7 +209,9 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
         if row is None:
             return Result(leased.kind, "lease_lost")
         row.lookups += 1
-        follows = after_unknown_customer(row.lookups, desk.now(), desk.policy)
+        follows = after_unknown_customer(
+            leased.kind, row.created_at, row.lookups, desk.now(), desk.policy
+        )
         if isinstance(follows, Stop):
             finish(row, follows.status, follows.reason, desk.now())
             return Result(leased.kind, "suppressed", follows.reason)

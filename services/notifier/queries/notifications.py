@@ -219,6 +219,8 @@ class Leased:
     occurred_at: dt.datetime
     by_hand: bool = False
     """A person wants it out now."""
+    lookups: int = 0
+    """Times that the portal did not know the customer."""
     context: dict[str, Any] = field(default_factory=dict)
 
     def holds(self, row: Notification) -> bool:
@@ -263,6 +265,7 @@ def lease_due(
                 heard_at=row.created_at,
                 occurred_at=row.occurred_at or row.created_at,
                 by_hand=asked_by_a_person(row.dedupe_key),
+                lookups=row.lookups,
                 context=row.context or {},
             )
         )
