@@ -78,6 +78,8 @@ class Notification(Base):
     """When it happened at Stripe, which may be another clock than ours (`domain.story_time`)."""
     ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When the reminder policy last let it go; NULL: it never held it. Giving up counts from here."""
+    told_in: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The notification whose email tells of this one too."""
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When it was suppressed or failed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -129,6 +131,7 @@ class IncidentRow(Base):
     opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    asked_at: Mapped[dt.datetime | None] = mapped_column(Moment)
 
 
 class ProcessedEvent(Base):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,15 @@ PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
 """The kinds that tell of money that came in."""
 
 TEMPLATES: Final = Path(__file__).parent / "templates" / "email"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of several invoices. `amount` in minor units."""
+
+    amount: int
+    currency: str
+    number: str | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -65,6 +74,8 @@ class Letter:
     """Somebody's own words: the customer's to the business, or the other way round."""
     customer_email: str | None = None
     links: CancellationLinks | None = None
+    lines: tuple[Line, ...] = ()
+    """What is due, invoice by invoice, where the email asks for several."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,10 +97,11 @@ def letter(
     planned: Schedule = Schedule.UNKNOWN,
     context: Mapping[str, Any] | None = None,
     links: CancellationLinks | None = None,
+    others: Sequence[Incident] = (),
 ) -> Letter:
     """What an email of this kind says, from what is known: billing's fresh report before our own incident.
 
-    `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
+    `others` are further invoices that it asks for. `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
     """
     fresh = report.now if report else None
     context = context or {}
@@ -105,6 +117,15 @@ def letter(
         read = fresh is not None and not fresh.heard
         if read and planned is Schedule.GOES_ON and _is_ahead(known.next_payment_attempt, now):
             next_attempt = known.next_payment_attempt
+    lines: list[Line] = []
+    if others and incident is not None:
+        lines = [
+            Line(one.amount_remaining, one.currency, one.number)
+            for one in (as_it_stands(incident, fresh), *others)
+        ]
+        # A total only where there is one: amounts of two currencies don't add up.
+        same = len({line.currency for line in lines}) == 1
+        amount = sum(line.amount for line in lines) if same else None
     if "amount" in context:
         amount, currency = context["amount"], context.get("currency")
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
@@ -131,6 +152,7 @@ def letter(
         note=context.get("note"),
         customer_email=contact.email,
         links=links,
+        lines=tuple(lines),
     )
 
 
@@ -258,7 +280,10 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
     else:
         ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
     facts: list[Fact] = []
-    if kind in DUNNING:
+    if letter.lines:
+        facts = [_line_fact(line, locale, _) for line in letter.lines]
+        facts.append(Fact(_("Amount due"), amount, strong=True))
+    elif kind in DUNNING:
         card = _capital(wording.card_name(letter.card, _) or "")
         facts = [
             Fact(_("Amount due"), amount, strong=True),
@@ -290,6 +315,13 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
     elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
         facts = [Fact(_("Subscription"), plan), ends]
     return [fact for fact in facts if fact.value]
+
+
+def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
+    number = formats.plain_name(line.number) if line.number else ""
+    return Fact(
+        f"{_('Invoice')} {number}".strip(), formats.money(line.amount, line.currency, locale)
+    )
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:

@@ -26,6 +26,9 @@ class Incident(Invoice):
     opened_at: dt.datetime | None = None
     """When a charge first failed that was not our own retry."""
     last_mailed_at: dt.datetime | None = None
+    """When the customer was last asked for it by email, on the invoice's own time line (`story_time`)."""
+    asked_at: dt.datetime | None = None
+    """When the last such email was begun, on our clock."""
 
     @property
     def closed_because(self) -> Reason | None:

@@ -8,6 +8,7 @@ same; on a Stripe test clock the invoice's runs ahead, and three weeks of failur
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,17 @@ class ReminderPolicy:
     failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
     settle: dt.timedelta = dt.timedelta(minutes=15)
     """How long Stripe gets to name the date of its next try before the schedule counts as over."""
+
+
+GATHER_FOR: Final = dt.timedelta(minutes=10)
+"""After an email that asked a customer for money: what of theirs fails in this time is told together, in one more."""
+
+
+def gather_until(others: Iterable[Incident], now: dt.datetime) -> dt.datetime | None:
+    """Until when a failure waits for others of the same customer, so that five in a minute are two emails; None: it need
+    not. `others` are the customer's other invoices. On our own clock: it is about telephones that ring."""
+    last = max((one.asked_at for one in others if one.asked_at is not None), default=None)
+    return last + GATHER_FOR if last is not None and now < last + GATHER_FOR else None
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from services.notifier.queries.incidents import (
     lock_incidents_made,
     lock_incidents_of,
     lock_known_incident,
+    lock_open_incidents,
     read_incident,
     read_incidents,
     store_incident,
     store_incidents,
 )
 from services.notifier.queries.notifications import (
+    GATHERS,
     Backlog,
     Leased,
     NewNotification,
@@ -28,13 +30,16 @@ from services.notifier.queries.notifications import (
     failed_notifications,
     failure_of,
     failures_told,
+    gather,
     lease_due,
     list_notifications,
     lock_leased,
     lock_rows,
     look_at_once,
     mails_under_way,
+    release_gathered,
     suppress_waiting,
+    told_in,
 )
 from services.notifier.queries.records import (
     OUTBOX,
@@ -52,6 +57,7 @@ from services.notifier.queries.records import (
 )
 
 __all__ = [
+    "GATHERS",
     "OUTBOX",
     "Backlog",
     "Leased",
@@ -72,6 +78,7 @@ __all__ = [
     "failed_notifications",
     "failure_of",
     "failures_told",
+    "gather",
     "known_invoices",
     "lease_due",
     "list_notifications",
@@ -80,6 +87,7 @@ __all__ = [
     "lock_incidents_of",
     "lock_known_incident",
     "lock_leased",
+    "lock_open_incidents",
     "lock_rows",
     "look_at_once",
     "mails_under_way",
@@ -87,9 +95,11 @@ __all__ = [
     "note_outcomes",
     "read_incident",
     "read_incidents",
+    "release_gathered",
     "store_incident",
     "store_incidents",
     "suppress_address",
     "suppress_waiting",
     "suppressed_addresses",
+    "told_in",
 ]

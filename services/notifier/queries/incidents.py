@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain import Incident
@@ -53,6 +53,28 @@ def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, In
     rows = session.scalars(
         select(IncidentRow)
         .where(IncidentRow.invoice_id.in_(wanted))
+        .order_by(IncidentRow.invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {row.invoice_id: _incident(row) for row in rows}
+
+
+def lock_open_incidents(
+    session: Session, invoice_ids: Collection[str], customers: Collection[str]
+) -> dict[str, Incident]:
+    """The incidents of these invoices, and the open ones of these Stripe customers, by invoice id, locked in one order
+    until the transaction ends: so that what is said to one customer is decided one after another."""
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(
+            or_(
+                IncidentRow.invoice_id.in_(invoice_ids),
+                and_(
+                    IncidentRow.stripe_customer_id.in_(customers), IncidentRow.closed_at.is_(None)
+                ),
+            )
+        )
         .order_by(IncidentRow.invoice_id)
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -27,6 +27,9 @@ from services.notifier.models import Notification, table_of
 from services.notifier.queries.incidents import read_incidents
 from shared import tracing
 from shared.database import insert_new
+
+GATHERS: Final = "gathers"
+"""In a notification's context: others are told in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,59 @@ def failure_of(row: Notification) -> Failure:
     )
 
 
+def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
+    """Give this email, which is leased, the customer's others that wait to be told together: also those that another
+    sender holds and has not begun. They are told in it, and leave the schedule."""
+    session.execute(
+        update(Notification)
+        .where(
+            Notification.stripe_customer_id == leased.stripe_customer_id,
+            Notification.notification_id != leased.notification_id,
+            Notification.status.in_([status.value for status in ACTIVE]),
+            Notification.reason == Reason.WAITS_FOR_OTHERS.value,
+            Notification.unconfirmed_since.is_(None),
+        )
+        .values(
+            told_in=leased.notification_id,
+            status=Status.SUPPRESSED.value,
+            reason=Reason.TOLD_TOGETHER.value,
+            lease_token=None,
+            finished_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def told_in(
+    session: Session, notification_ids: Collection[str], *, lock: bool = True
+) -> list[Notification]:
+    """The notifications that are told in these ones' emails; locked in one order until the transaction ends."""
+    statement = (
+        select(Notification)
+        .where(Notification.told_in.in_(notification_ids))
+        .order_by(Notification.notification_id)
+    )
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return list(session.scalars(statement))
+
+
+def release_gathered(session: Session, notification_id: str, now: dt.datetime) -> None:
+    """This email will not go out: what was to be told in it is due again, by itself."""
+    session.execute(
+        update(Notification)
+        .where(Notification.told_in == notification_id, Notification.sent_at.is_(None))
+        .values(
+            told_in=None,
+            status=Status.PENDING.value,
+            reason=Reason.WAITS_FOR_OTHERS.value,
+            due_at=now,
+            finished_at=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
 def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
     found = session.scalars(
@@ -221,6 +277,8 @@ class Leased:
     """A person wants it out now."""
     lookups: int = 0
     """Times that the portal did not know the customer."""
+    gathers: bool = False
+    """It has waited for other failures of its customer, and tells of them too."""
     context: dict[str, Any] = field(default_factory=dict)
 
     def holds(self, row: Notification) -> bool:
@@ -266,6 +324,8 @@ def lease_due(
                 occurred_at=row.occurred_at or row.created_at,
                 by_hand=asked_by_a_person(row.dedupe_key),
                 lookups=row.lookups,
+                gathers=row.reason == Reason.WAITS_FOR_OTHERS
+                or (row.context or {}).get(GATHERS) is True,
                 context=row.context or {},
             )
         )

@@ -16,6 +16,7 @@ MOMENTS = (
     "first_failed_at",
     "last_failed_at",
     "action_required_at",
+    "asked_at",
 )
 SWITCHES = ("schedule_changed", "was_advancing", "last_failure_own")
 
@@ -30,6 +31,8 @@ def upgrade() -> None:
         op.add_column("incidents", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.false()))
     for name in MOMENTS:
         op.add_column("incidents", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+    op.add_column("notifications", sa.Column("told_in", sa.String(40), nullable=True))
+    op.create_index(op.f("ix_notifications_told_in"), "notifications", ["told_in"])
     for name in ("charge_id", "payment_method_id"):
         op.add_column("notifications", sa.Column(name, sa.String(255), nullable=True))
     op.add_column("notifications", sa.Column("next_payment_attempt", sa.DateTime(timezone=True), nullable=True))
@@ -37,7 +40,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("charge_id", "payment_method_id", "next_payment_attempt"):
+    op.drop_index(op.f("ix_notifications_told_in"), "notifications")
+    for name in ("charge_id", "payment_method_id", "next_payment_attempt", "told_in"):
         op.drop_column("notifications", name)
     for name in ("amount_credited", "collection_method", "billing_reason", "auto_advance", *SWITCHES, *MOMENTS):
         op.drop_column("incidents", name)
