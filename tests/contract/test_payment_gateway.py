@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 from werkzeug.serving import make_server
 
 from sandbox.app import create_app
@@ -366,6 +367,26 @@ def test_stripes_log_is_read_oldest_first_in_pages(
     assert [
         body for page in gateway.events_since(later, ["customer.created"], 5) for body in page
     ] == []
+    gateway.close()
+
+
+def reads() -> float:
+    return REGISTRY.get_sample_value("stripe_reads_total") or 0.0
+
+
+def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:
+    """Stripe counts reads against an allowance; more than twenty types are two questions, as many as it takes."""
+    gateway = StripeGateway(KEY, sandbox)
+    customer = StripeWorld(gateway, sandbox, KEY).customer()
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    before = reads()
+    pages = gateway.events_since(since, ["customer.created"], 100)
+    assert customer in b"".join(body for page in pages for body in page).decode()
+    assert reads() - before == 1
+    many = [f"some.type_{number}" for number in range(30)] + ["customer.created"]
+    pages = gateway.events_since(since, many, 100)
+    assert customer in b"".join(body for page in pages for body in page).decode()
+    assert reads() - before == 3
     gateway.close()
 
 
