@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from babel.numbers import format_currency, get_currency_precision
+from babel import Locale
+
+from shared.l10n.money import money as write_money
+
+ENGLISH: Final = Locale.parse("en_US")
 
 _BRANDS = {
     "amex": "American Express",
@@ -21,9 +24,7 @@ _INTERVALS = {"day": "day", "week": "week", "month": "month", "year": "year"}
 
 def money(amount: int, currency: str) -> str:
     """An amount in minor units with its currency, as ``$129.00``."""
-    digits = get_currency_precision(currency.upper())
-    value = Decimal(amount).scaleb(-digits)
-    return format_currency(value, currency.upper(), locale="en_US")
+    return write_money(amount, currency, ENGLISH)
 
 
 def day(moment: int | None) -> str:

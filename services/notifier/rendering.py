@@ -24,6 +24,7 @@ from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, Sched
 from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
 from shared.contracts.invoices import settlement
 from shared.contracts.payments import Decline
+from shared.l10n.money import money
 from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
@@ -319,15 +320,13 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
 
 def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
-    return Fact(
-        f"{_('Invoice')} {number}".strip(), formats.money(line.amount, line.currency, locale)
-    )
+    return Fact(f"{_('Invoice')} {number}".strip(), money(line.amount, line.currency, locale))
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:
     if letter.amount is None or not letter.currency:
         return None
-    return formats.money(letter.amount, letter.currency, locale)
+    return money(letter.amount, letter.currency, locale)
 
 
 def _day(moment: dt.datetime | None, letter: Letter, locale: Locale) -> str | None:
