@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import cards, collection, payment_methods, setup_intents, subscription_cycle
+from sandbox.stripe_api import collection, payment_methods, setup_intents, subscription_cycle
 from sandbox.stripe_api.checkout import complete
 from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.declines import card_decline
 from sandbox.stripe_api.delivery import Weather
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.routing import Params, route
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def decline_next(world: World, ids: dict[str, str], params: Params) -> Object:
     """The customer's next charge is declined, with `code` and `decline_code` (default: insufficient funds)."""
     customer = alive(world, ids["customer"], "id")
-    decline = cards.decline_for(params.get("code"), params.get("decline_code"))
+    decline = card_decline(params.get("code"), params.get("decline_code"))
     customer["_decline_next"] = {"code": decline.code, "decline_code": decline.decline_code}
     world.save(customer)
     return {"customer": customer["id"], **customer["_decline_next"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import cards, payment_methods
+from sandbox.stripe_api import payment_methods, test_methods
+from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
@@ -81,14 +82,14 @@ def _attach_new(world: World, customer: Object, params: Params) -> Object | None
     wanted = params.get("payment_method") or params.get("source")
     if wanted is None:
         return None
-    name = cards.known(wanted)
+    name = test_methods.known(wanted)
     if name is not None:
         method = payment_methods.make(world, name, {}, customer)
     else:
         method = world.get("payment_method", wanted, "payment_method")
-    spec = cards.SPECS[method["_spec"]]
+    spec = test_methods.SPECS[method["_spec"]]
     if spec.on_attach is not None:
-        raise cards.DECLINES[spec.on_attach].error()
+        raise CARD_DECLINES[spec.on_attach].error()
     if method["customer"] is not None:
         raise StripeError(
             "The payment method you provided has already been attached to a customer.",
@@ -166,7 +167,7 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
             param="id",
         )
     if params.get("source"):
-        name = cards.known(params["source"])
+        name = test_methods.known(params["source"])
         if name is None:
             raise StripeError(
                 f"No such token: '{params['source']}'", code="resource_missing", param="source"
@@ -208,7 +209,7 @@ def _gone(customer: Object) -> Object:
 def add_source(world: World, ids: dict[str, str], params: Params) -> Object:
     """The old way to save a card: `source=tok_visa`. It becomes a payment method and the default source."""
     customer = alive(world, ids["customer"], "id")
-    name = cards.known(str(params.get("source")))
+    name = test_methods.known(str(params.get("source")))
     if name is None:
         raise StripeError(
             f"No such token: '{params.get('source')}'", code="resource_missing", param="source"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection, payment_methods
+from sandbox.stripe_api import collection, dunning, payment_methods
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
@@ -147,9 +147,11 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
             invoice["default_payment_method"] = default["id"] if default else None
         if params.get("days_until_due") is not None:
             invoice["due_date"] = invoice["created"] + params["days_until_due"] * DAY
-        if "auto_advance" in params and invoice["status"] == "draft":
-            at = world.now_for(invoice) + 3600 if params["auto_advance"] else None
-            invoice["automatically_finalizes_at"] = at
+        if params.get("auto_advance"):
+            dunning.resume(world, invoice)
+        elif "auto_advance" in params:
+            invoice["automatically_finalizes_at"] = None
+            invoice["next_payment_attempt"] = None
     return invoice
 
 
@@ -243,34 +245,23 @@ def send(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void(world: World, ids: dict[str, str], params: Params) -> Object:
     """Nothing is owed any more."""
-    return _close(world, ids["invoice"], "void", "voided_at", "invoice.voided")
+    return _close(world, ids["invoice"], "void")
 
 
 @route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
 def mark_uncollectible(world: World, ids: dict[str, str], params: Params) -> Object:
     """A bad debt: not asked for any more, but it can still be paid."""
-    return _close(
-        world,
-        ids["invoice"],
-        "uncollectible",
-        "marked_uncollectible_at",
-        "invoice.marked_uncollectible",
-    )
+    return _close(world, ids["invoice"], "uncollectible")
 
 
-def _close(world: World, id: str, status: str, stamp: str, event: str) -> Object:
+def _close(world: World, id: str, status: str) -> Object:
     invoice = world.get("invoice", id)
     closable = ("open", "uncollectible") if status == "void" else ("open",)
     if invoice["status"] not in closable:
         raise StripeError(
             f"You can only pass in open invoices. This invoice isn't open, it is {invoice['status']}."
         )
-    collection.cancel_intent(world, invoice)
-    with world.edit(invoice, "invoice.updated"):
-        invoice["status"] = status
-        invoice["next_payment_attempt"] = None
-        invoice["status_transitions"][stamp] = world.now_for(invoice)
-    world.emit(event, invoice)
+    collection.close(world, invoice, status)
     return invoice
 
 

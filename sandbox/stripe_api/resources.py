@@ -2,6 +2,7 @@
 
 from sandbox.stripe_api import (
     account,
+    account_settings,
     catalogue,
     checkout,
     collection,
@@ -22,6 +23,7 @@ from sandbox.stripe_api import (
 
 __all__ = [
     "account",
+    "account_settings",
     "catalogue",
     "checkout",
     "collection",

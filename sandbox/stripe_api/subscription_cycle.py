@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection
+from sandbox.stripe_api import collection, dunning
 from sandbox.stripe_api.clock import DUE, RUN, add_interval
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
 from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
+from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def next_period(world: World, subscription: Object, start: int) -> None:
 def bill(world: World, subscription: Object, reason: str) -> Object:
     """A draft for the period that begins now. `reason` is its `billing_reason`."""
     customer = world.get("customer", subscription["customer"])
-    pause = subscription["pause_collection"]
-    held = pause is not None and pause["behavior"] == "keep_as_draft"
     items = subscription["items"]["data"]
     trial = subscription["status"] == "trialing"
     invoice = new_invoice(
@@ -52,7 +51,12 @@ def bill(world: World, subscription: Object, reason: str) -> Object:
         billing_reason=reason,
         collection_method=subscription["collection_method"],
         days_until_due=subscription["days_until_due"],
-        auto_advance=not held,
+        auto_advance=_advances(subscription),
+        payment_settings={
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": subscription["payment_settings"]["payment_method_types"],
+        },
         parent=subscription_parent(subscription),
         period_start=items[0]["current_period_start"],
         period_end=items[0]["current_period_end"],
@@ -89,6 +93,17 @@ def bill(world: World, subscription: Object, reason: str) -> Object:
     return invoice
 
 
+def _advances(subscription: Object) -> bool:
+    """Whether Stripe finalizes and collects the invoice of a period by itself.
+
+    Not while collection is paused, nor after it has given up (`unpaid`), nor for the first payment, which the
+    customer makes at checkout (`incomplete`).
+    """
+    pause = subscription["pause_collection"]
+    held = pause is not None and pause["behavior"] == "keep_as_draft"
+    return not held and subscription["status"] not in ("incomplete", "unpaid")
+
+
 def renew(world: World, subscription: Object, *, at: int | None = None) -> Object:
     """The next period begins at `at` (by default where the last one ends) and is billed; returns the draft."""
     start = at if at is not None else period_end(subscription)
@@ -101,15 +116,11 @@ def renew(world: World, subscription: Object, *, at: int | None = None) -> Objec
         invoice = bill(world, subscription, "subscription_cycle")
     pause = subscription["pause_collection"]
     if pause is not None and pause["behavior"] in ("void", "mark_uncollectible"):
-        ending = {"void": ("void", "voided"), "mark_uncollectible": ("uncollectible",) * 2}
-        status, word = ending[pause["behavior"]]
         collection.finalize(world, invoice)
         if invoice["status"] == "open":
-            with world.edit(invoice, "invoice.updated"):
-                invoice["status"] = status
-                invoice["next_payment_attempt"] = None
-            event = "invoice.voided" if word == "voided" else "invoice.marked_uncollectible"
-            world.emit(event, invoice)
+            collection.close(
+                world, invoice, "void" if pause["behavior"] == "void" else "uncollectible"
+            )
     return invoice
 
 
@@ -131,21 +142,14 @@ def cancel(world: World, subscription: Object, *, reason: str = "cancellation_re
     world.save(subscription)
     for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
         if invoice["status"] in ("draft", "open") and invoice["auto_advance"]:
-            with world.edit(invoice, "invoice.updated"):
-                invoice["auto_advance"] = False
-                invoice["next_payment_attempt"] = None
-                invoice["automatically_finalizes_at"] = None
+            dunning.stop(world, invoice)
     world.emit("customer.subscription.deleted", subscription)
 
 
 def end_trial(world: World, subscription: Object) -> None:
     """The trial is over: billed, or paused or cancelled if there is nothing to charge."""
     customer = world.get("customer", subscription["customer"])
-    method = (
-        subscription["default_payment_method"]
-        or customer["invoice_settings"]["default_payment_method"]
-        or customer["default_source"]
-    )
+    method = charged_method(world, customer, subscription=subscription)
     behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
     now = world.now_for(subscription)
     subscription["trial_end"] = min(subscription["trial_end"], now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox.stripe_api import collection, payment_methods, payments, subscription_cycle
 from sandbox.stripe_api.catalogue import price_for
@@ -11,6 +11,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -75,7 +76,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
             code="parameter_missing",
             param="days_until_due",
         )
-    chargeable = default or _default_of(customer)
+    chargeable = charged_method(world, customer, subscription=subscription)
     if automatic and not chargeable and trial_end is None and behavior != "default_incomplete":
         raise StripeError(NOTHING_TO_CHARGE, code="resource_missing")
     subscription_cycle.next_period(world, subscription, now)
@@ -89,10 +90,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         subscription_cycle.warn_of_trial_end(world, subscription)
     _collect_first(world, subscription, invoice, behavior)
     return subscription
-
-
-def _default_of(customer: Object) -> Any:
-    return customer["invoice_settings"]["default_payment_method"] or customer["default_source"]
 
 
 def _trial_end(params: Params, items: list[Object], now: int) -> int | None:
@@ -159,6 +156,7 @@ def _new_subscription(
             "payment_method_options": None,
             "payment_method_types": None,
             "save_default_payment_method": "off",
+            **(params.get("payment_settings") or {}),
         },
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
@@ -185,24 +183,17 @@ def _collect_first(world: World, subscription: Object, invoice: Object, behavior
     if subscription["collection_method"] != "charge_automatically":
         return
     collection.finalize(world, invoice)
-    if invoice["status"] != "open":
-        return
-    if behavior == "default_incomplete":
-        with world.edit(invoice):
-            invoice["next_payment_attempt"] = None
-            invoice["auto_advance"] = False
+    if invoice["status"] != "open" or behavior == "default_incomplete":
         return
     # A first payment that fails leaves the subscription incomplete; it is the customer's to finish, not retried.
-    with world.edit(invoice):
-        invoice["auto_advance"] = False
     result = collection.attempt(world, invoice, off_session=False)
-    if result.succeeded:
-        with world.edit(invoice):
+    if result.status == "processing":
+        # A bank debit takes days: until it comes back the subscription counts as paid for.
+        with world.edit(invoice, "invoice.updated"):
             invoice["auto_advance"] = True
-    elif result.status == "processing":
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "active"
-    elif behavior == "error_if_incomplete":
+    elif behavior == "error_if_incomplete" and not result.succeeded:
         intent = collection.intent_of(world, invoice)
         subscription_cycle.cancel(world, subscription)
         if intent is not None:
@@ -281,6 +272,8 @@ def _change(world: World, subscription: Object, params: Params) -> None:
             subscription[field] = params[field]
     if "metadata" in params:
         subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
+    if "payment_settings" in params:
+        subscription["payment_settings"].update(params["payment_settings"])
     if "cancellation_details" in params:
         subscription["cancellation_details"].update(params["cancellation_details"])
     if "pause_collection" in params:
