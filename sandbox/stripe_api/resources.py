@@ -8,6 +8,7 @@ from sandbox.stripe_api import (
     collection,
     controls,
     customers,
+    discounts,
     events,
     invoice_items,
     invoices,
@@ -16,8 +17,10 @@ from sandbox.stripe_api import (
     portal,
     setup_intents,
     subscription_cycle,
+    subscription_invoices,
     subscriptions,
     test_clocks,
+    usage,
     webhook_endpoints,
 )
 
@@ -29,6 +32,7 @@ __all__ = [
     "collection",
     "controls",
     "customers",
+    "discounts",
     "events",
     "invoice_items",
     "invoices",
@@ -37,7 +41,9 @@ __all__ = [
     "portal",
     "setup_intents",
     "subscription_cycle",
+    "subscription_invoices",
     "subscriptions",
     "test_clocks",
+    "usage",
     "webhook_endpoints",
 ]

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from sandbox.stripe_api import collection, dunning
 from sandbox.stripe_api.clock import DUE, RUN, add_interval
-from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
-from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
 from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.subscription_invoices import announce, bill
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 LIVING = ("active", "past_due", "trialing", "unpaid")
 TRIAL_WARNING = 3 * 86_400
 """Seconds before the end of a trial at which Stripe says that it will end."""
+UPCOMING = 7 * 86_400
+"""Seconds before a renewal at which `invoice.upcoming` is sent; Stripe's dashboard offers other times."""
 INCOMPLETE_FOR = 23 * 3600
 """Seconds after which a subscription that was never paid for expires."""
 
@@ -26,7 +27,7 @@ def period_end(subscription: Object) -> int:
     return min(item["current_period_end"] for item in subscription["items"]["data"])
 
 
-def next_period(world: World, subscription: Object, start: int) -> None:
+def next_period(subscription: Object, start: int) -> None:
     """Let the next period begin (not saved here)."""
     for item in subscription["items"]["data"]:
         recurring = item["price"]["recurring"]
@@ -39,71 +40,6 @@ def next_period(world: World, subscription: Object, start: int) -> None:
         )
 
 
-def bill(world: World, subscription: Object, reason: str) -> Object:
-    """A draft for the period that begins now. `reason` is its `billing_reason`."""
-    customer = world.get("customer", subscription["customer"])
-    items = subscription["items"]["data"]
-    trial = subscription["status"] == "trialing"
-    invoice = new_invoice(
-        world,
-        customer,
-        subscription["currency"],
-        billing_reason=reason,
-        collection_method=subscription["collection_method"],
-        days_until_due=subscription["days_until_due"],
-        auto_advance=_advances(subscription),
-        payment_settings={
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": subscription["payment_settings"]["payment_method_types"],
-        },
-        parent=subscription_parent(subscription),
-        period_start=items[0]["current_period_start"],
-        period_end=items[0]["current_period_end"],
-    )
-    for item in items:
-        price = item["price"]
-        product = world.store.get(price["product"])
-        name = product["name"] if product else "Subscription"
-        quantity = item["quantity"] or 1
-        unit = 0 if trial else price["unit_amount"] or 0
-        each = f"${unit / 100:.2f}" if price["currency"] == "usd" else f"{unit} {price['currency']}"
-        new_line(
-            invoice,
-            amount=unit * quantity,
-            description=f"{quantity} × {name} (at {each} / {price['recurring']['interval']})",
-            quantity=quantity,
-            period=(item["current_period_start"], item["current_period_end"]),
-            price=price,
-            subscription=subscription["id"],
-            subscription_item=item["id"],
-            metadata=subscription["metadata"],
-        )
-    world.save(invoice)
-    for waiting in pending_items(world, customer):
-        if waiting["currency"] == invoice["currency"]:
-            put_on_invoice(world, waiting, invoice)
-    world.save(invoice)
-    if customer["currency"] is None:
-        customer["currency"] = invoice["currency"]
-        world.save(customer)
-    subscription["latest_invoice"] = invoice["id"]
-    world.save(subscription)
-    world.emit("invoice.created", invoice)
-    return invoice
-
-
-def _advances(subscription: Object) -> bool:
-    """Whether Stripe finalizes and collects the invoice of a period by itself.
-
-    Not while collection is paused, nor after it has given up (`unpaid`), nor for the first payment, which the
-    customer makes at checkout (`incomplete`).
-    """
-    pause = subscription["pause_collection"]
-    held = pause is not None and pause["behavior"] == "keep_as_draft"
-    return not held and subscription["status"] not in ("incomplete", "unpaid")
-
-
 def renew(world: World, subscription: Object, *, at: int | None = None) -> Object:
     """The next period begins at `at` (by default where the last one ends) and is billed; returns the draft."""
     start = at if at is not None else period_end(subscription)
@@ -112,7 +48,7 @@ def renew(world: World, subscription: Object, *, at: int | None = None) -> Objec
             subscription["billing_cycle_anchor"] = at
         if subscription["status"] == "trialing":
             subscription["status"] = "active"
-        next_period(world, subscription, start)
+        next_period(subscription, start)
         invoice = bill(world, subscription, "subscription_cycle")
     pause = subscription["pause_collection"]
     if pause is not None and pause["behavior"] in ("void", "mark_uncollectible"):
@@ -177,6 +113,8 @@ def _due(subscription: Object) -> int | None:
     if status not in LIVING:
         return None
     times = [period_end(subscription)]
+    if _renews(subscription) and subscription.get("_announced") != times[0]:
+        times.append(max(times[0] - UPCOMING, subscription["created"]))
     if status == "trialing" and not subscription["_trial_warned"]:
         times.append(max(subscription["trial_end"] - TRIAL_WARNING, subscription["created"]))
     if subscription["cancel_at"]:
@@ -185,6 +123,16 @@ def _due(subscription: Object) -> int | None:
     if pause is not None and pause["resumes_at"]:
         times.append(pause["resumes_at"])
     return min(times)
+
+
+def _renews(subscription: Object) -> bool:
+    """Whether a renewal will be announced: nothing is while collection is paused, or at the end."""
+    return (
+        subscription["pause_collection"] is None
+        and not subscription["cancel_at_period_end"]
+        and not subscription["cancel_at"]
+        and subscription["status"] in ("active", "past_due", "trialing")
+    )
 
 
 def _fall_due(world: World, subscription: Object) -> None:
@@ -201,6 +149,12 @@ def _fall_due(world: World, subscription: Object) -> None:
         return
     if subscription["status"] == "trialing" and not subscription["_trial_warned"]:
         warn_of_trial_end(world, subscription)
+        return
+    end = period_end(subscription)
+    if now < end and _renews(subscription) and subscription.get("_announced") != end:
+        subscription["_announced"] = end
+        world.save(subscription)
+        announce(world, subscription)
         return
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection, payment_methods, payments, subscription_cycle
+from sandbox.stripe_api import (
+    collection,
+    discounts,
+    payment_methods,
+    payments,
+    pricing,
+    subscription_cycle,
+)
 from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
@@ -15,6 +22,7 @@ from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.subscription_invoices import bill
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -34,7 +42,7 @@ def _new_item(world: World, given: Params, index: int, subscription: str, now: i
             f"`type=recurring`. Price: {price['id']}",
             param=f"items[{index}][price]",
         )
-    return {
+    item: Object = {
         "id": new_id("si", 14),
         "object": "subscription_item",
         "billed_until": None,
@@ -49,6 +57,9 @@ def _new_item(world: World, given: Params, index: int, subscription: str, now: i
         "subscription": subscription,
         "tax_rates": [],
     }
+    if pricing.is_metered(price):
+        del item["quantity"]
+    return item
 
 
 @route("POST", "/v1/subscriptions")
@@ -79,12 +90,14 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     chargeable = charged_method(world, customer, subscription=subscription)
     if automatic and not chargeable and trial_end is None and behavior != "default_incomplete":
         raise StripeError(NOTHING_TO_CHARGE, code="resource_missing")
-    subscription_cycle.next_period(world, subscription, now)
+    subscription_cycle.next_period(subscription, now)
     if trial_end is not None:
         for item in items:
             item["current_period_end"] = trial_end
+    given = params.get("discounts")
+    subscription["discounts"] = discounts.redeem_all(world, given, customer, subscription)
     world.save(subscription)
-    invoice = subscription_cycle.bill(world, subscription, "subscription_create")
+    invoice = bill(world, subscription, "subscription_create")
     world.emit("customer.subscription.created", subscription)
     if trial_end is not None and trial_end - now <= subscription_cycle.TRIAL_WARNING:
         subscription_cycle.warn_of_trial_end(world, subscription)
@@ -260,6 +273,11 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     with world.edit(subscription, "customer.subscription.updated"):
         if "default_payment_method" in params:
             subscription["default_payment_method"] = default["id"] if default else None
+        if "discounts" in params:
+            customer = world.get("customer", subscription["customer"])
+            subscription["discounts"] = discounts.redeem_all(
+                world, params["discounts"], customer, subscription
+            )
         _change(world, subscription, params)
     if params.get("trial_end") == "now" and subscription["status"] == "trialing":
         subscription_cycle.end_trial(world, subscription)
@@ -318,7 +336,8 @@ def _change_items(world: World, subscription: Object, given: list[Params]) -> No
         else:
             if change.get("price"):
                 known["price"] = public(price_for(world, change, f"items[{index}]"))
-            known["quantity"] = change.get("quantity", known["quantity"])
+            if "quantity" in change:
+                known["quantity"] = change["quantity"]
 
 
 @route("DELETE", "/v1/subscriptions/{subscription}")
