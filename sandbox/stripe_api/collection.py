@@ -43,7 +43,7 @@ def finalize(world: World, invoice: Object) -> None:
         invoice["effective_at"] = now
         invoice["status_transitions"]["finalized_at"] = now
         invoice["automatically_finalizes_at"] = None
-        invoice["ending_balance"] = 0
+        _apply_balance(world, invoice, customer)
         invoice["hosted_invoice_url"] = f"{world.config.public_url}/i/{invoice['id']}/{key}"
         invoice["invoice_pdf"] = f"{world.config.public_url}/i/{invoice['id']}/{key}/pdf"
         invoice["_secret"] = key
@@ -54,6 +54,18 @@ def finalize(world: World, invoice: Object) -> None:
     world.emit("invoice.finalized", invoice)
     if invoice["amount_remaining"] <= 0:
         mark_paid(world, invoice)
+
+
+def _apply_balance(world: World, invoice: Object, customer: Object) -> None:
+    """What the customer has in credit is taken off what is due (a negative balance is credit)."""
+    invoice["starting_balance"] = customer["balance"]
+    used = min(max(-customer["balance"], 0), invoice["amount_due"])
+    if used:
+        invoice["amount_due"] -= used
+        invoice["amount_remaining"] -= used
+        with world.edit(customer, "customer.updated"):
+            customer["balance"] += used
+    invoice["ending_balance"] = customer["balance"]
 
 
 def _new_intent(world: World, invoice: Object, customer: Object) -> Object:

@@ -32,6 +32,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         price = world.get("price", given["price"], "pricing[price]")
     elif params.get("price_data"):
         price = price_for(world, {"price_data": params["price_data"]}, "price_data")
+    amount: int | None
     if price is not None:
         amount, currency = pricing.cost(price, quantity), price["currency"]
     else:

@@ -9,20 +9,19 @@ from sandbox.stripe_api import (
     discounts,
     payment_methods,
     payments,
-    pricing,
     subscription_cycle,
 )
-from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.method_choice import charged_method
-from sandbox.stripe_api.rendering import as_list, public
+from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.subscription_invoices import bill
+from sandbox.stripe_api.subscription_items import change_items, new_item
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -32,34 +31,6 @@ NOTHING_TO_CHARGE = (
     "This customer has no attached payment source or default payment method. Please consider adding a default "
     "payment method. For more information, visit https://stripe.com/docs/billing/payment-methods#default."
 )
-
-
-def _new_item(world: World, given: Params, index: int, subscription: str, now: int) -> Object:
-    price = price_for(world, given, f"items[{index}]")
-    if price.get("recurring") is None:
-        raise StripeError(
-            f"The price specified is set to `type=one_time` but this field only accepts prices with "
-            f"`type=recurring`. Price: {price['id']}",
-            param=f"items[{index}][price]",
-        )
-    item: Object = {
-        "id": new_id("si", 14),
-        "object": "subscription_item",
-        "billed_until": None,
-        "billing_thresholds": None,
-        "created": now,
-        "current_period_end": now,
-        "current_period_start": now,
-        "discounts": [],
-        "metadata": merged({}, given.get("metadata")),
-        "price": public(price),
-        "quantity": given.get("quantity", 1),
-        "subscription": subscription,
-        "tax_rates": [],
-    }
-    if pricing.is_metered(price):
-        del item["quantity"]
-    return item
 
 
 @route("POST", "/v1/subscriptions")
@@ -75,7 +46,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         default = payment_methods.of_customer(world, default, customer, "default_payment_method")
     now = world.now_for(customer)
     id = new_id("sub")
-    items = [_new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
+    items = [new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
     trial_end = _trial_end(params, items, now)
     subscription = _new_subscription(customer, id, items, params, now, trial_end)
     subscription["default_payment_method"] = default["id"] if default else None
@@ -310,7 +281,7 @@ def _change(world: World, subscription: Object, params: Params) -> None:
         at = params["cancel_at"]
         _plan_end(world, subscription, int(at) if at is not None and str(at).isdigit() else None)
     if "items" in params:
-        _change_items(world, subscription, params["items"])
+        change_items(world, subscription, params["items"])
 
 
 def _plan_end(world: World, subscription: Object, at: int | None) -> None:
@@ -319,25 +290,6 @@ def _plan_end(world: World, subscription: Object, at: int | None) -> None:
     subscription["cancellation_details"]["reason"] = (
         "cancellation_requested" if at is not None else None
     )
-
-
-def _change_items(world: World, subscription: Object, given: list[Params]) -> None:
-    now = world.now_for(subscription)
-    items: list[Object] = subscription["items"]["data"]
-    for index, change in enumerate(given):
-        known = next((item for item in items if item["id"] == change.get("id")), None)
-        if known is None:
-            new = _new_item(world, change, index, subscription["id"], now)
-            new["current_period_start"] = items[0]["current_period_start"]
-            new["current_period_end"] = items[0]["current_period_end"]
-            items.append(new)
-        elif change.get("deleted"):
-            items.remove(known)
-        else:
-            if change.get("price"):
-                known["price"] = public(price_for(world, change, f"items[{index}]"))
-            if "quantity" in change:
-                known["quantity"] = change["quantity"]
 
 
 @route("DELETE", "/v1/subscriptions/{subscription}")
@@ -363,11 +315,3 @@ def resume(world: World, ids: dict[str, str], params: Params) -> Object:
     collection.finalize_and_collect(world, invoice)
     world.emit("customer.subscription.resumed", subscription)
     return subscription
-
-
-@route("GET", "/v1/subscription_items")
-def list_items(world: World, ids: dict[str, str], params: Params) -> Object:
-    """What a subscription consists of."""
-    subscription = world.get("subscription", params["subscription"], "subscription")
-    found: Object = subscription["items"]
-    return found
