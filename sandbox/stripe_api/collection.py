@@ -88,6 +88,15 @@ def intent_of(world: World, invoice: Object) -> Object | None:
     return world.store.get(payment["payment"]["payment_intent"]) if payment else None
 
 
+def payment_of(world: World, invoice: Object) -> Object:
+    """What older API versions told of an invoice's payment on the invoice itself."""
+    intent = intent_of(world, invoice) if "id" in invoice else None
+    return {
+        "payment_intent": intent["id"] if intent else None,
+        "charge": intent["latest_charge"] if intent else None,
+    }
+
+
 def method_for(world: World, invoice: Object) -> Object | None:
     """What Stripe would charge for an invoice."""
     return charged_method(

@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 
 
-def make(world: World, name: str, params: Params, at: Object | None = None) -> Object:
+def make(
+    world: World, name: str, params: Params, at: Object | None = None, *, prefix: str = "pm"
+) -> Object:
     """A new, unattached payment method that behaves as the test payment method `name`.
 
-    `params` are those of `POST /v1/payment_methods`; `at` is the customer in whose time it is made.
+    `params` are those of `POST /v1/payment_methods`; `at` is the customer in whose time it is made. One that was made
+    as a source has an id of its kind (`card_…`), and works wherever a payment method does.
     """
     spec = test_methods.SPECS[name]
     now = world.now_for(at)
     billing = params.get("billing_details") or {}
     method: Object = {
-        "id": new_id("pm"),
+        "id": new_id(prefix),
         "object": "payment_method",
         "allow_redisplay": params.get("allow_redisplay", "unspecified"),
         "billing_details": {
@@ -118,13 +121,12 @@ def detach(world: World, method: Object) -> None:
     with world.edit(method):
         method["customer"] = None
     world.emit("payment_method.detached", method, {"customer": customer_id})
-    customer = world.store.get(customer_id)
-    if (
-        customer is not None
-        and customer["invoice_settings"]["default_payment_method"] == method["id"]
-    ):
-        with world.edit(customer, "customer.updated"):
+    customer = world.get("customer", customer_id)
+    with world.edit(customer, "customer.updated"):
+        if customer["invoice_settings"]["default_payment_method"] == method["id"]:
             customer["invoice_settings"]["default_payment_method"] = None
+        if customer["default_source"] == method["id"]:
+            customer["default_source"] = None
     for subscription in world.store.oldest("subscription", "customer", customer_id):
         if subscription["default_payment_method"] == method["id"]:
             with world.edit(subscription, "customer.subscription.updated"):

@@ -249,6 +249,9 @@ def _come_back(
 
 def _take_in(world: World, intent: Object, charge: Object, method: Object) -> None:
     """The money is there, until the customer disputes it."""
+    if test_methods.SPECS[method["_spec"]].disputed:
+        charge["_dispute_at"] = world.now_for(charge) + 1
+        world.save(charge)
     intent["status"] = "succeeded"
     intent["amount_received"] = intent["amount"]
     world.save(intent)
@@ -317,6 +320,7 @@ def new_charge(
         "transfer_data": None,
         "transfer_group": None,
         "_clock": intent["_clock"],
+        "_dispute_at": None,
     }
     world.save(charge)
     return charge
