@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import collection, payment_methods, setup_intents, subscription_cycle
+from sandbox.stripe_api import (
+    collection,
+    dunning,
+    payment_methods,
+    setup_intents,
+    subscription_cycle,
+)
 from sandbox.stripe_api.checkout import complete
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import card_decline
@@ -128,6 +134,18 @@ def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> O
     if intent is None:
         raise StripeError("This invoice asks for no payment.")
     collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
+    return invoice
+
+
+@route("POST", "/sandbox/invoices/{invoice}/reschedule")
+def reschedule(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Stripe changes its mind about the next try: to the time `next_payment_attempt`, or to none (null)."""
+    invoice = world.get("invoice", ids["invoice"])
+    at = params.get("next_payment_attempt")
+    if not dunning.collected_by_stripe(invoice) or (at is not None and type(at) is not int):
+        raise StripeError("Only an open invoice that Stripe collects has a next try.")
+    with world.edit(invoice, "invoice.updated"):
+        invoice["next_payment_attempt"] = at
     return invoice
 
 

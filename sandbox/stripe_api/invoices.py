@@ -18,6 +18,7 @@ from sandbox.stripe_api.invoice_objects import (
 )
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.rendering import as_list, included, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -56,9 +57,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     currency = params.get("currency") or (
         items[0]["currency"] if items else customer["currency"] or "usd"
     )
-    default = params.get("default_payment_method")
-    if default:
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
     invoice = new_invoice(
         world,
         customer,
@@ -72,7 +70,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         description=params.get("description"),
         footer=params.get("footer"),
         custom_fields=params.get("custom_fields"),
-        default_payment_method=default["id"] if default else None,
+        **chosen_defaults(world, params, customer),
         metadata=merged({}, params.get("metadata")),
     )
     world.save(invoice)
@@ -133,18 +131,14 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         raise StripeError(
             "Finalized invoices can't be updated in this way", code="invoice_not_editable"
         )
-    default = params.get("default_payment_method")
-    if default:
-        customer = world.get("customer", invoice["customer"])
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    defaults = chosen_defaults(world, params, world.get("customer", invoice["customer"]))
     with world.edit(invoice, "invoice.updated"):
         for field in EDITABLE:
             if field in params:
                 invoice[field] = params[field]
         if "metadata" in params:
             invoice["metadata"] = merged(invoice["metadata"], params["metadata"])
-        if "default_payment_method" in params:
-            invoice["default_payment_method"] = default["id"] if default else None
+        invoice.update(defaults)
         if params.get("days_until_due") is not None:
             invoice["due_date"] = invoice["created"] + params["days_until_due"] * DAY
         if params.get("auto_advance"):

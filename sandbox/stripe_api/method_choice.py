@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.stripe_api import payment_methods, sources
+from sandbox.stripe_api.routing import Params
 from sandbox.stripe_api.store import Object
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
+
+
+_DEFAULTS = ("default_payment_method", "default_source")
 
 
 def charged_method(
@@ -36,7 +41,16 @@ def charged_method(
     return None
 
 
-_DEFAULTS = ("default_payment_method", "default_source")
+def chosen_defaults(world: World, params: Params, customer: Object) -> dict[str, str | None]:
+    """The defaults of its own that a request gives an invoice or a subscription; both must be the customer's."""
+    chosen: dict[str, str | None] = {name: None for name in _DEFAULTS if name in params}
+    if params.get("default_payment_method"):
+        name = "default_payment_method"
+        chosen[name] = payment_methods.of_customer(world, params[name], customer, name)["id"]
+    if params.get("default_source"):
+        name = "default_source"
+        chosen[name] = sources.of_customer(world, customer, params[name], name)["id"]
+    return chosen
 
 
 def _takes(one: Object, method: Object) -> bool:

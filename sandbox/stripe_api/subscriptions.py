@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from sandbox.stripe_api import (
     collection,
     discounts,
-    payment_methods,
     payments,
     subscription_cycle,
 )
@@ -16,7 +15,7 @@ from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
-from sandbox.stripe_api.method_choice import charged_method
+from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -41,15 +40,13 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     if not params.get("items"):
         raise parameter_missing("items")
     customer = alive(world, params["customer"])
-    default = params.get("default_payment_method")
-    if default:
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    defaults = chosen_defaults(world, params, customer)
     now = world.now_for(customer)
     id = new_id("sub")
     items = [new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
     trial_end = _trial_end(params, items, now)
     subscription = _new_subscription(customer, id, items, params, now, trial_end)
-    subscription["default_payment_method"] = default["id"] if default else None
+    subscription.update(defaults)
     automatic = subscription["collection_method"] == "charge_automatically"
     behavior = params.get("payment_behavior", "allow_incomplete")
     if not automatic and not params.get("days_until_due"):
@@ -237,15 +234,11 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         raise StripeError(
             "A canceled subscription can only update its cancellation_details and metadata."
         )
-    default = params.get("default_payment_method")
-    if default:
-        customer = world.get("customer", subscription["customer"])
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    customer = world.get("customer", subscription["customer"])
+    defaults = chosen_defaults(world, params, customer)
     with world.edit(subscription, "customer.subscription.updated"):
-        if "default_payment_method" in params:
-            subscription["default_payment_method"] = default["id"] if default else None
+        subscription.update(defaults)
         if "discounts" in params:
-            customer = world.get("customer", subscription["customer"])
             subscription["discounts"] = discounts.redeem_all(
                 world, params["discounts"], customer, subscription
             )

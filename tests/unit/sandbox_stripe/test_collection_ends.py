@@ -60,6 +60,19 @@ def test_collecting_is_turned_off_and_on_by_hand(stripe: Stripe) -> None:
     assert stripe.get(path)["status"] == "paid"
 
 
+def test_a_date_is_moved_and_withdrawn(stripe: Stripe) -> None:
+    """Stripe chooses its dates anew; each is told with what it was."""
+    _, _, invoice = overdue(stripe)
+    for date in (START + DAY, None):
+        stripe.post(f"/sandbox/invoices/{invoice['id']}/reschedule", next_payment_attempt=date)
+    assert [data["previous_attributes"] for data in updates(stripe)] == [
+        {"next_payment_attempt": START + 3 * DAY},
+        {"next_payment_attempt": START + DAY},
+    ]
+    stripe.world.advance(20 * DAY)
+    assert stripe.get(f"/v1/invoices/{invoice['id']}")["attempt_count"] == 1
+
+
 def test_an_automation_names_the_date_later(stripe: Stripe) -> None:
     """`invoice.payment_failed` does not know it; an `invoice.updated` brings it."""
     stripe.post("/sandbox/account", automations=True)
