@@ -43,6 +43,18 @@ def charge_now(world: World, ids: dict[str, str], params: Params) -> Object:
     raise StripeError("This customer has no subscription that could be charged.", param="customer")
 
 
+@route("GET", "/sandbox/customers/{customer}/settlement")
+def settlement(world: World, ids: dict[str, str], params: Params) -> Object:
+    """`at`: when the bank's answer to the first of the customer's debits is due; null when none is under way."""
+    customer = alive(world, ids["customer"], "id")
+    due = [
+        intent["_settles_at"]
+        for intent in world.store.oldest("payment_intent", "customer", customer["id"])
+        if intent["_settles_at"]
+    ]
+    return {"at": min(due, default=None)}
+
+
 @route("POST", "/sandbox/clock")
 def clock(world: World, ids: dict[str, str], params: Params) -> Object:
     """Run the world's clock forward: `advance_seconds`, or `to` a time in seconds or `next_retry`."""
