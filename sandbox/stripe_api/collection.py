@@ -142,6 +142,8 @@ def attempt(
             invoice["_last_decline"] = "authentication_required"
         if result.succeeded or result.status == "processing":
             invoice["next_payment_attempt"] = None
+        else:
+            dunning.hold_date(world, invoice)
     after_intent(world, invoice, result)
     return result
 

@@ -61,19 +61,23 @@ def plan_after_debit(world: World, invoice: Object, method: Object | None, reaso
     if not spec.is_debit or (setting(world, "retry_debits") and reason in RETRIABLE_DEBITS):
         with world.edit(invoice, "invoice.updated"):
             plan_next(world, invoice)
+            hold_date(world, invoice)
+
+
+def hold_date(world: World, invoice: Object) -> None:
+    """An automation names the date only after the failure has been told (not saved here)."""
+    if setting(world, "automations"):
+        invoice["_held_date"] = invoice["next_payment_attempt"]
+        invoice["next_payment_attempt"] = None
 
 
 def failed(world: World, invoice: Object) -> None:
     """Tell of a failed try, and what it means for customer and subscription."""
-    date = invoice["next_payment_attempt"]
-    later = date is not None and setting(world, "automations")
-    if later:
-        invoice["next_payment_attempt"] = None
-        world.save(invoice)
     world.emit("invoice.payment_failed", invoice)
-    if later:
+    held = invoice.pop("_held_date", None)
+    if held is not None:
         with world.edit(invoice, "invoice.updated"):
-            invoice["next_payment_attempt"] = date
+            invoice["next_payment_attempt"] = held
     customer = world.get("customer", invoice["customer"])
     if not customer["delinquent"] and invoice["collection_method"] == "charge_automatically":
         with world.edit(customer, "customer.updated"):
