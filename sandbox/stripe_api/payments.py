@@ -217,7 +217,8 @@ def settle(world: World, intent: Object) -> Result:
     intent["_settles_at"] = None
     method = world.get("payment_method", intent["payment_method"])
     charge = world.get("charge", intent["latest_charge"])
-    comes_back = intent["_comes_back"]
+    # A debit that an earlier release began does as its test account does.
+    comes_back = intent.get("_comes_back", test_methods.SPECS[method["_spec"]].comes_back)
     if comes_back is None:
         charge.update(status="succeeded", paid=True, captured=True)
         charge["amount_captured"] = charge["amount"]

@@ -165,6 +165,15 @@ def test_some_debits_never_end(stripe: Stripe) -> None:
     assert intent_of(stripe, id)["status"] == "processing"
 
 
+def test_a_debit_that_an_earlier_release_began_goes_on(stripe: Stripe) -> None:
+    """Its intent was kept without the bank's answer; its test account knows it."""
+    _, id = debited(stripe, "pm_usBankAccount_noAccount")
+    stored = stripe.world.get("payment_intent", intent_of(stripe, id)["id"])
+    del stored["_comes_back"]
+    stripe.world.advance(SETTLED)
+    assert intent_of(stripe, id)["last_payment_error"]["code"] == "no_account"
+
+
 def test_a_test_clock_lets_debits_settle(stripe: Stripe) -> None:
     """They live in their customer's time."""
     clock = stripe.post("/v1/test_helpers/test_clocks", frozen_time=START)["id"]
