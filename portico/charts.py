@@ -9,14 +9,14 @@ from typing import Any, Final
 from portico.figures import duration, money
 
 FUNNEL: Final = ("failed", "mailed", "delivered", "recovered")
-ENDS: Final = ("recovered", "open", "lost")
+ENDS: Final = ("recovered", "forgiven", "open", "lost")
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ground: #fbfaf7; --card: #fff; --ink: #1c1f23; --soft: #5d646d; --line: #e3e0d8;
-  --failed: #b3423a; --mailed: #3e6fa8; --delivered: #2f8296; --recovered: #2e7d4f; --open: #b07a16; --lost: #8a4f86; }
+  --failed: #b3423a; --mailed: #3e6fa8; --delivered: #2f8296; --recovered: #2e7d4f; --open: #b07a16; --lost: #8a4f86; --forgiven: #8d8a80; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171a; --card: #1c2024; --ink: #eceae4; --soft: #a3a9b0;
   --line: #31373d; --failed: #e2786d; --mailed: #7aa8dd; --delivered: #67b7c9; --recovered: #6cc08f; --open: #dcaa4d;
-  --lost: #c58fc1; } }
+  --lost: #c58fc1; --forgiven: #8f949b; } }
 * { box-sizing: border-box; }
 body { margin: 0; padding: 2.5rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
@@ -29,7 +29,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .half { grid-column: span 3; } svg { display: block; width: 100%; height: auto; overflow: hidden; }
 text { fill: var(--ink); font: 13px system-ui, sans-serif; } .dim { fill: var(--soft); } .axis { stroke: var(--line); }
 .failed { fill: var(--failed); } .mailed { fill: var(--mailed); } .delivered { fill: var(--delivered); }
-.recovered { fill: var(--recovered); } .open { fill: var(--open); } .lost { fill: var(--lost); }
+.recovered { fill: var(--recovered); } .open { fill: var(--open); } .lost { fill: var(--lost); } .forgiven { fill: var(--forgiven); }
 dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .5rem 1rem; align-items: center; }
 dd { margin: 0; display: grid; grid-template-columns: 1fr 4.2rem; gap: .7rem; align-items: center; }
 dd svg { height: 1.5rem; border-radius: 5px; background: color-mix(in srgb, var(--line) 45%, transparent); }
@@ -113,7 +113,7 @@ def nice_step(most: int) -> int:
 
 
 def _days(days: list[dict[str, Any]]) -> str:
-    """A column a day (or a few days, where there are many): recovered at the bottom, then open, then lost."""
+    """A column a day (or a few days, where there are many): recovered at the bottom, then forgiven, open, lost."""
     together = max(1, math.ceil(len(days) / 62))
     groups = [days[start : start + together] for start in range(0, len(days), together)]
     sums = [{name: sum(day[name] for day in group) for name in ENDS} for group in groups]
@@ -154,7 +154,7 @@ def _days(days: list[dict[str, Any]]) -> str:
 
 
 def _money(currencies: list[dict[str, Any]]) -> str:
-    names = ("failed", "recovered", "open", "lost")
+    names = ("failed", *ENDS)
     head = "".join(f'<th scope="col">{name}</th>' for name in ("currency", *names))
     rows = "".join(
         f"<tr><td>{escape(row['currency'].upper())}</td>"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from babel.numbers import format_currency, get_currency_precision
+from typing import Final
+
+from babel import Locale
+
+from shared.l10n.money import money as write_money
+
+ENGLISH: Final = Locale.parse("en_US")
 
 BAR = 40
 PARTS = " ▏▎▍▌▋▊▉█"
 
 
 def money(minor: int, currency: str) -> str:
-    """An amount in minor units as people write it: `1,234.50 USD`."""
-    code = currency.upper()
-    if not code:
-        return "–"
-    amount = minor / 10 ** get_currency_precision(code)
-    return format_currency(amount, code, "#,##0.00 ¤¤", locale="en_US")
+    """An amount in minor units as people write it: `$1,234.50`."""
+    return write_money(minor, currency, ENGLISH) if currency else "–"
 
 
 def duration(seconds: float | None) -> str:

@@ -33,7 +33,7 @@ def stats(
 ) -> None:
     """Failed autopay invoices and what became of them: mailed, delivered, recovered, lost; money; time to recover.
 
-    Each invoice counts once, from its first failure on. Lost is void or uncollectible. Money is not added up over
+    Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money is not added up over
     currencies.
 
     Example: portico stats --since 90d --html report.html
@@ -70,6 +70,7 @@ def show(found: dict[str, Any]) -> None:
         ("mailed", "cyan"),
         ("delivered", "blue"),
         ("recovered", "green"),
+        ("forgiven", "white"),
         ("open", "yellow"),
         ("lost", "magenta"),
     ):
@@ -88,13 +89,13 @@ def show(found: dict[str, Any]) -> None:
                 f"  {literal(one['within']):<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
             )
     print_table(
-        ("currency", "failed", "recovered", "open", "lost"),
+        ("currency", "failed", "recovered", "forgiven", "open", "lost"),
         (
             (
                 row["currency"].upper(),
                 *(
                     money(row[f"{name}_amount"], row["currency"])
-                    for name in ("failed", "recovered", "open", "lost")
+                    for name in ("failed", "recovered", "forgiven", "open", "lost")
                 ),
             )
             for row in found["currencies"]

@@ -2,7 +2,8 @@
 
 `POST /sandbox/faults` with `{"match": "POST /v1/billing_portal/sessions", "status": 409, "times": 2}` makes the
 next two such requests fail. `match` is a method (or `*`) and a path, with `*` for anything. `status` is an HTTP
-status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `after` true
+status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `code` chooses among
+the reasons that Stripe has for a status (403: `more_permissions_required`, or `account_invalid`). `after` true
 lets the request take effect and only then hides its answer. `keep` true lets the request's idempotency key remember
 the error, as Stripe does once it has begun. `times` is how often, null for until it is removed.
 `GET` lists them, `DELETE` removes them and lets go whoever waits.
@@ -23,21 +24,32 @@ from flask import Flask, Response, g, jsonify, request
 PATH = "/sandbox/faults"
 TIMEOUT_SECONDS = 60.0
 STEP_SECONDS = 0.05
-_STRIPE = {
-    409: (
-        "invalid_request_error",
-        "lock_timeout",
-        "This object cannot be accessed right now because another API request or Stripe process is currently "
-        "accessing it.",
-    ),
-    429: ("invalid_request_error", "rate_limit", "Request rate limit exceeded."),
-    401: ("invalid_request_error", None, "Invalid API Key provided."),
-    403: (
-        "invalid_request_error",
-        "secret_key_required",
-        "This key does not have the required permissions.",
-    ),
+_REFUSALS: dict[int, dict[str | None, str]] = {
+    401: {
+        None: "Invalid API Key provided: sk_test_***************89ab",
+        "api_key_expired": "Expired API Key provided: sk_test_***************89ab",
+    },
+    403: {
+        "more_permissions_required": "The provided key 'rk_test_***************89ab' does not have the required "
+        "permissions for this endpoint on account 'acct_1PorticoSandbox00'. Having the 'rak_customer_portal_write' "
+        "permission would allow this request to continue.",
+        "account_invalid": "The provided key 'sk_test_***************89ab' does not have access to account "
+        "'acct_1PorticoSandbox00' (or that account does not exist). Application access may have been revoked.",
+        "secret_key_required": "This API call cannot be made with a publishable API key.",
+    },
+    409: {
+        "lock_timeout": "This object cannot be accessed right now because another API request or Stripe process is "
+        "currently accessing it.",
+        "idempotency_key_in_use": "There is currently another in-progress request using this Idempotent Key.",
+    },
+    429: {
+        "rate_limit": "Request rate limit exceeded.",
+        "lock_timeout": "This object cannot be accessed right now because another API request or Stripe process is "
+        "currently accessing it.",
+    },
 }
+"""What Stripe refuses a request with, by status and `error.code`; the first code is the usual one.
+https://docs.stripe.com/error-codes"""
 
 
 class BadFault(ValueError):
@@ -55,6 +67,7 @@ class Fault:
     left: int | None
     after: bool = False
     keep: bool = False
+    code: str | None = None
 
     def matches(self, method: str, path: str) -> bool:
         """Whether a request is hit."""
@@ -69,6 +82,7 @@ class Fault:
             "times": self.left,
             "after": self.after,
             "keep": self.keep,
+            "code": self.code,
         }
 
 
@@ -76,7 +90,7 @@ def parse(given: Any) -> Fault:
     """A fault from its JSON; raises BadFault."""
     if not isinstance(given, Mapping):
         raise BadFault("expected an object")
-    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after", "keep"}
+    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after", "keep", "code"}
     if unknown:
         raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
     words = str(given.get("match", "")).split()
@@ -95,7 +109,10 @@ def parse(given: Any) -> Fault:
     for name, flag in flags.items():
         if type(flag) is not bool:
             raise BadFault(f"{name}: expected true or false")
-    return Fault(words[0].upper(), words[1], status, float(delay), times, **flags)
+    code = given.get("code")
+    if code is not None and code not in _REFUSALS.get(status if type(status) is int else 0, {}):
+        raise BadFault(f"code: Stripe has no {code!r} for the status {status}")
+    return Fault(words[0].upper(), words[1], status, float(delay), times, code=code, **flags)
 
 
 class Faults:
@@ -199,13 +216,19 @@ class Faults:
 def broken(fault: Fault, path: str) -> Response:
     """The answer of a request that was hit, in the words of whom the sandbox plays there."""
     status = 504 if fault.status == "timeout" else int(fault.status or 500)
-    if path.startswith("/v1/"):
-        type, code, message = _STRIPE.get(status, ("api_error", None, "An unknown error occurred"))
-        error = {"message": message, "type": type, **({"code": code} if code else {})}
+    stripes = path.startswith(("/v1/", "/v2/"))
+    headers = {}
+    if stripes:
+        reasons = _REFUSALS.get(status, {None: "An unknown error occurred"})
+        code = fault.code or next(iter(reasons))
+        type = "invalid_request_error" if status in _REFUSALS else "api_error"
+        error = {"message": reasons[code], "type": type, **({"code": code} if code else {})}
         document: dict[str, Any] = {"error": error}
+        if code == "rate_limit":
+            headers["Stripe-Rate-Limited-Reason"] = "global-rate"
     else:
         document = {"errors": [{"message": "fault on demand", "field": None, "help": None}]}
-    response = Response(json.dumps(document), status, content_type="application/json")
-    if status == 429 and not path.startswith("/v1/"):
+    response = Response(json.dumps(document), status, headers, content_type="application/json")
+    if status == 429 and not stripes:
         response.headers["X-RateLimit-Reset"] = str(int(time.time()) + 1)
     return response

@@ -60,6 +60,8 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     """What is still to be paid, in minor units."""
     amount_paid: int = 0
     """What has been paid so far, in minor units."""
+    amount_credited: int = 0
+    """What credit notes took off before it was paid, in minor units. Forgiven, not paid."""
     attempt_count: int = 0
     """Attempts of the retry schedule; a person's own try does not raise it."""
     attempted: bool = False
@@ -67,13 +69,20 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     collection_method: str = "charge_automatically"
     """`charge_automatically` (autopay) or `send_invoice`."""
     billing_reason: str | None = None
-    """Why the invoice exists: `subscription_cycle`, `subscription_create` (still at checkout), `manual`, …"""
+    """Why the invoice exists: `subscription_cycle`, `subscription_create`, `manual`, …"""
     number: str | None = None
     """The number printed on the invoice."""
     subscription_id: str | None = None
     """Stripe's id, `sub_…`; None for an invoice of its own."""
     next_payment_attempt: dt.datetime | None = None
-    """UTC. None means *not known yet*, not *never*: Stripe may set it in a later `invoice.updated`."""
+    """UTC. None means *not known yet*, not *never* (Stripe may set it in a later `invoice.updated`), unless
+    `schedule_changed`."""
+    schedule_changed: bool = False
+    """The event is about a change of `next_payment_attempt`: None means that Stripe withdrew the date."""
+    auto_advance: bool | None = None
+    """Whether Stripe goes on collecting the invoice by itself; None where the event does not say."""
+    finalized_at: dt.datetime | None = None
+    """UTC, when the invoice was finalized: a first payment that fails minutes later fails at checkout."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
     own_retry: bool = False
@@ -252,6 +261,9 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     """It ends with the period that is paid."""
     ends_at: dt.datetime | None = None
     """UTC, when it will end or has ended; None while no end is planned."""
+    end_reason: str | None = None
+    """Why it ends, in Stripe's words: `payment_failed` when Stripe gave up, `cancellation_requested`,
+    `payment_disputed`, …; None where that is not known."""
     current_period_end: dt.datetime | None = None
     """UTC, when the current period ends."""
     description: str | None = None

@@ -56,6 +56,9 @@ class Outgoing:
 
     event: events.Event
     dedupe_key: str
+    again_key: str | None = None
+    """The key under which it is said when `dedupe_key` is taken already: it may be another thing of the same name, and
+    its consumers can tell. None: what is said under `dedupe_key` is not said again."""
 
 
 class OutboxColumns:
@@ -114,17 +117,29 @@ class Outbox:
 
     def add(self, session: Session, outgoing: Iterable[Outgoing], now: dt.datetime) -> list[str]:
         """Queue the events that were not said before; returns the ids of those that are new."""
+        wanted = list(outgoing)
+        new = self._insert(session, [(one.event, one.dedupe_key) for one in wanted], now)
+        taken = [
+            (one.event, one.again_key)
+            for one in wanted
+            if one.again_key is not None and one.event.id not in new
+        ]
+        return new + self._insert(session, taken, now)
+
+    def _insert(
+        self, session: Session, keyed: Iterable[tuple[events.Event, str]], now: dt.datetime
+    ) -> list[str]:
         rows = [
             {
-                "event_id": one.event.id,
-                "dedupe_key": one.dedupe_key,
-                "type": one.event.type,
-                "body": events.encode(one.event).decode(),
+                "event_id": event.id,
+                "dedupe_key": key,
+                "type": event.type,
+                "body": events.encode(event).decode(),
                 "created_at": now,
                 "attempts": 0,
                 "next_attempt_at": now,
             }
-            for one in outgoing
+            for event, key in keyed
         ]
         table = cast(Table, self._model.__table__)
         return insert_new(session, table, rows, conflict=["dedupe_key"], returning="event_id")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.console.actions import open_invoices, subscription_of
 from sandbox.pages import billing, wording
 from sandbox.pages.billing import Json, Stripe
 from sandbox.stripe_api.errors import StripeError
@@ -64,20 +65,30 @@ def _person(index: int, entry: Any) -> Person:
 
 @dataclass(frozen=True)
 class Standing:
-    """A Stripe customer in a few words. ``tone`` colours ``state``: good, warn, bad or empty."""
+    """A Stripe customer in a few words. ``tone`` colours ``state``: good, warn, bad or empty.
+
+    ``method`` is the type of what pays (``card``, ``us_bank_account``, …), empty when nothing does; ``settles_at``
+    is when the bank answers to a debit that is under way; ``owes`` says that an invoice is open, ``collected`` that
+    Stripe collects it by itself.
+    """
 
     id: str
     name: str
     email: str
     plan: str
-    card: str
+    discount: str
+    pays_with: str
+    method: str
     card_expired: bool
     state: str
     tone: str
     detail: str
     next_retry: int | None
+    settles_at: int | None
+    owes: bool
+    collected: bool
     autopay: bool
-    has_card: bool
+    paused: bool
 
 
 def standing(stripe: Stripe, customer_id: str) -> Standing | None:
@@ -87,45 +98,60 @@ def standing(stripe: Stripe, customer_id: str) -> Standing | None:
         if seen.customer.get("deleted"):
             return None
         owed = open_invoices(stripe, customer_id)
+        subscription = subscription_of(stripe, customer_id)
+        settles_at = stripe.call("GET", f"/sandbox/customers/{customer_id}/settlement")["at"]
     except StripeError:
         return None
     plan = seen.plans[0] if seen.plans else None
     used = next((m for m in seen.methods if plan and m.plans), None)
     used = used or next((m for m in seen.methods if m.default), None)
-    state, tone, detail = _state(owed, plan)
+    state, tone, detail = _state(owed, plan, settles_at)
     retries = [one["next_payment_attempt"] for one in owed if one.get("next_payment_attempt")]
     return Standing(
         id=customer_id,
         name=seen.customer.get("name") or "",
         email=seen.customer.get("email") or "",
         plan=f"{plan.name}, {plan.price}" if plan else "",
-        card=f"{used.name}, {used.expires.replace(' ', '')}" if used else "",
+        discount=_discount(subscription),
+        pays_with=_pays_with(used),
+        method=used.kind if used else "",
         card_expired=bool(used and used.expired),
         state=state,
         tone=tone,
         detail=detail,
         next_retry=min(retries) if retries else None,
+        settles_at=settles_at,
+        owes=bool(owed),
+        collected=any(one["auto_advance"] for one in owed),
         autopay=plan is not None,
-        has_card=used is not None,
+        paused=bool(subscription and subscription["pause_collection"]),
     )
 
 
-def open_invoices(stripe: Stripe, customer_id: str) -> list[Json]:
-    """Invoices that wait for payment."""
-    found = stripe.call(
-        "GET", "/v1/invoices", {"customer": customer_id, "status": "open", "limit": 100}
-    )
-    data: list[Json] = found["data"]
-    return data
+def _pays_with(used: billing.Method | None) -> str:
+    if used is None:
+        return ""
+    return f"{used.name}, {used.expires.replace(' ', '')}" if used.expires else used.name
 
 
-def _state(owed: list[Json], plan: billing.Plan | None) -> tuple[str, str, str]:
+def _discount(subscription: Json | None) -> str:
+    discounts = subscription["discounts"] if subscription else []
+    coupons = [discount["source"]["coupon"] for discount in discounts]
+    return ", ".join(coupon["name"] or coupon["id"] for coupon in coupons)
+
+
+def _state(
+    owed: list[Json], plan: billing.Plan | None, settles_at: int | None
+) -> tuple[str, str, str]:
+    if settles_at:
+        return "Debit under way", "warn", f"The bank answers on {wording.day(settles_at)}"
     failed = [one for one in owed if one.get("attempt_count")]
     if failed:
         total = sum(one.get("amount_remaining") or 0 for one in failed)
         tries = max(one["attempt_count"] for one in failed)
         amount = wording.money(total, failed[0]["currency"])
-        return "Payment failed", "bad", f"{amount} open after {tries} {_tries(tries)}"
+        stopped = "" if any(one["auto_advance"] for one in failed) else ", not collected any more"
+        return "Payment failed", "bad", f"{amount} open after {tries} {_tries(tries)}{stopped}"
     if owed:
         total = sum(one.get("amount_remaining") or 0 for one in owed)
         return "Due", "warn", f"{wording.money(total, owed[0]['currency'])} open"

@@ -20,8 +20,8 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.console import faults
-from sandbox.console.actions import ACTIONS, Notice, World, act
+from sandbox.console import business, choices, faults
+from sandbox.console.actions import Notice, World, act
 from sandbox.console.people import DemoCustomers, Person, Standing, Unreadable, standing
 from sandbox.design import STATIC, TEMPLATES, hardened
 from sandbox.mail import Mailbox
@@ -87,19 +87,34 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
             mails=mailbox.accepted,
             now=datetime.fromtimestamp(world.now(), UTC).strftime("%-d %B %Y, %H:%M UTC"),
             faults=faults.current(_faults()),
-            choices=faults.CHOICES,
+            troubles=faults.CHOICES,
+            account=business.account(world),
+            endings=business.ENDINGS,
+            first=choices.first,
+            more=choices.more,
         )
         return hardened(Response(page), script=True)
 
     @pages.post("/sandbox/console/customers/<customer_id>/<action>")
     def press(customer_id: str, action: str) -> AnyResponse:
-        if action not in ACTIONS:
+        chosen = choices.ACTIONS.get(action)
+        if chosen is None:
             abort(404)
         name = next((p.name for p in demo.all() if p.stripe_customer_id == customer_id), "")
         if not name:
             found = standing(world, customer_id)
             name = (found.name or found.email or customer_id) if found else customer_id
-        return _back(notices, act(world, action, customer_id, name))
+        return _back(notices, act(chosen, world, customer_id, name))
+
+    @pages.post("/sandbox/console/endings/<ending>")
+    def choose_ending(ending: str) -> AnyResponse:
+        if ending not in business.ENDINGS:
+            abort(404)
+        return _back(notices, business.choose_ending(world, ending))
+
+    @pages.post("/sandbox/console/portal/<any(cancels, keeps):wish>")
+    def save_portal(wish: str) -> AnyResponse:
+        return _back(notices, business.save_portal(world, cancels=wish == "cancels"))
 
     @pages.post("/sandbox/console/faults/<choice>")
     def break_something(choice: str) -> AnyResponse:

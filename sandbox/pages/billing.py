@@ -33,9 +33,10 @@ class Stripe(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """A saved payment method; ``plans`` are the subscriptions that name it as their own."""
+    """A saved payment method of a ``kind`` (``card``, …); ``plans`` are the subscriptions that name it as their own."""
 
     id: str
+    kind: str
     name: str
     brand: str
     expires: str
@@ -135,6 +136,7 @@ def _methods(
         shown.append(
             Method(
                 id=one["id"],
+                kind=one["type"],
                 name=wording.method_name(one),
                 brand=str(card.get("brand") or one["type"]),
                 expires=f"{month:02d} / {year}" if year else "",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from babel.numbers import format_currency, get_currency_precision
+from babel import Locale
+
+from shared.l10n.money import money as write_money
+
+ENGLISH: Final = Locale.parse("en_US")
 
 _BRANDS = {
     "amex": "American Express",
@@ -16,14 +19,19 @@ _BRANDS = {
     "jcb": "JCB",
     "unionpay": "UnionPay",
 }
+_DEBITS = {
+    "acss_debit": "Bank account",
+    "au_becs_debit": "BECS Direct Debit",
+    "bacs_debit": "Bacs Direct Debit",
+    "sepa_debit": "SEPA Direct Debit",
+    "us_bank_account": "Bank account",
+}
 _INTERVALS = {"day": "day", "week": "week", "month": "month", "year": "year"}
 
 
 def money(amount: int, currency: str) -> str:
     """An amount in minor units with its currency, as ``$129.00``."""
-    digits = get_currency_precision(currency.upper())
-    value = Decimal(amount).scaleb(-digits)
-    return format_currency(value, currency.upper(), locale="en_US")
+    return write_money(amount, currency, ENGLISH)
 
 
 def day(moment: int | None) -> str:
@@ -32,9 +40,16 @@ def day(moment: int | None) -> str:
 
 
 def recurring(price: dict[str, Any], quantity: int) -> str:
-    """A price as ``$129.00 per month`` or ``$129.00 every 2 weeks``; the quantity is multiplied in."""
-    amount = money((price.get("unit_amount") or 0) * quantity, price["currency"])
+    """A price as ``$129.00 per month`` or ``$129.00 every 2 weeks``; the quantity is multiplied in.
+
+    Where the amount depends on more than that, it is not named.
+    """
     rhythm = price.get("recurring") or {}
+    if rhythm.get("usage_type") == "metered":
+        return "by usage"
+    if price.get("unit_amount") is None or price.get("transform_quantity"):
+        return "by quantity"
+    amount = money(price["unit_amount"] * quantity, price["currency"])
     name = _INTERVALS.get(rhythm.get("interval", ""), "")
     count = rhythm.get("interval_count") or 1
     if not name:
@@ -56,8 +71,6 @@ def method_name(method: dict[str, Any]) -> str:
         brand = str(details.get("brand", "card"))
         name = _BRANDS.get(brand, brand.replace("_", " ").title())
     else:
-        name = {"sepa_debit": "SEPA Direct Debit", "us_bank_account": "Bank account"}.get(
-            kind, kind.replace("_", " ").capitalize()
-        )
+        name = _DEBITS.get(kind, kind.replace("_", " ").capitalize())
     last4 = details.get("last4")
     return f"{name} •••• {last4}" if last4 else name

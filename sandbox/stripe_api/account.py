@@ -10,12 +10,14 @@ from sandbox.stripe_api.store import Object
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
 
+ACCOUNT = "acct_1PorticoSandbox00"
+
 
 @route("GET", "/v1/account")
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     """Whose key this is."""
     return {
-        "id": "acct_1PorticoSandbox00",
+        "id": ACCOUNT,
         "object": "account",
         "business_profile": {"name": world.config.business_name, "url": world.config.public_url},
         "charges_enabled": True,

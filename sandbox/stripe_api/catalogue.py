@@ -1,13 +1,15 @@
-"""Products, prices, and the plans and coupons that older integrations still make."""
+"""Products, prices, and the plans that older integrations still make."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sandbox.stripe_api import pricing
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import included
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 
@@ -128,9 +130,14 @@ def _make_price(world: World, params: Params) -> Object:
         raise parameter_missing("product")
     amount = params.get("unit_amount")
     decimal = params.get("unit_amount_decimal")
-    if amount is None and decimal is not None:
-        amount = round(float(decimal))
+    if amount is None and decimal is not None and float(decimal).is_integer():
+        amount = int(float(decimal))
     recurring = params.get("recurring")
+    tiered = params.get("billing_scheme") == "tiered"
+    if tiered and not (params.get("tiers") and params.get("tiers_mode")):
+        raise parameter_missing("tiers" if not params.get("tiers") else "tiers_mode")
+    if amount is None and decimal is None and not tiered:
+        raise parameter_missing("unit_amount")
     price: Object = {
         "id": new_id("price"),
         "object": "price",
@@ -151,10 +158,17 @@ def _make_price(world: World, params: Params) -> Object:
         "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
         "unit_amount_decimal": decimal or (str(amount) if amount is not None else None),
+        "_tiers": pricing.tiers_of(params.get("tiers") or []),
     }
     world.save(price)
     world.emit("price.created", price)
     return price
+
+
+@included("price", "tiers")
+def _tiers(world: World, price: Object) -> list[Object] | None:
+    found = world.get("price", price["id"])["_tiers"]
+    return found if price["billing_scheme"] == "tiered" else None
 
 
 def _recurring(given: Params) -> Object:
@@ -221,7 +235,7 @@ def update_price(world: World, ids: dict[str, str], params: Params) -> Object:
     return price
 
 
-# --- plans and coupons --------------------------------------------------------------------------------------
+# --- plans --------------------------------------------------------------------------------------------------
 
 
 @route("POST", "/v1/plans")
@@ -250,27 +264,6 @@ def create_plan(world: World, ids: dict[str, str], params: Params) -> Object:
     world.save(plan)
     world.emit("plan.created", plan)
     return plan
-
-
-@route("POST", "/v1/coupons")
-def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
-    """A coupon; the sandbox keeps it, but takes nothing off an invoice for it."""
-    coupon: Object = {
-        "id": params.get("id") or new_id("x", 8)[2:],
-        "object": "coupon",
-        "amount_off": params.get("amount_off"),
-        "created": world.now(),
-        "currency": params.get("currency"),
-        "duration": params.get("duration", "once"),
-        "livemode": False,
-        "metadata": merged({}, params.get("metadata")),
-        "name": params.get("name"),
-        "percent_off": float(params["percent_off"]) if params.get("percent_off") else None,
-        "valid": True,
-    }
-    world.save(coupon)
-    world.emit("coupon.created", coupon)
-    return coupon
 
 
 def _simple(kind: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import payment_methods, payments, setup_intents, subscriptions
+from sandbox.stripe_api import payment_methods, payments, pricing, setup_intents, subscriptions
 from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.clock import DUE, RUN
 from sandbox.stripe_api.customers import alive
@@ -88,7 +88,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
 def _line(world: World, given: Params, index: int) -> Object:
     price = price_for(world, given, f"line_items[{index}]")
     quantity = given.get("quantity", 1)
-    amount = (price["unit_amount"] or 0) * quantity
+    amount = 0 if pricing.is_metered(price) else pricing.cost(price, quantity)
     product = world.store.get(price["product"])
     return {
         "id": new_id("li"),

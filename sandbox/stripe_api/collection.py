@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import cards, payment_methods, payments
+from sandbox.stripe_api import dunning, payment_methods, payments
 from sandbox.stripe_api.clock import DUE, RUN
 from sandbox.stripe_api.customers import invoice_number
+from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import secret
 from sandbox.stripe_api.invoice_objects import new_payment, subscription_of
+from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def finalize(world: World, invoice: Object) -> None:
         invoice["effective_at"] = now
         invoice["status_transitions"]["finalized_at"] = now
         invoice["automatically_finalizes_at"] = None
-        invoice["ending_balance"] = 0
+        _apply_balance(world, invoice, customer)
         invoice["hosted_invoice_url"] = f"{world.config.public_url}/i/{invoice['id']}/{key}"
         invoice["invoice_pdf"] = f"{world.config.public_url}/i/{invoice['id']}/{key}/pdf"
         invoice["_secret"] = key
@@ -52,6 +54,18 @@ def finalize(world: World, invoice: Object) -> None:
     world.emit("invoice.finalized", invoice)
     if invoice["amount_remaining"] <= 0:
         mark_paid(world, invoice)
+
+
+def _apply_balance(world: World, invoice: Object, customer: Object) -> None:
+    """What the customer has in credit is taken off what is due (a negative balance is credit)."""
+    invoice["starting_balance"] = customer["balance"]
+    used = min(max(-customer["balance"], 0), invoice["amount_due"])
+    if used:
+        invoice["amount_due"] -= used
+        invoice["amount_remaining"] -= used
+        with world.edit(customer, "customer.updated"):
+            customer["balance"] += used
+    invoice["ending_balance"] = customer["balance"]
 
 
 def _new_intent(world: World, invoice: Object, customer: Object) -> Object:
@@ -74,21 +88,23 @@ def intent_of(world: World, invoice: Object) -> Object | None:
     return world.store.get(payment["payment"]["payment_intent"]) if payment else None
 
 
+def payment_of(world: World, invoice: Object) -> Object:
+    """What older API versions told of an invoice's payment on the invoice itself."""
+    intent = intent_of(world, invoice) if "id" in invoice else None
+    return {
+        "payment_intent": intent["id"] if intent else None,
+        "charge": intent["latest_charge"] if intent else None,
+    }
+
+
 def method_for(world: World, invoice: Object) -> Object | None:
-    """What Stripe charges: the invoice's own default, then the subscription's, then the customer's."""
-    customer = world.get("customer", invoice["customer"])
-    subscription = world.store.get(subscription_of(invoice) or "")
-    for id in (
-        invoice["default_payment_method"],
-        subscription["default_payment_method"] if subscription else None,
-        customer["invoice_settings"]["default_payment_method"],
-        customer["default_source"],
-    ):
-        if id:
-            method = world.store.get(id)
-            if method is not None and method["customer"] == customer["id"]:
-                return method
-    return None
+    """What Stripe would charge for an invoice."""
+    return charged_method(
+        world,
+        world.get("customer", invoice["customer"]),
+        subscription=world.store.get(subscription_of(invoice) or ""),
+        invoice=invoice,
+    )
 
 
 def attempt(
@@ -111,49 +127,25 @@ def attempt(
     method = method or method_for(world, invoice)
     if method is None:
         result = payments.Result("requires_payment_method")
-    elif scheduled and _pointless(invoice, method):
-        result = payments.Result("requires_payment_method")
-        _count(world, invoice, scheduled)
-        world.save(invoice)
-        _after_failure(world, invoice)
-        return result
+    elif scheduled and dunning.is_pointless(invoice, method):
+        with world.edit(invoice, "invoice.updated"):
+            dunning.count(world, invoice, scheduled=True)
+        dunning.after_failure(world, invoice)
+        return payments.Result("requires_payment_method")
     else:
         result = payments.confirm(world, intent, method, off_session=off_session)
     with world.edit(invoice, None if result.succeeded else "invoice.updated"):
-        _count(world, invoice, scheduled)
+        dunning.count(world, invoice, scheduled=scheduled)
         invoice["_last_method"] = method["id"] if method else None
-        invoice["_last_decline"] = result.decline.decline_code if result.decline else None
+        invoice["_last_decline"] = result.decline.reason if result.decline else None
         if result.status == "requires_action":
             invoice["_last_decline"] = "authentication_required"
         if result.succeeded or result.status == "processing":
             invoice["next_payment_attempt"] = None
+        else:
+            dunning.hold_date(world, invoice)
     after_intent(world, invoice, result)
     return result
-
-
-def _pointless(invoice: Object, method: Object) -> bool:
-    """After a hard decline the schedule goes on, but nothing is charged until there is a new payment method."""
-    return (
-        invoice["_last_decline"] in cards.HARD_DECLINES and invoice["_last_method"] == method["id"]
-    )
-
-
-def _count(world: World, invoice: Object, scheduled: bool) -> None:
-    """Only the schedule's attempts raise attempt_count, except that the first attempt always counts."""
-    first = not invoice["attempted"]
-    invoice["attempted"] = True
-    if not (first or scheduled):
-        return
-    invoice["attempt_count"] += 1
-    invoice["next_payment_attempt"] = None
-    if not invoice["auto_advance"] or invoice["collection_method"] != "charge_automatically":
-        return
-    delays = world.config.retry_delays
-    if invoice["attempt_count"] <= len(delays):
-        wait = delays[invoice["attempt_count"] - 1]
-        invoice["next_payment_attempt"] = world.now_for(invoice) + wait
-    else:
-        invoice["_exhausted"] = True
 
 
 def after_intent(world: World, invoice: Object, result: payments.Result) -> None:
@@ -162,66 +154,71 @@ def after_intent(world: World, invoice: Object, result: payments.Result) -> None
         mark_paid(world, invoice)
     elif result.status == "requires_action":
         world.emit("invoice.payment_action_required", invoice)
-        _failed(world, invoice)
+        dunning.failed(world, invoice)
     elif result.status == "requires_payment_method":
-        _failed(world, invoice)
+        dunning.failed(world, invoice)
 
 
-def _failed(world: World, invoice: Object) -> None:
-    world.emit("invoice.payment_failed", invoice)
-    customer = world.get("customer", invoice["customer"])
-    if not customer["delinquent"] and invoice["collection_method"] == "charge_automatically":
-        with world.edit(customer, "customer.updated"):
-            customer["delinquent"] = True
-    _after_failure(world, invoice)
+def mark_paid(world: World, invoice: Object, *, by: str = "charge") -> None:
+    """Nothing is owed any more `by` a `charge`, money `out_of_band`, or a `credit` note: then nothing was paid.
 
-
-def _after_failure(world: World, invoice: Object) -> None:
-    subscription = world.store.get(subscription_of(invoice) or "")
-    if subscription is None or invoice["collection_method"] != "charge_automatically":
-        return
-    if subscription["status"] in ("active", "trialing"):
-        with world.edit(subscription, "customer.subscription.updated"):
-            subscription["status"] = "past_due"
-    if invoice["_exhausted"] and subscription["status"] == "past_due":
-        from sandbox.stripe_api import subscription_cycle
-
-        if world.config.after_last_retry == "cancel":
-            subscription_cycle.cancel(world, subscription, reason="payment_failed")
-        elif world.config.after_last_retry == "unpaid":
-            with world.edit(subscription, "customer.subscription.updated"):
-                subscription["status"] = "unpaid"
-
-
-def mark_paid(world: World, invoice: Object, *, out_of_band: bool = False) -> None:
-    """The invoice is paid; its subscription and its customer are in good standing again."""
-    now = world.now_for(invoice)
-    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
-    if payment is not None:
-        with world.edit(payment):
-            if out_of_band:
-                payment["status"] = "canceled"
-                payment["status_transitions"]["canceled_at"] = now
-            else:
-                payment["status"] = "paid"
-                payment["amount_paid"] = payment["amount_requested"]
-                payment["status_transitions"]["paid_at"] = now
-        if not out_of_band:
-            world.emit("invoice_payment.paid", payment)
+    Subscription and customer are in good standing again.
+    """
+    _close_payment(world, invoice, paid=by == "charge")
     with world.edit(invoice, "invoice.updated"):
+        if by != "credit":
+            invoice["amount_paid"] = invoice["amount_due"]
+        if by == "out_of_band":
+            invoice["amount_paid_off_stripe"] = invoice["amount_remaining"]
         invoice["status"] = "paid"
-        invoice["amount_paid"] = invoice["amount_due"]
         invoice["amount_remaining"] = 0
         invoice["attempted"] = True
+        invoice["auto_advance"] = False
         invoice["next_payment_attempt"] = None
-        invoice["status_transitions"]["paid_at"] = now
+        invoice["status_transitions"]["paid_at"] = world.now_for(invoice)
     world.emit("invoice.paid", invoice)
-    if not out_of_band:
+    if by == "charge":
         world.emit("invoice.payment_succeeded", invoice)
     subscription = world.store.get(subscription_of(invoice) or "")
     if subscription is not None:
         _revive(world, subscription, invoice)
     _in_good_standing(world, invoice["customer"])
+
+
+def _close_payment(world: World, invoice: Object, *, paid: bool) -> None:
+    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    if payment is None:
+        return
+    now = world.now_for(invoice)
+    with world.edit(payment):
+        if paid:
+            payment["status"] = "paid"
+            payment["amount_paid"] = payment["amount_requested"]
+            payment["status_transitions"]["paid_at"] = now
+        else:
+            payment["status"] = "canceled"
+            payment["status_transitions"]["canceled_at"] = now
+    if paid:
+        world.emit("invoice_payment.paid", payment)
+
+
+def close(world: World, invoice: Object, status: str) -> None:
+    """`void` or `uncollectible`: Stripe asks for it no more. A bad debt keeps its payment intent: it can be paid."""
+    if status == "void":
+        cancel_intent(world, invoice)
+    stamp, event = _ENDINGS[status]
+    with world.edit(invoice, "invoice.updated"):
+        invoice["status"] = status
+        invoice["auto_advance"] = False
+        invoice["next_payment_attempt"] = None
+        invoice["status_transitions"][stamp] = world.now_for(invoice)
+    world.emit(event, invoice)
+
+
+_ENDINGS = {
+    "void": ("voided_at", "invoice.voided"),
+    "uncollectible": ("marked_uncollectible_at", "invoice.marked_uncollectible"),
+}
 
 
 def _revive(world: World, subscription: Object, invoice: Object) -> None:
@@ -264,7 +261,7 @@ def pay(
             return
     if out_of_band:
         cancel_intent(world, invoice)
-        mark_paid(world, invoice, out_of_band=True)
+        mark_paid(world, invoice, by="out_of_band")
         return
     if method is None and method_for(world, invoice) is None:
         raise StripeError(NO_METHOD, code="missing")
@@ -296,7 +293,7 @@ def authenticate(world: World, intent: Object, *, agreed: bool = True) -> paymen
         world.save(method)
         result = payments.confirm(world, intent, method, off_session=False)
     else:
-        decline = cards.DECLINES["authentication_required"]
+        decline = CARD_DECLINES["authentication_required"]
         with world.edit(intent):
             intent["status"] = "requires_payment_method"
             intent["next_action"] = None
@@ -321,6 +318,10 @@ def confirmed(world: World, intent: Object, result: payments.Result) -> None:
 
 def _settle(world: World, intent: Object) -> None:
     result = payments.settle(world, intent)
+    invoice = world.store.get(intent["_invoice"] or "")
+    if invoice is not None and result.decline is not None:
+        invoice["_last_decline"] = result.decline.reason
+        dunning.plan_after_debit(world, invoice, method_for(world, invoice), result.decline.reason)
     _tell_invoice(world, intent, result)
     session = world.store.first("checkout.session", "payment_intent", intent["id"])
     if session is not None:
@@ -334,7 +335,7 @@ def _invoice_due(invoice: Object) -> int | None:
     if invoice["status"] == "draft":
         due: int | None = invoice["automatically_finalizes_at"] if invoice["auto_advance"] else None
         return due
-    return invoice["next_payment_attempt"] if invoice["status"] == "open" else None
+    return invoice["next_payment_attempt"] if dunning.collected_by_stripe(invoice) else None
 
 
 def _invoice_falls_due(world: World, invoice: Object) -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import cards, collection, payment_methods, setup_intents, subscription_cycle
+from sandbox.stripe_api import (
+    collection,
+    dunning,
+    payment_methods,
+    setup_intents,
+    subscription_cycle,
+)
 from sandbox.stripe_api.checkout import complete
 from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.declines import card_decline
 from sandbox.stripe_api.delivery import Weather
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.routing import Params, route
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 def decline_next(world: World, ids: dict[str, str], params: Params) -> Object:
     """The customer's next charge is declined, with `code` and `decline_code` (default: insufficient funds)."""
     customer = alive(world, ids["customer"], "id")
-    decline = cards.decline_for(params.get("code"), params.get("decline_code"))
+    decline = card_decline(params.get("code"), params.get("decline_code"))
     customer["_decline_next"] = {"code": decline.code, "decline_code": decline.decline_code}
     world.save(customer)
     return {"customer": customer["id"], **customer["_decline_next"]}
@@ -34,6 +41,18 @@ def charge_now(world: World, ids: dict[str, str], params: Params) -> Object:
         if subscription["status"] in subscription_cycle.LIVING:
             return subscription_cycle.charge_now(world, subscription)
     raise StripeError("This customer has no subscription that could be charged.", param="customer")
+
+
+@route("GET", "/sandbox/customers/{customer}/settlement")
+def settlement(world: World, ids: dict[str, str], params: Params) -> Object:
+    """`at`: when the bank's answer to the first of the customer's debits is due; null when none is under way."""
+    customer = alive(world, ids["customer"], "id")
+    due = [
+        intent["_settles_at"]
+        for intent in world.store.oldest("payment_intent", "customer", customer["id"])
+        if intent["_settles_at"]
+    ]
+    return {"at": min(due, default=None)}
 
 
 @route("POST", "/sandbox/clock")
@@ -127,6 +146,18 @@ def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> O
     if intent is None:
         raise StripeError("This invoice asks for no payment.")
     collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)
+    return invoice
+
+
+@route("POST", "/sandbox/invoices/{invoice}/reschedule")
+def reschedule(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Stripe changes its mind about the next try: to the time `next_payment_attempt`, or to none (null)."""
+    invoice = world.get("invoice", ids["invoice"])
+    at = params.get("next_payment_attempt")
+    if not dunning.collected_by_stripe(invoice) or (at is not None and type(at) is not int):
+        raise StripeError("Only an open invoice that Stripe collects has a next try.")
+    with world.edit(invoice, "invoice.updated"):
+        invoice["next_payment_attempt"] = at
     return invoice
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import cards, payment_methods
+from sandbox.stripe_api import payment_methods, sources, test_methods
+from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
@@ -81,14 +82,15 @@ def _attach_new(world: World, customer: Object, params: Params) -> Object | None
     wanted = params.get("payment_method") or params.get("source")
     if wanted is None:
         return None
-    name = cards.known(wanted)
+    name = test_methods.known(wanted)
     if name is not None:
-        method = payment_methods.make(world, name, {}, customer)
+        prefix = "card" if params.get("source") else "pm"
+        method = payment_methods.make(world, name, {}, customer, prefix=prefix)
     else:
         method = world.get("payment_method", wanted, "payment_method")
-    spec = cards.SPECS[method["_spec"]]
+    spec = test_methods.SPECS[method["_spec"]]
     if spec.on_attach is not None:
-        raise cards.DECLINES[spec.on_attach].error()
+        raise CARD_DECLINES[spec.on_attach].error()
     if method["customer"] is not None:
         raise StripeError(
             "The payment method you provided has already been attached to a customer.",
@@ -165,19 +167,19 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
             code="resource_missing",
             param="id",
         )
+    source = None
     if params.get("source"):
-        name = cards.known(params["source"])
-        if name is None:
-            raise StripeError(
-                f"No such token: '{params['source']}'", code="resource_missing", param="source"
-            )
-        method = payment_methods.make(world, name, {}, customer)
-        payment_methods.attach(world, method, customer)
+        # A new source takes the place of the old default one.
+        source = sources.attach_new(world, customer, params["source"])["id"]
+    elif params.get("default_source"):
+        source = sources.of_customer(world, customer, params["default_source"], "default_source")[
+            "id"
+        ]
     with world.edit(customer, "customer.updated"):
         _take_defaults(world, customer, params)
         _take(customer, params)
-        if params.get("source"):
-            customer["default_source"] = method["id"]
+        if source is not None:
+            customer["default_source"] = source
     return customer
 
 
@@ -204,67 +206,11 @@ def _gone(customer: Object) -> Object:
     return {"id": customer["id"], "object": "customer", "deleted": True}
 
 
-@route("POST", "/v1/customers/{customer}/sources")
-def add_source(world: World, ids: dict[str, str], params: Params) -> Object:
-    """The old way to save a card: `source=tok_visa`. It becomes a payment method and the default source."""
-    customer = alive(world, ids["customer"], "id")
-    name = cards.known(str(params.get("source")))
-    if name is None:
-        raise StripeError(
-            f"No such token: '{params.get('source')}'", code="resource_missing", param="source"
-        )
-    method = payment_methods.make(world, name, {}, customer)
-    payment_methods.attach(world, method, customer)
-    with world.edit(customer, "customer.updated"):
-        if customer["default_source"] is None:
-            customer["default_source"] = method["id"]
-    source = _source(method)
-    world.emit("customer.source.created", source)
-    return source
-
-
-@route("POST", "/v1/customers/{customer}/sources/{source}")
-def update_source(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Change a saved card's expiry, name or metadata."""
-    alive(world, ids["customer"], "id")
-    method = world.get("payment_method", ids["source"])
-    change = {key: value for key, value in params.items() if key == "metadata"}
-    card = {key: int(params[key]) for key in ("exp_month", "exp_year") if params.get(key)}
-    with world.edit(method, "payment_method.updated"):
-        payment_methods.change(method, {**change, "card": card})
-    source = _source(method)
-    world.emit("customer.source.updated", source, {"metadata": {}})
-    return source
-
-
-def _source(method: Object) -> Object:
-    card: dict[str, Any] = method.get("card") or {}
-    return {
-        "id": method["id"],
-        "object": "card",
-        "brand": str(card.get("brand", "")).title(),
-        "country": "US",
-        "customer": method["customer"],
-        "exp_month": card.get("exp_month"),
-        "exp_year": card.get("exp_year"),
-        "fingerprint": card.get("fingerprint"),
-        "funding": "credit",
-        "last4": card.get("last4"),
-        "metadata": method["metadata"],
-        "name": method["billing_details"]["name"],
-    }
-
-
 @included("customer", "subscriptions")
 def _subscriptions(world: World, customer: Object) -> Object:
     mine = world.store.newest("subscription", "customer", customer["id"])
     items = [public(s) for s in mine if s["status"] not in ("canceled", "incomplete_expired")]
     return as_list(items, f"/v1/customers/{customer['id']}/subscriptions")
-
-
-@included("customer", "sources")
-def _sources(world: World, customer: Object) -> Object:
-    return empty_list(f"/v1/customers/{customer['id']}/sources")
 
 
 @included("customer", "tax_ids")

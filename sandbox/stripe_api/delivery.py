@@ -188,7 +188,7 @@ class Delivery:
             if event is None or endpoint is None or endpoint["status"] != "enabled":
                 self._settle(task, "failed")
                 return
-            shown = render_for(public(event), endpoint["api_version"])
+            shown = public(render_for(event, endpoint["api_version"]))
             url, secret = endpoint["url"], endpoint["_secret"]
         body = encode(shown)
         # Real time, whatever the world's clock says: receivers compare it with theirs.
@@ -225,5 +225,6 @@ class Delivery:
                 return
             event["_deliveries"][task.endpoint_id] = outcome
             waiting = sum(1 for state in event["_deliveries"].values() if state != "succeeded")
-            event["pending_webhooks"] = waiting
+            if "pending_webhooks" in event:
+                event["pending_webhooks"] = waiting
             self._world.store.save(event)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.stripe_api import thin_events
+from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -24,6 +26,8 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
     success = params.get("delivery_success")
 
     def matches(event: Object) -> bool:
+        if event.get("account"):
+            return False
         if (
             wanted
             and event["type"] not in exact
@@ -42,3 +46,22 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     """One, as long as the log reaches back to it."""
     return world.get("event", ids["event"])
+
+
+@route("POST", "/sandbox/events")
+def tell(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Deliver an event of a `type` about an `object` (its id) as it stands, outside of any story.
+
+    `account` makes it an event of a connected account, `livemode` one of live mode, `previous_attributes` says what
+    changed. `thin` sends it as a thin event (`v1.` before the type), which names the object only.
+    """
+    obj = world.store.get(str(params.get("object")))
+    if obj is None or not isinstance(params.get("type"), str):
+        raise StripeError("Give the type of the event, and the id of the object that it is about.")
+    account = params.get("account")
+    if params.get("thin"):
+        return thin_events.tell(world, params["type"], obj, account)
+    envelope = {"livemode": bool(params.get("livemode"))}
+    if account:
+        envelope["account"] = account
+    return world.emit(params["type"], obj, params.get("previous_attributes"), **envelope)

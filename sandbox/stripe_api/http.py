@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from sandbox.stripe_api.account import ACCOUNT
+from sandbox.stripe_api.account_settings import setting
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode
 from sandbox.stripe_api.ids import new_id
@@ -22,17 +24,18 @@ _KEY = re.compile(r"(sk|rk)_test_[A-Za-z0-9_]{3,}\Z")
 
 
 def blueprint(world: World) -> Blueprint:
-    """Routes `/v1/…` (with Stripe's authentication) and `/sandbox/…` (JSON, from this machine's own tools)."""
+    """Routes `/v1/…` and `/v2/…` (with Stripe's authentication) and `/sandbox/…` (JSON, from this machine's own tools)."""
     api = Blueprint("stripe", __name__)
 
-    @api.route("/v1/<path:rest>", methods=METHODS)
-    def v1(rest: str) -> Response:
+    @api.route("/<any(v1, v2):family>/<path:rest>", methods=METHODS)
+    def stripes(family: str, rest: str) -> Response:
         version = request.headers.get("Stripe-Version", world.api_version)
         try:
-            authenticate(request.headers.get("Authorization"))
+            key = authenticate(request.headers.get("Authorization"))
+            authorize(world, key, request.headers.get("Stripe-Account"))
             params = _form()
-            key = request.headers.get("Idempotency-Key")
-            if key is not None and len(key) > MAX_KEY:
+            once = request.headers.get("Idempotency-Key")
+            if once is not None and len(once) > MAX_KEY:
                 raise StripeError(
                     f"Idempotency key is longer than {MAX_KEY} characters.", keep=False
                 )
@@ -40,10 +43,10 @@ def blueprint(world: World) -> Blueprint:
             request_id = new_id("req", 14)
             return _answer(error.status, encode(error.body(request_id)), request_id, version)
         legacy = "Stripe-Version" not in request.headers
-        answer = world.perform(request.method, f"/v1/{rest}", params, key, legacy=legacy)
+        answer = world.perform(request.method, f"/{family}/{rest}", params, once, legacy=legacy)
         response = _answer(answer.status, answer.body, answer.request_id, version)
-        if key is not None:
-            response.headers["Idempotency-Key"] = key
+        if once is not None:
+            response.headers["Idempotency-Key"] = once
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
@@ -86,8 +89,8 @@ def _form() -> dict[str, Any]:
     return {**params, **decode(body.decode("utf-8", "replace"))}
 
 
-def authenticate(header: str | None) -> None:
-    """Take any test key, by Bearer or Basic; raises Stripe's 401."""
+def authenticate(header: str | None) -> str:
+    """Take any test key, by Bearer or Basic, and return it; raises Stripe's 401."""
     scheme, _, credentials = (header or "").partition(" ")
     key = ""
     if scheme.lower() == "bearer":
@@ -106,8 +109,25 @@ def authenticate(header: str | None) -> None:
             keep=False,
         )
     if not _KEY.match(key):
-        shown = key[:8] + "*" * max(len(key) - 12, 0) + key[-4:] if len(key) > 12 else "****"
-        raise StripeError(f"Invalid API Key provided: {shown}", status=401, keep=False)
+        raise StripeError(f"Invalid API Key provided: {_masked(key)}", status=401, keep=False)
+    return key
+
+
+def _masked(key: str) -> str:
+    return key[:8] + "*" * max(len(key) - 12, 0) + key[-4:] if len(key) > 12 else "****"
+
+
+def authorize(world: World, key: str, account: str | None) -> None:
+    """There is one account, and its key may have been revoked; raises Stripe's 403."""
+    if account in (None, "", ACCOUNT) and not setting(world, "revoked"):
+        return
+    raise StripeError(
+        f"The provided key '{_masked(key)}' does not have access to account '{account or ACCOUNT}' (or that account "
+        "does not exist). Application access may have been revoked.",
+        status=403,
+        code="account_invalid",
+        keep=False,
+    )
 
 
 def _answer(status: int, body: bytes, request_id: str, version: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.stripe_api import pricing
 from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
@@ -26,13 +27,14 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     customer = alive(world, params["customer"])
     price = None
     quantity = params.get("quantity", 1)
-    pricing = params.get("pricing") or {}
-    if pricing.get("price"):
-        price = world.get("price", pricing["price"], "pricing[price]")
+    given = params.get("pricing") or {}
+    if given.get("price"):
+        price = world.get("price", given["price"], "pricing[price]")
     elif params.get("price_data"):
         price = price_for(world, {"price_data": params["price_data"]}, "price_data")
+    amount: int | None
     if price is not None:
-        amount, currency = price["unit_amount"] * quantity, price["currency"]
+        amount, currency = pricing.cost(price, quantity), price["currency"]
     else:
         currency = params.get("currency") or customer["currency"]
         if currency is None:
@@ -97,12 +99,13 @@ def pending_items(world: World, customer: Object) -> list[Object]:
     return list(world.store.oldest("invoiceitem", "pending", customer["id"]))
 
 
-def put_on_invoice(world: World, item: Object, invoice: Object) -> None:
-    """Make the item a line of a draft (the invoice is not saved here)."""
+def put_on_invoice(world: World, item: Object, invoice: Object, *, keep: bool = True) -> None:
+    """Make the item a line of a draft (the invoice is not saved here); without `keep` only to see what it comes to."""
     details = item["pricing"]["price_details"]
     price = world.store.get(details["price"]) if details else None
-    item["invoice"] = invoice["id"]
-    world.save(item)
+    if keep:
+        item["invoice"] = invoice["id"]
+        world.save(item)
     new_line(
         invoice,
         amount=item["amount"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from sandbox.stripe_api.ids import new_id
@@ -58,6 +59,7 @@ def new_invoice(
         "amount_due": 0,
         "amount_overpaid": 0,
         "amount_paid": 0,
+        "amount_paid_off_stripe": 0,
         "amount_remaining": 0,
         "amount_shipping": 0,
         "application": None,
@@ -149,6 +151,7 @@ def new_invoice(
         "_last_decline": None,
         "_last_method": None,
         "_exhausted": False,
+        "_terms": [],
     }
     invoice.update({key: value for key, value in fields.items() if value is not None})
     return invoice
@@ -178,7 +181,9 @@ def new_line(
     if subscription_item:
         common["subscription_item"] = subscription_item
     other = {"subscription_item_details": None, "invoice_item_details": None}
-    unit = amount // quantity if quantity else amount
+    unit = (
+        price["unit_amount_decimal"] if price else str(amount // quantity if quantity else amount)
+    )
     line: Object = {
         "id": new_id("il"),
         "object": "line_item",
@@ -197,7 +202,7 @@ def new_line(
         "pricing": {
             "price_details": {"price": price["id"], "product": price["product"]} if price else None,
             "type": "price_details",
-            "unit_amount_decimal": str(unit),
+            "unit_amount_decimal": unit,
         },
         "quantity": quantity,
         "subscription": subscription,
@@ -209,14 +214,37 @@ def new_line(
 
 
 def retotal(invoice: Object) -> None:
-    """Add the lines up."""
+    """Add the lines up, and take off what the discounts are worth."""
     lines = invoice["lines"]
-    total = sum(line["amount"] for line in lines["data"])
     lines["total_count"] = len(lines["data"])
-    for field in ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax"):
-        invoice[field] = total
+    subtotal = sum(line["amount"] for line in lines["data"])
+    total = subtotal - _take_off(invoice, subtotal)
+    invoice["subtotal"] = invoice["subtotal_excluding_tax"] = subtotal
+    invoice["total"] = invoice["total_excluding_tax"] = total
     invoice["amount_due"] = max(total, 0)
     invoice["amount_remaining"] = invoice["amount_due"] - invoice["amount_paid"]
+
+
+def _take_off(invoice: Object, subtotal: int) -> int:
+    """What the discounts take off, one after another; each line bears its share."""
+    lines = invoice["lines"]["data"]
+    for line in lines:
+        line["discount_amounts"] = []
+    amounts, left = [], max(subtotal, 0)
+    for term in invoice.get("_terms", ()):
+        amount = min(term["amount_off"] or 0, left)
+        if term["percent_off"] is not None:
+            share = Decimal(left) * Decimal(str(term["percent_off"])) / 100
+            amount = int(share.quantize(Decimal(1), ROUND_HALF_UP))
+        amounts.append({"amount": amount, "discount": term["discount"]})
+        left -= amount
+        rest = amount
+        for line in lines:
+            part = rest if line is lines[-1] else amount * line["amount"] // (subtotal or 1)
+            rest -= part
+            line["discount_amounts"].append({"amount": part, "discount": term["discount"]})
+    invoice["total_discount_amounts"] = amounts
+    return sum(each["amount"] for each in amounts)
 
 
 def new_payment(world: World, invoice: Object, intent: Object) -> Object:

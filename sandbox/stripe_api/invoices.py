@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection, payment_methods
+from sandbox.stripe_api import collection, dunning, payment_methods
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
@@ -18,6 +18,7 @@ from sandbox.stripe_api.invoice_objects import (
 )
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.method_choice import chosen_defaults
 from sandbox.stripe_api.rendering import as_list, included, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -56,9 +57,6 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     currency = params.get("currency") or (
         items[0]["currency"] if items else customer["currency"] or "usd"
     )
-    default = params.get("default_payment_method")
-    if default:
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
     invoice = new_invoice(
         world,
         customer,
@@ -72,7 +70,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         description=params.get("description"),
         footer=params.get("footer"),
         custom_fields=params.get("custom_fields"),
-        default_payment_method=default["id"] if default else None,
+        **chosen_defaults(world, params, customer),
         metadata=merged({}, params.get("metadata")),
     )
     world.save(invoice)
@@ -133,23 +131,21 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         raise StripeError(
             "Finalized invoices can't be updated in this way", code="invoice_not_editable"
         )
-    default = params.get("default_payment_method")
-    if default:
-        customer = world.get("customer", invoice["customer"])
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    defaults = chosen_defaults(world, params, world.get("customer", invoice["customer"]))
     with world.edit(invoice, "invoice.updated"):
         for field in EDITABLE:
             if field in params:
                 invoice[field] = params[field]
         if "metadata" in params:
             invoice["metadata"] = merged(invoice["metadata"], params["metadata"])
-        if "default_payment_method" in params:
-            invoice["default_payment_method"] = default["id"] if default else None
+        invoice.update(defaults)
         if params.get("days_until_due") is not None:
             invoice["due_date"] = invoice["created"] + params["days_until_due"] * DAY
-        if "auto_advance" in params and invoice["status"] == "draft":
-            at = world.now_for(invoice) + 3600 if params["auto_advance"] else None
-            invoice["automatically_finalizes_at"] = at
+        if params.get("auto_advance"):
+            dunning.resume(world, invoice)
+        elif "auto_advance" in params:
+            invoice["automatically_finalizes_at"] = None
+            invoice["next_payment_attempt"] = None
     return invoice
 
 
@@ -243,34 +239,23 @@ def send(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("POST", "/v1/invoices/{invoice}/void")
 def void(world: World, ids: dict[str, str], params: Params) -> Object:
     """Nothing is owed any more."""
-    return _close(world, ids["invoice"], "void", "voided_at", "invoice.voided")
+    return _close(world, ids["invoice"], "void")
 
 
 @route("POST", "/v1/invoices/{invoice}/mark_uncollectible")
 def mark_uncollectible(world: World, ids: dict[str, str], params: Params) -> Object:
     """A bad debt: not asked for any more, but it can still be paid."""
-    return _close(
-        world,
-        ids["invoice"],
-        "uncollectible",
-        "marked_uncollectible_at",
-        "invoice.marked_uncollectible",
-    )
+    return _close(world, ids["invoice"], "uncollectible")
 
 
-def _close(world: World, id: str, status: str, stamp: str, event: str) -> Object:
+def _close(world: World, id: str, status: str) -> Object:
     invoice = world.get("invoice", id)
     closable = ("open", "uncollectible") if status == "void" else ("open",)
     if invoice["status"] not in closable:
         raise StripeError(
             f"You can only pass in open invoices. This invoice isn't open, it is {invoice['status']}."
         )
-    collection.cancel_intent(world, invoice)
-    with world.edit(invoice, "invoice.updated"):
-        invoice["status"] = status
-        invoice["next_payment_attempt"] = None
-        invoice["status_transitions"][stamp] = world.now_for(invoice)
-    world.emit(event, invoice)
+    collection.close(world, invoice, status)
     return invoice
 
 

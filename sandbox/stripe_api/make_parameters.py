@@ -25,11 +25,15 @@ from pathlib import Path
 from typing import Any
 
 FAMILIES = (
+    "/v1/billing/meter_events",
+    "/v1/billing/meters",
     "/v1/billing_portal/",
     "/v1/charges",
     "/v1/checkout/sessions",
     "/v1/coupons",
+    "/v1/credit_notes",
     "/v1/customers",
+    "/v1/disputes",
     "/v1/events",
     "/v1/invoice_payments",
     "/v1/invoiceitems",

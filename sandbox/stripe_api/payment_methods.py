@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from sandbox.stripe_api import cards
+from sandbox.stripe_api import method_shapes, test_methods
+from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 
 
-def make(world: World, name: str, params: Params, at: Object | None = None) -> Object:
+def make(
+    world: World, name: str, params: Params, at: Object | None = None, *, prefix: str = "pm"
+) -> Object:
     """A new, unattached payment method that behaves as the test payment method `name`.
 
-    `params` are those of `POST /v1/payment_methods`; `at` is the customer in whose time it is made.
+    `params` are those of `POST /v1/payment_methods`; `at` is the customer in whose time it is made. One that was made
+    as a source has an id of its kind (`card_…`), and works wherever a payment method does.
     """
-    spec = cards.SPECS[name]
+    spec = test_methods.SPECS[name]
     now = world.now_for(at)
     billing = params.get("billing_details") or {}
     method: Object = {
-        "id": new_id("pm"),
+        "id": new_id(prefix),
         "object": "payment_method",
         "allow_redisplay": params.get("allow_redisplay", "unspecified"),
         "billing_details": {
@@ -48,55 +52,9 @@ def make(world: World, name: str, params: Params, at: Object | None = None) -> O
         "_spec": name,
         "_set_up": False,
     }
-    if spec.type == "card":
-        method["card"] = _card(spec, params.get("card") or {}, now)
-    elif spec.type == "us_bank_account":
-        method["us_bank_account"] = {
-            "account_holder_type": "individual",
-            "account_type": "checking",
-            "bank_name": spec.brand,
-            "fingerprint": spec.fingerprint,
-            "last4": spec.last4,
-            "networks": {"preferred": "ach", "supported": ["ach"]},
-            "routing_number": "110000000",
-            "status_details": {},
-        }
-    else:
-        method["sepa_debit"] = {
-            "bank_code": spec.brand,
-            "branch_code": "",
-            "country": spec.number[:2],
-            "fingerprint": spec.fingerprint,
-            "generated_from": {"charge": None, "setup_attempt": None},
-            "last4": spec.last4,
-        }
+    method[spec.type] = method_shapes.details(spec, params.get(spec.type) or {}, now)
     world.save(method)
     return method
-
-
-def _card(spec: cards.Spec, given: Params, now: int) -> Object:
-    today = dt.datetime.fromtimestamp(now, dt.UTC)
-    year = int(given.get("exp_year", today.year + 3))
-    return {
-        "brand": spec.brand,
-        "checks": {
-            "address_line1_check": None,
-            "address_postal_code_check": None,
-            "cvc_check": "pass" if given.get("cvc") else "unchecked",
-        },
-        "country": "US",
-        "display_brand": spec.brand,
-        "exp_month": int(given.get("exp_month", today.month)),
-        "exp_year": year + 2000 if year < 100 else year,
-        "fingerprint": spec.fingerprint,
-        "funding": "credit",
-        "generated_from": None,
-        "last4": spec.last4,
-        "networks": {"available": [spec.brand], "preferred": None},
-        "regulated_status": "unregulated",
-        "three_d_secure_usage": {"supported": True},
-        "wallet": None,
-    }
 
 
 def expired(method: Object, now: int) -> bool:
@@ -108,7 +66,7 @@ def expired(method: Object, now: int) -> bool:
 
 def resolve(world: World, id: str, param: str, customer: Object | None = None) -> Object:
     """The payment method a parameter names. A magic name (`pm_card_visa`) makes a fresh one each time."""
-    name = cards.known(id) if id.startswith("pm_") and world.store.get(id) is None else None
+    name = test_methods.known(id) if id.startswith("pm_") and world.store.get(id) is None else None
     if name is not None:
         return make(world, name, {}, customer)
     return world.get("payment_method", id, param)
@@ -123,12 +81,12 @@ def attach(world: World, method: Object, customer: Object) -> None:
             "The payment method you provided has already been attached to a customer.",
             code="payment_method_unexpected_state",
         )
-    spec = cards.SPECS[method["_spec"]]
+    spec = test_methods.SPECS[method["_spec"]]
     if spec.on_attach is not None:
-        raise cards.DECLINES[spec.on_attach].error()
+        raise CARD_DECLINES[spec.on_attach].error()
     now = world.now_for(customer)
     if expired(method, now):
-        raise cards.DECLINES["expired_card"].error(param="exp_month")
+        raise CARD_DECLINES["expired_card"].error(param="exp_month")
     method["customer"] = customer["id"]
     method["_clock"] = customer.get("test_clock")
     if method.get("card") and method["card"]["checks"]["cvc_check"] == "unchecked":
@@ -140,7 +98,7 @@ def attach(world: World, method: Object, customer: Object) -> None:
 def of_customer(world: World, id: str, customer: Object, param: str) -> Object:
     """The payment method a parameter names, attached to the customer; a magic name is attached on the way."""
     method = resolve(world, id, param, customer)
-    if method["customer"] is None and cards.known(id) is not None:
+    if method["customer"] is None and test_methods.known(id) is not None:
         attach(world, method, customer)
     if method["customer"] != customer["id"]:
         raise StripeError(
@@ -163,13 +121,12 @@ def detach(world: World, method: Object) -> None:
     with world.edit(method):
         method["customer"] = None
     world.emit("payment_method.detached", method, {"customer": customer_id})
-    customer = world.store.get(customer_id)
-    if (
-        customer is not None
-        and customer["invoice_settings"]["default_payment_method"] == method["id"]
-    ):
-        with world.edit(customer, "customer.updated"):
+    customer = world.get("customer", customer_id)
+    with world.edit(customer, "customer.updated"):
+        if customer["invoice_settings"]["default_payment_method"] == method["id"]:
             customer["invoice_settings"]["default_payment_method"] = None
+        if customer["default_source"] == method["id"]:
+            customer["default_source"] = None
     for subscription in world.store.oldest("subscription", "customer", customer_id):
         if subscription["default_payment_method"] == method["id"]:
             with world.edit(subscription, "customer.subscription.updated"):
@@ -178,17 +135,17 @@ def detach(world: World, method: Object) -> None:
 
 @route("POST", "/v1/payment_methods")
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
-    """`card[token]=tok_visa`, `card[number]=4242…`, `us_bank_account[…]` or `sepa_debit[iban]`."""
+    """`card[token]=tok_visa`, `card[number]=4242…`, `us_bank_account[account_number]`, `sepa_debit[iban]`, …"""
     type = params.get("type")
     if type is None:
         raise parameter_missing("type")
-    if type not in ("card", *cards.DEBITS):
+    if type not in test_methods.TYPES:
         raise StripeError(
             f"The payment method type {type} is not available in this sandbox.", param="type"
         )
     details: Any = params.get(type) or {}
     if type == "card" and details.get("token"):
-        name = cards.known(details["token"])
+        name = test_methods.known(details["token"])
         if name is None:
             raise StripeError(
                 f"No such token: '{details['token']}'",
@@ -196,10 +153,10 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
                 param="card[token]",
             )
     else:
-        field = {"card": "number", "us_bank_account": "account_number", "sepa_debit": "iban"}[type]
+        field = test_methods.NUMBER_FIELD.get(type, "account_number")
         if field not in details:
             raise parameter_missing(f"{type}[{field}]")
-        name = cards.by_number(details[field], type)
+        name = test_methods.by_number(details[field], type)
     method = make(world, name, params)
     if params.get("customer"):
         attach(world, method, world.get("customer", params["customer"], "customer"))

@@ -1,17 +1,16 @@
-"""The Billing Portal's configurations and sessions. Its pages are in `sandbox/pages.py`.
+"""The Billing Portal's sessions. Its pages are in `sandbox/pages`.
 
 https://docs.stripe.com/api/customer_portal/sessions: a session's URL is short-lived.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id, secret
-from sandbox.stripe_api.listing import page
-from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.portal_configurations import CONFIGURATION, default_configuration
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -24,29 +23,7 @@ UNUSED_FOR = 5 * 60
 USED_FOR = 60 * 60
 """Seconds after its first use at which a session ends."""
 
-CONFIGURATION = "billing_portal.configuration"
 SESSION = "billing_portal.session"
-OFF: Object = {
-    "customer_update": {"allowed_updates": [], "enabled": False},
-    "invoice_history": {"enabled": False},
-    "payment_method_update": {"enabled": False, "payment_method_configuration": None},
-    "subscription_cancel": {
-        "cancellation_reason": {"enabled": False, "options": []},
-        "enabled": False,
-        "mode": "at_period_end",
-        "proration_behavior": "none",
-    },
-    "subscription_pause": {"enabled": False},
-    "subscription_update": {
-        "billing_cycle_anchor": None,
-        "default_allowed_updates": [],
-        "enabled": False,
-        "products": None,
-        "proration_behavior": "none",
-        "schedule_at_period_end": {"conditions": []},
-        "trial_update_behavior": "end_trial",
-    },
-}
 FLOW_NEEDS = {
     "subscription_cancel": "subscription_cancel",
     "subscription_pause": "subscription_pause",
@@ -56,100 +33,6 @@ FLOW_NEEDS = {
     "customer_update": "customer_update",
 }
 """Which feature of the configuration a flow needs."""
-
-
-def _features(given: Params, before: Object | None = None) -> Object:
-    features = {name: dict(value) for name, value in (before or OFF).items()}
-    for name, value in given.items():
-        if isinstance(value, dict):
-            features.setdefault(name, {}).update(value)
-    return features
-
-
-def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
-    now = world.now()
-    profile = params.get("business_profile") or {}
-    login = (params.get("login_page") or {}).get("enabled", False)
-    configuration: Object = {
-        "id": new_id("bpc"),
-        "object": CONFIGURATION,
-        "active": True,
-        "application": None,
-        "business_profile": {
-            "headline": profile.get("headline"),
-            "privacy_policy_url": profile.get("privacy_policy_url"),
-            "terms_of_service_url": profile.get("terms_of_service_url"),
-        },
-        "created": now,
-        "default_return_url": params.get("default_return_url"),
-        "features": _features(params.get("features") or {}),
-        "is_default": is_default,
-        "livemode": False,
-        "login_page": {"enabled": login, "url": None},
-        "metadata": merged({}, params.get("metadata")),
-        "name": params.get("name"),
-        "updated": now,
-    }
-    world.save(configuration)
-    return configuration
-
-
-def ensure_default(world: World) -> None:
-    """The account's own default configuration, as the dashboard would have saved it: everything is allowed."""
-    if world.store.count(CONFIGURATION):
-        return
-    features: dict[str, Any] = {name: {"enabled": True} for name in OFF}
-    features["customer_update"]["allowed_updates"] = ["email", "address", "phone", "name"]
-    _make(world, {"features": features}, is_default=True)
-
-
-@route("POST", "/v1/billing_portal/configurations")
-def create_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
-    """What a portal allows. What is not named is off."""
-    configuration = _make(world, params)
-    world.emit("billing_portal.configuration.created", configuration)
-    return configuration
-
-
-@route("GET", "/v1/billing_portal/configurations")
-def list_configurations(world: World, ids: dict[str, str], params: Params) -> Object:
-    """All, or the active ones, or the default one."""
-
-    def wanted(configuration: Object) -> bool:
-        return all(
-            params.get(field, configuration[field]) == configuration[field]
-            for field in ("active", "is_default")
-        )
-
-    url = "/v1/billing_portal/configurations"
-    return page(world, (CONFIGURATION,), params, wanted, url=url)
-
-
-@route("GET", "/v1/billing_portal/configurations/{configuration}")
-def retrieve_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
-    """One."""
-    return world.get(CONFIGURATION, ids["configuration"])
-
-
-@route("POST", "/v1/billing_portal/configurations/{configuration}")
-def update_configuration(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Change what is given; features that are not named stay."""
-    configuration = world.get(CONFIGURATION, ids["configuration"])
-    if params.get("active") is False and configuration["is_default"]:
-        raise StripeError("You cannot make the default configuration inactive.", param="active")
-    with world.edit(configuration, "billing_portal.configuration.updated"):
-        for field in ("active", "default_return_url", "name"):
-            if field in params:
-                configuration[field] = params[field]
-        configuration["business_profile"].update(params.get("business_profile") or {})
-        if params.get("login_page"):
-            configuration["login_page"]["enabled"] = params["login_page"]["enabled"]
-        if params.get("features"):
-            configuration["features"] = _features(params["features"], configuration["features"])
-        if "metadata" in params:
-            configuration["metadata"] = merged(configuration["metadata"], params["metadata"])
-        configuration["updated"] = world.now()
-    return configuration
 
 
 @route("POST", "/v1/billing_portal/sessions")
@@ -166,9 +49,7 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
                 param="configuration",
             )
     else:
-        configuration = next(
-            found for found in world.store.oldest(CONFIGURATION) if found["is_default"]
-        )
+        configuration = default_configuration(world)
     flow = params.get("flow_data")
     if flow is not None:
         _check_flow(world, flow, configuration, customer)

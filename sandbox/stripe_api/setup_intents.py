@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import cards, payment_methods
+from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
@@ -56,9 +57,9 @@ def make(world: World, customer: Object | None, params: Params) -> Object:
 
 def confirm_with(world: World, intent: Object, method: Object) -> None:
     """Set the payment method up; raises the 402 of a card that its bank refuses."""
-    spec = cards.SPECS[method["_spec"]]
+    spec = test_methods.SPECS[method["_spec"]]
     if spec.on_attach is not None:
-        error = cards.DECLINES[spec.on_attach].error(payment_method=public(method))
+        error = CARD_DECLINES[spec.on_attach].error(payment_method=public(method))
         with world.edit(intent):
             intent["last_setup_error"] = error.body()["error"]
             intent["status"] = "requires_payment_method"
@@ -96,7 +97,7 @@ def authenticate(world: World, intent: Object, *, agreed: bool = True) -> None:
         intent["_authenticated"] = True
         confirm_with(world, intent, world.get("payment_method", intent["payment_method"]))
         return
-    error = cards.DECLINES["authentication_required"].error()
+    error = CARD_DECLINES["authentication_required"].error()
     with world.edit(intent):
         intent["status"] = "requires_payment_method"
         intent["next_action"] = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection
+from sandbox.stripe_api import collection, dunning
 from sandbox.stripe_api.clock import DUE, RUN, add_interval
-from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
-from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
+from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.subscription_invoices import announce, bill
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LIVING = ("active", "past_due", "trialing", "unpaid")
 TRIAL_WARNING = 3 * 86_400
 """Seconds before the end of a trial at which Stripe says that it will end."""
+UPCOMING = 7 * 86_400
+"""Seconds before a renewal at which `invoice.upcoming` is sent; Stripe's dashboard offers other times."""
 INCOMPLETE_FOR = 23 * 3600
 """Seconds after which a subscription that was never paid for expires."""
 
@@ -25,7 +27,7 @@ def period_end(subscription: Object) -> int:
     return min(item["current_period_end"] for item in subscription["items"]["data"])
 
 
-def next_period(world: World, subscription: Object, start: int) -> None:
+def next_period(subscription: Object, start: int) -> None:
     """Let the next period begin (not saved here)."""
     for item in subscription["items"]["data"]:
         recurring = item["price"]["recurring"]
@@ -38,57 +40,6 @@ def next_period(world: World, subscription: Object, start: int) -> None:
         )
 
 
-def bill(world: World, subscription: Object, reason: str) -> Object:
-    """A draft for the period that begins now. `reason` is its `billing_reason`."""
-    customer = world.get("customer", subscription["customer"])
-    pause = subscription["pause_collection"]
-    held = pause is not None and pause["behavior"] == "keep_as_draft"
-    items = subscription["items"]["data"]
-    trial = subscription["status"] == "trialing"
-    invoice = new_invoice(
-        world,
-        customer,
-        subscription["currency"],
-        billing_reason=reason,
-        collection_method=subscription["collection_method"],
-        days_until_due=subscription["days_until_due"],
-        auto_advance=not held,
-        parent=subscription_parent(subscription),
-        period_start=items[0]["current_period_start"],
-        period_end=items[0]["current_period_end"],
-    )
-    for item in items:
-        price = item["price"]
-        product = world.store.get(price["product"])
-        name = product["name"] if product else "Subscription"
-        quantity = item["quantity"] or 1
-        unit = 0 if trial else price["unit_amount"] or 0
-        each = f"${unit / 100:.2f}" if price["currency"] == "usd" else f"{unit} {price['currency']}"
-        new_line(
-            invoice,
-            amount=unit * quantity,
-            description=f"{quantity} × {name} (at {each} / {price['recurring']['interval']})",
-            quantity=quantity,
-            period=(item["current_period_start"], item["current_period_end"]),
-            price=price,
-            subscription=subscription["id"],
-            subscription_item=item["id"],
-            metadata=subscription["metadata"],
-        )
-    world.save(invoice)
-    for waiting in pending_items(world, customer):
-        if waiting["currency"] == invoice["currency"]:
-            put_on_invoice(world, waiting, invoice)
-    world.save(invoice)
-    if customer["currency"] is None:
-        customer["currency"] = invoice["currency"]
-        world.save(customer)
-    subscription["latest_invoice"] = invoice["id"]
-    world.save(subscription)
-    world.emit("invoice.created", invoice)
-    return invoice
-
-
 def renew(world: World, subscription: Object, *, at: int | None = None) -> Object:
     """The next period begins at `at` (by default where the last one ends) and is billed; returns the draft."""
     start = at if at is not None else period_end(subscription)
@@ -97,19 +48,15 @@ def renew(world: World, subscription: Object, *, at: int | None = None) -> Objec
             subscription["billing_cycle_anchor"] = at
         if subscription["status"] == "trialing":
             subscription["status"] = "active"
-        next_period(world, subscription, start)
+        next_period(subscription, start)
         invoice = bill(world, subscription, "subscription_cycle")
     pause = subscription["pause_collection"]
     if pause is not None and pause["behavior"] in ("void", "mark_uncollectible"):
-        ending = {"void": ("void", "voided"), "mark_uncollectible": ("uncollectible",) * 2}
-        status, word = ending[pause["behavior"]]
         collection.finalize(world, invoice)
         if invoice["status"] == "open":
-            with world.edit(invoice, "invoice.updated"):
-                invoice["status"] = status
-                invoice["next_payment_attempt"] = None
-            event = "invoice.voided" if word == "voided" else "invoice.marked_uncollectible"
-            world.emit(event, invoice)
+            collection.close(
+                world, invoice, "void" if pause["behavior"] == "void" else "uncollectible"
+            )
     return invoice
 
 
@@ -131,21 +78,14 @@ def cancel(world: World, subscription: Object, *, reason: str = "cancellation_re
     world.save(subscription)
     for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
         if invoice["status"] in ("draft", "open") and invoice["auto_advance"]:
-            with world.edit(invoice, "invoice.updated"):
-                invoice["auto_advance"] = False
-                invoice["next_payment_attempt"] = None
-                invoice["automatically_finalizes_at"] = None
+            dunning.stop(world, invoice)
     world.emit("customer.subscription.deleted", subscription)
 
 
 def end_trial(world: World, subscription: Object) -> None:
     """The trial is over: billed, or paused or cancelled if there is nothing to charge."""
     customer = world.get("customer", subscription["customer"])
-    method = (
-        subscription["default_payment_method"]
-        or customer["invoice_settings"]["default_payment_method"]
-        or customer["default_source"]
-    )
+    method = charged_method(world, customer, subscription=subscription)
     behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
     now = world.now_for(subscription)
     subscription["trial_end"] = min(subscription["trial_end"], now)
@@ -173,6 +113,8 @@ def _due(subscription: Object) -> int | None:
     if status not in LIVING:
         return None
     times = [period_end(subscription)]
+    if _renews(subscription) and subscription.get("_announced") != times[0]:
+        times.append(max(times[0] - UPCOMING, subscription["created"]))
     if status == "trialing" and not subscription["_trial_warned"]:
         times.append(max(subscription["trial_end"] - TRIAL_WARNING, subscription["created"]))
     if subscription["cancel_at"]:
@@ -181,6 +123,16 @@ def _due(subscription: Object) -> int | None:
     if pause is not None and pause["resumes_at"]:
         times.append(pause["resumes_at"])
     return min(times)
+
+
+def _renews(subscription: Object) -> bool:
+    """Whether a renewal will be announced: nothing is while collection is paused, or at the end."""
+    return (
+        subscription["pause_collection"] is None
+        and not subscription["cancel_at_period_end"]
+        and not subscription["cancel_at"]
+        and subscription["status"] in ("active", "past_due", "trialing")
+    )
 
 
 def _fall_due(world: World, subscription: Object) -> None:
@@ -197,6 +149,12 @@ def _fall_due(world: World, subscription: Object) -> None:
         return
     if subscription["status"] == "trialing" and not subscription["_trial_warned"]:
         warn_of_trial_end(world, subscription)
+        return
+    end = period_end(subscription)
+    if now < end and _renews(subscription) and subscription.get("_announced") != end:
+        subscription["_announced"] = end
+        world.save(subscription)
+        announce(world, subscription)
         return
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection, payment_methods, payments, subscription_cycle
-from sandbox.stripe_api.catalogue import price_for
+from sandbox.stripe_api import (
+    collection,
+    discounts,
+    payments,
+    subscription_cycle,
+)
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
-from sandbox.stripe_api.rendering import as_list, public
+from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
+from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
+from sandbox.stripe_api.subscription_invoices import bill
+from sandbox.stripe_api.subscription_items import change_items, new_item
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -25,31 +32,6 @@ NOTHING_TO_CHARGE = (
 )
 
 
-def _new_item(world: World, given: Params, index: int, subscription: str, now: int) -> Object:
-    price = price_for(world, given, f"items[{index}]")
-    if price.get("recurring") is None:
-        raise StripeError(
-            f"The price specified is set to `type=one_time` but this field only accepts prices with "
-            f"`type=recurring`. Price: {price['id']}",
-            param=f"items[{index}][price]",
-        )
-    return {
-        "id": new_id("si", 14),
-        "object": "subscription_item",
-        "billed_until": None,
-        "billing_thresholds": None,
-        "created": now,
-        "current_period_end": now,
-        "current_period_start": now,
-        "discounts": [],
-        "metadata": merged({}, given.get("metadata")),
-        "price": public(price),
-        "quantity": given.get("quantity", 1),
-        "subscription": subscription,
-        "tax_rates": [],
-    }
-
-
 @route("POST", "/v1/subscriptions")
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
     """A subscription, its first invoice, and the first try to collect it."""
@@ -58,15 +40,13 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     if not params.get("items"):
         raise parameter_missing("items")
     customer = alive(world, params["customer"])
-    default = params.get("default_payment_method")
-    if default:
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    defaults = chosen_defaults(world, params, customer)
     now = world.now_for(customer)
     id = new_id("sub")
-    items = [_new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
+    items = [new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
     trial_end = _trial_end(params, items, now)
     subscription = _new_subscription(customer, id, items, params, now, trial_end)
-    subscription["default_payment_method"] = default["id"] if default else None
+    subscription.update(defaults)
     automatic = subscription["collection_method"] == "charge_automatically"
     behavior = params.get("payment_behavior", "allow_incomplete")
     if not automatic and not params.get("days_until_due"):
@@ -75,24 +55,22 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
             code="parameter_missing",
             param="days_until_due",
         )
-    chargeable = default or _default_of(customer)
+    chargeable = charged_method(world, customer, subscription=subscription)
     if automatic and not chargeable and trial_end is None and behavior != "default_incomplete":
         raise StripeError(NOTHING_TO_CHARGE, code="resource_missing")
-    subscription_cycle.next_period(world, subscription, now)
+    subscription_cycle.next_period(subscription, now)
     if trial_end is not None:
         for item in items:
             item["current_period_end"] = trial_end
+    given = params.get("discounts")
+    subscription["discounts"] = discounts.redeem_all(world, given, customer, subscription)
     world.save(subscription)
-    invoice = subscription_cycle.bill(world, subscription, "subscription_create")
+    invoice = bill(world, subscription, "subscription_create")
     world.emit("customer.subscription.created", subscription)
     if trial_end is not None and trial_end - now <= subscription_cycle.TRIAL_WARNING:
         subscription_cycle.warn_of_trial_end(world, subscription)
     _collect_first(world, subscription, invoice, behavior)
     return subscription
-
-
-def _default_of(customer: Object) -> Any:
-    return customer["invoice_settings"]["default_payment_method"] or customer["default_source"]
 
 
 def _trial_end(params: Params, items: list[Object], now: int) -> int | None:
@@ -159,6 +137,7 @@ def _new_subscription(
             "payment_method_options": None,
             "payment_method_types": None,
             "save_default_payment_method": "off",
+            **(params.get("payment_settings") or {}),
         },
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
@@ -185,24 +164,17 @@ def _collect_first(world: World, subscription: Object, invoice: Object, behavior
     if subscription["collection_method"] != "charge_automatically":
         return
     collection.finalize(world, invoice)
-    if invoice["status"] != "open":
-        return
-    if behavior == "default_incomplete":
-        with world.edit(invoice):
-            invoice["next_payment_attempt"] = None
-            invoice["auto_advance"] = False
+    if invoice["status"] != "open" or behavior == "default_incomplete":
         return
     # A first payment that fails leaves the subscription incomplete; it is the customer's to finish, not retried.
-    with world.edit(invoice):
-        invoice["auto_advance"] = False
     result = collection.attempt(world, invoice, off_session=False)
-    if result.succeeded:
-        with world.edit(invoice):
+    if result.status == "processing":
+        # A bank debit takes days: until it comes back the subscription counts as paid for.
+        with world.edit(invoice, "invoice.updated"):
             invoice["auto_advance"] = True
-    elif result.status == "processing":
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "active"
-    elif behavior == "error_if_incomplete":
+    elif behavior == "error_if_incomplete" and not result.succeeded:
         intent = collection.intent_of(world, invoice)
         subscription_cycle.cancel(world, subscription)
         if intent is not None:
@@ -262,13 +234,14 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         raise StripeError(
             "A canceled subscription can only update its cancellation_details and metadata."
         )
-    default = params.get("default_payment_method")
-    if default:
-        customer = world.get("customer", subscription["customer"])
-        default = payment_methods.of_customer(world, default, customer, "default_payment_method")
+    customer = world.get("customer", subscription["customer"])
+    defaults = chosen_defaults(world, params, customer)
     with world.edit(subscription, "customer.subscription.updated"):
-        if "default_payment_method" in params:
-            subscription["default_payment_method"] = default["id"] if default else None
+        subscription.update(defaults)
+        if "discounts" in params:
+            subscription["discounts"] = discounts.redeem_all(
+                world, params["discounts"], customer, subscription
+            )
         _change(world, subscription, params)
     if params.get("trial_end") == "now" and subscription["status"] == "trialing":
         subscription_cycle.end_trial(world, subscription)
@@ -281,6 +254,8 @@ def _change(world: World, subscription: Object, params: Params) -> None:
             subscription[field] = params[field]
     if "metadata" in params:
         subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
+    if "payment_settings" in params:
+        subscription["payment_settings"].update(params["payment_settings"])
     if "cancellation_details" in params:
         subscription["cancellation_details"].update(params["cancellation_details"])
     if "pause_collection" in params:
@@ -299,7 +274,7 @@ def _change(world: World, subscription: Object, params: Params) -> None:
         at = params["cancel_at"]
         _plan_end(world, subscription, int(at) if at is not None and str(at).isdigit() else None)
     if "items" in params:
-        _change_items(world, subscription, params["items"])
+        change_items(world, subscription, params["items"])
 
 
 def _plan_end(world: World, subscription: Object, at: int | None) -> None:
@@ -308,24 +283,6 @@ def _plan_end(world: World, subscription: Object, at: int | None) -> None:
     subscription["cancellation_details"]["reason"] = (
         "cancellation_requested" if at is not None else None
     )
-
-
-def _change_items(world: World, subscription: Object, given: list[Params]) -> None:
-    now = world.now_for(subscription)
-    items: list[Object] = subscription["items"]["data"]
-    for index, change in enumerate(given):
-        known = next((item for item in items if item["id"] == change.get("id")), None)
-        if known is None:
-            new = _new_item(world, change, index, subscription["id"], now)
-            new["current_period_start"] = items[0]["current_period_start"]
-            new["current_period_end"] = items[0]["current_period_end"]
-            items.append(new)
-        elif change.get("deleted"):
-            items.remove(known)
-        else:
-            if change.get("price"):
-                known["price"] = public(price_for(world, change, f"items[{index}]"))
-            known["quantity"] = change.get("quantity", known["quantity"])
 
 
 @route("DELETE", "/v1/subscriptions/{subscription}")
@@ -351,11 +308,3 @@ def resume(world: World, ids: dict[str, str], params: Params) -> Object:
     collection.finalize_and_collect(world, invoice)
     world.emit("customer.subscription.resumed", subscription)
     return subscription
-
-
-@route("GET", "/v1/subscription_items")
-def list_items(world: World, ids: dict[str, str], params: Params) -> Object:
-    """What a subscription consists of."""
-    subscription = world.get("subscription", params["subscription"], "subscription")
-    found: Object = subscription["items"]
-    return found

@@ -11,17 +11,19 @@ from typing import Any
 from sandbox.stripe_api.store import Object, copy
 
 BASIL = "2025-03-31"
+_NO_PAYMENT: Object = {"payment_intent": None, "charge": None}
 
 
 def render_for(event: Object, version: str | None) -> Object:
-    """The event as an endpoint of API version `version` sees it; None means the current one."""
-    if not version or version[:10] >= BASIL:
+    """The event as an endpoint of API version `version` sees it; None means the current one. Thin events have none."""
+    if event["object"] != "event" or not version or version[:10] >= BASIL:
         return event
     shown: Object = copy(event)
     shown["api_version"] = version
     obj = shown["data"]["object"]
     if obj.get("object") == "invoice":
         _old_invoice(obj)
+        obj.update(event.get("_payment", _NO_PAYMENT))
     elif obj.get("object") == "subscription":
         _old_subscription(obj)
     return shown
@@ -34,8 +36,6 @@ def _old_invoice(invoice: dict[str, Any]) -> None:
     invoice["subscription_details"] = {"metadata": details["metadata"] if details else None}
     invoice["paid"] = invoice["status"] == "paid"
     invoice["paid_out_of_band"] = False
-    invoice["payment_intent"] = None
-    invoice["charge"] = None
     invoice["tax"] = None
     for line in invoice["lines"]["data"]:
         pricing = line.pop("pricing", None) or {}

@@ -70,9 +70,8 @@ class World:
         self._furnish()
 
     def _furnish(self) -> None:
-        """What an account has before anything is done: the configured endpoints, a portal configuration."""
+        """What an account has before anything is done: the configured endpoints."""
         with self.work():
-            resources.portal.ensure_default(self)
             for url, secret in self.config.webhook_endpoints:
                 resources.webhook_endpoints.ensure(self, url, secret)
 
@@ -320,31 +319,45 @@ class World:
             if previous:
                 self.emit(event, obj, previous)
 
-    def emit(self, type: str, obj: Object, previous: Object | None = None) -> None:
-        """Record an event about an object as it stands now; it is delivered when the unit of work is done."""
+    def emit(
+        self, type: str, obj: Object, previous: Object | None = None, **envelope: Any
+    ) -> Object:
+        """Record an event about an object as it stands now; it is delivered when the unit of work is done.
+
+        `envelope` are further fields of the event itself, such as the `account` of a connected one.
+        """
         data: Object = {"object": copy(public(obj))}
         if previous is not None:
             data["previous_attributes"] = copy(previous)
-        listening = [e["id"] for e in self.store.oldest("webhook_endpoint") if hears(e, type)]
-        event = {
+        event: Object = {
             "id": new_id("evt"),
             "object": "event",
             "api_version": self.api_version,
             "created": self.now_for(obj),
             "data": data,
             "livemode": False,
-            "pending_webhooks": len(listening),
             "request": dict(self._request),
             "type": type,
-            "_deliveries": dict.fromkeys(listening, "pending"),
+            **envelope,
         }
-        self.store.save(event)
-        self._pending.append(event)
+        if obj["object"] == "invoice":
+            event["_payment"] = resources.collection.payment_of(self, obj)
+        self.publish(event, type)
         while self.store.count("event") > self.config.max_events:
             oldest = self.store.eldest("event")
             if oldest is None:
                 break
             self.store.remove(oldest["id"])
+        return event
+
+    def publish(self, event: Object, type: str) -> None:
+        """Keep a new event and have it delivered to the endpoints that hear of its type."""
+        listening = [e["id"] for e in self.store.oldest("webhook_endpoint") if hears(e, type)]
+        if event["object"] == "event":
+            event["pending_webhooks"] = len(listening)
+        event["_deliveries"] = dict.fromkeys(listening, "pending")
+        self.store.save(event)
+        self._pending.append(event)
 
     def portal_session(self, secret: str, *, use: bool = False) -> Object | None:
         """The hosted portal's session behind a URL's secret, or None; see `portal.find_session`."""

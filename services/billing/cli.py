@@ -204,7 +204,8 @@ def reconcile(
         return
     say(
         f"{found['seen']} events seen at Stripe, {found['new']} of them new to us, "
-        f"{found['swept']} unpaid invoices that nobody was told about."
+        f"{found['swept']} unpaid invoices that nobody was told about; "
+        f"{found['older']} older ones that were unpaid before Portico ran here, told to nobody."
     )
 
 

@@ -109,6 +109,10 @@ class InvoiceParent(msgspec.Struct, frozen=True):
     subscription_details: SubscriptionDetails | None = None
 
 
+class StatusTransitions(msgspec.Struct, frozen=True):
+    finalized_at: int | None = None
+
+
 class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     """`invoice`, either shape."""
 
@@ -125,6 +129,9 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     billing_reason: LongWord | None = None
     number: str | None = None
     next_payment_attempt: int | None = None
+    auto_advance: bool | None = None
+    pre_payment_credit_notes_amount: Amount = 0
+    status_transitions: StatusTransitions | None = None
     subscription: Ref | None = None
     parent: InvoiceParent | None = None
 
@@ -175,6 +182,10 @@ class SubscriptionItems(msgspec.Struct, frozen=True):
     has_more: bool = False
 
 
+class CancellationDetails(msgspec.Struct, frozen=True):
+    reason: LongWord | None = None
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """`subscription`. The period moved from here to the items with 2025-03-31.basil; both are read."""
 
@@ -187,6 +198,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
     ended_at: int | None = None
+    cancellation_details: CancellationDetails | None = None
     current_period_end: int | None = None
     items: SubscriptionItems = SubscriptionItems()
 

@@ -27,8 +27,11 @@ def store_stripe_events(
     session: Session,
     received: Iterable[tuple[StripeEvent, str, Translation]],
     now: dt.datetime,
+    *,
+    delivered: bool = True,
 ) -> set[str]:
     """Write events with their payloads to the inbox, in one statement; the ids of those that were not there yet.
+    `delivered`: by webhooks, not read from Stripe's log.
 
     Written in the order of their ids, so that two batches with the same events never wait for each other in a
     circle.
@@ -47,7 +50,7 @@ def store_stripe_events(
             "payload": payload,
             "object_id": (subject := subject_of(event)).object_id,
             "stripe_customer_id": subject.stripe_customer_id,
-            "deliveries": 1,
+            "deliveries": int(delivered),
             "replays": 0,
         }
         for event, payload, translation in sorted(received, key=lambda one: one[0].id)
@@ -148,15 +151,42 @@ def announce_unsaid(session: Session, unsaid: Sequence[Unsaid], now: dt.datetime
 # --- reconciliation ------------------------------------------------------------------------------------------
 
 STRIPE_LOG: Final = "stripe"
+SWEEP: Final = "sweep"
+"""When unpaid invoices were last looked through."""
+ANNOUNCED_FROM: Final = "announced_from"
+"""What failed before this moment was there before Portico was: the sweep announces none of it."""
 
 
 def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
-    """How far the log has been walked; None at the very first call, which sets the cursor to now."""
+    """How far the log has been walked; None at the very first call, which sets the cursor to now, and draws the line
+    `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
     table = cast(Table, Reconciliation.__table__)
     row = {"name": STRIPE_LOG, "until": now}
     if insert_new(session, table, [row], conflict=["name"], returning="name"):
+        keep_moment(session, ANNOUNCED_FROM, now)
         return None
-    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == STRIPE_LOG))
+    return moment_of(session, STRIPE_LOG)
+
+
+def moment_of(session: Session, name: str) -> dt.datetime | None:
+    """A moment that reconciliation keeps under a name."""
+    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == name))
+
+
+def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
+    """Keep a moment under a name."""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": name, "until": moment}
+    if not insert_new(session, table, [row], conflict=["name"], returning="name"):
+        session.execute(
+            update(Reconciliation).where(Reconciliation.name == name).values(until=moment)
+        )
+
+
+def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
+    """Whether Stripe has delivered anything new since a moment."""
+    found = select(InboxEvent.id).where(InboxEvent.received_at > since, InboxEvent.deliveries > 0)
+    return session.scalar(found.limit(1)) is not None
 
 
 def take_reconciliation(

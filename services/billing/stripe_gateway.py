@@ -20,7 +20,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+import requests
 import stripe  # noqa: TID251
+from prometheus_client import Counter
 
 from services.billing.domain import (
     OWN_POINTING_PREFIX,
@@ -66,8 +68,21 @@ WORK_RETRIES: Final = 2
 POOL_SIZE: Final = 50
 """As many connections as nameko has workers."""
 PAGE: Final = 100
+MOST_TYPES: Final = 20
+"""How many types of events Stripe's log takes in one question. https://docs.stripe.com/api/events/list"""
 MAX_INVOICES: Final = 300
 """A customer with more open invoices than this needs a person."""
+
+
+READS: Final = Counter(
+    "stripe_reads_total",
+    "GET requests that Stripe answered; it counts them against a month's allowance",
+)
+
+
+def _count_read(response: requests.Response, *_: Any, **__: Any) -> None:
+    if response.request.method == "GET":
+        READS.inc()
 
 
 class StripeGateway:
@@ -79,6 +94,7 @@ class StripeGateway:
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
         self._session = session_to(api_base, words=PATH_WORDS, connections=POOL_SIZE)
+        self._session.hooks["response"].append(_count_read)
 
         def client(timeout: tuple[float, float], retries: int) -> Any:
             return stripe.StripeClient(
@@ -236,19 +252,24 @@ class StripeGateway:
     def events_since(
         self, since: dt.datetime, types: Sequence[str], most_pages: int
     ) -> Iterator[list[bytes]]:
+        for some in _in_groups(types, MOST_TYPES):
+            yield from self._log_of(
+                {"types": some, "created": {"gte": int(since.timestamp())}, "limit": PAGE},
+                most_pages,
+            )
+
+    def _log_of(self, params: dict[str, Any], most_pages: int) -> Iterator[list[bytes]]:
         # Stripe lists newest first. Ids alone are kept on the way back to the beginning; then the pages are read
-        # again, oldest first, so that memory stays bounded by a page however long we were away.
-        params = {"types": list(types), "created": {"gte": int(since.timestamp())}, "limit": PAGE}
+        # again, oldest first, so that memory stays bounded by a page however long we were away. The oldest page is in
+        # hand by then: a walk that finds a single page, as nearly all do, reads once.
         starts: list[str | None] = [None]
-        while len(starts) <= most_pages:
-            page = self._events({**params, **_after(starts[-1])})
-            if not page.has_more:
-                break
+        page = self._events(params)
+        while page.has_more and len(starts) < most_pages:
             starts.append(str(page.data[-1].id))
-        for start in reversed(starts):
-            page = self._events({**params, **_after(start)})
-            # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
-            yield [json.dumps(one.to_dict(), default=str).encode() for one in reversed(page.data)]
+            page = self._events({**params, **_after(starts[-1])})
+        yield _oldest_first(page)
+        for start in reversed(starts[:-1]):
+            yield _oldest_first(self._events({**params, **_after(start)}))
 
     def _events(self, params: dict[str, Any]) -> Any:
         with stripe_errors():
@@ -311,6 +332,15 @@ class StripeGateway:
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
+
+
+def _in_groups(types: Sequence[str], most: int) -> list[list[str]]:
+    return [list(types[at : at + most]) for at in range(0, len(types), most)]
+
+
+def _oldest_first(page: Any) -> list[bytes]:
+    # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
+    return [json.dumps(one.to_dict(), default=str).encode() for one in reversed(page.data)]
 
 
 def _after(start: str | None) -> dict[str, str]:

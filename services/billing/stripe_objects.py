@@ -19,9 +19,9 @@ from services.billing.domain import (
     PaymentTrace,
     PortalConfiguration,
     PortalPolicy,
-    Standing,
     Subscription,
 )
+from shared.contracts.invoices import SubscriptionState
 from shared.text import clean
 
 CANCELLATION_REASONS = (
@@ -99,6 +99,9 @@ def to_invoice(invoice: Any) -> Invoice:
         next_payment_attempt=_moment(_get(invoice, "next_payment_attempt")),
         amount_due=_get(invoice, "amount_due") or 0,
         amount_paid=_get(invoice, "amount_paid") or 0,
+        amount_credited=_get(invoice, "pre_payment_credit_notes_amount") or 0,
+        auto_advance=_get(invoice, "auto_advance"),
+        finalized_at=_moment(_get(invoice, "status_transitions", "finalized_at")),
         billing_reason=_get(invoice, "billing_reason"),
     )
 
@@ -116,7 +119,12 @@ def to_look(invoice: Any) -> InvoiceLook:
     return InvoiceLook(
         plain,
         problem=None if plain.status == "paid" else to_payment_problem(payments),
-        standing=status and Standing(status, _get(subscription, "cancellation_details", "reason")),
+        processing=plain.status == "open"
+        and any(
+            _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
+        ),
+        subscription=status
+        and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
     )
 
 
@@ -186,6 +194,7 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
             needs_customer=needs_customer,
             card=_card(_get(error, "payment_method", "card")),
             payment_method=_id(tried),
+            charge_id=_id(_get(intent, "latest_charge")),
             tried_at=_moment(_get(intent, "latest_charge", "created")),
         )
     return None

@@ -31,12 +31,14 @@ def subscription_data(
     ends_at = moment(subscription.ended_at or subscription.cancel_at)
     if ends_at is None and subscription.cancel_at_period_end:
         ends_at = period_end
+    details = subscription.cancellation_details
     return cls(
         subscription_id=subscription.id,
         stripe_customer_id=ref_id(subscription.customer) or "",
         status=subscription.status,
         cancel_at_period_end=subscription.cancel_at_period_end,
         ends_at=ends_at,
+        end_reason=details.reason if details else None,
         current_period_end=period_end,
         description=subscription.name,
         amount=price[0] if price else None,

@@ -47,6 +47,8 @@ class Draft:
 
     data: events.Data
     dedupe_key: str
+    again_key: str | None = None
+    """See `shared.outbox.Outgoing`."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
                     data=draft.data,
                 ),
                 draft.dedupe_key,
+                draft.again_key,
             )
             for draft in route(event)
         )
@@ -104,10 +107,11 @@ def dedupe_key(data: events.Data, *parts: object) -> str:
 
     The inbox already drops a Stripe event that is delivered twice. But Stripe may also make *two* events for one
     change (`invoice.paid` and `invoice.payment_succeeded`; the same type twice, which its documentation warns
-    of), with different ids. Without this key the customer would get two mails for one declined charge. So:
+    of), with different ids. Without this key one payment would be announced twice. So:
 
-    - a failure is told apart by the attempt count, which a person's own try does not raise, and by the
-      idempotency key of our own retry, since a second card may fail within one attempt;
+    - a failure has a key of its invoice and attempt. A second event of the same attempt may tell of the same charge, or
+      of another one (a bank debit fails days after it was made, and raises no count): it is said under a key with the
+      event's id in it, and the notifier tells by the charge whether it is news;
     - an end (paid, void, uncollectible, deleted) happens once to an object;
     - a *change back and forth* (a date, a default card) is news each time, so there the Stripe event's id is
       part of the key.
@@ -128,7 +132,9 @@ def _own_retry_key(event: StripeEvent) -> str | None:
 
 
 def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
-    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
+    content = event.content()
+    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    transitions = invoice.status_transitions
     return cls(
         invoice_id=invoice.id,
         stripe_customer_id=ref_id(invoice.customer) or "",
@@ -137,6 +143,7 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         amount_due=invoice.amount_due,
         amount_remaining=invoice.amount_remaining,
         amount_paid=invoice.amount_paid,
+        amount_credited=invoice.pre_payment_credit_notes_amount,
         attempt_count=invoice.attempt_count,
         attempted=invoice.attempted,
         collection_method=invoice.collection_method,
@@ -144,6 +151,9 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         number=invoice.number and invoice.number[:100],
         subscription_id=invoice.subscription_id,
         next_payment_attempt=moment(invoice.next_payment_attempt),
+        schedule_changed="next_payment_attempt" in (content.previous_attributes or {}),
+        auto_advance=invoice.auto_advance,
+        finalized_at=moment(transitions.finalized_at) if transitions else None,
         livemode=bool(event.livemode),
         own_retry=_own_retry_key(event) is not None,
     )
@@ -154,8 +164,11 @@ def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[
 
     def drafts(event: StripeEvent) -> Iterator[Draft]:
         data = _invoice(event, cls)
+        occasion = (data.invoice_id, data.attempt_count, _own_retry_key(event))
         yield Draft(
-            data, dedupe_key(data, data.invoice_id, data.attempt_count, _own_retry_key(event))
+            data,
+            dedupe_key(data, *occasion),
+            again_key=dedupe_key(data, *occasion, event.id),
         )
 
     return drafts
@@ -172,7 +185,14 @@ def _end(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draf
 
 
 RELEVANT_INVOICE_CHANGES: Final = frozenset(
-    {"next_payment_attempt", "status", "amount_remaining", "amount_due", "collection_method"}
+    {
+        "next_payment_attempt",
+        "status",
+        "amount_remaining",
+        "amount_due",
+        "collection_method",
+        "auto_advance",
+    }
 )
 
 

@@ -5,73 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from copy import copy
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
 from babel.dates import format_date
-from babel.numbers import get_currency_precision
 
-# Stripe's minor units are not ISO's or CLDR's (docs.stripe.com/currencies): it writes ISK and UGX with two
-# decimals that are always 00, MGA with none, and nearly everything else with two.
-_NO_DECIMALS: Final = frozenset(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "JPY",
-        "KMF",
-        "KRW",
-        "MGA",
-        "PYG",
-        "RWF",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ]
-)
-_THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
 REMEMBERED: Final = 1024
-"""How many answers each of the functions here keeps: amounts, days, names and colours come again and again."""
-_LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=[\d-])")
-
-
-def minor_digits(currency: str) -> int:
-    """How many decimals Stripe's minor unit of a currency has."""
-    code = currency.upper()
-    if code in _NO_DECIMALS:
-        return 0
-    return 3 if code in _THREE_DECIMALS else 2
-
-
-@lru_cache(REMEMBERED)
-def money(minor: int, currency: str, locale: Locale) -> str:
-    """An amount in Stripe's minor units as people of that locale write it: 14900 usd → `$149.00`.
-
-    As many decimals as the currency is written with, and never fewer than the amount really has: 12.34 dinars
-    are not "12".
-    """
-    digits = minor_digits(currency)
-    amount = Decimal(minor).scaleb(-digits)
-    usual = get_currency_precision(currency.upper())
-    shown = usual if amount == round(amount, usual) else digits
-    pattern = copy(locale.currency_formats["standard"])  # a copy: Babel shares it
-    pattern.frac_prec = (shown, shown)
-    text = pattern.apply(
-        amount,
-        locale,
-        currency=currency.upper(),
-        currency_digits=False,
-    )
-    # CLDR's spacing rule, which Babel leaves out: a code of letters stands apart from the digits ("KWD 5.120").
-    return _LETTER_BESIDE_DIGIT.sub("\u00a0", text)
+"""How many answers each of the functions here keeps: days, names and colours come again and again."""
 
 
 def day(moment: dt.datetime, timezone: str | None, locale: Locale) -> str:

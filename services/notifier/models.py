@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
@@ -48,6 +48,12 @@ class Notification(Base):
     """Why it was suppressed or failed."""
     invoice_id: Mapped[str | None] = mapped_column(String(255), index=True)
     attempt: Mapped[int] = mapped_column(default=0)
+    charge_id: Mapped[str | None] = mapped_column(String(255))
+    """The charge whose failure it tells of, as looked up before it went out."""
+    payment_method_id: Mapped[str | None] = mapped_column(String(255))
+    """What that charge was made to."""
+    next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """The date that the failure's event named."""
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
     customer_id: Mapped[str | None] = mapped_column(String(64))
     """Portico's id, where the email was asked for by it (a fresh link)."""
@@ -72,6 +78,8 @@ class Notification(Base):
     """When it happened at Stripe, which may be another clock than ours (`domain.story_time`)."""
     ready_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When the reminder policy last let it go; NULL: it never held it. Giving up counts from here."""
+    told_in: Mapped[str | None] = mapped_column(String(40), index=True)
+    """The notification whose email tells of this one too."""
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When it was suppressed or failed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -97,18 +105,33 @@ class IncidentRow(Base):
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     status: Mapped[str] = mapped_column(String(20))
-    last_attempt: Mapped[int] = mapped_column(default=0)
+    attempt_count: Mapped[int] = mapped_column("last_attempt", default=0)
     currency: Mapped[str] = mapped_column(String(3), default="")
     """The amounts below are in its minor unit, and pass 32 bits (50 million rupiah do)."""
     amount_due: Mapped[int] = mapped_column(BigInteger, default=0)
     amount_remaining: Mapped[int | None] = mapped_column(BigInteger)
     amount_paid: Mapped[int] = mapped_column(BigInteger, default=0)
+    amount_credited: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    collection_method: Mapped[str] = mapped_column(String(30), server_default="")
+    billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(255))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
+    finalized_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
+    schedule_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    schedule_changed: Mapped[bool] = mapped_column(server_default=false())
+    auto_advance: Mapped[bool | None]
+    auto_advance_as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
+    was_advancing: Mapped[bool] = mapped_column(server_default=false())
+    first_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    last_failed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    last_failure_own: Mapped[bool] = mapped_column(server_default=false())
+    action_required_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     opened_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    asked_at: Mapped[dt.datetime | None] = mapped_column(Moment)
 
 
 class ProcessedEvent(Base):

@@ -12,9 +12,7 @@ import msgspec
 from nameko.extensions import DependencyProvider
 
 from services.notifier.domain import (
-    Decline,
     InvoiceNow,
-    InvoiceStatus,
     MaybeSent,
     Outcome,
     QuietHours,
@@ -33,6 +31,8 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.batching import Batcher, Interrupted, Overloaded
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
@@ -79,6 +79,7 @@ class _WireContact(msgspec.Struct):
 
 class _WireDecline(msgspec.Struct):
     reason: str
+    needs_new_method: bool = False
 
 
 class _WireCard(msgspec.Struct):
@@ -95,6 +96,10 @@ class _WireInvoice(msgspec.Struct):
     next_payment_attempt: dt.datetime | None = None
     decline: _WireDecline | None = None
     card: _WireCard | None = None
+    auto_advance: bool | None = None
+    processing: bool = False
+    charge_id: str | None = None
+    payment_method_id: str | None = None
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     source: str = "stripe"
@@ -260,6 +265,11 @@ class BillingInvoices:
             next_payment_attempt=_aware(wire.next_payment_attempt),
             number=wire.number,
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            needs_new_method=wire.decline is not None and wire.decline.needs_new_method,
+            auto_advance=wire.auto_advance,
+            processing=wire.processing,
+            charge_id=wire.charge_id,
+            payment_method_id=wire.payment_method_id,
             subscription_status=wire.subscription_status,
             subscription_end_reason=wire.subscription_end_reason,
             heard=wire.source == "webhooks",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +20,26 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, TO_BUSINESS, Decline, Incident, Kind
+from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, Schedule, as_it_stands
 from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+from shared.contracts.invoices import settlement
+from shared.contracts.payments import Decline
+from shared.l10n.money import money
 from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
 """The kinds that tell of money that came in."""
 
 TEMPLATES: Final = Path(__file__).parent / "templates" / "email"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of several invoices. `amount` in minor units."""
+
+    amount: int
+    currency: str
+    number: str | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -50,8 +62,8 @@ class Letter:
     next_attempt: dt.datetime | None = None
     tries: int = 0
     """How often Stripe has tried; 0: not known."""
-    over: bool = False
-    """Stripe has said that it will not try again by itself."""
+    planned: Schedule = Schedule.UNKNOWN
+    """Whether Stripe will try again by itself."""
     ended_unpaid: bool = False
     """Stripe ended the subscription over this payment."""
     description: str | None = None
@@ -63,6 +75,8 @@ class Letter:
     """Somebody's own words: the customer's to the business, or the other way round."""
     customer_email: str | None = None
     links: CancellationLinks | None = None
+    lines: tuple[Line, ...] = ()
+    """What is due, invoice by invoice, where the email asks for several."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,13 +95,14 @@ def letter(
     report: InvoiceReport | None,
     now: dt.datetime,
     *,
-    over: bool = False,
+    planned: Schedule = Schedule.UNKNOWN,
     context: Mapping[str, Any] | None = None,
     links: CancellationLinks | None = None,
+    others: Sequence[Incident] = (),
 ) -> Letter:
     """What an email of this kind says, from what is known: billing's fresh report before our own incident.
 
-    `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
+    `others` are further invoices that it asks for. `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
     """
     fresh = report.now if report else None
     context = context or {}
@@ -96,17 +111,22 @@ def letter(
     currency = incident.currency if incident and incident.currency else None
     next_attempt: dt.datetime | None = None
     if incident is not None:
-        amount = incident.amount_remaining
-        number = incident.number
-        next_attempt = incident.next_payment_attempt
-        if kind in PAID:
-            amount = incident.amount_paid or incident.amount_due
-    if fresh is not None and kind not in PAID:
-        amount = fresh.amount_remaining if fresh.amount_remaining is not None else amount
-        number = fresh.number or number
-        next_attempt = fresh.next_payment_attempt or next_attempt
-    if next_attempt is not None and (over or next_attempt <= now):
-        next_attempt = None  # a date that has passed promises nothing
+        known = incident if kind in PAID else as_it_stands(incident, fresh)
+        amount = settlement(incident).paid if kind in PAID else known.amount_remaining
+        number = known.number
+        # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
+        read = fresh is not None and not fresh.heard
+        if read and planned is Schedule.GOES_ON and _is_ahead(known.next_payment_attempt, now):
+            next_attempt = known.next_payment_attempt
+    lines: list[Line] = []
+    if others and incident is not None:
+        lines = [
+            Line(one.amount_remaining, one.currency, one.number)
+            for one in (as_it_stands(incident, fresh), *others)
+        ]
+        # A total only where there is one: amounts of two currencies don't add up.
+        same = len({line.currency for line in lines}) == 1
+        amount = sum(line.amount for line in lines) if same else None
     if "amount" in context:
         amount, currency = context["amount"], context.get("currency")
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
@@ -124,8 +144,8 @@ def letter(
         card=report.card if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
-        tries=incident.last_attempt if incident else 0,
-        over=over,
+        tries=incident.attempt_count if incident else 0,
+        planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
         ends_at=ends_at,
@@ -133,7 +153,12 @@ def letter(
         note=context.get("note"),
         customer_email=contact.email,
         links=links,
+        lines=tuple(lines),
     )
+
+
+def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:
+    return moment is not None and moment > now
 
 
 @dataclass(frozen=True)
@@ -226,7 +251,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "facts": _facts(letter, locale, _),
         "why": wording.why_declined(letter.decline, card, _),
         "next_step": wording.what_next(
-            letter.decline, next_day, _, over=letter.over, ended=letter.ended_unpaid
+            letter.decline, next_day, _, planned=letter.planned, ended=letter.ended_unpaid
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ends_on": _day(letter.ends_at, letter, locale),
@@ -256,7 +281,10 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
     else:
         ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
     facts: list[Fact] = []
-    if kind in DUNNING:
+    if letter.lines:
+        facts = [_line_fact(line, locale, _) for line in letter.lines]
+        facts.append(Fact(_("Amount due"), amount, strong=True))
+    elif kind in DUNNING:
         card = _capital(wording.card_name(letter.card, _) or "")
         facts = [
             Fact(_("Amount due"), amount, strong=True),
@@ -290,10 +318,15 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
     return [fact for fact in facts if fact.value]
 
 
+def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
+    number = formats.plain_name(line.number) if line.number else ""
+    return Fact(f"{_('Invoice')} {number}".strip(), money(line.amount, line.currency, locale))
+
+
 def _amount(letter: Letter, locale: Locale) -> str | None:
     if letter.amount is None or not letter.currency:
         return None
-    return formats.money(letter.amount, letter.currency, locale)
+    return money(letter.amount, letter.currency, locale)
 
 
 def _day(moment: dt.datetime | None, letter: Letter, locale: Locale) -> str | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import TO_BUSINESS, Decline, Kind
+from services.notifier.domain import TO_BUSINESS, Kind, Schedule
 from services.notifier.ports import Business, CancellationLinks, Card
-from services.notifier.rendering import Letter
+from services.notifier.rendering import Letter, Line
+from shared.contracts.payments import Decline
 
 BUSINESS: Final = Business(
     name="Sunrise Home Cleaning",
@@ -40,7 +41,10 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         amount=14900,
         currency="usd",
         tries=4 if kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
-        over=kind is Kind.PAYMENT_LAST_ATTEMPT,
+        planned=Schedule.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Schedule.GOES_ON,
+        lines=(Line(9900, "usd", "SUN-0041"), Line(5000, "usd", "SUN-0042"))
+        if kind is Kind.PAYMENTS_FAILED
+        else (),
         description="Weekly home cleaning" if about_subscription else None,
         ends_at=dt.datetime(2026, 12, 23, 15, 0, tzinfo=dt.UTC)
         if about_subscription and kind is not Kind.CANCELLATION_DECLINED

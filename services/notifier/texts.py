@@ -11,23 +11,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from babel import Locale, UnknownLocaleError
-from babel.core import get_global
+from babel import Locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
+from shared.l10n import locales
+
 CATALOGUES: Final = Path(__file__).parent / "locales"
 DOMAIN: Final = "notifier"
-SOURCE: Final = "en"
-
-
-def parse_locale(tag: str | None) -> Locale | None:
-    """The locale of a tag like `pt-BR` or `pt_BR`; None when there is no such thing."""
-    try:
-        return Locale.parse((tag or "").replace("-", "_").split(".")[0])
-    except (ValueError, TypeError, UnknownLocaleError):
-        return None
 
 
 @lru_cache(maxsize=64)
@@ -43,27 +35,11 @@ def catalogue(language: str, folder: Path = CATALOGUES) -> Translations | None:
     return Translations(compiled, domain=DOMAIN)
 
 
-def choose_locale(*wishes: str | None, folder: Path = CATALOGUES) -> Locale:
-    """The first of the wished-for locales whose language is spoken, else English.
-
-    English for somebody in Germany keeps Germany's way of writing amounts and dates (CLDR has `en_DE`).
-    """
-    parsed = [locale for locale in map(parse_locale, wishes) if locale is not None]
-    for locale in parsed:
-        if locale.language == SOURCE or catalogue(locale.language, folder) is not None:
-            return locale
-    for locale in parsed:
-        if (regional := parse_locale(f"{SOURCE}_{_territory(locale)}")) is not None:
-            return regional
-    return Locale.parse(SOURCE)
-
-
-def _territory(locale: Locale) -> str:
-    """Where the locale is spoken: said in its tag, else where most of its speakers live."""
-    if locale.territory:
-        return locale.territory
-    likely = get_global("likely_subtags").get(locale.language, "")
-    return likely.rsplit("_", 1)[-1]
+def choose_locale(*preferences: str | None, folder: Path = CATALOGUES) -> Locale:
+    """The first preference whose language is spoken, else English in their part of the world."""
+    return locales.choose_locale(
+        preferences, lambda language: catalogue(language, folder) is not None
+    )
 
 
 def translations(locale: Locale, folder: Path = CATALOGUES) -> NullTranslations:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from services.notifier.domain import NEEDS_NEW_CARD, Decline
+from services.notifier.domain import Schedule
 from services.notifier.ports import Card
+from shared.contracts.payments import Decline
 
 Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]
@@ -67,28 +68,27 @@ def what_next(
     next_day: str | None,
     _: Gettext,
     *,
-    over: bool = False,
+    planned: Schedule = Schedule.UNKNOWN,
     ended: bool = False,
 ) -> str:
     """What happens without the customer, and what the customer can do about it.
 
-    After some declines Stripe charges nothing until there is a new card, though its schedule names dates: no
-    further try is promised then. `over`: Stripe has said that it will not try again; `ended`: that it ended the
-    subscription over this payment.
+    `planned` says whether Stripe will try again by itself, `next_day` when; `ended`: it ended the subscription over this
+    payment.
     """
     if ended:
         return _(
             "Your subscription has ended because this payment is missing, and the amount is still due. "
             "As soon as you have added a new card, the amount is charged to it."
         )
-    if over:
+    if planned is Schedule.OVER:
         return _(
             "We will not try again by ourselves. As soon as you have added a new card, "
             "the amount is charged to it."
         )
     if decline is Decline.INCORRECT_DETAILS:
         return _("Please enter the card again or add a different one.")
-    if decline in NEEDS_NEW_CARD:
+    if planned is Schedule.NEEDS_METHOD:
         return _("This card can’t be charged any more, so please add a new one.")
     if next_day:
         return _(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.portal.ports import BillingUnavailable, CardSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, CardSeen, DeclineSeen, MailUnavailable
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 
 BILLING_SECONDS: Final = 4.5
@@ -100,8 +100,13 @@ class _WireCard(msgspec.Struct):
     exp_year: int | None = None
 
 
+class _WireDecline(msgspec.Struct):
+    needs_new_method: bool = False
+
+
 class _WireInvoice(msgspec.Struct):
     source: str
+    decline: _WireDecline | None = None
     card: _WireCard | None = None
 
 
@@ -127,10 +132,16 @@ class RpcBilling:
         except msgspec.ValidationError as error:
             raise BillingUnavailable("UnreadableAnswer") from error
 
-    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
-        """See `Billing.declined_cards`."""
+    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
+        """See `Billing.declines`."""
         states = self._ask("invoice_states", dict[str, _WireInvoice], invoice_ids=list(invoice_ids))
-        return {id: _card(state.card) for id, state in states.items() if state.source == "stripe"}
+        return {
+            id: DeclineSeen(
+                _card(state.card), state.decline is not None and state.decline.needs_new_method
+            )
+            for id, state in states.items()
+            if state.source == "stripe"
+        }
 
     def customers_may_cancel(self, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -139,13 +140,21 @@ class InvoiceRow(Base):
     currency: Mapped[str] = mapped_column(String(3))
     amount_due: Mapped[int] = mapped_column(BigInteger)
     amount_remaining: Mapped[int] = mapped_column(BigInteger)
+    amount_paid: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    amount_credited: Mapped[int] = mapped_column(BigInteger, server_default="0")
     attempt_count: Mapped[int] = mapped_column(Integer)
     collection_method: Mapped[str] = mapped_column(String(30))
     billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(100))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
-    next_payment_attempt: Mapped[dt.datetime | None]
+    finalized_at: Mapped[dt.datetime | None]
     as_of: Mapped[dt.datetime | None]
+    next_payment_attempt: Mapped[dt.datetime | None]
+    schedule_as_of: Mapped[dt.datetime | None]
+    schedule_changed: Mapped[bool] = mapped_column(server_default=false())
+    auto_advance: Mapped[bool | None]
+    auto_advance_as_of: Mapped[dt.datetime | None]
+    was_advancing: Mapped[bool] = mapped_column(server_default=false())
     first_failed_at: Mapped[dt.datetime | None]
     last_failed_at: Mapped[dt.datetime | None]
     last_failure_own: Mapped[bool]
@@ -157,6 +166,7 @@ class InvoiceRow(Base):
     card_exp_month: Mapped[int | None]
     card_exp_year: Mapped[int | None]
     card_of_failure: Mapped[dt.datetime | None]
+    needs_new_method: Mapped[bool] = mapped_column(server_default=false())
 
 
 class MethodChangeRow(Base):
@@ -260,6 +270,8 @@ class SubscriptionRow(Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     status: Mapped[str] = mapped_column(String(30))
     ends_at: Mapped[dt.datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(50))
+    """Stripe's word for why it ended."""
     current_period_end: Mapped[dt.datetime | None]
     description: Mapped[str | None] = mapped_column(String(200))
     amount: Mapped[int | None] = mapped_column(BigInteger)

@@ -61,11 +61,20 @@ class CardSeen:
     exp_year: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DeclineSeen:
+    """What Stripe tells of an invoice's last failure."""
+
+    card: CardSeen | None = None
+    needs_new_method: bool = False
+    """Stripe charges nothing more until there is a new payment method."""
+
+
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
 
-    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
-        """The card with which each invoice's last payment failed, by the invoice's id; None when Stripe tells of none.
+    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
+        """What Stripe tells of each invoice's last failed payment, by the invoice's id.
 
         An invoice that is not in the answer was not looked at now: billing asks Stripe only so often.
         """

@@ -36,11 +36,11 @@ from services.portal.metrics import (
 )
 from services.portal.operations import Operations
 from services.portal.ports import BillingUnavailable, MailUnavailable
-from services.portal.texts import SOURCE
 from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
 from shared.events import CustomerEvidenceChanged, Event, InvoicePaymentFailed
+from shared.l10n.locales import SOURCE
 from shared.messaging import Permanent, consume_lane, consume_together
 from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger

@@ -8,12 +8,11 @@ import datetime as dt
 import gettext
 import io
 from collections.abc import Iterable
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import (
     format_date,
     format_skeleton,
@@ -23,38 +22,15 @@ from babel.dates import (
 )
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency
 
 from services.portal.domain.invoices import DeclinedCard
 from services.portal.domain.snapshot import Subscription
+from shared.l10n import locales
+from shared.l10n.locales import SOURCE
+from shared.l10n.money import money
 
 LOCALES: Final = Path(__file__).parent / "locales"
 DOMAIN: Final = "portal"
-SOURCE: Final = "en"
-
-# https://docs.stripe.com/currencies#zero-decimal and #three-decimal. ISK and UGX have no decimals in use, but Stripe
-# counts them in hundredths.
-ZERO_DECIMALS: Final = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    ]
-)
-THREE_DECIMALS: Final = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
-
 
 BRANDS: Final = {
     "visa": "Visa",
@@ -70,41 +46,15 @@ BRANDS: Final = {
 """Stripe's words for card brands (https://docs.stripe.com/api/payment_methods/object#payment_method_object-card-brand)."""
 
 
-def parse_locale(text: str) -> Locale:
-    """The locale of `en`, `en_GB` or `en-GB`. Raises ValueError when there is no such locale."""
-    try:
-        return Locale.parse(text.replace("-", "_"))
-    except (UnknownLocaleError, ValueError, TypeError) as error:
-        raise ValueError(f"no locale {text!r}") from error
-
-
 @lru_cache(maxsize=1)
 def languages() -> frozenset[str]:
     """The languages that the page speaks."""
     return frozenset({SOURCE, *(path.parent.parent.name for path in LOCALES.glob("*/*/*.po"))})
 
 
-def choose_locale(wishes: Iterable[str | None]) -> Locale:
-    """The first wish whose language the page speaks, with its territory; else English.
-
-    Words, dates and amounts always come from the same locale: a page half in one language serves nobody.
-    """
-    for wish in wishes:
-        if wish and (locale := _spoken(wish)) is not None:
-            return locale
-    return _ENGLISH
-
-
-_ENGLISH: Final = Locale.parse(SOURCE)
-
-
-@lru_cache(maxsize=1024)
-def _spoken(wish: str) -> Locale | None:
-    try:
-        locale = parse_locale(wish)
-    except ValueError:
-        return None
-    return locale if locale.language in languages() else None
+def choose_locale(preferences: Iterable[str | None]) -> Locale:
+    """The first preference whose language the page speaks, else English in their part of the world."""
+    return locales.choose_locale(preferences, lambda language: language in languages())
 
 
 @lru_cache(maxsize=64)
@@ -135,12 +85,6 @@ def _zone_label(locale: Locale, zone: str) -> str:
 @lru_cache(maxsize=256)
 def _zone(name: str) -> dt.tzinfo:
     return get_timezone(name)
-
-
-@lru_cache(maxsize=4096)
-def _money(amount: int, code: str, locale: Locale) -> str:
-    places = 0 if code in ZERO_DECIMALS else 3 if code in THREE_DECIMALS else 2
-    return format_currency(Decimal(amount).scaleb(-places), code.upper(), locale=locale)
 
 
 @lru_cache(maxsize=4096)
@@ -180,7 +124,7 @@ class Texts:
 
     def money(self, amount: int, currency: str) -> str:
         """An amount in Stripe's minor units, as people write it."""
-        return _money(amount, currency.lower(), self.locale)
+        return money(amount, currency, self.locale)
 
     def day(self, moment: dt.datetime, zone: str, now: dt.datetime) -> str:
         """The date, with the year only when it isn't this one: `March 3`."""

@@ -34,7 +34,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> dict[str, Any]:
     """The answer of `lookup`."""
     owed = []
     for each in found.invoices:
-        state = state_of(each.invoice, now)
+        state = state_of(each, now)
         if state is None or state is State.PAID:
             continue
         owed.append(

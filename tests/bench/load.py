@@ -52,7 +52,8 @@ class Connection:
 
 
 def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
-    """The requests of a plan, for ever: `paths` to GET in turn, or a signed `event` to POST under ever new ids."""
+    """The requests of a plan, for ever: `paths` to GET in turn, or a signed `event` to POST under ever new ids, of `customers` customers
+    in turn."""
     if "paths" in plan:
         made = [
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en-US,en;q=0.9\r\n\r\n".encode()
@@ -61,9 +62,11 @@ def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
         yield from itertools.cycle(made)
     event = plan["event"].encode()
     secret = plan["secret"].encode()
+    first, customers = plan.get("first_customer", 1), plan.get("customers", 1)
     for number in itertools.count():
         mark = f"{plan['mark']}{number:08d}".encode()
-        body = event.replace(b"NUMBER", mark)
+        customer = b'"cus_%d"' % (first + number % customers)
+        body = event.replace(b"NUMBER", mark).replace(b'"cus_1"', customer)
         stamp = str(int(time.time())).encode()
         signature = hmac.new(secret, stamp + b"." + body, hashlib.sha256).hexdigest().encode()
         yield (

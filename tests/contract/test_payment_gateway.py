@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 from werkzeug.serving import make_server
 
 from sandbox.app import create_app
@@ -23,7 +24,6 @@ from services.billing.domain import (
     PayOutcome,
     PortalConfigurationMissing,
     PortalPolicy,
-    Standing,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -33,6 +33,7 @@ from services.billing.domain import (
     pay_key,
 )
 from services.billing.stripe_gateway import StripeGateway
+from shared.contracts.invoices import SubscriptionState
 from tests.contract.payment_worlds import (
     DEBIT,
     DECLINES,
@@ -178,7 +179,7 @@ def test_a_look_tells_all_of_one_moment(world: World) -> None:
     assert look.problem.reason is Decline.DECLINED
     assert look.problem.card is not None
     assert look.problem.card.last4 == "0341"
-    assert look.standing == Standing("past_due")
+    assert look.subscription == SubscriptionState("past_due")
 
 
 def test_a_paid_invoice_has_no_problem(world: World) -> None:
@@ -434,6 +435,26 @@ def test_stripes_log_is_read_oldest_first_in_pages(
     assert [
         body for page in gateway.events_since(later, ["customer.created"], 5) for body in page
     ] == []
+    gateway.close()
+
+
+def reads() -> float:
+    return REGISTRY.get_sample_value("stripe_reads_total") or 0.0
+
+
+def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:
+    """Stripe counts reads against an allowance; more than twenty types are two questions, as many as it takes."""
+    gateway = StripeGateway(KEY, sandbox)
+    customer = StripeWorld(gateway, sandbox, KEY).customer()
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    before = reads()
+    pages = gateway.events_since(since, ["customer.created"], 100)
+    assert customer in b"".join(body for page in pages for body in page).decode()
+    assert reads() - before == 1
+    many = [f"some.type_{number}" for number in range(30)] + ["customer.created"]
+    pages = gateway.events_since(since, many, 100)
+    assert customer in b"".join(body for page in pages for body in page).decode()
+    assert reads() - before == 3
     gateway.close()
 
 

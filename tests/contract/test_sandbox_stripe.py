@@ -81,8 +81,13 @@ class Sandbox:
 
     url: str
     world: World
-    client: Any
+    stripe: stripe.StripeClient
     listener: Listener
+
+    @property
+    def client(self) -> Any:
+        """The services of API v1; parameters of tests are not typed as finely as the library's."""
+        return self.stripe.v1
 
     def control(self, path: str, **given: Any) -> dict[str, Any]:
         answer = requests.post(f"{self.url}/sandbox/{path}", json=given, timeout=10)
@@ -116,7 +121,7 @@ def sandbox() -> Iterator[Sandbox]:
         base_addresses={"api": url},
         http_client=stripe.RequestsClient(timeout=10, session=session),
     )
-    yield Sandbox(url, world, client.v1, listener)
+    yield Sandbox(url, world, client, listener)
     session.close()
     world.stop()
     for running, runner in ((server, thread), (hook_server, hook_thread)):
@@ -220,6 +225,28 @@ def test_errors_become_the_librarys_exceptions(sandbox: Sandbox) -> None:
         wrong.v1.customers.list()
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, "api_key_expired", stripe.AuthenticationError),
+        (403, "account_invalid", stripe.PermissionError),
+        (403, "more_permissions_required", stripe.PermissionError),
+        (409, "lock_timeout", stripe.APIError),
+        (429, "rate_limit", stripe.RateLimitError),
+    ],
+)
+def test_a_refusals_code_stands_in_its_error_object(
+    sandbox: Sandbox, status: int, code: str, kind: type[stripe.StripeError]
+) -> None:
+    """Only there: the library itself sets `code` on 400 and 402 alone."""
+    fault = {"match": "GET /v1/customers", "status": status, "code": code, "times": None}
+    requests.post(f"{sandbox.url}/sandbox/faults", json=fault, timeout=10)
+    with pytest.raises(kind) as caught:
+        sandbox.client.customers.list()
+    assert (caught.value.http_status, caught.value.error.code) == (status, code)
+    assert type(caught.value) is kind
+
+
 def test_the_library_retries_faults_with_one_key(sandbox: Sandbox) -> None:
     """An answer that was lost is asked for again, and nothing is made twice."""
     client = stripe.StripeClient(KEY, base_addresses={"api": sandbox.url}, max_network_retries=2)
@@ -296,6 +323,62 @@ def test_an_endpoint_hears_what_it_asked_for(sandbox: Sandbox) -> None:
     old = [e for e in heard.events("invoice.payment_failed") if e["api_version"] == "2020-08-27"]
     assert old[0]["data"]["object"]["subscription"] == subscription
     assert len(heard.events("customer.created")) == 1
+
+
+def test_a_debit_comes_back_days_later(sandbox: Sandbox) -> None:
+    """Processing in between, then a code of the bank's own on the same payment intent."""
+    api = sandbox.client
+    customer, _ = subscribed(sandbox)
+    sandbox.control(f"customers/{customer}/decline_next")
+    invoice = sandbox.control(f"customers/{customer}/charge_now")["id"]
+    account = api.payment_methods.attach("pm_usBankAccount_accountClosed", {"customer": customer})
+    assert account.us_bank_account.bank_name == "STRIPE TEST BANK"
+    pending = api.invoices.pay(invoice, {"payment_method": account.id, "off_session": True})
+    assert (pending.status, pending.attempt_count) == ("open", 1)
+    sandbox.control("clock", advance_seconds=4 * 86_400)
+    payment = api.invoice_payments.list(
+        {"invoice": invoice, "expand": ["data.payment.payment_intent.latest_charge"]}
+    ).data[0]
+    intent = payment.payment.payment_intent
+    assert intent.last_payment_error.code == "account_closed"
+    assert intent.latest_charge.payment_method_details.type == "us_bank_account"
+    sandbox.listener.wait(lambda: len(sandbox.listener.events("invoice.payment_failed")) == 2)
+    told = sandbox.listener.events("invoice.payment_failed")
+    assert {event["data"]["object"]["attempt_count"] for event in told} == {1}
+
+
+def test_forgiven_and_foretold(sandbox: Sandbox) -> None:
+    """A credit note ends an invoice without money; the preview knows a coupon."""
+    api = sandbox.client
+    customer, subscription = subscribed(sandbox)
+    sandbox.control(f"customers/{customer}/decline_next")
+    invoice = sandbox.control(f"customers/{customer}/charge_now")["id"]
+    note = api.credit_notes.create({"invoice": invoice, "amount": 4900})
+    assert (note.status, note.pre_payment_amount) == ("issued", 4900)
+    seen = api.invoices.retrieve(invoice)
+    assert (seen.status, seen.amount_paid) == ("paid", 0)
+    coupon = api.coupons.create({"percent_off": 50, "duration": "forever"})
+    api.subscriptions.update(subscription, {"discounts": [{"coupon": coupon.id}]})
+    preview = api.invoices.create_preview({"subscription": subscription})
+    assert (preview.subtotal, preview.total) == (4900, 2450)
+    with_coupon = api.subscriptions.retrieve(subscription, {"expand": ["discounts.source.coupon"]})
+    assert with_coupon.discounts[0].source.coupon.percent_off == 50
+
+
+def test_thin_events_are_the_librarys(sandbox: Sandbox) -> None:
+    """The library verifies, reads and follows one to the event and to the object it names."""
+    customer, _ = subscribed(sandbox)
+    sandbox.control(f"customers/{customer}/decline_next")
+    invoice = sandbox.control(f"customers/{customer}/charge_now")["id"]
+    told = sandbox.control("events", type="invoice.payment_failed", object=invoice, thin=True)
+    heard = sandbox.listener
+    heard.wait(lambda: bool(heard.events("v1.invoice.payment_failed")))
+    header, body = next(
+        (header, body) for header, body in heard.taken if told["id"].encode() in body
+    )
+    notification: Any = sandbox.stripe.parse_event_notification(body, header, SECRET)
+    assert notification.fetch_event().id == told["id"]
+    assert notification.fetch_related_object().id == invoice
 
 
 def cli() -> str:

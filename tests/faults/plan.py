@@ -11,6 +11,7 @@ from typing import Any, Final
 from tests.faults.payloads import invoice_event, other_event
 
 CUSTOMERS: Final = 60
+"""Those that a system has which plans nothing."""
 DUPLICATED: Final = 0.2
 """Share of events that Stripe delivers more than once."""
 FORGED: Final = 0.05
@@ -55,6 +56,8 @@ class Plan:
     """A whole run. `segments[n]` is posted while `steps[n]` happens."""
 
     seed: int
+    customers: int = CUSTOMERS
+    """One each for every invoice: what fails of one customer within minutes shares an email."""
     segments: list[list[Delivery]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     genuine: set[str] = field(default_factory=set)
@@ -123,7 +126,8 @@ def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
     for number in range(events):
         if made >= events:
             break
-        story = list(_story(dice, plan, f"{seed}x{number}"))[: events - made]
+        story = list(_story(dice, f"{seed}x{number}", f"cus_faults{number}"))[: events - made]
+        plan.customers = max(plan.customers, number + 1)
         made += len(story)
         for event in story:
             plan.genuine.add(event["id"])
@@ -154,12 +158,9 @@ def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
     return plan
 
 
-def _story(dice: random.Random, plan: Plan, name: str) -> Iterator[dict[str, Any]]:
+def _story(dice: random.Random, name: str, customer_id: str) -> Iterator[dict[str, Any]]:
     """The events of one invoice."""
-    about: dict[str, Any] = {
-        "invoice_id": f"in_{name}",
-        "customer_id": f"cus_faults{dice.randrange(CUSTOMERS)}",
-    }
+    about: dict[str, Any] = {"invoice_id": f"in_{name}", "customer_id": customer_id}
     kind = dice.choices(
         ["failed", "paid too", "two attempts", "twice said", "confirm", "noise"],
         weights=[60, 15, 5, 5, 5, 10],

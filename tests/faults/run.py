@@ -90,7 +90,7 @@ def run(
     kinds = Counter(step.what for step in plan.steps)
     say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
     with System(folder) as system:
-        system.make_customers()
+        system.make_customers(plan.customers)
         ports = [process.port for process in system.stack.processes("billing")]
         poster = Poster(ports, system.stack.webhook_secret, seed)
         began = time.monotonic()

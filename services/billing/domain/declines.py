@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import enum
 from dataclasses import dataclass
 from typing import Final
 
-
-class Decline(enum.StrEnum):
-    """What a person can do something about; everything else is `declined`."""
-
-    EXPIRED_CARD = "expired_card"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    INCORRECT_DETAILS = "incorrect_details"
-    PROCESSING_ERROR = "processing_error"
-    DECLINED = "declined"
-
+from shared.contracts.payments import Decline
 
 _DECLINES: Final[dict[str, Decline]] = {
     "expired_card": Decline.EXPIRED_CARD,
     "insufficient_funds": Decline.INSUFFICIENT_FUNDS,
     "lost_card": Decline.LOST_OR_STOLEN,
     "stolen_card": Decline.LOST_OR_STOLEN,
+    "pickup_card": Decline.LOST_OR_STOLEN,
+    "revocation_of_authorization": Decline.NOT_AUTHORIZED,
+    "revocation_of_all_authorizations": Decline.NOT_AUTHORIZED,
     "authentication_required": Decline.AUTHENTICATION_REQUIRED,
     "authentication_not_handled": Decline.AUTHENTICATION_REQUIRED,
     "payment_intent_authentication_failure": Decline.AUTHENTICATION_REQUIRED,
@@ -43,6 +34,22 @@ _DECLINES: Final[dict[str, Decline]] = {
     "try_again_later": Decline.PROCESSING_ERROR,
     "reenter_transaction": Decline.PROCESSING_ERROR,
 }
+
+
+NEEDS_NEW_METHOD: Final = frozenset(
+    {
+        "authentication_required",
+        "highest_risk_level",
+        "incorrect_number",
+        "lost_card",
+        "pickup_card",
+        "revocation_of_all_authorizations",
+        "revocation_of_authorization",
+        "stolen_card",
+    }
+)
+"""After these Stripe charges nothing until there is a new payment method, though its dates and `attempt_count` go on
+(Stripe, "Automate payment retries"). An expired card is none of them: Stripe goes on trying it."""
 
 
 def decline_reason(code: str | None, decline_code: str | None) -> Decline | None:
@@ -79,6 +86,9 @@ class PaymentProblem:
     card: Card | None = None
     payment_method: str | None = None
     """The payment method that was tried, `pm_…`."""
+    charge_id: str | None = None
+    """The charge that failed, `ch_…` or `py_…`. Stripe uses a payment intent again from try to try, so this is what tells
+    one failure from another; None when no charge was made."""
     tried_at: dt.datetime | None = None
     """When, to the second; None when no charge was made."""
 
@@ -87,6 +97,11 @@ class PaymentProblem:
         return decline_reason(self.code, self.decline_code) or (
             Decline.AUTHENTICATION_REQUIRED if self.needs_customer else None
         )
+
+    @property
+    def needs_new_method(self) -> bool:
+        """Whether Stripe charges nothing more until there is a new payment method."""
+        return not NEEDS_NEW_METHOD.isdisjoint({self.code, self.decline_code})
 
     def answers(self, payment_method: str, since: dt.datetime) -> bool:
         """Whether this is what came of trying `payment_method` after `since`.

@@ -7,7 +7,10 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.billing.domain.declines import Decline, PaymentProblem
+from services.billing.domain.declines import PaymentProblem
+from shared.contracts import invoices as contracts
+from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import Decline
 
 
 def is_live_key(api_key: str) -> bool:
@@ -15,24 +18,14 @@ def is_live_key(api_key: str) -> bool:
     return api_key.split("_", 2)[1:2] == ["live"]
 
 
-@dataclass(frozen=True)
-class Invoice:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice(contracts.Invoice):
     """A Stripe invoice, fresh from the API."""
 
     id: str
     stripe_customer_id: str
-    status: str
-    currency: str
-    amount_remaining: int
     attempted: bool
-    attempt_count: int
-    collection_method: str
-    number: str | None = None
-    subscription_id: str | None = None
-    next_payment_attempt: dt.datetime | None = None
-    amount_due: int = 0
-    amount_paid: int = 0
-    billing_reason: str | None = None
+    """Whether Stripe has tried to charge it at all."""
 
     @property
     def collectable(self) -> bool:
@@ -55,22 +48,15 @@ class HostedInvoice:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a subscription stands. `end_reason` is Stripe's `cancellation_details.reason`: `payment_failed` when Stripe
-    itself ended it after the last retry, `cancellation_requested` or `payment_disputed` otherwise."""
-
-    status: str
-    end_reason: str | None = None
-
-
-@dataclass(frozen=True)
 class InvoiceLook:
     """An invoice as it stands, and what a customer may be told with it: all of one moment."""
 
     invoice: Invoice
     problem: PaymentProblem | None = None
     """The last error of its payment, where there is one."""
-    standing: Standing | None = None
+    processing: bool = False
+    """A payment is under way: a bank debit, whose outcome takes days."""
+    subscription: SubscriptionState | None = None
     """Its subscription, where it is of one."""
 
 

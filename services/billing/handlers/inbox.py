@@ -94,7 +94,10 @@ def store_webhooks(
     for received in batch:
         firsts.setdefault(received.event.id, received)
     fresh = queries.store_stripe_events(
-        session, [(one.event, one.payload, one.translation) for one in firsts.values()], now
+        session,
+        [(one.event, one.payload, one.translation) for one in firsts.values()],
+        now,
+        delivered=delivered,
     )
     queries.OUTBOX.add(
         session,

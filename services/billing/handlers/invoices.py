@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any, Protocol
+from typing import Any
 
 from services.billing.domain import (
     Card,
-    Decline,
     InvoiceClosed,
     InvoiceLook,
-    Standing,
+    PaymentProblem,
     StripeRefused,
     UnknownInvoice,
 )
 from services.billing.ports import PaymentGateway
+from shared.contracts.invoices import Invoice, SubscriptionState
 
 
 def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
@@ -28,49 +27,46 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
         look = gateway.look(invoice_id)
     except StripeRefused:  # a restricted key may read invoices, and not what is in them
         look = InvoiceLook(gateway.invoice(invoice_id))
-    problem = look.problem
     return {"invoice_id": look.invoice.id} | as_told(
         look.invoice,
-        decline=problem.reason if problem else None,
-        card=problem.card if problem else None,
-        standing=look.standing,
+        problem=look.problem,
+        subscription=look.subscription,
+        processing=look.processing,
     )
 
 
-class Told(Protocol):
-    """An invoice's own facts, from Stripe's API or from a webhook."""
-
-    @property
-    def status(self) -> str: ...
-    @property
-    def amount_remaining(self) -> int: ...
-    @property
-    def currency(self) -> str: ...
-    @property
-    def number(self) -> str | None: ...
-    @property
-    def next_payment_attempt(self) -> dt.datetime | None: ...
-    @property
-    def collection_method(self) -> str: ...
-
-
 def as_told(
-    invoice: Told, *, decline: Decline | None, card: Card | None, standing: Standing | None
+    invoice: Invoice,
+    *,
+    problem: PaymentProblem | None,
+    subscription: SubscriptionState | None,
+    processing: bool = False,
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
     return {
         "status": invoice.status,
+        "amount_due": invoice.amount_due,
         "amount_remaining": invoice.amount_remaining,
+        "amount_paid": invoice.amount_paid,
+        "amount_credited": invoice.amount_credited,
         "currency": invoice.currency,
         "number": invoice.number,
         "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
         "collection_method": invoice.collection_method,
-        "decline": {"reason": decline.value} if decline else None,
-        "card": _card(card) if card else None,
-        "subscription_status": standing.status if standing else None,
-        "subscription_end_reason": standing.end_reason if standing else None,
+        "auto_advance": invoice.auto_advance,
+        "processing": processing,
+        "decline": _decline(problem) if problem and problem.reason else None,
+        "charge_id": problem.charge_id if problem else None,
+        "payment_method_id": problem.payment_method if problem else None,
+        "card": _card(problem.card) if problem and problem.card else None,
+        "subscription_status": subscription.status if subscription else None,
+        "subscription_end_reason": subscription.end_reason if subscription else None,
     }
+
+
+def _decline(problem: PaymentProblem) -> dict[str, Any]:
+    return {"reason": problem.reason, "needs_new_method": problem.needs_new_method}
 
 
 def _card(card: Card) -> dict[str, Any]:

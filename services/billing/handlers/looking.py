@@ -13,8 +13,7 @@ from sqlalchemy.orm import Session
 from services.billing import queries
 from services.billing.budget import Budget
 from services.billing.domain import (
-    Decline,
-    Standing,
+    PaymentProblem,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -23,13 +22,13 @@ from services.billing.handlers.invoices import as_told, invoice_state
 from services.billing.payloads import StripeEvent, Unreadable, decode_object, parse_event
 from services.billing.ports import PaymentGateway
 from services.billing.translation import translate
+from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
 from shared.database import Transactions
-from shared.events import Event, InvoiceData, InvoicePaymentActionRequired
+from shared.events import Event, InvoiceData
 
 STRIPE, WEBHOOKS = "stripe", "webhooks"
 """Where a state comes from."""
 
-_FINALITY: Final = {"draft": 0, "open": 1, "uncollectible": 2, "paid": 3, "void": 3}
 SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
 SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
 
@@ -79,43 +78,27 @@ def states_heard(
         for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
             if isinstance(outgoing.event.data, InvoiceData):
                 told[outgoing.event.data.invoice_id].append(outgoing.event)
-    newest = {invoice_id: max(heard, key=_newness) for invoice_id, heard in told.items()}
-    standings = _standings(
-        session,
-        {data.subscription_id for event in newest.values() if (data := _of(event)).subscription_id},
-    )
+    invoices = {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
+    states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
     return {
-        invoice_id: _state(_of(event), told[invoice_id], standings)
-        for invoice_id, event in newest.items()
+        invoice_id: _state(invoice_id, invoice, states) for invoice_id, invoice in invoices.items()
     }
 
 
-def _of(event: Event) -> InvoiceData:
-    data: Any = event.data
-    invoice: InvoiceData = data
+def _merged(heard: Iterable[Event]) -> Invoice:
+    invoice = Invoice()
+    for event in heard:
+        data: Any = event.data
+        invoice = merge(invoice, observe(data, event.occurred_at))
     return invoice
 
 
-def _newness(event: Event) -> tuple[Any, ...]:
-    """Stripe orders nothing and its clock has a resolution of a second: the most final status wins, then the latest
-    attempt."""
-    data = _of(event)
-    return _FINALITY.get(data.status, 0), data.attempt_count, event.occurred_at
-
-
 def _state(
-    data: InvoiceData, heard: Iterable[Event], standings: Mapping[str, Standing]
+    invoice_id: str, invoice: Invoice, states: Mapping[str, SubscriptionState]
 ) -> dict[str, Any]:
-    confirm = any(
-        isinstance(event.data, InvoicePaymentActionRequired)
-        and event.data.attempt_count == data.attempt_count
-        for event in heard
-    )
-    return {"invoice_id": data.invoice_id} | as_told(
-        data,
-        decline=Decline.AUTHENTICATION_REQUIRED if confirm else None,
-        card=None,
-        standing=standings.get(data.subscription_id or ""),
+    confirm = PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None
+    return {"invoice_id": invoice_id} | as_told(
+        invoice, problem=confirm, subscription=states.get(invoice.subscription_id or "")
     )
 
 
@@ -129,25 +112,27 @@ class _Subscription(msgspec.Struct, frozen=True):
     cancellation_details: _Details | None = None
 
 
-def _standings(session: Session, subscription_ids: Iterable[str | None]) -> dict[str, Standing]:
+def _subscription_states(
+    session: Session, subscription_ids: Iterable[str | None]
+) -> dict[str, SubscriptionState]:
     """How subscriptions stand by the newest word of them; the end is always the last word."""
     wanted = sorted(one for one in subscription_ids if one)
-    found: dict[str, tuple[tuple[bool, int], Standing]] = {}
+    found: dict[str, tuple[tuple[bool, int], SubscriptionState]] = {}
     for payload in queries.payloads_about(session, wanted, SUBSCRIPTION_NEWS) if wanted else ():
         event = parse_event(payload)
-        read = _standing(event)
+        read = _subscription_state(event)
         if read is not None:
             newness = (event.type == SUBSCRIPTION_ENDED, event.created or 0)
-            subscription_id, standing = read
+            subscription_id, subscription = read
             if subscription_id not in found or newness >= found[subscription_id][0]:
-                found[subscription_id] = newness, standing
-    return {subscription_id: standing for subscription_id, (_, standing) in found.items()}
+                found[subscription_id] = newness, subscription
+    return {subscription_id: subscription for subscription_id, (_, subscription) in found.items()}
 
 
-def _standing(event: StripeEvent) -> tuple[str, Standing] | None:
+def _subscription_state(event: StripeEvent) -> tuple[str, SubscriptionState] | None:
     try:
         told: _Subscription = decode_object(event.content().object, _Subscription)
     except Unreadable:
         return None
     details = told.cancellation_details
-    return told.id, Standing(told.status, details.reason if details else None)
+    return told.id, SubscriptionState(told.status, details.reason if details else None)

@@ -3,7 +3,7 @@
 Two passes. The first walks Stripe's log of events (`GET /v1/events`) through the same inbox as a webhook: a webhook
 that never came becomes the same email, one that came is a duplicate. The second looks at open, attempted autopay
 invoices for which no failure was ever announced, and announces it under the key that a late webhook would have: so
-whichever comes second changes nothing.
+the sweep never says what was said, and of two events about one charge the notifier tells the customer once.
 
 No call to Stripe stands inside a transaction. A lease keeps replicas from doing the work twice; done twice all the
 same, it would change nothing.
@@ -28,6 +28,11 @@ from shared.database import Transactions
 from shared.outbox import Outgoing
 
 EVERY: Final = dt.timedelta(minutes=15)
+"""Between two walks when no webhook has come since the last one."""
+EVERY_WHILE_HEARD: Final = dt.timedelta(hours=1)
+"""Between two walks while webhooks arrive. Stripe counts reads against a month's allowance of 10,000 or more."""
+SWEEP_EVERY: Final = dt.timedelta(days=1)
+"""Between two looks through unpaid invoices when the log held nothing that was missed."""
 OVERLAP: Final = dt.timedelta(hours=1)
 """Events may become visible at Stripe a little after their time: each scheduled walk looks this far back again."""
 LEASE: Final = dt.timedelta(minutes=2)
@@ -45,11 +50,13 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 @dataclass
 class Report:
-    """What a run found: events at Stripe, how many of them were new to us, invoices nobody had been told about."""
+    """What a run found: events at Stripe, how many of them were new to us, unpaid invoices nobody had been told about, and
+    those of them that are older than this installation, which are announced to nobody."""
 
     seen: int = 0
     new: int = 0
     swept: int = 0
+    older: int = 0
 
 
 def parse_since(since: str, now: dt.datetime) -> dt.datetime:
@@ -82,11 +89,20 @@ def scheduled(
     now = clock()
     with database.transaction() as session:
         cursor = queries.reconciled_until(session, now)
-    if cursor is None or cursor > now - EVERY:
-        return None
+        if cursor is None or cursor > now - EVERY:
+            return None
+        heard = queries.webhooks_arrived(session, cursor)
+        if heard and cursor > now - EVERY_WHILE_HEARD:
+            return None
+        swept_at = queries.moment_of(session, queries.SWEEP)
     try:
         return reconcile(
-            database, gateway, max(cursor - OVERLAP, now - LONGEST), holder=holder, clock=clock
+            database,
+            gateway,
+            max(cursor - OVERLAP, now - LONGEST),
+            holder=holder,
+            clock=clock,
+            sweep=swept_at is None or swept_at <= now - SWEEP_EVERY,
         )
     except ReconciliationRunning:
         return None
@@ -99,8 +115,10 @@ def reconcile(
     *,
     holder: str,
     clock: Callable[[], dt.datetime],
+    sweep: bool = True,
 ) -> Report:
-    """Both passes, from `since` on. `holder` names this run.
+    """Both passes, from `since` on. `holder` names this run. Without `sweep` the second pass is made only where the first
+    one found what no webhook had brought.
 
     Raises ReconciliationRunning while another one is under way, StripeUnavailable, StripeRefused; what was found until
     then is kept.
@@ -121,19 +139,43 @@ def reconcile(
         for page in gateway.events_since(since, sorted(ROUTES), MOST_PAGES):
             _take_in(database, gateway.livemode, page, report, clock)
             keep_lease()
-        for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
-            with database.transaction() as session:
-                owed = [
-                    _failure(one, gateway.livemode, clock()) for one in invoices if one.collectable
-                ]
-                report.swept += len(queries.announce_unsaid(session, owed, clock()))
-            keep_lease()
+        if sweep or report.new:
+            _sweep(database, gateway, began, report, keep_lease, clock)
         with database.transaction() as session:
             queries.finish_reconciliation(session, holder, since, began)
         return report
     finally:
         with database.transaction() as session:
             queries.release_reconciliation(session, holder)
+
+
+def _sweep(
+    database: Transactions,
+    gateway: PaymentGateway,
+    began: dt.datetime,
+    report: Report,
+    keep_lease: Callable[[], None],
+    clock: Callable[[], dt.datetime],
+) -> None:
+    with database.reading() as session:
+        announced_from = queries.moment_of(session, queries.ANNOUNCED_FROM)
+    for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
+        owed = [one for one in invoices if one.collectable]
+        ours = [one for one in owed if not _is_older(one, announced_from)]
+        report.older += len(owed) - len(ours)
+        with database.transaction() as session:
+            unsaid = [_failure(one, gateway.livemode, clock()) for one in ours]
+            report.swept += len(queries.announce_unsaid(session, unsaid, clock()))
+        keep_lease()
+    with database.transaction() as session:
+        queries.keep_moment(session, queries.SWEEP, began)
+
+
+def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:
+    """Whether it was unpaid before there was a Portico here. Its next failure comes as an event like any other."""
+    if announced_from is None or invoice.finalized_at is None:
+        return False
+    return invoice.finalized_at < announced_from
 
 
 def _take_in(

@@ -97,7 +97,8 @@ def _step(at: dt.datetime, what: str, text: str, **more: Any) -> Step:
 
 def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
     more = {"event_id": row.id, "object_id": row.object_id}
-    steps = [_step(row.received_at, "received", f"Stripe delivered {row.type}", **more)]
+    came = "Stripe delivered" if row.deliveries else "no webhook came; found in Stripe's log:"
+    steps = [_step(row.received_at, "received", f"{came} {row.type}", **more)]
     if row.status == "ignored":
         steps.append(_step(row.received_at, "ignored", f"{row.type}: {row.reason}", **more))
     elif row.status == "quarantined":

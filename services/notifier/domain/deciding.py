@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident, InvoiceFacts, InvoiceStatus
+from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from shared.contracts.invoices import (
+    Invoice,
+    InvoiceStatus,
+    Observation,
+    Stop,
+    SubscriptionState,
+    at_checkout,
+    collection_stopped,
+    settlement,
+)
+from shared.contracts.payments import Decline
 
 
 @dataclass(frozen=True)
@@ -26,90 +38,109 @@ class Suppress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What tells one failed charge of an invoice from another."""
+
+    attempt: int
+    """Stripe's `attempt_count`, which only its own schedule raises."""
+    charge_id: str | None = None
+    """The charge that failed, where Stripe could be asked and there was one."""
+    next_payment_attempt: dt.datetime | None = None
+    """The date that the failure's event named."""
+    payment_method_id: str | None = None
+    """What was charged, where Stripe could be asked."""
+
+
+def is_told(failure: Failure, told: Iterable[Failure]) -> Reason | None:
+    """Why this failure is no news to somebody who was told of those; None: it is.
+
+    A failure is a charge that failed. Stripe uses a payment intent again from try to try, and a debit made by API raises no
+    count when it fails days later. Where a charge isn't known (no card; Stripe away; told by an earlier release), the
+    attempt and the date of the next one tell failures apart; a date that isn't known is no difference.
+    """
+    for each in told:
+        if failure.charge_id is not None and each.charge_id is not None:
+            if failure.charge_id == each.charge_id:
+                return Reason.SAME_CHARGE
+        elif failure.attempt == each.attempt:
+            dates = {failure.next_payment_attempt, each.next_payment_attempt} - {None}
+            if len(dates) < 2:
+                return Reason.SAME_ATTEMPT
+    return None
+
+
+def is_replacement(failure: Failure, told: Sequence[Failure]) -> bool:
+    """Whether another payment method failed than the one the customer was last told of: they have acted since, so this
+    is an answer and no reminder."""
+    last = told[-1].payment_method_id if told else None
+    return None not in (last, failure.payment_method_id) and last != failure.payment_method_id
+
+
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """What the customer has been told about the invoice, and what is about to be."""
 
     this_attempt: bool = False
-    """An email about this very attempt exists."""
+    """An email about this attempt exists."""
     under_way: bool = False
     """An email about the invoice waits to be sent."""
     customer_deleted: bool = False
 
 
-def decide(
-    facts: InvoiceFacts,
-    incident: Incident,
-    told: Told,
-    *,
-    action_required: bool,
-) -> Send | Suppress:
+def decide(seen: Observation, incident: Incident, told: Told) -> Send | Suppress:
     """Does this failed charge concern the customer? When the email goes out is `reminders.when`'s.
 
-    `incident` is the invoice's story with this event merged in. `action_required` is true when the bank wants
-    the customer to confirm the payment (`invoice.payment_action_required`).
+    `incident` is the invoice's story with this event merged in.
     """
-    not_ours = _not_an_autopay_failure(facts)
+    not_ours = _not_an_autopay_failure(seen, incident)
     if not_ours is not None:
         return Suppress(not_ours)
     if told.customer_deleted:
         return Suppress(Reason.CUSTOMER_DELETED)
     if incident.closed_because is not None:
         return Suppress(incident.closed_because)
-    if told.this_attempt:
-        return Suppress(Reason.SAME_ATTEMPT)
-    if facts.attempt < incident.last_attempt:
+    if seen.attempt_count < incident.attempt_count:
         return Suppress(Reason.OVERTAKEN)
     if told.under_way:
-        return Suppress(Reason.UNDER_WAY)
-    if action_required:
+        return Suppress(Reason.SAME_ATTEMPT if told.this_attempt else Reason.UNDER_WAY)
+    if seen.action_required:
         return Send(Kind.PAYMENT_ACTION_REQUIRED)
     return Send(Kind.PAYMENT_REMINDER if incident.last_mailed_at else Kind.PAYMENT_FAILED)
 
 
-def _not_an_autopay_failure(facts: InvoiceFacts) -> Reason | None:
+def _not_an_autopay_failure(seen: Observation, incident: Incident) -> Reason | None:
     """Stripe's own signs that nobody needs an email (facts in Stripe's "Subscription invoices" guide)."""
-    if facts.own_retry:
+    if seen.own_retry:
         return Reason.OWN_RETRY
-    if facts.collection_method != "charge_automatically":
+    if seen.collection_method != "charge_automatically":
         return Reason.NOT_AUTOPAY
-    if facts.billing_reason == "subscription_create":
+    if at_checkout(incident, seen.at):
         return Reason.AT_CHECKOUT
-    if facts.status is not InvoiceStatus.OPEN:
-        return CLOSED_BECAUSE.get(facts.status, Reason.NOT_OPEN)
-    if facts.amount_remaining <= 0:
+    if seen.status != InvoiceStatus.OPEN:
+        return CLOSED_BECAUSE.get(seen.status, Reason.NOT_OPEN)
+    if seen.amount_remaining <= 0:
         return Reason.NOTHING_OWED
     return None
 
 
 def wants_recovered_email(incident: Incident) -> bool:
-    """Someone who was told that a payment failed is told that it is paid; nobody else is bothered."""
-    return incident.status is InvoiceStatus.PAID and incident.last_mailed_at is not None
+    """Someone who was told that a payment failed is told that it is paid; nobody else is bothered. What was let go by a
+    credit note was not paid: nobody gets a receipt for money that did not come in."""
+    return (
+        incident.status == InvoiceStatus.PAID
+        and incident.last_mailed_at is not None
+        and not settlement(incident).is_waived
+    )
 
 
 class Schedule(StrEnum):
     """Whether Stripe will charge the invoice again by itself, as far as it says."""
 
     GOES_ON = "goes on"
+    NEEDS_METHOD = "needs a new payment method"
+    """Stripe's dates go on, but it charges nothing until there is a new payment method."""
     OVER = "over"
     UNKNOWN = "unknown"
-
-
-class Decline(StrEnum):
-    """Kinds of decline that a customer can act on (billing translates Stripe's codes into these)."""
-
-    EXPIRED_CARD = "expired_card"
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    INCORRECT_DETAILS = "incorrect_details"
-    PROCESSING_ERROR = "processing_error"
-    DECLINED = "declined"
-
-
-NEEDS_NEW_CARD: Final = frozenset(
-    {Decline.EXPIRED_CARD, Decline.LOST_OR_STOLEN, Decline.INCORRECT_DETAILS}
-)
-"""After these Stripe's schedule goes on but charges nothing: promise no further try with this card."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +152,16 @@ class InvoiceNow:
     next_payment_attempt: dt.datetime | None = None
     number: str | None = None
     decline: Decline | None = None
+    needs_new_method: bool = False
+    """After this decline Stripe charges nothing until there is a new payment method."""
+    auto_advance: bool | None = None
+    """Whether Stripe goes on collecting by itself; None: not known."""
+    processing: bool = False
+    """A payment is under way, whose outcome takes days (bank debits)."""
+    charge_id: str | None = None
+    """The charge that failed last."""
+    payment_method_id: str | None = None
+    """What that charge was made to."""
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, …"""
@@ -128,12 +169,43 @@ class InvoiceNow:
     """Put together from what Stripe's webhooks have told, not read at Stripe: what is missing may be on its way."""
 
     @property
+    def subscription(self) -> SubscriptionState | None:
+        """The subscription behind it, as far as it is known."""
+        if self.subscription_status is None:
+            return None
+        return SubscriptionState(self.subscription_status, self.subscription_end_reason)
+
+    @property
     def ended_unpaid(self) -> bool:
         """Stripe itself ended the subscription because this kind of charge failed to the last."""
-        return (
-            self.subscription_status == "canceled"
-            and self.subscription_end_reason == "payment_failed"
-        )
+        subscription = self.subscription
+        return subscription is not None and subscription.ended and subscription.given_up
+
+
+def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
+    """The invoice's story with what was just read of it on top."""
+    if fresh is None:
+        return incident
+    next_attempt = fresh.next_payment_attempt
+    if next_attempt is None and (fresh.heard or fresh.status is None):
+        next_attempt = incident.next_payment_attempt  # not read, so not withdrawn either
+    return replace(
+        incident,
+        status=fresh.status or incident.status,
+        amount_remaining=incident.amount_remaining
+        if fresh.amount_remaining is None
+        else fresh.amount_remaining,
+        next_payment_attempt=next_attempt,
+        auto_advance=incident.auto_advance if fresh.auto_advance is None else fresh.auto_advance,
+        was_advancing=incident.was_advancing or fresh.auto_advance is True,
+        number=fresh.number or incident.number,
+    )
+
+
+STOPPED_BECAUSE: Final = {
+    Stop.SUBSCRIPTION_ENDED: Reason.SUBSCRIPTION_ENDED,
+    Stop.TURNED_OFF: Reason.COLLECTION_STOPPED,
+}
 
 
 def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
@@ -148,9 +220,11 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
         return CLOSED_BECAUSE[fresh.status]
     if fresh.amount_remaining is not None and fresh.amount_remaining <= 0:
         return Reason.NOTHING_OWED
-    if fresh.subscription_status in ("canceled", "incomplete_expired") and not fresh.ended_unpaid:
-        return Reason.SUBSCRIPTION_ENDED
-    return None
+    if fresh.processing:
+        return Reason.PAYMENT_UNDER_WAY
+    known = as_it_stands(incident, fresh) if incident is not None else Invoice()
+    stop = collection_stopped(known, fresh.subscription)
+    return STOPPED_BECAUSE[stop] if stop is not None else None
 
 
 def kind_to_say(

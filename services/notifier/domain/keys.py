@@ -5,24 +5,26 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain.incidents import InvoiceFacts
 from services.notifier.domain.vocabulary import Kind
+from shared.contracts.invoices import Observation
 
 
-def failure_key(facts: InvoiceFacts, *, action_required: bool) -> str:
-    """One row for an invoice, attempt and kind of event, however often and in whatever form Stripe reports it.
+def failure_key(invoice_id: str, seen: Observation, event_id: str = "") -> str:
+    """The row of a failure that an event reports: of an invoice, attempt and kind of event; of this very event too, where
+    `event_id` is given, since a second event of an attempt may tell of another charge.
 
     Made from the event's kind, not the email's: the same failure told twice must meet its own row even when the
     second telling would by now be a reminder. A failure of our own retry has a row of its own, since Stripe
     gives it the attempt number of the failure that it follows.
     """
-    kind = Kind.PAYMENT_ACTION_REQUIRED if action_required else Kind.PAYMENT_FAILED
-    suffix = "/own-retry" if facts.own_retry else ""
-    return f"{facts.invoice_id}/{facts.attempt}/{kind}{suffix}"
+    kind = Kind.PAYMENT_ACTION_REQUIRED if seen.action_required else Kind.PAYMENT_FAILED
+    suffix = "/own-retry" if seen.own_retry else ""
+    event = f"/{event_id}" if event_id else ""
+    return f"{invoice_id}/{seen.attempt_count}/{kind}{suffix}{event}"
 
 
 def attempt_key(invoice_id: str, attempt: int) -> str:
-    """Held by the one email of an attempt: payment_failed and payment_action_required share it."""
+    """Held by the first email of an attempt: payment_failed and payment_action_required share it."""
     return f"{invoice_id}/{attempt}"
 
 

@@ -8,11 +8,14 @@ same; on a Stripe test clock the invoice's runs ahead, and three weeks of failur
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress
+from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress, as_it_stands
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from shared.contracts.invoices import Invoice, InvoiceStatus, Retry, retry_plan
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,17 @@ class ReminderPolicy:
     failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
     settle: dt.timedelta = dt.timedelta(minutes=15)
     """How long Stripe gets to name the date of its next try before the schedule counts as over."""
+
+
+GATHER_FOR: Final = dt.timedelta(minutes=10)
+"""After an email that asked a customer for money: what of theirs fails in this time is told together, in one more."""
+
+
+def gather_until(others: Iterable[Incident], now: dt.datetime) -> dt.datetime | None:
+    """Until when a failure waits for others of the same customer, so that five in a minute are two emails; None: it need
+    not. `others` are the customer's other invoices. On our own clock: it is about telephones that ring."""
+    last = max((one.asked_at for one in others if one.asked_at is not None), default=None)
+    return last + GATHER_FOR if last is not None and now < last + GATHER_FOR else None
 
 
 @dataclass(frozen=True)
@@ -66,24 +80,48 @@ def schedule(
     fresh: InvoiceNow | None,
     waited: dt.timedelta,
     policy: ReminderPolicy,
+    now: dt.datetime,
 ) -> Schedule:
-    """Will Stripe try again by itself? Never guessed: a missing date alone says nothing.
+    """Will Stripe try again by itself? `retry_plan` says; what it leaves open is never guessed: a missing date alone says
+    nothing.
 
-    OVER only when Stripe says so: the subscription became `unpaid`, or was ended *because* the payment failed; or,
-    after `settle`, the invoice as just read still names no date though an earlier try has been repeated before (so
-    there is a schedule, and this invoice has no place in it any more). A first failure without a date, and an invoice
-    that can't be read or is only heard of, stay UNKNOWN.
+    After `settle`, though, an invoice as just read that still names no date, though an earlier try has been repeated
+    before (so there is a schedule, and this invoice has no place in it any more), is OVER. A first failure without a
+    date, and an invoice that can't be read or is only heard of, stay UNKNOWN.
     """
     if fresh is None:
         return Schedule.UNKNOWN
-    if fresh.subscription_status == "unpaid" or fresh.ended_unpaid:
-        return Schedule.OVER
-    if fresh.next_payment_attempt is not None:
-        return Schedule.GOES_ON
-    repeated = incident is not None and incident.last_attempt > 1
-    if repeated and waited >= policy.settle and fresh.status is not None and not fresh.heard:
+    known = as_it_stands(incident, fresh) if incident is not None else _read_alone(fresh)
+    plan = retry_plan(known, fresh.subscription, needs_new_method=fresh.needs_new_method, now=now)
+    if plan.retry is not Retry.UNKNOWN:
+        return _SCHEDULE[plan.retry]
+    repeated = incident is not None and incident.attempt_count > 1
+    undated = known.next_payment_attempt is None
+    if (
+        repeated
+        and undated
+        and waited >= policy.settle
+        and fresh.status is not None
+        and not fresh.heard
+    ):
         return Schedule.OVER
     return Schedule.UNKNOWN
+
+
+_SCHEDULE: Final = {
+    Retry.SCHEDULED: Schedule.GOES_ON,
+    Retry.WAITS_FOR_METHOD: Schedule.NEEDS_METHOD,
+    Retry.OVER: Schedule.OVER,
+}
+
+
+def _read_alone(fresh: InvoiceNow) -> Invoice:
+    """An invoice that no event has told of yet."""
+    return Invoice(
+        status=fresh.status or InvoiceStatus.OPEN,
+        amount_remaining=1 if fresh.amount_remaining is None else fresh.amount_remaining,
+        next_payment_attempt=fresh.next_payment_attempt,
+    )
 
 
 def when(
@@ -97,23 +135,25 @@ def when(
     zone: dt.tzinfo,
     policy: ReminderPolicy,
     readable: bool = True,
+    answer: bool = False,
 ) -> Go | Hold | Suppress:
     """May this email go out now? `waited` is how long ago the failure was heard of; `zone` the customer's.
 
     The first email about an invoice goes at once, except in quiet hours: a business that asks for quiet means it, and
-    a night costs none of Stripe's tries. `readable`: the invoice could be read just now.
+    a night costs none of Stripe's tries. `readable`: the invoice could be read just now. `answer`: the payment method that
+    the customer gave since the last email failed; that is told however recent the last email is.
     """
     if kind not in DUNNING:
         return Go()
     last = incident.last_mailed_at if incident else None
-    if last is not None:
+    if last is not None and not answer:
         missing = last + policy.interval - story_now
         if missing > dt.timedelta(0):
             if planned is Schedule.OVER or missing <= policy.patience:
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
         undecided = planned is Schedule.UNKNOWN and readable
-        if undecided and waited < policy.settle and incident and incident.last_attempt > 1:
+        if undecided and waited < policy.settle and incident and incident.attempt_count > 1:
             return Hold(policy.settle - waited, Reason.WAITS_FOR_SCHEDULE)
     if policy.quiet_hours is not None:
         rest = quiet_for(policy.quiet_hours, now, zone)

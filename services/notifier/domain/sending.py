@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.domain.vocabulary import DUNNING, Kind, Reason, Status
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ class SendingPolicy:
     )
     """Waits for a customer whom the portal does not know yet: the link between ours and Stripe's may come
     moments after the failed charge."""
+    longest_lookup_wait: dt.timedelta = dt.timedelta(days=1)
+    """Whoever owes is asked about hourly after that, then less and less often, at the least once in this time."""
+    unknown_for: dt.timedelta = dt.timedelta(days=60)
+    """How long somebody who owes may stay unknown: longer than any of Stripe's retry schedules. What Stripe closes
+    meanwhile ends the wait."""
     longest_rate_limit: dt.timedelta = dt.timedelta(hours=1)
 
 
@@ -102,8 +107,18 @@ def after_unavailable(
     return Again(due_at=now + backoff(tries, chance, policy))
 
 
-def after_unknown_customer(lookups: int, now: dt.datetime, policy: SendingPolicy) -> Again | Stop:
-    """What follows when the portal knows nobody with this Stripe customer; `lookups` counts the times so far."""
-    if lookups > len(policy.lookup_waits):
+def after_unknown_customer(
+    kind: Kind, created_at: dt.datetime, lookups: int, now: dt.datetime, policy: SendingPolicy
+) -> Again | Stop:
+    """What follows when the portal knows nobody with this Stripe customer; `lookups` counts the times so far.
+
+    An email that asks for money waits while its invoice lives: the host may register the customer tomorrow. Anything
+    else would be stale by then.
+    """
+    soon = len(policy.lookup_waits)
+    if lookups <= soon:
+        return Again(due_at=now + policy.lookup_waits[max(lookups, 1) - 1])
+    if kind not in DUNNING or now - created_at >= policy.unknown_for:
         return Stop(status=Status.SUPPRESSED, reason=Reason.NO_SUCH_CUSTOMER)
-    return Again(due_at=now + policy.lookup_waits[max(lookups, 1) - 1])
+    hours = dt.timedelta(hours=2 ** min(lookups - soon - 1, 10))
+    return Again(due_at=now + min(hours, policy.longest_lookup_wait))

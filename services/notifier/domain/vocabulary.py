@@ -13,6 +13,8 @@ class Kind(StrEnum):
     PAYMENT_REMINDER = "payment_reminder"
     PAYMENT_LAST_ATTEMPT = "payment_last_attempt"
     PAYMENT_ACTION_REQUIRED = "payment_action_required"
+    PAYMENTS_FAILED = "payments_failed"
+    """Several invoices of one customer in one email."""
     PAYMENT_RECOVERED = "payment_recovered"
     FRESH_LINK = "fresh_link"
     CANCELLATION_APPROVED = "cancellation_approved"
@@ -30,6 +32,7 @@ DUNNING: Final = frozenset(
         Kind.PAYMENT_REMINDER,
         Kind.PAYMENT_LAST_ATTEMPT,
         Kind.PAYMENT_ACTION_REQUIRED,
+        Kind.PAYMENTS_FAILED,
     }
 )
 """The kinds that ask for money: pointless, and rude, once nothing is owed."""
@@ -72,14 +75,21 @@ class Reason(StrEnum):
     VOIDED = "the invoice was voided"
     UNCOLLECTIBLE = "the invoice was marked uncollectible"
     SAME_ATTEMPT = "another email tells about this attempt"
+    SAME_CHARGE = "another email told about this charge"
+    PAYMENT_UNDER_WAY = "a payment is under way: its outcome is not known yet"
     OVERTAKEN = "a later attempt is known already"
     REMINDED_RECENTLY = "reminded recently"
     WAITS_FOR_INTERVAL = "waits: the last email about this invoice is too recent"
     WAITS_FOR_MORNING = "waits: quiet hours at the customer's place"
     WAITS_FOR_SCHEDULE = "waits: Stripe has not said yet whether it will try again"
+    WAITS_FOR_OTHERS = (
+        "waits: what fails within ten minutes of an email to this customer is told in one more"
+    )
+    TOLD_TOGETHER = "told in one email with other invoices of this customer"
     UNDER_WAY = "an earlier email about this invoice is still on its way"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"
     SUBSCRIPTION_ENDED = "the subscription has ended"
+    COLLECTION_STOPPED = "automatic collection was turned off: nobody charges this invoice any more"
     NO_SUCH_CUSTOMER = "no such customer: the portal knows nobody with this Stripe customer"
     ADDRESS_BOUNCED = "address bounced"
     ADDRESS_COMPLAINED = "the address reported our email as spam"

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from services.notifier.domain import TO_BUSINESS, Kind, Schedule, kind_to_say
+from services.notifier.domain import (
+    DUNNING,
+    TO_BUSINESS,
+    Incident,
+    Kind,
+    Schedule,
+    as_it_stands,
+    kind_to_say,
+)
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer, letter
+
+
+@dataclass(frozen=True)
+class OpenInvoice:
+    """Another invoice of the same customer, for an email that tells of several."""
+
+    incident: Incident
+    report: InvoiceReport | None
 
 
 def compose(
@@ -18,20 +36,24 @@ def compose(
     links: CancellationLinks | None,
     planned: Schedule,
     now: dt.datetime,
+    others: Sequence[OpenInvoice] = (),
 ) -> Mail:
     """The finished email, in memory only."""
     kind = leased.kind
     if not leased.by_hand:
         kind = kind_to_say(kind, leased.incident, report.now if report else None, planned)
+    if others and kind in DUNNING:
+        kind = Kind.PAYMENTS_FAILED
     said = letter(
         kind,
         contact,
         leased.incident,
         report,
         now,
-        over=planned is Schedule.OVER,
+        planned=planned,
         context=leased.context,
         links=links,
+        others=[_as_read(one) for one in others],
     )
     rendered = renderer.render(said)
     if kind in TO_BUSINESS:
@@ -52,3 +74,7 @@ def compose(
         text=rendered.text,
         html=rendered.html,
     )
+
+
+def _as_read(one: OpenInvoice) -> Incident:
+    return as_it_stands(one.incident, one.report.now if one.report else None)

@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from services.notifier.queries import looking_back
 
-COUNTS: Final = (
-    *("failed", "mailed", "delivered", "recovered", "lost", "open"),
-    *("failed_amount", "recovered_amount", "lost_amount", "open_amount"),
-)
+ENDS: Final = ("recovered", "forgiven", "lost", "open")
+COUNTS: Final = ("failed", "mailed", "delivered", *ENDS)
+AMOUNTS: Final = ("failed_amount", *(f"{end}_amount" for end in ENDS))
 LOST: Final = ("void", "uncollectible")
 DAYS: Final = (1 / 24, 1, 3, 7, 14, 30)
 """Bounds, in days, of the histogram of times to recover."""
@@ -31,25 +30,25 @@ BOUNDS: Final = (
 def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, Any]:
     """Failed autopay invoices since a moment, by what became of them: in all, by currency, by day.
 
-    Each invoice counts once, however often it failed. `lost` is void or uncollectible; `open` is still owed.
+    Each invoice counts once, however often it failed. `recovered` is money that came in, `forgiven` what a credit note let
+    go, `lost` void or uncollectible, `open` still owed. The four amounts add up to what failed.
     """
     currencies: dict[str, dict[str, int]] = {}
-    for currency, status, mailed, delivered, count, due, paid in looking_back.counts_by_currency(
-        session, since
-    ):
-        sums = currencies.setdefault(
-            currency,
-            dict.fromkeys(COUNTS, 0),
-        )
-        end = "recovered" if status == "paid" else "lost" if status in LOST else "open"
+    for row in looking_back.counts_by_currency(session, since):
+        currency, status, waived, mailed, delivered, count, due, paid, credited = row
+        sums = currencies.setdefault(currency, dict.fromkeys(COUNTS + AMOUNTS, 0))
         sums["failed"] += count
         sums["mailed"] += count if mailed else 0
         sums["delivered"] += count if delivered else 0
-        sums[end] += count
-        sums["failed_amount"] += int(due or 0)
-        sums[f"{end}_amount"] += int((paid if end == "recovered" else due) or 0)
+        sums[_end(status, waived)] += count
+        due, paid, credited = int(due or 0), int(paid or 0), int(credited or 0)
+        sums["failed_amount"] += due + credited
+        sums["recovered_amount"] += paid
+        sums["forgiven_amount"] += credited
+        if status != "paid":
+            sums["lost_amount" if status in LOST else "open_amount"] += due - paid
     seconds = looking_back.recovery_seconds(session, since)
-    totals = {name: sum(sums[name] for sums in currencies.values()) for name in COUNTS[:6]}
+    totals = {name: sum(sums[name] for sums in currencies.values()) for name in COUNTS}
     return {
         "since": since.isoformat(),
         "until": now.isoformat(),
@@ -60,6 +59,12 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, A
         "days": _days(session, since, now),
         "mails": _mails(session, since),
     }
+
+
+def _end(status: str, waived: bool) -> str:
+    if status == "paid":
+        return "forgiven" if waived else "recovered"
+    return "lost" if status in LOST else "open"
 
 
 def _histogram(seconds: list[float]) -> list[dict[str, Any]]:
@@ -74,16 +79,15 @@ def _histogram(seconds: list[float]) -> list[dict[str, Any]]:
 
 def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[dict[str, Any]]:
     """Every day of the time, also those without a failure."""
-    blank = {"failed": 0, "recovered": 0, "lost": 0, "open": 0}
+    blank = dict.fromkeys(("failed", *ENDS), 0)
     days = {
         (since.date() + dt.timedelta(days=number)).isoformat(): dict(blank)
         for number in range((now.date() - since.date()).days + 1)
     }
-    for day, status, count in looking_back.by_day(session, since):
+    for day, status, waived, count in looking_back.by_day(session, since):
         sums = days.setdefault(str(day), dict(blank))
-        end = "recovered" if status == "paid" else "lost" if status in LOST else "open"
         sums["failed"] += count
-        sums[end] += count
+        sums[_end(status, waived)] += count
     return [{"day": day, **sums} for day, sums in sorted(days.items())]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
-from services.notifier.domain import Kind, Reason, subscription_end_key
+from services.notifier.domain import Kind, Reason, merge, subscription_end_key
 from services.notifier.handlers import invoices
 from services.notifier.handlers.invoices import Heard
 from shared import events
@@ -50,21 +50,21 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
     for event in batch:
         first_copies.setdefault(event.id, event)
     waiting = [
-        (event, invoices.facts_of(event)) for event in first_copies.values() if event.id in fresh
+        (event, *invoices.read(event)) for event in first_copies.values() if event.id in fresh
     ]
     incidents = queries.lock_incidents_made(
-        session, {facts.invoice_id: facts.stripe_customer_id for _, facts in waiting}
+        session, {data.invoice_id: data.stripe_customer_id for _, data, _ in waiting}
     )
     outcomes: dict[str, str] = {}
     while waiting:
-        turn = {facts.invoice_id: event.id for event, facts in reversed(waiting)}
+        turn = {data.invoice_id: event.id for event, data, _ in reversed(waiting)}
         heard = [
-            Heard.merged(event, facts, incidents[facts.invoice_id])
-            for event, facts in waiting
-            if turn[facts.invoice_id] == event.id
+            Heard(event, seen, merge(incidents[data.invoice_id], seen))
+            for event, data, seen in waiting
+            if turn[data.invoice_id] == event.id
         ]
         waiting = [one for one in waiting if turn[one[1].invoice_id] != one[0].id]
-        incidents |= {one.facts.invoice_id: one.incident for one in heard}
+        incidents |= {one.invoice_id: one.incident for one in heard}
         queries.store_incidents(session, [one.incident for one in heard])
         for step in (invoices.failed, invoices.changed):
             mine = [one for one in heard if STEPS[type(one.event.data)] is step]

@@ -17,7 +17,7 @@ from services.notifier.domain import (
     Status,
     unreachable_key,
 )
-from services.notifier.handlers.posting import mark_sent
+from services.notifier.handlers.posting import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
 from shared.events import Event, NotificationUndeliverable
@@ -96,8 +96,8 @@ def _apply(
         return
     # Every one of these events proves that SendGrid took the message: the answer that a time-out hid.
     mailed = mark_sent(session, row, incident, item.occurred_at, _message_id(item.sg_message_id))
-    if mailed is not None:
-        queries.store_incident(session, mailed)
+    others = mark_others_sent(session, row, item.occurred_at)
+    queries.store_incidents(session, [*others, mailed] if mailed is not None else others)
     if item.event == "delivered":
         row.delivered_at = row.delivered_at or item.occurred_at
         if row.status != Status.BOUNCED:

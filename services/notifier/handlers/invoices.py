@@ -6,6 +6,7 @@ what would be decided for it alone.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,8 +18,6 @@ from sqlalchemy.orm import Session
 from services.notifier import queries
 from services.notifier.domain import (
     Incident,
-    InvoiceFacts,
-    InvoiceStatus,
     Kind,
     Reason,
     Send,
@@ -27,11 +26,11 @@ from services.notifier.domain import (
     business_recovered_key,
     decide,
     failure_key,
-    merge,
     recovered_key,
     wants_recovered_email,
 )
 from shared import events
+from shared.contracts.invoices import FINALITY, Observation, observe
 from shared.events import Event
 
 
@@ -44,77 +43,91 @@ class Heard:
     """An event about an invoice, and the invoice's story with the event in it."""
 
     event: Event
-    facts: InvoiceFacts
+    seen: Observation
     incident: Incident
 
-    @classmethod
-    def merged(cls, event: Event, facts: InvoiceFacts, known: Incident) -> Heard:
-        """The event and the story as it was known before."""
-        failed = isinstance(event.data, FAILURES) and not facts.own_retry
-        return cls(event, facts, merge(known, facts, event.occurred_at, failed=failed))
-
     @property
-    def action_required(self) -> bool:
-        """Whether the bank wants the customer to confirm."""
-        return isinstance(self.event.data, events.InvoicePaymentActionRequired)
+    def invoice_id(self) -> str:
+        return self.incident.invoice_id
 
     @property
     def attempt_key(self) -> str:
-        return attempt_key(self.facts.invoice_id, self.facts.attempt)
+        return attempt_key(self.invoice_id, self.seen.attempt_count)
 
 
-FAILURES = (events.InvoicePaymentFailed, events.InvoicePaymentActionRequired)
+def read(event: Event) -> tuple[events.InvoiceData, Observation]:
+    """What an event says about its invoice. Raises UnreadableEvent."""
+    data: Any = event.data
+    if data.status not in FINALITY:
+        raise UnreadableEvent(f"unknown invoice status {data.status[:40]!r}")
+    return data, observe(data, event.occurred_at)
+
 
 Step = Callable[[Session, Sequence[Heard], dt.datetime], dict[str, str]]
 """What is done about events, at most one of each invoice; what came of each, by the event's id."""
 
 
 def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
-    """Charges were declined, or the bank wants the customer to confirm: an email each, or the reason for none."""
-    told = queries.attempts_told(session, {one.attempt_key for one in heard})
-    under_way = queries.mails_under_way(session, {one.facts.invoice_id for one in heard})
-    deleted = queries.deleted_customers(session, {one.facts.stripe_customer_id for one in heard})
+    """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
+    Whether the customer was told of this very charge is looked at before it goes out."""
+    attempts = queries.attempts_told(session, {one.attempt_key for one in heard})
+    under_way = queries.mails_under_way(session, {one.invoice_id for one in heard})
+    deleted = queries.deleted_customers(session, {one.incident.stripe_customer_id for one in heard})
+    seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
             one,
             Told(
-                this_attempt=one.attempt_key in told,
-                under_way=one.facts.invoice_id in under_way,
-                customer_deleted=one.facts.stripe_customer_id in deleted,
+                this_attempt=one.attempt_key in attempts,
+                under_way=one.invoice_id in under_way,
+                customer_deleted=one.incident.stripe_customer_id in deleted,
             ),
             now,
+            first=one.attempt_key not in attempts,
         )
         for one in heard
     }
     added = queries.add_notifications(session, rows.values())
-    return {event_id: _what_came(row, row.dedupe_key in added) for event_id, row in rows.items()}
+    # The key of the attempt may be another event's: this one gets a row of its own.
+    again = {
+        event_id: dataclasses.replace(
+            row,
+            dedupe_key=failure_key(row.invoice_id or "", seen[event_id], event_id),
+            attempt_key=None,
+        )
+        for event_id, row in rows.items()
+        if row.dedupe_key not in added
+    }
+    queries.add_notifications(session, again.values())
+    return {event_id: _what_came(row) for event_id, row in (rows | again).items()}
 
 
-def _notification(one: Heard, told: Told, now: dt.datetime) -> queries.NewNotification:
-    decision = decide(one.facts, one.incident, told, action_required=one.action_required)
+def _notification(
+    one: Heard, told: Told, now: dt.datetime, *, first: bool
+) -> queries.NewNotification:
+    decision = decide(one.seen, one.incident, told)
     if isinstance(decision, Send):
         kind, reason = decision.kind, None
     else:
-        kind = Kind.PAYMENT_ACTION_REQUIRED if one.action_required else Kind.PAYMENT_FAILED
+        kind = Kind.PAYMENT_ACTION_REQUIRED if one.seen.action_required else Kind.PAYMENT_FAILED
         reason = decision.reason
     return queries.NewNotification(
-        dedupe_key=failure_key(one.facts, action_required=one.action_required),
-        attempt_key=one.attempt_key if reason is None else None,
+        dedupe_key=failure_key(one.invoice_id, one.seen),
+        attempt_key=one.attempt_key if reason is None and first else None,
         kind=kind,
         reason=reason,
         now=now,
-        invoice_id=one.facts.invoice_id,
-        attempt=one.facts.attempt,
-        stripe_customer_id=one.facts.stripe_customer_id,
+        invoice_id=one.invoice_id,
+        attempt=one.seen.attempt_count,
+        next_payment_attempt=one.seen.next_payment_attempt,
+        stripe_customer_id=one.incident.stripe_customer_id,
         correlation_id=one.event.correlation_id,
         occurred_at=one.event.occurred_at,
         traceparent=one.event.traceparent,
     )
 
 
-def _what_came(row: queries.NewNotification, added: bool) -> str:
-    if not added:
-        return "this failure has a notification already"
+def _what_came(row: queries.NewNotification) -> str:
     return f"suppressed: {row.reason.value}" if row.reason else f"{row.kind.value} is due"
 
 
@@ -124,9 +137,9 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
     closed: dict[Reason, list[str]] = defaultdict(list)
     for one in heard:
         if one.incident.closed_because is not None:
-            closed[one.incident.closed_because].append(one.facts.invoice_id)
+            closed[one.incident.closed_because].append(one.invoice_id)
     dated = [
-        one.facts.invoice_id
+        one.invoice_id
         for one in heard
         if one.incident.closed_because is None and one.incident.next_payment_attempt is not None
     ]
@@ -141,9 +154,9 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
     }
     outcomes = {}
     for one in heard:
-        outcome = f"incident {one.incident.status.value}"
+        outcome = f"incident {one.incident.status}"
         if one.incident.closed_because is not None:
-            outcome += f", {suppressed.get(one.facts.invoice_id, 0)} suppressed"
+            outcome += f", {suppressed.get(one.invoice_id, 0)} suppressed"
             if announce_recovery(
                 session, one.incident, one.event.correlation_id, now, one.event.traceparent
             ):
@@ -181,7 +194,7 @@ def announce_recovery(
                 kind=kind,
                 now=now,
                 invoice_id=incident.invoice_id,
-                attempt=incident.last_attempt,
+                attempt=incident.attempt_count,
                 stripe_customer_id=incident.stripe_customer_id,
                 correlation_id=correlation_id,
                 traceparent=traceparent,
@@ -190,28 +203,3 @@ def announce_recovery(
         for kind, key in news.items()
     ]
     return any(added)
-
-
-def facts_of(event: Event) -> InvoiceFacts:
-    """What an event says about its invoice. Raises UnreadableEvent."""
-    data: Any = event.data
-    try:
-        status = InvoiceStatus(data.status)
-    except ValueError:
-        raise UnreadableEvent(f"unknown invoice status {data.status[:40]!r}") from None
-    return InvoiceFacts(
-        invoice_id=data.invoice_id,
-        stripe_customer_id=data.stripe_customer_id,
-        status=status,
-        currency=data.currency,
-        amount_due=data.amount_due,
-        amount_remaining=data.amount_remaining,
-        amount_paid=data.amount_paid,
-        attempt=data.attempt_count,
-        collection_method=data.collection_method,
-        billing_reason=data.billing_reason,
-        number=data.number,
-        subscription_id=data.subscription_id,
-        next_payment_attempt=data.next_payment_attempt,
-        own_retry=data.own_retry,
-    )

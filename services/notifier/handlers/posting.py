@@ -7,8 +7,8 @@ are taken in the order of `queries`: incidents by id, then notifications by id.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
@@ -18,9 +18,11 @@ from services.notifier.domain import (
     Accepted,
     AddressHash,
     Again,
+    Failure,
     Go,
     Hold,
     Incident,
+    InvoiceNow,
     Kind,
     MaybeSent,
     Outcome,
@@ -34,6 +36,9 @@ from services.notifier.domain import (
     Suppress,
     Unavailable,
     after_unavailable,
+    gather_until,
+    is_replacement,
+    is_told,
     look_again,
     story_time,
     when,
@@ -66,8 +71,16 @@ class Posting:
     """Whom the mail goes to, as bounced addresses are remembered."""
     contact: Contact
     planned: Schedule
-    readable: bool
-    """Whether the invoice could be read just now."""
+    invoice: InvoiceNow | None
+    """The invoice as it was just read; None where it could not be."""
+    others: Mapping[str, InvoiceNow | None] = field(default_factory=dict)
+    """Other invoices that the email tells of too, as they were just read."""
+
+    @property
+    def invoice_ids(self) -> set[str]:
+        """All invoices that the email tells of."""
+        own = self.leased.invoice_id
+        return {*self.others, own} if own is not None else set(self.others)
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,8 @@ class _Known:
     rows: dict[str, Notification]
     deleted: set[str]
     suppressed: dict[AddressHash, str]
+    told: dict[str, list[Failure]]
+    """The failures of which customers were told, by invoice."""
 
 
 def begin_posts(
@@ -97,23 +112,51 @@ def begin_posts(
     The mark is committed before the request leaves, so a crash can't hide a message that SendGrid may have taken.
     The reminder policy is asked here, under the incident's lock: two senders can't both find that nothing was said.
     """
-    incidents, rows = _locked(session, [posting.leased for posting in postings])
+    asking = [one.leased for one in postings if one.leased.kind in DUNNING]
+    incidents = queries.lock_open_incidents(
+        session,
+        {one.leased.invoice_id for one in postings if one.leased.invoice_id},
+        {one.stripe_customer_id for one in asking if one.stripe_customer_id},
+    )
+    rows = queries.lock_rows(session, {one.leased.notification_id for one in postings})
     customers = {row.stripe_customer_id for row in rows.values() if row.stripe_customer_id}
     known = _Known(
         incidents=incidents,
         rows=rows,
         deleted=queries.deleted_customers(session, customers),
         suppressed=queries.suppressed_addresses(session, {posting.address for posting in postings}),
+        told=queries.failures_told(
+            session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
+        ),
     )
-    return [_begin(posting, known, now, policy) for posting in postings]
+    results = []
+    begun: dict[str, Incident] = {}
+    for posting in postings:
+        result = _begin(posting, known, now, policy)
+        results.append(result)
+        leased = posting.leased
+        if result is None and leased.kind in DUNNING and not leased.by_hand:
+            for invoice_id in posting.invoice_ids & known.incidents.keys():
+                asked = replace(known.incidents[invoice_id], asked_at=now)
+                known.incidents[invoice_id] = begun[invoice_id] = asked
+            if leased.gathers:
+                _name_charges(session, posting)
+        elif result is not None and result.outcome == "suppressed" and leased.gathers:
+            queries.release_gathered(session, leased.notification_id, now)
+    queries.store_incidents(session, begun.values())
+    return results
 
 
 def _locked(
     session: Session, leases: Sequence[Leased]
 ) -> tuple[dict[str, Incident], dict[str, Notification]]:
-    incidents = queries.lock_incidents(
-        session, {leased.invoice_id for leased in leases if leased.invoice_id}
-    )
+    """Incidents and rows of these emails; the incidents of what is told in them are locked too."""
+    invoice_ids = {leased.invoice_id for leased in leases if leased.invoice_id}
+    gathering = {one.notification_id for one in leases if one.gathers}
+    if gathering:
+        others = queries.told_in(session, gathering, lock=False)
+        invoice_ids |= {row.invoice_id for row in others if row.invoice_id}
+    incidents = queries.lock_incidents(session, invoice_ids)
     return incidents, queries.lock_rows(session, {leased.notification_id for leased in leases})
 
 
@@ -132,8 +175,11 @@ def _begin(
     if row.stripe_customer_id in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
+    failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
     if reason is None and not leased.by_hand and row.unconfirmed_since is None:
-        verdict = _verdict(posting, incident, now)
+        verdict = _verdict(posting, incident, failure, told, now)
+        if isinstance(verdict, Go) and leased.kind in DUNNING:
+            verdict = _alone_or_together(posting, known.incidents, now)
         if isinstance(verdict, Hold):
             row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
             row.due_at = row.ready_at = now + verdict.wait
@@ -145,6 +191,7 @@ def _begin(
         finish(row, Status.SUPPRESSED, reason, now)
         return Result(leased.kind, "suppressed", str(reason))
     row.kind, row.reason = mail.kind.value, None
+    row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -153,8 +200,48 @@ def _begin(
     return None
 
 
-def _verdict(posting: Posting, incident: Incident | None, now: dt.datetime) -> Go | Hold | Suppress:
+def _name_charges(session: Session, posting: Posting) -> None:
+    """Remember of which charges the others are told."""
+    for row in queries.told_in(session, [posting.leased.notification_id]):
+        invoice = posting.others.get(row.invoice_id or "")
+        if invoice is not None and invoice.charge_id is not None:
+            row.charge_id, row.payment_method_id = invoice.charge_id, invoice.payment_method_id
+
+
+def _alone_or_together(
+    posting: Posting, incidents: Mapping[str, Incident], now: dt.datetime
+) -> Go | Hold:
+    """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
+    until = gather_until(
+        (
+            one
+            for one in incidents.values()
+            if one.stripe_customer_id == posting.leased.stripe_customer_id
+            and one.invoice_id not in posting.invoice_ids
+        ),
+        now,
+    )
+    return Go() if until is None else Hold(until - now, Reason.WAITS_FOR_OTHERS)
+
+
+def _failure(posting: Posting, row: Notification) -> Failure:
+    """The failure that the email tells of: the row's, by the charge that Stripe names now."""
+    known, invoice = queries.failure_of(row), posting.invoice
+    if invoice is None or invoice.charge_id is None:
+        return known
+    return replace(known, charge_id=invoice.charge_id, payment_method_id=invoice.payment_method_id)
+
+
+def _verdict(
+    posting: Posting,
+    incident: Incident | None,
+    failure: Failure,
+    told: Sequence[Failure],
+    now: dt.datetime,
+) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
+    if leased.kind in DUNNING and (reason := is_told(failure, told)) is not None:
+        return Suppress(reason)
     return when(
         leased.kind,
         incident,
@@ -164,7 +251,8 @@ def _verdict(posting: Posting, incident: Incident | None, now: dt.datetime) -> G
         waited=now - leased.heard_at,
         zone=zone(posting.contact.timezone or business.timezone),
         policy=business.reminders,
-        readable=posting.readable,
+        readable=posting.invoice is not None,
+        answer=is_replacement(failure, told),
     )
 
 
@@ -190,11 +278,17 @@ def record_answers(
             mailed = mark_sent(session, row, incident, now, outcome.message_id)
             if mailed is not None:
                 incidents[mailed.invoice_id] = told[mailed.invoice_id] = mailed
+            for other in mark_others_sent(session, row, now):
+                incidents[other.invoice_id] = told[other.invoice_id] = other
             results.append(Result(kind, "sent"))
         elif not leased.holds(row):
             results.append(Result(kind, "lease_lost"))
         else:
             results.append(_record_failure(row, kind, outcome, now, chance(), policy))
+            incident = incidents.get(leased.invoice_id or "")
+            if row.unconfirmed_since is None and incident is not None:
+                # It certainly did not reach anybody, so what fails next need not wait for others.
+                told[incident.invoice_id] = replace(incident, asked_at=None)
     queries.store_incidents(session, told.values())
     return results
 
@@ -219,9 +313,38 @@ def mark_sent(
     row.unconfirmed_since, row.lease_until, row.last_error = None, None, None
     row.finished_at = None
     row.unconfirmed_posts = 0
-    if incident is None or Kind(row.kind) not in DUNNING:
+    if Kind(row.kind) not in DUNNING:
         return None
-    told_at = story_time(row.occurred_at or row.created_at, row.created_at, row.sent_at)
+    return _was_asked(session, row, incident, row.sent_at, at)
+
+
+def mark_others_sent(session: Session, row: Notification, at: dt.datetime) -> list[Incident]:
+    """The provider has an email in which others are told, too. Returns their incidents as they are to be stored."""
+    if not (row.context or {}).get(queries.GATHERS):
+        return []
+    others = queries.told_in(session, [row.notification_id])
+    incidents = queries.lock_incidents(
+        session, {one.invoice_id for one in others if one.invoice_id}
+    )
+    asked = []
+    for other in others:
+        if other.sent_at is None:
+            other.sent_at = at
+            asked.append(_was_asked(session, other, incidents.get(other.invoice_id or ""), at, at))
+    return [incident for incident in asked if incident is not None]
+
+
+def _was_asked(
+    session: Session,
+    row: Notification,
+    incident: Incident | None,
+    sent_at: dt.datetime,
+    at: dt.datetime,
+) -> Incident | None:
+    """The incident after its customer was asked for it by an email that left at `sent_at`."""
+    if incident is None:
+        return None
+    told_at = story_time(row.occurred_at or row.created_at, row.created_at, sent_at)
     mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
     announce_recovery(session, mailed, row.correlation_id, at)
     return mailed

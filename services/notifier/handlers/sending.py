@@ -19,6 +19,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
@@ -36,7 +37,7 @@ from services.notifier.domain import (
     look_again,
     schedule,
 )
-from services.notifier.handlers.composing import compose
+from services.notifier.handlers.composing import OpenInvoice, compose
 from services.notifier.handlers.posting import (
     Answered,
     Posting,
@@ -57,6 +58,7 @@ from services.notifier.ports import (
 )
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
+from shared.contracts.invoices import owed
 from shared.database import DatabaseUnavailable, Transactions
 
 T = TypeVar("T")
@@ -108,6 +110,8 @@ def lease(desk: Desk, limit: int) -> list[Leased]:
 def send_one(desk: Desk, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
     reached = desk.meanwhile(lambda: _reach(desk, leased))
+    if leased.lookups and _is_unknown(reached):
+        return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
     report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
     stale = look_again(leased.kind, leased.incident, report.now if report else None)
     if stale is not None:
@@ -126,13 +130,17 @@ def send_one(desk: Desk, leased: Leased) -> Result:
         return _suppress(
             desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
         )
+    others = _gather(desk, leased) if leased.gathers else []
+    if others is None:
+        return Result(leased.kind, "lease_lost")
     planned = schedule(
         leased.incident,
         report.now if report else None,
         desk.now() - leased.heard_at,
         contact.business.reminders,
+        desk.now(),
     )
-    mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now())
+    mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now(), others)
     refusal = desk.begin(
         Posting(
             leased=leased,
@@ -140,13 +148,51 @@ def send_one(desk: Desk, leased: Leased) -> Result:
             address=desk.hasher(mail.to),
             contact=contact,
             planned=planned,
-            readable=report is not None,
+            invoice=report.now if report else None,
+            others={
+                one.incident.invoice_id: one.report.now if one.report else None for one in others
+            },
         )
     )
     if refusal is not None:
         return refusal
     outcome = desk.mailer.send(mail)
     return _patiently(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
+    """What else this customer owes, told of or not, for one email; None when the lease was lost.
+
+    What waits to be told together is tied to this email first, so that a sender that dies here leaves it whole.
+    """
+    customers = {leased.stripe_customer_id} if leased.stripe_customer_id else set()
+    with desk.db.transaction() as session:
+        incidents = queries.lock_open_incidents(session, {leased.invoice_id or ""}, customers)
+        row = queries.lock_leased(session, leased)
+        if row is None:
+            return None
+        queries.gather(session, leased, desk.now())
+        row.context = {**(row.context or {}), queries.GATHERS: True}
+    open_ones = [
+        one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
+    ]
+    reports = [desk.meanwhile(partial(desk.invoices.report, one.invoice_id)) for one in open_ones]
+    found = [OpenInvoice(one, asked()) for one, asked in zip(open_ones, reports, strict=True)]
+    return [
+        one
+        for one in found
+        if look_again(leased.kind, one.incident, one.report.now if one.report else None) is None
+    ]
+
+
+def _is_unknown(reached: Callable[[], object]) -> bool:
+    try:
+        reached()
+    except UnknownCustomer:
+        return True
+    except (PortalUnavailable, RequestClosed):
+        return False
+    return False
 
 
 def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
@@ -199,7 +245,9 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
         if row is None:
             return Result(leased.kind, "lease_lost")
         row.lookups += 1
-        follows = after_unknown_customer(row.lookups, desk.now(), desk.policy)
+        follows = after_unknown_customer(
+            leased.kind, row.created_at, row.lookups, desk.now(), desk.policy
+        )
         if isinstance(follows, Stop):
             finish(row, follows.status, follows.reason, desk.now())
             return Result(leased.kind, "suppressed", follows.reason)
@@ -215,6 +263,8 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
         if row is None:
             return Result(leased.kind, "lease_lost")
         finish(row, Status.SUPPRESSED, reason, desk.now())
+        if leased.gathers:
+            queries.release_gathered(session, leased.notification_id, desk.now())
         return Result(leased.kind, "suppressed", reason)
 
     return _transact(desk, body)

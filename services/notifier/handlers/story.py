@@ -100,7 +100,12 @@ def _mail_steps(row: Notification) -> list[Step]:
     steps = []
     if row.status == Status.SUPPRESSED:
         # The row does not say when the reason was found; it was there when it was made, or looked at again later.
-        steps.append(_step(row.created_at, "suppressed", f"no {name} email: {row.reason}", **more))
+        text = (
+            f"no {name} email of its own: told in {row.told_in}"
+            if row.told_in
+            else f"no {name} email: {row.reason}"
+        )
+        steps.append(_step(row.created_at, "suppressed", text, **more))
         return steps
     steps.append(_step(row.created_at, "notified", f"{name} email is due", **more))
     if row.sent_at is not None:

@@ -9,12 +9,14 @@ from services.notifier.queries.incidents import (
     lock_incidents_made,
     lock_incidents_of,
     lock_known_incident,
+    lock_open_incidents,
     read_incident,
     read_incidents,
     store_incident,
     store_incidents,
 )
 from services.notifier.queries.notifications import (
+    GATHERS,
     Backlog,
     Leased,
     NewNotification,
@@ -26,13 +28,18 @@ from services.notifier.queries.notifications import (
     by_key,
     count_resends,
     failed_notifications,
+    failure_of,
+    failures_told,
+    gather,
     lease_due,
     list_notifications,
     lock_leased,
     lock_rows,
     look_at_once,
     mails_under_way,
+    release_gathered,
     suppress_waiting,
+    told_in,
 )
 from services.notifier.queries.records import (
     OUTBOX,
@@ -51,6 +58,7 @@ from services.notifier.queries.records import (
 )
 
 __all__ = [
+    "GATHERS",
     "OUTBOX",
     "Backlog",
     "Leased",
@@ -69,6 +77,9 @@ __all__ = [
     "deleted_customers",
     "event_outcome",
     "failed_notifications",
+    "failure_of",
+    "failures_told",
+    "gather",
     "key_addresses",
     "known_invoices",
     "lease_due",
@@ -78,6 +89,7 @@ __all__ = [
     "lock_incidents_of",
     "lock_known_incident",
     "lock_leased",
+    "lock_open_incidents",
     "lock_rows",
     "look_at_once",
     "mails_under_way",
@@ -85,9 +97,11 @@ __all__ = [
     "note_outcomes",
     "read_incident",
     "read_incidents",
+    "release_gathered",
     "store_incident",
     "store_incidents",
     "suppress_address",
     "suppress_waiting",
     "suppressed_addresses",
+    "told_in",
 ]

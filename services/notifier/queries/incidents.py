@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import Incident, InvoiceStatus
+from services.notifier.domain import Incident
 from services.notifier.models import IncidentRow, table_of
 from shared.database import insert_new
+
+_FIELDS: Final = tuple(field.name for field in fields(Incident))
 
 
 def lock_incidents_made(session: Session, customers: Mapping[str, str]) -> dict[str, Incident]:
@@ -19,15 +23,7 @@ def lock_incidents_made(session: Session, customers: Mapping[str, str]) -> dict[
         session,
         table_of(IncidentRow),
         [
-            {
-                "invoice_id": invoice_id,
-                "stripe_customer_id": stripe_customer_id,
-                "status": InvoiceStatus.DRAFT.value,
-                "last_attempt": 0,
-                "currency": "",
-                "amount_due": 0,
-                "amount_paid": 0,
-            }
+            _values(Incident(invoice_id=invoice_id, stripe_customer_id=stripe_customer_id))
             for invoice_id, stripe_customer_id in sorted(customers.items())
         ],
         conflict=["invoice_id"],
@@ -64,6 +60,28 @@ def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, In
     return {row.invoice_id: _incident(row) for row in rows}
 
 
+def lock_open_incidents(
+    session: Session, invoice_ids: Collection[str], customers: Collection[str]
+) -> dict[str, Incident]:
+    """The incidents of these invoices, and the open ones of these Stripe customers, by invoice id, locked in one order
+    until the transaction ends: so that what is said to one customer is decided one after another."""
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(
+            or_(
+                IncidentRow.invoice_id.in_(invoice_ids),
+                and_(
+                    IncidentRow.stripe_customer_id.in_(customers), IncidentRow.closed_at.is_(None)
+                ),
+            )
+        )
+        .order_by(IncidentRow.invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return {row.invoice_id: _incident(row) for row in rows}
+
+
 def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
     """Lock all incidents of a Stripe customer, in one order; their invoice ids."""
     return list(
@@ -84,7 +102,7 @@ def read_incident(session: Session, invoice_id: str | None) -> Incident | None:
 
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
-    rows = [vars(one) | {"status": one.status.value} for one in incidents]
+    rows = [_values(one) for one in incidents]
     if rows:
         session.execute(update(IncidentRow), rows)
 
@@ -94,23 +112,16 @@ def store_incident(session: Session, incident: Incident) -> None:
     store_incidents(session, [incident])
 
 
+def _values(incident: Incident) -> dict[str, Any]:
+    return {name: getattr(incident, name) for name in _FIELDS}
+
+
 def _incident(row: IncidentRow) -> Incident:
-    return Incident(
-        invoice_id=row.invoice_id,
-        stripe_customer_id=row.stripe_customer_id,
-        status=InvoiceStatus(row.status),
-        last_attempt=row.last_attempt,
-        currency=row.currency,
-        amount_due=row.amount_due,
-        amount_remaining=row.amount_remaining,
-        amount_paid=row.amount_paid,
-        number=row.number,
-        subscription_id=row.subscription_id,
-        next_payment_attempt=row.next_payment_attempt,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
-        last_mailed_at=row.last_mailed_at,
-    )
+    values = {name: getattr(row, name) for name in _FIELDS}
+    values["amount_remaining"] = (
+        values["amount_remaining"] or 0
+    )  # NULL in rows of an earlier release
+    return Incident(**values)
 
 
 def read_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:

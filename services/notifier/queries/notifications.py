@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, literal, select, update
+from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.notifier.domain import (
     ACTIVE,
     DUNNING,
+    Failure,
     Incident,
     Kind,
     Reason,
@@ -26,6 +27,9 @@ from services.notifier.models import Notification, table_of
 from services.notifier.queries.incidents import read_incidents
 from shared import tracing
 from shared.database import insert_new
+
+GATHERS: Final = "gathers"
+"""In a notification's context: others are told in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class NewNotification:
     reason: Reason | None = None
     invoice_id: str | None = None
     attempt: int = 0
+    next_payment_attempt: dt.datetime | None = None
     stripe_customer_id: str | None = None
     customer_id: str | None = None
     correlation_id: str = ""
@@ -75,6 +80,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "reason": new.reason.value if new.reason else None,
         "invoice_id": new.invoice_id,
         "attempt": new.attempt,
+        "next_payment_attempt": new.next_payment_attempt,
         "stripe_customer_id": new.stripe_customer_id,
         "customer_id": new.customer_id,
         "correlation_id": new.correlation_id,
@@ -109,6 +115,92 @@ def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
         select(Notification.attempt_key).where(Notification.attempt_key.in_(attempt_keys))
     )
     return {key for key in found if key is not None}
+
+
+def failures_told(
+    session: Session, invoice_ids: Collection[str], besides: Collection[str]
+) -> dict[str, list[Failure]]:
+    """The failures of these invoices of which their customers were told, or may have been, oldest first: by invoice,
+    without the notifications `besides`."""
+    if not invoice_ids:
+        return {}
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            Notification.invoice_id.in_(invoice_ids),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+            or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
+            Notification.notification_id.not_in(besides),
+        )
+        .order_by(Notification.sent_at, Notification.notification_id)
+    )
+    told: dict[str, list[Failure]] = defaultdict(list)
+    for row in rows:
+        told[row.invoice_id or ""].append(failure_of(row))
+    return told
+
+
+def failure_of(row: Notification) -> Failure:
+    """The failure that a notification is about, as far as it is known."""
+    return Failure(
+        attempt=row.attempt,
+        charge_id=row.charge_id,
+        next_payment_attempt=row.next_payment_attempt,
+        payment_method_id=row.payment_method_id,
+    )
+
+
+def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
+    """Give this email, which is leased, the customer's others that wait to be told together: also those that another
+    sender holds and has not begun. They are told in it, and leave the schedule."""
+    session.execute(
+        update(Notification)
+        .where(
+            Notification.stripe_customer_id == leased.stripe_customer_id,
+            Notification.notification_id != leased.notification_id,
+            Notification.status.in_([status.value for status in ACTIVE]),
+            Notification.reason == Reason.WAITS_FOR_OTHERS.value,
+            Notification.unconfirmed_since.is_(None),
+        )
+        .values(
+            told_in=leased.notification_id,
+            status=Status.SUPPRESSED.value,
+            reason=Reason.TOLD_TOGETHER.value,
+            lease_token=None,
+            finished_at=now,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def told_in(
+    session: Session, notification_ids: Collection[str], *, lock: bool = True
+) -> list[Notification]:
+    """The notifications that are told in these ones' emails; locked in one order until the transaction ends."""
+    statement = (
+        select(Notification)
+        .where(Notification.told_in.in_(notification_ids))
+        .order_by(Notification.notification_id)
+    )
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    return list(session.scalars(statement))
+
+
+def release_gathered(session: Session, notification_id: str, now: dt.datetime) -> None:
+    """This email will not go out: what was to be told in it is due again, by itself."""
+    session.execute(
+        update(Notification)
+        .where(Notification.told_in == notification_id, Notification.sent_at.is_(None))
+        .values(
+            told_in=None,
+            status=Status.PENDING.value,
+            reason=Reason.WAITS_FOR_OTHERS.value,
+            due_at=now,
+            finished_at=None,
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
@@ -183,6 +275,10 @@ class Leased:
     occurred_at: dt.datetime
     by_hand: bool = False
     """A person wants it out now."""
+    lookups: int = 0
+    """Times that the portal did not know the customer."""
+    gathers: bool = False
+    """It has waited for other failures of its customer, and tells of them too."""
     context: dict[str, Any] = field(default_factory=dict)
 
     def holds(self, row: Notification) -> bool:
@@ -227,6 +323,9 @@ def lease_due(
                 heard_at=row.created_at,
                 occurred_at=row.occurred_at or row.created_at,
                 by_hand=asked_by_a_person(row.dedupe_key),
+                lookups=row.lookups,
+                gathers=row.reason == Reason.WAITS_FOR_OTHERS
+                or (row.context or {}).get(GATHERS) is True,
                 context=row.context or {},
             )
         )

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, DeclinedCard, Invoice
 from services.portal.domain.snapshot import OwnedInvoice
+from shared.contracts.invoices import settlement
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
 """How long after Stripe's page was opened the customer may just be coming back from it."""
@@ -60,7 +61,7 @@ class Line:
     number: str | None
     since: dt.datetime | None
     next_attempt: dt.datetime | None
-    """Only when a date is known and still to come."""
+    """Only when Stripe will really charge it then."""
     card: DeclinedCard | None = None
     """The card that was declined, where it is known."""
     invoice_id: str | None = None
@@ -87,12 +88,15 @@ class Notice:
 _ORDER: Final = list(State)
 
 
-def state_of(invoice: Invoice, now: dt.datetime) -> State | None:
+def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
     """The state of one invoice, or None when it is nothing to speak of."""
+    invoice = owned.invoice
     if invoice.status == "paid":
         paid_lately = invoice.closed_at is not None and now - invoice.closed_at < THANKS_FOR
-        return State.PAID if invoice.first_failed_at is not None and paid_lately else None
-    if not invoice.owed:
+        failed = invoice.first_failed_at is not None
+        # What the business let go is nobody's payment to give thanks for.
+        return State.PAID if failed and paid_lately and not settlement(invoice).is_waived else None
+    if not owned.owed:
         return None
     retrying = invoice.retrying_since
     if retrying is not None:
@@ -119,7 +123,7 @@ def make_notice(
     owned = tuple(owned)
     invoices = [each.invoice for each in owned]
     lines = sorted(
-        (_line(each, state, now) for each in owned if (state := state_of(each.invoice, now))),
+        (_line(each, state, now) for each in owned if (state := state_of(each, now))),
         key=lambda line: (_ORDER.index(line.state), line.since or now),
     )
     asked = tuple(line for line in lines if line.state is not State.PAID)
@@ -158,15 +162,14 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
 
 def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
     invoice = owned.invoice
-    ahead = invoice.next_payment_attempt
     paid = state is State.PAID
     return Line(
         state=state,
-        amount=invoice.amount_due if paid else invoice.amount_remaining,
+        amount=settlement(invoice).paid if paid else invoice.amount_remaining,
         currency=invoice.currency,
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
-        next_attempt=ahead if ahead is not None and ahead > now and not paid else None,
+        next_attempt=None if paid else invoice.next_charge(owned.subscription, now),
         card=invoice.declined_card if state in (State.DECLINED, State.STILL_DECLINED) else None,
         invoice_id=owned.invoice_id,
     )

@@ -6,6 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 
 from services.portal.domain.invoices import Invoice
+from shared.contracts import invoices as contracts
+from shared.contracts.invoices import SubscriptionState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +47,17 @@ class Appointment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedInvoice:
-    """An invoice with Stripe's id of it."""
+    """An invoice with Stripe's id of it, and how its subscription stands."""
 
     invoice_id: str
     invoice: Invoice
+    subscription: SubscriptionState | None = None
+    """What it is for, where that is a subscription that is known."""
+
+    @property
+    def owed(self) -> bool:
+        """Whether the customer is asked for it."""
+        return contracts.owed(self.invoice, self.subscription)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.portal.domain.brand import COLOR
-from services.portal.texts import parse_locale
+from shared.l10n.locales import parse_locale
 from shared.rpc import InvalidArgument
 
 EMAIL: Final = re.compile(
@@ -123,10 +123,10 @@ def locale(field: str, value: str | None) -> str | None:
     """A locale that Babel knows, in its canonical spelling (`en_GB`), or None."""
     if value is None:
         return None
-    try:
-        return str(parse_locale(value[:35]))
-    except ValueError:
-        raise InvalidArgument(f"{field}: expected a locale like en or es_MX") from None
+    known = parse_locale(value[:35])
+    if known is None:
+        raise InvalidArgument(f"{field}: expected a locale like en or es_MX")
+    return str(known)
 
 
 @lru_cache(maxsize=1024)

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.invoices import Observation, What, merge, with_method_change
+from services.portal.domain.invoices import with_method_change
 from services.portal.handlers import evidence
 from services.portal.handlers.cancelling import overtake
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import events as queries
 from services.portal.queries import subscriptions
 from shared import events
+from shared.contracts.invoices import merge, observe
 from shared.events import Event
 
 KEEP_PROCESSED: Final = dt.timedelta(days=60)
@@ -37,7 +38,7 @@ def handle(session: Session, event: Event, now: dt.datetime) -> bool:
 
 def is_about_invoice(event: Event) -> bool:
     """Whether many events of this kind can be acted upon together (`handle_invoices`)."""
-    return type(event.data) in OBSERVATIONS
+    return isinstance(event.data, events.InvoiceData)
 
 
 def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) -> list[bool]:
@@ -60,7 +61,7 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
     method_changes = queries.method_changes(session, {one.stripe_customer_id for one in data})
     for event, one in zip(mine, data, strict=True):
         row = rows[one.invoice_id]
-        invoice = merge(queries.read_invoice(row), _seen(event))
+        invoice = merge(queries.read_invoice(row), observe(one, event.occurred_at))
         of_customer = method_changes.get(one.stripe_customer_id, {})
         changes = [of_customer.get(""), of_customer.get(invoice.subscription_id or "")]
         changed_at = max((at for at in changes if at is not None), default=None)
@@ -71,25 +72,6 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
 def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
     """Forget the ids of events processed long ago. True: there may be more."""
     return queries.forget_events(session, now - KEEP_PROCESSED, limit) == limit
-
-
-def _seen(event: Event) -> Observation:
-    data: Any = event.data
-    return Observation(
-        what=OBSERVATIONS[type(event.data)],
-        at=event.occurred_at,
-        status=data.status,
-        currency=data.currency,
-        amount_due=data.amount_due,
-        amount_remaining=data.amount_remaining,
-        attempt_count=data.attempt_count,
-        collection_method=data.collection_method,
-        billing_reason=data.billing_reason,
-        number=data.number,
-        subscription_id=data.subscription_id,
-        next_payment_attempt=data.next_payment_attempt,
-        own_retry=data.own_retry,
-    )
 
 
 def note_method_change(session: Session, event: Event, now: dt.datetime) -> None:
@@ -112,6 +94,7 @@ def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
             "subscription_id": data.subscription_id,
             "stripe_customer_id": data.stripe_customer_id,
             "status": "canceled" if ended else data.status,
+            "end_reason": data.end_reason,
             "ends_at": data.ends_at or (event.occurred_at if ended else None),
             "current_period_end": data.current_period_end,
             "description": data.description and data.description[:200],
@@ -137,22 +120,6 @@ def ignore_old_link(session: Session, event: Event, now: dt.datetime) -> None:
     reads the same Stripe event again from its inbox, and says what it is worth."""
     LINK_EVIDENCE.labels("old_release", "ignored").inc()
 
-
-OBSERVATIONS: Final[dict[type[events.Data], What]] = {
-    # The notice on the page: this is owed, since then.
-    events.InvoicePaymentFailed: What.FAILED,
-    # The notice asks for a confirmation instead of a new card.
-    events.InvoicePaymentActionRequired: What.ACTION_REQUIRED,
-    # "Paid, thank you" for a day, then nothing.
-    events.InvoicePaid: What.CLOSED,
-    # The business took it back: nothing to ask for.
-    events.InvoiceVoided: What.CLOSED,
-    # The business gave it up: the page doesn't dun for it.
-    events.InvoiceMarkedUncollectible: What.CLOSED,
-    # The date of the next attempt is often known only now; so are part payments.
-    events.InvoiceUpdated: What.UPDATED,
-}
-"""What each event about an invoice tells, and why the page wants to know."""
 
 ROUTES: Final[dict[type[events.Data], Handler]] = {
     # Of a release before evidence was kept.

@@ -32,7 +32,8 @@ class Round:
 
 
 def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
-    """The cards of some failures that are new, once a failure. What billing could not ask Stripe about waits."""
+    """The cards of some failures that are new, once a failure, and whether Stripe goes on trying them. What billing could
+    not ask Stripe about waits."""
     with database.reading() as session:
         asking = {
             row.invoice_id: row.last_failed_at
@@ -41,12 +42,12 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
     if not asking:
         return Round(more=False)
     try:
-        cards = billing.declined_cards(list(asking))
+        declines = billing.declines(list(asking))
     except BillingUnavailable as error:
         return Round(more=False, problem=error.reason)
     with database.transaction() as session:
-        for invoice_id in sorted(asking.keys() & cards.keys()):
-            card = cards[invoice_id]
+        for invoice_id in sorted(asking.keys() & declines.keys()):
+            card = declines[invoice_id].card
             queries.note_card(
                 session,
                 invoice_id,
@@ -56,9 +57,10 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
                     "card_exp_month": card.exp_month if card else None,
                     "card_exp_year": card.exp_year if card else None,
                     "card_of_failure": asking[invoice_id],
+                    "needs_new_method": declines[invoice_id].needs_new_method,
                 },
             )
-    return Round(more=len(asking) == CARDS and asking.keys() <= cards.keys())
+    return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
 
 
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:

@@ -109,7 +109,7 @@ def confirm(pages: BillingPages, snapshot: Snapshot, invoice_id: str) -> str | N
     BillingUnavailable.
     """
     stripe_id = snapshot.platform_stripe_customer_id
-    mine = any(each.invoice_id == invoice_id and each.invoice.owed for each in snapshot.invoices)
+    mine = any(each.invoice_id == invoice_id and each.owed for each in snapshot.invoices)
     if stripe_id is None or not mine:
         return None
     return pages.invoice(invoice_id, stripe_id)

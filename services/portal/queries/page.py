@@ -33,9 +33,11 @@ from services.portal.models import (
     CustomerRow,
     InvoiceRow,
     MethodChangeRow,
+    SubscriptionRow,
 )
 from services.portal.queries import subscriptions
 from services.portal.queries.statements import table_of
+from shared.contracts.invoices import SubscriptionState
 from shared.database import UtcDateTime
 
 UPCOMING: Final = 20
@@ -46,10 +48,11 @@ _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
 
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
-_invoice, _visit, _change = (
+_invoice, _visit, _change, _subscription = (
     table_of(InvoiceRow),
     table_of(AppointmentRow),
     table_of(MethodChangeRow),
+    table_of(SubscriptionRow),
 )
 
 
@@ -73,10 +76,13 @@ def _people_statement() -> Select[Any]:
             *(column.label(f"c_{column.name}") for column in _customer.c),
             *(column.label(f"b_{column.name}") for column in _business.c),
             *(column.label(f"i_{column.name}") for column in _invoice.c),
+            _subscription.c.status.label("s_status"),
+            _subscription.c.end_reason.label("s_end_reason"),
             changed,
         )
         .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
         .outerjoin(_invoice, worth_telling)
+        .outerjoin(_subscription, _subscription.c.subscription_id == _invoice.c.subscription_id)
         .where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True)))
     )
 
@@ -187,6 +193,9 @@ def _snapshot(
             OwnedInvoice(
                 invoice_id=row.i_invoice_id,
                 invoice=Invoice(**{name: getattr(row, f"i_{name}") for name in _INVOICE_FIELDS}),
+                subscription=SubscriptionState(row.s_status, row.s_end_reason)
+                if row.s_status is not None
+                else None,
             )
             for row in sorted(rows, key=lambda row: row.i_invoice_id or "")
             if row.i_invoice_id is not None

@@ -27,7 +27,6 @@ from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalPolicy,
-    Standing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -35,6 +34,7 @@ from services.billing.domain import (
     UnknownStripeCustomer,
     UnknownSubscription,
 )
+from shared.contracts.invoices import SubscriptionState
 from shared.events import Event
 
 PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
@@ -183,7 +183,7 @@ class FakePaymentGateway:
         return InvoiceLook(
             invoice,
             problem=None if invoice.status == "paid" else self.problems.get(invoice_id),
-            standing=Standing(subscription.status) if subscription else None,
+            subscription=SubscriptionState(subscription.status) if subscription else None,
         )
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:

@@ -26,7 +26,11 @@ def _open_invoice(gateway: FakePaymentGateway) -> None:
         INVOICE, number="A-4", next_payment_attempt=dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
     )
     gateway.problems["in_1"] = PaymentProblem(
-        "card_declined", "insufficient_funds", card=Card("visa", "0341", 12, 2030)
+        "card_declined",
+        "insufficient_funds",
+        card=Card("visa", "0341", 12, 2030),
+        payment_method="pm_1",
+        charge_id="ch_1",
     )
     gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
 
@@ -36,12 +40,19 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
     assert invoice_state(gateway, "in_1") == {
         "invoice_id": "in_1",
         "status": "open",
+        "amount_due": 0,
         "amount_remaining": 8900,
+        "amount_paid": 0,
+        "amount_credited": 0,
         "currency": "usd",
         "number": "A-4",
         "next_payment_attempt": "2026-11-26T00:00:00+00:00",
         "collection_method": "charge_automatically",
-        "decline": {"reason": "insufficient_funds"},
+        "auto_advance": None,
+        "processing": False,
+        "decline": {"reason": "insufficient_funds", "needs_new_method": False},
+        "charge_id": "ch_1",
+        "payment_method_id": "pm_1",
         "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},
         "subscription_status": "past_due",
         "subscription_end_reason": None,

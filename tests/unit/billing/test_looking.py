@@ -122,7 +122,10 @@ def test_that_a_confirmation_is_wanted_is_known_from_its_own_event(
     hear(database, FAILED, 1)
     hear(database, CONFIRM, 2)
     state = ask(database, gateway, "in_1")["in_1"]
-    assert state["decline"] == {"reason": "authentication_required"}
+    assert state["decline"] == {
+        "reason": "authentication_required",
+        "needs_new_method": False,
+    }
 
 
 def test_a_subscription_that_was_ended_is_known_from_its_own_event(

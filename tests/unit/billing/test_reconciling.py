@@ -17,7 +17,7 @@ from services.billing.domain import (
 )
 from services.billing.handlers import inbox, reconciling
 from services.billing.handlers.reconciling import Report, parse_since, reconcile, scheduled
-from services.billing.models import InboxEvent, OutboxEvent
+from services.billing.models import InboxEvent, OutboxEvent, Reconciliation
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Clock, payload
 from tests.unit.billing.fakes import FakePaymentGateway
@@ -93,15 +93,20 @@ def test_a_webhook_that_came_is_not_said_again_and_one_that_comes_late_neither(
 def test_an_unpaid_invoice_that_nobody_was_told_about_is_announced_once(
     database: Transactions, gateway: FakePaymentGateway, clock: Clock
 ) -> None:
-    """No event in Stripe's log any more: the sweep says it, under the key that a late webhook has."""
+    """No event in Stripe's log any more: the sweep says it once. A late webhook goes out too: whether it tells of the same
+    charge, the notifier finds out."""
     gateway.invoices["in_1"] = owed(1, amount_due=8900, subscription_id="sub_1")
     assert run(database, gateway, clock).swept == 1
     assert run(database, gateway, clock).swept == 0
     late = happened(gateway, "invoice.payment_failed", 1)
     assert webhook(database, late) is inbox.Outcome.TRANSLATED
-    assert outbox(database) == ["sweep/in_1/1/invoice.payment_failed"]
+    sweep = "sweep/in_1/1/invoice.payment_failed"
+    assert outbox(database)[0] == sweep
+    assert len(outbox(database)) == 2
+    assert run(database, gateway, clock).swept == 0
     with database.reading() as session:
-        body = json.loads(session.scalars(select(OutboxEvent.body)).one())
+        told = select(OutboxEvent.body).where(OutboxEvent.event_id == sweep)
+        body = json.loads(session.scalars(told).one())
     assert body["data"]["invoice_id"] == "in_1"
     assert (body["data"]["amount_due"], body["data"]["own_retry"]) == (8900, False)
 
@@ -199,6 +204,82 @@ def test_the_schedule_walks_from_its_cursor_and_an_outage_leaves_it_where_it_was
     clock.forward(hours=5)
     assert scheduled(database, gateway, holder="me", clock=clock) == Report(1, 1, 0)
     assert scheduled(database, gateway, holder="me", clock=clock) is None
+
+
+def asked_of_stripe(gateway: FakePaymentGateway) -> list[str]:
+    """Writes down each read from now on."""
+    asked: list[str] = []
+    gateway.before = asked.append
+    return asked
+
+
+def test_a_round_that_finds_nothing_reads_stripes_log_alone(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Unpaid invoices are looked through once a day, or when the log held what no webhook had brought."""
+    gateway.invoices["in_1"] = owed(1, finalized_at=NOW)
+    scheduled(database, gateway, holder="me", clock=clock)
+    clock.forward(minutes=16)
+    first = scheduled(database, gateway, holder="me", clock=clock)
+    assert first is not None
+    assert first.swept == 1
+    asked = asked_of_stripe(gateway)
+    clock.forward(minutes=16)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert asked == ["events_since"]
+    happened(gateway, "invoice.payment_failed", 3600)
+    clock.forward(minutes=16)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert "unpaid_invoices" in asked
+    asked.clear()
+    clock.forward(days=1)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert "unpaid_invoices" in asked
+
+
+def test_rounds_stretch_while_webhooks_arrive(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Every hour while Stripe delivers; every quarter of an hour when it has gone silent."""
+    scheduled(database, gateway, holder="me", clock=clock)
+    clock.forward(minutes=5)
+    with database.transaction() as session:
+        body = payload("invoice.payment_failed")
+        inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), clock())
+    asked = asked_of_stripe(gateway)
+    for _ in range(3):
+        clock.forward(minutes=15)
+        scheduled(database, gateway, holder="me", clock=clock)
+    assert asked == []
+    clock.forward(minutes=15)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert "events_since" in asked
+    asked.clear()
+    clock.forward(minutes=16)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert "events_since" in asked
+
+
+def test_what_was_unpaid_before_us_is_counted_and_told_to_nobody(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """The first start draws the line; an installation of an earlier release has none."""
+    scheduled(database, gateway, holder="me", clock=clock)
+    gateway.invoices["in_1"] = owed(1, finalized_at=NOW - dt.timedelta(days=20))
+    gateway.invoices["in_2"] = owed(2, finalized_at=NOW + dt.timedelta(minutes=1))
+    report = run(database, gateway, clock)
+    assert (report.swept, report.older) == (1, 1)
+    assert outbox(database) == ["sweep/in_2/1/invoice.payment_failed"]
+
+
+def test_an_installation_from_before_the_line_announces_as_before(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Its cursor was there without a line: nothing is held back."""
+    with database.transaction() as session:
+        session.add(Reconciliation(name="stripe", until=NOW))
+    gateway.invoices["in_1"] = owed(1, finalized_at=NOW - dt.timedelta(days=20))
+    assert run(database, gateway, clock).swept == 1
 
 
 @pytest.mark.parametrize(

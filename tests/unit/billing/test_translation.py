@@ -62,6 +62,8 @@ def test_a_failed_charge_is_read_in_every_shape(name: str) -> None:
         number="7C1F0A2B-0004",
         subscription_id=SUBSCRIPTION,
         next_payment_attempt=dt.datetime(2026, 11, 26, 21, 4, 5, tzinfo=dt.UTC),
+        auto_advance=True,
+        finalized_at=dt.datetime(2026, 11, 23, 21, 2, 25, tzinfo=dt.UTC),
     )
 
 
@@ -380,6 +382,7 @@ def test_a_cancelled_subscription_says_when_it_ends() -> None:
         status="active",
         cancel_at_period_end=True,
         ends_at=PERIOD_END,
+        end_reason="cancellation_requested",
         current_period_end=PERIOD_END,
         amount=8900,
         currency="usd",

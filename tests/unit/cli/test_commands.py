@@ -231,7 +231,12 @@ def test_a_link_is_printed_for_who_asks_and_nothing_else(run: Run, services: Fak
 
 def test_reconcile_asks_from_the_moment_that_was_meant(run: Run, services: FakeServices) -> None:
     """`--since 3d` is three days before now, `--since` an ISO time is that time; anything else is a wrong word."""
-    services.answers["billing", "reconcile"] = {"seen": 3, "new": 1, "swept": 0}
+    services.answers["billing", "reconcile"] = {
+        "seen": 3,
+        "new": 1,
+        "swept": 0,
+        "older": 0,
+    }
     assert "3 events seen" in run("reconcile", "--since", "2026-11-20T00:00:00+00:00").stdout
     assert services.asked[-1][2] == {"since": "2026-11-20T00:00:00+00:00"}
     assert run("reconcile", "--since", "yesterday").exit_code == 2

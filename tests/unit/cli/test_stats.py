@@ -13,9 +13,9 @@ import pytest
 
 from portico.charts import nice_step, page
 from portico.figures import bar, duration, money
-from services.notifier.domain import InvoiceStatus
 from services.notifier.handlers import counting
 from services.notifier.models import IncidentRow, Notification
+from shared.contracts.invoices import InvoiceStatus
 from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run
 
@@ -29,7 +29,7 @@ def ago(**parts: float) -> dt.datetime:
 
 @pytest.fixture
 def counted() -> dict[str, Any]:
-    """What the notifier counts: 2 recovered (one in yen), 1 open, 1 lost; one not ours, one too old."""
+    """What the notifier counts: 3 recovered (one in yen, one in part), 1 forgiven, 1 open, 1 lost; one not ours, one too old."""
     database = tables.empty(IncidentRow.metadata)
     rows = (
         # invoice, currency, status, due, paid, failed, closed, mailed, delivered, reason
@@ -60,10 +60,14 @@ def counted() -> dict[str, Any]:
             False,
             "not an autopay invoice: the customer pays it by hand",
         ),
+        # Let go by a credit note, whole; and in part, the rest paid.
+        ("in_7", "eur", "paid", 0, 0, ago(days=2), ago(days=1), True, True, None, 700),
+        ("in_8", "eur", "paid", 200, 200, ago(days=2), ago(hours=22), True, True, None, 500),
         ("in_6", "usd", "paid", 9000, 9000, ago(days=30), ago(days=29), True, True, None),
     )
     with database.transaction() as session:
-        for name, currency, status, due, paid, failed, closed, mailed, delivered, reason in rows:
+        for row in rows:
+            name, currency, status, due, paid, failed, closed, mailed, delivered, reason = row[:10]
             session.add(
                 IncidentRow(
                     invoice_id=name,
@@ -72,6 +76,7 @@ def counted() -> dict[str, Any]:
                     currency=currency,
                     amount_due=due,
                     amount_paid=paid,
+                    amount_credited=row[10] if len(row) > 10 else 0,
                     opened_at=failed,
                     closed_at=closed,
                 )
@@ -97,13 +102,23 @@ def counted() -> dict[str, Any]:
 
 def test_each_failed_autopay_invoice_counts_once(counted: dict[str, Any]) -> None:
     """By what became of it; a hand-paid invoice and one from before are none of them."""
-    names = ("failed", "mailed", "delivered", "recovered", "open", "lost")
-    assert [counted[name] for name in names] == [4, 3, 2, 2, 1, 1]
+    names = ("failed", "mailed", "delivered", "recovered", "forgiven", "open", "lost")
+    assert [counted[name] for name in names] == [6, 5, 4, 3, 1, 1, 1]
+
+
+def test_what_was_let_go_is_no_money_that_came_in(counted: dict[str, Any]) -> None:
+    """Stripe calls an invoice paid that a credit note has emptied; the four amounts add up to what failed."""
+    euros = counted["currencies"][0]
+    amounts = [euros[f"{name}_amount"] for name in ("recovered", "forgiven", "open", "lost")]
+    assert (euros["currency"], amounts) == ("eur", [200, 1200, 0, 0])
+    for row in counted["currencies"]:
+        ends = ("recovered", "forgiven", "open", "lost")
+        assert row["failed_amount"] == sum(row[f"{end}_amount"] for end in ends)
 
 
 def test_money_stays_in_its_currency(counted: dict[str, Any]) -> None:
     """Amounts are summed by currency, never over them."""
-    yen, dollars = counted["currencies"]
+    _, yen, dollars = counted["currencies"]
     assert (yen["currency"], yen["recovered_amount"]) == ("jpy", 500)
     assert [dollars[f"{name}_amount"] for name in ("failed", "recovered", "open", "lost")] == [
         3300,
@@ -114,18 +129,18 @@ def test_money_stays_in_its_currency(counted: dict[str, Any]) -> None:
 
 
 def test_the_median_is_of_those_that_recovered(counted: dict[str, Any]) -> None:
-    """Two days and four hours: the middle is 26 hours, and each stands in its part of the histogram."""
+    """Two days, 26 and four hours: the middle one counts, and each stands in its part of the histogram."""
     assert counted["median_seconds_to_recover"] == 26 * 3600
     assert {one["within"]: one["count"] for one in counted["times_to_recover"] if one["count"]} == {
         "under a day": 1,
-        "1 to 3 days": 1,
+        "1 to 3 days": 2,
     }
 
 
 def test_every_day_has_its_place(counted: dict[str, Any]) -> None:
     """Days without a failure are there as zeros, so a chart shows the gap."""
     assert len(counted["days"]) == 10
-    assert sum(day["failed"] for day in counted["days"]) == 4
+    assert sum(day["failed"] for day in counted["days"]) == 6
 
 
 class Outline(HTMLParser):
@@ -158,7 +173,7 @@ def test_the_page_needs_nothing_else(counted: dict[str, Any]) -> None:
     assert not re.search(r"https?://", html)
     assert "svg" in outline.tags
     assert "prefers-color-scheme: dark" in html
-    assert "1,000" in html or "10.00 USD" in html
+    assert "1,000" in html or "$10.00" in html
 
 
 def test_no_text_of_the_answer_becomes_markup(counted: dict[str, Any]) -> None:
@@ -191,7 +206,7 @@ def test_the_command_shows_writes_and_speaks_json(
     file = tmp_path / "report.html"
     result = run("stats", "--since", "9d", "--html", str(file))
     assert "23.00 USD" not in result.stdout
-    assert "33.00 USD" in result.stdout
+    assert "$33.00" in result.stdout
     assert "█" in result.stdout
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(run("stats", "--json").stdout) == counted
@@ -200,9 +215,10 @@ def test_the_command_shows_writes_and_speaks_json(
 @pytest.mark.parametrize(
     ("amount", "currency", "text"),
     [
-        (123456, "usd", "1,234.56 USD"),
-        (500, "jpy", "500 JPY"),
-        (1234, "kwd", "1.234 KWD"),
+        (123456, "usd", "$1,234.56"),
+        (500, "jpy", "¥500"),
+        (1234, "kwd", "KWD\xa01.234"),
+        (14900, "isk", "ISK\xa0149"),
         (5, "", "–"),
     ],
 )

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain import (
-    Decline,
+    Failure,
     Incident,
-    InvoiceFacts,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
     Reason,
     Schedule,
@@ -24,34 +22,37 @@ from services.notifier.domain import (
     Told,
     decide,
     failure_key,
+    is_replacement,
+    is_told,
     kind_to_say,
     look_again,
     merge,
 )
+from shared.contracts.invoices import InvoiceStatus, Observation
+from shared.contracts.payments import Decline
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 
 
-def facts(**changes: Any) -> InvoiceFacts:
+def facts(**changes: Any) -> Observation:
     values: dict[str, Any] = {
-        "invoice_id": "in_1",
-        "stripe_customer_id": "cus_1",
+        "at": NOW,
         "status": InvoiceStatus.OPEN,
         "currency": "usd",
         "amount_due": 14900,
         "amount_remaining": 14900,
-        "attempt": 1,
+        "attempt_count": 1,
+        "collection_method": "charge_automatically",
         "billing_reason": "subscription_cycle",
+        "failed": True,
     }
-    return InvoiceFacts(**(values | changes))
+    return Observation(**(values | changes))
 
 
-def decision(
-    invoice: InvoiceFacts, told: Told | None = None, action_required: bool = False, **story: Any
-) -> Send | Suppress:
+def decision(invoice: Observation, told: Told | None = None, **story: Any) -> Send | Suppress:
     fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    incident = dataclasses.replace(merge(fresh, invoice, NOW, failed=True), **story)
-    return decide(invoice, incident, told or Told(), action_required=action_required)
+    incident = dataclasses.replace(merge(fresh, invoice), **story)
+    return decide(invoice, incident, told or Told())
 
 
 def test_the_first_failure_on_autopay_mails() -> None:
@@ -61,7 +62,7 @@ def test_the_first_failure_on_autopay_mails() -> None:
 
 def test_a_payment_that_the_bank_wants_confirmed_says_so() -> None:
     """The right action is to confirm, not to replace the card."""
-    assert decision(facts(), action_required=True) == Send(Kind.PAYMENT_ACTION_REQUIRED)
+    assert decision(facts(action_required=True)) == Send(Kind.PAYMENT_ACTION_REQUIRED)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_what_is_no_autopay_failure_has_its_own_reason(
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        (Told(this_attempt=True), Reason.SAME_ATTEMPT),
+        (Told(this_attempt=True, under_way=True), Reason.SAME_ATTEMPT),
         (Told(under_way=True), Reason.UNDER_WAY),
         (Told(customer_deleted=True), Reason.CUSTOMER_DELETED),
     ],
@@ -99,14 +100,65 @@ def test_what_was_or_is_about_to_be_told_is_not_told_again(told: Told, reason: R
 
 def test_an_attempt_that_a_later_one_has_overtaken_is_old_news() -> None:
     """Events arrive in any order; the older failure must not mail after the newer."""
-    assert decision(facts(attempt=1), last_attempt=2) == Suppress(Reason.OVERTAKEN)
+    assert decision(facts(attempt_count=1), attempt_count=2) == Suppress(Reason.OVERTAKEN)
+
+
+def test_a_second_failure_of_an_attempt_is_looked_at() -> None:
+    """Stripe raises no count for a debit made by API that fails days later: only the charge can tell."""
+    assert decision(facts(), Told(this_attempt=True)) == Send(Kind.PAYMENT_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told", "reason"),
+    [
+        (Failure(attempt=1, charge_id="ch_1"), [], None),
+        (
+            Failure(attempt=1, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1")],
+            Reason.SAME_CHARGE,
+        ),
+        (
+            Failure(attempt=2, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1")],
+            Reason.SAME_CHARGE,
+        ),
+        (Failure(attempt=1, charge_id="ch_2"), [Failure(attempt=1, charge_id="ch_1")], None),
+        (
+            Failure(attempt=1, charge_id="ch_1"),
+            [Failure(attempt=1, charge_id="ch_1"), Failure(attempt=1, charge_id="ch_2")],
+            Reason.SAME_CHARGE,
+        ),
+        # Without a charge on either side: no card, Stripe away, or told by an earlier release.
+        (Failure(attempt=1), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (Failure(attempt=1, charge_id="ch_1"), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (Failure(attempt=2), [Failure(attempt=1)], None),
+        (Failure(attempt=1, next_payment_attempt=NOW), [Failure(attempt=1)], Reason.SAME_ATTEMPT),
+        (
+            Failure(attempt=1, next_payment_attempt=NOW + dt.timedelta(days=1)),
+            [Failure(attempt=1, next_payment_attempt=NOW)],
+            None,
+        ),
+    ],
+)
+def test_a_failure_is_a_charge_that_failed(
+    failure: Failure, told: list[Failure], reason: Reason | None
+) -> None:
+    """Told once a charge; where no charge is known, attempt and date tell failures apart."""
+    assert is_told(failure, told) is reason
+
+
+def test_another_payment_method_that_fails_is_an_answer() -> None:
+    """The customer acted since the last email; what isn't known is no difference."""
+    told = [Failure(attempt=1, payment_method_id="pm_old")]
+    assert is_replacement(Failure(attempt=1, payment_method_id="pm_new"), told)
+    assert not is_replacement(Failure(attempt=1, payment_method_id="pm_old"), told)
+    assert not is_replacement(Failure(attempt=1), told)
+    assert not is_replacement(Failure(attempt=1, payment_method_id="pm_new"), [])
 
 
 def test_a_failure_of_our_own_retry_has_a_key_of_its_own() -> None:
     """It carries the attempt number of the failure before it, and must not take that failure's place."""
-    assert failure_key(facts(), action_required=False) != failure_key(
-        facts(own_retry=True), action_required=False
-    )
+    assert failure_key("in_1", facts()) != failure_key("in_1", facts(own_retry=True))
 
 
 statuses = st.sampled_from(
@@ -118,17 +170,15 @@ moments = st.datetimes(
     timezones=st.just(dt.UTC),
 )
 stories = st.lists(
-    st.tuples(
-        st.builds(
-            facts,
-            status=statuses,
-            attempt=st.integers(0, 4),
-            amount_remaining=st.integers(0, 14900),
-            amount_paid=st.integers(0, 14900),
-            next_payment_attempt=st.none() | moments,
-        ),
-        moments,
-        st.booleans(),
+    st.builds(
+        facts,
+        at=moments,
+        status=statuses,
+        attempt_count=st.integers(0, 4),
+        amount_remaining=st.integers(0, 14900),
+        amount_paid=st.integers(0, 14900),
+        next_payment_attempt=st.none() | moments,
+        failed=st.booleans(),
     ),
     max_size=6,
 )
@@ -136,16 +186,16 @@ stories = st.lists(
 
 @given(stories, st.randoms())
 def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
-    story: list[tuple[InvoiceFacts, dt.datetime, bool]], random: Any
+    story: list[Observation], random: Any
 ) -> None:
     """Stripe promises no order: every permutation of the same events gives the same incident."""
     shuffled = list(story)
     random.shuffle(shuffled)
 
-    def tell(events: list[tuple[InvoiceFacts, dt.datetime, bool]]) -> Incident:
+    def tell(events: list[Observation]) -> Incident:
         incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-        for invoice, at, is_failure in events:
-            incident = merge(incident, invoice, at, failed=is_failure)
+        for seen in events:
+            incident = merge(incident, seen)
         return incident
 
     assert tell(story) == tell(shuffled)
@@ -153,13 +203,13 @@ def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
 
 @given(stories)
 def test_no_story_with_an_end_mails(
-    story: list[tuple[InvoiceFacts, dt.datetime, bool]],
+    story: list[Observation],
 ) -> None:
     """Once paid, void or uncollectible, in whatever order it was heard, no failure mails any more."""
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    for invoice, at, is_failure in story:
-        incident = merge(incident, invoice, at, failed=is_failure)
-        verdict = decide(invoice, incident, Told(), action_required=False)
+    for seen in story:
+        incident = merge(incident, seen)
+        verdict = decide(seen, incident, Told())
         if incident.closed_because is not None:
             assert isinstance(verdict, Suppress)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import datetime as dt
+from typing import Any
 
-from services.notifier.domain import Reason
+import pytest
+from sqlalchemy import update
+
+from services.notifier.domain import InvoiceNow, Reason
 from services.notifier.handlers import events, invoices
-from services.notifier.models import IncidentRow, ProcessedEvent
+from services.notifier.models import IncidentRow, Notification, ProcessedEvent
 from shared import events as contract
+from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, event, failed, paid
+from tests.unit.notifier.fakes import START
 
 
 def test_a_failed_charge_is_written_down_once_however_often_it_is_heard(house: House) -> None:
@@ -22,13 +28,81 @@ def test_a_failed_charge_is_written_down_once_however_often_it_is_heard(house: H
 
 
 def test_two_stripe_events_for_one_failure_mail_once(house: House) -> None:
-    """Stripe may make two events for one change: they differ in id and meet in the notification's key."""
+    """Stripe may make two events for one change: each has its row, and the second says why it was not sent."""
     house.hear(failed("evt_a"))
     house.hear(failed("evt_b"))
     house.work()
     assert len(house.mailer.inbox) == 1
     outcomes = {row.event_id: row.outcome for row in house.table(ProcessedEvent)}
-    assert outcomes["evt_b"] == "this failure has a notification already"
+    assert outcomes["evt_b"] == f"suppressed: {Reason.SAME_ATTEMPT}"
+    house.hear(failed("evt_c"))
+    assert house.work() == ["suppressed"]
+    assert len(house.mailer.inbox) == 1
+    assert [row.reason for row in house.rows()][1:] == [Reason.SAME_ATTEMPT] * 2
+
+
+def test_no_receipt_for_money_that_nobody_paid(house: House) -> None:
+    """A credit note for all of an open invoice makes Stripe say `paid`; neither customer nor business gets thanks."""
+    house.hear(failed())
+    house.work()
+    house.hear(paid(amount_due=0, amount_paid=0, amount_credited=14900))
+    assert house.work() == []
+    assert house.mailed_to("hello@sunrise.example") == []
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+
+
+def declined(house: House, charge_id: str, **now: Any) -> None:
+    """Stripe's word about the invoice: this charge failed last."""
+    house.billing.say(
+        "in_1",
+        InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, charge_id=charge_id, **now),
+    )
+
+
+def test_a_debit_that_fails_days_later_is_told_though_the_attempt_is_the_same(house: House) -> None:
+    """The customer gave a bank account after the first email; its failure is an answer, told even within the interval."""
+    declined(house, "ch_card", payment_method_id="pm_card")
+    house.hear(failed("evt_1"))
+    assert house.work() == ["sent"]
+    house.clock.forward(days=2)
+    declined(house, "py_debit", payment_method_id="pm_bank")
+    house.hear(failed("evt_2", occurred_at=START + dt.timedelta(days=2)))
+    house.hear(failed("evt_2_again", occurred_at=START + dt.timedelta(days=2)))
+    assert house.work() == ["sent"]
+    house.hear(failed("evt_2_late", occurred_at=START + dt.timedelta(days=2)))
+    assert house.work() == ["suppressed"]
+    assert [row.charge_id for row in house.rows() if row.status == "sent"] == [
+        "ch_card",
+        "py_debit",
+    ]
+    assert house.rows()[-1].reason == Reason.SAME_CHARGE
+
+
+def test_while_a_payment_is_under_way_nobody_is_asked(house: House) -> None:
+    """A failure that is heard late, after the customer has paid by a debit that settles in days."""
+    house.billing.say(
+        "in_1", InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, processing=True)
+    )
+    house.hear(failed())
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.PAYMENT_UNDER_WAY
+
+
+def test_an_upgrade_mails_nobody_anew(house: House) -> None:
+    """Emails that an earlier release sent know no charge: the same attempt, told again in whatever form, is no news."""
+    house.hear(failed("evt_before"))
+    house.work()
+    with house.db.transaction() as session:
+        session.execute(
+            update(Notification).values(
+                charge_id=None, payment_method_id=None, next_payment_attempt=None
+            )
+        )
+    declined(house, "ch_1", payment_method_id="pm_1")
+    house.clock.forward(days=29)
+    house.hear(failed("evt_after", next_payment_attempt=START + dt.timedelta(days=30)))
+    assert house.work() == ["suppressed"]
+    assert len(house.mailer.inbox) == 1
 
 
 @pytest.mark.parametrize("first", ["failed", "action"])

@@ -13,36 +13,6 @@ from services.notifier import formats, texts, wording
 from services.notifier.ports import Card
 
 
-@pytest.mark.parametrize(
-    ("minor", "currency", "locale", "expected"),
-    [
-        (14900, "usd", "en_US", "$149.00"),
-        (14900, "usd", "de", "149,00\xa0$"),
-        (14900, "eur", "fr", "149,00\xa0€"),
-        (14900, "jpy", "en", "¥14,900"),  # yen have no cents
-        (14900, "krw", "en", "₩14,900"),
-        (5120, "kwd", "en", "KWD\xa05.120"),  # three decimals
-        (500, "isk", "en", "ISK\xa05"),  # Stripe writes two decimals, people none
-        (500, "ugx", "en", "UGX\xa05"),
-        (1234, "rsd", "en", "RSD\xa012.34"),  # CLDR would hide the para
-        (0, "usd", "en", "$0.00"),
-        (5_000_000_000, "idr", "en", "IDR\xa050,000,000.00"),
-    ],
-)
-def test_amounts_in_minor_units_are_written_as_people_do(
-    minor: int, currency: str, locale: str, expected: str
-) -> None:
-    """Zero, two and three decimals by Stripe's own table, written by the locale's rules."""
-    assert formats.money(minor, currency, Locale.parse(locale)) == expected
-
-
-def test_formatting_leaves_babels_shared_patterns_alone() -> None:
-    """Babel shares its patterns; yen after dollars must not change the next dollars."""
-    english = Locale.parse("en_US")
-    formats.money(14900, "jpy", english)
-    assert formats.money(14900, "usd", english) == "$149.00"
-
-
 def test_a_day_is_the_customers_day() -> None:
     """Late in the evening in UTC it is tomorrow in Tokyo; an unknown zone is UTC."""
     moment = dt.datetime(2026, 11, 27, 20, tzinfo=dt.UTC)

@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 
-from services.notifier.domain import Incident, InvoiceStatus, ReminderPolicy, Schedule, schedule
+from services.notifier.domain import (
+    Incident,
+    ReminderPolicy,
+    Schedule,
+    schedule,
+)
 from services.notifier.neighbours import BillingInvoices, fetch_invoices
 from shared.batching import Overloaded
+from shared.contracts.invoices import InvoiceStatus
 from shared.rpc import RemoteFault, RpcTimeout
+from tests.unit.notifier.fakes import START
 
 OPEN = {"status": "open", "amount_remaining": 14900, "subscription_status": "past_due"}
 
@@ -61,9 +68,11 @@ def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
     """ "We will not try again" is not said because a webhook is late."""
     report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")
     assert report is not None
-    incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", last_attempt=2)
+    incident = Incident(
+        invoice_id="in_1", stripe_customer_id="cus_1", attempt_count=2, amount_remaining=14900
+    )
     policy = ReminderPolicy()
-    assert schedule(incident, report.now, policy.settle, policy) is planned
+    assert schedule(incident, report.now, policy.settle, policy, START) is planned
 
 
 def test_a_billing_of_the_version_before_is_asked_one_by_one() -> None:

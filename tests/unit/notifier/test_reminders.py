@@ -14,7 +14,6 @@ from services.notifier.domain import (
     Hold,
     Incident,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
     QuietHours,
     Reason,
@@ -26,6 +25,7 @@ from services.notifier.domain import (
     story_time,
     when,
 )
+from shared.contracts.invoices import InvoiceStatus
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 POLICY = ReminderPolicy()
@@ -39,7 +39,8 @@ def incident(told: dt.timedelta | None = None, attempt: int = 1) -> Incident:
         invoice_id="in_1",
         stripe_customer_id="cus_1",
         status=InvoiceStatus.OPEN,
-        last_attempt=attempt,
+        attempt_count=attempt,
+        amount_remaining=14900,
         last_mailed_at=NOW - told if told is not None else None,
     )
 
@@ -116,8 +117,21 @@ def test_a_repeated_failure_without_a_date_gives_stripe_time_to_name_one() -> No
             0 * DAY,
             Schedule.OVER,
         ),
-        (InvoiceNow(subscription_status="canceled"), 4, 0 * DAY, Schedule.UNKNOWN),
-        (InvoiceNow(status=InvoiceStatus.OPEN, next_payment_attempt=NOW), 4, DAY, Schedule.GOES_ON),
+        (InvoiceNow(subscription_status="canceled"), 4, 0 * DAY, Schedule.OVER),
+        (
+            InvoiceNow(status=InvoiceStatus.OPEN, next_payment_attempt=NOW + DAY),
+            4,
+            DAY,
+            Schedule.GOES_ON,
+        ),
+        (
+            InvoiceNow(
+                status=InvoiceStatus.OPEN, next_payment_attempt=NOW + DAY, needs_new_method=True
+            ),
+            4,
+            DAY,
+            Schedule.NEEDS_METHOD,
+        ),
         (InvoiceNow(status=InvoiceStatus.OPEN), 4, 0 * DAY, Schedule.UNKNOWN),
         (InvoiceNow(status=InvoiceStatus.OPEN), 4, DAY, Schedule.OVER),
         (InvoiceNow(status=InvoiceStatus.OPEN), 1, DAY, Schedule.UNKNOWN),
@@ -127,7 +141,7 @@ def test_the_end_of_the_schedule_is_never_guessed(
     fresh: InvoiceNow | None, attempt: int, waited: dt.timedelta, planned: Schedule
 ) -> None:
     """Stripe's own words end it, or a repeated try with no date after the time that Stripe takes to name one."""
-    assert schedule(incident(attempt=attempt), fresh, waited, POLICY) is planned
+    assert schedule(incident(attempt=attempt), fresh, waited, POLICY, NOW) is planned
 
 
 def test_quiet_hours_are_the_customers() -> None:

@@ -14,15 +14,16 @@ from bs4 import BeautifulSoup
 
 from services.notifier.domain import (
     TO_BUSINESS,
-    Decline,
     Incident,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
+    Schedule,
 )
 from services.notifier.ports import Business, Card, InvoiceReport
 from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from tests.unit.notifier.fakes import a_contact
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -178,7 +179,30 @@ def test_the_next_try_is_promised_only_when_it_can_happen() -> None:
     soft: dict[str, Any] = {"decline": Decline.INSUFFICIENT_FUNDS, "timezone": "Asia/Tokyo"}
     late = dt.datetime(2026, 11, 27, 20, tzinfo=dt.UTC)
     assert "Saturday, November 28" in rendered(next_attempt=late, **soft).text
-    assert "November" not in rendered(next_attempt=late, decline=Decline.EXPIRED_CARD).text
+    assert "add a new one" in rendered(planned=Schedule.NEEDS_METHOD, **soft).text
+
+
+@pytest.mark.parametrize(
+    ("planned", "heard", "promised"),
+    [
+        (Schedule.GOES_ON, False, True),
+        (Schedule.GOES_ON, True, False),
+        (Schedule.NEEDS_METHOD, False, False),
+        (Schedule.OVER, False, False),
+        (Schedule.UNKNOWN, False, False),
+    ],
+)
+def test_a_date_is_promised_only_when_a_charge_will_really_happen(
+    planned: Schedule, heard: bool, promised: bool
+) -> None:
+    """Not after a decline that stops Stripe's tries, and not where the decline isn't known."""
+    later = NOW + dt.timedelta(days=3)
+    incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", next_payment_attempt=later)
+    now = InvoiceNow(status=InvoiceStatus.OPEN, next_payment_attempt=later, heard=heard)
+    said = letter(
+        Kind.PAYMENT_FAILED, a_contact(), incident, InvoiceReport(now=now), NOW, planned=planned
+    )
+    assert said.next_attempt == (later if promised else None)
 
 
 NASTY = 'Zoë <script>alert(1)</script> & "Söhne"\r\nBcc: victim@example.com\x00\u202egnp.exe'
@@ -277,7 +301,7 @@ def test_a_letter_prefers_what_billing_just_read() -> None:
         ),
         card=Card(brand="visa", last4="4242"),
     )
-    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW)
+    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW, planned=Schedule.GOES_ON)
     assert (said.amount, said.currency, said.number) == (9900, "eur", "A-7")
     assert (said.next_attempt, said.decline) == (later, Decline.DECLINED)
     assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).amount == 14900
@@ -295,6 +319,7 @@ def test_the_recovery_says_what_was_paid() -> None:
         invoice_id="in_1",
         stripe_customer_id="cus_1",
         currency="usd",
+        status=InvoiceStatus.PAID,
         amount_remaining=0,
         amount_paid=14900,
     )

@@ -11,9 +11,7 @@ import pytest
 from services.notifier import queries
 from services.notifier.domain import (
     Accepted,
-    Decline,
     InvoiceNow,
-    InvoiceStatus,
     MaybeSent,
     RateLimited,
     Reason,
@@ -25,6 +23,8 @@ from services.notifier.domain import (
 from services.notifier.handlers import asking, feedback, posting, sending
 from services.notifier.models import IncidentRow
 from services.notifier.service import NotifierService
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
@@ -99,15 +99,43 @@ def test_a_customer_who_is_linked_a_minute_later_is_written_to(house: House) -> 
     assert house.work() == ["sent"]
 
 
-def test_a_customer_whom_nobody_knows_is_given_up_with_a_reason(house: House) -> None:
-    """After five tries over some minutes the notification is suppressed."""
+def wait_in_vain(house: House, days: int) -> list[str]:
+    """What comes of the rounds of so many days, one an hour."""
+    outcomes = []
+    for _ in range(days * 24):
+        outcomes += house.work()
+        house.clock.forward(hours=1)
+    return outcomes
+
+
+def test_whoever_owes_is_waited_for_while_the_invoice_lives(house: House) -> None:
+    """Unknown for a week, then registered: one email, about what is still open. Asked less and less often meanwhile."""
     house.portal.people.clear()
     house.hear(failed())
-    outcomes = []
-    for _ in range(8):
-        outcomes += house.work()
-        house.clock.forward(minutes=4)
-    assert outcomes == ["unknown_customer"] * 5 + ["suppressed"]
+    house.hear(failed(attempt_count=2))
+    outcomes = wait_in_vain(house, days=7)
+    assert set(outcomes) == {"unknown_customer"}
+    assert 10 <= len(outcomes) <= 18
+    house.portal.people["cus_1"] = a_contact()
+    assert wait_in_vain(house, days=1) == ["sent"]
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+
+
+def test_nobody_waits_for_an_unknown_customer_who_has_paid(house: House) -> None:
+    """What Stripe closes ends the wait, with its reason."""
+    house.portal.people.clear()
+    house.hear(failed())
+    wait_in_vain(house, days=2)
+    house.hear(paid())
+    assert wait_in_vain(house, days=2) == []
+    assert house.row().reason == Reason.PAID
+
+
+def test_a_customer_whom_nobody_ever_knows_is_given_up_with_a_reason(house: House) -> None:
+    """After two months the notification is suppressed."""
+    house.portal.people.clear()
+    house.hear(failed())
+    assert wait_in_vain(house, days=62)[-1] == "suppressed"
     assert house.row().reason == Reason.NO_SUCH_CUSTOMER
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from services.notifier.domain import (
     DUNNING,
     InvoiceNow,
-    InvoiceStatus,
     Kind,
     QuietHours,
     ReminderPolicy,
@@ -21,6 +20,7 @@ from services.notifier.handlers import asking
 from services.notifier.models import Base
 from services.notifier.ports import Business
 from shared import events as contract
+from shared.contracts.invoices import InvoiceStatus
 from tests.unit import tables
 from tests.unit.notifier.conftest import House, event
 from tests.unit.notifier.fakes import START, a_contact

@@ -13,10 +13,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from services.notifier.domain import Decline, Kind
+from services.notifier.domain import (
+    Kind,
+)
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
+from shared.contracts.payments import Decline
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt")
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.portal.domain.invoices import Invoice, Observation, What, merge
+from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
 from services.portal.handlers import customers, evidence
 from services.portal.models import CustomerRow
 from services.portal.references import CheckoutReferences
 from shared import events
+from shared.contracts.invoices import Observation, merge
 from shared.settings import Secret
 
 NOW = dt.datetime(2026, 3, 5, 18, 0, tzinfo=dt.UTC)
@@ -96,9 +98,19 @@ def paid(**changes: Any) -> Any:
     return invoice_data(events.InvoicePaid, status="paid", amount_remaining=0, **changes)
 
 
+class What(StrEnum):
+    """What an event about an invoice is about."""
+
+    UPDATED = "updated"
+    FAILED = "failed"
+    ACTION_REQUIRED = "action_required"
+    CLOSED = "closed"
+
+
 def observation(what: What = What.FAILED, **changes: Any) -> Observation:
     given: dict[str, Any] = {
-        "what": what,
+        "failed": what in (What.FAILED, What.ACTION_REQUIRED),
+        "action_required": what is What.ACTION_REQUIRED,
         "at": ago(hours=1),
         "status": "open",
         "currency": "usd",

@@ -26,7 +26,7 @@ from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
-from services.portal.ports import BillingUnavailable, CardSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
 from shared.rpc import NotFound
@@ -58,7 +58,7 @@ class Neighbours:
     ended: dict[str, str] = field(default_factory=dict)
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         return {}
 
     def customers_may_cancel(self, business_id: str) -> bool:

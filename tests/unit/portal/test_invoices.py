@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.portal.domain.invoices import Invoice, Observation, What, with_method_change
+from services.portal.domain.invoices import Invoice, with_method_change
 from services.portal.domain.notice import State, Tone, make_notice, state_of
-from tests.unit.portal.builders import NOW, ago, ahead, invoice, observation, owned
+from shared.contracts.invoices import Observation, SubscriptionState, owed
+from tests.unit.portal.builders import NOW, What, ago, ahead, invoice, observation, owned
 
 FAILED = observation(at=ago(days=3))
 DATED = observation(What.UPDATED, at=ago(days=3), next_payment_attempt=ahead(days=1))
@@ -48,18 +51,18 @@ def test_a_paid_invoice_stays_paid_when_the_failure_comes_late() -> None:
     states = at_all(FAILED, FAILED_AGAIN, PAID)
     assert len(states) == 1
     known = states.pop()
-    assert not known.owed
-    assert state_of(known, NOW) is State.PAID
+    assert not owed(known)
+    assert state_of(*owned(known), NOW) is State.PAID
 
 
 def test_thanks_end_after_a_day() -> None:
     """A payment of the day before yesterday is no news."""
-    assert state_of(invoice(FAILED, PAID), ahead(days=2)) is None
+    assert state_of(*owned(invoice(FAILED, PAID)), ahead(days=2)) is None
 
 
 def test_a_payment_that_never_failed_is_no_news() -> None:
     """An autopay charge that went through at once says nothing on the page."""
-    assert state_of(invoice(PAID), NOW) is None
+    assert state_of(*owned(invoice(PAID)), NOW) is None
 
 
 def test_the_date_of_the_next_attempt_is_filled_by_a_later_update() -> None:
@@ -75,13 +78,13 @@ def test_a_new_attempt_forgets_the_date_of_the_one_before() -> None:
 
 def test_only_failed_autopay_invoices_with_something_due_are_owed() -> None:
     """First payments at checkout, invoices paid by hand and empty ones are not asked for."""
-    assert invoice(FAILED).owed
-    assert not invoice(observation(billing_reason="subscription_create")).owed
-    assert not invoice(observation(collection_method="send_invoice")).owed
-    assert not invoice(observation(amount_remaining=0)).owed
-    assert not invoice(observation(What.UPDATED)).owed
-    assert not invoice(FAILED, observation(What.CLOSED, status="void")).owed
-    assert not invoice(FAILED, observation(What.CLOSED, status="uncollectible")).owed
+    assert owed(invoice(FAILED))
+    assert not owed(invoice(observation(billing_reason="subscription_create")))
+    assert not owed(invoice(observation(collection_method="send_invoice")))
+    assert not owed(invoice(observation(amount_remaining=0)))
+    assert not owed(invoice(observation(What.UPDATED)))
+    assert not owed(invoice(FAILED, observation(What.CLOSED, status="void")))
+    assert not owed(invoice(FAILED, observation(What.CLOSED, status="uncollectible")))
 
 
 def test_a_bad_debt_can_still_be_paid() -> None:
@@ -94,12 +97,12 @@ def test_a_new_payment_method_is_being_charged_until_an_answer_comes() -> None:
     """Card saved, then failed again: settling first, then "that one didn't work either"."""
     changed = with_method_change(invoice(FAILED), ago(minutes=1))
     assert changed.retrying_since == ago(minutes=1)
-    assert state_of(changed, NOW) is State.SETTLING
+    assert state_of(*owned(changed), NOW) is State.SETTLING
     again = with_method_change(
         invoice(FAILED, observation(at=ago(seconds=50), own_retry=True)), ago(minutes=1)
     )
     assert again.retrying_since is None
-    assert state_of(again, NOW) is State.STILL_DECLINED
+    assert state_of(*owned(again), NOW) is State.STILL_DECLINED
 
 
 def test_within_one_second_only_our_own_retry_answers_a_new_payment_method() -> None:
@@ -117,7 +120,7 @@ def test_a_change_before_the_first_failure_explains_nothing() -> None:
     """A card changed last month is neither being retried nor "not working either"."""
     known = with_method_change(invoice(FAILED), ago(days=30))
     assert known.retrying_since is None
-    assert state_of(known, NOW) is State.DECLINED
+    assert state_of(*owned(known), NOW) is State.DECLINED
 
 
 def test_a_payment_that_takes_days_stops_updating() -> None:
@@ -132,22 +135,75 @@ def test_a_confirmation_is_asked_for_whichever_event_comes_first() -> None:
     """`payment_failed` and `payment_action_required` of one attempt mean: confirm."""
     asked = observation(What.ACTION_REQUIRED, at=ago(hours=1))
     also = observation(at=ago(hours=1) + dt.timedelta(seconds=1))
-    assert {state_of(each, NOW) for each in at_all(asked, also)} == {State.CONFIRM}
+    assert {state_of(*owned(each), NOW) for each in at_all(asked, also)} == {State.CONFIRM}
 
 
 def test_a_later_decline_ends_the_request_to_confirm() -> None:
     """Once a later attempt is declined, confirming the old one leads nowhere."""
     asked = observation(What.ACTION_REQUIRED, at=ago(days=1))
     declined = observation(at=ago(hours=1), attempt_count=2)
-    assert {state_of(each, NOW) for each in at_all(asked, declined)} == {State.DECLINED}
+    assert {state_of(*owned(each), NOW) for each in at_all(asked, declined)} == {State.DECLINED}
 
 
 def test_a_date_in_the_past_is_not_promised() -> None:
     """The page names the next attempt only while it is still to come."""
-    stale = invoice(observation(next_payment_attempt=ago(hours=1)))
-    fresh = invoice(observation(next_payment_attempt=ahead(hours=1)))
+    stale = looked_up(invoice(observation(next_payment_attempt=ago(hours=1))))
+    fresh = looked_up(invoice(observation(next_payment_attempt=ahead(hours=1))))
     assert make_notice(owned(stale), now=NOW).lines[0].next_attempt is None
     assert make_notice(owned(fresh), now=NOW).lines[0].next_attempt == ahead(hours=1)
+
+
+def looked_up(known: Invoice, **learnt: Any) -> Invoice:
+    """The invoice after billing was asked about its last failure."""
+    return replace(known, card_of_failure=known.last_failed_at, **learnt)
+
+
+def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:
+    """Not while the decline isn't known, nor after one that stops Stripe's tries, nor when Stripe has given up."""
+    dated = invoice(observation(next_payment_attempt=ahead(days=1)))
+
+    def promised(known: Invoice, subscription: SubscriptionState | None = None) -> bool:
+        (mine,) = owned(known)
+        line = make_notice([replace(mine, subscription=subscription)], now=NOW).lines[0]
+        return line.next_attempt is not None
+
+    assert promised(looked_up(dated))
+    assert not promised(dated)
+    assert not promised(looked_up(dated, needs_new_method=True))
+    assert not promised(looked_up(dated), SubscriptionState("unpaid"))
+    assert not promised(looked_up(dated), SubscriptionState("canceled", "payment_failed"))
+
+
+def test_who_left_is_asked_for_nothing() -> None:
+    """An invoice of a subscription that somebody ended is collected no more; one that ended unpaid is owed."""
+
+    def states(reason: str) -> State | None:
+        (mine,) = owned(invoice(FAILED))
+        return state_of(replace(mine, subscription=SubscriptionState("canceled", reason)), NOW)
+
+    assert states("cancellation_requested") is None
+    assert states("payment_disputed") is None
+    assert states("payment_failed") is State.DECLINED
+
+
+def test_nobody_is_thanked_for_what_was_let_go() -> None:
+    """A credit note for all of it makes Stripe say `paid` without any money."""
+    at = ago(hours=1)
+    waived = observation(
+        What.CLOSED, at=at, status="paid", amount_due=0, amount_remaining=0, amount_credited=12900
+    )
+    part = observation(
+        What.CLOSED,
+        at=at,
+        status="paid",
+        amount_due=2900,
+        amount_paid=2900,
+        amount_remaining=0,
+        amount_credited=10000,
+    )
+    assert state_of(*owned(invoice(FAILED, waived)), NOW) is None
+    (line,) = make_notice(owned(invoice(FAILED, part)), now=NOW).lines
+    assert (line.state, line.amount) == (State.PAID, 2900)
 
 
 def test_what_is_owed_hides_what_was_paid_and_the_worst_comes_first() -> None:

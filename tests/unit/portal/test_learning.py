@@ -18,7 +18,7 @@ from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.handlers import learning, visits
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow
-from services.portal.ports import BillingUnavailable, CardSeen
+from services.portal.ports import BillingUnavailable, CardSeen, DeclineSeen
 from shared.database import Transactions
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit import tables
@@ -59,10 +59,10 @@ class FakeBilling:
             raise BillingUnavailable(self.trouble)
         self.asked.append(what)
 
-    def declined_cards(self, invoice_ids: Sequence[str]) -> dict[str, CardSeen | None]:
+    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         for invoice_id in invoice_ids:
             self._enter(invoice_id)
-        return {} if self.busy else dict.fromkeys(invoice_ids, self.card)
+        return {} if self.busy else dict.fromkeys(invoice_ids, DeclineSeen(self.card))
 
     def customers_may_cancel(self, business_id: str) -> bool:
         self._enter(business_id)
@@ -276,13 +276,13 @@ def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
 def test_a_card_is_read_or_left_out(state: dict[str, Any], card: CardSeen | None) -> None:
     """Only what is a card's last four digits is shown, and no date that is none."""
     billing = RpcBilling(Answering({"in_1": {"source": "stripe", **state}}))
-    assert billing.declined_cards(["in_1"]) == {"in_1": card}
+    assert billing.declines(["in_1"]) == {"in_1": DeclineSeen(card)}
 
 
 def test_what_webhooks_told_is_no_word_about_the_card() -> None:
     """An answer that is not Stripe's own leaves the question open."""
     billing = RpcBilling(Answering({"in_1": {"source": "webhooks", "card": None}}))
-    assert billing.declined_cards(["in_1", "in_2"]) == {}
+    assert billing.declines(["in_1", "in_2"]) == {}
 
 
 def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:

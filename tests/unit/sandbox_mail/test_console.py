@@ -113,7 +113,7 @@ def test_declining_works_without_a_subscription(client, world, ada):
 
 def test_charging_now_takes_the_money(client, world, ada, autopay):
     """A good card is simply charged."""
-    assert "the card took it" in press(client, f"/sandbox/console/customers/{ada}/charge")
+    assert "it was paid" in press(client, f"/sandbox/console/customers/{ada}/charge")
     assert failures(world) == []
 
 
@@ -132,6 +132,91 @@ def test_the_clock_runs_to_the_next_retry(client, world, ada, autopay):
     before = world.now()
     assert "The retry went through" in press(client, f"/sandbox/console/customers/{ada}/retry")
     assert world.now() - before >= 86_400
+
+
+def newest_invoice(world, customer):
+    return world.call("GET", "/v1/invoices", {"customer": customer})["data"][0]
+
+
+def test_a_bank_account_that_fails_later(client, world, ada, autopay):
+    """A debit is under way, the button runs the clock to the bank's answer, and the mail is on its way."""
+    button = f"/sandbox/console/customers/{ada}/settle"
+    assert "No debit" in press(client, button)
+    said = press(client, f"/sandbox/console/customers/{ada}/empty-bank")
+    assert "pays with Bank account •••• 2227 from now on" in said
+    assert "was asked for $149.00" in press(client, f"/sandbox/console/customers/{ada}/charge")
+    page = client.get("/").text
+    assert "Debit under way" in page
+    assert "Run the clock to the bank’s answer" in page
+    assert failures(world) == []
+    assert "sent Ada’s debit back" in press(client, button)
+    assert len(failures(world)) == 1
+    assert "Bank account •••• 2227" in client.get("/").text
+
+
+def test_a_bank_account_that_pays(client, world, ada, autopay):
+    """Even where the subscription named a card of its own, the bank account is debited from now on."""
+    card = world.call("GET", f"/v1/customers/{ada}/payment_methods")["data"][0]["id"]
+    world.call("POST", f"/v1/subscriptions/{autopay}", {"default_payment_method": card})
+    press(client, f"/sandbox/console/customers/{ada}/bank")
+    press(client, f"/sandbox/console/customers/{ada}/charge")
+    assert "the debit came in" in press(client, f"/sandbox/console/customers/{ada}/settle")
+    assert newest_invoice(world, ada)["status"] == "paid"
+
+
+def test_forgiving_half_and_then_the_rest(client, world, ada, autopay):
+    """A credit note lowers what is owed; for the rest the invoice is closed without any money."""
+    assert "no open invoice" in press(client, f"/sandbox/console/customers/{ada}/credit")
+    press(client, f"/sandbox/console/customers/{ada}/decline")
+    half = press(client, f"/sandbox/console/customers/{ada}/credit-half")
+    assert half == "$74.50 were forgiven. Ada owes $74.50."
+    assert "nobody paid anything" in press(client, f"/sandbox/console/customers/{ada}/credit")
+    invoice = newest_invoice(world, ada)
+    assert (invoice["status"], invoice["amount_paid"]) == ("paid", 0)
+
+
+def test_collection_is_stopped_and_taken_up_again(client, world, ada, autopay):
+    """The card says so, and no retry is on offer meanwhile."""
+    press(client, f"/sandbox/console/customers/{ada}/decline")
+    assert "no try is planned" in press(client, f"/sandbox/console/customers/{ada}/stop")
+    page = client.get("/").text
+    assert "not collected any more" in page
+    assert "Run the clock to the next retry" not in page
+    press(client, f"/sandbox/console/customers/{ada}/collect")
+    assert "Run the clock to the next retry" in client.get("/").text
+
+
+def test_a_coupon_a_pause_and_the_end(client, world, ada, autopay):
+    """Half price next time; new invoices voided and then not; ended for the customer's wish."""
+    assert "$74.50 next time" in press(client, f"/sandbox/console/customers/{ada}/coupon")
+    assert "Half price for three months" in client.get("/").text
+    press(client, f"/sandbox/console/customers/{ada}/pause")
+    assert "Paused" in client.get("/").text
+    press(client, f"/sandbox/console/customers/{ada}/resume")
+    assert world.call("GET", f"/v1/subscriptions/{autopay}")["pause_collection"] is None
+    assert "has ended" in press(client, f"/sandbox/console/customers/{ada}/cancel")
+    assert "has no subscription" in press(client, f"/sandbox/console/customers/{ada}/coupon")
+
+
+def test_the_end_of_the_tries_is_chosen(client, world):
+    """What is chosen is marked, and it is what Stripe does."""
+    assert 'aria-pressed="true">Cancel it' in client.get("/").text
+    press(client, "/sandbox/console/endings/unpaid")
+    assert 'aria-pressed="true">Leave it unpaid' in client.get("/").text
+    assert world.call("GET", "/sandbox/account")["after_last_retry"] == "unpaid"
+    assert client.post("/sandbox/console/endings/explode").status_code == 404
+
+
+def test_the_portals_settings_are_saved(client, world):
+    """Never saved at first; then as the button says."""
+    assert "Settings never saved" in client.get("/").text
+    press(client, "/sandbox/console/portal/cancels")
+    assert "Customers may cancel" in client.get("/").text
+    press(client, "/sandbox/console/portal/keeps")
+    assert "Customers may not cancel" in client.get("/").text
+    listed = world.call("GET", "/v1/billing_portal/configurations", {"is_default": True})["data"]
+    assert [one["features"]["subscription_cancel"]["enabled"] for one in listed] == [False]
+    assert client.post("/sandbox/console/portal/explode").status_code == 404
 
 
 def test_faults_are_switched_on_and_off(client, faults):

@@ -80,7 +80,14 @@ def test_json_bodies_and_other_methods_are_refused(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(409, "lock_timeout"), (429, "rate_limit"), (500, None)]
+    ("status", "code"),
+    [
+        (401, None),
+        (403, "more_permissions_required"),
+        (409, "lock_timeout"),
+        (429, "rate_limit"),
+        (500, None),
+    ],
 )
 def test_faults_hit_as_often_as_asked(client: FlaskClient, status: int, code: str | None) -> None:
     """Two requests fail with Stripe's own error, the third is answered."""
@@ -89,6 +96,33 @@ def test_faults_hit_as_often_as_asked(client: FlaskClient, status: int, code: st
     answers = [client.post("/v1/customers", headers=KEY) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [status, status, 200]
     assert answers[0].get_json()["error"].get("code") == code
+    assert client.get("/v1/customers", headers=KEY).status_code == 200
+
+
+def test_a_status_has_several_reasons(client: FlaskClient) -> None:
+    """The code can be chosen, on API v2 as well; only the limit of requests says which limit it was."""
+    for status, code in ((401, "api_key_expired"), (403, "account_invalid"), (429, "lock_timeout")):
+        fault = {"match": "GET /v*", "status": status, "code": code}
+        assert client.post("/sandbox/faults", json=fault).status_code == 200
+        answer = client.get("/v2/core/events/evt_x", headers=KEY)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)
+        assert "Stripe-Rate-Limited-Reason" not in answer.headers
+    client.post("/sandbox/faults", json={"match": "GET /v1/*", "status": 429})
+    assert "Stripe-Rate-Limited-Reason" in client.get("/v1/customers", headers=KEY).headers
+
+
+def test_a_key_without_access_is_a_403(client: FlaskClient) -> None:
+    """A revoked key, and an account that is not this one: the console's own doors stay open."""
+    stranger = {**KEY, "Stripe-Account": "acct_stranger"}
+    own = {**KEY, "Stripe-Account": client.get("/v1/account", headers=KEY).get_json()["id"]}
+    assert client.get("/v1/customers", headers=own).status_code == 200
+    error = client.get("/v1/customers", headers=stranger).get_json()["error"]
+    assert error["code"] == "account_invalid"
+    assert "'acct_stranger'" in error["message"]
+    client.post("/sandbox/account", json={"revoked": True})
+    refused = client.get("/v1/customers", headers=KEY)
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (403, "account_invalid")
+    client.post("/sandbox/account", json={"revoked": False})
     assert client.get("/v1/customers", headers=KEY).status_code == 200
 
 
@@ -137,6 +171,7 @@ def test_slow_answers_and_timeouts(client: FlaskClient) -> None:
         {"match": "GET /v1", "after": "yes"},
         {"match": "GET /v1", "keep": 1},
         {"match": "GET /v1", "colour": "red"},
+        {"match": "GET /v1", "status": 403, "code": "rate_limit"},
     ],
 )
 def test_faults_that_make_no_sense_are_refused(given: object) -> None:

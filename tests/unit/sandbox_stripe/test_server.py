@@ -64,6 +64,7 @@ def test_one_application_plays_everybody(
     client = app.test_client()
     world = app.extensions["world"]
     customer = world.call("POST", "/v1/customers", {"name": "Ada"})["id"]
+    world.call("POST", "/sandbox/portal_default")
     path = world.call("POST", "/v1/billing_portal/sessions", {"customer": customer})["url"]
     path = path.removeprefix("http://127.0.0.1:8010")
     for address in ("/", "/inbox.json", path, "/sandbox/clock", "/sandbox/faults"):

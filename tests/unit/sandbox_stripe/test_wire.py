@@ -147,6 +147,7 @@ def test_expand_replaces_ids_by_objects(stripe: Stripe) -> None:
 def test_private_fields_never_show(stripe: Stripe) -> None:
     """What only the sandbox knows stays inside."""
     customer = stripe.customer("pm_card_visa")
+    stripe.post("/sandbox/portal_default")
     session = stripe.post("/v1/billing_portal/sessions", customer=customer)
     method = stripe.get(f"/v1/customers/{customer}/payment_methods")["data"][0]
     assert not [key for obj in (session, method) for key in obj if key.startswith("_")]

@@ -1,0 +1,196 @@
+"""Coupons, and the discounts that they become when a customer or a subscription redeems them.
+
+https://docs.stripe.com/billing/subscriptions/coupons. A subscription's own discounts go before its customer's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api.clock import add_interval
+from sandbox.stripe_api.customers import alive
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.rendering import public
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+@route("POST", "/v1/coupons")
+def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
+    """`percent_off`, or `amount_off` of a `currency`; `once`, `forever`, or `repeating` for some months."""
+    duration = params.get("duration", "once")
+    if (params.get("percent_off") is None) == (params.get("amount_off") is None):
+        raise StripeError(
+            "You must pass exactly one of percent_off or amount_off.", param="percent_off"
+        )
+    if (duration == "repeating") != bool(params.get("duration_in_months")):
+        raise StripeError(
+            "You must pass duration_in_months when, and only when, passing a repeating duration.",
+            param="duration_in_months",
+        )
+    percent = params.get("percent_off")
+    coupon: Object = {
+        "id": params.get("id") or new_id("x", 8)[2:],
+        "object": "coupon",
+        "amount_off": params.get("amount_off"),
+        "created": world.now(),
+        "currency": params.get("currency"),
+        "duration": duration,
+        "duration_in_months": params.get("duration_in_months"),
+        "livemode": False,
+        "max_redemptions": params.get("max_redemptions"),
+        "metadata": merged({}, params.get("metadata")),
+        "name": params.get("name"),
+        "percent_off": float(percent) if percent is not None else None,
+        "redeem_by": params.get("redeem_by"),
+        "times_redeemed": 0,
+        "valid": True,
+    }
+    world.save(coupon)
+    world.emit("coupon.created", coupon)
+    return coupon
+
+
+def redeem(
+    world: World, coupon_id: str, param: str, customer: Object, subscription: Object | None = None
+) -> Object:
+    """A discount for the customer, or for one subscription; raises Stripe's 400 of a coupon that is spent."""
+    coupon = world.get("coupon", coupon_id, param)
+    if not coupon["valid"]:
+        raise StripeError(f"Coupon expired: {coupon_id}", code="coupon_expired", param=param)
+    now = world.now_for(customer)
+    months = coupon["duration_in_months"]
+    discount: Object = {
+        "id": new_id("di"),
+        "object": "discount",
+        "checkout_session": None,
+        "customer": customer["id"],
+        "customer_account": None,
+        "end": add_interval(now, "month", months) if months else None,
+        "invoice": None,
+        "invoice_item": None,
+        "promotion_code": None,
+        "source": {"coupon": coupon["id"], "type": "coupon"},
+        "start": now,
+        "subscription": subscription["id"] if subscription else None,
+        "subscription_item": None,
+        "_clock": customer.get("test_clock"),
+    }
+    coupon["times_redeemed"] += 1
+    if coupon["times_redeemed"] == coupon["max_redemptions"]:
+        coupon["valid"] = False
+    world.save(coupon)
+    world.save(discount)
+    world.emit("customer.discount.created", discount)
+    return discount
+
+
+def redeem_all(
+    world: World, given: list[Params] | None, customer: Object, subscription: Object
+) -> list[str]:
+    """The ids for `subscription.discounts`, of what `discounts` asks for: new coupons, or discounts to keep."""
+    chosen = []
+    for index, wanted in enumerate(given or []):
+        if wanted.get("discount"):
+            chosen.append(
+                world.get("discount", wanted["discount"], f"discounts[{index}][discount]")["id"]
+            )
+        elif wanted.get("coupon"):
+            where = f"discounts[{index}][coupon]"
+            chosen.append(redeem(world, wanted["coupon"], where, customer, subscription)["id"])
+        else:
+            raise StripeError(
+                "This sandbox knows discounts by coupon or by discount only.",
+                param=f"discounts[{index}]",
+            )
+    return chosen
+
+
+def standing(world: World, customer: Object, subscription: Object, at: int) -> list[Object]:
+    """The discounts that an invoice of the subscription has at a time."""
+    ids = subscription["discounts"] or (
+        [customer["discount"]["id"]] if customer["discount"] else []
+    )
+    found = [world.store.get(id) for id in ids]
+    return [one for one in found if one is not None and (one["end"] is None or one["end"] > at)]
+
+
+def terms(world: World, discounts: list[Object], currency: str) -> list[Object]:
+    """What an invoice has to know of its discounts to add itself up; an amount is off in its own currency only."""
+    found = []
+    for discount in discounts:
+        coupon = world.get("coupon", discount["source"]["coupon"])
+        if coupon["amount_off"] is None or coupon["currency"] == currency:
+            off = {key: coupon[key] for key in ("percent_off", "amount_off")}
+            found.append({"discount": discount["id"], **off})
+    return found
+
+
+def spend(world: World, customer: Object, subscription: Object, at: int) -> None:
+    """An invoice has been made: what was for once, or is over, is taken from whoever had it."""
+    for id in list(subscription["discounts"]):
+        if _is_spent(world, id, at):
+            remove(world, id, customer, subscription)
+    if customer["discount"] and _is_spent(world, customer["discount"]["id"], at):
+        remove(world, customer["discount"]["id"], customer)
+
+
+def _is_spent(world: World, id: str, at: int) -> bool:
+    discount = world.get("discount", id)
+    coupon = world.get("coupon", discount["source"]["coupon"])
+    return coupon["duration"] == "once" or (discount["end"] is not None and discount["end"] <= at)
+
+
+def remove(world: World, id: str, customer: Object, subscription: Object | None = None) -> Object:
+    """Take a discount away again."""
+    discount = world.get("discount", id)
+    if subscription is not None:
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["discounts"] = [one for one in subscription["discounts"] if one != id]
+    else:
+        with world.edit(customer, "customer.updated"):
+            customer["discount"] = None
+    world.emit("customer.discount.deleted", discount)
+    return {**public(discount), "deleted": True}
+
+
+@route("POST", "/sandbox/customers/{customer}/discount")
+def give(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The business gives a customer the `coupon`, which no parameter of the current API does."""
+    customer = alive(world, ids["customer"], "id")
+    discount = redeem(world, str(params.get("coupon")), "coupon", customer)
+    with world.edit(customer, "customer.updated"):
+        customer["discount"] = public(discount)
+    return discount
+
+
+@route("DELETE", "/v1/customers/{customer}/discount")
+def remove_from_customer(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Invoices to come cost what they cost."""
+    customer = alive(world, ids["customer"], "id")
+    if not customer["discount"]:
+        raise StripeError(
+            f"No active discount for customer: {customer['id']}",
+            status=404,
+            code="resource_missing",
+        )
+    return remove(world, customer["discount"]["id"], customer)
+
+
+@route("DELETE", "/v1/subscriptions/{subscription}/discount")
+def remove_from_subscription(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The last discount that was given goes."""
+    subscription = world.get("subscription", ids["subscription"])
+    if not subscription["discounts"]:
+        raise StripeError(
+            f"No active discount for subscription: {subscription['id']}",
+            status=404,
+            code="resource_missing",
+        )
+    customer = world.get("customer", subscription["customer"])
+    return remove(world, subscription["discounts"][-1], customer, subscription)

@@ -1,0 +1,129 @@
+"""After a failed payment: the schedule of further tries, its end, and the end of collecting.
+
+https://docs.stripe.com/billing/revenue-recovery/smart-retries and
+https://docs.stripe.com/billing/subscriptions/cancel: a cancelled subscription's invoices are no longer collected.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.stripe_api import test_methods
+from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api.declines import HARD_DECLINES, RETRIABLE_DEBITS
+from sandbox.stripe_api.invoice_objects import subscription_of
+from sandbox.stripe_api.store import Object
+
+if TYPE_CHECKING:
+    from sandbox.stripe_api.world import World
+
+
+def collected_by_stripe(invoice: Object) -> bool:
+    """Whether Stripe goes on by itself with an open invoice."""
+    return bool(
+        invoice["status"] == "open"
+        and invoice["auto_advance"]
+        and invoice["collection_method"] == "charge_automatically"
+    )
+
+
+def is_pointless(invoice: Object, method: Object) -> bool:
+    """After a hard decline the schedule goes on, but nothing is charged until there is a new payment method."""
+    return invoice["_last_decline"] in HARD_DECLINES and invoice["_last_method"] == method["id"]
+
+
+def count(world: World, invoice: Object, *, scheduled: bool) -> None:
+    """Only the schedule's attempts raise attempt_count, except that the first attempt always counts."""
+    first = not invoice["attempted"]
+    invoice["attempted"] = True
+    if first or scheduled:
+        invoice["attempt_count"] += 1
+        plan_next(world, invoice)
+
+
+def plan_next(world: World, invoice: Object) -> None:
+    """Set the date of the next try, or note that the tries are used up (not saved here)."""
+    invoice["next_payment_attempt"] = None
+    if not collected_by_stripe(invoice):
+        return
+    delays = world.config.retry_delays
+    if not 0 < invoice["attempt_count"] <= len(delays):
+        invoice["_exhausted"] = invoice["attempt_count"] > len(delays)
+        return
+    invoice["next_payment_attempt"] = world.now_for(invoice) + delays[invoice["attempt_count"] - 1]
+
+
+def plan_after_debit(world: World, invoice: Object, method: Object | None, reason: str) -> None:
+    """A debit came back: there is a next date where a card would be charged, or the account retries debits."""
+    if not collected_by_stripe(invoice) or invoice["_exhausted"] or method is None:
+        return
+    spec = test_methods.SPECS[method["_spec"]]
+    if not spec.is_debit or (setting(world, "retry_debits") and reason in RETRIABLE_DEBITS):
+        with world.edit(invoice, "invoice.updated"):
+            plan_next(world, invoice)
+            hold_date(world, invoice)
+
+
+def hold_date(world: World, invoice: Object) -> None:
+    """An automation names the date only after the failure has been told (not saved here)."""
+    if setting(world, "automations"):
+        invoice["_held_date"] = invoice["next_payment_attempt"]
+        invoice["next_payment_attempt"] = None
+
+
+def failed(world: World, invoice: Object) -> None:
+    """Tell of a failed try, and what it means for customer and subscription."""
+    world.emit("invoice.payment_failed", invoice)
+    held = invoice.pop("_held_date", None)
+    if held is not None:
+        with world.edit(invoice, "invoice.updated"):
+            invoice["next_payment_attempt"] = held
+    customer = world.get("customer", invoice["customer"])
+    if not customer["delinquent"] and invoice["collection_method"] == "charge_automatically":
+        with world.edit(customer, "customer.updated"):
+            customer["delinquent"] = True
+    after_failure(world, invoice)
+
+
+def after_failure(world: World, invoice: Object) -> None:
+    """The subscription is past due; after the last try it becomes what the business has chosen."""
+    subscription = world.store.get(subscription_of(invoice) or "")
+    if subscription is None or invoice["collection_method"] != "charge_automatically":
+        return
+    if subscription["status"] in ("active", "trialing"):
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "past_due"
+    if invoice["_exhausted"] and subscription["status"] == "past_due":
+        _give_up(world, subscription, invoice)
+
+
+def _give_up(world: World, subscription: Object, invoice: Object) -> None:
+    from sandbox.stripe_api import collection, subscription_cycle
+
+    ending = setting(world, "after_last_retry")
+    if ending == "cancel":
+        subscription_cycle.cancel(world, subscription, reason="payment_failed")
+    elif ending == "unpaid":
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "unpaid"
+    if setting(world, "after_last_retry_invoice") == "uncollectible":
+        collection.close(world, invoice, "uncollectible")
+
+
+def stop(world: World, invoice: Object) -> None:
+    """Stripe collects a draft or open invoice no more by itself; the date of the next try is withdrawn."""
+    with world.edit(invoice, "invoice.updated"):
+        invoice["auto_advance"] = False
+        invoice["next_payment_attempt"] = None
+        invoice["automatically_finalizes_at"] = None
+
+
+def resume(world: World, invoice: Object) -> None:
+    """Stripe collects again by itself (changed by `invoices.update`; not saved here)."""
+    now = world.now_for(invoice)
+    if invoice["status"] == "draft":
+        invoice["automatically_finalizes_at"] = now + 3600
+    elif invoice["attempted"]:
+        plan_next(world, invoice)
+    elif collected_by_stripe(invoice):
+        invoice["next_payment_attempt"] = now + 3600

@@ -1,0 +1,423 @@
+"""One story of an invoice, and one rule for each question about it.
+
+Portal, billing and notifier hear of an invoice by events that come late, twice and in any order. `merge` puts them
+together, always to the same end, and the functions below it are the only places that say whether an invoice is owed,
+may be collected, will be tried again, and what was paid and what forgiven. Amounts are in the currency's minor unit,
+times are in UTC. Pure: no clock, no database, no framework.
+
+Sources for Stripe's behaviour are named where a rule rests on them; what nobody could verify is in
+docs/adr/0020-what-we-assume-of-stripe.md.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from shared import events
+
+
+class InvoiceStatus(StrEnum):
+    """Stripe's invoice statuses."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    UNCOLLECTIBLE = "uncollectible"
+    VOID = "void"
+    PAID = "paid"
+
+
+FINALITY: Final[dict[str, int]] = {status.value: rank for rank, status in enumerate(InvoiceStatus)}
+"""Later states win: a bad debt can still be paid or voided; what is paid or void never opens again. Stripe lets nobody
+void a paid invoice, so where both are heard of, it was paid."""
+
+AT_CHECKOUT_FOR: Final = dt.timedelta(hours=1)
+"""A first payment that fails this soon after its invoice was made fails before the eyes of whoever subscribes. A bank
+debit fails days later, when nobody is at checkout any more."""
+
+SAME_ATTEMPT: Final = dt.timedelta(seconds=10)
+"""`payment_failed` and `payment_action_required` of one attempt may be this far apart, in either order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one event says about an invoice."""
+
+    at: dt.datetime
+    """When it was so, by Stripe's clock, which ticks in seconds."""
+    status: str
+    currency: str
+    amount_due: int
+    amount_remaining: int
+    attempt_count: int
+    collection_method: str
+    amount_paid: int = 0
+    amount_credited: int = 0
+    """Forgiven by credit notes before it was paid."""
+    billing_reason: str | None = None
+    number: str | None = None
+    subscription_id: str | None = None
+    finalized_at: dt.datetime | None = None
+    next_payment_attempt: dt.datetime | None = None
+    schedule_changed: bool = False
+    """The event is about the date of the next attempt: None means *withdrawn*, not *unknown*."""
+    auto_advance: bool | None = None
+    """Whether Stripe goes on collecting by itself; None: the event doesn't say."""
+    failed: bool = False
+    """A charge failed, or waits for the customer."""
+    own_retry: bool = False
+    """The charge was Portico's own, with a new payment method."""
+    action_required: bool = False
+    """The customer's bank wants a confirmation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """What is known of an invoice by now. Services add what they know besides in subclasses."""
+
+    status: str = InvoiceStatus.DRAFT.value
+    currency: str = ""
+    amount_due: int = 0
+    amount_remaining: int = 0
+    amount_paid: int = 0
+    amount_credited: int = 0
+    """Forgiven by credit notes before it was paid."""
+    attempt_count: int = 0
+    collection_method: str = ""
+    billing_reason: str | None = None
+    number: str | None = None
+    subscription_id: str | None = None
+    finalized_at: dt.datetime | None = None
+    as_of: dt.datetime | None = None
+    """When the amounts were true."""
+    next_payment_attempt: dt.datetime | None = None
+    schedule_as_of: dt.datetime | None = None
+    """When Stripe last said something about the date of the next attempt; None: it has not, for this attempt."""
+    schedule_changed: bool = False
+    """That word was a change of the date, so None means *withdrawn*."""
+    auto_advance: bool | None = None
+    """Whether Stripe goes on collecting by itself; None: not known."""
+    auto_advance_as_of: dt.datetime | None = None
+    was_advancing: bool = False
+    """Stripe did collect it by itself at some time. An invoice made by API may never have been."""
+    first_failed_at: dt.datetime | None = None
+    last_failed_at: dt.datetime | None = None
+    last_failure_own: bool = False
+    """The last failure was of our own retry with a new payment method."""
+    action_required_at: dt.datetime | None = None
+    closed_at: dt.datetime | None = None
+    """When it was paid, voided or given up (of the status that won)."""
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """The last attempt waits for the customer to confirm it with their bank."""
+        if self.action_required_at is None:
+            return False
+        last = self.last_failed_at
+        return last is None or self.action_required_at + SAME_ATTEMPT >= last
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionState:
+    """How the subscription behind an invoice stands."""
+
+    status: str
+    """Stripe's word: `active`, `past_due`, `unpaid`, `canceled`, …"""
+    end_reason: str | None = None
+    """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, `payment_disputed`, …"""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.status in ("canceled", "incomplete_expired")
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Stripe's tries were used up and it ended, or stopped serving, for that reason alone."""
+        return self.status == "unpaid" or (self.ended and self.end_reason == "payment_failed")
+
+
+AnyInvoice = TypeVar("AnyInvoice", bound=Invoice)
+
+
+# --- putting the events together -------------------------------------------------------------------------------
+
+
+def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
+    """What an event says about its invoice."""
+    action_required = isinstance(data, events.InvoicePaymentActionRequired)
+    return Observation(
+        at=at,
+        status=data.status,
+        currency=data.currency,
+        amount_due=data.amount_due,
+        amount_remaining=data.amount_remaining,
+        amount_paid=data.amount_paid,
+        amount_credited=data.amount_credited,
+        attempt_count=data.attempt_count,
+        collection_method=data.collection_method,
+        billing_reason=data.billing_reason,
+        number=data.number,
+        subscription_id=data.subscription_id,
+        finalized_at=data.finalized_at,
+        next_payment_attempt=data.next_payment_attempt,
+        schedule_changed=data.schedule_changed,
+        auto_advance=data.auto_advance,
+        failed=action_required or isinstance(data, events.InvoicePaymentFailed),
+        own_retry=data.own_retry,
+        action_required=action_required,
+    )
+
+
+def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
+    """What is known after one more observation. Order and repetition of observations don't change the outcome."""
+    changes: dict[str, Any] = {
+        "currency": known.currency or seen.currency,
+        "billing_reason": known.billing_reason or seen.billing_reason,
+        "number": known.number or seen.number,
+        "subscription_id": known.subscription_id or seen.subscription_id,
+        "finalized_at": _earliest(known.finalized_at, seen.finalized_at),
+        "attempt_count": max(known.attempt_count, seen.attempt_count),
+        "was_advancing": known.was_advancing or seen.auto_advance is True,
+    }
+    rank, seen_rank = FINALITY.get(known.status, 0), FINALITY.get(seen.status, 0)
+    if seen_rank > rank:
+        changes["status"] = seen.status
+        changes["closed_at"] = seen.at if seen_rank > FINALITY["open"] else None
+    elif seen_rank == rank and seen_rank > FINALITY["open"]:
+        changes["closed_at"] = _earliest(known.closed_at, seen.at)
+    if _amounts_are_newer(known, seen):
+        for name in ("amount_due", "amount_remaining", "amount_paid", "amount_credited"):
+            changes[name] = getattr(seen, name)
+        changes["collection_method"] = seen.collection_method
+        changes["as_of"] = seen.at
+    if _schedule_is_newer(known, seen):
+        told = seen.schedule_changed or seen.next_payment_attempt is not None
+        changes["next_payment_attempt"] = seen.next_payment_attempt
+        changes["schedule_as_of"] = seen.at if told else None
+        changes["schedule_changed"] = seen.schedule_changed
+    if seen.auto_advance is not None and _advance_is_newer(known, seen):
+        changes["auto_advance"] = seen.auto_advance
+        changes["auto_advance_as_of"] = seen.at
+    if seen.failed:
+        changes["first_failed_at"] = _earliest(known.first_failed_at, seen.at)
+        if known.last_failed_at is None or seen.at > known.last_failed_at:
+            changes["last_failed_at"] = seen.at
+            changes["last_failure_own"] = seen.own_retry
+        elif seen.at == known.last_failed_at:
+            changes["last_failure_own"] = known.last_failure_own or seen.own_retry
+    if seen.action_required:
+        changes["action_required_at"] = _latest(known.action_required_at, seen.at)
+    return replace(known, **changes)
+
+
+def _amounts_are_newer(known: Invoice, seen: Observation) -> bool:
+    """By attempt, then by time. Within one second the smaller remainder counts as the later one: most changes of an
+    amount are payments and credits."""
+    if known.as_of is None:
+        return True
+
+    def age(one: Invoice | Observation, at: dt.datetime) -> tuple[Any, ...]:
+        amounts = (-one.amount_remaining, one.amount_paid, one.amount_credited, -one.amount_due)
+        return (one.attempt_count, at, *amounts, one.collection_method)
+
+    return age(seen, seen.at) > age(known, known.as_of)
+
+
+def _schedule_is_newer(known: Invoice, seen: Observation) -> bool:
+    """A new attempt forgets the date of the one before; within an attempt Stripe's newest word about the date wins. In
+    one second a change counts as later than a date that merely stood there, and a withdrawal as later than a date: a
+    date too many is a promise that nobody keeps."""
+    if seen.attempt_count != known.attempt_count:
+        return seen.attempt_count > known.attempt_count
+    told = seen.schedule_changed or seen.next_payment_attempt is not None
+    if not told or known.schedule_as_of is None:
+        return told
+
+    def age(one: Invoice | Observation, at: dt.datetime) -> tuple[Any, ...]:
+        date = one.next_payment_attempt
+        return at, one.schedule_changed, date is None, date or at
+
+    return age(seen, seen.at) > age(known, known.schedule_as_of)
+
+
+def _advance_is_newer(known: Invoice, seen: Observation) -> bool:
+    """The newest word wins; within one second "off" counts as the later: what was stopped is not collected."""
+    if known.auto_advance_as_of is None:
+        return True
+    return (seen.at, not seen.auto_advance) > (known.auto_advance_as_of, not known.auto_advance)
+
+
+def _earliest(one: dt.datetime | None, other: dt.datetime | None) -> dt.datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _latest(one: dt.datetime | None, other: dt.datetime | None) -> dt.datetime | None:
+    return max((each for each in (one, other) if each is not None), default=None)
+
+
+# --- the rules -------------------------------------------------------------------------------------------------
+
+
+class Stop(StrEnum):
+    """Why an open invoice is collected no more, although it failed."""
+
+    SUBSCRIPTION_ENDED = "subscription_ended"
+    """Somebody ended the subscription, or a dispute did: who left is not charged by surprise."""
+    TURNED_OFF = "turned_off"
+    """Stripe or the business switched automatic collection off for it."""
+
+
+def collection_stopped(invoice: Invoice, subscription: SubscriptionState | None) -> Stop | None:
+    """Why Stripe or the business stopped collecting this invoice; None while nobody has.
+
+    Cancelling a subscription turns automatic collection off on its open invoices (Stripe, "Cancel subscriptions"). When
+    Stripe itself ended it because the payments failed, the customer still owes, and a new card pays: that is no stop.
+    A paused collection concerns new invoices only (Stripe, "Pause payment collection").
+    """
+    if subscription is not None and subscription.given_up:
+        return None
+    if subscription is not None and subscription.ended:
+        return Stop.SUBSCRIPTION_ENDED
+    if invoice.was_advancing and invoice.auto_advance is False:
+        return Stop.TURNED_OFF
+    return None
+
+
+def at_checkout(invoice: Invoice, failed_at: dt.datetime | None) -> bool:
+    """Whether the failure happened before the eyes of whoever is subscribing: they need no email and no notice.
+
+    Told by the payment's own timing: `billing_reason` says only that it was a first payment. Where the event does not
+    say when the invoice was made (events of an earlier release), a first payment counts as one at checkout.
+    """
+    if invoice.billing_reason != "subscription_create":
+        return False
+    if invoice.finalized_at is None or failed_at is None:
+        return True
+    return failed_at - invoice.finalized_at < AT_CHECKOUT_FOR
+
+
+def owed(invoice: Invoice, subscription: SubscriptionState | None = None) -> bool:
+    """Whether the customer is asked for it: an autopay charge that failed, still open, with something due, that nobody
+    stopped collecting."""
+    return (
+        invoice.status == InvoiceStatus.OPEN
+        and invoice.amount_remaining > 0
+        and invoice.first_failed_at is not None
+        and invoice.collection_method == "charge_automatically"
+        and not at_checkout(invoice, invoice.last_failed_at)
+        and collection_stopped(invoice, subscription) is None
+    )
+
+
+class MethodChange(StrEnum):
+    """How a new payment method came about."""
+
+    CHOSEN = "chosen"
+    """A person made it the default."""
+    RENEWED = "renewed"
+    """The bank renewed the card behind the same id; nobody decided anything."""
+
+
+def may_collect(
+    invoice: Invoice,
+    subscription: SubscriptionState | None,
+    change: MethodChange,
+    *,
+    attempted: bool,
+) -> bool:
+    """Whether a new payment method may be charged for this invoice now, by us.
+
+    Never what Stripe or the business stopped collecting. What Stripe itself gave up after its last try is paid by a
+    default that a person chose, and never by a card that was merely renewed.
+    """
+    if not (
+        invoice.status == InvoiceStatus.OPEN
+        and attempted
+        and invoice.amount_remaining > 0
+        and invoice.collection_method == "charge_automatically"
+    ):
+        return False
+    if collection_stopped(invoice, subscription) is not None:
+        return False
+    given_up = subscription is not None and subscription.given_up
+    return change is MethodChange.CHOSEN or not given_up
+
+
+class Retry(StrEnum):
+    """Whether Stripe will charge the invoice again by itself, as far as it says."""
+
+    SCHEDULED = "scheduled"
+    """At a date that it has named and not withdrawn."""
+    WAITS_FOR_METHOD = "waits_for_method"
+    """Not before there is a new payment method, though dates go on."""
+    OVER = "over"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """Whether and when the invoice is charged again without anybody's doing."""
+
+    retry: Retry
+    at: dt.datetime | None = None
+    """Only with `SCHEDULED`."""
+
+
+def retry_plan(
+    invoice: Invoice,
+    subscription: SubscriptionState | None,
+    *,
+    needs_new_method: bool,
+    now: dt.datetime,
+) -> RetryPlan:
+    """Will Stripe charge it again by itself? A date is promised only when a charge will really happen.
+
+    `needs_new_method`: the last decline is one after which Stripe charges nothing until there is a new payment method,
+    though `next_payment_attempt` goes on (Stripe, "Automate payment retries").
+    """
+    if invoice.status != InvoiceStatus.OPEN or invoice.amount_remaining <= 0:
+        return RetryPlan(Retry.OVER)
+    stopped = collection_stopped(invoice, subscription) is not None
+    if stopped or (subscription is not None and subscription.given_up):
+        return RetryPlan(Retry.OVER)
+    if invoice.was_advancing and invoice.auto_advance is False:
+        return RetryPlan(Retry.OVER)
+    if needs_new_method:
+        return RetryPlan(Retry.WAITS_FOR_METHOD)
+    date = invoice.next_payment_attempt
+    if date is not None and date > now:
+        return RetryPlan(Retry.SCHEDULED, date)
+    return RetryPlan(Retry.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a closed invoice came to its end, in minor units."""
+
+    paid: int
+    """Money that came in."""
+    forgiven: int
+    """What a credit note took off before it was paid."""
+
+    @property
+    def is_waived(self) -> bool:
+        """Nothing was paid: the business let it go."""
+        return self.paid <= 0
+
+
+def settlement(invoice: Invoice) -> Settlement:
+    """What was paid and what was forgiven: two things.
+
+    A credit note for all that is open makes Stripe call the invoice `paid` without any money (Stripe, "Generate credit
+    notes"); marking it paid outside Stripe counts as money. Events of an earlier release don't tell the amounts: then
+    what the invoice asked for counts as paid.
+    """
+    if invoice.status != InvoiceStatus.PAID:
+        return Settlement(invoice.amount_paid, invoice.amount_credited)
+    unknown = invoice.amount_paid == 0 and invoice.amount_credited == 0
+    return Settlement(
+        invoice.amount_due if unknown else invoice.amount_paid, invoice.amount_credited
+    )

@@ -1,0 +1,293 @@
+"""One story of an invoice, and one rule for each question about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared import events
+from shared.contracts.invoices import (
+    Invoice,
+    InvoiceStatus,
+    MethodChange,
+    Observation,
+    Retry,
+    RetryPlan,
+    Settlement,
+    Stop,
+    SubscriptionState,
+    at_checkout,
+    collection_stopped,
+    may_collect,
+    merge,
+    observe,
+    owed,
+    retry_plan,
+    settlement,
+)
+
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+CANCELLED = SubscriptionState("canceled", "cancellation_requested")
+DISPUTED = SubscriptionState("canceled", "payment_disputed")
+DIED_UNPAID = SubscriptionState("canceled", "payment_failed")
+UNPAID = SubscriptionState("unpaid")
+ACTIVE = SubscriptionState("past_due")
+
+
+def seen(**changes: Any) -> Observation:
+    values: dict[str, Any] = {
+        "at": NOW,
+        "status": "open",
+        "currency": "usd",
+        "amount_due": 14900,
+        "amount_remaining": 14900,
+        "attempt_count": 1,
+        "collection_method": "charge_automatically",
+        "billing_reason": "subscription_cycle",
+        "auto_advance": True,
+        "failed": True,
+    }
+    return Observation(**(values | changes))
+
+
+def story(*observations: Observation) -> Invoice:
+    """The invoice after these observations, which must be the same in every order."""
+    ends = set()
+    for order in itertools.permutations(observations):
+        invoice = Invoice()
+        for one in order:
+            invoice = merge(invoice, one)
+        ends.add(invoice)
+    (end,) = ends
+    return end
+
+
+_moments = st.integers(0, 4).map(lambda minutes: NOW + dt.timedelta(minutes=minutes))
+_observations = st.builds(
+    seen,
+    at=_moments,
+    status=st.sampled_from([status.value for status in InvoiceStatus]),
+    amount_due=st.sampled_from([5000, 14900]),
+    amount_remaining=st.sampled_from([0, 5000, 14900]),
+    amount_paid=st.sampled_from([0, 9900]),
+    amount_credited=st.sampled_from([0, 9900]),
+    attempt_count=st.integers(0, 3),
+    collection_method=st.sampled_from(["charge_automatically", "send_invoice"]),
+    finalized_at=st.none() | _moments,
+    next_payment_attempt=st.none() | _moments,
+    schedule_changed=st.booleans(),
+    auto_advance=st.none() | st.booleans(),
+    failed=st.booleans(),
+    own_retry=st.booleans(),
+    action_required=st.booleans(),
+)
+
+
+@given(st.lists(_observations, max_size=6), st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(observations: list[Observation], random: Any) -> None:
+    """Any order of the same observations, with some repeated, ends in the same invoice."""
+    shuffled = [*observations, *observations[:2]]
+    random.shuffle(shuffled)
+    one, other = Invoice(), Invoice()
+    for each in observations:
+        one = merge(one, each)
+    for each in shuffled:
+        other = merge(other, each)
+    assert one == other
+
+
+def test_what_is_paid_was_not_voided() -> None:
+    """Stripe lets nobody void a paid invoice: where both are heard of, it was paid."""
+    assert story(seen(), seen(status="paid"), seen(status="void")).status == "paid"
+
+
+def test_a_credit_note_that_is_taken_back_raises_the_amount_again() -> None:
+    """The newest amounts are true, not the smallest ones."""
+    credited = seen(at=NOW + DAY, amount_remaining=4900, amount_credited=10000, failed=False)
+    taken_back = seen(at=NOW + 2 * DAY, failed=False)
+    assert story(seen(), credited).amount_remaining == 4900
+    assert story(seen(), credited, taken_back).amount_remaining == 14900
+    assert story(seen(), credited, taken_back).amount_credited == 0
+
+
+def test_a_date_can_be_moved_and_withdrawn() -> None:
+    """Stripe's newest word about the next attempt wins; a missing date in a failure says nothing."""
+    promised = seen(next_payment_attempt=NOW + 5 * DAY)
+    again = seen(at=NOW + dt.timedelta(hours=2))
+    earlier = seen(
+        at=NOW + dt.timedelta(hours=1),
+        next_payment_attempt=NOW + 3 * DAY,
+        schedule_changed=True,
+        failed=False,
+    )
+    withdrawn = seen(at=NOW + dt.timedelta(hours=3), schedule_changed=True, failed=False)
+    assert story(promised, again).next_payment_attempt == NOW + 5 * DAY
+    assert story(promised, earlier, again).next_payment_attempt == NOW + 3 * DAY
+    assert story(promised, earlier, again, withdrawn).next_payment_attempt is None
+
+
+def test_in_one_second_a_withdrawn_date_is_withdrawn() -> None:
+    """A change of the date counts as later than the date that stood there."""
+    promised = seen(next_payment_attempt=NOW + 5 * DAY)
+    assert story(promised, seen(schedule_changed=True, failed=False)).next_payment_attempt is None
+
+
+@pytest.mark.parametrize(
+    ("subscription", "auto_advance", "stop"),
+    [
+        (ACTIVE, True, None),
+        (ACTIVE, None, None),
+        (ACTIVE, False, Stop.TURNED_OFF),
+        (None, False, Stop.TURNED_OFF),
+        (CANCELLED, True, Stop.SUBSCRIPTION_ENDED),
+        (CANCELLED, False, Stop.SUBSCRIPTION_ENDED),
+        (DISPUTED, True, Stop.SUBSCRIPTION_ENDED),
+        (DIED_UNPAID, False, None),
+        (UNPAID, False, None),
+    ],
+)
+def test_who_left_is_not_charged(
+    subscription: SubscriptionState | None, auto_advance: bool | None, stop: Stop | None
+) -> None:
+    """Nothing is collected that Stripe or the business stopped; an end by failed payments is no such stop."""
+    later = seen(at=NOW + DAY, auto_advance=auto_advance, failed=False)
+    invoice = story(seen(), later)
+    assert collection_stopped(invoice, subscription) is stop
+    assert owed(invoice, subscription) is (stop is None)
+    collected = may_collect(invoice, subscription, MethodChange.CHOSEN, attempted=True)
+    assert collected is (stop is None)
+
+
+def test_an_invoice_by_api_never_had_it_on() -> None:
+    """Its failed charge is told and recovered; so is one whose events say nothing of it."""
+    for never in (False, None):
+        invoice = story(seen(auto_advance=never))
+        assert owed(invoice)
+        assert may_collect(invoice, None, MethodChange.RENEWED, attempted=True)
+
+
+@pytest.mark.parametrize("subscription", [DIED_UNPAID, UNPAID])
+def test_what_stripe_gave_up_is_paid_only_by_a_card_that_somebody_chose(
+    subscription: SubscriptionState,
+) -> None:
+    """A card that its bank renewed behind the customer's back pays nothing that ended."""
+    invoice = story(seen())
+    assert may_collect(invoice, subscription, MethodChange.CHOSEN, attempted=True)
+    assert not may_collect(invoice, subscription, MethodChange.RENEWED, attempted=True)
+    assert may_collect(invoice, ACTIVE, MethodChange.RENEWED, attempted=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "uncollectible"},
+        {"status": "paid"},
+        {"amount_remaining": 0},
+        {"collection_method": "send_invoice"},
+    ],
+)
+def test_only_open_autopay_invoices_are_collected(changes: dict[str, Any]) -> None:
+    """What is closed, empty or paid by hand is neither owed nor charged."""
+    invoice = story(seen(**changes))
+    assert not owed(invoice)
+    assert not may_collect(invoice, None, MethodChange.CHOSEN, attempted=True)
+
+
+def test_checkout_is_minutes_not_days() -> None:
+    """A first bank debit fails on day four, when nobody is at checkout any more."""
+
+    def first(after: dt.timedelta | None) -> Invoice:
+        made = None if after is None else NOW - after
+        return story(seen(billing_reason="subscription_create", finalized_at=made))
+
+    assert at_checkout(first(dt.timedelta(minutes=2)), NOW)
+    assert not owed(first(dt.timedelta(minutes=2)))
+    assert not at_checkout(first(4 * DAY), NOW)
+    assert owed(first(4 * DAY))
+    assert at_checkout(first(None), NOW)
+    assert not at_checkout(story(seen(finalized_at=NOW)), NOW)
+
+
+def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:
+    """Not in the past, not after a decline that needs a new card, not when collection stopped or was given up."""
+    dated = story(seen(next_payment_attempt=NOW + DAY))
+
+    def plan(
+        invoice: Invoice = dated,
+        subscription: SubscriptionState | None = ACTIVE,
+        needs_new_method: bool = False,
+        now: dt.datetime = NOW,
+    ) -> RetryPlan:
+        return retry_plan(invoice, subscription, needs_new_method=needs_new_method, now=now)
+
+    assert plan() == RetryPlan(Retry.SCHEDULED, NOW + DAY)
+    assert plan(now=NOW + 2 * DAY) == RetryPlan(Retry.UNKNOWN)
+    assert plan(story(seen())) == RetryPlan(Retry.UNKNOWN)
+    assert plan(needs_new_method=True) == RetryPlan(Retry.WAITS_FOR_METHOD)
+    for ended in (CANCELLED, DIED_UNPAID, UNPAID):
+        assert plan(subscription=ended) == RetryPlan(Retry.OVER)
+    off = seen(at=NOW + dt.timedelta(hours=1), auto_advance=False, failed=False)
+    assert plan(story(seen(next_payment_attempt=NOW + DAY), off)) == RetryPlan(Retry.OVER)
+    assert plan(story(seen(status="paid", amount_remaining=0))) == RetryPlan(Retry.OVER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"amount_paid": 14900}, Settlement(14900, 0)),
+        ({"amount_due": 0, "amount_credited": 14900}, Settlement(0, 14900)),
+        (
+            {"amount_due": 4900, "amount_paid": 4900, "amount_credited": 10000},
+            Settlement(4900, 10000),
+        ),
+        ({}, Settlement(14900, 0)),
+    ],
+)
+def test_what_was_paid_and_what_was_forgiven_are_two_things(
+    changes: dict[str, Any], expected: Settlement
+) -> None:
+    """A credit note for all of it makes Stripe say `paid` without any money."""
+    invoice = story(
+        seen(), seen(at=NOW + DAY, status="paid", amount_remaining=0, failed=False, **changes)
+    )
+    assert settlement(invoice) == expected
+    assert settlement(invoice).is_waived is (expected.paid == 0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "failed", "action_required"),
+    [
+        (events.InvoicePaymentFailed, True, False),
+        (events.InvoicePaymentActionRequired, True, True),
+        (events.InvoicePaid, False, False),
+        (events.InvoiceUpdated, False, False),
+    ],
+)
+def test_an_event_says_what_it_is_about(
+    cls: type[events.InvoiceData], failed: bool, action_required: bool
+) -> None:
+    """Failures and requests to confirm are told by the event's kind; its fields are taken as they are."""
+    data = cls(
+        invoice_id="in_1",
+        stripe_customer_id="cus_1",
+        status="open",
+        currency="usd",
+        amount_due=14900,
+        amount_remaining=14900,
+        amount_credited=100,
+        schedule_changed=True,
+        auto_advance=False,
+        finalized_at=NOW - DAY,
+    )
+    observation = observe(data, NOW)
+    assert (observation.failed, observation.action_required) == (failed, action_required)
+    assert observation.at == NOW
+    assert observation.amount_credited == 100
+    assert (observation.schedule_changed, observation.auto_advance) == (True, False)
+    assert observation.finalized_at == NOW - DAY
