@@ -81,7 +81,11 @@ class Room:
         """All of it: nothing more will come, and it counts until the context is left. Raises NoRoom when it has given way."""
         self._check()
         self._end_reading()
-        return self._first if self._pages is None else self._pages[: self.taken]
+        if self._pages is None:
+            return self._first
+        body = self._pages[: self.taken]
+        self._pages.close()
+        return body
 
     def weight(self, now: float) -> float:
         """How much for how long: bytes times seconds."""

@@ -37,7 +37,7 @@ HEARTBEAT_SECONDS: Final = 10
 """Either side gives the other up after two of them."""
 LOOK_UP_SECONDS: Final = 0.2
 """How long a silent broker keeps a consumer from noticing that it is to stop; a service has up to three in a row."""
-TICK_SECONDS: Final = 1.0
+LOOK_OVER_SECONDS: Final = 1.0
 UPKEEP_SECONDS: Final = 1.5
 """How often what a listener needs is declared again. An exchange takes two rounds: its owner's, then everybody's binding."""
 SETUP_SECONDS: Final = 15
@@ -156,12 +156,15 @@ class SafeQueueConsumer(QueueConsumer):
         problem = "not connected to the broker"
         if isinstance(error, ChannelError):  # its words for what it refuses
             problem = str(error.message)
+        is_news = problem != self._watch.problem
         self._watch.lost(problem, waits=isinstance(error, NotFound | AccessRefused))
         self._failures += 1
+        if "no exchange" in problem:  # services start in any order
+            if is_news:
+                log.info("waiting for an exchange", missing=problem)
+            return
         if self._failures & (self._failures - 1) == 0:  # the first, second, fourth, …
-            # What another service makes is there in a moment: services start in any order.
-            tell = log.info if isinstance(error, NotFound) else log.warning
-            tell(
+            log.warning(
                 "not listening",
                 error=repr(error),
                 failures=self._failures,
@@ -222,20 +225,18 @@ class SafeQueueConsumer(QueueConsumer):
         upkeep = None
         if not self.amqp_uri.startswith("embedded"):
             upkeep = _Upkeep(connection, self._watch.listening)
-        tick = declare = time.monotonic()
+        due = time.monotonic()
         while True:
             self.on_iteration()
             if self.should_stop:
                 return
-            now = time.monotonic()
-            if now >= tick:
-                tick = now + TICK_SECONDS
-                with eventlet.Timeout(WRITE_SECONDS, BrokerUnavailable("it does not read")):
-                    connection.heartbeat_check()
-                    if upkeep and now >= declare:
-                        declare = now + UPKEEP_SECONDS
-                        upkeep.declare(self._owned(), self._queues(self._consumers))
             try:
+                if (now := time.monotonic()) >= due:
+                    due = now + UPKEEP_SECONDS
+                    with eventlet.Timeout(WRITE_SECONDS, BrokerUnavailable("it does not read")):
+                        connection.heartbeat_check()
+                        if upkeep:
+                            upkeep.declare(self._owned(), self._queues(self._consumers))
                 self._drain(connection, channel)
             except ChannelError as error:
                 if not channel.connection:
@@ -336,7 +337,7 @@ class SafeQueueConsumer(QueueConsumer):
 
     def _watch_over(self) -> None:
         while not self.amqp_uri.startswith("embedded"):
-            eventlet.sleep(TICK_SECONDS)
+            eventlet.sleep(LOOK_OVER_SECONDS)
             if self._watch.wants_probe():
                 self._watch.probed(self._probe())
             if self._watch.is_hopeless:
