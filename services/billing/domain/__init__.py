@@ -4,7 +4,6 @@ Amounts are in the currency's minor unit, moments are aware datetimes in UTC.
 """
 
 from services.billing.domain.declines import (
-    Card,
     Decline,
     PaymentProblem,
     decline_reason,
@@ -53,7 +52,6 @@ __all__ = [
     "OWN_RETRY_PREFIX",
     "PORTAL_LOCALES",
     "BillingError",
-    "Card",
     "Customer",
     "Decline",
     "HostedInvoice",
