@@ -104,6 +104,7 @@ def told_method(
     last4 = method.last4 or ""
     return replace(
         method,
+        type=(method.type or "")[:50] or None,
         brand=(method.brand or "")[:30] or None,
         bank=" ".join((method.bank or "").split())[:LONGEST_BANK].rstrip() or None,
         last4=last4 if len(last4) == 4 and last4.isascii() and last4.isalnum() else None,
