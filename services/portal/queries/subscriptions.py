@@ -192,6 +192,11 @@ def invoices_to_ask_about(
     """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
     asked about yet, and those with a newer payment method of which it isn't known whether a payment is under way."""
     changed_at = InvoiceRow.method_changed_at
+    # `Invoice.retrying_since`, as a condition.
+    unanswered = or_(
+        changed_at > InvoiceRow.last_failed_at,
+        and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
+    )
     return session.scalars(
         select(InvoiceRow)
         .join(
@@ -211,7 +216,7 @@ def invoices_to_ask_about(
                 ),
                 and_(
                     changed_at.between(*changed_between),
-                    changed_at >= InvoiceRow.last_failed_at,
+                    unanswered,
                     or_(
                         InvoiceRow.under_way_since.is_(None),
                         InvoiceRow.under_way_since != changed_at,

@@ -247,6 +247,20 @@ def test_another_replacement_is_another_payment(database: Transactions, customer
     assert state(database, customer_id) is State.SETTLING
 
 
+def test_a_replacement_that_failed_at_once_is_asked_about_no_more(
+    database: Transactions, customer_id: str
+) -> None:
+    """Our own retry failed in the second of the change: that was its answer."""
+    at = replaced(database, seconds=5)
+    with database.transaction() as session:
+        handle(session, event(failed(own_retry=True), at), NOW)
+    billing = FakeBilling()
+    learning.learn_cards(database, billing, NOW)
+    learning.learn_cards(database, billing, NOW)
+    assert billing.asked == ["in_1"]
+    assert state(database, customer_id) is State.STILL_DECLINED
+
+
 def test_whether_a_payment_takes_days_is_asked_less_and_less_often(
     database: Transactions, customer_id: str
 ) -> None:
