@@ -40,7 +40,7 @@ class Looking:
     @rpc
     def invoice_states(self, invoice_ids: list[str]) -> dict[str, Any]:
         """Invoices as they stand, by their ids, at most 100: `invoice_state` of each, with `source`. `stripe`: read just
-        now. `webhooks`: Stripe was asked too often lately (STRIPE_LOOK_RATE) or did not answer; then there is no card,
+        now. `webhooks`: Stripe was asked too often lately (STRIPE_LOOK_RATE) or did not answer; then there is no method,
         and of declines only `authentication_required` is known. What neither knows is left out.
         """
         if len(invoice_ids) > MOST_LOOKS:

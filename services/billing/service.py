@@ -256,6 +256,10 @@ class BillingService(Looking, Operations):
     def invoice_state(self, invoice_id: str) -> dict[str, Any]:
         """An invoice as it stands at Stripe now, with the kind of the last decline where Stripe tells it.
 
+        `method` is what was charged, as far as it may be shown: `{"kind", "type", "brand", "bank", "last4", "exp_month",
+        "exp_year"}`; kind is `card`, `bank`, `wallet` or `other`, type Stripe's own word. `card` says the same of cards
+        alone, for callers of the release before. `processing`: a payment is under way, whose outcome takes days.
+
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
         with _wire_errors(), _within(STRIPE_SECONDS):

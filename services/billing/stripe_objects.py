@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from services.billing.domain import (
-    Card,
     HostedInvoice,
     Invoice,
     InvoiceLook,
@@ -22,6 +21,7 @@ from services.billing.domain import (
     Subscription,
 )
 from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import PaymentMethod
 from shared.text import clean
 
 CANCELLATION_REASONS = (
@@ -116,9 +116,14 @@ def to_look(invoice: Any) -> InvoiceLook:
     payments = _get(invoice, "payments", "data") or ()
     subscription = _get(invoice, "parent", "subscription_details", "subscription")
     status = _get(subscription, "status")
+    problem = to_payment_problem(payments)
+    if plain.status == "paid" or (
+        problem is not None and problem.no_method and not plain.attempted
+    ):
+        problem = None
     return InvoiceLook(
         plain,
-        problem=None if plain.status == "paid" else to_payment_problem(payments),
+        problem=problem,
         processing=plain.status == "open"
         and any(
             _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
@@ -174,7 +179,8 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
     """The last error of an invoice's newest payment intent.
 
     An invoice may have several payments (a cancelled one beside its successor); the default one is what its next
-    attempt uses, so it goes first, then the newest.
+    attempt uses, so it goes first, then the newest. Where none tells of an error and the first one was never tried with
+    anything, there was nothing to charge.
     """
     ordered = sorted(
         payments,
@@ -192,23 +198,52 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
             code=_get(error, "code"),
             decline_code=_get(error, "decline_code"),
             needs_customer=needs_customer,
-            card=_card(_get(error, "payment_method", "card")),
-            payment_method=_id(tried),
+            method=_tried(error, intent),
+            payment_method=_id(tried) or _id(_get(error, "source")),
             charge_id=_id(_get(intent, "latest_charge")),
             tried_at=_moment(_get(intent, "latest_charge", "created")),
         )
+    if ordered and _was_never_tried(_get(ordered[0], "payment", "payment_intent")):
+        return PaymentProblem(no_method=True)
     return None
 
 
-def _card(card: Any) -> Card | None:
-    brand, last4 = _get(card, "brand"), _get(card, "last4")
-    if not brand or not last4:
+def _was_never_tried(intent: Any) -> bool:
+    # A field that Stripe did not send says nothing; these two must be there, and empty.
+    return _get(intent, "status") == "requires_payment_method" and all(
+        getattr(intent, name, "absent") is None for name in ("payment_method", "latest_charge")
+    )
+
+
+def _tried(error: Any, intent: Any) -> PaymentMethod | None:
+    """What was charged. The error tells it; where it doesn't, the intent or its charge may."""
+    told = (
+        _get(error, "payment_method"),
+        _get(error, "source"),
+        _get(intent, "payment_method"),
+        _get(intent, "latest_charge", "payment_method_details"),
+    )
+    return next(filter(None, map(to_payment_method, told)), None)
+
+
+def to_payment_method(value: Any) -> PaymentMethod | None:
+    """A payment method, a source (a card or a bank account of the API before payment methods), or a charge's details of
+    one; None for an id alone."""
+    kind = _get(value, "object")
+    if kind in ("card", "bank_account"):
+        type_, details = kind, value
+    else:
+        type_ = _get(value, "type")
+        details = _get(value, type_) if type_ else None
+    if not type_:
         return None
-    return Card(
-        brand=brand,
-        last4=last4,
-        exp_month=_get(card, "exp_month"),
-        exp_year=_get(card, "exp_year"),
+    return PaymentMethod(
+        type=type_,
+        brand=_get(details, "brand"),
+        bank=_get(details, "bank_name"),
+        last4=_get(details, "last4"),
+        exp_month=_get(details, "exp_month"),
+        exp_year=_get(details, "exp_year"),
     )
 
 

@@ -21,7 +21,6 @@ from services.notifier.domain import (
 from services.notifier.ports import (
     Business,
     CancellationLinks,
-    Card,
     Contact,
     InvoiceReport,
     Mail,
@@ -32,7 +31,7 @@ from services.notifier.ports import (
 )
 from shared.batching import Batcher, Interrupted, Overloaded
 from shared.contracts.invoices import InvoiceStatus
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, PaymentMethod, told_method
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
@@ -82,20 +81,15 @@ class _WireDecline(msgspec.Struct):
     needs_new_method: bool = False
 
 
-class _WireCard(msgspec.Struct):
-    brand: str | None = None
-    last4: str | None = None
-    exp_month: int | None = None
-    exp_year: int | None = None
-
-
 class _WireInvoice(msgspec.Struct):
     status: str | None = None
     amount_remaining: int | None = None
     number: str | None = None
     next_payment_attempt: dt.datetime | None = None
     decline: _WireDecline | None = None
-    card: _WireCard | None = None
+    method: PaymentMethod | None = None
+    card: PaymentMethod | None = None
+    """From a billing of the release before, which names cards alone."""
     auto_advance: bool | None = None
     processing: bool = False
     charge_id: str | None = None
@@ -274,15 +268,7 @@ class BillingInvoices:
             subscription_end_reason=wire.subscription_end_reason,
             heard=wire.source == "webhooks",
         )
-        card = None
-        if wire.card and wire.card.brand and wire.card.last4:
-            card = Card(
-                brand=wire.card.brand,
-                last4=wire.card.last4,
-                exp_month=wire.card.exp_month,
-                exp_year=wire.card.exp_year,
-            )
-        return InvoiceReport(now=now, card=card)
+        return InvoiceReport(now=now, method=told_method(wire.method, wire.card))
 
     def _state(self, invoice_id: str) -> Any:
         try:

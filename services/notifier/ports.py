@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.notifier.domain import InvoiceNow, Kind, Outcome, ReminderPolicy
+from shared.contracts.payments import PaymentMethod
 
 
 class UnknownCustomer(Exception):
@@ -60,21 +61,12 @@ class Contact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """The card that was charged, as far as a customer may be told. `brand` as Stripe writes it (`visa`)."""
-
-    brand: str
-    last4: str
-    exp_month: int | None = None
-    exp_year: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class InvoiceReport:
     """Billing's fresh view of an invoice."""
 
     now: InvoiceNow
-    card: Card | None = None
+    method: PaymentMethod | None = None
+    """What was charged, as far as a customer may be told."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

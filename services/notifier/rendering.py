@@ -21,9 +21,9 @@ from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
 from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, Schedule, as_it_stands
-from services.notifier.ports import Business, CancellationLinks, Card, Contact, InvoiceReport
+from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import settlement
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, PaymentMethod
 from shared.l10n.money import money
 from shared.templating import TranslatedEnvironment
 
@@ -57,7 +57,8 @@ class Letter:
     """Minor units: what is due, or for payment_recovered what was paid."""
     currency: str | None = None
     number: str | None = None
-    card: Card | None = None
+    method: PaymentMethod | None = None
+    """What was charged."""
     decline: Decline | None = None
     next_attempt: dt.datetime | None = None
     tries: int = 0
@@ -141,7 +142,7 @@ def letter(
         amount=amount or None,
         currency=currency,
         number=number,
-        card=report.card if report else None,
+        method=report.method if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
         tries=incident.attempt_count if incident else 0,
@@ -232,7 +233,6 @@ class Renderer:
 def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str, Any]:
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
-    card = wording.card_name(letter.card, _)
     next_day = _day(letter.next_attempt, letter, locale)
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
@@ -249,9 +249,15 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "direction": locale.text_direction,
         "amount": _amount(letter, locale),
         "facts": _facts(letter, locale, _),
-        "why": wording.why_declined(letter.decline, card, _),
+        "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
+        "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
-            letter.decline, next_day, _, planned=letter.planned, ended=letter.ended_unpaid
+            letter.decline,
+            letter.method,
+            next_day,
+            _,
+            planned=letter.planned,
+            ended=letter.ended_unpaid,
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ends_on": _day(letter.ends_at, letter, locale),
@@ -285,12 +291,9 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
         facts = [_line_fact(line, locale, _) for line in letter.lines]
         facts.append(Fact(_("Amount due"), amount, strong=True))
     elif kind in DUNNING:
-        card = _capital(wording.card_name(letter.card, _) or "")
-        facts = [
-            Fact(_("Amount due"), amount, strong=True),
-            Fact(_("Invoice"), number),
-            Fact(_("Card"), card),
-        ]
+        facts = [Fact(_("Amount due"), amount, strong=True), Fact(_("Invoice"), number)]
+        if charged := wording.method_fact(letter.method, _):
+            facts.append(Fact(*charged))
     elif kind is Kind.PAYMENT_RECOVERED:
         facts = [Fact(_("Amount paid"), amount, strong=True), Fact(_("Invoice"), number)]
     elif kind is Kind.CUSTOMER_RECOVERED:
@@ -359,10 +362,6 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
 
 def _bdi(name: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def button_url(link: str, kind: Kind) -> str:

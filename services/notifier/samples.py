@@ -6,9 +6,9 @@ import datetime as dt
 from typing import Final
 
 from services.notifier.domain import TO_BUSINESS, Kind, Schedule
-from services.notifier.ports import Business, CancellationLinks, Card
+from services.notifier.ports import Business, CancellationLinks
 from services.notifier.rendering import Letter, Line
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, PaymentMethod
 
 BUSINESS: Final = Business(
     name="Sunrise Home Cleaning",
@@ -60,7 +60,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         if kind is Kind.CANCELLATION_REQUESTED
         else None,
         number="SUN-0042",
-        card=Card(brand="visa", last4="4242", exp_month=10, exp_year=2026),
+        method=PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
         decline=Decline.EXPIRED_CARD if kind is Kind.PAYMENT_FAILED else Decline.INSUFFICIENT_FUNDS,
         next_attempt=dt.datetime(2026, 11, 27, 15, 0, tzinfo=dt.UTC),
     )

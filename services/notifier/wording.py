@@ -1,104 +1,175 @@
-"""Plain words for what Stripe says about a decline. Never a code, and never a guess: what is not known is not said."""
+"""Plain words for what failed, and why. Never a code, and never a guess: what is not known is not said."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from services.notifier.domain import Schedule
-from services.notifier.ports import Card
-from shared.contracts.payments import Decline
+from services.notifier.formats import plain_name
+from shared.contracts.payments import Decline, MethodKind, PaymentMethod
+from shared.l10n import brands
 
 Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]
 
-_BRANDS: Final = {
-    "visa": "Visa",
-    "mastercard": "Mastercard",
-    "amex": "American Express",
-    "discover": "Discover",
-    "diners": "Diners Club",
-    "jcb": "JCB",
-    "unionpay": "UnionPay",
-    "cartes_bancaires": "Cartes Bancaires",
-    "eftpos_au": "eftpos",
-    "link": "Link",
-}
 
-
-def card_name(card: Card | None, _: Gettext) -> str | None:
-    """`Visa ending in 4242`; None when the card is not known."""
-    if card is None or not (card.last4.isascii() and card.last4.isdigit()):
+def method_fact(method: PaymentMethod | None, _: Gettext) -> tuple[str, str] | None:
+    """What was charged, as the box of facts says it: a label, and what stands beside it. None when it has no name."""
+    kind = method.kind if method else MethodKind.OTHER
+    if method is None or kind is MethodKind.OTHER:
         return None
-    brand = _BRANDS.get(card.brand.lower())
-    if brand is None:
-        return _("the card ending in %(last4)s") % {"last4": card.last4}
-    return _("%(brand)s ending in %(last4)s") % {"brand": brand, "last4": card.last4}
+    if kind is MethodKind.WALLET:
+        wallet = brands.wallet(method.type)
+        return (_("Payment method"), wallet) if wallet else None
+    if method.last4 is None:
+        return None
+    end = {"last4": method.last4}
+    if kind is MethodKind.BANK:
+        bank = plain_name(method.bank or "")
+        words = _("%(bank)s ending in %(last4)s") if bank else _("ending in %(last4)s")
+        return _("Bank account"), words % {"bank": bank, **end}
+    brand = brands.card_brand(method.brand)
+    words = _("%(brand)s ending in %(last4)s") if brand else _("ending in %(last4)s")
+    return _("Card"), words % {"brand": brand, **end}
 
 
-def why_declined(decline: Decline | None, card: str | None, _: Gettext) -> str | None:
+def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
+    """What was charged, within a sentence: `your Visa ending in 4242`.
+
+    Languages with cases have it in the one that all sentences of `why_declined` want.
+    """
+    kind = method.kind if method else MethodKind.OTHER
+    words = _("your payment method")
+    values: dict[str, str | None] = {}
+    if method is not None:
+        values = {
+            "bank": plain_name(method.bank or ""),
+            "brand": brands.card_brand(method.brand),
+            "last4": method.last4,
+            "wallet": brands.wallet(method.type),
+        }
+    if kind is MethodKind.CARD:
+        words = _("your card")
+        if values["last4"]:
+            words = _("your card ending in %(last4)s")
+            if values["brand"]:
+                words = _("your %(brand)s ending in %(last4)s")
+    elif kind is MethodKind.BANK:
+        words = _("your bank account")
+        if values["last4"]:
+            words = _("your bank account ending in %(last4)s")
+            if values["bank"]:
+                words = _("your bank account at %(bank)s ending in %(last4)s")
+    elif values.get("wallet"):
+        words = _("your %(wallet)s account")
+    return words % values
+
+
+def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gettext) -> str | None:
     """One sentence on why the charge failed; None when Stripe does not say.
 
     Lost and stolen cards read like any other decline: Stripe asks to keep that reason from whoever is paying
     (docs.stripe.com/declines/codes, `lost_card`, `stolen_card`).
     """
-    the_card = card or _("the card we have on file")
+    if decline is None:
+        return None
+    fact = method_fact(method, _)
     sentences = {
-        Decline.EXPIRED_CARD: _("The card we charged (%(card)s) has expired.")
-        if card
-        else _("The card we have on file has expired."),
-        Decline.INSUFFICIENT_FUNDS: _(
-            "Your bank says there was not enough money available on %(card)s."
-        ),
-        Decline.LOST_OR_STOLEN: _("Your bank declined %(card)s."),
-        Decline.INCORRECT_DETAILS: _(
-            "Your bank says that some of the details we have for %(card)s are not right."
-        ),
+        Decline.EXPIRED_CARD: _("Your payment method has expired, so the payment failed."),
+        Decline.INSUFFICIENT_FUNDS: _("There was not enough money available for this payment."),
+        Decline.LOST_OR_STOLEN: _("The payment from %(method)s was declined."),
+        Decline.INCORRECT_DETAILS: _("Some of the details we have for %(method)s are not right."),
         Decline.PROCESSING_ERROR: _(
             "There was a technical problem while the payment was being processed."
         ),
-        Decline.DECLINED: _("Your bank declined %(card)s and did not tell us why."),
+        Decline.NO_PAYMENT_METHOD: _("There was no payment method on file that we could charge."),
+        Decline.ACCOUNT_CLOSED: _("The account is closed, or it can’t be charged."),
+        Decline.NOT_AUTHORIZED: _("The permission to charge %(method)s was withdrawn."),
+        Decline.DECLINED: _("The payment from %(method)s was declined, and we were not told why."),
     }
-    sentence = sentences.get(decline) if decline else None
-    return sentence % {"card": the_card} if sentence else None
+    kind = method.kind if method else MethodKind.OTHER
+    if kind in (MethodKind.CARD, MethodKind.BANK):
+        sentences[Decline.INCORRECT_DETAILS] = _(
+            "Your bank says that some of the details we have for %(method)s are not right."
+        )
+    if kind is MethodKind.CARD:
+        sentences |= {
+            Decline.EXPIRED_CARD: _("Your card (%(card)s) has expired, so the payment failed.")
+            if fact
+            else _("Your card has expired, so the payment failed."),
+            Decline.INSUFFICIENT_FUNDS: _(
+                "Your bank says there was not enough money available on %(method)s."
+            ),
+            Decline.LOST_OR_STOLEN: _("Your bank declined %(method)s."),
+            Decline.DECLINED: _("Your bank declined %(method)s and did not tell us why."),
+        }
+    elif kind is MethodKind.BANK:
+        sentences |= {
+            Decline.INSUFFICIENT_FUNDS: _(
+                "Your bank says there was not enough money in %(method)s."
+            ),
+            Decline.ACCOUNT_CLOSED: _(
+                "Your bank says that %(method)s is closed or can’t be debited."
+            ),
+            Decline.DECLINED: _(
+                "Your bank returned the payment from %(method)s and did not tell us why."
+            ),
+        }
+    sentence = sentences.get(decline)
+    if sentence is None:
+        return None
+    return sentence % {"method": method_phrase(method, _), "card": fact[1] if fact else ""}
 
 
 def what_next(
     decline: Decline | None,
+    method: PaymentMethod | None,
     next_day: str | None,
     _: Gettext,
     *,
     planned: Schedule = Schedule.UNKNOWN,
     ended: bool = False,
 ) -> str:
-    """What happens without the customer, and what the customer can do about it.
+    """What happens without the customer, what the customer can do about it, and how long that takes where it takes days.
 
     `planned` says whether Stripe will try again by itself, `next_day` when; `ended`: it ended the subscription over this
     payment.
     """
+    kind = method.kind if method else MethodKind.OTHER
     if ended:
-        return _(
-            "Your subscription has ended because this payment is missing, and the amount is still due. "
-            "As soon as you have added a new card, the amount is charged to it."
+        step = _(
+            "Your subscription has ended because we didn’t receive this payment, and the amount is still due. "
+            "As soon as you have added a new payment method, the amount is charged to it."
         )
-    if planned is Schedule.OVER:
-        return _(
-            "We will not try again by ourselves. As soon as you have added a new card, "
+    elif decline is Decline.NO_PAYMENT_METHOD:
+        step = _("As soon as you have added a payment method, the amount is charged to it.")
+    elif planned is Schedule.OVER:
+        step = _(
+            "We won’t try again automatically. As soon as you have added a new payment method, "
             "the amount is charged to it."
         )
-    if decline is Decline.INCORRECT_DETAILS:
-        return _("Please enter the card again or add a different one.")
-    if planned is Schedule.NEEDS_METHOD:
-        return _("This card can’t be charged any more, so please add a new one.")
-    if next_day:
-        return _(
-            "We will try again on %(day)s. To have it settled sooner, or to use a different card, "
+    elif decline is Decline.INCORRECT_DETAILS:
+        step = _("Please enter the details again or add a different payment method.")
+    elif planned is Schedule.NEEDS_METHOD:
+        step = {
+            MethodKind.CARD: _("This card can’t be charged any more, so please add a new one."),
+            MethodKind.BANK: _(
+                "This bank account can’t be debited any more, so please add a new payment method."
+            ),
+        }.get(kind, _("It can’t be charged any more, so please add a new payment method."))
+    elif next_day:
+        step = _(
+            "We will try again on %(day)s. To pay sooner, or in another way, "
             "please update your payment method."
         ) % {"day": next_day}
-    return _(
-        "We may try again. To be sure that everything goes on as usual, "
-        "please update your payment method."
-    )
+    else:
+        step = _(
+            "We may try again. To be sure that everything goes on as usual, "
+            "please update your payment method."
+        )
+    if kind is MethodKind.BANK:
+        step += " " + _("Payments from a bank account take a few days to arrive.")
+    return step
 
 
 def how_often(tries: int, ngettext: Ngettext) -> str | None:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.portal.ports import BillingUnavailable, CardSeen, DeclineSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable
+from shared.contracts.payments import Decline, PaymentMethod, told_method
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 
 BILLING_SECONDS: Final = 4.5
@@ -93,21 +94,18 @@ class RpcFreshLinkMailer:
             raise MailUnavailable(_reason(error)) from error
 
 
-class _WireCard(msgspec.Struct):
-    last4: str
-    brand: str | None = None
-    exp_month: int | None = None
-    exp_year: int | None = None
-
-
 class _WireDecline(msgspec.Struct):
+    reason: str | None = None
     needs_new_method: bool = False
 
 
 class _WireInvoice(msgspec.Struct):
     source: str
     decline: _WireDecline | None = None
-    card: _WireCard | None = None
+    method: PaymentMethod | None = None
+    card: PaymentMethod | None = None
+    """From a billing of the release before, which names cards alone."""
+    processing: bool = False
 
 
 class _WireRights(msgspec.Struct):
@@ -135,13 +133,7 @@ class RpcBilling:
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         """See `Billing.declines`."""
         states = self._ask("invoice_states", dict[str, _WireInvoice], invoice_ids=list(invoice_ids))
-        return {
-            id: DeclineSeen(
-                _card(state.card), state.decline is not None and state.decline.needs_new_method
-            )
-            for id, state in states.items()
-            if state.source == "stripe"
-        }
+        return {id: _seen(state) for id, state in states.items() if state.source == "stripe"}
 
     def customers_may_cancel(self, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
@@ -165,12 +157,14 @@ class RpcBilling:
             raise
 
 
-def _card(card: _WireCard | None) -> CardSeen | None:
-    if card is None or not (card.last4.isdigit() and len(card.last4) == 4):
-        return None
-    month = card.exp_month if card.exp_month in range(1, 13) else None
-    year = card.exp_year if card.exp_year in range(1, 10_000) else None
-    return CardSeen((card.brand or "")[:30] or None, card.last4, month, year)
+def _seen(state: _WireInvoice) -> DeclineSeen:
+    decline = state.decline or _WireDecline()
+    return DeclineSeen(
+        method=told_method(state.method, state.card),
+        reason=Decline(decline.reason) if decline.reason in set(Decline) else None,
+        needs_new_method=decline.needs_new_method,
+        processing=state.processing,
+    )
 
 
 class RpcMail:

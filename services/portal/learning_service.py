@@ -1,4 +1,4 @@
-"""Entrypoints around what only billing knows: the hosted invoice of a click, the card of a failure, customers' rights."""
+"""Entrypoints around what only billing knows: the hosted invoice of a click, what failed, customers' rights."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Learning(Visiting):
 
     @loop(poll=5.0)
     def learn_cards(self) -> bool:
-        """Ask billing which card was declined, once a failure; woken by each event."""
+        """Ask billing what failed, once a failure, and whether the payment after it takes days; woken by each event."""
         done = learning.learn_cards(self.db, RpcBilling(self.billing), utc_now())
         if done.problem is not None:
-            log.warning("card not learnt", reason=done.problem)
+            log.warning("failure not learnt", reason=done.problem)
         return done.more
 
     @loop(poll=15.0)

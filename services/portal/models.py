@@ -161,12 +161,18 @@ class InvoiceRow(Base):
     action_required_at: Mapped[dt.datetime | None]
     closed_at: Mapped[dt.datetime | None]
     method_changed_at: Mapped[dt.datetime | None]
+    method_type: Mapped[str | None] = mapped_column(String(50))
     card_brand: Mapped[str | None] = mapped_column(String(30))
     card_last4: Mapped[str | None] = mapped_column(String(4))
     card_exp_month: Mapped[int | None]
     card_exp_year: Mapped[int | None]
+    bank_name: Mapped[str | None] = mapped_column(String(60))
+    bank_last4: Mapped[str | None] = mapped_column(String(4))
+    decline_reason: Mapped[str | None] = mapped_column(String(30))
     card_of_failure: Mapped[dt.datetime | None]
     needs_new_method: Mapped[bool] = mapped_column(server_default=false())
+    under_way_since: Mapped[dt.datetime | None]
+    ask_again_at: Mapped[dt.datetime | None]
 
 
 class MethodChangeRow(Base):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.contracts.payments import Decline, PaymentMethod
+
 
 class BillingUnavailable(Exception):
     """No billing page can be opened now. `reason` is one word for logs and metrics, never a URL."""
@@ -52,22 +54,16 @@ class BillingPages(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CardSeen:
-    """What may be shown of a card."""
-
-    brand: str | None
-    last4: str
-    exp_month: int | None = None
-    exp_year: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class DeclineSeen:
-    """What Stripe tells of an invoice's last failure."""
+    """What Stripe tells of an invoice's last failure, and of the payment after it."""
 
-    card: CardSeen | None = None
+    method: PaymentMethod | None = None
+    """What failed, as far as it may be shown."""
+    reason: Decline | None = None
     needs_new_method: bool = False
     """Stripe charges nothing more until there is a new payment method."""
+    processing: bool = False
+    """A payment is under way, whose outcome takes days."""
 
 
 class Billing(Protocol):

@@ -23,27 +23,14 @@ from babel.dates import (
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from services.portal.domain.invoices import DeclinedCard
 from services.portal.domain.snapshot import Subscription
-from shared.l10n import locales
+from shared.contracts.payments import MethodKind, PaymentMethod
+from shared.l10n import brands, locales
 from shared.l10n.locales import SOURCE
 from shared.l10n.money import money
 
 LOCALES: Final = Path(__file__).parent / "locales"
 DOMAIN: Final = "portal"
-
-BRANDS: Final = {
-    "visa": "Visa",
-    "mastercard": "Mastercard",
-    "amex": "American Express",
-    "discover": "Discover",
-    "diners": "Diners Club",
-    "jcb": "JCB",
-    "unionpay": "UnionPay",
-    "cartes_bancaires": "Cartes Bancaires",
-    "eftpos_au": "eftpos",
-}
-"""Stripe's words for card brands (https://docs.stripe.com/api/payment_methods/object#payment_method_object-card-brand)."""
 
 
 @lru_cache(maxsize=1)
@@ -179,16 +166,28 @@ class Texts:
         """`Fortnightly clean, $149.00 every month`: its name and its price, as far as they are known."""
         return ", ".join(part for part in (bought.description, self.price(bought)) if part)
 
-    def card(self, card: DeclinedCard, today: dt.date) -> str:
-        """`Visa ending in 4242 (expired 03/2026)`."""
-        brand = BRANDS.get(card.brand)
-        if brand is None:
-            text = self.gettext("Card ending in %(last4)s") % {"last4": card.last4}
-        else:
-            text = self.gettext("%(brand)s ending in %(last4)s") % {
-                "brand": brand,
-                "last4": card.last4,
-            }
+    def method(self, method: PaymentMethod, today: dt.date) -> str | None:
+        """`Visa ending in 4242 · expired 03/2026`, `Bank account at Chase ending in 6789`, `PayPal`; None for what has no
+        name."""
+        if method.kind is MethodKind.CARD:
+            return self._card(method, today)
+        if method.kind is not MethodKind.BANK:
+            return brands.wallet(method.type)
+        text = self.gettext("Bank account")
+        if method.last4:
+            text = self.gettext("Bank account ending in %(last4)s")
+            if method.bank:
+                text = self.gettext("Bank account at %(bank)s ending in %(last4)s")
+        return text % {"bank": method.bank, "last4": method.last4}
+
+    def _card(self, card: PaymentMethod, today: dt.date) -> str | None:
+        if card.last4 is None:
+            return None
+        brand = brands.card_brand(card.brand)
+        text = self.gettext("Card ending in %(last4)s")
+        if brand is not None:
+            text = self.gettext("%(brand)s ending in %(last4)s")
+        text = text % {"brand": brand, "last4": card.last4}
         if card.exp_month is None or card.exp_year is None:
             return text
         month = f"{card.exp_month:02}/{card.exp_year}"

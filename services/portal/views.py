@@ -299,7 +299,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         more_upcoming=len(upcoming) - len(shown),
         past=_that_fit(past, PAST_SHOWN),
         waits=wish is not None,
-        card=lambda card: texts.card(card, view.now.date()),
+        method=lambda method: texts.method(method, view.now.date()),
         bought=[_bought(each, view, texts) for each in view.snapshot.subscriptions],
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
-from typing import Final
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
 
 class MethodKind(enum.StrEnum):
@@ -18,6 +20,7 @@ class MethodKind(enum.StrEnum):
 
 _BANK_DEBITS: Final = frozenset(
     {
+        "ach_debit",
         "acss_debit",
         "au_becs_debit",
         "bacs_debit",
@@ -28,7 +31,18 @@ _BANK_DEBITS: Final = frozenset(
     }
 )
 _WALLETS: Final = frozenset(
-    {"amazon_pay", "cashapp", "link", "mobilepay", "paypal", "revolut_pay", "wechat_pay"}
+    {
+        "alipay",
+        "amazon_pay",
+        "cashapp",
+        "kakao_pay",
+        "link",
+        "mobilepay",
+        "naver_pay",
+        "paypal",
+        "revolut_pay",
+        "wechat_pay",
+    }
 )
 
 
@@ -40,6 +54,64 @@ def method_kind(type_: str | None) -> MethodKind:
     if type_ in _BANK_DEBITS:
         return MethodKind.BANK
     return MethodKind.WALLET if type_ in _WALLETS else MethodKind.OTHER
+
+
+LONGEST_BANK: Final = 60
+"""How much of a bank's name is told, in characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentMethod:
+    """What may be shown of a payment method. What isn't known is None."""
+
+    type: str | None = None
+    """Stripe's word for it: `card`, `us_bank_account`, `paypal`, …"""
+    brand: str | None = None
+    """Of a card, as Stripe writes it: `visa`."""
+    bank: str | None = None
+    """The name of the bank that keeps the account. SEPA, Bacs and BECS know codes of banks only, which say nothing to their
+    customers."""
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+
+    @property
+    def kind(self) -> MethodKind:
+        """What its owner would call it."""
+        return method_kind(self.type)
+
+    def expired(self, today: dt.date) -> bool:
+        """Whether its last month is over; nothing but a card has one."""
+        if self.kind is not MethodKind.CARD or self.exp_month is None or self.exp_year is None:
+            return False
+        return (self.exp_year, self.exp_month) < (today.year, today.month)
+
+
+def tell_method(method: PaymentMethod) -> dict[str, Any]:
+    """A payment method as it crosses the wire: its fields, and its `kind`."""
+    return {"kind": method.kind.value, **asdict(method)}
+
+
+def told_method(
+    method: PaymentMethod | None, card: PaymentMethod | None = None
+) -> PaymentMethod | None:
+    """A payment method that came over the wire, fit to be shown and stored: what does not look like the end of a number, or like
+    a month, is left out.
+
+    `card` is what a billing of the release before tells, of cards alone and without a type.
+    """
+    if method is None:
+        return None if card is None else told_method(replace(card, type="card"))
+    last4 = method.last4 or ""
+    return replace(
+        method,
+        type=(method.type or "")[:50] or None,
+        brand=(method.brand or "")[:30] or None,
+        bank=" ".join((method.bank or "").split())[:LONGEST_BANK].rstrip() or None,
+        last4=last4 if len(last4) == 4 and last4.isascii() and last4.isalnum() else None,
+        exp_month=method.exp_month if method.exp_month in range(1, 13) else None,
+        exp_year=method.exp_year if method.exp_year in range(1, 10_000) else None,
+    )
 
 
 class Decline(enum.StrEnum):

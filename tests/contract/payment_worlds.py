@@ -133,11 +133,11 @@ class StripeWorld:
         return str(self.call("/v1/customers", name="Dana Whitfield")["id"])
 
     def card(self, customer_id: str, kind: str) -> str:
-        return str(
-            self.call(f"/v1/payment_methods/{TEST_METHODS[kind]}/attach", customer=customer_id)[
-                "id"
-            ]
-        )
+        return self.attach(customer_id, TEST_METHODS[kind])
+
+    def attach(self, customer_id: str, token: str) -> str:
+        """Save one of Stripe's test payment methods; its id."""
+        return str(self.call(f"/v1/payment_methods/{token}/attach", customer=customer_id)["id"])
 
     def make_default(self, customer_id: str, card: str) -> None:
         self.call(
@@ -148,6 +148,10 @@ class StripeWorld:
         self.call(f"/v1/customers/{customer_id}", "DELETE")
 
     def debtor(self) -> Debtor:
+        return self.owing(TEST_METHODS[DECLINES])
+
+    def owing(self, token: str | None) -> Debtor:
+        """A debtor by the choice of what is charged; None: by then there is nothing to charge."""
         customer_id = self.customer()
         good = self.card(customer_id, GOOD)
         price = self.call(
@@ -162,8 +166,12 @@ class StripeWorld:
             default_payment_method=good,
             **{"items[0][price]": price["id"]},
         )
-        old = self.card(customer_id, DECLINES)
-        self.call(f"/v1/subscriptions/{subscription['id']}", default_payment_method=old)
+        if token is None:
+            old = ""
+            self.call(f"/v1/payment_methods/{good}/detach")
+        else:
+            old = self.attach(customer_id, token)
+            self.call(f"/v1/subscriptions/{subscription['id']}", default_payment_method=old)
         answer = requests.post(
             f"{self.base}/sandbox/customers/{customer_id}/charge_now", json={}, timeout=10
         )

@@ -9,7 +9,10 @@ import datetime as dt
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -21,6 +24,7 @@ from services.billing import stripe_gateway
 from services.billing.domain import (
     Decline,
     KeySpent,
+    PaymentProblem,
     PayOutcome,
     PortalConfigurationMissing,
     PortalPolicy,
@@ -34,6 +38,7 @@ from services.billing.domain import (
 )
 from services.billing.stripe_gateway import StripeGateway
 from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import MethodKind, PaymentMethod
 from tests.contract.payment_worlds import (
     DEBIT,
     DECLINES,
@@ -49,13 +54,14 @@ KEY = "sk_test_0123456789abcdef"
 BACK = "http://127.0.0.1:8000/me/token"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[str]:
+@contextmanager
+def running(**settings: Any) -> Iterator[str]:
+    """A sandbox on a port of its own; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
-    app = create_app(SandboxConfig(public_url=base))
+    app = create_app(SandboxConfig(public_url=base, **settings))
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -64,6 +70,21 @@ def sandbox() -> Iterator[str]:
     thread.join()
     server.server_close()
     app.extensions["world"].stop()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[str]:
+    with running() as base:
+        yield base
+
+
+@pytest.fixture(scope="module")
+def banks() -> Iterator[StripeWorld]:
+    """Stripe where banks answer at once."""
+    with running(settlement_delay=0) as base:
+        gateway = StripeGateway(KEY, base)
+        yield StripeWorld(gateway, base, KEY)
+        gateway.close()
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -177,9 +198,67 @@ def test_a_look_tells_all_of_one_moment(world: World) -> None:
     assert look.invoice == world.gateway.invoice(debtor.invoice_id)
     assert look.problem is not None
     assert look.problem.reason is Decline.DECLINED
-    assert look.problem.card is not None
-    assert look.problem.card.last4 == "0341"
+    assert look.problem.method is not None
+    assert look.problem.method.kind is MethodKind.CARD
+    assert look.problem.method.last4 == "0341"
     assert look.subscription == SubscriptionState("past_due")
+
+
+def looked_at(world: StripeWorld, invoice_id: str) -> PaymentProblem:
+    """What a look tells once the bank has answered."""
+    until = time.monotonic() + 10
+    while (look := world.gateway.look(invoice_id)).processing and time.monotonic() < until:
+        time.sleep(0.1)
+    assert look.problem is not None
+    return look.problem
+
+
+@pytest.mark.parametrize(
+    ("token", "reason", "method"),
+    [
+        (
+            "pm_usBankAccount_insufficientFunds",
+            Decline.INSUFFICIENT_FUNDS,
+            PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="2227"),
+        ),
+        (
+            "pm_usBankAccount_accountClosed",
+            Decline.ACCOUNT_CLOSED,
+            PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="1113"),
+        ),
+        (
+            "pm_sepaDebit_failed_de",
+            Decline.PROCESSING_ERROR,
+            PaymentMethod(type="sepa_debit", last4="3001"),
+        ),
+        (
+            "pm_bacsDebit_debitNotAuthorized",
+            Decline.NOT_AUTHORIZED,
+            PaymentMethod(type="bacs_debit", last4="3335"),
+        ),
+        (
+            "pm_auBecsDebit_noAccount",
+            Decline.INCORRECT_DETAILS,
+            PaymentMethod(type="au_becs_debit", last4="1116"),
+        ),
+    ],
+)
+def test_a_debit_that_came_back_tells_its_account(
+    banks: StripeWorld, token: str, reason: Decline, method: PaymentMethod
+) -> None:
+    """Days after it began, by its own code, with what may be shown of the bank account."""
+    debtor = banks.owing(token)
+    problem = looked_at(banks, debtor.invoice_id)
+    assert (problem.reason, problem.method) == (reason, method)
+    assert problem.payment_method == debtor.old_card
+    assert (problem.charge_id or "").startswith("py_")
+
+
+def test_an_invoice_with_nothing_to_charge_says_so(banks: StripeWorld) -> None:
+    """The only payment method is gone by the day of the charge."""
+    problem = looked_at(banks, banks.owing(None).invoice_id)
+    assert (problem.reason, problem.method) == (Decline.NO_PAYMENT_METHOD, None)
+    assert problem.needs_new_method
 
 
 def test_a_paid_invoice_has_no_problem(world: World) -> None:

@@ -12,7 +12,6 @@ from services.billing.domain.changes import (
     may_try,
 )
 from services.billing.domain.declines import (
-    Card,
     Decline,
     PaymentProblem,
     decline_reason,
@@ -67,7 +66,6 @@ __all__ = [
     "OWN_RETRY_PREFIX",
     "PORTAL_LOCALES",
     "BillingError",
-    "Card",
     "Change",
     "Customer",
     "Decline",

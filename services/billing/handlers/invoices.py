@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from services.billing.domain import (
-    Card,
     InvoiceClosed,
     InvoiceLook,
     PaymentProblem,
@@ -14,6 +13,7 @@ from services.billing.domain import (
 )
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import Invoice, SubscriptionState
+from shared.contracts.payments import MethodKind, PaymentMethod, tell_method
 
 
 def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def as_told(
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
+    method = problem.method if problem else None
     return {
         "status": invoice.status,
         "amount_due": invoice.amount_due,
@@ -59,7 +60,8 @@ def as_told(
         "decline": _decline(problem) if problem and problem.reason else None,
         "charge_id": problem.charge_id if problem else None,
         "payment_method_id": problem.payment_method if problem else None,
-        "card": _card(problem.card) if problem and problem.card else None,
+        "method": tell_method(method) if method else None,
+        "card": _card(method) if method else None,
         "subscription_status": subscription.status if subscription else None,
         "subscription_end_reason": subscription.end_reason if subscription else None,
     }
@@ -69,12 +71,15 @@ def _decline(problem: PaymentProblem) -> dict[str, Any]:
     return {"reason": problem.reason, "needs_new_method": problem.needs_new_method}
 
 
-def _card(card: Card) -> dict[str, Any]:
+def _card(method: PaymentMethod) -> dict[str, Any] | None:
+    """What callers of the release before know of a payment method; nothing but cards."""
+    if method.kind is not MethodKind.CARD or not method.brand or not method.last4:
+        return None
     return {
-        "brand": card.brand,
-        "last4": card.last4,
-        "exp_month": card.exp_month,
-        "exp_year": card.exp_year,
+        "brand": method.brand,
+        "last4": method.last4,
+        "exp_month": method.exp_month,
+        "exp_year": method.exp_year,
     }
 
 

@@ -72,7 +72,7 @@ def _look(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any] | None:
 def states_heard(
     session: Session, invoice_ids: Sequence[str], *, livemode: bool
 ) -> dict[str, dict[str, Any]]:
-    """What the stored webhooks tell of these invoices: no card, and of declines only that a confirmation is wanted."""
+    """What the stored webhooks tell of these invoices: no payment method, and of declines only that a confirmation is wanted."""
     told: dict[str, list[Event]] = defaultdict(list)
     for payload in queries.payloads_about(session, invoice_ids):
         for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:

@@ -135,15 +135,15 @@ def _dead_letter_step(row: DeadLetterAction) -> Step:
 
 
 WORDS: Final = {
-    "unknown": "asked of the new card; Stripe's answer is not known yet",
-    "paid": "paid with the new card",
-    "already_paid": "was paid already when the new card was tried",
-    "already_tried": "was just tried with the new card by Stripe itself, and declined",
-    "processing": "charged to the new card, which settles in days",
-    "declined": "declined on the new card",
-    "authentication_required": "needs the customer's confirmation on the new card",
-    "closed": "was closed when the new card was tried",
-    "refused": "refused by Stripe for the new card",
+    "unknown": "asked of the new payment method; Stripe's answer is not known yet",
+    "paid": "paid with the new payment method",
+    "already_paid": "was paid already when the new payment method was tried",
+    "already_tried": "was just tried with the new payment method by Stripe itself, and declined",
+    "processing": "charged to the new payment method, which settles in days",
+    "declined": "declined on the new payment method",
+    "authentication_required": "needs the customer's confirmation on the new payment method",
+    "closed": "was closed when the new payment method was tried",
+    "refused": "refused by Stripe for the new payment method",
     "not_charged": "not charged: Stripe's answer was lost, and it shows no charge",
     "capped": "not tried: it was tried as often as banks put up with",
 }

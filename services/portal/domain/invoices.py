@@ -1,5 +1,5 @@
-"""What an invoice is to its customer: the one story of `shared.contracts.invoices`, with the card that was declined and the
-payment method that came after it."""
+"""What an invoice is to its customer: the one story of `shared.contracts.invoices`, with the payment method that failed and
+the one that came after it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,14 @@ from typing import Final
 
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import Decline, PaymentMethod
 
 SETTLING_FOR: Final = dt.timedelta(minutes=15)
-"""How long after a new payment method we say that the payment is on its way. Cards answer in seconds; after this the
-customer is told that the outcome isn't known yet (a bank debit takes days)."""
+"""How long after a new payment method we say that the payment is on its way. Cards answer in seconds; after this, or as soon
+as a bank debit is known to be under way, the customer is told that the outcome takes days."""
 
 THANKS_FOR: Final = dt.timedelta(days=1)
 """How long the page says "paid, thank you"."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeclinedCard:
-    """What may be shown of the card that was declined."""
-
-    brand: str
-    """Stripe's word: `visa`, `amex`; empty when it isn't known."""
-    last4: str
-    exp_month: int | None = None
-    exp_year: int | None = None
-
-    def expired(self, today: dt.date) -> bool:
-        """Whether its last month is over."""
-        if self.exp_month is None or self.exp_year is None:
-            return False
-        return (self.exp_year, self.exp_month) < (today.year, today.month)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +25,49 @@ class Invoice(contracts.Invoice):
 
     method_changed_at: dt.datetime | None = None
     """When the payment method that this invoice is charged to was last replaced."""
+    method_type: str | None = None
+    """Stripe's word for what failed, `card`, `us_bank_account`; with those below, as far as Stripe tells it."""
     card_brand: str | None = None
-    """Stripe's word for it, `visa`; with the three below, the card that was declined, where Stripe tells it."""
+    """Stripe's word for it, `visa`; with the three below, of a card alone."""
     card_last4: str | None = None
     card_exp_month: int | None = None
     card_exp_year: int | None = None
+    bank_name: str | None = None
+    bank_last4: str | None = None
+    decline_reason: str | None = None
+    """Why it failed: a `Decline`."""
     card_of_failure: dt.datetime | None = None
-    """The failure that the card was asked for; an answer without a card is an answer, too."""
+    """The failure that these were asked for; an answer that names nothing is an answer, too."""
     needs_new_method: bool = False
     """After that failure Stripe charges nothing until there is a new payment method."""
+    under_way_since: dt.datetime | None = None
+    """The change of the payment method whose payment is known to be under way, and to take days."""
+    ask_again_at: dt.datetime | None = None
+    """Before this billing isn't asked again whether a payment is under way."""
 
     @property
-    def declined_card(self) -> DeclinedCard | None:
-        """The card of the last failure; None while it isn't known, or another failure came since."""
-        if self.card_last4 is None or self.card_of_failure != self.last_failed_at:
+    def failed_method(self) -> PaymentMethod | None:
+        """What failed last; None while it isn't known, or another failure came since."""
+        if self.card_of_failure != self.last_failed_at:
             return None
-        return DeclinedCard(
-            self.card_brand or "", self.card_last4, self.card_exp_month, self.card_exp_year
+        # A replica of the release before writes cards alone, and no type.
+        type_ = self.method_type or ("card" if self.card_last4 else None)
+        if type_ is None:
+            return None
+        return PaymentMethod(
+            type=type_,
+            brand=self.card_brand,
+            bank=self.bank_name,
+            last4=self.card_last4 or self.bank_last4,
+            exp_month=self.card_exp_month,
+            exp_year=self.card_exp_year,
         )
+
+    @property
+    def lacks_method(self) -> bool:
+        """There was nothing to charge when it was last tried."""
+        asked = self.card_of_failure == self.last_failed_at
+        return asked and self.decline_reason == Decline.NO_PAYMENT_METHOD
 
     def next_charge(
         self, subscription: SubscriptionState | None, now: dt.datetime
@@ -82,6 +91,11 @@ class Invoice(contracts.Invoice):
         return None
 
     @property
+    def takes_days(self) -> bool:
+        """The payment with the new payment method is known to be under way: a bank has to answer."""
+        return self.under_way_since is not None and self.under_way_since == self.retrying_since
+
+    @property
     def replacement_failed(self) -> bool:
         """The customer gave a new payment method after the first failure, and it failed too."""
         changed, first = self.method_changed_at, self.first_failed_at
@@ -95,4 +109,6 @@ def with_method_change(known: Invoice, changed_at: dt.datetime | None) -> Invoic
     latest = max(
         (at for at in (known.method_changed_at, changed_at) if at is not None), default=None
     )
-    return replace(known, method_changed_at=latest)
+    if latest == known.method_changed_at:
+        return known
+    return replace(known, method_changed_at=latest, ask_again_at=None)

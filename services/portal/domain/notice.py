@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, DeclinedCard, Invoice
+from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice
 from shared.contracts.invoices import settlement
+from shared.contracts.payments import PaymentMethod
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
 """How long after Stripe's page was opened the customer may just be coming back from it."""
@@ -32,7 +33,7 @@ class State(StrEnum):
     """The new payment method failed too."""
     DECLINED = "declined"
     PENDING = "pending"
-    """A new payment method is saved, the outcome is not known after a good while (bank debits)."""
+    """A new payment method is saved, and the outcome takes days (bank debits), or is not known after a good while."""
     SETTLING = "settling"
     """A new payment method is saved and being charged."""
     PAID = "paid"
@@ -62,8 +63,12 @@ class Line:
     since: dt.datetime | None
     next_attempt: dt.datetime | None
     """Only when Stripe will really charge it then."""
-    card: DeclinedCard | None = None
-    """The card that was declined, where it is known."""
+    method: PaymentMethod | None = None
+    """What failed, where it is known."""
+    missing: bool = False
+    """There was nothing to charge."""
+    needs_new_method: bool = False
+    """It is charged no more: only a new payment method helps."""
     invoice_id: str | None = None
     """Stripe's id."""
 
@@ -101,7 +106,8 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
     retrying = invoice.retrying_since
     if retrying is not None:
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
-        return State.SETTLING if abs(now - retrying) < SETTLING_FOR else State.PENDING
+        soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
+        return State.SETTLING if soon else State.PENDING
     if invoice.needs_confirmation:
         return State.CONFIRM
     return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
@@ -163,6 +169,7 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
 def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
+    declined = state in (State.DECLINED, State.STILL_DECLINED)
     return Line(
         state=state,
         amount=settlement(invoice).paid if paid else invoice.amount_remaining,
@@ -170,6 +177,8 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
         next_attempt=None if paid else invoice.next_charge(owned.subscription, now),
-        card=invoice.declined_card if state in (State.DECLINED, State.STILL_DECLINED) else None,
+        method=invoice.failed_method if declined else None,
+        missing=declined and invoice.lacks_method,
+        needs_new_method=declined and invoice.needs_new_method,
         invoice_id=owned.invoice_id,
     )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from services.portal.ports import Billing, BillingUnavailable
+from services.portal.domain.invoices import SETTLING_FOR, Invoice
+from services.portal.ports import Billing, BillingUnavailable, DeclineSeen
 from services.portal.queries import subscriptions as queries
+from services.portal.queries.events import read_invoice
+from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.database import Transactions
 
 BATCH: Final = 20
 CARDS: Final = 5
-"""Cards asked for at once: what billing may ask of Stripe in one moment is shared with the mails."""
+"""Invoices asked about at once: what billing may ask of Stripe in one moment is shared with the mails."""
 CARDS_FOR: Final = dt.timedelta(days=2)
-"""How long a failure's card is asked for. Later the page does without: Stripe may not know the invoice any more."""
+"""How long it is asked what failed. Later the page does without: Stripe may not know the invoice any more."""
+CARD_ANSWERS_IN: Final = dt.timedelta(seconds=3)
+"""How long after a new payment method nobody asks whether its payment is under way: a card's is over by then."""
 RIGHTS_EVERY: Final = dt.timedelta(minutes=5)
 """How soon the page follows a changed portal configuration."""
 MISSING: Final = "PortalConfigurationMissing"
@@ -32,13 +37,17 @@ class Round:
 
 
 def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
-    """The cards of some failures that are new, once a failure, and whether Stripe goes on trying them. What billing could
-    not ask Stripe about waits."""
+    """What failed, and why, once a failure; and of a new payment method whether its payment takes days: asked soon, then
+    less and less often. What billing could not ask Stripe about waits."""
     with database.reading() as session:
-        asking = {
-            row.invoice_id: row.last_failed_at
-            for row in queries.invoices_without_card(session, now - CARDS_FOR, CARDS)
-        }
+        rows = queries.invoices_to_ask_about(
+            session,
+            now,
+            CARDS,
+            failed_since=now - CARDS_FOR,
+            changed_between=(now - SETTLING_FOR, now - CARD_ANSWERS_IN),
+        )
+        asking = {row.invoice_id: read_invoice(row) for row in rows}
     if not asking:
         return Round(more=False)
     try:
@@ -47,20 +56,35 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
         return Round(more=False, problem=error.reason)
     with database.transaction() as session:
         for invoice_id in sorted(asking.keys() & declines.keys()):
-            card = declines[invoice_id].card
-            queries.note_card(
-                session,
-                invoice_id,
-                {
-                    "card_brand": card.brand if card else None,
-                    "card_last4": card.last4 if card else None,
-                    "card_exp_month": card.exp_month if card else None,
-                    "card_exp_year": card.exp_year if card else None,
-                    "card_of_failure": asking[invoice_id],
-                    "needs_new_method": declines[invoice_id].needs_new_method,
-                },
-            )
+            learnt = _learnt(asking[invoice_id], declines[invoice_id], now)
+            queries.note_learnt(session, invoice_id, learnt)
     return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
+
+
+def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, Any]:
+    """The columns that an answer fills."""
+    learnt: dict[str, Any] = {}
+    if invoice.card_of_failure != invoice.last_failed_at:
+        method = seen.method or PaymentMethod()
+        card = method if method.kind is MethodKind.CARD else PaymentMethod()
+        learnt = {
+            "method_type": method.type,
+            "card_brand": card.brand,
+            "card_last4": card.last4,
+            "card_exp_month": card.exp_month,
+            "card_exp_year": card.exp_year,
+            "bank_name": method.bank,
+            "bank_last4": None if card.last4 else method.last4,
+            "decline_reason": seen.reason,
+            "card_of_failure": invoice.last_failed_at,
+            "needs_new_method": seen.needs_new_method,
+        }
+    changed_at = invoice.retrying_since
+    if changed_at is not None and seen.processing:
+        learnt["under_way_since"] = changed_at
+    elif changed_at is not None:
+        learnt["ask_again_at"] = now + max(now - changed_at, CARD_ANSWERS_IN)
+    return learnt
 
 
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, or_, select, update
+from sqlalchemy import Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.portal.domain.cancelling import ENDED_SHOWN_FOR, LIVING
@@ -197,8 +197,22 @@ def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
 # Learnt in the background
 
 
-def invoices_without_card(session: Session, since: dt.datetime, limit: int) -> Sequence[InvoiceRow]:
-    """Owed invoices of our customers whose last failure, since a moment, was not asked about yet."""
+def invoices_to_ask_about(
+    session: Session,
+    now: dt.datetime,
+    limit: int,
+    *,
+    failed_since: dt.datetime,
+    changed_between: tuple[dt.datetime, dt.datetime],
+) -> Sequence[InvoiceRow]:
+    """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
+    asked about yet, and those with a newer payment method of which it isn't known whether a payment is under way."""
+    changed_at = InvoiceRow.method_changed_at
+    # `Invoice.retrying_since`, as a condition.
+    unanswered = or_(
+        changed_at > InvoiceRow.last_failed_at,
+        and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
+    )
     return session.scalars(
         select(InvoiceRow)
         .join(
@@ -207,10 +221,23 @@ def invoices_without_card(session: Session, since: dt.datetime, limit: int) -> S
         )
         .where(
             InvoiceRow.status == "open",
-            InvoiceRow.last_failed_at > since,
+            or_(InvoiceRow.ask_again_at.is_(None), InvoiceRow.ask_again_at <= now),
             or_(
-                InvoiceRow.card_of_failure.is_(None),
-                InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
+                and_(
+                    InvoiceRow.last_failed_at > failed_since,
+                    or_(
+                        InvoiceRow.card_of_failure.is_(None),
+                        InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
+                    ),
+                ),
+                and_(
+                    changed_at.between(*changed_between),
+                    unanswered,
+                    or_(
+                        InvoiceRow.under_way_since.is_(None),
+                        InvoiceRow.under_way_since != changed_at,
+                    ),
+                ),
             ),
         )
         .order_by(InvoiceRow.last_failed_at.desc())
@@ -218,8 +245,8 @@ def invoices_without_card(session: Session, since: dt.datetime, limit: int) -> S
     ).all()
 
 
-def note_card(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
-    """Keep the card of an invoice's failure."""
+def note_learnt(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
+    """Keep what billing told of an invoice."""
     changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
 
 

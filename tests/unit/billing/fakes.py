@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.billing.domain import (
-    Card,
     Customer,
     HostedInvoice,
     Invoice,
@@ -35,10 +34,12 @@ from services.billing.domain import (
     UnknownSubscription,
 )
 from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import PaymentMethod
 from shared.events import Event
 
 PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
 """When every subscription's paid period ends."""
+VISA = PaymentMethod(type="card", brand="visa", last4="0341", exp_month=12, exp_year=2030)
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
 
 
@@ -308,7 +309,7 @@ class FakePaymentGateway:
         self.problems[invoice_id] = PaymentProblem(
             "card_declined",
             "generic_decline",
-            card=Card("visa", "0341", 12, 2030),
+            method=VISA,
             payment_method=payment_method,
             tried_at=self.clock().replace(microsecond=0),
         )

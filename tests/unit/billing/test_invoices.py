@@ -8,7 +8,6 @@ import datetime as dt
 import pytest
 
 from services.billing.domain import (
-    Card,
     PaymentProblem,
     StripeRefused,
     StripeUnavailable,
@@ -16,7 +15,8 @@ from services.billing.domain import (
     UnknownInvoice,
 )
 from services.billing.handlers.invoices import invoice_state
-from tests.unit.billing.fakes import FakePaymentGateway
+from shared.contracts.payments import PaymentMethod
+from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
 
 
@@ -28,7 +28,7 @@ def _open_invoice(gateway: FakePaymentGateway) -> None:
     gateway.problems["in_1"] = PaymentProblem(
         "card_declined",
         "insufficient_funds",
-        card=Card("visa", "0341", 12, 2030),
+        method=VISA,
         payment_method="pm_1",
         charge_id="ch_1",
     )
@@ -36,7 +36,7 @@ def _open_invoice(gateway: FakePaymentGateway) -> None:
 
 
 def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
-    """The invoice, the kind of the decline, the card and the subscription's state, in plain JSON."""
+    """The invoice, the kind of the decline, what was charged and the subscription's state, in plain JSON."""
     assert invoice_state(gateway, "in_1") == {
         "invoice_id": "in_1",
         "status": "open",
@@ -53,6 +53,15 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
         "decline": {"reason": "insufficient_funds", "needs_new_method": False},
         "charge_id": "ch_1",
         "payment_method_id": "pm_1",
+        "method": {
+            "kind": "card",
+            "type": "card",
+            "brand": "visa",
+            "bank": None,
+            "last4": "0341",
+            "exp_month": 12,
+            "exp_year": 2030,
+        },
         "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},
         "subscription_status": "past_due",
         "subscription_end_reason": None,
@@ -70,6 +79,15 @@ def test_a_key_that_may_not_read_the_details_tells_the_invoice(gateway: FakePaym
     state = invoice_state(gateway, "in_1")
     assert (state["status"], state["amount_remaining"]) == ("open", 8900)
     assert (state["decline"], state["card"], state["subscription_status"]) == (None, None, None)
+
+
+def test_only_a_card_is_called_a_card(gateway: FakePaymentGateway) -> None:
+    """Callers of the release before, who know cards alone, hear nothing of a bank account."""
+    account = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
+    gateway.problems["in_1"] = PaymentProblem("insufficient_funds", method=account)
+    state = invoice_state(gateway, "in_1")
+    assert (state["method"]["kind"], state["method"]["bank"]) == ("bank", "STRIPE TEST BANK")
+    assert state["card"] is None
 
 
 def test_one_look_is_one_request(gateway: FakePaymentGateway) -> None:

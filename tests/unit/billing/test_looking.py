@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from services.billing.budget import BURST_SECONDS, Budget
-from services.billing.domain import Card, PaymentProblem, Subscription
+from services.billing.domain import PaymentProblem, Subscription
 from services.billing.handlers import inbox
 from services.billing.handlers.invoices import invoice_state
 from services.billing.handlers.looking import Look, invoice_states
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
-from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
 
 FAILED, PAID = "invoice.payment_failed", "invoice.paid"
@@ -78,9 +78,7 @@ def test_within_the_budget_stripe_is_asked(
 ) -> None:
     """All that one look tells, and that it comes from Stripe."""
     gateway.invoices["in_1"] = dataclasses.replace(INVOICE, number="A-4")
-    gateway.problems["in_1"] = PaymentProblem(
-        "card_declined", "insufficient_funds", card=Card("visa", "0341", 12, 2030)
-    )
+    gateway.problems["in_1"] = PaymentProblem("card_declined", "insufficient_funds", method=VISA)
     gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
     alone = invoice_state(gateway, "in_1")
     found = ask(database, gateway, "in_1", budget=Budget(10))
@@ -100,7 +98,7 @@ def test_beyond_the_budget_the_webhooks_are_believed(
         *invoice_state(FakePaymentGateway(invoices={"in_1": INVOICE}), "in_1"),
         "source",
     }
-    assert (state["source"], state["status"], state["card"]) == ("webhooks", "open", None)
+    assert (state["source"], state["status"], state["method"]) == ("webhooks", "open", None)
     assert state["amount_remaining"] > 0
     assert state["number"]
 

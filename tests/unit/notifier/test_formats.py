@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier import formats, texts, wording
-from services.notifier.ports import Card
+from shared.contracts.payments import PaymentMethod
 
 
 def test_a_day_is_the_customers_day() -> None:
@@ -72,15 +72,43 @@ def test_the_language_is_the_first_wish_that_is_spoken(
 
 
 @pytest.mark.parametrize(
-    ("card", "expected"),
+    ("method", "fact", "phrase"),
     [
-        (Card(brand="visa", last4="4242"), "Visa ending in 4242"),
-        (Card(brand="amex", last4="0005"), "American Express ending in 0005"),
-        (Card(brand="new_brand", last4="1234"), "the card ending in 1234"),
-        (Card(brand="visa", last4="<b>"), None),
-        (None, None),
+        (
+            PaymentMethod(type="card", brand="visa", last4="4242"),
+            ("Card", "Visa ending in 4242"),
+            "your Visa ending in 4242",
+        ),
+        (
+            PaymentMethod(type="card", brand="American Express", last4="0005"),
+            ("Card", "American Express ending in 0005"),
+            "your American Express ending in 0005",
+        ),
+        (
+            PaymentMethod(type="card", brand="new_brand", last4="1234"),
+            ("Card", "ending in 1234"),
+            "your card ending in 1234",
+        ),
+        (PaymentMethod(type="card", brand="visa"), None, "your card"),
+        (
+            PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789"),
+            ("Bank account", "STRIPE TEST BANK ending in 6789"),
+            "your bank account at STRIPE TEST BANK ending in 6789",
+        ),
+        (
+            PaymentMethod(type="sepa_debit", last4="3000"),
+            ("Bank account", "ending in 3000"),
+            "your bank account ending in 3000",
+        ),
+        (PaymentMethod(type="bacs_debit"), None, "your bank account"),
+        (PaymentMethod(type="paypal"), ("Payment method", "PayPal"), "your PayPal account"),
+        (PaymentMethod(type="klarna"), None, "your payment method"),
+        (None, None, "your payment method"),
     ],
 )
-def test_a_card_is_named_as_its_owner_knows_it(card: Card | None, expected: str | None) -> None:
-    """Brand and last four; an unknown brand is not spelled out in Stripe's code."""
-    assert wording.card_name(card, lambda text: text) == expected
+def test_a_payment_method_is_named_as_its_owner_knows_it(
+    method: PaymentMethod | None, fact: tuple[str, str] | None, phrase: str
+) -> None:
+    """Brand, bank or wallet and the last four, alone and within a sentence; Stripe's own words are never spelled out."""
+    assert wording.method_fact(method, lambda text: text) == fact
+    assert wording.method_phrase(method, lambda text: text) == phrase

@@ -15,6 +15,7 @@ from services.notifier.domain import (
 from services.notifier.neighbours import BillingInvoices, fetch_invoices
 from shared.batching import Overloaded
 from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import PaymentMethod
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit.notifier.fakes import START
 
@@ -73,6 +74,42 @@ def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
     )
     policy = ReminderPolicy()
     assert schedule(incident, report.now, policy.settle, policy, START) is planned
+
+
+VISA = {"brand": "visa", "last4": "4242", "exp_month": 10, "exp_year": 2026}
+ACH = {"kind": "bank", "type": "us_bank_account", "bank": "STRIPE TEST BANK", "last4": "6789"}
+
+
+@pytest.mark.parametrize(
+    ("told", "method"),
+    [
+        (
+            {"method": {"kind": "card", "type": "card", **VISA}, "card": VISA},
+            PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
+        ),
+        (
+            {"method": ACH, "card": None},
+            PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789"),
+        ),
+        (
+            {"card": VISA},
+            PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
+        ),
+        (
+            {"method": ACH | {"last4": "<b>"}, "card": None},
+            PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK"),
+        ),
+        ({"method": None, "card": None}, None),
+        ({}, None),
+    ],
+)
+def test_what_was_charged_is_read_or_left_out(
+    told: dict[str, Any], method: PaymentMethod | None
+) -> None:
+    """Any payment method, from a billing of the release before a card alone; what can't be shown is left out."""
+    report = invoices(Billing({"in_1": OPEN | told})).report("in_1")
+    assert report is not None
+    assert report.method == method
 
 
 def test_a_billing_of_the_version_before_is_asked_one_by_one() -> None:

@@ -19,11 +19,11 @@ from services.notifier.domain import (
     Kind,
     Schedule,
 )
-from services.notifier.ports import Business, Card, InvoiceReport
+from services.notifier.ports import Business, InvoiceReport
 from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
 from shared.contracts.invoices import InvoiceStatus
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, PaymentMethod
 from tests.unit.notifier.fakes import a_contact
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -85,7 +85,7 @@ def test_words_of_others_are_quoted_and_harmless() -> None:
 def test_the_last_attempt_says_that_it_was_the_last() -> None:
     """How often it was tried, that no further try comes, and no date; an ended subscription is said to have ended."""
     text = rendered(Kind.PAYMENT_LAST_ATTEMPT).text
-    assert "We have tried 4 times. We will not try again by ourselves." in text
+    assert "We have tried 4 times. We won’t try again automatically." in text
     assert "November" not in text
     assert "We have tried once." in rendered(Kind.PAYMENT_LAST_ATTEMPT, tries=1).text
     assert "subscription has ended" in rendered(Kind.PAYMENT_LAST_ATTEMPT, ended_unpaid=True).text
@@ -150,13 +150,85 @@ def test_the_button_of_a_failed_payment_leads_to_the_new_card() -> None:
         (Decline.DECLINED, "did not tell us why"),
     ],
 )
-@pytest.mark.parametrize("card", [Card(brand="visa", last4="4242"), None])
-def test_declines_are_told_in_plain_words(decline: Decline, words: str, card: Card | None) -> None:
-    """One sentence a kind of decline, with or without the card, and never Stripe's code."""
-    text = rendered(decline=decline, card=card).text
+@pytest.mark.parametrize("last4", ["4242", None])
+def test_declines_are_told_in_plain_words(decline: Decline, words: str, last4: str | None) -> None:
+    """One sentence a kind of decline, with or without the card's number, and never Stripe's code."""
+    text = rendered(
+        decline=decline, method=PaymentMethod(type="card", brand="visa", last4=last4)
+    ).text
     assert words in text
     assert "_" not in decline.value or decline.value not in text
-    assert ("4242" in text) == (card is not None)
+    assert ("4242" in text) == (last4 is not None)
+
+
+BANK = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
+NAMED = "your bank account at STRIPE TEST BANK ending in 6789"
+
+
+@pytest.mark.parametrize(
+    ("decline", "words"),
+    [
+        (Decline.INSUFFICIENT_FUNDS, f"there was not enough money in {NAMED}."),
+        (Decline.ACCOUNT_CLOSED, f"Your bank says that {NAMED} is closed"),
+        (Decline.NOT_AUTHORIZED, f"The permission to charge {NAMED} was withdrawn."),
+        (Decline.INCORRECT_DETAILS, f"details we have for {NAMED} are not right"),
+        (Decline.PROCESSING_ERROR, "technical problem"),
+        (Decline.DECLINED, f"Your bank returned the payment from {NAMED}"),
+    ],
+)
+def test_a_debit_that_came_back_is_told_as_one(decline: Decline, words: str) -> None:
+    """The account is named by its bank and its end, and nobody is told of seconds: debits take days."""
+    text = rendered(decline=decline, method=BANK).text
+    assert words in text
+    assert "Bank account: STRIPE TEST BANK ending in 6789" in text
+    assert "Payments from a bank account take a few days to arrive." in text
+    assert "card" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (PaymentMethod(type="paypal"), "The payment from your PayPal account was declined"),
+        (PaymentMethod(type="klarna"), "The payment from your payment method was declined"),
+        (None, "The payment from your payment method was declined"),
+    ],
+)
+def test_what_is_neither_card_nor_bank_account_is_called_neither(
+    method: PaymentMethod | None, words: str
+) -> None:
+    """A wallet by its name, anything else and the unknown a payment method; no bank is said to have spoken."""
+    text = rendered(decline=Decline.DECLINED, method=method).text
+    assert words in text
+    assert "card" not in text.lower()
+    assert "bank" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    "kind", [Kind.PAYMENT_FAILED, Kind.PAYMENT_REMINDER, Kind.PAYMENT_LAST_ATTEMPT]
+)
+def test_where_there_was_nothing_to_charge_no_payment_is_said_to_have_failed(kind: Kind) -> None:
+    """Its own words, with the amount and the same button; nobody promises to try again."""
+    result = rendered(
+        kind,
+        decline=Decline.NO_PAYMENT_METHOD,
+        method=None,
+        planned=Schedule.NEEDS_METHOD,
+        next_attempt=None,
+    )
+    assert "Your automatic payment of $149.00 to Sunrise Home Cleaning is due." in result.text
+    assert "There was no payment method on file that we could charge." in result.text
+    assert "As soon as you have added a payment method" in result.text
+    whole = result.subject + result.text + result.html
+    for wrong in ("go through", "tried", "try again", "declined", "didn’t work"):
+        assert wrong not in whole
+    assert "Update your payment method" in result.text
+
+
+def test_a_missing_payment_method_stands_in_the_subject() -> None:
+    """The first email about it says at once what is missing."""
+    result = rendered(decline=Decline.NO_PAYMENT_METHOD, method=None)
+    assert result.subject == "Your payment to Sunrise Home Cleaning needs a payment method"
+    assert "A payment method is missing" in result.html
 
 
 def test_lost_and_stolen_is_never_said() -> None:
@@ -168,7 +240,7 @@ def test_lost_and_stolen_is_never_said() -> None:
 
 def test_what_is_not_known_is_not_said() -> None:
     """No reason, no card, no amount, no date: the email still stands, without a guess."""
-    result = rendered(decline=None, card=None, amount=None, number=None, next_attempt=None)
+    result = rendered(decline=None, method=None, amount=None, number=None, next_attempt=None)
     assert "declined" not in result.text
     assert "We may try again." in result.text
     assert "Amount due" not in result.text
@@ -299,7 +371,7 @@ def test_a_letter_prefers_what_billing_just_read() -> None:
             next_payment_attempt=later,
             decline=Decline.DECLINED,
         ),
-        card=Card(brand="visa", last4="4242"),
+        method=PaymentMethod(type="card", brand="visa", last4="4242"),
     )
     said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW, planned=Schedule.GOES_ON)
     assert (said.amount, said.currency, said.number) == (9900, "eur", "A-7")

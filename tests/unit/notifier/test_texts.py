@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import itertools
 import re
 from pathlib import Path
 
@@ -13,13 +14,12 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from services.notifier.domain import (
-    Kind,
-)
+from services.notifier.domain import DUNNING, Kind, Schedule
+from services.notifier.ports import Business
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, PaymentMethod
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt")
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
@@ -104,6 +104,47 @@ def test_every_email_exists_in_every_language(language: str, kind: Kind) -> None
             assert "%(" not in part
             if language != "en":
                 assert not re.search(r"\b(your|the|please|will|payment)\b", part, re.I), part
+
+
+CARD_IN = {
+    "de": "karte",
+    "en": "card",
+    "es": "tarjeta",
+    "fr": "carte",
+    "it": "carta",
+    "nl": "kaart",
+    "pl": "kart",
+    "pt": "cartão",
+}
+UNSEEN = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
+METHODS = (
+    PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789"),
+    PaymentMethod(type="sepa_debit", last4="3000"),
+    PaymentMethod(type="paypal"),
+    None,
+)
+
+
+@EVERY_LANGUAGE
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMethod | None) -> None:
+    """In no language, after no decline, whatever happens next; and all that is known of it is named."""
+    for kind, decline, planned in itertools.product(DUNNING, Decline, Schedule):
+        letter = dataclasses.replace(
+            sample_letter(kind, language), method=method, decline=decline, planned=planned
+        )
+        said = renderer.render(dataclasses.replace(letter, business=Business(name="Acme")))
+        for part in (said.subject, said.text, UNSEEN.sub("", said.html)):
+            assert CARD_IN[language] not in part.lower(), part
+        if method is not None and method.last4 and kind is Kind.PAYMENT_FAILED:
+            assert method.last4 in said.text
+            assert (method.bank or "") in said.text
+
+
+def test_english_says_what_the_source_says() -> None:
+    """Its catalogue is the source itself: a text that differs would hide the one in the code."""
+    for message in texts(catalogue("en")):
+        assert forms(message.string) == forms(message.id)
 
 
 def test_numbers_decline_as_the_language_wants() -> None:

@@ -15,11 +15,22 @@ from services.portal import request_views, views
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.handlers.cancelling import Asking
 from services.portal.texts import LOCALES, choose_locale, languages, texts_in
+from shared.contracts.payments import PaymentMethod
 from tests.unit.portal.builders import NOW, TOKEN, ago, business, snapshot
 from tests.unit.portal.test_request_views import SUBSCRIPTION
 from tests.unit.portal.test_views import owed
 
 LANGUAGES = {"de", "es", "fr", "it", "nl", "pl", "pt"}
+CARD_IN = {
+    "de": "karte",
+    "en": "card",
+    "es": "tarjeta",
+    "fr": "carte",
+    "it": "carta",
+    "nl": "kaart",
+    "pl": "kart",
+    "pt": "cartão",
+}
 PLACE = re.compile(r"%\(\w+\)s")
 
 
@@ -68,6 +79,23 @@ def test_a_translation_keeps_what_is_filled_in(language: str) -> None:
             assert missing <= ({"%(num)s"} if message.pluralizable else set()), (key, form)
             assert set(PLACE.findall(form)) <= places, (key, form)
             assert "%" not in PLACE.sub("", form), (key, form)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES | {"en"}))
+@pytest.mark.parametrize("tone", [Tone.DECLINED, Tone.STILL_DECLINED])
+@pytest.mark.parametrize("needs_new_method", [True, False])
+def test_a_bank_account_is_never_called_a_card(
+    language: str, tone: Tone, needs_new_method: bool
+) -> None:
+    """In no language; and its bank and its end are named."""
+    account = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
+    line = owed(State(tone.value), method=account, needs_new_method=needs_new_method)
+    view = views.MeView(snapshot(), Notice(tone, (line,)), TOKEN, Locale.parse(language), NOW)
+    html = views.me(view, session_origins=()).html
+    seen = re.sub(r"<style.*?</style>|<[^>]*>", "", html, flags=re.DOTALL)
+    assert CARD_IN[language] not in seen.lower()
+    assert "STRIPE TEST BANK" in seen
+    assert "6789" in seen
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))

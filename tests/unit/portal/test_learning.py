@@ -1,4 +1,4 @@
-"""What the portal asks billing in the background: the card of a failure, and what customers may do."""
+"""What the portal asks billing in the background: what failed, whether its successor takes days, and what customers may do."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sqlalchemy import select
 
 from services.portal import queries
 from services.portal.adapters import RpcBilling, RpcBillingPages
-from services.portal.domain.invoices import DeclinedCard
-from services.portal.domain.notice import Line
+from services.portal.domain.notice import Line, State
 from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.handlers import learning, visits
 from services.portal.handlers.events import handle
-from services.portal.models import Base, BusinessRow
-from services.portal.ports import BillingUnavailable, CardSeen, DeclineSeen
+from services.portal.models import Base, BusinessRow, InvoiceRow
+from services.portal.ports import BillingUnavailable, DeclineSeen
+from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
+from shared.events import PaymentMethodChanged
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
@@ -35,7 +36,10 @@ from tests.unit.portal.builders import (
     snapshot,
 )
 
-VISA = CardSeen("visa", "0341", 3, 2026)
+VISA = PaymentMethod(type="card", brand="visa", last4="0341", exp_month=3, exp_year=2026)
+AMEX = PaymentMethod(type="card", brand="amex", last4="0005", exp_month=1, exp_year=2030)
+TOLD = DeclineSeen(VISA)
+ACCOUNT = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def database() -> Transactions:
 class FakeBilling:
     """Billing that counts what it was asked, and may be away or without a configuration."""
 
-    card: CardSeen | None = VISA
+    seen: DeclineSeen = TOLD
     may_cancel: bool = False
     trouble: str | None = None
     busy: bool = False
@@ -62,7 +66,7 @@ class FakeBilling:
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         for invoice_id in invoice_ids:
             self._enter(invoice_id)
-        return {} if self.busy else dict.fromkeys(invoice_ids, DeclineSeen(self.card))
+        return {} if self.busy else dict.fromkeys(invoice_ids, self.seen)
 
     def customers_may_cancel(self, business_id: str) -> bool:
         self._enter(business_id)
@@ -97,11 +101,11 @@ def test_the_declined_card_is_asked_for_once_a_failure(
 ) -> None:
     """One question a failure, for our own customers only; the page then says which card."""
     billing = FakeBilling()
-    assert line(database, customer_id).card is None
+    assert line(database, customer_id).method is None
     learning.learn_cards(database, billing, NOW)
     learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
-    assert line(database, customer_id).card == DeclinedCard("visa", "0341", 3, 2026)
+    assert line(database, customer_id).method == VISA
 
 
 def test_a_newer_failure_is_not_told_with_the_older_card(
@@ -112,21 +116,21 @@ def test_a_newer_failure_is_not_told_with_the_older_card(
     learning.learn_cards(database, billing, NOW)
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
-    assert line(database, customer_id).card is None
-    billing.card = CardSeen("amex", "0005", 1, 2030)
+    assert line(database, customer_id).method is None
+    billing.seen = DeclineSeen(AMEX)
     learning.learn_cards(database, billing, NOW)
-    assert line(database, customer_id).card == DeclinedCard("amex", "0005", 1, 2030)
+    assert line(database, customer_id).method == AMEX
 
 
 def test_no_card_is_an_answer_and_paid_is_not_asked_about(
     database: Transactions, customer_id: str
 ) -> None:
-    """Stripe may know no card (a bank debit): that is not asked again. Nothing is asked about a paid invoice."""
-    billing = FakeBilling(card=None)
+    """Stripe may not tell what failed: that is not asked again. Nothing is asked about a paid invoice."""
+    billing = FakeBilling(seen=DeclineSeen())
     learning.learn_cards(database, billing, NOW)
     learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
-    assert line(database, customer_id).card is None
+    assert line(database, customer_id).method is None
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=2)), NOW)
         handle(session, event(paid(), ago(minutes=1)), NOW)
@@ -140,10 +144,10 @@ def test_what_stripe_was_not_asked_about_is_asked_again(
     """In a storm billing answers from webhooks, which name no card: the page does without until Stripe is asked."""
     billing = FakeBilling(busy=True)
     assert learning.learn_cards(database, billing, NOW) == learning.Round(more=False)
-    assert line(database, customer_id).card is None
+    assert line(database, customer_id).method is None
     billing.busy = False
     learning.learn_cards(database, billing, NOW)
-    assert line(database, customer_id).card is not None
+    assert line(database, customer_id).method is not None
 
 
 def test_few_cards_are_asked_for_at_once(database: Transactions, customer_id: str) -> None:
@@ -172,7 +176,105 @@ def test_billing_that_is_away_is_asked_again(database: Transactions, customer_id
     assert learning.learn_cards(database, billing, NOW).problem == "RpcTimeout"
     billing.trouble = None
     learning.learn_cards(database, billing, NOW)
-    assert line(database, customer_id).card is not None
+    assert line(database, customer_id).method is not None
+
+
+def test_a_bank_account_is_kept_as_one(database: Transactions, customer_id: str) -> None:
+    """By its bank and its end, apart from the columns of cards that replicas of the release before read."""
+    seen = DeclineSeen(ACCOUNT, Decline.ACCOUNT_CLOSED, needs_new_method=True)
+    learning.learn_cards(database, FakeBilling(seen=seen), NOW)
+    found = line(database, customer_id)
+    assert (found.method, found.needs_new_method, found.missing) == (ACCOUNT, True, False)
+    with database.reading() as session:
+        assert session.scalars(
+            select(InvoiceRow.card_last4).where(InvoiceRow.invoice_id == "in_1")
+        ).all() == [None]
+
+
+def test_that_nothing_could_be_charged_is_kept_until_the_next_failure(
+    database: Transactions, customer_id: str
+) -> None:
+    """The page says that a payment method is missing, and not that one failed."""
+    seen = DeclineSeen(reason=Decline.NO_PAYMENT_METHOD, needs_new_method=True)
+    learning.learn_cards(database, FakeBilling(seen=seen), NOW)
+    assert line(database, customer_id).missing
+    with database.transaction() as session:
+        handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
+    assert not line(database, customer_id).missing
+
+
+def replaced(database: Transactions, **before: float) -> dt.datetime:
+    """The customer's payment method was replaced some time before NOW."""
+    at = ago(**before)
+    with database.transaction() as session:
+        handle(session, event(PaymentMethodChanged(**CHANGED), at), NOW)
+    return at
+
+
+CHANGED: Any = {
+    "stripe_customer_id": "cus_1",
+    "payment_method_id": "pm_2",
+    "subscription_id": None,
+}
+
+
+def state(database: Transactions, customer_id: str, now: dt.datetime = NOW) -> State:
+    with database.reading() as session:
+        found = queries.lookup(session, customer_id, now)
+        assert found is not None
+        return visits.notice_for(found, now).lines[0].state
+
+
+def test_a_debit_that_is_under_way_is_waited_for_without_hurry(
+    database: Transactions, customer_id: str
+) -> None:
+    """As soon as billing knows of it the page speaks of days, and nobody asks any more."""
+    learning.learn_cards(database, FakeBilling(), NOW - dt.timedelta(minutes=30))
+    replaced(database, seconds=5)
+    assert state(database, customer_id) is State.SETTLING
+    billing = FakeBilling(seen=DeclineSeen(processing=True))
+    learning.learn_cards(database, billing, NOW)
+    assert state(database, customer_id) is State.PENDING
+    learning.learn_cards(database, billing, NOW + dt.timedelta(minutes=5))
+    assert billing.asked == ["in_1"]
+
+
+def test_another_replacement_is_another_payment(database: Transactions, customer_id: str) -> None:
+    """A card after the bank account: what was known of the debit says nothing about it."""
+    replaced(database, minutes=5)
+    learning.learn_cards(database, FakeBilling(seen=DeclineSeen(processing=True)), NOW)
+    replaced(database, seconds=4)
+    assert state(database, customer_id) is State.SETTLING
+
+
+def test_a_replacement_that_failed_at_once_is_asked_about_no_more(
+    database: Transactions, customer_id: str
+) -> None:
+    """Our own retry failed in the second of the change: that was its answer."""
+    at = replaced(database, seconds=5)
+    with database.transaction() as session:
+        handle(session, event(failed(own_retry=True), at), NOW)
+    billing = FakeBilling()
+    learning.learn_cards(database, billing, NOW)
+    learning.learn_cards(database, billing, NOW)
+    assert billing.asked == ["in_1"]
+    assert state(database, customer_id) is State.STILL_DECLINED
+
+
+def test_whether_a_payment_takes_days_is_asked_less_and_less_often(
+    database: Transactions, customer_id: str
+) -> None:
+    """Not while a card may still answer, then after twice the time, and never once the page says so by itself."""
+    learning.learn_cards(database, FakeBilling(), NOW - dt.timedelta(minutes=30))
+    replaced(database, seconds=0)
+    billing = FakeBilling()
+    asked_after = []
+    for seconds in range(1200):
+        learning.learn_cards(database, billing, NOW + dt.timedelta(seconds=seconds))
+        if billing.asked:
+            asked_after.append(seconds)
+            billing.asked.clear()
+    assert asked_after == [3, 6, 12, 24, 48, 96, 192, 384, 768]
 
 
 def rights(database: Transactions) -> bool | None:
@@ -261,22 +363,44 @@ def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "card"),
+    ("state", "seen"),
     [
-        ({"card": {"brand": "visa", "last4": "4242"}}, CardSeen("visa", "4242")),
-        ({"card": {"last4": "4242"}}, CardSeen(None, "4242")),
-        ({"card": {"brand": "visa", "last4": "<b>4"}}, None),
+        (
+            {"method": {"kind": "card", "type": "card", "brand": "visa", "last4": "4242"}},
+            DeclineSeen(PaymentMethod(type="card", brand="visa", last4="4242")),
+        ),
+        (
+            {
+                "method": {"kind": "bank", "type": "sepa_debit", "last4": "3000"},
+                "card": None,
+                "decline": {"reason": "account_closed", "needs_new_method": True},
+            },
+            DeclineSeen(
+                PaymentMethod(type="sepa_debit", last4="3000"), Decline.ACCOUNT_CLOSED, True
+            ),
+        ),
+        ({"processing": True, "method": None}, DeclineSeen(processing=True)),
+        ({"decline": {"reason": "brand_new"}}, DeclineSeen()),
+        # A billing of the release before.
+        (
+            {"card": {"brand": "visa", "last4": "4242"}},
+            DeclineSeen(PaymentMethod(type="card", brand="visa", last4="4242")),
+        ),
+        (
+            {"card": {"brand": "visa", "last4": "<b>4"}},
+            DeclineSeen(PaymentMethod(type="card", brand="visa")),
+        ),
         (
             {"card": {"last4": "4242", "exp_month": 13, "exp_year": 1 << 40}},
-            CardSeen(None, "4242"),
+            DeclineSeen(PaymentMethod(type="card", last4="4242")),
         ),
-        ({"card": None, "status": "open"}, None),
+        ({"card": None, "status": "open"}, DeclineSeen()),
     ],
 )
-def test_a_card_is_read_or_left_out(state: dict[str, Any], card: CardSeen | None) -> None:
-    """Only what is a card's last four digits is shown, and no date that is none."""
+def test_what_failed_is_read_or_left_out(state: dict[str, Any], seen: DeclineSeen) -> None:
+    """Any payment method, of which only what looks like the end of a number is shown; why; and what is under way."""
     billing = RpcBilling(Answering({"in_1": {"source": "stripe", **state}}))
-    assert billing.declines(["in_1"]) == {"in_1": DeclineSeen(card)}
+    assert billing.declines(["in_1"]) == {"in_1": seen}
 
 
 def test_what_webhooks_told_is_no_word_about_the_card() -> None:

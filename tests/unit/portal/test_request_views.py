@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
 
 from services.portal import request_views, views
 from services.portal.domain.cancelling import Decision
-from services.portal.domain.invoices import DeclinedCard
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from shared.contracts.payments import PaymentMethod
 from tests.unit.portal.builders import CUSTOMER_ID, NOW, TOKEN, ago, ahead, business, snapshot
 from tests.unit.portal.test_views import EN, HOSTILE, ORIGINS, Elements, draw, owed
 
@@ -53,19 +54,63 @@ def test_each_of_several_payments_is_confirmed_by_its_own_button() -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "words"),
+    ("method", "words"),
     [
-        (DeclinedCard("visa", "4242", 2, 2026), "Visa ending in 4242 · expired 02/2026"),
         (
-            DeclinedCard("amex", "0005", 3, 2026),
+            PaymentMethod(type="card", brand="visa", last4="4242", exp_month=2, exp_year=2026),
+            "Visa ending in 4242 · expired 02/2026",
+        ),
+        (
+            PaymentMethod(type="card", brand="amex", last4="0005", exp_month=3, exp_year=2026),
             "American Express ending in 0005 · expires 03/2026",
         ),
-        (DeclinedCard("", "0341"), "Card ending in 0341"),
+        (PaymentMethod(type="card", last4="0341"), "Card ending in 0341"),
+        (
+            PaymentMethod(type="us_bank_account", bank="B&B", last4="6789"),
+            "Bank account at B&amp;B ending in 6789",
+        ),
+        (PaymentMethod(type="sepa_debit", last4="3000"), "Bank account ending in 3000"),
+        (PaymentMethod(type="bacs_debit"), "Bank account"),
+        (PaymentMethod(type="paypal"), "PayPal"),
     ],
 )
-def test_the_declined_card_is_named(card: DeclinedCard, words: str) -> None:
-    """Brand, last four digits and whether it has expired, as far as they are known."""
-    assert words in draw(Notice(Tone.DECLINED, (owed(card=card),))).html
+def test_what_failed_is_named(method: PaymentMethod, words: str) -> None:
+    """A card by its brand and whether it has expired, an account by its bank, a wallet by its name, each with its picture."""
+    html = draw(Notice(Tone.DECLINED, (owed(method=method),))).html
+    assert re.search(rf'class="facts method"><svg [^>]*>.*?</svg>{re.escape(words)}</p>', html)
+
+
+@pytest.mark.parametrize("method", [PaymentMethod(type="klarna"), PaymentMethod(type="card"), None])
+def test_what_has_no_name_is_not_named(method: PaymentMethod | None) -> None:
+    """Stripe's own words are nobody's names."""
+    assert 'class="facts method"' not in draw(Notice(Tone.DECLINED, (owed(method=method),))).html
+
+
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [
+        ("card", "This card can’t be charged any more, so please add a new one."),
+        ("us_bank_account", "This bank account can’t be debited any more"),
+        ("paypal", "Please add a new payment method so that"),
+        (None, "Please add a new payment method so that"),
+    ],
+)
+def test_the_right_thing_is_to_be_replaced(type_: str | None, words: str) -> None:
+    """Where Stripe charges it no more nobody promises another try; a debit's successor is told to take days."""
+    method = PaymentMethod(type=type_) if type_ else None
+    html = draw(Notice(Tone.DECLINED, (owed(method=method, needs_new_method=True),))).html
+    assert words in html
+    assert "try again" not in html
+    assert ("take a few days to arrive" in html) == (type_ == "us_bank_account")
+
+
+def test_a_missing_payment_method_is_no_failed_payment() -> None:
+    """Its own heading and words, and the same button."""
+    html = draw(Notice(Tone.DECLINED, (owed(missing=True, needs_new_method=True),))).html
+    assert "A payment method is missing" in html
+    assert "There was no payment method on file that we could charge." in html
+    assert "go through" not in html
+    assert "Manage payment + subscriptions" in html
 
 
 def subscribed(**changes: Any) -> views.Page:
