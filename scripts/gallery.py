@@ -22,12 +22,13 @@ from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
 from services.portal.domain.cancelling import Decision
-from services.portal.domain.invoices import DeclinedCard
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Appointment, Asked, Business, Snapshot, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from shared.contracts.payments import Decline, PaymentMethod
 
+ACCOUNT: Final = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "var" / "screenshots"
 NOW: Final = dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC)
@@ -188,10 +189,10 @@ def _request(status: str, decision: Decision, *, just_now: bool = False) -> view
 def pages() -> dict[str, Drawn]:
     """Each state of the customer's page, and the pages around it, by name."""
     english = Locale.parse("en")
-    expired = DeclinedCard("visa", "4242", 10, 2026)
+    expired = PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026)
     ends = replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, ends_at=day(20)),))
     stranger = replace(SNAPSHOT, platform_stripe_customer_id=None, subscriptions=())
-    declined = _line(State.DECLINED, next_attempt=day(3), card=expired)
+    declined = _line(State.DECLINED, next_attempt=day(3), method=expired)
     found = {
         "well": _me(Tone.WELL),
         "no-billing": _me(Tone.WELL, found=stranger),
@@ -200,10 +201,17 @@ def pages() -> dict[str, Drawn]:
         "declined-several": _me(
             Tone.CONFIRM,
             _line(State.CONFIRM),
-            _line(State.DECLINED, number="SUN-0041", card=expired),
+            _line(State.DECLINED, number="SUN-0041", method=expired),
             _line(State.SETTLING, number="SUN-0040"),
         ),
-        "still-declined": _me(Tone.STILL_DECLINED, _line(State.STILL_DECLINED, card=expired)),
+        "still-declined": _me(Tone.STILL_DECLINED, _line(State.STILL_DECLINED, method=expired)),
+        "declined-account": _me(
+            Tone.DECLINED, _line(State.DECLINED, method=ACCOUNT, needs_new_method=True)
+        ),
+        "declined-wallet": _me(
+            Tone.DECLINED, _line(State.DECLINED, method=PaymentMethod(type="paypal"))
+        ),
+        "missing": _me(Tone.DECLINED, _line(State.DECLINED, missing=True)),
         "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
         "settling": _me(Tone.SETTLING, _line(State.SETTLING)),
         "pending": _me(Tone.PENDING, _line(State.PENDING)),
@@ -232,13 +240,19 @@ def pages() -> dict[str, Drawn]:
 
 def emails() -> dict[str, Drawn]:
     """Each kind of email with sample data, by name."""
-    renderer = Renderer()
-    return {
-        f"email-{kind.value.replace('_', '-')}": Drawn(
-            renderer.render(sample_letter(kind)).html, {"Content-Type": "text/html; charset=utf-8"}
-        )
-        for kind in Kind
+    letters = {f"email-{kind.value.replace('_', '-')}": sample_letter(kind) for kind in Kind}
+    failed = letters["email-payment-failed"]
+    letters |= {
+        "email-payment-failed-account": replace(
+            failed, method=ACCOUNT, decline=Decline.INSUFFICIENT_FUNDS
+        ),
+        "email-payment-failed-missing": replace(
+            failed, method=None, decline=Decline.NO_PAYMENT_METHOD
+        ),
     }
+    renderer = Renderer()
+    html = {"Content-Type": "text/html; charset=utf-8"}
+    return {name: Drawn(renderer.render(letter).html, html) for name, letter in letters.items()}
 
 
 def serve(page: Page, drawn: dict[str, Drawn]) -> None:
