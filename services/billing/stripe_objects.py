@@ -149,6 +149,7 @@ def to_subscription(subscription: Any) -> Subscription:
         default_payment_method=_id(_get(subscription, "default_payment_method")),
         default_source=_id(_get(subscription, "default_source")),
         ends_at=_end_of(subscription),
+        end_reason=_get(subscription, "cancellation_details", "reason"),
     )
 
 

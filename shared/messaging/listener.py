@@ -196,7 +196,7 @@ class SafeQueueConsumer(QueueConsumer):
             connection.collect()  # a polite end would wait for a broker that may be silent
 
     def get_consumers(self, consumer_cls: Any, channel: Any) -> list[Any]:
-        for exchange in self._owned():
+        for exchange in self._exchanges():
             exchange(channel).declare()
         for provider in list(self._providers):
             for queue in getattr(provider, "side_queues", ()):
@@ -236,7 +236,7 @@ class SafeQueueConsumer(QueueConsumer):
                     with eventlet.Timeout(WRITE_SECONDS, BrokerUnavailable("it does not read")):
                         connection.heartbeat_check()
                         if upkeep:
-                            upkeep.declare(self._owned(), self._queues(self._consumers))
+                            upkeep.declare(self._exchanges(), self._queues(self._consumers))
                 self._drain(connection, channel)
             except ChannelError as error:
                 if not channel.connection:
@@ -245,7 +245,8 @@ class SafeQueueConsumer(QueueConsumer):
             if upkeep is None:
                 self._watch.listening()
 
-    def _owned(self) -> Iterable[Any]:
+    def _exchanges(self) -> Iterable[Any]:
+        """Those that the service makes, also for others, who wait for them."""
         return topology.exchanges_of(self.container.service_name)
 
     @staticmethod

@@ -73,11 +73,24 @@ class ConfirmedSession:
         self._without_queue = topology.bind_consumers(self._connection.channel, self._source)
         self._looked_at = time.monotonic()
 
+    def _bind(self) -> None:
+        """Bind the consumers' queues once more, on the channel that publishes next, and without waiting for an answer.
+
+        An exchange or a queue that was deleted and made anew since has not all its bindings yet, and what goes through it meanwhile
+        passes some consumers by without a word. What can't be bound closes the channel, before it takes any of the batch.
+        """
+        for queue in topology.queues_of(self._source):
+            if queue.name not in self._without_queue.values():
+                for each in queue.bindings:
+                    queue(self._channel).bind_to(each.exchange, each.routing_key, nowait=True)
+
     def publish(
         self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
     ) -> None:
         if self._without_queue or time.monotonic() - self._looked_at > LOOK_SECONDS:
             self._look()
+        if queue is None:
+            self._bind()
         self._outcomes = outcomes
         self._waiting.clear()
         self._index_by_id = {event.id: index for index, event in enumerate(batch)}

@@ -7,7 +7,7 @@ to declare a queue again with other arguments, so all of them are built here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 from amqp.exceptions import NotFound
@@ -61,12 +61,6 @@ def exchange(source: str, by: str | None = None) -> Exchange:
 def exchanges_of(service: str) -> list[Exchange]:
     """The exchanges that `service` makes."""
     return [_topic(name, service) for name, owner in OWNERS.items() if owner == service]
-
-
-def awaited(queues: Iterable[Queue]) -> list[Exchange]:
-    """The exchanges that these queues are bound to and that somebody else makes."""
-    bound = [one.exchange for queue in queues for one in (queue, *queue.bindings) if one.exchange]
-    return list({one.name: one for one in bound if one.passive}.values())
 
 
 def rpc_queue(service: str) -> Queue:
@@ -156,11 +150,21 @@ def consumers_of(source: str) -> list[str]:
     ]
 
 
+def event_queues(service: str, source: str) -> list[Queue]:
+    """The queues of a service for what it hears from `source`, one a lane."""
+    return [event_queue(service, source, lane) for lane in lanes(service, source)]
+
+
+def queues_of(source: str) -> list[Queue]:
+    """The queues of all who hear `source`."""
+    return [queue for service in CONSUMERS for queue in event_queues(service, source)]
+
+
 def bind_consumers(open_channel: Callable[[], Any], source: str) -> dict[str, str]:
     """Bind the queues of those who hear `source`, as its publisher does, so that nothing passes a queue by whose consumer has
     not come to that yet. Returns which event types must wait, and for the queue that does not exist."""
     waiting: dict[str, str] = {}
-    for queue in (one for each in CONSUMERS for one in event_queues(each, source)):
+    for queue in queues_of(source):
         channel = open_channel()
         try:
             queue(channel).queue_declare(passive=True)
@@ -171,11 +175,6 @@ def bind_consumers(open_channel: Callable[[], Any], source: str) -> dict[str, st
                 queue(channel).bind_to(one.exchange, one.routing_key)
             channel.close()
     return waiting
-
-
-def event_queues(service: str, source: str) -> list[Queue]:
-    """The queues of a service for what it hears from `source`, one a lane."""
-    return [event_queue(service, source, lane) for lane in lanes(service, source)]
 
 
 def has_consumer(event_type: str) -> bool:

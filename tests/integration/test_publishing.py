@@ -132,3 +132,23 @@ def test_into_one_queue_alone(channel: Any, publisher: BatchPublisher) -> None:
     assert portal() == [sent.id]
     (outcome,) = publisher.publish_batch([sent], queue=NOTIFIER)
     assert isinstance(outcome, Unroutable)
+
+
+def test_an_exchange_or_a_queue_that_was_made_anew_passes_nobody_by(
+    channel: Any, publisher: BatchPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted and made again since the publisher looked, and bound for one of two consumers so far: both hear the next event."""
+    portal, notifier = make(channel, "portal"), make(channel, "notifier")
+    assert publisher.publish_batch([deleted()]) == [None]
+    monkeypatch.setattr("shared.messaging.publisher.LOOK_SECONDS", 3600)
+    channel.exchange_delete("billing.events")
+    topology.exchange("billing", by="billing")(channel).declare()
+    topology.event_queue("portal")(channel).declare()
+    sent = deleted()
+    assert publisher.publish_batch([sent]) == [None]
+    assert portal()[-1] == notifier()[-1] == sent.id
+    channel.queue_delete(NOTIFIER)
+    notifier = make(channel, "notifier")
+    sent = deleted()
+    assert publisher.publish_batch([sent]) == [None]
+    assert portal() == notifier() == [sent.id]

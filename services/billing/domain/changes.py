@@ -12,6 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.contracts.invoices import MethodChange
+
+RENEWED: Final = "payment_method.automatically_updated"
+"""The network renewed the card behind the same id; nobody decided anything."""
 SIBLINGS: Final = dt.timedelta(minutes=1)
 """Events of different types this close, by Stripe's clock, tell of one change: an application sets the customer's default and
 then each subscription's."""
@@ -64,6 +68,12 @@ class Change:
     tried_at: dt.datetime | None = None
     """By our clock: when it was first tried, or found to have nothing to pay."""
     closed_at: dt.datetime | None = None
+
+    @property
+    def came_about(self) -> MethodChange:
+        """Whether somebody chose the card, or its bank merely renewed it."""
+        chosen = any(kind != RENEWED for kind, _ in self.told)
+        return MethodChange.CHOSEN if chosen else MethodChange.RENEWED
 
     @property
     def scopes(self) -> frozenset[str]:

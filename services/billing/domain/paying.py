@@ -71,6 +71,13 @@ class Subscription:
     default_source: str | None = None
     ends_at: dt.datetime | None = None
     """When it will end, or has ended; None while no end is planned."""
+    end_reason: str | None = None
+    """Stripe's word for why it ended."""
+
+    @property
+    def state(self) -> SubscriptionState:
+        """How it stands, for the rules about its invoices."""
+        return SubscriptionState(self.status, self.end_reason)
 
     @property
     def over(self) -> bool:

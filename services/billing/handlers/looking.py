@@ -73,16 +73,23 @@ def states_heard(
     session: Session, invoice_ids: Sequence[str], *, livemode: bool
 ) -> dict[str, dict[str, Any]]:
     """What the stored webhooks tell of these invoices: no payment method, and of declines only that a confirmation is wanted."""
+    invoices = invoices_heard(session, invoice_ids, livemode=livemode)
+    states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
+    return {
+        invoice_id: _state(invoice_id, invoice, states) for invoice_id, invoice in invoices.items()
+    }
+
+
+def invoices_heard(
+    session: Session, invoice_ids: Sequence[str], *, livemode: bool
+) -> dict[str, Invoice]:
+    """The story of each of these invoices as the stored webhooks tell it."""
     told: dict[str, list[Event]] = defaultdict(list)
     for payload in queries.payloads_about(session, invoice_ids):
         for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
             if isinstance(outgoing.event.data, InvoiceData):
                 told[outgoing.event.data.invoice_id].append(outgoing.event)
-    invoices = {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
-    states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
-    return {
-        invoice_id: _state(invoice_id, invoice, states) for invoice_id, invoice in invoices.items()
-    }
+    return {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
 
 
 def _merged(heard: Iterable[Event]) -> Invoice:

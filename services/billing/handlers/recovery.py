@@ -15,7 +15,7 @@ import datetime as dt
 import enum
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -38,7 +38,9 @@ from services.billing.domain import (
     fate,
     may_try,
 )
+from services.billing.handlers.looking import invoices_heard
 from services.billing.ports import PaymentGateway
+from shared.contracts.invoices import SubscriptionState, may_collect
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
@@ -46,6 +48,8 @@ LEASE: Final = dt.timedelta(minutes=2)
 """Longer than the longest single call to Stripe with its retries; renewed before each."""
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
+MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
+"""Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
 
@@ -203,6 +207,8 @@ class _Recovery:
         self._report = Report(Run.DONE, change.id)
         self._unknown: dict[str, Try] = {}
         """By invoice: the try whose answer is not known."""
+        self._subscriptions: dict[str, SubscriptionState | None] = {}
+        """How subscriptions stand, as far as they were asked about."""
         self._held: set[str] = set()
         """Invoices that could not be paid because of that."""
         self._waits: list[dt.datetime] = []
@@ -290,7 +296,7 @@ class _Recovery:
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
         for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
-            if not invoice.collectable or invoice.id in answered:
+            if invoice.id in answered or not self._may_collect(invoice):
                 continue
             unknown = self._unknown.get(invoice.id)
             if unknown is not None:
@@ -304,6 +310,33 @@ class _Recovery:
                 self._waits.append(until)
             else:
                 self._try(invoice, plan)
+
+    def _may_collect(self, invoice: Invoice) -> bool:
+        """Whether the new card may be charged for it: nothing that Stripe or the business stopped collecting is.
+
+        Stripe tells whether it goes on by itself, and not whether it ever did: that is in its webhooks, or goes without
+        saying where a subscription makes the invoice.
+        """
+        if not invoice.collectable:
+            return False
+        with self._database.reading() as session:
+            heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
+        known = heard.get(invoice.id)
+        by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
+        return may_collect(
+            replace(invoice, was_advancing=by_itself),
+            self._subscription(invoice.subscription_id),
+            self._change.came_about,
+            attempted=invoice.attempted,
+        )
+
+    def _subscription(self, subscription_id: str | None) -> SubscriptionState | None:
+        if subscription_id is None:
+            return None
+        if subscription_id not in self._subscriptions:
+            found = self._gateway.subscription(subscription_id)
+            self._subscriptions[subscription_id] = found.state if found else None
+        return self._subscriptions[subscription_id]
 
     def _try(self, invoice: Invoice, plan: _Plan) -> None:
         """Ask the bank, unless it has just answered, or was asked often enough."""

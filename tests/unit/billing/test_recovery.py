@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from sqlalchemy import select
 from services.billing.domain import (
     Customer,
     Invoice,
+    Payment,
     PayOutcome,
     StripeRefused,
     StripeUnavailable,
@@ -21,6 +23,7 @@ from services.billing.domain import (
     pay_key,
 )
 from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
+from services.billing.handlers import inbox
 from services.billing.handlers.recovery import (
     PAUSES,
     CustomerBusy,
@@ -39,7 +42,7 @@ from services.billing.models import (
     RecoveryRun,
 )
 from shared.database import Transactions
-from tests.unit.billing.conftest import Clock
+from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import (
     DEBIT,
     DECLINES,
@@ -644,16 +647,72 @@ def test_no_call_to_stripe_stands_in_a_transaction(loop: Loop) -> None:
 
 
 def test_a_subscription_that_ended_does_not_stop_the_payment(loop: Loop) -> None:
-    """Pointing fails for a subscription that was cancelled meanwhile; what is owed is paid all the same."""
+    """Pointing fails for a subscription that Stripe ended unpaid meanwhile; what is owed is paid all the same."""
 
-    def cancelled(operation: str) -> None:
+    def ended(operation: str) -> None:
         if operation == "point_subscription":
-            loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "canceled")
+            loop.gateway.all_subscriptions["sub_1"] = Subscription(
+                "sub_1", "cus_1", "canceled", end_reason="payment_failed"
+            )
 
-    loop.gateway.before = cancelled
+    loop.gateway.before = ended
     report = loop.run()
     assert (report.pointed, report.not_pointed) == ([], ["sub_1"])
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
+
+
+@pytest.mark.parametrize("reason", ["cancellation_requested", "payment_disputed", None])
+def test_who_left_is_not_charged_by_a_new_card(loop: Loop, reason: str | None) -> None:
+    """A subscription that somebody, or a dispute, ended: its open invoice stays as it is."""
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "canceled", end_reason=reason
+    )
+    assert loop.run().payments == {}
+    assert loop.gateway.invoices["in_1"].status == "open"
+
+
+@pytest.mark.parametrize(
+    ("auto_advance", "billing_reason", "paid"),
+    [
+        (False, "subscription_cycle", False),
+        (True, "subscription_cycle", True),
+        (False, "manual", True),
+        (None, "subscription_cycle", True),
+    ],
+)
+def test_what_was_turned_off_is_not_collected(
+    loop: Loop, auto_advance: bool | None, billing_reason: str, paid: bool
+) -> None:
+    """Automatic collection that was on and is off; an invoice made by API never had it on, and is recovered as any."""
+    loop.gateway.invoices["in_1"] = dataclasses.replace(
+        INVOICE, auto_advance=auto_advance, billing_reason=billing_reason
+    )
+    assert bool(loop.run().payments) is paid
+
+
+def test_the_webhooks_know_that_collection_was_once_on(loop: Loop) -> None:
+    """Stripe's invoice says that it is off now; the failure's own event said that it was on."""
+
+    def mine(event: dict[str, Any]) -> None:
+        event["data"]["object"].update(id="in_1", auto_advance=True)
+
+    with loop.database.transaction() as session:
+        body = payload("invoice.payment_failed", mine)
+        inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), loop.clock())
+    loop.gateway.invoices["in_1"] = dataclasses.replace(
+        INVOICE, auto_advance=False, billing_reason="manual"
+    )
+    assert loop.run().payments == {}
+
+
+def test_what_stripe_gave_up_is_not_paid_by_a_card_that_was_merely_renewed(loop: Loop) -> None:
+    """Nobody decided anything; a default that the customer chose pays it."""
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "canceled", end_reason="payment_failed"
+    )
+    assert loop.run(loop.told(kind=RENEWED)).payments == {}
+    loop.clock.forward(hours=2)
+    assert loop.run(loop.told(kind=CUSTOMER)).payments == {"in_1": Payment(PayOutcome.PAID)}
 
 
 def test_a_subscription_that_follows_the_customer_is_left_alone(loop: Loop) -> None:

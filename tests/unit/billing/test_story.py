@@ -34,7 +34,11 @@ def test_a_change_is_told_with_its_events_and_tries(
         first = [
             ("card_changed", "evt_1", "change of card to pm_declines, told by evt_1, evt_2"),
             ("card_change_ended", "evt_1", "change of card to pm_declines carried out"),
-            ("retried", "evt_1", "retried at once: in_1 declined on the new payment method (declined)"),
+            (
+                "retried",
+                "evt_1",
+                "retried at once: in_1 declined on the new payment method (declined)",
+            ),
         ]
         assert [one for one in told if one[1] == "evt_1"] == sorted(first, key=told.index)
         second = [one[0] for one in told if one[1] == "evt_3"]
