@@ -33,6 +33,7 @@ class Customer:
 
     def changes_to(self, token: str) -> None:
         """It becomes her default, as Stripe's page makes it."""
+        time.sleep(2)  # Stripe tells time in seconds: nobody fails and changes within the same one
         settings = {"invoice_settings[default_payment_method]": self._saves(token)}
         self.sandbox.post(f"/v1/customers/{self.id}", **settings)
 
