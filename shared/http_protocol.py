@@ -57,6 +57,7 @@ _SIZE_LINE_BYTES: Final = 200
 _MOST_TRAILERS: Final = 50
 _LENGTH: Final = re.compile(r"[0-9]{1,15}\Z")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n\Z")
+_TARGET: Final = re.compile(r"[!-~]+\Z")
 _NO_VALUE: Final = re.compile(r"[\x00\r\n]")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -167,6 +168,8 @@ class Protocol(HttpOnlyProtocol):
     def _is_ambiguous(self) -> bool:
         """Whether a proxy in front of us may have understood another request than we do (RFC 9112, 3.2, 5.1, 6.3)."""
         headers = self.headers
+        if not _TARGET.match(self.path):
+            return True
         if headers.defects or any(_NO_VALUE.search(value) for _, value in headers.raw_items()):
             return True
         http_1_1 = self.request_version == "HTTP/1.1"
