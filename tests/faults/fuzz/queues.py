@@ -46,8 +46,12 @@ COMPRESSIONS: Final = (
     "application/x-lzma",
     7,
 )
+EXCHANGES: Final = ("nameko-rpc", "amq.topic")
+"""On which services call, and hosts."""
+X_DEATH: Final = "x-death"
+"""RabbitMQ 3.10 ends dead-lettering on the whole node when it has to move a message in which this has another shape than its own."""
 HEADERS: Final = (
-    "x-attempt", "x-error", "x-original-routing-key", "x-replays", "x-last-error", "x-death", "x-first-death-reason", "x-delivery-count",
+    X_DEATH, "x-attempt", "x-error", "x-original-routing-key", "x-replays", "x-last-error", "x-first-death-reason", "x-delivery-count",
     "x-acquired-count", "compression", "traceparent", "nameko.call_id_stack", "nameko.correlation_id", "nameko.traceparent", "nameko.x",
 )  # fmt: skip
 VALUES: Final[tuple[Any, ...]] = (
@@ -100,7 +104,7 @@ class Queues:
             return "", dice.choice(self._event)
         if kind == "call":
             if dice.random() < 0.9:
-                return "nameko-rpc", dice.choice((*METHODS, "portal.no_such", "billing.", "notifier.__init__"))  # fmt: skip
+                return dice.choice(EXCHANGES), dice.choice((*METHODS, "portal.no_such", "billing.", "notifier.__init__"))  # fmt: skip
             return "", dice.choice(self._rpc)
         return "", dice.choice(self._replies if kind == "reply" else self._side)
 
@@ -149,9 +153,12 @@ class Queues:
         if dice.random() < 0.05:
             made["priority"] = dice.choice((0, 9, 255))
         if dice.random() < 0.5:
-            made["application_headers"] = {
+            headers = {
                 dice.choice(HEADERS): dice.choice((*VALUES, *COMPRESSIONS)) for _ in range(dice.choice((1, 2, 5)))
             }  # fmt: skip
+            if kind == "side" or "expiration" in made:  # moved by the broker itself
+                headers.pop(X_DEATH, None)
+            made["application_headers"] = headers
         return {name: _sendable(text) for name, text in made.items()}
 
     def _bomb(
