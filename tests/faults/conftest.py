@@ -13,12 +13,12 @@ from tests.faults.system import System
 
 
 @pytest.fixture(scope="module")
-def system() -> Iterator[System]:
-    """One process a service, with nothing wrong but what the tests do."""
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    """One process a service, with nothing wrong but what the tests do, and as many customers as the module says."""
     folder = own_folder("faults")
     folder.chmod(0o711)
     with System(folder, replicas={}) as made:
-        made.make_customers(1)
+        made.make_customers(getattr(request.module, "CUSTOMERS", 1))
         yield made
     shutil.rmtree(folder, ignore_errors=True)
 

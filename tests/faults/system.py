@@ -87,6 +87,8 @@ class System:
             settings=settings,
         )
         self.kills = 0
+        self.customers: Iterator[str] = iter(())
+        """Ids at Stripe of customers to whom nothing has happened yet."""
         self.fell: list[str] = []
         """Processes that ended by themselves and had to be started again."""
         self._ending: set[str] = set()
@@ -354,7 +356,7 @@ class System:
         return found
 
     def make_customers(self, count: int = CUSTOMERS) -> None:
-        """Customers of one business, known to the portal by their Stripe ids."""
+        """Customers of one business, known to the portal by their Stripe ids, for `customers` to be taken from."""
         with self.host() as portico:
             portico.call("portal", "upsert_business", business_id="faults", name="Faults & Sons")
             for number in range(count):
@@ -367,6 +369,7 @@ class System:
                     email=f"customer{number}@example.com",
                     platform_stripe_customer_id=f"cus_faults{number}",
                 )
+        self.customers = iter([f"cus_faults{number}" for number in range(count)])
 
     def wait(self, ready: Callable[[], bool], within: float) -> float:
         """Poll until true; the seconds it took. Raises TimeoutError."""

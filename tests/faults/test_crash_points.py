@@ -27,6 +27,9 @@ from tests.faults.system import System
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
+CUSTOMERS = len(POINTS)
+"""For the fixture `system`: one for each death."""
+
 NEXT = {
     "before the insert": "Stripe gets no answer and sends again",
     "after the insert, before the commit": "rolled back; Stripe sends again",
@@ -138,7 +141,7 @@ def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str)
         "invoice.payment_failed",
         event_id=event_id,
         invoice_id=invoice_id,
-        customer_id="cus_faults0",
+        customer_id=next(system.customers),
     )
     poster.post([Delivery(event)])
     try:

@@ -20,6 +20,8 @@ from tests.faults.test_promises import alive, failed, mails, ready, settle
 
 READY_SECONDS = 5
 TRIES = ("retry", "dead")
+CUSTOMERS = 200
+"""For the fixture `system`: what all failures of this module use up."""
 
 
 def outcomes(system: System, service: str) -> dict[str, float]:
@@ -67,7 +69,7 @@ def recovered(system: System, services: Sequence[str] = SERVICES) -> None:
 def test_databases_that_take_no_writes_are_away(system: System, poster: Poster) -> None:
     """A failover's first seconds: 503 and nothing else for webhooks, a named error for calls; then all of it is done once."""
     with read_only(system, SERVICES):
-        poster.post([failed(f"readonly{number}") for number in range(10)])
+        poster.post([failed(system, f"readonly{number}") for number in range(10)])
         unready(system)
         with Portico(system.stack.amqp_uri) as portico, pytest.raises(PorticoError) as refused:
             portico.call("portal", "upsert_business", business_id="faults", name="Faults & Sons")
@@ -88,7 +90,7 @@ def test_events_wait_for_a_database_that_takes_no_writes_without_a_try_lost(
     before = {service: outcomes(system, service) for service in consumers}
     with read_only(system, consumers):
         unready(system, consumers)
-        poster.post([failed(f"held{number}") for number in range(10)])
+        poster.post([failed(system, f"held{number}") for number in range(10)])
         poster.drain(60)
         for service in consumers:
             system.wait(
@@ -107,7 +109,7 @@ def test_events_wait_for_a_database_that_takes_no_writes_without_a_try_lost(
 
 def test_connections_that_are_ended_under_load_cost_nothing(system: System, poster: Poster) -> None:
     """57P01 ten times in five seconds, wherever each transaction is just then."""
-    poster.post([failed(f"ended{number}") for number in range(100)], over=5)
+    poster.post([failed(system, f"ended{number}") for number in range(100)], over=5)
     for _ in range(10):
         system.postgres.end_connections()
         time.sleep(0.5)
@@ -130,7 +132,7 @@ def test_a_server_without_a_free_connection_is_away(system: System, poster: Post
                     "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
                     "WHERE application_name = 'portico'"
                 )
-        poster.post([failed(f"crowded{number}") for number in range(5)])
+        poster.post([failed(system, f"crowded{number}") for number in range(5)])
         unready(system)
     poster.drain(60)
     recovered(system)
@@ -145,7 +147,7 @@ def test_a_standby_takes_over(system: System, poster: Poster, tmp_path: Path) ->
     primary = system.postgres
     standby.follow(primary)
     standby.start()
-    poster.post([failed(f"takeover{number}") for number in range(60)], over=6)
+    poster.post([failed(system, f"takeover{number}") for number in range(60)], over=6)
     time.sleep(2)
     system.stack.database.lead_to(standby.port)
     system.stack.database.cut()

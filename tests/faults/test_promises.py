@@ -22,16 +22,18 @@ from tests.faults.system import System, answers
 
 BURST = 1000
 POSTED_A_SECOND = 50
+CUSTOMERS = 1400
+"""For the fixture `system`: what all failures of this module use up."""
 
 
-def failed(name: str, **fields: Any) -> Delivery:
-    """A declined charge of the one customer."""
+def failed(system: System, name: str, **fields: Any) -> Delivery:
+    """A declined charge of a customer of its own: failures of the same one within minutes share an email."""
     return Delivery(
         invoice_event(
             "invoice.payment_failed",
             event_id=f"evt_{name}",
             invoice_id=f"in_{name}",
-            customer_id="cus_faults0",
+            customer_id=next(system.customers),
             **fields,
         )
     )
@@ -83,18 +85,19 @@ def heard(system: System, queue: str) -> list[dict[str, Any]]:
 
 def test_paid_before_failed_arrives_is_no_mail_and_a_reason(system: System, poster: Poster) -> None:
     """Stripe orders nothing: the payment's event overtakes the failure's, and nobody is frightened."""
+    failure = failed(system, "early")
     paid = invoice_event(
         "invoice.paid",
         event_id="evt_early_paid",
         invoice_id="in_early",
-        customer_id="cus_faults0",
+        customer_id=failure.event["data"]["object"]["customer"],
         status="paid",
         amount_remaining=0,
     )
     poster.post([Delivery(paid)])
     poster.drain(60)
     settle(system)
-    poster.post([failed("early")])
+    poster.post([failure])
     poster.drain(60)
     settle(system)
     rows = system.rows(
@@ -109,7 +112,9 @@ def test_without_a_broker_webhooks_are_taken_and_mailed_afterwards_in_order(
     """Broker stopped: every webhook is accepted, quickly. Started: each is published in order of arrival and mailed once."""
     listening(system, "host.order", "billing")
     system.rabbitmq.stop()
-    poster.post([failed(f"hour{number}") for number in range(BURST)], over=BURST / POSTED_A_SECOND)
+    poster.post(
+        [failed(system, f"hour{number}") for number in range(BURST)], over=BURST / POSTED_A_SECOND
+    )
     time.sleep(5)
     poster.drain(60)
     assert set(poster.ledger.answers) == {200}
@@ -134,7 +139,7 @@ def test_a_blocked_broker_delays_and_loses_nothing(system: System, poster: Poste
     """A memory alarm: webhooks are accepted; when it ends each is mailed once."""
     system.rabbitmq.block()
     try:
-        poster.post([failed(f"alarm{number}") for number in range(20)])
+        poster.post([failed(system, f"alarm{number}") for number in range(20)])
         poster.drain(60)
         time.sleep(3)
         waiting = system.rows("billing", "SELECT count(*) FROM outbox WHERE published_at IS NULL")
@@ -155,7 +160,7 @@ def test_an_unroutable_event_is_kept_and_goes_out_when_there_is_a_queue(
         channel = connection.channel()
         for name in names:
             channel.queue_unbind(name, "billing.events", key)
-        poster.post([failed("unroutable")])
+        poster.post([failed(system, "unroutable")])
         poster.drain(60)
         system.wait(
             lambda: bool(
@@ -188,7 +193,7 @@ def test_readiness_tells_the_truth_and_liveness_depends_on_nothing(system: Syste
 @pytest.mark.parametrize("service", ["billing", "notifier", "portal"])
 def test_sigterm_under_load_drains(system: System, poster: Poster, service: str) -> None:
     """Exit 0 within 25 seconds under load; what was accepted is mailed once, and nothing is doubled."""
-    poster.post([failed(f"term_{service}{number}") for number in range(80)], over=4)
+    poster.post([failed(system, f"term_{service}{number}") for number in range(80)], over=4)
     time.sleep(1.5)
     began = time.monotonic()
     code = system.restart(system.stack.processes(service)[0])
@@ -211,7 +216,7 @@ def test_servers_come_back_in_any_order_and_services_recover(
     for number, (first, second) in enumerate(orders):
         system.rabbitmq.stop()
         system.postgres.stop()
-        poster.post([failed(f"order{number}")])
+        poster.post([failed(system, f"order{number}")])
         time.sleep(1)
         first()
         second()
