@@ -359,17 +359,28 @@ class System:
         """Customers of one business, known to the portal by their Stripe ids, for `customers` to be taken from."""
         with self.host() as portico:
             portico.call("portal", "upsert_business", business_id="faults", name="Faults & Sons")
-            for number in range(count):
-                portico.call(
+        ids = [f"cus_faults{number}" for number in range(count)]
+        rows = [
+            (
+                f"c{number}",
+                f"Customer {number}",
+                f"customer{number}@example.com",
+                None,
+                None,
+                stripe_id,
+            )
+            for number, stripe_id in enumerate(ids)
+        ]
+        with Portico(self.stack.amqp_uri, 60.0, self.calls_on) as portico:
+            for start in range(0, count, 500):
+                done = portico.call(
                     "portal",
-                    "upsert_customer",
+                    "import_customers",
                     business_id="faults",
-                    external_id=f"c{number}",
-                    name=f"Customer {number}",
-                    email=f"customer{number}@example.com",
-                    platform_stripe_customer_id=f"cus_faults{number}",
+                    rows=rows[start : start + 500],
                 )
-        self.customers = iter([f"cus_faults{number}" for number in range(count)])
+                assert done["errors"] == []
+        self.customers = iter(ids)
 
     def wait(self, ready: Callable[[], bool], within: float) -> float:
         """Poll until true; the seconds it took. Raises TimeoutError."""
