@@ -153,13 +153,11 @@ def test_a_blocked_broker_delays_and_loses_nothing(system: System, poster: Poste
 def test_an_unroutable_event_is_kept_and_goes_out_when_there_is_a_queue(
     system: System, poster: Poster
 ) -> None:
-    """No queue is bound: the broker returns the message, the outbox keeps it with the reason, and it leaves later."""
-    key = "invoice.payment_failed"
-    names = [topology.queue_name(service) for service in ("portal", "notifier")]
+    """A consumer's queue is gone and nobody is there to make it: the outbox keeps the event with the reason, and it leaves later."""
+    (notifier,) = system.stack.processes("notifier")
+    system.suspend(notifier)
     with kombu.Connection(system.rabbitmq.uri_of(system.stack.vhost)) as connection:
-        channel = connection.channel()
-        for name in names:
-            channel.queue_unbind(name, "billing.events", key)
+        connection.channel().queue_delete(topology.queue_name("notifier"))
         poster.post([failed(system, "unroutable")])
         poster.drain(60)
         system.wait(
@@ -171,8 +169,7 @@ def test_an_unroutable_event_is_kept_and_goes_out_when_there_is_a_queue(
             ),
             20,
         )
-        for name in names:
-            channel.queue_bind(name, "billing.events", key)
+    system.resume(notifier)
     settle(system)
     assert mails(system, "unroutable") == [1]
 
