@@ -1,7 +1,7 @@
 """The outbox: events written in the transaction of what they tell of, published afterwards, marked when the broker has them.
 
 A service that publishes has a table with these columns (`OutboxColumns`), an `Outbox` over it and a loop that calls
-`relay`. Several relays share the work: each locks the rows that it publishes.
+`relay_round`. Several relays share the work: each locks the rows that it publishes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import UtcDateTime, in_order_of_time, insert_new
+from shared.database import Transactions, UtcDateTime, in_order_of_time, insert_new
 from shared.messaging.amqp import BrokerUnavailable
-from shared.telemetry import redact
+from shared.telemetry import get_logger, redact
+
+log = get_logger(__name__)
 
 BATCH: Final = 100
 FIRST_PAUSE: Final = dt.timedelta(seconds=2)
@@ -157,6 +159,14 @@ class Outbox:
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
+
+    def relay_round(self, database: Transactions, publisher: Publisher, now: dt.datetime) -> bool:
+        """One round of a service's loop; True when there may be more."""
+        with database.transaction() as session:
+            done = self.relay(session, publisher, now)
+        if done.broker_down or done.failed:
+            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
+        return done.more
 
     def relay(self, session: Session, publisher: Publisher, now: dt.datetime) -> Round:
         """Publish a batch of what is due, in order of arrival, inside the caller's transaction.

@@ -201,11 +201,7 @@ class BillingService(Looking, Operations):
     @loop(poll=1.0)
     def relay(self) -> bool:
         """Publish what the outbox holds; woken by each webhook, else once a second."""
-        with self.database.transaction() as session:
-            done = queries.OUTBOX.relay(session, self.publisher, _now())
-        if done.broker_down or done.failed:
-            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
-        return done.more
+        return queries.OUTBOX.relay_round(self.database, self.publisher, _now())
 
     @loop(poll=5.0)
     def measure(self) -> bool:

@@ -321,11 +321,7 @@ class NotifierService(Operations):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the notifier's own events: what the host application should know."""
-        with self.db.transaction() as session:
-            done = queries.OUTBOX.relay(session, self.publisher, _now())
-        if done.broker_down or done.failed:
-            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
-        return done.more
+        return queries.OUTBOX.relay_round(self.db, self.publisher, _now())
 
     @loop(poll=3600)
     def prune(self) -> bool:

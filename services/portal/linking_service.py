@@ -13,9 +13,6 @@ from services.portal.visiting import Visiting, utc_now
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher
 from shared.rpc import InvalidArgument, rpc
-from shared.telemetry import get_logger
-
-log = get_logger(__name__)
 
 MOST_UNKNOWN: Final = 1000
 
@@ -122,8 +119,4 @@ class Linking(Visiting):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the portal's own events: which links have changed, and which were refused."""
-        with self.db.transaction() as session:
-            done = links.OUTBOX.relay(session, self.publisher, utc_now())
-        if done.broker_down or done.failed:
-            log.warning("events not published", failed=done.failed, broker_down=done.broker_down)
-        return done.more
+        return links.OUTBOX.relay_round(self.db, self.publisher, utc_now())
