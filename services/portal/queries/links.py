@@ -30,6 +30,14 @@ LOCK: Final = 0x6C696E6B
 """PostgreSQL's advisory lock under which links are decided."""
 
 
+_HOST_NAMES: Final = and_(
+    LinkEvidenceRow.source == Source.HOST,
+    LinkEvidenceRow.withdrawn_at.is_(None),
+    LinkEvidenceRow.denies.is_(False),
+)
+"""The host has said that a customer is this Stripe customer, and not taken it back."""
+
+
 def lock(session: Session) -> None:
     """Wait until nobody else decides about links: a decision looks at rows that another one may be writing.
 
@@ -62,9 +70,7 @@ def host_words(
             LinkEvidenceRow,
             and_(
                 LinkEvidenceRow.object_id == CustomerRow.public_id,
-                LinkEvidenceRow.source == Source.HOST,
-                LinkEvidenceRow.withdrawn_at.is_(None),
-                LinkEvidenceRow.denies.is_(False),
+                _HOST_NAMES,
             ),
         )
         .where(CustomerRow.business_pk == business_pk, CustomerRow.external_id.in_(external_ids))
@@ -77,9 +83,7 @@ def claimed_by_host(session: Session, stripe_ids: Collection[str]) -> dict[str, 
     rows = session.execute(
         select(LinkEvidenceRow.stripe_customer_id, LinkEvidenceRow.object_id).where(
             LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
-            LinkEvidenceRow.source == Source.HOST,
-            LinkEvidenceRow.withdrawn_at.is_(None),
-            LinkEvidenceRow.denies.is_(False),
+            _HOST_NAMES,
         )
     )
     return dict(rows.tuples().all())
@@ -256,12 +260,15 @@ def _named_by(session: Session, rows: Iterable[LinkEvidenceRow]) -> list[Custome
     return found
 
 
-def _customers(session: Session, condition: ColumnElement[bool]) -> list[Customer]:
+def _customers(
+    session: Session, condition: ColumnElement[bool], limit: int | None = None
+) -> list[Customer]:
     rows = session.execute(
         select(CustomerRow, BusinessRow.business_id)
         .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
         .where(condition)
         .order_by(CustomerRow.id)
+        .limit(limit)
     )
     return [Customer(row, business_id) for row, business_id in rows.tuples()]
 
@@ -336,14 +343,7 @@ def unknown_links(
     condition = and_(text(UNKNOWN_LINKS), CustomerRow.id > after)
     if business_pk is not None:
         condition = and_(condition, CustomerRow.business_pk == business_pk)
-    rows = session.execute(
-        select(CustomerRow, BusinessRow.business_id)
-        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
-        .where(condition)
-        .order_by(CustomerRow.id)
-        .limit(limit)
-    )
-    return [Customer(row, business_id) for row, business_id in rows.tuples()]
+    return _customers(session, condition, limit)
 
 
 # --- forgetting ----------------------------------------------------------------------------------------------
