@@ -299,14 +299,21 @@ def at_checkout(invoice: Invoice, failed_at: dt.datetime | None) -> bool:
     return failed_at - invoice.finalized_at < AT_CHECKOUT_FOR
 
 
+def is_autopay_debt(invoice: Invoice) -> bool:
+    """Whether something is due of it, by automatic collection. Whether that failed, or goes on, is another question."""
+    return (
+        invoice.status == InvoiceStatus.OPEN
+        and invoice.amount_remaining > 0
+        and invoice.collection_method == "charge_automatically"
+    )
+
+
 def owed(invoice: Invoice, subscription: SubscriptionState | None = None) -> bool:
     """Whether the customer is asked for it: an autopay charge that failed, still open, with something due, that nobody
     stopped collecting."""
     return (
-        invoice.status == InvoiceStatus.OPEN
-        and invoice.amount_remaining > 0
+        is_autopay_debt(invoice)
         and invoice.first_failed_at is not None
-        and invoice.collection_method == "charge_automatically"
         and not at_checkout(invoice, invoice.last_failed_at)
         and collection_stopped(invoice, subscription) is None
     )
@@ -333,12 +340,7 @@ def may_collect(
     Never what Stripe or the business stopped collecting. What Stripe itself gave up after its last try is paid by a
     default that a person chose, and never by a card that was merely renewed.
     """
-    if not (
-        invoice.status == InvoiceStatus.OPEN
-        and attempted
-        and invoice.amount_remaining > 0
-        and invoice.collection_method == "charge_automatically"
-    ):
+    if not (attempted and is_autopay_debt(invoice)):
         return False
     if collection_stopped(invoice, subscription) is not None:
         return False
@@ -382,8 +384,6 @@ def retry_plan(
         return RetryPlan(Retry.OVER)
     stopped = collection_stopped(invoice, subscription) is not None
     if stopped or (subscription is not None and subscription.given_up):
-        return RetryPlan(Retry.OVER)
-    if invoice.was_advancing and invoice.auto_advance is False:
         return RetryPlan(Retry.OVER)
     if needs_new_method:
         return RetryPlan(Retry.WAITS_FOR_METHOD)

@@ -30,12 +30,7 @@ class Invoice(contracts.Invoice):
     @property
     def collectable(self) -> bool:
         """An autopay invoice that was tried, failed, and is still owed: what a new card should pay now."""
-        return (
-            self.status == "open"
-            and self.attempted
-            and self.amount_remaining > 0
-            and self.collection_method == "charge_automatically"
-        )
+        return self.attempted and contracts.is_autopay_debt(self)
 
 
 @dataclass(frozen=True)
