@@ -20,9 +20,9 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, Schedule, as_it_stands
+from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, as_it_stands
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
-from shared.contracts.invoices import settlement
+from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.l10n.money import money
 from shared.templating import TranslatedEnvironment
@@ -63,7 +63,7 @@ class Letter:
     next_attempt: dt.datetime | None = None
     tries: int = 0
     """How often Stripe has tried; 0: not known."""
-    planned: Schedule = Schedule.UNKNOWN
+    planned: Retry = Retry.UNKNOWN
     """Whether Stripe will try again by itself."""
     ended_unpaid: bool = False
     """Stripe ended the subscription over this payment."""
@@ -96,7 +96,7 @@ def letter(
     report: InvoiceReport | None,
     now: dt.datetime,
     *,
-    planned: Schedule = Schedule.UNKNOWN,
+    planned: Retry = Retry.UNKNOWN,
     context: Mapping[str, Any] | None = None,
     links: CancellationLinks | None = None,
     others: Sequence[Incident] = (),
@@ -117,7 +117,7 @@ def letter(
         number = known.number
         # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
         read = fresh is not None and not fresh.heard
-        if read and planned is Schedule.GOES_ON and _is_ahead(known.next_payment_attempt, now):
+        if read and planned is Retry.SCHEDULED and _is_ahead(known.next_payment_attempt, now):
             next_attempt = known.next_payment_attempt
     lines: list[Line] = []
     if others and incident is not None:

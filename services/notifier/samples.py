@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import TO_BUSINESS, Kind, Schedule
+from services.notifier.domain import TO_BUSINESS, Kind
 from services.notifier.ports import Business, CancellationLinks
 from services.notifier.rendering import Letter, Line
+from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 
 BUSINESS: Final = Business(
@@ -41,7 +42,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         amount=14900,
         currency="usd",
         tries=4 if kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
-        planned=Schedule.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Schedule.GOES_ON,
+        planned=Retry.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Retry.SCHEDULED,
         lines=(Line(9900, "usd", "SUN-0041"), Line(5000, "usd", "SUN-0042"))
         if kind is Kind.PAYMENTS_FAILED
         else (),

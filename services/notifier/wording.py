@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.notifier.domain import Schedule
 from services.notifier.formats import plain_name
+from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.l10n import brands
 
@@ -127,7 +127,7 @@ def what_next(
     next_day: str | None,
     _: Gettext,
     *,
-    planned: Schedule = Schedule.UNKNOWN,
+    planned: Retry = Retry.UNKNOWN,
     ended: bool = False,
 ) -> str:
     """What happens without the customer, what the customer can do about it, and how long that takes where it takes days.
@@ -143,14 +143,14 @@ def what_next(
         )
     elif decline is Decline.NO_PAYMENT_METHOD:
         step = _("As soon as you have added a payment method, the amount is charged to it.")
-    elif planned is Schedule.OVER:
+    elif planned is Retry.OVER:
         step = _(
             "We won’t try again automatically. As soon as you have added a new payment method, "
             "the amount is charged to it."
         )
     elif decline is Decline.INCORRECT_DETAILS:
         step = _("Please enter the details again or add a different payment method.")
-    elif planned is Schedule.NEEDS_METHOD:
+    elif planned is Retry.WAITS_FOR_METHOD:
         step = {
             MethodKind.CARD: _("This card can’t be charged any more, so please add a new one."),
             MethodKind.BANK: _(

@@ -7,7 +7,6 @@ from services.notifier.domain.addresses import AddressHash, AddressHasher, addre
 from services.notifier.domain.deciding import (
     Failure,
     InvoiceNow,
-    Schedule,
     Send,
     Suppress,
     Told,
@@ -92,7 +91,6 @@ __all__ = [
     "Reason",
     "Refused",
     "ReminderPolicy",
-    "Schedule",
     "Send",
     "SendingPolicy",
     "Status",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
@@ -14,6 +13,7 @@ from shared.contracts.invoices import (
     Invoice,
     InvoiceStatus,
     Observation,
+    Retry,
     Stop,
     SubscriptionState,
     at_checkout,
@@ -133,16 +133,6 @@ def wants_recovered_email(incident: Incident) -> bool:
     )
 
 
-class Schedule(StrEnum):
-    """Whether Stripe will charge the invoice again by itself, as far as it says."""
-
-    GOES_ON = "goes on"
-    NEEDS_METHOD = "needs a new payment method"
-    """Stripe's dates go on, but it charges nothing until there is a new payment method."""
-    OVER = "over"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, kw_only=True)
 class InvoiceNow:
     """The invoice as billing knows it now. Every field can be unknown."""
@@ -228,7 +218,7 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
 
 
 def kind_to_say(
-    kind: Kind, incident: Incident | None, fresh: InvoiceNow | None, schedule: Schedule
+    kind: Kind, incident: Incident | None, fresh: InvoiceNow | None, schedule: Retry
 ) -> Kind:
     """The email that fits what is known now: one incident has one right action, confirm or replace the card."""
     if kind not in DUNNING:
@@ -239,4 +229,4 @@ def kind_to_say(
         return kind
     if incident is None or incident.last_mailed_at is None:
         return Kind.PAYMENT_FAILED
-    return Kind.PAYMENT_LAST_ATTEMPT if schedule is Schedule.OVER else Kind.PAYMENT_REMINDER
+    return Kind.PAYMENT_LAST_ATTEMPT if schedule is Retry.OVER else Kind.PAYMENT_REMINDER

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.notifier.domain.deciding import InvoiceNow, Schedule, Suppress, as_it_stands
+from services.notifier.domain.deciding import InvoiceNow, Suppress, as_it_stands
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
 from shared.contracts.invoices import Invoice, InvoiceStatus, Retry, retry_plan
@@ -81,7 +81,7 @@ def schedule(
     waited: dt.timedelta,
     policy: ReminderPolicy,
     now: dt.datetime,
-) -> Schedule:
+) -> Retry:
     """Will Stripe try again by itself? `retry_plan` says; what it leaves open is never guessed: a missing date alone says
     nothing.
 
@@ -90,11 +90,11 @@ def schedule(
     date, and an invoice that can't be read or is only heard of, stay UNKNOWN.
     """
     if fresh is None:
-        return Schedule.UNKNOWN
+        return Retry.UNKNOWN
     known = as_it_stands(incident, fresh) if incident is not None else _read_alone(fresh)
     plan = retry_plan(known, fresh.subscription, needs_new_method=fresh.needs_new_method, now=now)
     if plan.retry is not Retry.UNKNOWN:
-        return _SCHEDULE[plan.retry]
+        return plan.retry
     repeated = incident is not None and incident.attempt_count > 1
     undated = known.next_payment_attempt is None
     if (
@@ -104,15 +104,8 @@ def schedule(
         and fresh.status is not None
         and not fresh.heard
     ):
-        return Schedule.OVER
-    return Schedule.UNKNOWN
-
-
-_SCHEDULE: Final = {
-    Retry.SCHEDULED: Schedule.GOES_ON,
-    Retry.WAITS_FOR_METHOD: Schedule.NEEDS_METHOD,
-    Retry.OVER: Schedule.OVER,
-}
+        return Retry.OVER
+    return Retry.UNKNOWN
 
 
 def _read_alone(fresh: InvoiceNow) -> Invoice:
@@ -128,7 +121,7 @@ def when(
     kind: Kind,
     incident: Incident | None,
     *,
-    planned: Schedule,
+    planned: Retry,
     story_now: dt.datetime,
     now: dt.datetime,
     waited: dt.timedelta,
@@ -149,10 +142,10 @@ def when(
     if last is not None and not answer:
         missing = last + policy.interval - story_now
         if missing > dt.timedelta(0):
-            if planned is Schedule.OVER or missing <= policy.patience:
+            if planned is Retry.OVER or missing <= policy.patience:
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
-        undecided = planned is Schedule.UNKNOWN and readable
+        undecided = planned is Retry.UNKNOWN and readable
         if undecided and waited < policy.settle and incident and incident.attempt_count > 1:
             return Hold(policy.settle - waited, Reason.WAITS_FOR_SCHEDULE)
     if policy.quiet_hours is not None:

@@ -11,13 +11,13 @@ from services.notifier.domain import (
     TO_BUSINESS,
     Incident,
     Kind,
-    Schedule,
     as_it_stands,
     kind_to_say,
 )
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer, letter
+from shared.contracts.invoices import Retry
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def compose(
     contact: Contact,
     report: InvoiceReport | None,
     links: CancellationLinks | None,
-    planned: Schedule,
+    planned: Retry,
     now: dt.datetime,
     others: Sequence[OpenInvoice] = (),
 ) -> Mail:

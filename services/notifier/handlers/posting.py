@@ -29,7 +29,6 @@ from services.notifier.domain import (
     RateLimited,
     Reason,
     Refused,
-    Schedule,
     SendingPolicy,
     Status,
     Stop,
@@ -48,6 +47,7 @@ from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
 from services.notifier.queries import Leased
+from shared.contracts.invoices import Retry
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Posting:
     address: AddressHash
     """Whom the mail goes to, as bounced addresses are remembered."""
     contact: Contact
-    planned: Schedule
+    planned: Retry
     invoice: InvoiceNow | None
     """The invoice as it was just read; None where it could not be."""
     others: Mapping[str, InvoiceNow | None] = field(default_factory=dict)

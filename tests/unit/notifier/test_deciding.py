@@ -16,7 +16,6 @@ from services.notifier.domain import (
     InvoiceNow,
     Kind,
     Reason,
-    Schedule,
     Send,
     Suppress,
     Told,
@@ -28,7 +27,7 @@ from services.notifier.domain import (
     look_again,
     merge,
 )
-from shared.contracts.invoices import InvoiceStatus, Observation
+from shared.contracts.invoices import InvoiceStatus, Observation, Retry
 from shared.contracts.payments import Decline
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -241,7 +240,7 @@ def test_good_news_is_not_held_back_by_a_closed_invoice() -> None:
 def test_one_incident_has_one_right_action() -> None:
     """When Stripe says the bank wants a confirmation, the email asks for that."""
     fresh = InvoiceNow(decline=Decline.AUTHENTICATION_REQUIRED)
-    unknown = Schedule.UNKNOWN
+    unknown = Retry.UNKNOWN
     assert kind_to_say(Kind.PAYMENT_FAILED, None, fresh, unknown) is Kind.PAYMENT_ACTION_REQUIRED
     assert kind_to_say(Kind.FRESH_LINK, None, fresh, unknown) is Kind.FRESH_LINK
     replaced = InvoiceNow(decline=Decline.DECLINED)

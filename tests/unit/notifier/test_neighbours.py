@@ -9,12 +9,11 @@ import pytest
 from services.notifier.domain import (
     Incident,
     ReminderPolicy,
-    Schedule,
     schedule,
 )
 from services.notifier.neighbours import BillingInvoices, fetch_invoices
 from shared.batching import Overloaded
-from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit.notifier.fakes import START
@@ -61,10 +60,10 @@ def test_what_was_read_and_what_was_heard_are_told_apart(source: str, heard: boo
 
 
 @pytest.mark.parametrize(
-    ("source", "planned"), [("stripe", Schedule.OVER), ("webhooks", Schedule.UNKNOWN)]
+    ("source", "planned"), [("stripe", Retry.OVER), ("webhooks", Retry.UNKNOWN)]
 )
 def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
-    source: str, planned: Schedule
+    source: str, planned: Retry
 ) -> None:
     """ "We will not try again" is not said because a webhook is late."""
     report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")

@@ -17,13 +17,13 @@ from services.notifier.domain import (
     MaybeSent,
     Reason,
     Refused,
-    Schedule,
     Unavailable,
 )
 from services.notifier.handlers import posting, sending
 from services.notifier.handlers.composing import compose
 from services.notifier.models import IncidentRow
 from services.notifier.queries import Leased
+from shared.contracts.invoices import Retry
 from tests.unit.notifier.conftest import RENDERER, House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
 
@@ -31,13 +31,13 @@ from tests.unit.notifier.fakes import START, a_contact
 def wanting(house: House, leased: Leased) -> posting.Posting:
     """The finished email of a leased row."""
     contact = house.portal.people[leased.stripe_customer_id or ""]
-    mail = compose(RENDERER, leased, contact, None, None, Schedule.UNKNOWN, house.clock())
+    mail = compose(RENDERER, leased, contact, None, None, Retry.UNKNOWN, house.clock())
     return posting.Posting(
         leased=leased,
         mail=mail,
         address=house.hasher(mail.to),
         contact=contact,
-        planned=Schedule.UNKNOWN,
+        planned=Retry.UNKNOWN,
         invoice=None,
     )
 

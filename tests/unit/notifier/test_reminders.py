@@ -18,14 +18,13 @@ from services.notifier.domain import (
     QuietHours,
     Reason,
     ReminderPolicy,
-    Schedule,
     Suppress,
     quiet_for,
     schedule,
     story_time,
     when,
 )
-from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.invoices import InvoiceStatus, Retry
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 POLICY = ReminderPolicy()
@@ -47,7 +46,7 @@ def incident(told: dt.timedelta | None = None, attempt: int = 1) -> Incident:
 
 def verdict(
     story: Incident,
-    planned: Schedule = Schedule.GOES_ON,
+    planned: Retry = Retry.SCHEDULED,
     policy: ReminderPolicy = POLICY,
     now: dt.datetime = NOW,
     kind: Kind = Kind.PAYMENT_REMINDER,
@@ -68,7 +67,7 @@ def verdict(
 
 def test_the_first_failure_is_told_at_once() -> None:
     """Nothing was said yet, so nothing holds it, dated or not."""
-    assert verdict(incident(), Schedule.UNKNOWN, kind=Kind.PAYMENT_FAILED) == Go()
+    assert verdict(incident(), Retry.UNKNOWN, kind=Kind.PAYMENT_FAILED) == Go()
 
 
 @pytest.mark.parametrize(
@@ -90,39 +89,39 @@ def test_reminders_keep_their_distance(told: dt.timedelta, follows: Go | Hold | 
 
 def test_the_last_attempt_waits_but_is_never_dropped() -> None:
     """No further failure would say it, so it is held to the end of the interval, however long that is."""
-    assert verdict(incident(DAY, 4), Schedule.OVER) == Hold(2 * DAY, Reason.WAITS_FOR_INTERVAL)
+    assert verdict(incident(DAY, 4), Retry.OVER) == Hold(2 * DAY, Reason.WAITS_FOR_INTERVAL)
 
 
 def test_a_repeated_failure_without_a_date_gives_stripe_time_to_name_one() -> None:
     """It may be the last: the email waits a quarter of an hour, no longer, and only if the invoice can be read."""
     story = incident(4 * DAY, attempt=3)
-    held = verdict(story, Schedule.UNKNOWN)
+    held = verdict(story, Retry.UNKNOWN)
     assert held == Hold(POLICY.settle, Reason.WAITS_FOR_SCHEDULE)
-    assert verdict(story, Schedule.UNKNOWN, waited=POLICY.settle) == Go()
+    assert verdict(story, Retry.UNKNOWN, waited=POLICY.settle) == Go()
 
 
 @pytest.mark.parametrize(
     ("fresh", "attempt", "waited", "planned"),
     [
-        (None, 4, DAY, Schedule.UNKNOWN),
+        (None, 4, DAY, Retry.UNKNOWN),
         (
             InvoiceNow(status=InvoiceStatus.OPEN, subscription_status="unpaid"),
             4,
             0 * DAY,
-            Schedule.OVER,
+            Retry.OVER,
         ),
         (
             InvoiceNow(subscription_status="canceled", subscription_end_reason="payment_failed"),
             4,
             0 * DAY,
-            Schedule.OVER,
+            Retry.OVER,
         ),
-        (InvoiceNow(subscription_status="canceled"), 4, 0 * DAY, Schedule.OVER),
+        (InvoiceNow(subscription_status="canceled"), 4, 0 * DAY, Retry.OVER),
         (
             InvoiceNow(status=InvoiceStatus.OPEN, next_payment_attempt=NOW + DAY),
             4,
             DAY,
-            Schedule.GOES_ON,
+            Retry.SCHEDULED,
         ),
         (
             InvoiceNow(
@@ -130,15 +129,15 @@ def test_a_repeated_failure_without_a_date_gives_stripe_time_to_name_one() -> No
             ),
             4,
             DAY,
-            Schedule.NEEDS_METHOD,
+            Retry.WAITS_FOR_METHOD,
         ),
-        (InvoiceNow(status=InvoiceStatus.OPEN), 4, 0 * DAY, Schedule.UNKNOWN),
-        (InvoiceNow(status=InvoiceStatus.OPEN), 4, DAY, Schedule.OVER),
-        (InvoiceNow(status=InvoiceStatus.OPEN), 1, DAY, Schedule.UNKNOWN),
+        (InvoiceNow(status=InvoiceStatus.OPEN), 4, 0 * DAY, Retry.UNKNOWN),
+        (InvoiceNow(status=InvoiceStatus.OPEN), 4, DAY, Retry.OVER),
+        (InvoiceNow(status=InvoiceStatus.OPEN), 1, DAY, Retry.UNKNOWN),
     ],
 )
 def test_the_end_of_the_schedule_is_never_guessed(
-    fresh: InvoiceNow | None, attempt: int, waited: dt.timedelta, planned: Schedule
+    fresh: InvoiceNow | None, attempt: int, waited: dt.timedelta, planned: Retry
 ) -> None:
     """Stripe's own words end it, or a repeated try with no date after the time that Stripe takes to name one."""
     assert schedule(incident(attempt=attempt), fresh, waited, POLICY, NOW) is planned

@@ -17,12 +17,11 @@ from services.notifier.domain import (
     Incident,
     InvoiceNow,
     Kind,
-    Schedule,
 )
 from services.notifier.ports import Business, InvoiceReport
 from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
-from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from tests.unit.notifier.fakes import a_contact
 
@@ -212,7 +211,7 @@ def test_where_there_was_nothing_to_charge_no_payment_is_said_to_have_failed(kin
         kind,
         decline=Decline.NO_PAYMENT_METHOD,
         method=None,
-        planned=Schedule.NEEDS_METHOD,
+        planned=Retry.WAITS_FOR_METHOD,
         next_attempt=None,
     )
     assert "Your automatic payment of $149.00 to Sunrise Home Cleaning is due." in result.text
@@ -251,21 +250,21 @@ def test_the_next_try_is_promised_only_when_it_can_happen() -> None:
     soft: dict[str, Any] = {"decline": Decline.INSUFFICIENT_FUNDS, "timezone": "Asia/Tokyo"}
     late = dt.datetime(2026, 11, 27, 20, tzinfo=dt.UTC)
     assert "Saturday, November 28" in rendered(next_attempt=late, **soft).text
-    assert "add a new one" in rendered(planned=Schedule.NEEDS_METHOD, **soft).text
+    assert "add a new one" in rendered(planned=Retry.WAITS_FOR_METHOD, **soft).text
 
 
 @pytest.mark.parametrize(
     ("planned", "heard", "promised"),
     [
-        (Schedule.GOES_ON, False, True),
-        (Schedule.GOES_ON, True, False),
-        (Schedule.NEEDS_METHOD, False, False),
-        (Schedule.OVER, False, False),
-        (Schedule.UNKNOWN, False, False),
+        (Retry.SCHEDULED, False, True),
+        (Retry.SCHEDULED, True, False),
+        (Retry.WAITS_FOR_METHOD, False, False),
+        (Retry.OVER, False, False),
+        (Retry.UNKNOWN, False, False),
     ],
 )
 def test_a_date_is_promised_only_when_a_charge_will_really_happen(
-    planned: Schedule, heard: bool, promised: bool
+    planned: Retry, heard: bool, promised: bool
 ) -> None:
     """Not after a decline that stops Stripe's tries, and not where the decline isn't known."""
     later = NOW + dt.timedelta(days=3)
@@ -373,7 +372,7 @@ def test_a_letter_prefers_what_billing_just_read() -> None:
         ),
         method=PaymentMethod(type="card", brand="visa", last4="4242"),
     )
-    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW, planned=Schedule.GOES_ON)
+    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW, planned=Retry.SCHEDULED)
     assert (said.amount, said.currency, said.number) == (9900, "eur", "A-7")
     assert (said.next_attempt, said.decline) == (later, Decline.DECLINED)
     assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).amount == 14900

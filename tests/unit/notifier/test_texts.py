@@ -14,11 +14,12 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
-from services.notifier.domain import DUNNING, Kind, Schedule
+from services.notifier.domain import DUNNING, Kind
 from services.notifier.ports import Business
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
+from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt")
@@ -129,7 +130,7 @@ METHODS = (
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMethod | None) -> None:
     """In no language, after no decline, whatever happens next; and all that is known of it is named."""
-    for kind, decline, planned in itertools.product(DUNNING, Decline, Schedule):
+    for kind, decline, planned in itertools.product(DUNNING, Decline, Retry):
         letter = dataclasses.replace(
             sample_letter(kind, language), method=method, decline=decline, planned=planned
         )
