@@ -75,9 +75,13 @@ def test_a_bank_account_is_told_as_one_from_the_first_debit_to_the_last(
     assert "Your bank declined your Visa ending in 0341" in ada.mail(1)["text"]
 
     ada.changes_to("pm_usBankAccount_success")
-    page.goto(demo_links["Ada Lindqvist"])
-    expect(page.get_by_text("Your payment is being processed")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text("this takes a few days")).to_be_visible()
+    days = page.get_by_text("this takes a few days")
+    eventually(
+        lambda: page.goto(demo_links["Ada Lindqvist"]) and days.is_visible(),
+        within=20,
+        what="the payment under way on the page",
+    )
+    expect(page.get_by_text("Your payment is being processed")).to_be_visible()
     ada.hears_from_the_bank()
     assert ada.mail(2)["categories"][0] == "payment_recovered"
     assert sandbox.get(f"/v1/invoices/{first}")["status"] == "paid"
