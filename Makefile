@@ -34,6 +34,7 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 ##@ Check
 
 .PHONY: test
+test: export HYPOTHESIS_PROFILE := whole
 test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
 	@$(PYTEST) tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
 	@$(PYTEST) tests/unit/deploy

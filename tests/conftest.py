@@ -3,6 +3,8 @@
 The pytest process is never patched by eventlet: services always run as processes of their own.
 """
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -20,5 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # A rule's example takes as long as the machine lets it: a time limit would only test the machine.
-settings.register_profile("portico", deadline=None)
-settings.load_profile("portico")
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("whole", deadline=None, max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

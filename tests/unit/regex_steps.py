@@ -152,7 +152,7 @@ def _is_unbounded(part: Any) -> bool:
 
 
 ALPHABET = 'a0_.@/: \n"'
-SIZE = 48
+SIZE = 24
 
 
 def worst_growth(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ OTHERS = {
 }
 
 
+@cache
 def candidates() -> list[tuple[str, str, str]]:
     """(place, what it looks like, text) of everything in the repository that has a secret's shape."""
     listed = subprocess.run(

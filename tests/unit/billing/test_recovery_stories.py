@@ -160,4 +160,4 @@ class CustomersAndBanks(RuleBasedStateMachine):
 
 
 TestCustomersAndBanks = CustomersAndBanks.TestCase
-TestCustomersAndBanks.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestCustomersAndBanks.settings = settings(stateful_step_count=20)

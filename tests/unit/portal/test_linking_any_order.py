@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -35,7 +35,6 @@ STORIES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(STORIES, st.lists(st.integers(1, 3), max_size=3), st.booleans(), st.integers(0, 999))
 def test_any_order_and_any_repetition_end_the_same(
     changes: list[tuple[str, str | None, int]], carts: list[int], gone: bool, seed: int
