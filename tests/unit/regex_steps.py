@@ -152,7 +152,7 @@ def _is_unbounded(part: Any) -> bool:
 
 
 ALPHABET = 'a0_.@/: \n"'
-SIZE = 24
+SIZE = 16
 
 
 def worst_growth(

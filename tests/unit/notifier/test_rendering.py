@@ -23,16 +23,16 @@ from services.notifier.rendering import Letter, Rendered, Renderer, letter
 from services.notifier.samples import BUSINESS, sample_letter
 from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from tests.unit.notifier.conftest import RENDERER
 from tests.unit.notifier.fakes import a_contact
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 EVERY_KIND = pytest.mark.parametrize("kind", list(Kind))
 TO_CUSTOMERS = pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in TO_BUSINESS])
-renderer = Renderer()
 
 
 def rendered(kind: Kind = Kind.PAYMENT_FAILED, **changes: Any) -> Rendered:
-    return renderer.render(dataclasses.replace(sample_letter(kind), **changes))
+    return RENDERER.render(dataclasses.replace(sample_letter(kind), **changes))
 
 
 @TO_CUSTOMERS
@@ -53,7 +53,7 @@ def test_every_email_has_one_button_and_its_link_as_text(kind: Kind) -> None:
 def test_a_business_never_gets_a_customers_link(kind: Kind) -> None:
     """The link is the customer's alone; only a request to cancel has buttons, and they are its own."""
     contact = a_contact()
-    result = renderer.render(letter(kind, contact, None, None, NOW))
+    result = RENDERER.render(letter(kind, contact, None, None, NOW))
     assert "/me/" not in result.html + result.text
     assert "<a " not in result.html
     decide = rendered(Kind.CANCELLATION_REQUESTED)
@@ -395,4 +395,4 @@ def test_the_recovery_says_what_was_paid() -> None:
         amount_paid=14900,
     )
     said: Letter = letter(Kind.PAYMENT_RECOVERED, a_contact(), incident, None, NOW)
-    assert "$149.00" in renderer.render(said).text
+    assert "$149.00" in RENDERER.render(said).text

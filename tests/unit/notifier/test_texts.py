@@ -16,16 +16,15 @@ from babel.messages.pofile import read_po
 
 from services.notifier.domain import DUNNING, Kind
 from services.notifier.ports import Business
-from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from tests.unit.notifier.conftest import RENDERER
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt")
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
-renderer = Renderer()
 
 
 def read(path: Path) -> Catalog:
@@ -99,7 +98,7 @@ def test_every_email_exists_in_every_language(language: str, kind: Kind) -> None
         sample, business=dataclasses.replace(sample.business, locale=language)
     )
     for decline in (None, *Decline):
-        said = renderer.render(dataclasses.replace(sample, decline=decline))
+        said = RENDERER.render(dataclasses.replace(sample, decline=decline))
         assert f'<html lang="{language}"' in said.html
         for part in (said.subject, said.text):
             assert "%(" not in part
@@ -136,7 +135,7 @@ def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMetho
         letter = dataclasses.replace(
             sample_letter(kind, language), method=method, decline=decline, planned=next(plans)
         )
-        said = renderer.render(dataclasses.replace(letter, business=Business(name="Acme")))
+        said = RENDERER.render(dataclasses.replace(letter, business=Business(name="Acme")))
         for part in (said.subject, said.text, UNSEEN.sub("", said.html)):
             assert CARD_IN[language] not in part.lower(), part
         if method is not None and method.last4 and kind is Kind.PAYMENT_FAILED:
@@ -157,7 +156,7 @@ def test_numbers_decline_as_the_language_wants() -> None:
         letter = dataclasses.replace(
             sample_letter(Kind.PAYMENT_LAST_ATTEMPT, language), tries=number
         )
-        return renderer.render(letter).text
+        return RENDERER.render(letter).text
 
     assert "Próbowaliśmy raz." in tries("pl", 1)
     assert "Próbowaliśmy 3 razy." in tries("pl", 3)
@@ -174,7 +173,7 @@ def test_amounts_and_dates_follow_the_customers_place() -> None:
         letter = dataclasses.replace(
             sample_letter(Kind.PAYMENT_REMINDER, locale), currency="eur", next_attempt=due
         )
-        return renderer.render(letter).text
+        return RENDERER.render(letter).text
 
     assert "149,00\xa0€" in text("de_DE")
     assert "Freitag, 27. November 2026" in text("de_DE")
