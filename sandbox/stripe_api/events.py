@@ -53,15 +53,19 @@ def tell(world: World, ids: dict[str, str], params: Params) -> Object:
     """Deliver an event of a `type` about an `object` (its id) as it stands, outside of any story.
 
     `account` makes it an event of a connected account, `livemode` one of live mode, `previous_attributes` says what
-    changed. `thin` sends it as a thin event (`v1.` before the type), which names the object only.
+    changed. `thin` sends it as a thin event (`v1.` before the type), which names the object only; the snapshot beside it
+    stands in the log, and no endpoint is sent it.
     """
     obj = world.store.get(str(params.get("object")))
     if obj is None or not isinstance(params.get("type"), str):
         raise StripeError("Give the type of the event, and the id of the object that it is about.")
     account = params.get("account")
-    if params.get("thin"):
-        return thin_events.tell(world, params["type"], obj, account)
     envelope = {"livemode": bool(params.get("livemode"))}
     if account:
         envelope["account"] = account
-    return world.emit(params["type"], obj, params.get("previous_attributes"), **envelope)
+    told = world.emit(params["type"], obj, params.get("previous_attributes"), **envelope)
+    if not params.get("thin"):
+        return told
+    told["_deliveries"], told["pending_webhooks"] = {}, 0
+    world.store.save(told)
+    return thin_events.tell(world, params["type"], obj, account, told["id"])

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 KIND = "v2.core.event"
 
 
-def tell(world: World, type: str, obj: Object, account: str | None) -> Object:
-    """Deliver a thin event about an object; `type` is that of the snapshot event."""
+def tell(world: World, type: str, obj: Object, account: str | None, snapshot: str) -> Object:
+    """Deliver a thin event about an object; `type` is that of the snapshot event, `snapshot` its id."""
     name = type if type.startswith(("v1.", "v2.")) else f"v1.{type}"
     created = dt.datetime.fromtimestamp(world.now_for(obj), dt.UTC)
     event: Object = {
@@ -36,7 +36,7 @@ def tell(world: World, type: str, obj: Object, account: str | None) -> Object:
             "type": obj["object"],
             "url": f"/v1/{obj['object'].replace('.', '/')}s/{obj['id']}",
         },
-        "snapshot_event": None,
+        "snapshot_event": snapshot,
         "type": name,
     }
     world.publish(event, name)

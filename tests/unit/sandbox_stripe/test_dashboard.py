@@ -170,7 +170,7 @@ def test_an_event_of_a_connected_account(stripe: Stripe) -> None:
 
 
 def test_a_thin_event_names_the_object_only(stripe: Stripe) -> None:
-    """What it is has to be fetched; the event itself can be, too."""
+    """What it is has to be fetched, or read from the log, where the snapshot stands; the event itself can be, too."""
     invoice = stripe.invoice(stripe.customer())["id"]
     told = stripe.post("/sandbox/events", type="invoice.payment_failed", object=invoice, thin=True)
     assert (told["object"], told["type"]) == ("v2.core.event", "v1.invoice.payment_failed")
@@ -180,6 +180,8 @@ def test_a_thin_event_names_the_object_only(stripe: Stripe) -> None:
         "type": "invoice",
         "url": f"/v1/invoices/{invoice}",
     }
+    (logged,) = stripe.get("/v1/events", type="invoice.payment_failed")["data"]
+    assert (logged["id"], logged["data"]["object"]["id"]) == (told["snapshot_event"], invoice)
     assert stripe.get(f"/v2/core/events/{told['id']}")["changes"] is None
     with pytest.raises(StripeError) as caught:
         stripe.get("/v2/core/events/evt_x")
