@@ -25,21 +25,34 @@ def _load(service: str, environ: Mapping[str, str]) -> Any:
 
 
 def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
-    from services.billing.checks import check_stripe
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from services.billing import queries
+    from services.billing.checks import DAYS, check_stripe
     from services.billing.configuring import stripe_and_database
-    from services.billing.domain import configuration_key
     from services.billing.handlers import portal
     from services.billing.stripe_account import StripeAccount
+    from shared.database import DatabaseUnavailable
 
-    fixed = settings.stripe_portal_configuration
+    now = dt.datetime.now(dt.UTC)
+    setting = settings.stripe_portal_configuration
     with stripe_and_database(settings) as (gateway, database):
-        yield from check_stripe(
-            settings,
-            StripeAccount(gateway),
-            lambda: portal.look_up_configuration(database, gateway, configuration_key(None), fixed),
-            lambda: dt.datetime.now(dt.UTC),
-            **wishes,
-        )
+
+        def delivered() -> dict[str, int]:
+            with database.reading() as session:
+                return queries.delivered_kinds(session, now - dt.timedelta(days=DAYS))
+
+        try:
+            yield from check_stripe(
+                settings,
+                StripeAccount(gateway),
+                lambda: portal.configuration_in_use(database, gateway, None, setting),
+                delivered,
+                lambda: dt.datetime.now(dt.UTC),
+                **wishes,
+            )
+        except (SQLAlchemyError, DatabaseUnavailable):
+            return  # away, or behind: the look at the database has told
 
 
 def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:
@@ -144,8 +157,24 @@ def examine(
     *,
     webhook_url: str | None = None,
     may_cancel: bool = False,
+    looked: Collection[str] = (),
 ) -> Iterator[Finding]:
-    """Every finding, as it is found; what is well too."""
+    """Every finding, as it is found; what is well too. `looked` are the codes of what a person has looked at."""
+    for one in _examine(environ, services, eyes, webhook_url=webhook_url, may_cancel=may_cancel):
+        if one.level is Level.ASK and one.code in looked:
+            yield ok(one.area, one.code, f"you have looked: {one.text}")
+        else:
+            yield one
+
+
+def _examine(
+    environ: Mapping[str, str],
+    services: Iterable[str],
+    eyes: Eyes | None,
+    *,
+    webhook_url: str | None,
+    may_cancel: bool,
+) -> Iterator[Finding]:
     eyes = eyes or Eyes()
     loaded: dict[str, Any] = {}
     for service in services:
@@ -231,6 +260,13 @@ def doctor(
         bool,
         typer.Option("--may-cancel", help="That customers cancel or pause by themselves is meant."),
     ] = False,
+    looked: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CODE",
+            help="You have looked at what `ask` names under this code (--json shows codes); may be repeated.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Don't tell what is well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -248,7 +284,11 @@ def doctor(
         raise typer.BadParameter(f"no such service: {', '.join(wrong)}", param_hint="--service")
     found = []
     for one in examine(
-        desk_of(ctx).environ, chosen, webhook_url=webhook_url, may_cancel=may_cancel
+        desk_of(ctx).environ,
+        chosen,
+        webhook_url=webhook_url,
+        may_cancel=may_cancel,
+        looked=looked or (),
     ):
         found.append(one)
         if not as_json and not (quiet and one.level is Level.OK):

@@ -31,6 +31,8 @@ COLOURS = {
     "received": "cyan",
     "deduped": "bright_black",
     "ignored": "bright_black",
+    "connected": "bright_black",
+    "thin": "yellow",
     "quarantined": "red",
     "not_published": "red",
     "suppressed": "yellow",

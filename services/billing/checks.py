@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from services.billing.domain import BillingError, PortalConfiguration, StripeUnavailable
+from services.billing.domain import (
+    BillingError,
+    PortalConfiguration,
+    PortalSource,
+    StripeUnavailable,
+    portal_settings_url,
+)
+from services.billing.handlers.portal import InUse
 from services.billing.settings import STRIPE_API, Settings
 from services.billing.stripe_account import WebhookEndpoint
-from services.billing.translation import ROUTES
+from services.billing.translation import WANTED
 from shared.cli.findings import Finding, ask, finding, ok, unknown
 from shared.settings import is_loopback
 
@@ -19,6 +26,8 @@ CLOCK: Final = dt.timedelta(seconds=30)
 """A clock further off than this rejects webhooks before long: their signatures are good for five minutes."""
 MOST_SECRETS: Final = 2
 """The current secret and, while it is being replaced, the one before."""
+DAYS: Final = 7
+"""How far back the events that came are looked at."""
 PATH: Final = "/webhooks/stripe"
 SETUP: Final = "run `portico stripe setup --url https://…/webhooks/stripe --secret-file FILE`"
 
@@ -37,13 +46,15 @@ class Account(Protocol):
 def check_stripe(
     settings: Settings,
     account: Account,
-    configuration: Callable[[], PortalConfiguration],
+    configuration: Callable[[], InUse],
+    delivered: Callable[[], Mapping[str, int]],
     now: Callable[[], dt.datetime],
     *,
     webhook_url: str | None = None,
     may_cancel: bool = False,
 ) -> Iterator[Finding]:
-    """Everything that can be seen of Stripe. `configuration` looks the portal configuration up, or raises BillingError.
+    """Everything that can be seen of Stripe. `configuration` looks the portal configuration up, or raises BillingError;
+    `delivered` counts the events of the last days by `queries.delivered_kinds`.
 
     `webhook_url` is where Stripe should deliver; without it any endpoint with our path will do. `may_cancel`: that
     customers can cancel or pause by themselves is meant.
@@ -52,6 +63,7 @@ def check_stripe(
         yield from _key(settings, account)
         yield _clock(account, now)
         yield from _endpoint(settings, account, webhook_url)
+        yield from _deliveries(delivered())
         yield from _portal(configuration, may_cancel=may_cancel)
     except BillingError as error:
         down = isinstance(error, StripeUnavailable)
@@ -63,13 +75,48 @@ def check_stripe(
             if down
             else "make a new key in Stripe's dashboard and set STRIPE_API_KEY",
         )
-    yield ask(
-        AREA,
-        "stripe-own-mails",
-        "Stripe may mail customers about failed payments itself; no API tells",
-        "look in Stripe's dashboard: Settings, Billing, Subscriptions and emails: mails about failed payments must be off, "
-        "or customers get two for each failure",
-    )
+    yield from _own_mails()
+
+
+SETTINGS: Final = "https://dashboard.stripe.com/settings/billing/automatic"
+PLACE: Final = "Settings, Billing, Subscriptions and emails"
+OWN_MAILS: Final = (
+    # what Stripe mails, where it is switched, what of ours says the same
+    ("failed", "failed payments", "Manage failed payments: emails when card payments fail"),
+    (
+        "reminders",
+        "invoices that are still unpaid",
+        "Manage invoices sent to customers: reminders of unpaid invoices",
+    ),
+    (
+        "finalised",
+        "each new invoice",
+        "Manage invoices sent to customers: email finalized invoices to customers",
+    ),
+    (
+        "3d-secure",
+        "payments that the bank wants confirmed",
+        "Manage payments that require confirmation: emails with a link to confirm",
+    ),
+    (
+        "expiring-card",
+        "cards about to expire",
+        "Prevent failed payments: emails about expiring cards",
+    ),
+    ("upcoming", "renewals ahead", "Prevent failed payments: emails about upcoming renewals"),
+)
+"""Each email that Stripe can send beside one of ours. No API tells which are on, so a person has to look.
+https://docs.stripe.com/invoicing/send-email"""
+
+
+def _own_mails() -> Iterator[Finding]:
+    for name, about, switch in OWN_MAILS:
+        yield ask(
+            AREA,
+            f"stripe-mail-{name}",
+            f"Stripe may mail customers about {about} itself, beside Portico; no API tells",
+            f"{PLACE} ({SETTINGS}), {switch}: switch it off, then say `portico doctor --looked stripe-mail-{name}`",
+        )
 
 
 def _key(settings: Settings, account: Account) -> Iterator[Finding]:
@@ -146,7 +193,7 @@ def _endpoint(settings: Settings, account: Account, url: str | None) -> Iterator
             f"{SETUP}, which switches it on; then `portico reconcile --since 30d` for what was missed",
         )
         return
-    wanted = sorted(ROUTES)
+    wanted = sorted(WANTED)
     missing = min((one.missing(wanted) for one in enabled), key=len)
     if missing:
         yield finding(
@@ -197,9 +244,30 @@ def _endpoint(settings: Settings, account: Account, url: str | None) -> Iterator
         )
 
 
-def _portal(
-    configuration: Callable[[], PortalConfiguration], *, may_cancel: bool
-) -> Iterator[Finding]:
+def _deliveries(kinds: Mapping[str, int]) -> Iterator[Finding]:
+    """What the events of the last days say about the endpoints' kind, which no API tells."""
+    if kinds["thin"]:
+        yield finding(
+            AREA,
+            "webhook-thin",
+            f"{kinds['thin']:,} thin events came in the last {DAYS} days: they hold nothing of what happened, so failed payments "
+            "are read from Stripe's log, minutes later",
+            "in Stripe's dashboard (Workbench, Webhooks) make the destination again with the payload style Snapshot, or "
+            f"{SETUP}; then remove the thin one",
+        )
+    if kinds["connected"]:
+        only = not kinds["own"]
+        yield (finding if only else ask)(
+            AREA,
+            "webhook-connected",
+            f"{kinds['connected']:,} events of connected accounts came in the last {DAYS} days"
+            + (", and none of this account" if only else "; Portico acts on none of them"),
+            "the endpoint listens to connected accounts: "
+            + (f"for this account's own, {SETUP}" if only else "remove it unless it is meant"),
+        )
+
+
+def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator[Finding]:
     try:
         found = configuration()
     except StripeUnavailable:
@@ -212,38 +280,75 @@ def _portal(
             "run `portico stripe portal-config`",
         )
         return
-    if not found.active:
+    used, source = found.configuration, found.source
+    todo = _change(source, used)
+    if source is PortalSource.KEPT:
+        yield _kept(used, found.dashboard)
+    if not used.active:
         yield finding(
             AREA,
             "portal-inactive",
-            f"the Billing Portal configuration {found.id} is switched off: every click would fail",
-            "switch it on in Stripe's dashboard, or run `portico stripe portal-config`",
+            f"the Billing Portal configuration {used.id} is switched off: every click would fail",
+            todo,
         )
-    if not found.allows("payment_method_update"):
+    if not used.allows("payment_method_update"):
         yield finding(
             AREA,
             "portal-no-card",
-            f"customers can't update their card with the configuration {found.id}: the button leads nowhere",
-            "run `portico stripe portal-config`",
+            f"customers can't update their card with the configuration {used.id}: links that lead straight there open Stripe's "
+            "first page, and the button leads nowhere",
+            todo,
         )
-    loose = [name for name in ("subscription_cancel", "subscription_pause") if found.allows(name)]
+    loose = [name for name in ("subscription_cancel", "subscription_pause") if used.allows(name)]
     if loose and not may_cancel:
-        yield finding(
+        # What is saved in the dashboard is the business's own choice; still, Stripe's form has cancelling on at first.
+        yield (ask if source is PortalSource.DASHBOARD else finding)(
             AREA,
             "portal-cancels",
-            f"customers can cancel or pause without the business ({', '.join(loose)} of {found.id})",
-            "run `portico stripe portal-config`; if it is meant, say `portico doctor --may-cancel`",
+            f"customers can cancel or pause without the business ({', '.join(loose)} of {used.id}): {source.why}",
+            f"{todo}; if it is meant, say `portico doctor --may-cancel`",
         )
-    if found.login_page:
+    if used.login_page:
         yield finding(
             AREA,
             "portal-login",
-            f"the configuration {found.id} has a login page at Stripe: whoever reads a customer's mail gets in there",
-            "run `portico stripe portal-config`",
+            f"the configuration {used.id} has a login page at Stripe: whoever reads a customer's mail gets in there",
+            todo,
         )
-    if found.active and found.allows("payment_method_update") and not (loose and not may_cancel):
+    if used.active and used.allows("payment_method_update") and not (loose and not may_cancel):
+        may = ", ".join(words for words, allowed in used.describe() if allowed)
         yield ok(
             AREA,
             "portal-configuration",
-            f"Billing Portal configuration {found.id} is as it should be",
+            f"on Stripe's page customers may {may}; nothing else ({used.id}: {source.why})",
         )
+
+
+def _change(source: PortalSource, used: PortalConfiguration) -> str:
+    """How the configuration that customers get is changed."""
+    if source is PortalSource.DASHBOARD:
+        return f"change it at {portal_settings_url(livemode=used.livemode)}"
+    if source is PortalSource.NAMED:
+        return f"change {used.id} with Stripe's API, or name another in STRIPE_PORTAL_CONFIGURATION"
+    return "run `portico stripe portal-config`"
+
+
+def _kept(used: PortalConfiguration, saved: PortalConfiguration | None) -> Finding:
+    """Nobody has said yet whether the dashboard's counts: what would a switch change?"""
+    place = portal_settings_url(livemode=used.livemode)
+    if saved is None:
+        there = "nothing is saved there"
+    else:
+        now = dict(used.describe())
+        more = [words for words, may in saved.describe() if may and not now.get(words)]
+        less = [words for words, may in saved.describe() if not may and now.get(words)]
+        told = [f"may also {', '.join(more)}"] * bool(more)
+        told += [f"may not {', '.join(less)}"] * bool(less)
+        there = f"there they {' and '.join(told) or 'may do the same'}"
+    return ask(
+        AREA,
+        "portal-kept",
+        "customers still get Portico's own portal configuration, as before Portico followed Stripe's dashboard: what is "
+        f"chosen in the dashboard has no effect ({there})",
+        f"to switch, look at {place}, then set STRIPE_PORTAL_CONFIGURATION to dashboard; to stay, set it to portico",
+    )

@@ -24,7 +24,7 @@ from shared.cli import (
 )
 
 if TYPE_CHECKING:
-    from services.billing.domain import PortalConfiguration
+    from services.billing.handlers.portal import InUse
     from services.billing.settings import Settings
 
 events = typer.Typer(
@@ -43,8 +43,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 def list_events(
     ctx: typer.Context,
     status: Annotated[
-        Literal["translated", "ignored", "quarantined"] | None,
-        typer.Option(help="Only those that were translated, ignored or quarantined."),
+        Literal["translated", "ignored", "quarantined", "connected", "thin"] | None,
+        typer.Option(
+            help="Only those that were translated, ignored or quarantined, are of connected accounts, or thin."
+        ),
     ] = None,
     type_: Annotated[
         str | None, typer.Option("--type", help="Only this type, such as invoice.payment_failed.")
@@ -235,42 +237,50 @@ def portal_config(
     show: Annotated[bool, typer.Option("--show", help="Only look, change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make, change or show the Billing Portal configuration that customers get.
+    """Show what customers may do on Stripe's page and why, or make or change the configuration that Portico keeps there.
 
-    Without --allow it is conservative: update the card, see invoices, nothing else. Needs billing's settings.
+    Where one is saved in Stripe's dashboard customers get that, and it is changed there. Portico's own serves where none is,
+    where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Without --allow it is conservative: update
+    the card, see invoices, nothing else. Needs billing's settings.
 
     Example: portico stripe portal-config --allow cancel
     """
     from services.billing.configuring import configure_portal
-    from services.billing.domain import BillingError, PortalPolicy, configuration_key
+    from services.billing.domain import BillingError, PortalPolicy
 
     allowed = allow or []
     policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
-    key = configuration_key(business)
     try:
-        found = configure_portal(_settings(ctx), key, None if show else policy)
+        found = configure_portal(_settings(ctx), business, None if show else policy)
     except BillingError as error:
         raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
     if as_json:
-        print_json(configuration_view(found, key))
+        print_json(configuration_view(found))
     else:
-        say(describe(found, key))
+        say(describe(found))
 
 
-def configuration_view(found: PortalConfiguration, key: str) -> dict[str, Any]:
-    """A configuration as JSON."""
+def configuration_view(found: InUse) -> dict[str, Any]:
+    """The configuration that customers get as JSON."""
     return {
-        "configuration": found.id,
-        "key": key,
-        "livemode": found.livemode,
-        "customers_may": dict(found.describe()),
+        "configuration": found.configuration.id,
+        "key": found.configuration.key,
+        "livemode": found.configuration.livemode,
+        "source": found.source.value,
+        "why": found.source.why,
+        "customers_may": dict(found.configuration.describe()),
     }
 
 
-def describe(found: PortalConfiguration, key: str) -> str:
-    """A configuration for people: what a customer may do on Stripe's page."""
-    lines = [f"{found.id} ({'live' if found.livemode else 'test'} mode, {key})", "Customers may:"]
-    lines += [f"  {'yes' if allowed else 'no ':3}  {words}" for words, allowed in found.describe()]
+def describe(found: InUse) -> str:
+    """The same for people: what a customer may do on Stripe's page, and why."""
+    used = found.configuration
+    mode = "live" if used.livemode else "test"
+    lines = [
+        f"{used.id} ({mode} mode): {found.source.why}.",
+        "Customers may:",
+    ]
+    lines += [f"  {'yes' if allowed else 'no ':3}  {words}" for words, allowed in used.describe()]
     return "\n".join(lines)
 
 
@@ -319,5 +329,5 @@ def setup(
             say(
                 f"its signing secret is in {done['secret_file']}: put it into STRIPE_WEBHOOK_SECRETS"
             )
-        say(f"portal configuration {done['configuration']}")
+        say(f"portal configuration {done['configuration']}: {done['configuration_why']}")
     raise typer.Exit(FINDING if done["problem"] else OK)

@@ -11,15 +11,17 @@ from typing import Any
 
 from services.billing.domain import (
     InvalidRequest,
-    PortalConfiguration,
+    PortalConfigurationMissing,
     PortalPolicy,
+    PortalSource,
     configuration_key,
+    portal_settings_url,
 )
 from services.billing.handlers import portal
 from services.billing.settings import Settings
 from services.billing.stripe_account import StripeAccount
 from services.billing.stripe_gateway import StripeGateway
-from services.billing.translation import ROUTES
+from services.billing.translation import WANTED
 from shared.database import Transactions, make_engine
 from shared.settings import is_loopback
 
@@ -41,20 +43,34 @@ def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Tra
 
 
 def configure_portal(
-    settings: Settings, key: str, policy: PortalPolicy | None
-) -> PortalConfiguration:
-    """Make the configuration follow `policy`, or with None only look. Raises BillingError."""
-    fixed = settings.stripe_portal_configuration
-    if policy is not None and fixed is not None:
-        raise InvalidRequest(
-            f"STRIPE_PORTAL_CONFIGURATION is set to {fixed}: Portico does not change it. "
-            "Look at it with --show, or unset the variable."
-        )
+    settings: Settings, business_id: str | None, policy: PortalPolicy | None
+) -> portal.InUse:
+    """Make Portico's configuration, or a business's own, follow `policy`; with None only look. Raises BillingError, and
+    InvalidRequest where customers would get another one all the same."""
+    setting = settings.stripe_portal_configuration
     with stripe_and_database(settings) as (gateway, database):
         if policy is None:
-            return portal.look_up_configuration(database, gateway, key, fixed)
+            return portal.configuration_in_use(database, gateway, business_id, setting)
+        key, source = configuration_key(business_id), PortalSource.BUSINESS
+        if business_id is None:
+            source = portal.choose(database, gateway.livemode, None, setting).source
+            saved = gateway.default_configuration() if source.dashboard_counts else None
+            if source is PortalSource.NAMED:
+                raise InvalidRequest(
+                    f"STRIPE_PORTAL_CONFIGURATION is set to {setting}: Portico does not change it. "
+                    "Look at it with --show, or unset the variable."
+                )
+            if saved is not None:
+                raise InvalidRequest(
+                    f"customers get what is saved in Stripe's dashboard ({saved.id}): change it there, at "
+                    f"{portal_settings_url(livemode=gateway.livemode)}, look at it with --show, or set "
+                    "STRIPE_PORTAL_CONFIGURATION to portico."
+                )
+            if source is PortalSource.DASHBOARD:
+                source = PortalSource.NEVER_SAVED
         now = dt.datetime.now(dt.UTC)
-        return portal.ensure_configuration(database, gateway, key, policy=policy, now=now)
+        made = portal.ensure_configuration(database, gateway, key, policy=policy, now=now)
+        return portal.InUse(source, made)
 
 
 def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
@@ -67,7 +83,7 @@ def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
         raise InvalidRequest("--url: Stripe delivers to https:// only")
     if not url.endswith("/webhooks/stripe"):
         raise InvalidRequest("--url: billing takes webhooks at …/webhooks/stripe")
-    wanted = sorted(ROUTES)
+    wanted = sorted(WANTED)
     with stripe_and_database(settings) as (gateway, database):
         written, problem = None, False
         account = StripeAccount(gateway)
@@ -84,7 +100,8 @@ def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
         else:
             endpoint, what = known[0], "as it should be"
             if not endpoint.hears(wanted) or not endpoint.enabled:
-                account.update_webhook_endpoint(endpoint.id, wanted)
+                # What others have added stays.
+                account.update_webhook_endpoint(endpoint.id, sorted(endpoint.events | set(wanted)))
                 what = "mended: events and enabled"
             if endpoint.api_version != gateway.api_version:
                 problem = True
@@ -92,20 +109,26 @@ def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
                     f"; but it is of API version {endpoint.api_version or '(the account default)'}, not "
                     f"{gateway.api_version}: Stripe can't change that. Make a second endpoint, then remove this one"
                 )
-        if settings.stripe_portal_configuration is not None:
-            configuration = settings.stripe_portal_configuration
-        else:
+        try:
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
+        except PortalConfigurationMissing:
+            if settings.names_portal_configuration:
+                raise
             now = dt.datetime.now(dt.UTC)
-            configuration = portal.ensure_configuration(
-                database, gateway, configuration_key(None), now=now
-            ).id
+            portal.ensure_configuration(database, gateway, configuration_key(None), now=now)
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
     return {
         "endpoint": endpoint.id,
         "what": what,
         "problem": problem,
         "events": wanted,
         "secret_file": written,
-        "configuration": configuration,
+        "configuration": used.configuration.id,
+        "configuration_why": used.source.why,
     }
 
 

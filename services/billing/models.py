@@ -50,7 +50,7 @@ class InboxEvent(Base):
     """Stripe's own time, in seconds since the epoch, as it came."""
     received_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(String(16))
-    """`translated`, `ignored` or `quarantined`."""
+    """A `translation.Status`."""
     reason: Mapped[str | None] = mapped_column(Text)
     payload: Mapped[str] = mapped_column(Text)
     """The body, byte for byte as it was signed; empty for the types whose payload holds a secret link."""
@@ -211,10 +211,24 @@ class StoredConfiguration(Base):
     __tablename__ = "portal_configurations"
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    """`default`, or `business:<id>`."""
+    """`default` (Portico's own), `business:<id>`, or `dashboard`."""
     livemode: Mapped[bool] = mapped_column(Boolean, primary_key=True)
     configuration_id: Mapped[str] = mapped_column(String(255))
+    """Empty under `dashboard` where Stripe said that none was ever saved there."""
     recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+class PortalPermissions(Base):
+    """What a portal configuration lets customers do, as Stripe last said it."""
+
+    __tablename__ = "portal_permissions"
+
+    configuration_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    updated: Mapped[int] = mapped_column(BigInteger)
+    """Stripe's own time of the last change, in seconds since the epoch: what is older says nothing."""
+    content: Mapped[str] = mapped_column(Text)
+    """A `domain.PortalConfiguration` as JSON."""
+    learned_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
 class Reconciliation(Base):

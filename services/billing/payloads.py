@@ -248,6 +248,10 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     customer: Ref | None = None
 
 
+THIN_EVENT: Final = "v2.core.event"
+"""The `object` of a thin event."""
+
+
 class _Head(msgspec.Struct, frozen=True):
     """The envelope, lenient about everything but what makes it an event."""
 
@@ -259,6 +263,9 @@ class _Head(msgspec.Struct, frozen=True):
     account: Any = None
     request: Any = None
     data: msgspec.Raw = msgspec.Raw(b"null")
+    object: Any = None
+    context: Any = None
+    related_object: Any = None
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -278,6 +285,14 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None
     """Of the request that caused the event, where there was one."""
     data: msgspec.Raw
+    about: str | None = None
+    """The id of what a thin event is about: it names that, and holds none of it; None in events that hold it (snapshots).
+    https://docs.stripe.com/event-destinations#benefits-of-thin-events"""
+
+    @property
+    def thin(self) -> bool:
+        """Whether it is a thin event, whose kind is another choice for an endpoint in Stripe's dashboard."""
+        return self.about is not None
 
     def occurred_at(self) -> dt.datetime:
         """When Stripe says it happened. Resolution is a second: never order by it."""
@@ -301,16 +316,30 @@ def parse_event(body: bytes | str) -> StripeEvent:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise NotAnEvent("the body is not a Stripe event") from None
     request = head.request if isinstance(head.request, dict) else {}
+    thin = head.object == THIN_EVENT
     return StripeEvent(
         id=head.id,
         type=head.type,
         api_version=_short_text(head.api_version),
         livemode=head.livemode if isinstance(head.livemode, bool) else None,
-        account=_short_text(head.account),
-        created=head.created if type(head.created) is int and abs(head.created) < 1 << 62 else None,
+        account=_short_text(head.context if thin else head.account),
+        created=_thin_created(head.created) if thin else _created(head.created),
         idempotency_key=_short_text(request.get("idempotency_key")),
         data=head.data,
+        about=(_id_of(head.related_object) or "") if thin else None,
     )
+
+
+def _created(value: Any) -> int | None:
+    return value if type(value) is int and abs(value) < 1 << 62 else None
+
+
+def _thin_created(value: Any) -> int | None:
+    """Thin events write ISO 8601."""
+    try:
+        return int(dt.datetime.fromisoformat(value).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _short_text(value: Any) -> str | None:
@@ -353,6 +382,8 @@ class _AnyObject(msgspec.Struct, frozen=True):
 
 def subject_of(event: StripeEvent) -> Subject:
     """The event's subject; empty where its object can't be read. Never raises."""
+    if event.thin:
+        return Subject(event.about or None)
     try:
         found: _AnyObject = decode_object(event.content().object, _AnyObject)
     except Unreadable:

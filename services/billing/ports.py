@@ -15,6 +15,7 @@ from services.billing.domain import (
     PaymentTrace,
     PortalConfiguration,
     PortalPolicy,
+    PortalSession,
     Subscription,
 )
 
@@ -31,15 +32,21 @@ class PaymentGateway(Protocol):
     def create_portal_session(
         self,
         stripe_customer_id: str,
-        configuration_id: str,
+        configuration_id: str | None,
         return_url: str,
         flow: str | None,
         locale: str,
-    ) -> str:
-        """A fresh Billing Portal session; its URL, which lives minutes and is never stored or logged.
+    ) -> PortalSession:
+        """A fresh Billing Portal session; its URL lives minutes and is never stored or logged. Without a configuration it is
+        the account's default, saved in Stripe's dashboard.
 
-        Raises UnknownStripeCustomer, PortalConfigurationMissing.
+        Raises UnknownStripeCustomer, PortalConfigurationMissing, NoDefaultConfiguration (none was given, and none was ever
+        saved), PortalFlowRefused (worth another try without `flow`).
         """
+        ...
+
+    def default_configuration(self) -> PortalConfiguration | None:
+        """The one that is saved in Stripe's dashboard; None while none ever was."""
         ...
 
     def configuration(self, configuration_id: str) -> PortalConfiguration:

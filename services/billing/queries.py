@@ -6,14 +6,13 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol, cast
 
-from sqlalchemy import Table, delete, or_, select, update
+from sqlalchemy import Table, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import (
     InboxEvent,
     OutboxEvent,
     Reconciliation,
-    StoredConfiguration,
 )
 from services.billing.payloads import StripeEvent, subject_of
 from services.billing.translation import Status, Translation
@@ -184,9 +183,35 @@ def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
 
 
 def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
-    """Whether Stripe has delivered anything new since a moment."""
-    found = select(InboxEvent.id).where(InboxEvent.received_at > since, InboxEvent.deliveries > 0)
+    """Whether Stripe has delivered anything new since a moment that says what happened on our own account."""
+    found = select(InboxEvent.id).where(
+        InboxEvent.received_at > since,
+        InboxEvent.deliveries > 0,
+        InboxEvent.status.not_in((Status.THIN.value, Status.CONNECTED.value)),
+    )
     return session.scalar(found.limit(1)) is not None
+
+
+def thin_arrived(session: Session, since: dt.datetime) -> bool:
+    """Whether a thin event came since a moment: what it is about stands in Stripe's log."""
+    found = select(InboxEvent.id).where(
+        InboxEvent.received_at > since, InboxEvent.status == Status.THIN.value
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def delivered_kinds(session: Session, since: dt.datetime) -> dict[str, int]:
+    """How many events Stripe has delivered since a moment, by what they turned out to be: `thin`, `connected`, `own`."""
+    apart = (Status.THIN.value, Status.CONNECTED.value)
+    counted = session.execute(
+        select(InboxEvent.status, func.count())
+        .where(InboxEvent.received_at > since, InboxEvent.deliveries > 0)
+        .group_by(InboxEvent.status)
+    ).all()
+    kinds = dict.fromkeys((*apart, "own"), 0)
+    for status, count in counted:
+        kinds[status if status in apart else "own"] += count
+    return kinds
 
 
 def take_reconciliation(
@@ -283,34 +308,3 @@ def inbox_between(
         .where(*wanted, InboxEvent.received_at <= (last or until))
         .order_by(InboxEvent.received_at, InboxEvent.id)
     ).all()
-
-
-# --- portal configurations -----------------------------------------------------------------------------------
-
-
-def stored_configuration(session: Session, key: str, livemode: bool) -> str | None:
-    """The configuration recorded under this key for this mode."""
-    row = session.get(StoredConfiguration, (key, livemode))
-    return row.configuration_id if row else None
-
-
-def record_configuration(
-    session: Session, key: str, livemode: bool, configuration_id: str, now: dt.datetime
-) -> None:
-    """Record which configuration to use."""
-    session.merge(
-        StoredConfiguration(
-            key=key, livemode=livemode, configuration_id=configuration_id, recorded_at=now
-        )
-    )
-
-
-def forget_configuration(session: Session, key: str, livemode: bool, configuration_id: str) -> None:
-    """Forget one that Stripe does not know any more; a newer record stays."""
-    session.execute(
-        delete(StoredConfiguration).where(
-            StoredConfiguration.key == key,
-            StoredConfiguration.livemode == livemode,
-            StoredConfiguration.configuration_id == configuration_id,
-        )
-    )

@@ -194,6 +194,14 @@ class BillingService(Looking, Operations):
                 type=received.event.type,
                 reason=received.translation.reason,
             )
+        elif outcome in (inbox.Outcome.THIN, inbox.Outcome.CONNECTED):
+            thin = outcome is inbox.Outcome.THIN
+            (log.warning if thin else log.info)(
+                "thin webhook" if thin else "webhook of a connected account",
+                event_id=received.event.id,
+                type=received.event.type,
+                reason=received.translation.reason,
+            )
         if outcome is inbox.Outcome.TRANSLATED:
             self.wake_relay()
         return _json(200, {"received": outcome.value})
@@ -230,7 +238,8 @@ class BillingService(Looking, Operations):
     ) -> dict[str, Any]:
         """A fresh Billing Portal session, `{"url"}`: use it at once, never keep it.
 
-        `business_id` picks that business's own portal configuration where it has one. Errors: InvalidArgument,
+        `business_id` picks that business's own portal configuration where it has one. Where the configuration forbids `flow`,
+        the session begins on Stripe's first page. Errors: InvalidArgument,
         UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
         with _wire_errors(), self.breaker.guard(), _within(STRIPE_SECONDS):
@@ -242,7 +251,7 @@ class BillingService(Looking, Operations):
                 flow=flow,
                 locale=locale,
                 business_id=business_id,
-                fixed_configuration=self.settings.stripe_portal_configuration,
+                setting=self.settings.stripe_portal_configuration,
                 public_url=self.settings.public_url,
                 now=_now(),
             )
@@ -292,7 +301,8 @@ class BillingService(Looking, Operations):
 
     @rpc
     def customers_may(self, business_id: str | None = None) -> dict[str, Any]:
-        """What a business's customers may do on Stripe's page by themselves: `{"cancel", "pause"}`.
+        """What a business's customers may do on Stripe's page by themselves: `{"cancel", "pause"}`. Answered from what
+        Stripe's events and the last session told; Stripe itself is asked only the first time.
 
         Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
@@ -301,13 +311,14 @@ class BillingService(Looking, Operations):
                 self.database,
                 self.gateway,
                 business_id=business_id,
-                fixed_configuration=self.settings.stripe_portal_configuration,
+                setting=self.settings.stripe_portal_configuration,
+                now=_now(),
             )
 
     @rpc
     def inbox_events(
         self,
-        status: Literal["translated", "ignored", "quarantined"] | None = None,
+        status: Literal["translated", "ignored", "quarantined", "connected", "thin"] | None = None,
         type: str | None = None,
         before: dt.datetime | None = None,
         limit: int = 50,

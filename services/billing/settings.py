@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.billing.domain import is_live_key
+from services.billing.domain import DASHBOARD, PORTICO, is_live_key
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 
@@ -25,10 +25,16 @@ class Settings:
     stripe_api_base: str
     stripe_webhook_secrets: tuple[Secret, ...]
     stripe_portal_configuration: str | None
+    """`dashboard`, `portico`, or the id of a configuration; None: `dashboard`, but for those who ran on Portico's before."""
     public_url: str
     stripe_look_rate: int
     """How many requests a second this process may spend on looking at invoices before emails about them."""
     tracing: TracingSettings | None = None
+
+    @property
+    def names_portal_configuration(self) -> bool:
+        """Whether the setting names one configuration, which Portico uses and never changes."""
+        return self.stripe_portal_configuration not in (None, DASHBOARD, PORTICO)
 
     @property
     def livemode(self) -> bool:
@@ -63,8 +69,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     configuration = read.text(
         "STRIPE_PORTAL_CONFIGURATION",
-        meaning="the Billing Portal configuration to use instead of Portico's own",
-        example="bpc_…",
+        meaning="what customers may do on Stripe's page: `dashboard`, what is saved in Stripe's dashboard; `portico`, "
+        "Portico's own configuration, which lets them update the card and see invoices; or a configuration `bpc_…`. Unset it is "
+        "`dashboard`, and `portico` where a release before ran that knew no other",
+        example="dashboard",
         default=None,
     )
     public_url = read.url(
@@ -95,8 +103,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         )
     read.check(
         "STRIPE_PORTAL_CONFIGURATION",
-        configuration is None or str(configuration).startswith("bpc_"),
-        "is no portal configuration: it should start with bpc_",
+        configuration in (None, DASHBOARD, PORTICO) or str(configuration).startswith("bpc_"),
+        "is no portal configuration: it should be dashboard, portico, or start with bpc_",
     )
     read.refuse_known(public_url)
     read.done()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,12 +32,15 @@ from services.billing.domain import (
     Invoice,
     InvoiceLook,
     KeySpent,
+    NoDefaultConfiguration,
     Payment,
     PaymentTrace,
     PayOutcome,
     PortalConfiguration,
     PortalConfigurationMissing,
+    PortalFlowRefused,
     PortalPolicy,
+    PortalSession,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -70,6 +74,10 @@ POOL_SIZE: Final = 50
 PAGE: Final = 100
 MOST_TYPES: Final = 20
 """How many types of events Stripe's log takes in one question. https://docs.stripe.com/api/events/list"""
+NEVER_SAVED: Final = re.compile(
+    r"default configuration has not been created|save your customer portal settings", re.IGNORECASE
+)
+"""How Stripe says that a session was to use the dashboard's configuration, and that there is none. It has no code."""
 MAX_INVOICES: Final = 300
 """A customer with more open invoices than this needs a person."""
 
@@ -129,24 +137,44 @@ class StripeGateway:
     def create_portal_session(
         self,
         stripe_customer_id: str,
-        configuration_id: str,
+        configuration_id: str | None,
         return_url: str,
         flow: str | None,
         locale: str,
-    ) -> str:
+    ) -> PortalSession:
         params: dict[str, Any] = {
             "customer": stripe_customer_id,
-            "configuration": configuration_id,
             "return_url": return_url,
             "locale": locale,
+            "expand": ["configuration"],
         }
+        if configuration_id is not None:
+            params["configuration"] = configuration_id
         if flow is not None:
             params["flow_data"] = {
                 "type": flow,
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
         with stripe_errors(customer=stripe_customer_id, configuration=configuration_id):
-            return str(self._click.billing_portal.sessions.create(params).url)
+            try:
+                made = self._click.billing_portal.sessions.create(params)
+            except stripe.InvalidRequestError as error:
+                refusal = _refusal(error, stripe_customer_id, configuration_id, None)
+                if isinstance(refusal, StripeRefused):
+                    if configuration_id is None and NEVER_SAVED.search(str(error.user_message)):
+                        raise NoDefaultConfiguration(_summary(error)) from None
+                    if flow is not None:
+                        raise PortalFlowRefused(_summary(error)) from None
+                raise
+        used = made.configuration
+        return PortalSession(
+            str(made.url), None if isinstance(used, str) else to_configuration(used)
+        )
+
+    def default_configuration(self) -> PortalConfiguration | None:
+        with stripe_errors():
+            found = self._click.billing_portal.configurations.list({"is_default": True, "limit": 1})
+        return next((one for one in map(to_configuration, found.data) if one.is_default), None)
 
     def configuration(self, configuration_id: str) -> PortalConfiguration:
         with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):

@@ -249,14 +249,21 @@ def to_payment_method(value: Any) -> PaymentMethod | None:
 
 
 def to_configuration(configuration: Any) -> PortalConfiguration:
+    """A portal configuration of an answer or an event. A feature that Stripe does not name is not offered."""
     features = _get(configuration, "features")
     return PortalConfiguration(
         id=configuration.id,
         livemode=bool(_get(configuration, "livemode")),
         active=bool(_get(configuration, "active")),
         key=_get(configuration, "metadata", "portico_key"),
-        may=tuple((name, bool(_get(features, name, "enabled"))) for name in FEATURES),
+        may=tuple(
+            (name, bool(_get(features, name, "enabled")))
+            for name in FEATURES
+            if _get(features, name) is not None
+        ),
         login_page=bool(_get(configuration, "login_page", "enabled")),
+        is_default=bool(_get(configuration, "is_default")),
+        updated=_get(configuration, "updated") or 0,
     )
 
 

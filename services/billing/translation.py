@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from services.billing import payloads
-from services.billing.domain import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX
+from services.billing.domain import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX, PortalConfiguration
 from services.billing.payloads import (
     StripeEvent,
     Unreadable,
@@ -22,6 +22,7 @@ from services.billing.payloads import (
     ref_id,
     usable_id,
 )
+from services.billing.portal_events import CONFIGURATION_TYPES, configuration_of
 from services.billing.subscription_news import (
     PLANNED_ENDS,
     RELEVANT_SUBSCRIPTION_CHANGES,
@@ -39,6 +40,10 @@ class Status(enum.StrEnum):
     """Stored and acknowledged; nothing in it concerns us."""
     QUARANTINED = "quarantined"
     """Stored and acknowledged, but it should have been understood: somebody has to look."""
+    CONNECTED = "connected"
+    """Stored and acknowledged; it happened on a connected account, which is not ours to act on."""
+    THIN = "thin"
+    """Stored and acknowledged; it only names what happened, which is read from Stripe's log soon after."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Translation:
     status: Status
     reason: str | None = None
     outgoing: tuple[Outgoing, ...] = ()
+    configuration: PortalConfiguration | None = None
+    """What Stripe's portal lets customers do from now on."""
 
 
 def translate(event: StripeEvent, *, livemode: bool) -> Translation:
@@ -66,21 +73,24 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
     Never raises: an event that can't be read is quarantined with the reason. A 4xx would make Stripe repeat it
     for days and then switch the endpoint off.
     """
+    # First of all, and whatever its mode: a live endpoint for connected accounts gets their test events, too.
+    # https://docs.stripe.com/connect/webhooks
+    if event.account:
+        return Translation(Status.CONNECTED, f"of the connected account {event.account}")
     if event.livemode is not None and event.livemode != livemode:
         return Translation(
             Status.QUARANTINED, f"wrong mode: {_mode(event.livemode)} event, {_mode(livemode)} key"
         )
-    if event.account:
-        return Translation(
-            Status.QUARANTINED,
-            "of a connected account; this endpoint takes our own account's events",
-        )
-    route = ROUTES.get(event.type)
-    if route is None:
+    if event.thin and event.type.removeprefix("v1.") in WANTED:
+        return Translation(Status.THIN, "it holds nothing of what it is about; Stripe's log does")
+    if event.thin or event.type not in WANTED:
         return Translation(Status.IGNORED, "type not handled")
     if event.livemode is None:
         return Translation(Status.QUARANTINED, "the event has no `livemode`")
     try:
+        if event.type in CONFIGURATION_TYPES:
+            return Translation(Status.TRANSLATED, configuration=configuration_of(event))
+        route = ROUTES[event.type]
         occurred_at = event.occurred_at()
         outgoing = tuple(
             Outgoing(
@@ -400,4 +410,7 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     # The bank replaced a card and told Stripe: the customer need do nothing.
     "payment_method.automatically_updated": _payment_method_updated,
 }
-"""Stripe type to translation. A type that is not here is stored as `ignored`."""
+"""Stripe type to translation into events of ours."""
+
+WANTED: Final = frozenset((*ROUTES, *CONFIGURATION_TYPES))
+"""Every type that a webhook endpoint has to deliver. Any other is stored as `ignored`."""

@@ -45,6 +45,10 @@ class World(Protocol):
 
     def debtor(self) -> Debtor: ...
 
+    def save_portal_settings(self, **features: bool) -> None:
+        """The business saves what customers may do in Stripe's dashboard."""
+        ...
+
     def trouble(self, kind: Trouble) -> None:
         """Let this befall the next payment, whatever the client repeats by itself."""
         ...
@@ -92,6 +96,9 @@ class FakeWorld:
         self.gateway.invoices[invoice.id] = invoice
         self.gateway.declined(invoice.id, old)
         return Debtor(customer_id, f"sub_{number}", invoice.id, old)
+
+    def save_portal_settings(self, **features: bool) -> None:
+        self.gateway.save_in_dashboard(**features)
 
     def trouble(self, kind: Trouble) -> None:
         self.gateway.troubles = [kind]
@@ -177,6 +184,11 @@ class StripeWorld:
         )
         assert answer.status_code == 200, answer.text
         return Debtor(customer_id, subscription["id"], answer.json()["id"], old)
+
+    def save_portal_settings(self, **features: bool) -> None:
+        changed = {"features": {name: {"enabled": on} for name, on in features.items()}}
+        answer = requests.post(f"{self.base}/sandbox/portal_default", json=changed, timeout=10)
+        assert answer.status_code == 200, answer.text
 
     def trouble(self, kind: Trouble) -> None:
         fault = {"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]}

@@ -24,9 +24,11 @@ from services.billing import stripe_gateway
 from services.billing.domain import (
     Decline,
     KeySpent,
+    NoDefaultConfiguration,
     PaymentProblem,
     PayOutcome,
     PortalConfigurationMissing,
+    PortalFlowRefused,
     PortalPolicy,
     StripeRefused,
     StripeUnavailable,
@@ -106,11 +108,39 @@ def test_each_session_is_fresh(world: World) -> None:
     configuration = world.gateway.create_configuration("default", PortalPolicy())
     customer_id = world.customer()
     urls = [
-        world.gateway.create_portal_session(customer_id, configuration.id, BACK, flow, "auto")
+        world.gateway.create_portal_session(customer_id, configuration.id, BACK, flow, "auto").url
         for flow in (None, "payment_method_update")
     ]
     assert len(set(urls)) == 2
     assert all(url.startswith("http") for url in urls)
+
+
+def test_the_dashboards_configuration_is_taken_without_naming_it(world: World) -> None:
+    """While none was saved there is none, which Stripe says under no code; saved, it is the default, and the answer to a
+    session holds it whole. What it forbids can't be led to."""
+    gateway = world.gateway
+    customer_id = world.customer()
+    gateway.create_configuration("default", PortalPolicy())
+    assert gateway.default_configuration() is None
+    for flow in (None, "payment_method_update"):
+        with pytest.raises(NoDefaultConfiguration):
+            gateway.create_portal_session(customer_id, None, BACK, flow, "auto")
+    with pytest.raises(UnknownStripeCustomer):
+        gateway.create_portal_session("cus_unknown", None, BACK, None, "auto")
+    world.save_portal_settings()
+    saved = gateway.default_configuration()
+    assert saved is not None
+    assert saved.is_default
+    assert saved.allows("subscription_cancel")
+    for flow in (None, "payment_method_update"):
+        made = gateway.create_portal_session(customer_id, None, BACK, flow, "auto")
+        assert made.configuration == saved
+    world.save_portal_settings(payment_method_update=False)
+    with pytest.raises(PortalFlowRefused):
+        gateway.create_portal_session(customer_id, None, BACK, "payment_method_update", "auto")
+    made = gateway.create_portal_session(customer_id, None, BACK, None, "auto")
+    assert made.configuration is not None
+    assert not made.configuration.allows("payment_method_update")
 
 
 def test_an_unknown_or_deleted_customer_has_no_portal(world: World) -> None:

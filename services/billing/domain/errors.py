@@ -39,6 +39,14 @@ class PortalConfigurationMissing(BillingError):
     """The portal configuration that should be used does not exist in the mode of our key."""
 
 
+class NoDefaultConfiguration(BillingError):
+    """Nobody has saved portal settings in Stripe's dashboard, so there is no default for a session."""
+
+
+class PortalFlowRefused(BillingError):
+    """Stripe refused a session that leads straight to one of its forms: the configuration forbids that, most likely."""
+
+
 class UnknownInboxEvent(BillingError):
     """No Stripe event of this id was ever stored."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,23 +31,30 @@ class PortalConfiguration:
     key: str | None
     """Our name for it, in its metadata under `portico_key`."""
     may: tuple[tuple[str, bool], ...]
-    """Every feature of Stripe's portal by its name in the API, and whether it is on."""
+    """Every feature that Stripe's portal offers, by its name in the API, and whether it is on."""
     login_page: bool = False
+    is_default: bool = False
+    """Whether it is the account's default: the one that is saved in Stripe's dashboard."""
+    updated: int = 0
+    """When it was last changed, in Stripe's seconds since the epoch."""
 
     def allows(self, feature: str) -> bool:
         return dict(self.may).get(feature, False)
 
+    def permits(self, flow: str | None) -> bool:
+        """Whether a deep link leads anywhere: each flow needs the feature of its own name."""
+        return flow is None or self.allows(flow)
+
     def describe(self) -> list[tuple[str, bool]]:
-        """Each thing a customer might do on Stripe's page, in words, and whether they may."""
-        return [
-            ("update the saved payment method", self.allows("payment_method_update")),
-            ("see invoices and receipts", self.allows("invoice_history")),
-            ("cancel a subscription", self.allows("subscription_cancel")),
-            ("pause a subscription", self.allows("subscription_pause")),
-            ("change name, email or address", self.allows("customer_update")),
-            ("switch plans", self.allows("subscription_update")),
-            ("sign in at Stripe without a link of ours", self.login_page),
+        """Each thing a customer might do on Stripe's page, in words, and whether they may. Pausing is among them only where
+        Stripe's portal offers it."""
+        offered = dict(self.may)
+        may = [
+            (words, offered.get(feature, False))
+            for feature, words in WORDS.items()
+            if feature in offered or feature != "subscription_pause"
         ]
+        return [*may, ("sign in at Stripe without a link of ours", self.login_page)]
 
     def follows(self, policy: PortalPolicy) -> bool:
         """Whether customers may do exactly what the policy says."""
@@ -63,8 +71,91 @@ class PortalConfiguration:
         )
 
 
+WORDS: Final = {
+    "payment_method_update": "update the saved payment method",
+    "invoice_history": "see invoices and receipts",
+    "subscription_cancel": "cancel a subscription",
+    "subscription_pause": "pause a subscription (in Stripe's redesigned portal)",
+    "customer_update": "change name, email or address",
+    "subscription_update": "switch plans",
+}
+"""What each feature lets customers do. Stripe pauses in the redesigned portal only
+(`params/billing_portal/_configuration_create_params.py` of stripe 16.1.0)."""
+
 FLOWS: Final = ("payment_method_update",)
 """Deep links into Stripe's page that we offer."""
+
+
+@dataclass(frozen=True)
+class PortalSession:
+    """A fresh session: `url` is secret and short-lived. `configuration` is what it was made on, where Stripe says so."""
+
+    url: str
+    configuration: PortalConfiguration | None = None
+
+
+DASHBOARD: Final = "dashboard"
+PORTICO: Final = "portico"
+"""What STRIPE_PORTAL_CONFIGURATION may say besides the id of a configuration."""
+
+
+class PortalSource(enum.StrEnum):
+    """Whose configuration customers get on Stripe's page."""
+
+    BUSINESS = "business"
+    """One that was made for their business alone: it goes before every setting."""
+    NAMED = "named"
+    """The one that STRIPE_PORTAL_CONFIGURATION names."""
+    DASHBOARD = "dashboard"
+    """The account's default, which the business saves in Stripe's dashboard."""
+    PORTICO = "portico"
+    """Portico's own, because STRIPE_PORTAL_CONFIGURATION says so."""
+    KEPT = "kept"
+    """Portico's own, because customers had it before the dashboard's was followed, and nobody has switched."""
+    NEVER_SAVED = "never_saved"
+    """Portico's own, because none was ever saved in the dashboard."""
+
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        return _WHY[self]
+
+    @property
+    def dashboard_counts(self) -> bool:
+        """Whether what is saved in the dashboard counts, or would as soon as it is."""
+        return self in (PortalSource.DASHBOARD, PortalSource.NEVER_SAVED)
+
+
+_WHY: Final = {
+    PortalSource.BUSINESS: "it was made for this business alone",
+    PortalSource.NAMED: "STRIPE_PORTAL_CONFIGURATION names it",
+    PortalSource.DASHBOARD: "it is what is saved in Stripe's dashboard",
+    PortalSource.PORTICO: "it is Portico's own, as STRIPE_PORTAL_CONFIGURATION says",
+    PortalSource.KEPT: "it is Portico's own, as before Portico followed the dashboard",
+    PortalSource.NEVER_SAVED: "it is Portico's own, since nobody has saved one in Stripe's dashboard",
+}
+
+
+def portal_source(
+    setting: str | None, *, own: bool, keeps_portico: bool, never_saved: bool
+) -> PortalSource:
+    """Whose configuration counts. `setting` is STRIPE_PORTAL_CONFIGURATION, `own` whether the business has one of its own,
+    `keeps_portico` whether this installation ran on Portico's before dashboards were followed, `never_saved` whether it
+    is known that the dashboard has none."""
+    if own:
+        return PortalSource.BUSINESS
+    if setting == PORTICO:
+        return PortalSource.PORTICO
+    if setting is None and keeps_portico:
+        return PortalSource.KEPT
+    if setting is not None and setting != DASHBOARD:
+        return PortalSource.NAMED
+    return PortalSource.NEVER_SAVED if never_saved else PortalSource.DASHBOARD
+
+
+def portal_settings_url(*, livemode: bool) -> str:
+    """Where the business saves what customers may do."""
+    return f"https://dashboard.stripe.com/{'' if livemode else 'test/'}settings/billing/portal"
 
 
 def configuration_key(business_id: str | None) -> str:

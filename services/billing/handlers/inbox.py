@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.billing import queries
+from services.billing import portal_queries, queries
 from services.billing.domain import UnknownInboxEvent
 from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.translation import (
     EVIDENCE_TYPES,
-    ROUTES,
+    WANTED,
     Status,
     Translation,
     translate,
@@ -37,6 +37,8 @@ class Outcome(enum.StrEnum):
     TRANSLATED = "translated"
     IGNORED = "ignored"
     QUARANTINED = "quarantined"
+    CONNECTED = "connected"
+    THIN = "thin"
     DUPLICATE = "duplicate"
 
 
@@ -51,7 +53,7 @@ class Received:
     @property
     def type_label(self) -> str:
         """The type for a metric: bounded, since Stripe has hundreds."""
-        return self.event.type if self.event.type in ROUTES else "other"
+        return self.event.type if self.event.type in WANTED else "other"
 
 
 def read_webhook(body: bytes, *, livemode: bool) -> Received:
@@ -110,6 +112,9 @@ def store_webhooks(
         ],
         now,
     )
+    for event_id, received in firsts.items():
+        if event_id in fresh and received.translation.configuration is not None:
+            portal_queries.learn_of_ours(session, received.translation.configuration, now)
     outcomes = []
     for received in batch:
         stored = received.event.id in fresh
@@ -145,6 +150,8 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     known = queries.already_queued(session, [one.event.id for one in translation.outgoing])
     fresh = [one for one in translation.outgoing if one.event.id not in known]
     queued = queries.OUTBOX.add(session, fresh, now)
+    if translation.configuration is not None:
+        portal_queries.learn_of_ours(session, translation.configuration, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)

@@ -22,7 +22,7 @@ from services.billing.domain import InvalidRequest, Invoice, ReconciliationRunni
 from services.billing.handlers import inbox
 from services.billing.payloads import NotAnEvent
 from services.billing.ports import PaymentGateway
-from services.billing.translation import ROUTES, dedupe_key
+from services.billing.translation import WANTED, dedupe_key
 from shared import events
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -31,6 +31,8 @@ EVERY: Final = dt.timedelta(minutes=15)
 """Between two walks when no webhook has come since the last one."""
 EVERY_WHILE_HEARD: Final = dt.timedelta(hours=1)
 """Between two walks while webhooks arrive. Stripe counts reads against a month's allowance of 10,000 or more."""
+EVERY_WHILE_THIN: Final = dt.timedelta(minutes=5)
+"""Between two walks while an endpoint delivers thin events, which only say that there is something in the log."""
 SWEEP_EVERY: Final = dt.timedelta(days=1)
 """Between two looks through unpaid invoices when the log held nothing that was missed."""
 OVERLAP: Final = dt.timedelta(hours=1)
@@ -89,9 +91,12 @@ def scheduled(
     now = clock()
     with database.transaction() as session:
         cursor = queries.reconciled_until(session, now)
-        if cursor is None or cursor > now - EVERY:
+        if cursor is None or cursor > now - EVERY_WHILE_THIN:
             return None
-        heard = queries.webhooks_arrived(session, cursor)
+        thin = queries.thin_arrived(session, cursor)
+        if not thin and cursor > now - EVERY:
+            return None
+        heard = not thin and queries.webhooks_arrived(session, cursor)
         if heard and cursor > now - EVERY_WHILE_HEARD:
             return None
         swept_at = queries.moment_of(session, queries.SWEEP)
@@ -136,7 +141,7 @@ def reconcile(
     try:
         report = Report()
         # Oldest first, as the webhooks would have come.
-        for page in gateway.events_since(since, sorted(ROUTES), MOST_PAGES):
+        for page in gateway.events_since(since, sorted(WANTED), MOST_PAGES):
             _take_in(database, gateway.livemode, page, report, clock)
             keep_lease()
         if sweep or report.new:

@@ -15,6 +15,7 @@ from services.billing.models import (
     OutboxEvent,
     PaymentMethodChange,
 )
+from services.billing.translation import ROUTES, Status
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
@@ -99,11 +100,9 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
     more = {"event_id": row.id, "object_id": row.object_id}
     came = "Stripe delivered" if row.deliveries else "no webhook came; found in Stripe's log:"
     steps = [_step(row.received_at, "received", f"{came} {row.type}", **more)]
-    if row.status == "ignored":
-        steps.append(_step(row.received_at, "ignored", f"{row.type}: {row.reason}", **more))
-    elif row.status == "quarantined":
-        steps.append(_step(row.received_at, "quarantined", f"{row.type}: {row.reason}", **more))
-    elif not any(one.event_id.startswith(f"{row.id}/") for one in published):
+    if row.status != Status.TRANSLATED:
+        steps.append(_step(row.received_at, row.status, f"{row.type}: {row.reason}", **more))
+    elif row.type in ROUTES and not any(one.event_id.startswith(f"{row.id}/") for one in published):
         text = f"{row.type}: said before, by another Stripe event for the same thing"
         steps.append(_step(row.received_at, "deduped", text, **more))
     if row.deliveries > 1 and row.last_delivered_at is not None:

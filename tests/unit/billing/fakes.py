@@ -19,13 +19,16 @@ from services.billing.domain import (
     Invoice,
     InvoiceLook,
     KeySpent,
+    NoDefaultConfiguration,
     Payment,
     PaymentProblem,
     PaymentTrace,
     PayOutcome,
     PortalConfiguration,
     PortalConfigurationMissing,
+    PortalFlowRefused,
     PortalPolicy,
+    PortalSession,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -41,6 +44,17 @@ PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
 """When every subscription's paid period ends."""
 VISA = PaymentMethod(type="card", brand="visa", last4="0341", exp_month=12, exp_year=2030)
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "pm_good", "pm_declines", "pm_needs_customer", "pm_debit"
+
+
+DASHBOARD_FORM = {
+    "payment_method_update": True,
+    "invoice_history": True,
+    "customer_update": True,
+    "subscription_cancel": True,
+    "subscription_pause": False,
+    "subscription_update": False,
+}
+"""What is on when the dashboard's form is saved as it is."""
 
 
 class Trouble(enum.Enum):
@@ -67,6 +81,8 @@ class Session:
     return_url: str
     flow: str | None
     locale: str
+    left_to_stripe: bool = False
+    """No configuration was named, so it is the account's default."""
 
 
 @dataclass
@@ -110,21 +126,53 @@ class FakePaymentGateway:
     def create_portal_session(
         self,
         stripe_customer_id: str,
-        configuration_id: str,
+        configuration_id: str | None,
         return_url: str,
         flow: str | None,
         locale: str,
-    ) -> str:
+    ) -> PortalSession:
         self._enter("create_portal_session")
-        if configuration_id not in self.configurations:
-            raise PortalConfigurationMissing(configuration_id)
         if stripe_customer_id not in self.customers:
             raise UnknownStripeCustomer(stripe_customer_id)
+        if configuration_id is None:
+            used = self._default()
+            if used is None:
+                raise NoDefaultConfiguration("none was ever saved")
+        else:
+            used = self.configurations.get(configuration_id)
+            if used is None or not used.active:
+                raise PortalConfigurationMissing(configuration_id)
+        if not used.permits(flow):
+            raise PortalFlowRefused(str(flow))
         url = f"https://billing.example/p/session/{next(self._numbers)}"
+        left = configuration_id is None
         self.sessions.append(
-            Session(url, stripe_customer_id, configuration_id, return_url, flow, locale)
+            Session(url, stripe_customer_id, used.id, return_url, flow, locale, left)
         )
-        return url
+        return PortalSession(url, used)
+
+    def _default(self) -> PortalConfiguration | None:
+        return next((one for one in self.configurations.values() if one.is_default), None)
+
+    def default_configuration(self) -> PortalConfiguration | None:
+        self._enter("default_configuration")
+        return self._default()
+
+    def save_in_dashboard(self, **features: bool) -> PortalConfiguration:
+        """The business saves its portal settings in Stripe's dashboard; at first as the form stands there."""
+        found = self._default()
+        on = dict(found.may) if found else DASHBOARD_FORM
+        saved = PortalConfiguration(
+            id=found.id if found else f"bpc_{next(self._numbers)}",
+            livemode=self.livemode,
+            active=True,
+            key=None,
+            may=tuple({**on, **features}.items()),
+            is_default=True,
+            updated=(found.updated if found else 0) + 1,
+        )
+        self.configurations[saved.id] = saved
+        return saved
 
     def configuration(self, configuration_id: str) -> PortalConfiguration:
         self._enter("configuration")

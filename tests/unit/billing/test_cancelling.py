@@ -98,9 +98,7 @@ def may(
     business_id: str | None = None,
     fixed: str | None = None,
 ) -> dict[str, bool]:
-    return portal.customers_may(
-        database, gateway, business_id=business_id, fixed_configuration=fixed
-    )
+    return portal.customers_may(database, gateway, business_id=business_id, setting=fixed, now=NOW)
 
 
 def test_customers_may_do_what_their_configuration_allows(

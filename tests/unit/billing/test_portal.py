@@ -1,27 +1,35 @@
-"""The click: always a fresh session, always on a configuration that we chose."""
+"""The click: always a fresh session, on the configuration that the business chose, and else on a conservative one."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import Any
 
 import pytest
 
+from services.billing import portal_queries, queries
 from services.billing.domain import (
     Customer,
     InvalidRequest,
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalPolicy,
+    PortalSource,
     StripeUnavailable,
     UnknownStripeCustomer,
 )
+from services.billing.handlers.inbox import Outcome, read_webhook, store_webhook
 from services.billing.handlers.portal import (
+    NEVER_SAVED_FOR,
+    InUse,
+    configuration_in_use,
     create_portal_session,
+    customers_may,
     ensure_configuration,
-    look_up_configuration,
 )
 from shared.database import Transactions
-from tests.unit.billing.conftest import NOW
+from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 
 PUBLIC = "https://me.example.com"
@@ -40,7 +48,7 @@ def click(database: Transactions, gateway: FakePaymentGateway, **changed: Any) -
         "flow": None,
         "locale": None,
         "business_id": None,
-        "fixed_configuration": None,
+        "setting": None,
         "public_url": PUBLIC,
         "now": NOW,
     }
@@ -74,7 +82,7 @@ def test_a_configuration_from_the_settings_wins(
 ) -> None:
     """STRIPE_PORTAL_CONFIGURATION is used as it is, and none of ours is made."""
     gateway.configurations["bpc_set"] = PortalConfiguration("bpc_set", False, True, None, ())
-    click(database, gateway, fixed_configuration="bpc_set")
+    click(database, gateway, setting="bpc_set")
     assert gateway.sessions[0].configuration_id == "bpc_set"
     assert list(gateway.configurations) == ["bpc_set"]
 
@@ -84,7 +92,7 @@ def test_a_missing_configuration_from_the_settings_is_told(
 ) -> None:
     """We never silently replace what ops have set: the error has a name, the customer gets a calm page."""
     with pytest.raises(PortalConfigurationMissing):
-        click(database, gateway, fixed_configuration="bpc_gone")
+        click(database, gateway, setting="bpc_gone")
 
 
 def test_a_recorded_configuration_that_stripe_forgot_heals(
@@ -200,13 +208,186 @@ def test_a_configuration_of_the_other_mode_is_refused(
     with pytest.raises(PortalConfigurationMissing, match="test mode configuration"):
         ensure_configuration(database, gateway, "default", now=NOW)
     with pytest.raises(PortalConfigurationMissing, match="live mode key"):
-        look_up_configuration(database, gateway, "default", None)
+        configuration_in_use(database, gateway, None, "portico")
 
 
 def test_looking_changes_nothing(database: Transactions, gateway: FakePaymentGateway) -> None:
     """`--show` tells that there is none yet, and makes none."""
     with pytest.raises(PortalConfigurationMissing):
-        look_up_configuration(database, gateway, "default", None)
+        configuration_in_use(database, gateway, None, None)
     assert gateway.configurations == {}
     made = ensure_configuration(database, gateway, "default", now=NOW)
-    assert look_up_configuration(database, gateway, "default", None) == made
+    assert configuration_in_use(database, gateway, None, None) == InUse(
+        PortalSource.NEVER_SAVED, made
+    )
+
+
+# --- whose configuration counts ------------------------------------------------------------------------------
+
+
+def ran_before(database: Transactions) -> None:
+    """What the migration leaves where a release before this one ran."""
+    with database.transaction() as session:
+        queries.keep_moment(session, portal_queries.KEPT, NOW)
+
+
+@pytest.mark.parametrize("setting", [None, "dashboard"])
+def test_what_is_saved_in_the_dashboard_is_what_customers_get(
+    database: Transactions, gateway: FakePaymentGateway, setting: str | None
+) -> None:
+    """No configuration is named, so that Stripe takes the account's default; none of ours is made."""
+    saved = gateway.save_in_dashboard()
+    click(database, gateway, setting=setting)
+    assert gateway.sessions[0].left_to_stripe
+    assert list(gateway.configurations) == [saved.id]
+    assert configuration_in_use(database, gateway, None, setting).source is PortalSource.DASHBOARD
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "source"),
+    [
+        (None, True, PortalSource.KEPT),
+        ("portico", False, PortalSource.PORTICO),
+        ("portico", True, PortalSource.PORTICO),
+        ("dashboard", True, PortalSource.DASHBOARD),
+        ("bpc_set", True, PortalSource.NAMED),
+    ],
+)
+def test_an_older_installation_stays_on_porticos_until_a_person_switches(
+    database: Transactions,
+    gateway: FakePaymentGateway,
+    setting: str | None,
+    before: bool,
+    source: PortalSource,
+) -> None:
+    """An upgrade alone lets nobody cancel past the approval: only the setting, set by a person, follows the dashboard."""
+    saved = gateway.save_in_dashboard(subscription_cancel=True)
+    gateway.configurations["bpc_set"] = PortalConfiguration(
+        "bpc_set", False, True, None, (("payment_method_update", True),)
+    )
+    if before:
+        ran_before(database)
+    click(database, gateway, setting=setting)
+    (session,) = gateway.sessions
+    used = gateway.configurations[session.configuration_id]
+    assert (used.id == saved.id) is (source is PortalSource.DASHBOARD)
+    assert used.allows("subscription_cancel") is (source is PortalSource.DASHBOARD)
+    found = configuration_in_use(database, gateway, None, setting)
+    assert (found.source, found.configuration.id) == (source, used.id)
+    assert found.dashboard == (saved if source is PortalSource.KEPT else None)
+    may = customers_may(database, gateway, business_id=None, setting=setting, now=NOW)
+    assert may["cancel"] is (source is PortalSource.DASHBOARD)
+
+
+@pytest.mark.parametrize("setting", [None, "dashboard", "portico", "bpc_set"])
+def test_a_business_own_configuration_goes_before_every_setting(
+    database: Transactions, gateway: FakePaymentGateway, setting: str | None
+) -> None:
+    """Its customers get it, whatever the installation's default is; it heals as a conservative one, never as the default."""
+    gateway.save_in_dashboard(subscription_cancel=True)
+    own = ensure_configuration(database, gateway, "business:sunrise", now=NOW)
+    click(database, gateway, business_id="sunrise", setting=setting)
+    assert gateway.sessions[0].configuration_id == own.id
+    del gateway.configurations[own.id]
+    click(database, gateway, business_id="sunrise", setting=setting)
+    healed = gateway.configurations[gateway.sessions[1].configuration_id]
+    assert (healed.key, healed.allows("subscription_cancel")) == ("business:sunrise", False)
+
+
+def test_where_nothing_was_saved_stripe_is_asked_once_an_hour(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Its refusal is remembered: the next clicks go straight to ours. Saved later, it is found by a click all the same."""
+    asked: list[str] = []
+    click(database, gateway)
+    gateway.before = asked.append
+    click(database, gateway)
+    assert asked == ["create_portal_session"]
+    gateway.save_in_dashboard()
+    click(database, gateway)
+    click(database, gateway, now=NOW + NEVER_SAVED_FOR)
+    click(database, gateway, now=NOW + NEVER_SAVED_FOR)
+    assert [session.left_to_stripe for session in gateway.sessions] == [False] * 3 + [True] * 2
+
+
+def test_a_flow_that_the_configuration_forbids_begins_on_the_first_page(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Stripe's refusal costs one more request, and only once: the answer to the second tells what is allowed."""
+    gateway.save_in_dashboard(payment_method_update=False)
+    asked: list[str] = []
+    gateway.before = asked.append
+    for _ in range(2):
+        click(database, gateway, flow="payment_method_update")
+    assert [session.flow for session in gateway.sessions] == [None, None]
+    assert asked == ["create_portal_session"] * 3
+
+
+# --- what customers may do -----------------------------------------------------------------------------------
+
+
+def told(type_: str, configuration: PortalConfiguration, number: int = 1) -> bytes:
+    """Stripe's event about a configuration, as it is now."""
+    event = json.loads(payload("billing_portal.configuration.updated"))
+    event.update(id=f"evt_portal_{number}", type=f"billing_portal.configuration.{type_}")
+    event["data"]["object"].update(
+        id=configuration.id,
+        is_default=configuration.is_default,
+        updated=configuration.updated,
+        metadata={"portico_key": configuration.key} if configuration.key else {},
+        features={name: {"enabled": on} for name, on in configuration.may},
+    )
+    return json.dumps(event).encode()
+
+
+def deliver(database: Transactions, body: bytes) -> Outcome:
+    with database.transaction() as session:
+        return store_webhook(session, read_webhook(body, livemode=False), NOW)
+
+
+def may_cancel(database: Transactions, gateway: FakePaymentGateway) -> bool:
+    return customers_may(database, gateway, business_id=None, setting=None, now=NOW)["cancel"]
+
+
+def test_what_the_dashboard_allows_is_learnt_from_events_without_asking(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """The first question asks Stripe, none after it does: an event tells each change, an older one changes nothing back, and
+    one about a configuration that nobody gets is not kept."""
+    assert may_cancel(database, gateway) is False
+    first = gateway.save_in_dashboard()
+    second = gateway.save_in_dashboard(subscription_cancel=False)
+    gateway.down = True
+    assert deliver(database, told("created", first)) is Outcome.TRANSLATED
+    assert may_cancel(database, gateway) is True
+    deliver(database, told("updated", second, 2))
+    assert may_cancel(database, gateway) is False
+    deliver(database, told("updated", first, 3))
+    assert may_cancel(database, gateway) is False
+    stranger = dataclasses.replace(first, id="bpc_stranger", is_default=False, updated=9)
+    deliver(database, told("updated", stranger, 4))
+    with database.reading() as session:
+        assert portal_queries.permissions(session, "bpc_stranger") is None
+
+
+def test_what_the_dashboard_allows_is_learnt_from_a_session(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """Stripe's answer to a click carries it, so that a lost event is made good at the next one."""
+    gateway.save_in_dashboard()
+    click(database, gateway)
+    gateway.save_in_dashboard(subscription_cancel=False)
+    assert may_cancel(database, gateway) is True
+    click(database, gateway)
+    gateway.down = True
+    assert may_cancel(database, gateway) is False
+
+
+def test_pausing_is_spoken_of_only_where_stripes_portal_offers_it() -> None:
+    """A configuration that does not know the feature neither allows nor forbids it."""
+    offered = PortalConfiguration("bpc_1", False, True, None, (("subscription_pause", False),))
+    without = PortalConfiguration("bpc_2", False, True, None, ())
+    assert [any("pause" in words for words, _ in one.describe()) for one in (offered, without)] == [
+        True,
+        False,
+    ]

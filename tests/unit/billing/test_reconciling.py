@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from services.billing import queries
 from services.billing.domain import (
     InvalidRequest,
     Invoice,
@@ -256,6 +257,42 @@ def test_rounds_stretch_while_webhooks_arrive(
     assert "events_since" in asked
     asked.clear()
     clock.forward(minutes=16)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert "events_since" in asked
+
+
+def test_a_thin_event_is_answered_from_the_log_within_minutes(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """An endpoint of the wrong kind delays an email by minutes and costs none; with nothing thin, rounds are as ever. Neither
+    thin events nor those of connected accounts count as webhooks that arrive."""
+    scheduled(database, gateway, holder="me", clock=clock)
+    happened(gateway, "invoice.payment_failed", 3600)
+    event = {
+        "id": "evt_test_thin",
+        "object": "v2.core.event",
+        "type": "v1.invoice.payment_failed",
+        "livemode": False,
+        "related_object": {"id": "in_3600"},
+    }
+    clock.forward(minutes=4)
+    with database.transaction() as session:
+        received = inbox.read_webhook(json.dumps(event).encode(), livemode=False)
+        assert inbox.store_webhook(session, received, clock()) is inbox.Outcome.THIN
+        connected = payload("invoice.paid", lambda event: event.update(account="acct_1"))
+        received = inbox.read_webhook(connected, livemode=False)
+        assert inbox.store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
+        since = NOW - dt.timedelta(days=1)
+        assert queries.delivered_kinds(session, since) == {"thin": 1, "connected": 1, "own": 0}
+    assert scheduled(database, gateway, holder="me", clock=clock) is None
+    clock.forward(minutes=1)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert outbox(database) == ["evt_3600/invoice.payment_failed"]
+    asked = asked_of_stripe(gateway)
+    clock.forward(minutes=14)
+    scheduled(database, gateway, holder="me", clock=clock)
+    assert asked == []
+    clock.forward(minutes=1)
     scheduled(database, gateway, holder="me", clock=clock)
     assert "events_since" in asked
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import eventlet
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
@@ -104,6 +106,31 @@ def test_a_signed_event_that_we_cannot_read_is_acknowledged(
     answer = post(billing, body, signed(body, at=int(time.time())))
     assert (answer.status_code, answer.get_json()) == (200, {"received": "quarantined"})
     assert stored(database) == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "outcome", "level"),
+    [
+        ({"account": "acct_1"}, "connected", "info"),
+        ({"object": "v2.core.event", "type": "v1.invoice.paid"}, "thin", "warning"),
+    ],
+)
+def test_what_is_no_event_of_ours_to_act_on_is_told_apart(
+    billing: Any, database: Transactions, edit: dict[str, str], outcome: str, level: str
+) -> None:
+    """A connected account's event is no error and no alarm, a thin one a warning; each has a metric of its own, and nothing
+    is relayed."""
+    body = payload("invoice.paid", lambda event: event.update(edit))
+    with capture_logs() as lines:
+        answer = post(billing, body, signed(body, at=int(time.time())))
+    assert (answer.status_code, answer.get_json()) == (200, {"received": outcome})
+    assert [line["log_level"] for line in lines] == [level]
+    type_ = "invoice.paid" if outcome == "connected" else "other"
+    counted = REGISTRY.get_sample_value(
+        "stripe_webhooks_total", {"type": type_, "outcome": outcome}
+    )
+    assert counted
+    assert (stored(database), billing.woken) == (1, [])
 
 
 @pytest.mark.parametrize(

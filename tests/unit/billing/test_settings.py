@@ -36,6 +36,15 @@ def test_the_least_that_is_needed() -> None:
     assert (settings.livemode, settings.stripe_portal_configuration) == (False, None)
 
 
+@pytest.mark.parametrize("value", ["dashboard", "portico", "bpc_1", ""])
+def test_whose_portal_configuration_counts(value: str) -> None:
+    """One of two words, or the id of a configuration; empty is not set, which is not the same as `dashboard`: an installation
+    that is older than the choice stays as it was."""
+    settings = load(GOOD | {"STRIPE_PORTAL_CONFIGURATION": value})
+    assert settings.stripe_portal_configuration == (value or None)
+    assert settings.names_portal_configuration is value.startswith("bpc_")
+
+
 def test_no_secret_shows_itself() -> None:
     """The settings can be logged: key, webhook secrets and passwords stay hidden."""
     shown = repr(load(GOOD)) + str(load(GOOD))
@@ -59,6 +68,7 @@ def test_each_of_them_is_required(name: str) -> None:
         ("STRIPE_WEBHOOK_SECRETS", "short"),
         ("STRIPE_WEBHOOK_SECRETS", ","),
         ("STRIPE_PORTAL_CONFIGURATION", "cfg_1"),
+        ("STRIPE_PORTAL_CONFIGURATION", "Dashboard"),
         ("PUBLIC_URL", "me.example.com"),
         ("HTTP_ADDRESS", "8001"),
     ],

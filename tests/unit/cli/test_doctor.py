@@ -16,11 +16,13 @@ from services.billing.checks import check_stripe
 from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
+    PortalSource,
     StripeRefused,
     StripeUnavailable,
 )
+from services.billing.handlers.portal import InUse
 from services.billing.stripe_account import WebhookEndpoint
-from services.billing.translation import ROUTES
+from services.billing.translation import WANTED
 from services.notifier.checks import check_sendgrid
 from services.notifier.sendgrid_gateway import SendGridTrouble
 from shared.cli.findings import Finding, Level
@@ -64,6 +66,12 @@ FEATURES = {
 }
 
 
+STRIPES_MAILS = {
+    f"stripe-mail-{name}"
+    for name in ("failed", "reminders", "finalised", "3d-secure", "expiring-card", "upcoming")
+}
+
+
 @dataclass
 class World:
     """A good set-up, in which each part can be spoiled. It is the Stripe account and the SendGrid account in one."""
@@ -76,7 +84,7 @@ class World:
                 "https://hooks.example.com/webhooks/stripe",
                 True,
                 "2026-10-28.endive",
-                frozenset(ROUTES),
+                WANTED,
             )
         ]
     )
@@ -85,6 +93,9 @@ class World:
             "bpc_1", False, True, "default", tuple(FEATURES.items())
         )
     )
+    source: PortalSource = PortalSource.PORTICO
+    dashboard: PortalConfiguration | None = None
+    delivered: dict[str, int] = field(default_factory=lambda: {"own": 5, "thin": 0, "connected": 0})
     lacking: list[str] | Exception = field(default_factory=list)
     ahead: dt.timedelta = dt.timedelta()
     scopes_given: set[str] | SendGridTrouble = field(default_factory=lambda: {"mail.send"})
@@ -120,23 +131,28 @@ class World:
     def click_tracking(self) -> bool:
         return self.tracking
 
-    def _configuration(self) -> PortalConfiguration:
+    def _configuration(self) -> InUse:
         if isinstance(self.configuration, Exception):
             raise self.configuration
-        return self.configuration
+        return InUse(self.source, self.configuration, self.dashboard)
 
-    def examine(self) -> list[Finding]:
+    def examine(self, **wishes: Any) -> list[Finding]:
         """Everything that doctor tells, with the real checks over this world."""
         eyes = Eyes(
             stripe=lambda settings, **wishes: check_stripe(
-                settings, self, self._configuration, lambda: NOW, **wishes
+                settings,
+                self,
+                self._configuration,
+                lambda: self.delivered,
+                lambda: NOW,
+                **wishes,
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
             broker=lambda uri, services: self.broker,
             whose=lambda settings: self.whose,
             database=self.database_is,
         )
-        return list(examine(self.environ, eyes=eyes))
+        return list(examine(self.environ, eyes=eyes, **wishes))
 
     def endpoint(self, **changes: Any) -> None:
         self.endpoints = [replace(self.endpoints[0], **changes)]
@@ -157,6 +173,12 @@ def without(*names: str) -> Callable[[World], None]:
 def put(**attributes: Any) -> Callable[[World], None]:
     return lambda world: (
         [setattr(world, name, value) for name, value in attributes.items()] and None
+    )
+
+
+def portal(**features: bool) -> PortalConfiguration:
+    return PortalConfiguration(
+        "bpc_1", False, True, None, tuple((FEATURES | features).items()), is_default=True
     )
 
 
@@ -196,7 +218,7 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
         "webhook-disabled",
     ),
     "an event type is not delivered": (
-        lambda world: world.endpoint(events=frozenset(ROUTES) - {"customer.updated"}),
+        lambda world: world.endpoint(events=WANTED - {"customer.updated"}),
         "webhook-events",
     ),
     "the endpoint has an old API version": (
@@ -224,6 +246,26 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda world: world.may(payment_method_update=False),
         "portal-no-card",
     ),
+    "customers can cancel by a configuration of Portico's": (
+        put(source=PortalSource.KEPT, configuration=portal(subscription_cancel=True)),
+        "portal-cancels",
+    ),
+    "customers can't update their card by the dashboard": (
+        put(source=PortalSource.DASHBOARD, configuration=portal(payment_method_update=False)),
+        "portal-no-card",
+    ),
+    "the webhook endpoint delivers thin events": (
+        put(delivered={"own": 0, "thin": 3, "connected": 0}),
+        "webhook-thin",
+    ),
+    "the webhook endpoint hears connected accounts alone": (
+        put(delivered={"own": 0, "thin": 0, "connected": 3}),
+        "webhook-connected",
+    ),
+    "an endpoint of an older release lacks the new types": (
+        lambda world: world.endpoint(events=WANTED - {"billing_portal.configuration.updated"}),
+        "webhook-events",
+    ),
     "the clock is ahead": (put(ahead=dt.timedelta(minutes=6)), "clock-off"),
     "the clock is behind": (put(ahead=dt.timedelta(minutes=-2)), "clock-off"),
     "SendGrid's key was revoked": (
@@ -239,9 +281,14 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
 
 
 def test_there_is_nothing_to_find_on_a_good_set_up() -> None:
-    """Every check has looked, and the only thing left is what no machine can see: Stripe's own mails."""
+    """Every check has looked, and the only thing left is what no machine can see: each email of Stripe's that doubles one
+    of ours, with where it is switched."""
     told = World().examine()
-    assert {one.code for one in told if one.level is not Level.OK} == {"stripe-own-mails"}
+    asked = {one.code: one for one in told if one.level is not Level.OK}
+    assert set(asked) == STRIPES_MAILS
+    for code, one in asked.items():
+        assert "dashboard.stripe.com/settings/billing" in one.todo
+        assert f"--looked {code}" in one.todo
     assert {one.code for one in told} >= {
         "settings",
         "links",
@@ -292,17 +339,57 @@ def test_cancelling_that_is_meant_is_no_finding() -> None:
     """--may-cancel says that the business wants it so."""
     world = World()
     world.may(subscription_cancel=True)
-    eyes = Eyes(
-        stripe=lambda settings, **wishes: check_stripe(
-            settings, world, world._configuration, lambda: NOW, **wishes
-        ),
-        sendgrid=lambda settings: (),
-        broker=lambda uri, services: (),
-        database=lambda service, url: (),
-        whose=lambda settings: (),
-    )
-    told = examine(world.environ, eyes=eyes, may_cancel=True)
+    told = world.examine(may_cancel=True)
     assert not [one for one in told if one.level is Level.FINDING]
+
+
+def test_what_a_person_has_looked_at_is_not_asked_again() -> None:
+    """--looked answers what no machine can see, by its code; a finding stays one whatever is said."""
+    world = World()
+    world.endpoint(enabled=False)
+    told = world.examine(looked=[*STRIPES_MAILS, "webhook-disabled"])
+    assert {one.code for one in told if one.level is not Level.OK} == {"webhook-disabled"}
+    assert {one.code for one in told if one.level is Level.OK} >= STRIPES_MAILS
+
+
+def one_of(world: World, code: str) -> Finding:
+    (found,) = [one for one in world.examine() if one.code == code]
+    return found
+
+
+@pytest.mark.parametrize("source", list(PortalSource))
+def test_doctor_says_what_customers_may_do_and_why(source: PortalSource) -> None:
+    """In words, with the configuration and whose it is."""
+    found = one_of(World(source=source), "portal-configuration")
+    assert found.level is Level.OK
+    assert "customers may update the saved payment method, see invoices and receipts;" in found.text
+    assert source.why in found.text
+
+
+def test_doctor_says_how_to_switch_to_the_dashboard() -> None:
+    """An older installation stays as it is; what a switch would change is told, and both ways to settle it."""
+    world = World(source=PortalSource.KEPT, dashboard=portal(subscription_cancel=True))
+    found = one_of(world, "portal-kept")
+    assert found.level is Level.ASK
+    assert "they may also cancel a subscription" in found.text
+    assert "STRIPE_PORTAL_CONFIGURATION to dashboard" in found.todo
+    assert "to portico" in found.todo
+    assert "nothing is saved there" in one_of(World(source=PortalSource.KEPT), "portal-kept").text
+
+
+def test_cancelling_that_the_dashboard_allows_is_asked_about() -> None:
+    """It is the business's own choice, and Stripe's form has it on at first: a person says whether it is meant."""
+    world = World(source=PortalSource.DASHBOARD, configuration=portal(subscription_cancel=True))
+    found = one_of(world, "portal-cancels")
+    assert found.level is Level.ASK
+    assert "dashboard.stripe.com/test/settings/billing/portal" in found.todo
+    assert not [one for one in world.examine(may_cancel=True) if one.code == "portal-cancels"]
+
+
+def test_connected_accounts_beside_our_own_are_a_question() -> None:
+    """Somebody may mean it; nothing is lost."""
+    world = World(delivered={"own": 5, "thin": 0, "connected": 3})
+    assert one_of(world, "webhook-connected").level is Level.ASK
 
 
 def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:

@@ -1,0 +1,101 @@
+"""Making Stripe ready from the command line, against the sandbox: the webhook endpoint, and the portal configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.billing.cli import configuration_view, describe
+from services.billing.configuring import configure_portal, set_up
+from services.billing.domain import InvalidRequest, PortalPolicy, PortalSource
+from services.billing.settings import Settings
+from services.billing.stripe_account import StripeAccount
+from services.billing.stripe_gateway import StripeGateway
+from services.billing.translation import WANTED
+from shared.migrations import upgrade
+from shared.settings import Secret
+from tests.contract.payment_worlds import StripeWorld
+from tests.contract.test_payment_gateway import KEY, running
+
+URL = "https://hooks.example.com/webhooks/stripe"
+
+
+@pytest.fixture
+def stripe() -> Iterator[StripeWorld]:
+    with running() as base:
+        gateway = StripeGateway(KEY, base)
+        yield StripeWorld(gateway, base, KEY)
+        gateway.close()
+
+
+@pytest.fixture
+def settings(stripe: StripeWorld, tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path}/billing.sqlite3"
+    upgrade("billing", url)
+    return Settings(
+        amqp_uri=Secret("embedded://setup/portico"),
+        database_url=Secret(url),
+        http_address="127.0.0.1:0",
+        stripe_api_key=Secret(KEY),
+        stripe_api_base=stripe.base,
+        stripe_webhook_secrets=(Secret("whsec_0123456789abcdef"),),
+        stripe_portal_configuration=None,
+        public_url="http://127.0.0.1:8000",
+        stripe_look_rate=6,
+    )
+
+
+def test_an_older_endpoint_gets_what_it_lacks_and_keeps_what_others_added(
+    stripe: StripeWorld, settings: Settings, tmp_path: Path
+) -> None:
+    """The types that a release brings are added; a type that somebody chose for another purpose stays."""
+    gateway = stripe.gateway
+    assert isinstance(gateway, StripeGateway)
+    older = sorted(WANTED - {"billing_portal.configuration.updated"})
+    made, _ = StripeAccount(gateway).create_webhook_endpoint(URL, [*older, "charge.refunded"])
+    assert made.missing(sorted(WANTED)) == ["billing_portal.configuration.updated"]
+    done = set_up(settings, URL, tmp_path / "secret")
+    assert (done["endpoint"], done["problem"]) == (made.id, False)
+    (now,) = StripeAccount(gateway).webhook_endpoints()
+    assert now.events == WANTED | {"charge.refunded"}
+    assert set_up(settings, URL, tmp_path / "secret")["what"] == "as it should be"
+
+
+def test_set_up_makes_a_configuration_only_where_the_dashboard_has_none(
+    stripe: StripeWorld, settings: Settings, tmp_path: Path
+) -> None:
+    """And says whose the one is that customers get."""
+    first = set_up(settings, URL, tmp_path / "secret")
+    assert "nobody has saved one" in first["configuration_why"]
+    stripe.save_portal_settings()
+    second = set_up(settings, URL, tmp_path / "secret")
+    assert "saved in Stripe's dashboard" in second["configuration_why"]
+    assert second["configuration"] != first["configuration"]
+
+
+def test_the_command_changes_what_customers_get_and_nothing_else(
+    stripe: StripeWorld, settings: Settings
+) -> None:
+    """Portico's own while nothing is saved in the dashboard, a business's own always; what is saved there, or named in the
+    settings, is changed where it is kept, and shown with its reason."""
+    own = configure_portal(settings, None, PortalPolicy(cancel=True))
+    assert own.source is PortalSource.NEVER_SAVED
+    assert own.configuration.allows("subscription_cancel")
+    stripe.save_portal_settings(subscription_cancel=False)
+    with pytest.raises(
+        InvalidRequest, match=r"dashboard\.stripe\.com/test/settings/billing/portal"
+    ):
+        configure_portal(settings, None, PortalPolicy())
+    business = configure_portal(settings, "sunrise", PortalPolicy(cancel=True))
+    assert business.source is PortalSource.BUSINESS
+    shown = configure_portal(settings, None, None)
+    assert shown.source is PortalSource.DASHBOARD
+    assert configure_portal(settings, "sunrise", None).configuration.id == business.configuration.id
+    assert configure_portal(settings, "another", None) == shown
+    assert "it is what is saved in Stripe's dashboard.\nCustomers may:\n  yes  update" in describe(
+        shown
+    )
+    view = configuration_view(shown)
+    assert (view["source"], view["customers_may"]["cancel a subscription"]) == ("dashboard", False)
