@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 from services.billing.cli import configuration_view, describe
-from services.billing.configuring import configure_portal, set_up
+from services.billing.configuring import configure_portal, set_up, stripe_and_database
 from services.billing.domain import InvalidRequest, PortalPolicy, PortalSource
+from services.billing.handlers import portal
+from services.billing.handlers.reconciling import reconcile
 from services.billing.settings import Settings
 from services.billing.stripe_account import StripeAccount
 from services.billing.stripe_gateway import StripeGateway
 from services.billing.translation import WANTED
+from shared.database import Transactions
 from shared.migrations import upgrade
 from shared.settings import Secret
 from tests.contract.payment_worlds import StripeWorld
 from tests.contract.test_payment_gateway import KEY, running
+from tests.unit.billing.fakes import FakePaymentGateway
 
 URL = "https://hooks.example.com/webhooks/stripe"
 
@@ -99,3 +106,58 @@ def test_the_command_changes_what_customers_get_and_nothing_else(
     )
     view = configuration_view(shown)
     assert (view["source"], view["customers_may"]["cancel a subscription"]) == ("dashboard", False)
+
+
+def test_clicks_follow_the_dashboard_as_soon_as_stripe_has_told_of_it(
+    stripe: StripeWorld, settings: Settings
+) -> None:
+    """Nothing saved: Portico's own. Saved: the event, here from Stripe's log, makes the next click the dashboard's, and what
+    customers may do is known without another request."""
+    gateway, since = stripe.gateway, dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    customer = stripe.customer()
+
+    def clock() -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def used(database: Transactions) -> str:
+        url = portal.create_portal_session(
+            database,
+            gateway,
+            stripe_customer_id=customer,
+            return_url="http://127.0.0.1:8000/me/token",
+            flow="payment_method_update",
+            locale=None,
+            business_id="sunrise",
+            setting=None,
+            public_url=settings.public_url,
+            now=clock(),
+        )
+        found = requests.get(url, timeout=10)
+        assert found.status_code == 200
+        sessions = stripe.call("/v1/events", "GET", type="billing_portal.session.created")["data"]
+        return str(sessions[0]["data"]["object"]["configuration"])
+
+    with stripe_and_database(settings) as (_, database):
+        own = gateway.find_configuration("default")
+        assert own is None
+        first = used(database)
+        own = gateway.find_configuration("default")
+        assert own is not None
+        assert first == own.id
+        stripe.save_portal_settings()
+        assert used(database) == first
+        reconcile(database, gateway, since, holder="me", clock=clock)
+        may = portal.customers_may(
+            database, _Away(livemode=False), business_id="sunrise", setting=None, now=clock()
+        )
+        assert may == {"cancel": True, "pause": False}
+        saved = gateway.default_configuration()
+        assert saved is not None
+        assert used(database) == saved.id
+
+
+@dataclass
+class _Away(FakePaymentGateway):
+    """A Stripe that must not be asked."""
+
+    down: bool = True
