@@ -81,41 +81,45 @@ def check_stripe(
 SETTINGS: Final = "https://dashboard.stripe.com/settings/billing/automatic"
 PLACE: Final = "Settings, Billing, Subscriptions and emails"
 OWN_MAILS: Final = (
-    # what Stripe mails, where it is switched, what of ours says the same
-    ("failed", "failed payments", "Manage failed payments: emails when card payments fail"),
+    # name, what Stripe writes about, where it is switched, whether Portico writes about it today
+    ("failed", "failed payments", "Manage failed payments: when card payments fail", True),
     (
         "reminders",
-        "invoices that are still unpaid",
-        "Manage invoices sent to customers: reminders of unpaid invoices",
-    ),
-    (
-        "finalised",
-        "each new invoice",
-        "Manage invoices sent to customers: email finalized invoices to customers",
+        "invoices that stay unpaid",
+        "Manage invoices sent to customers: reminders",
+        True,
     ),
     (
         "3d-secure",
         "payments that the bank wants confirmed",
-        "Manage payments that require confirmation: emails with a link to confirm",
+        "Manage payments that require confirmation: a link to confirm",
+        True,
     ),
     (
-        "expiring-card",
-        "cards about to expire",
-        "Prevent failed payments: emails about expiring cards",
+        "finalised",
+        "each new invoice",
+        "Manage invoices sent to customers: finalized invoices",
+        False,
     ),
-    ("upcoming", "renewals ahead", "Prevent failed payments: emails about upcoming renewals"),
+    ("expiring-card", "expiring cards", "Prevent failed payments: expiring cards", False),
+    ("upcoming", "coming renewals", "Prevent failed payments: upcoming renewals", False),
 )
-"""Each email that Stripe can send beside one of ours. No API tells which are on, so a person has to look.
+"""Each email that Stripe can send about what Portico cares for. No API tells which are on, so a person has to look.
 https://docs.stripe.com/invoicing/send-email"""
 
 
 def _own_mails() -> Iterator[Finding]:
-    for name, about, switch in OWN_MAILS:
+    for name, about, switch, doubles in OWN_MAILS:
+        todo = (
+            "switch it off, or customers get two emails about one thing"
+            if doubles
+            else "Portico sends none about it, so leave it on if you want it"
+        )
         yield ask(
             AREA,
             f"stripe-mail-{name}",
-            f"Stripe may mail customers about {about} itself, beside Portico; no API tells",
-            f"{PLACE} ({SETTINGS}), {switch}: switch it off, then say `portico doctor --looked stripe-mail-{name}`",
+            f"Stripe may send emails of its own about {about}; no API tells",
+            f"{PLACE} ({SETTINGS}), {switch}: {todo}; then say `portico doctor --looked stripe-mail-{name}`",
         )
 
 
