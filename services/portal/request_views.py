@@ -41,7 +41,6 @@ def answer_request(
     """The page behind a link to answer a request: asks for one press, or says how it was answered."""
     texts = texts_in(locale)
     row = request.business
-    zone = row.timezone
     return draw(
         "request.html",
         locale=locale,
@@ -55,7 +54,8 @@ def answer_request(
         decision=decision.value,
         status=request.status,
         just_now=just_now,
-        asked_on=texts.day(request.asked_at, zone, now),
-        decided_on=texts.day(request.decided_at, zone, now) if request.decided_at else "",
-        ends_on=texts.day(request.ends_at, zone, now) if request.ends_at else "",
+        days=texts.days(row.timezone, now),
+        asked_at=request.asked_at,
+        decided_at=request.decided_at,
+        ends_at=request.ends_at,
     )
