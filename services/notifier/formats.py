@@ -36,12 +36,11 @@ def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
 
 
 def plain_line(text: str) -> str:
-    """Text as one line of a header: whatever was a line break is a space."""
-    return " ".join(
-        "".join(
-            " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
-        ).split()
+    """Text as one line of a header: whatever was a line break is a space. No-break spaces stay, in amounts and signs."""
+    spaced = "".join(
+        " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
     )
+    return re.sub(" {2,}", " ", spaced).strip()
 
 
 def plain_text(text: str, longest: int) -> str:
