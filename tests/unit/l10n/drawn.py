@@ -17,7 +17,6 @@ from babel.messages.pofile import read_po
 from services.notifier import texts as mails
 from services.notifier.domain import Kind
 from services.notifier.ports import Business
-from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
 from services.portal import texts as pages
@@ -28,6 +27,7 @@ from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from tests.unit.notifier.conftest import RENDERER
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,
@@ -46,7 +46,6 @@ BANK = PaymentMethod(type="sepa_debit", bank="Postbank", last4="3000")
 UNSEEN = re.compile(r"<(style|script|head)\b.*?</\1>", re.DOTALL)
 BLOCK = re.compile(r"</?(p|h[1-6]|li|ul|td|tr|table|div|section|button|dt|dd|br|summary)\b[^>]*>")
 NOT_OURS = re.compile(r"https?://\S+|\+1[ \d()-]+")
-renderer = Renderer()
 
 
 def catalogue(service: str, language: str) -> dict[str, tuple[str, ...]]:
@@ -102,7 +101,7 @@ def all_mails(language: str) -> tuple[str, ...]:
     return tuple(
         NOT_OURS.sub("", text)
         for one in samples
-        for mail in [renderer.render(dataclasses.replace(one, note=None))]
+        for mail in [RENDERER.render(dataclasses.replace(one, note=None))]
         for text in (mail.subject, mail.text, seen(mail.html))
     )
 

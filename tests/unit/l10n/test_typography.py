@@ -14,7 +14,8 @@ from services.portal import texts as pages
 from shared.l10n import brands
 from shared.l10n.money import money
 from shared.l10n.typography import labelled, typeset
-from tests.unit.l10n.drawn import LANGUAGES, all_mails, all_pages, catalogue, renderer
+from tests.unit.l10n.drawn import LANGUAGES, all_mails, all_pages, catalogue
+from tests.unit.notifier.conftest import RENDERER
 
 EVERY = pytest.mark.parametrize("language", LANGUAGES)
 SERVICES = ("notifier", "portal")
@@ -98,7 +99,7 @@ def test_an_amount_is_never_broken(language: str) -> None:
         assert " " not in money(123_456_789, currency, Locale.parse(language))
     assert brands.masked("Visa", "4242") == "Visa ••••\u00a04242"
     due = money(14900, "usd", Locale.parse(language))
-    reminder = renderer.render(sample_letter(Kind.PAYMENT_REMINDER, language))
+    reminder = RENDERER.render(sample_letter(Kind.PAYMENT_REMINDER, language))
     assert due in reminder.subject
     assert f'white-space:nowrap;">{due}</td>' in reminder.html
 
