@@ -50,6 +50,11 @@ def plain_text(text: str, longest: int) -> str:
     return joined if len(joined) <= longest else joined[: longest - 1].rstrip() + "…"
 
 
+def quoted(text: str) -> str:
+    """The text as plain-text mail quotes it."""
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
 @lru_cache(REMEMBERED)
 def isolated(name: str, locale: Locale) -> str:
     """The name so that its direction does not disturb the sentence around it (plain text; HTML has `<bdi>`)."""

@@ -185,6 +185,8 @@ class Fact:
     strong: bool = False
     whole: bool = False
     """It is never broken into lines: an amount."""
+    number: str = ""
+    """Of several alike: stands after the label."""
 
 
 @dataclass
@@ -228,7 +230,7 @@ class Renderer:
                 extensions=["jinja2.ext.i18n"],
             )
             environment.filters["combine"] = operator.or_
-            environment.filters["quoted"] = _quoted
+            environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=locale.language)
             words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
@@ -338,19 +340,14 @@ def _facts(letter: Letter, locale: Locale, days: Days, _: wording.Gettext) -> li
 
 def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
-    label = f"{_('Invoice')} {number}".strip()
-    return Fact(label, money(line.amount, line.currency, locale), whole=True)
+    amount = money(line.amount, line.currency, locale)
+    return Fact(_("Invoice"), amount, whole=True, number=number)
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:
     if letter.amount is None or not letter.currency:
         return None
     return money(letter.amount, letter.currency, locale)
-
-
-def _quoted(text: str) -> str:
-    """The text as plain-text mail quotes it."""
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
 def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _FRENCH: Final = (
     (re.compile(rf"(?<=[^\s«]){_SPACE}([;?!]+)(?=[\s»)]|$)"), rf"{NARROW}\1"),
     (re.compile(rf"(?<=[^\s«]){_SPACE}:(?=[\s»)]|$)"), f"{NO_BREAK}:"),
     (re.compile(rf"«{_SPACE}"), f"«{NO_BREAK}"),
-    (re.compile(rf"{_SPACE}»"), f"{NO_BREAK}»"),
+    (re.compile(rf"(?<!\s){_SPACE}»"), f"{NO_BREAK}»"),
     (re.compile(r"\b([Ee])-(mails?)\b"), rf"\1{HYPHEN}\2"),
 )
 
