@@ -245,6 +245,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
     days = Days(locale, letter.timezone, letter.now)
+    links_until = letter.links.expires_at if letter.links else None
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
