@@ -275,9 +275,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
         "ended": letter.ended,
-        "links_until": (
-            days.full(letter.links.expires_at) if letter.links and letter.links.expires_at else None
-        ),
+        "links_until": days.full(links_until) if links_until else None,
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
         "url": url,
         "buttons": buttons,
