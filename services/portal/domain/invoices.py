@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.contracts import invoices as contracts
-from shared.contracts.invoices import SubscriptionState
+from shared.contracts.invoices import Retry, RetryPlan, SubscriptionState
 from shared.contracts.payments import Decline, PaymentMethod
 
 SETTLING_FOR: Final = dt.timedelta(minutes=15)
@@ -69,15 +69,19 @@ class Invoice(contracts.Invoice):
         asked = self.card_of_failure == self.last_failed_at
         return asked and self.decline_reason == Decline.NO_PAYMENT_METHOD
 
-    def next_charge(
-        self, subscription: SubscriptionState | None, now: dt.datetime
-    ) -> dt.datetime | None:
-        """When Stripe will really charge it again; None where it won't, or why the last charge failed isn't known yet."""
-        if self.card_of_failure != self.last_failed_at:
-            return None
-        return contracts.retry_plan(
-            self, subscription, needs_new_method=self.needs_new_method, now=now
-        ).at
+    def retry_plan(self, subscription: SubscriptionState | None, now: dt.datetime) -> RetryPlan:
+        """Whether and when Stripe will really charge it again. A date is not known before it is known why the last charge
+        failed."""
+        plan = contracts.retry_plan(
+            self,
+            subscription,
+            needs_new_method=self.needs_new_method,
+            now=now,
+            silent_for=now - (self.last_failed_at or now),
+        )
+        if plan.at is not None and self.card_of_failure != self.last_failed_at:
+            return RetryPlan(Retry.UNKNOWN)
+        return plan
 
     @property
     def retrying_since(self) -> dt.datetime | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice
-from shared.contracts.invoices import settlement
+from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import PaymentMethod
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
@@ -69,6 +69,10 @@ class Line:
     """There was nothing to charge."""
     needs_new_method: bool = False
     """It is charged no more: only a new payment method helps."""
+    retry_over: bool = False
+    """Stripe doesn't try again by itself; a new payment method is charged."""
+    ended_unpaid: bool = False
+    """Stripe ended the subscription because this was not paid."""
     invoice_id: str | None = None
     """Stripe's id."""
 
@@ -170,15 +174,18 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
     declined = state in (State.DECLINED, State.STILL_DECLINED)
+    plan = invoice.retry_plan(owned.subscription, now)
     return Line(
         state=state,
         amount=settlement(invoice).paid if paid else invoice.amount_remaining,
         currency=invoice.currency,
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
-        next_attempt=None if paid else invoice.next_charge(owned.subscription, now),
+        next_attempt=None if paid else plan.at,
         method=invoice.failed_method if declined else None,
         missing=declined and invoice.lacks_method,
         needs_new_method=declined and invoice.needs_new_method,
+        retry_over=declined and plan.retry is Retry.OVER,
+        ended_unpaid=declined and owned.ended_unpaid,
         invoice_id=owned.invoice_id,
     )

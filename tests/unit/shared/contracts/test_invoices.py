@@ -291,3 +291,20 @@ def test_an_event_says_what_it_is_about(
     assert observation.amount_credited == 100
     assert (observation.schedule_changed, observation.auto_advance) == (True, False)
     assert observation.finalized_at == NOW - DAY
+
+
+def test_a_schedule_that_names_no_date_any_more_is_over() -> None:
+    """A repeated try without a date, some time after it failed; not a first one, and not before Stripe had its time."""
+    for attempt, minutes, plan in (
+        (2, 15, Retry.OVER),
+        (2, 14, Retry.UNKNOWN),
+        (1, 99, Retry.UNKNOWN),
+    ):
+        found = retry_plan(
+            story(seen(attempt_count=attempt)),
+            ACTIVE,
+            needs_new_method=False,
+            now=NOW,
+            silent_for=dt.timedelta(minutes=minutes),
+        )
+        assert found == RetryPlan(plan)
