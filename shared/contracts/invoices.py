@@ -342,10 +342,13 @@ def may_collect(
 ) -> bool:
     """Whether a new payment method may be charged for this invoice now, by us.
 
-    Never what Stripe or the business stopped collecting. What Stripe itself gave up after its last try is paid by a
-    default that a person chose, and never by a card that was merely renewed.
+    Never what Stripe or the business stopped collecting, and nothing at checkout: whoever subscribes pays there, or begins
+    anew with another card, which must not pay for the first try as well. What Stripe itself gave up after its last try is
+    paid by a default that a person chose, and never by a card that was merely renewed.
     """
     if not (attempted and is_autopay_debt(invoice)):
+        return False
+    if at_checkout(invoice, invoice.last_failed_at):
         return False
     if collection_stopped(invoice, subscription) is not None:
         return False
