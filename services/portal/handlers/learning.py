@@ -78,6 +78,7 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
             "decline_reason": seen.reason,
             "card_of_failure": invoice.last_failed_at,
             "needs_new_method": seen.needs_new_method,
+            **_date_learnt(invoice, seen.next_payment_attempt),
         }
     changed_at = invoice.retrying_since
     if changed_at is not None and seen.processing:
@@ -85,6 +86,22 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
     elif changed_at is not None:
         learnt["ask_again_at"] = now + max(now - changed_at, CARD_ANSWERS_IN)
     return learnt
+
+
+def _date_learnt(invoice: Invoice, date: dt.datetime | None) -> dict[str, Any]:
+    """The date of the next try, where the events of one second left open whether there is one.
+
+    It was read after all that was said by then, and any later word of Stripe's must win: its moments are whole seconds, so
+    this one stands between two of them.
+    """
+    last = invoice.schedule_as_of or invoice.last_failed_at
+    if date is None or last is None or invoice.next_payment_attempt is not None:
+        return {}
+    return {
+        "next_payment_attempt": date,
+        "schedule_as_of": last.replace(microsecond=1),
+        "schedule_changed": True,
+    }
 
 
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
-from shared.events import PaymentMethodChanged
+from shared.events import InvoiceUpdated, PaymentMethodChanged
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
@@ -28,9 +28,11 @@ from tests.unit.portal.builders import (
     add_business,
     add_customer,
     ago,
+    ahead,
     event,
     failed,
     invoice,
+    invoice_data,
     observation,
     paid,
     snapshot,
@@ -201,6 +203,19 @@ def test_that_nothing_could_be_charged_is_kept_until_the_next_failure(
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
     assert not line(database, customer_id).missing
+
+
+def test_a_date_that_events_left_open_is_learnt_until_stripe_says_otherwise(
+    database: Transactions, customer_id: str
+) -> None:
+    """Within one second events can't tell a withdrawn date from a new one; Stripe, asked, can. Its next word wins."""
+    date = ahead(days=2)
+    learning.learn_cards(database, FakeBilling(seen=replace(TOLD, next_payment_attempt=date)), NOW)
+    assert line(database, customer_id).next_attempt == date
+    with database.transaction() as session:
+        gone = invoice_data(InvoiceUpdated, schedule_changed=True)
+        handle(session, event(gone, ago(minutes=59)), NOW)
+    assert line(database, customer_id).next_attempt is None
 
 
 def replaced(database: Transactions, **before: float) -> dt.datetime:
