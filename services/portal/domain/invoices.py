@@ -41,7 +41,8 @@ class Invoice(contracts.Invoice):
     needs_new_method: bool = False
     """After that failure Stripe charges nothing until there is a new payment method."""
     under_way_since: dt.datetime | None = None
-    """The change of the payment method whose payment is known to be under way, and to take days."""
+    """The change of the payment method, or the word of Stripe's after the last failure, whose payment is known to be under
+    way, and to take days."""
     ask_again_at: dt.datetime | None = None
     """Before this billing isn't asked again whether a payment is under way."""
 
@@ -98,6 +99,20 @@ class Invoice(contracts.Invoice):
     def takes_days(self) -> bool:
         """The payment with the new payment method is known to be under way: a bank has to answer."""
         return self.under_way_since is not None and self.under_way_since == self.retrying_since
+
+    @property
+    def tried_since_failure(self) -> bool:
+        """Something was said of it after its last failure, and no new payment method came: Stripe may have tried again."""
+        last = self.last_failed_at
+        told = self.as_of is not None and last is not None and self.as_of > last
+        return told and self.retrying_since is None
+
+    @property
+    def debit_under_way(self) -> bool:
+        """Stripe has tried again by itself since the last failure, and the bank has not answered yet."""
+        since, last = self.under_way_since, self.last_failed_at
+        tried = since is not None and last is not None and since > last
+        return tried and self.retrying_since is None
 
     @property
     def replacement_failed(self) -> bool:

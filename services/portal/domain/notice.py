@@ -33,7 +33,8 @@ class State(StrEnum):
     """The new payment method failed too."""
     DECLINED = "declined"
     PENDING = "pending"
-    """A new payment method is saved, and the outcome takes days (bank debits), or is not known after a good while."""
+    """A payment is under way whose outcome takes days (bank debits), or is not known a good while after a new payment method
+    was saved."""
     SETTLING = "settling"
     """A new payment method is saved and being charged."""
     PAID = "paid"
@@ -73,6 +74,8 @@ class Line:
     """Stripe doesn't try again by itself; a new payment method is charged."""
     ended_unpaid: bool = False
     """Stripe ended the subscription because this was not paid."""
+    tried_again: bool = False
+    """What is under way is Stripe's own further try, with the payment method that is there."""
     invoice_id: str | None = None
     """Stripe's id."""
 
@@ -112,6 +115,8 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
         return State.SETTLING if soon else State.PENDING
+    if invoice.debit_under_way:
+        return State.PENDING
     if invoice.needs_confirmation:
         return State.CONFIRM
     return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
@@ -187,5 +192,6 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
         needs_new_method=declined and invoice.needs_new_method,
         retry_over=declined and plan.retry is Retry.OVER,
         ended_unpaid=declined and owned.ended_unpaid,
+        tried_again=state is State.PENDING and invoice.debit_under_way,
         invoice_id=owned.invoice_id,
     )

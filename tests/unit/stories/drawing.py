@@ -99,7 +99,10 @@ def _plain(text: str) -> str:
 
 
 def _mails(sent: list[Sent]) -> str:
-    return "<br>".join(f"**{one.mail.subject}**: {_key_sentences(one.mail.text)}" for one in sent)
+    inorder = sorted(sent, key=lambda one: (one.at, one.mail.subject, one.mail.text))
+    return "<br>".join(
+        f"**{one.mail.subject}**: {_key_sentences(one.mail.text)}" for one in inorder
+    )
 
 
 def _key_sentences(text: str) -> str:

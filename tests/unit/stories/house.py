@@ -37,6 +37,7 @@ from services.billing.translation import ROUTES
 from services.notifier import models as notifier_models
 from services.notifier.domain import ACTIVE
 from services.notifier.handlers import counting
+from services.notifier.handlers import events as notifier_events
 from services.notifier.neighbours import (
     BillingInvoices,
     PortalContacts,
@@ -47,10 +48,12 @@ from services.notifier.ports import Mail
 from services.portal import models as portal_models
 from services.portal import views, wire
 from services.portal.adapters import RpcBilling
+from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
 from services.portal.handlers import customers as portal_customers
 from services.portal.handlers import events as portal_events
 from services.portal.handlers import evidence, learning, visits
+from services.portal.handlers.learning import CARD_ANSWERS_IN
 from shared import events as contract
 from tests.unit import tables
 from tests.unit.notifier.conftest import House as Notifier
@@ -58,6 +61,7 @@ from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_cust
 
 START: Final = int(dt.datetime(2026, 11, 2, 15, tzinfo=dt.UTC).timestamp())
 STRIPE: Final = "http://stripe.example"
+NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 CUSTOMER, BUSINESS = "maria@example.com", "hello@sunrise.example"
 
 
@@ -203,6 +207,9 @@ class House:
         self.mails: list[Sent] = []
         self.own_charges: list[OwnCharge] = []
         self._holders = itertools.count()
+        self._next = self.now()
+        self._card_came = self.now() - SETTLING_FOR
+        """When a payment method was last changed: for a while the portal asks whether its payment takes days."""
         self.customer_id = ""
         self.subscription_id = ""
 
@@ -291,15 +298,18 @@ class House:
 
     def settle(self) -> None:
         """Let everybody do what there is to do now."""
+        if not self.undelivered and self.now() < self._next:
+            return
         before = len(self.notifier.mailer.inbox)
         for _ in range(60):
-            while self._deliver() or self._relay():
+            while self._deliver():
                 self._hear()
             self._resume()
             if not (self._learn() or self.notifier.work() or self.undelivered):
                 break
         else:
             raise AssertionError("the services never come to rest")
+        self._next = self._our_next()
         new = self.notifier.mailer.inbox[before:]
         page = self.page() if new else None
         self.mails += [Sent(mail, self.now(), page) for mail in new]
@@ -310,16 +320,15 @@ class House:
         while True:
             self.settle()
             now = self.world.now()
-            due = [at for at in (self._stripes_next(), self._our_next()) if at and at > now]
             if now >= until:
                 return
-            self.world.advance(to=min([*due, until]))
+            ours = self._next.timestamp() if self._next < NEVER else until
+            following = self.world.schedule.peek(LIVE)
+            stripes = following[0] if following else until
+            self.world.advance(to=max(now + 1, int(min(ours + 1, stripes, until))))
 
-    def _stripes_next(self) -> int | None:
-        following = self.world.schedule.peek(LIVE)
-        return following[0] if following else None
-
-    def _our_next(self) -> int | None:
+    def _our_next(self) -> dt.datetime:
+        """When one of the services has something to do by itself."""
         row, change = notifier_models.Notification, billing_models.PaymentMethodChange
         with self.notifier.db.reading() as session:
             mail = session.scalar(
@@ -327,19 +336,31 @@ class House:
             )
         with self.billing.reading() as session:
             card = session.scalar(select(func.min(change.due_at)).where(change.closed_at.is_(None)))
-        times = [int(at.timestamp()) + 1 for at in (mail, card) if at is not None]
-        return min(times, default=None)
+        owed, now = portal_models.InvoiceRow, self.now()
+        with self.portal.reading() as session:
+            asks = session.scalar(
+                select(func.min(owed.ask_again_at)).where(
+                    owed.status == "open",
+                    owed.ask_again_at > now,
+                    owed.ask_again_at < self._card_came + SETTLING_FOR,
+                )
+            )
+        first = self._card_came + CARD_ANSWERS_IN
+        times = [mail, card, asks, first if first > now else None]
+        return min((at for at in times if at is not None), default=NEVER)
 
     def _deliver(self) -> bool:
         batch, self.undelivered = self.undelivered, []
         if self.order is not None:
             batch, late = self._shuffled(batch)
             self.undelivered = late
-        if batch:
-            received = [self.read(event) for event in batch]
-            with self.billing.transaction() as session:
-                inbox.store_webhooks(session, received, self.now())
-        return bool(batch) and self._relay()
+        if not batch:
+            return False
+        received = [self.read(event) for event in batch]
+        with self.billing.transaction() as session:
+            inbox.store_webhooks(session, received, self.now())
+        self._relay()
+        return bool(self.wire.waiting)
 
     def read(self, event: dict[str, Any], version: str | None = None) -> inbox.Received:
         """What billing makes of an event in the shape of an API version (the endpoint's by default)."""
@@ -354,28 +375,35 @@ class House:
         dice.shuffle(now)
         return now, late
 
-    def _relay(self) -> bool:
-        before = len(self.wire.waiting)
+    def _relay(self) -> None:
         with self.billing.transaction() as session:
             billing_queries.OUTBOX.relay(session, self.wire, self.now())
-        return len(self.wire.waiting) > before
 
-    def _hear(self) -> bool:
+    def _hear(self) -> None:
         events, self.wire.waiting = self.wire.waiting, []
-        for event in events:
-            self._portal_hears(event)
-            self.notifier.hear(event)
-            if isinstance(event.data, contract.PaymentMethodChanged):
-                self._recover(event)
-        return bool(events)
+        for together, some in itertools.groupby(events, portal_events.is_about_invoice):
+            if together:
+                batch = list(some)
+                with self.portal.transaction() as session:
+                    portal_events.handle_invoices(session, batch, self.now())
+                with self.notifier.db.transaction() as session:
+                    notifier_events.handle_invoices(session, batch, self.now())
+            else:
+                for event in some:
+                    self._hear_one(event)
 
-    def _portal_hears(self, event: contract.Event) -> None:
+    def _hear_one(self, event: contract.Event) -> None:
         told = evidence.read_evidence(event, REFERENCES)
         with self.portal.transaction() as session:
             if told is not None:
                 evidence.take_in(session, [told], self.now())
             else:
                 portal_events.handle(session, event, self.now())
+        if type(event.data) in notifier_events.ROUTES:
+            self.notifier.hear(event)
+        if isinstance(event.data, contract.PaymentMethodChanged):
+            self._card_came = self.now()
+            self._recover(event)
 
     def _recover(self, event: contract.Event) -> None:
         with self.billing.reading() as session:
