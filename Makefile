@@ -85,6 +85,12 @@ test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgra
 test-crash-points: $(FOR_TEST) servers ## Die at each point between two side effects; UPDATE_DOCS=1 writes the table
 	@$(PYTEST) tests/faults/test_crash_points.py
 
+STORIES ?= 2000
+
+.PHONY: test-stories
+test-stories: $(FOR_TEST) ## Invent stories and look for a broken promise in each: STORIES=2000 (about four in a second)
+	@STORIES=$(STORIES) $(PYTEST) tests/unit/stories/test_any_story.py
+
 .PHONY: k8s
 k8s: $(FOR_TEST) $(FOR_DEPLOY) promtool ## Render every overlay and check it: schemas, checkov, references, alerts, YAML, Dockerfile
 	@DEPLOY_TOOLS_REQUIRED=1 $(PYTEST) tests/unit/deploy

@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.notifier.domain import DUNNING, Kind
-from services.portal.domain.notice import Tone
+from services.portal.domain.notice import State, Tone
 from tests.unit.stories.drawing import ASKS, Drawn
-from tests.unit.stories.house import Page, Sent
+from tests.unit.stories.house import Sent
 
 NOW_NOT_AGAIN = ("won’t try again automatically", "subscription has ended because")
 MAY = "We may try again"
 USELESS = re.compile(r"(?:can’t be (?:charged|debited) any more|enter the details again)")
+ZONE = ZoneInfo("America/Los_Angeles")
+"""The business's, in which all dates are."""
 MISSING = "There was no payment method on file"
 CONFIRM = re.compile(r"Your bank wants you to confirm")
 DATE = re.compile(r"try again on (?:\w+, )?([A-Z][a-z]{2})\w* (\d+)")
@@ -50,8 +53,13 @@ def amounts(text: str) -> list[int]:
 
 def contradictions(drawn: Drawn) -> list[str]:
     """Where two rooms disagree in a story: each as a sentence."""
-    found = [*_page_and_recovery(drawn), *_page_and_stripe(drawn.page, drawn.failed)]
+    found = [*_page_and_recovery(drawn), *_page_and_stripe(drawn)]
     found += _stats_and_stripe(drawn)
+    found += [
+        f"{one.invoice['id']} was charged after its collection was stopped"
+        for one in drawn.house.own_charges
+        if one.was_stopped
+    ]
     for sent in drawn.sent:
         found += _mail_and_page(sent)
     return [*found, *_receipts(drawn)]
@@ -63,14 +71,15 @@ def _page_and_recovery(drawn: Drawn) -> Iterator[str]:
         yield f"the page asks for {set(drawn.asked)}, a new card pays {set(drawn.charged)}"
 
 
-def _page_and_stripe(page: Page, invoices: tuple[dict[str, Any], ...]) -> Iterator[str]:
+def _page_and_stripe(drawn: Drawn) -> Iterator[str]:
     """A date is Stripe's own, amounts are what is due there, and what is paid is paid."""
-    at_stripe = {one["id"]: one for one in invoices}
+    page, dates = drawn.page, drawn.dates
+    at_stripe = {one["id"]: one for one in drawn.failed}
     for line in page.notice.lines:
         invoice = at_stripe[line.invoice_id or ""]
-        date = line.next_attempt and int(line.next_attempt.timestamp())
-        if date is not None and date != invoice["next_payment_attempt"]:
-            yield f"the page promises {date}, Stripe {invoice['next_payment_attempt']}"
+        shown = line.next_attempt if line.state in (State.DECLINED, State.STILL_DECLINED) else None
+        if shown is not None and shown not in dates:
+            yield f"the page promises {line.next_attempt}, Stripe {set(dates)}"
         due = invoice["amount_paid" if page.notice.tone is Tone.PAID else "amount_remaining"]
         if line.amount != due:
             yield f"the page says {line.amount}, at Stripe it is {due}"
@@ -112,28 +121,35 @@ def _counts(invoice: dict[str, Any], drawn: Drawn) -> bool:
 
 def _mail_and_page(sent: Sent) -> Iterator[str]:
     """A mail that asks for money says what the page says that its button opens."""
-    if sent.mail.kind not in DUNNING or sent.page is None:
+    if sent.mail.kind not in DUNNING:
         return
-    page, mail = promise(sent.page.text), promise(sent.mail.text)
-    said = f"{sent.mail.subject!r} at {sent.at:%b %d}"
+    mail, said = promise(sent.mail.text), f"{sent.mail.subject!r} at {sent.at:%b %d}"
+    real = {(f"{one:%b}", str(one.day)) for one in (at.astimezone(ZONE) for at in sent.dates)}
+    if not mail.dates <= real:
+        yield f"{said} promises {set(mail.dates)}, Stripe {real}"
+    if sent.page is None:
+        return
+    page = promise(sent.page.text)
     if sent.page.notice.tone not in {Tone(one.value) for one in ASKS}:
         yield f"{said} asks, the page says {sent.page.notice.tone}"
         return
     if not mail.dates <= page.dates:
         yield f"{said} promises {set(mail.dates)}, the page {set(page.dates)}"
-    if mail.never and (page.maybe or page.dates):
+    alone = len(sent.page.notice.lines) == 1  # of several, the page's sentence speaks of the worst
+    if alone and mail.never and (page.maybe or page.dates):
         yield f"{said} says that nothing is tried again, the page that it is or may be"
-    if page.never and (mail.maybe or mail.dates):
+    if alone and page.never and (mail.maybe or mail.dates):
         yield f"{said} says that it is or may be tried again, the page that it is not"
-    if mail.missing != page.missing:
+    if alone and mail.missing != page.missing:
         yield f"{said} and the page disagree whether there is a payment method"
-    if mail.confirm != page.confirm:
+    if alone and mail.confirm != page.confirm:
         yield f"{said} and the page disagree whether the bank wants a confirmation"
-    due = sum(line.amount for line in sent.page.notice.lines)
+    asked = [line.amount for line in sent.page.notice.lines if line.state in ASKS]
+    due = sum(asked)
     several = sent.mail.kind is Kind.PAYMENTS_FAILED
     if (due if several else True) not in (True, *amounts(sent.mail.text)):
         yield f"{said} asks for {amounts(sent.mail.text)}, the page for {due}"
-    if not set(amounts(sent.mail.text)) & {due, *(line.amount for line in sent.page.notice.lines)}:
+    if not set(amounts(sent.mail.text)) & {due, *asked}:
         yield f"{said} names none of the page's amounts"
 
 

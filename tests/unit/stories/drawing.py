@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import datetime as dt
+import random
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.notifier.domain import Status
 from services.portal.domain.notice import State
-from tests.unit.stories.house import CUSTOMER, House, Page, Sent, StripeError
+from tests.unit.stories.house import CUSTOMER, House, Page, Sent
 from tests.unit.stories.rows import Row
 from tests.unit.stories.steps import GOOD_CARD, live, new_method
 
@@ -42,11 +43,13 @@ class Drawn:
     """Invoices that the new card was charged for."""
     failed: tuple[dict[str, Any], ...] = ()
     """The invoices of which a charge had failed, as they stood at Stripe at the end."""
+    dates: frozenset[dt.datetime] = frozenset()
+    """When Stripe would really have charged something then."""
 
 
-def draw(row: Row) -> Drawn:
-    """Live through a story, look at what everybody says, and let the customer choose a good card."""
-    house = House(**row.account)
+def draw(row: Row, order: random.Random | None = None) -> Drawn:
+    """Live through a story, look at what everybody says, and let the customer choose a good card. `order`: see `House`."""
+    house = House(order=order, **row.account)
     live(house, row.before)
     mails, rows = len(house.mails), {one.notification_id for one in house.notifier.rows()}
     waiting = {one.notification_id for one in house.notifier.rows() if one.finished_at is None}
@@ -63,9 +66,8 @@ def draw(row: Row) -> Drawn:
     ]
     sent, failed = list(house.mails), tuple(dict(one) for one in house.failed_invoices())
     lines = {line.invoice_id or "": line.state for line in page.notice.lines}
-    asked = len(house.own_charges)
-    with contextlib.suppress(StripeError):  # the customer may be gone
-        live(house, (new_method(GOOD_CARD),))
+    asked, dates = len(house.own_charges), house.real_dates()
+    live(house, (new_method(GOOD_CARD),))
     charged = [one.invoice["id"] for one in house.own_charges[asked:]]
     cells = (
         row.title,
@@ -85,6 +87,7 @@ def draw(row: Row) -> Drawn:
         frozenset(one for one, state in lines.items() if state in (State.SETTLING, State.PENDING)),
         frozenset(charged),
         failed,
+        dates,
     )
 
 

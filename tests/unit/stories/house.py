@@ -7,6 +7,7 @@ and a queue. Only what carries them (HTTP, broker, threads) is left out, so a wh
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime as dt
 import itertools
 import random
@@ -22,7 +23,7 @@ from requests.adapters import BaseAdapter
 from sqlalchemy import func, select
 
 from sandbox.config import SandboxConfig
-from sandbox.stripe_api import World
+from sandbox.stripe_api import World, collection, dunning
 from sandbox.stripe_api.clock import LIVE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode as read_form
@@ -156,6 +157,9 @@ class Sent:
     mail: Mail
     at: dt.datetime
     page: Page | None
+    """None where the portal had not been told of everything."""
+    dates: frozenset[dt.datetime]
+    """When Stripe would really charge something then."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,17 @@ class OwnCharge:
 
     invoice: dict[str, Any]
     subscription: dict[str, Any] | None
+    advanced_before: bool
+    """Stripe had ever collected it by itself."""
+
+    @property
+    def was_stopped(self) -> bool:
+        """Stripe or the business had stopped collecting the invoice, and not because its payments had failed."""
+        subscription = self.subscription or {"status": "none"}
+        if subscription["status"] == "canceled":
+            return bool(subscription["cancellation_details"]["reason"] != "payment_failed")
+        stopped = self.advanced_before and not self.invoice["auto_advance"]
+        return stopped and subscription["status"] != "unpaid"
 
 
 class House:
@@ -188,6 +203,8 @@ class House:
             self.call("/sandbox/account", **account)
         self.stripe_events: list[dict[str, Any]] = []
         self.undelivered: list[dict[str, Any]] = []
+        self.held = False
+        self._withheld: list[dict[str, Any]] = []
         self.world.on_event(self._told)
         self.transport = AtOnce(self.world)
         self.transport.paying = self._note_charge
@@ -241,20 +258,50 @@ class House:
         }
         return [one for one in self.invoices() if one["id"] in failed]
 
+    def real_dates(self) -> frozenset[dt.datetime]:
+        """When Stripe will charge an open invoice by itself: after some declines its dates go on, and it charges nothing."""
+        found = set()
+        for one in self.invoices():
+            method = collection.method_for(self.world, one)
+            at = one["next_payment_attempt"] if dunning.collected_by_stripe(one) else None
+            # Without any payment method the date stands; what comes of it then is told then.
+            if at is not None and (method is None or not dunning.is_pointless(one, method)):
+                found.add(dt.datetime.fromtimestamp(at, dt.UTC))
+        return frozenset(found)
+
     def subscription_of(self, invoice: dict[str, Any]) -> dict[str, Any] | None:
         """The subscription at Stripe that an invoice is of."""
         details = (invoice["parent"] or {}).get("subscription_details") or {}
         return self.world.store.get(details.get("subscription") or "")
 
+    def be_busy(self, busy: bool) -> None:
+        """Nobody may ask Stripe about invoices now; or they may again, and those that wait for it do."""
+        self.stripe_busy = busy
+        self._next = self.now()
+
+    def hold(self, held: bool) -> None:
+        """Stripe's events stay away, or come at last."""
+        self.held = held
+        if not held:
+            self.undelivered += self._withheld
+            self._withheld = []
+
     def _told(self, event: dict[str, Any]) -> None:
         self.stripe_events.append(event)
         if event["type"] in ROUTES:  # the endpoint hears of nothing else
-            self.undelivered.append(event)
+            (self._withheld if self.held else self.undelivered).append(event)
 
     def _note_charge(self, invoice_id: str) -> None:
         invoice = self.world.get("invoice", invoice_id)
         subscription = self.subscription_of(invoice)
-        self.own_charges.append(OwnCharge(dict(invoice), subscription and dict(subscription)))
+        advanced = any(
+            one["data"]["object"]["id"] == invoice_id and one["data"]["object"]["auto_advance"]
+            for one in self.stripe_events
+            if one["data"]["object"]["object"] == "invoice" and "id" in one["data"]["object"]
+        )
+        self.own_charges.append(
+            OwnCharge(copy.deepcopy(invoice), copy.deepcopy(subscription), advanced)
+        )
 
     # -- people ------------------------------------------------------------------------------------------------
 
@@ -311,8 +358,8 @@ class House:
             raise AssertionError("the services never come to rest")
         self._next = self._our_next()
         new = self.notifier.mailer.inbox[before:]
-        page = self.page() if new else None
-        self.mails += [Sent(mail, self.now(), page) for mail in new]
+        page = self.page() if new and not self.held else None
+        self.mails += [Sent(mail, self.now(), page, self.real_dates()) for mail in new]
 
     def wait(self, *, seconds: int = 0, **span: float) -> None:
         """Time passes: what falls due at Stripe and here is done at its own time."""
@@ -340,9 +387,7 @@ class House:
         with self.portal.reading() as session:
             asks = session.scalar(
                 select(func.min(owed.ask_again_at)).where(
-                    owed.status == "open",
-                    owed.ask_again_at > now,
-                    owed.ask_again_at < self._card_came + SETTLING_FOR,
+                    owed.status == "open", owed.ask_again_at > now
                 )
             )
         first = self._card_came + CARD_ANSWERS_IN

@@ -34,6 +34,7 @@ from tests.unit.stories.steps import (
     reschedules,
     stripe_is_busy,
     takes_the_cancelling_back,
+    until_next_try,
     voids,
     wait,
 )
@@ -147,6 +148,13 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("The renewal comes back", opens(SEPA), renewal_fails()),
         row("The renewal is under way", opens(SEPA), renewal),
         row("The renewal comes back, and debits are tried again", opens(SEPA), renewal_fails(), retry_debits=True),
+        row(
+            "Stripe tries again by itself: the debit is under way",
+            opens(SEPA),
+            renewal_fails(),
+            until_next_try,
+            retry_debits=True,
+        ),
         row("It comes back twice", opens(SEPA), renewal_fails(), next_try(), retry_debits=True),
         row("The permission was withdrawn", opens(SEPA), renewal_fails("debit_not_authorized")),
         row("The first debit fails on day 4", checks_out(SEPA_FAILS), debit_settles),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.unit.stories.house import House, StripeError
@@ -14,6 +15,19 @@ Step = Callable[[House], None]
 GOOD_CARD, BAD_CARD = "pm_card_mastercard", "pm_card_chargeCustomerFail"
 A_MOMENT = 3
 """Seconds that pass after each step, so that two are never in one second of Stripe's clock."""
+
+
+def named(factory: Callable[..., Step]) -> Callable[..., Step]:
+    """Have the steps that are made tell what they are, in the report of a story that fails."""
+
+    @functools.wraps(factory)
+    def make(*args: Any, **options: Any) -> Step:
+        step = factory(*args, **options)
+        given = [repr(one) for one in args] + [f"{key}={one!r}" for key, one in options.items()]
+        step.__qualname__ = step.__name__ = f"{factory.__name__}({', '.join(given)})"
+        return step
+
+    return make
 
 
 def _open(house: House) -> dict[str, Any]:
@@ -29,6 +43,7 @@ def _is_bank(house: House) -> bool:
     )
 
 
+@named
 def opens(method: str | None = "pm_card_visa", **business: Any) -> Step:
     """Maria has a payment method and a monthly subscription whose first payment came in."""
 
@@ -41,6 +56,7 @@ def opens(method: str | None = "pm_card_visa", **business: Any) -> Step:
     return step
 
 
+@named
 def checks_out(method: str, **params: Any) -> Step:
     """Maria begins a subscription, and its first payment is whatever the method brings."""
 
@@ -51,6 +67,7 @@ def checks_out(method: str, **params: Any) -> Step:
     return step
 
 
+@named
 def renewal_fails(code: str = "insufficient_funds", *, subscription: int = 0) -> Step:
     """The next cycle is charged and declined; a bank says so after some days."""
 
@@ -106,11 +123,13 @@ def _tried(house: House, path: str, **params: Any) -> None:
             raise
 
 
+@named
 def wait(**span: float) -> Step:
     """Time passes."""
     return lambda house: house.wait(**span)
 
 
+@named
 def next_try(code: str | None = "insufficient_funds") -> Step:
     """Stripe tries again on the date that it named, and is declined for `code`; None: the money comes in."""
 
@@ -129,12 +148,15 @@ def next_try(code: str | None = "insufficient_funds") -> Step:
     return step
 
 
+def until_next_try(house: House) -> None:
+    """Stripe tries again on the date that it named; a bank has not answered yet."""
+    at = _open(house)["next_payment_attempt"]
+    if at is not None:
+        house.wait(seconds=at - house.world.now() + A_MOMENT)
+
+
 def cancels(house: House) -> None:
     """The subscription is ended at once, by a person."""
-    _tried_cancel(house)
-
-
-def _tried_cancel(house: House) -> None:
     if house.get(f"/v1/subscriptions/{house.subscription_id}")["status"] != "canceled":
         house.call(f"/v1/subscriptions/{house.subscription_id}", "DELETE")
 
@@ -149,6 +171,7 @@ def takes_the_cancelling_back(house: House) -> None:
     house.call(f"/v1/subscriptions/{house.subscription_id}", cancel_at_period_end=False)
 
 
+@named
 def pauses(behavior: str = "void") -> Step:
     """The business pauses the collection of new invoices."""
     return lambda house: _pause(house, behavior)
@@ -160,6 +183,7 @@ def _pause(house: House, behavior: str) -> None:
     )
 
 
+@named
 def credits(part: float = 1.0) -> Step:
     """The business writes a credit note about a part of what is still due, or all of it."""
 
@@ -172,6 +196,7 @@ def credits(part: float = 1.0) -> Step:
     return step
 
 
+@named
 def _unsettled(path: str, **params: Any) -> Step:
     def step(house: House) -> None:
         invoice = _open(house)
@@ -183,8 +208,13 @@ def _unsettled(path: str, **params: Any) -> Step:
 
 voids = _unsettled("/void")
 pays_outside = _unsettled("/pay", paid_out_of_band=True)
-pays_by_hand = _unsettled("/pay")
-"""Somebody has the invoice charged: Maria on Stripe's page, the business in its dashboard."""
+
+
+def pays_by_hand(house: House) -> None:
+    """Maria pays with another card on Stripe's page, once."""
+    invoice = _open(house)
+    card = house.call(f"/v1/payment_methods/{GOOD_CARD}/attach", customer=house.customer_id)["id"]
+    _tried(house, f"/v1/invoices/{invoice['id']}/pay", payment_method=card)
 
 
 def gives_it_up(house: House) -> None:
@@ -194,6 +224,7 @@ def gives_it_up(house: House) -> None:
         house.call(f"/v1/invoices/{invoice['id']}/mark_uncollectible")
 
 
+@named
 def collects(on: bool) -> Step:
     """Automatic collection of the invoice is switched off or on by hand."""
 
@@ -205,6 +236,7 @@ def collects(on: bool) -> Step:
     return step
 
 
+@named
 def reschedules(**ahead: float) -> Step:
     """Stripe moves the date of its next try, or withdraws it (nothing given)."""
 
@@ -217,6 +249,7 @@ def reschedules(**ahead: float) -> Step:
     return step
 
 
+@named
 def new_method(method: str = GOOD_CARD) -> Step:
     """Maria chooses another default payment method."""
 
@@ -229,10 +262,9 @@ def new_method(method: str = GOOD_CARD) -> Step:
 def bank_renews_the_card(house: House) -> None:
     """The network renews the card behind the same id."""
     method = house.get(f"/v1/customers/{house.customer_id}")["invoice_settings"]
-    if method["default_payment_method"]:
-        house.call(
-            f"/sandbox/payment_methods/{method['default_payment_method']}/automatically_update"
-        )
+    card = house.world.store.get(method["default_payment_method"] or "")
+    if card is not None and card["type"] == "card":
+        house.call(f"/sandbox/payment_methods/{card['id']}/automatically_update")
 
 
 def loses_the_method(house: House) -> None:
@@ -241,6 +273,7 @@ def loses_the_method(house: House) -> None:
         house.call(f"/v1/payment_methods/{one['id']}/detach")
 
 
+@named
 def confirms(agreed: bool = True) -> Step:
     """Maria confirms the payment with her bank, or refuses."""
 
@@ -272,17 +305,22 @@ def deletes_the_customer(house: House) -> None:
     house.call(f"/v1/customers/{house.customer_id}", "DELETE")
 
 
+@named
 def stripe_is_busy(busy: bool = True) -> Step:
     """There is no budget left to ask Stripe with: what its webhooks have told must do."""
 
-    def step(house: House) -> None:
-        house.stripe_busy = busy
-
-    return step
+    return lambda house: house.be_busy(busy)
 
 
-def live(house: House, steps: tuple[Step, ...]) -> None:
-    """Live through steps, a moment apart."""
+@named
+def holds_events(held: bool = True) -> Step:
+    """Stripe's events stay away, or come at last."""
+    return lambda house: house.hold(held)
+
+
+def live(house: House, steps: Sequence[Step]) -> None:
+    """Live through steps, a moment apart. What Stripe refuses has not happened."""
     for step in steps:
-        step(house)
+        with contextlib.suppress(StripeError):
+            step(house)
         house.wait(seconds=A_MOMENT)
