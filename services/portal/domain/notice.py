@@ -139,7 +139,7 @@ def make_notice(
     invoices = [each.invoice for each in owned]
     lines = sorted(
         (_line(each, state, now) for each in owned if (state := state_of(each, now))),
-        key=lambda line: (_ORDER.index(line.state), line.since or now),
+        key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""),
     )
     asked = tuple(line for line in lines if line.state is not State.PAID)
     if not asked:

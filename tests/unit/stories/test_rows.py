@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.billing.translation import ROUTES
 from shared import events
 from shared.events import encode
 from tests.unit.stories import table
@@ -28,7 +29,7 @@ def test_no_two_rooms_disagree(name: str) -> None:
     """Mail, page, recovery and statistics claim the same; every API version tells the same; the page in docs/ says so."""
     drawn = draw(ROWS[name])
     assert contradictions(drawn) == []
-    for event in drawn.house.stripe_events:
+    for event in (one for one in drawn.house.stripe_events if one["type"] in ROUTES):
         now = read(drawn, event, None)
         assert all(read(drawn, event, version) == now for version in VERSIONS), event["type"]
     assert line_of(drawn) in table.PAGE.read_text().splitlines(), "run `make docs`"
