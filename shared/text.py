@@ -21,6 +21,9 @@ DEEPEST: Final = 64
 _UNWANTED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but tab, line feed and carriage return; halves of surrogate pairs."""
 
+_TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Unicode's embeddings, overrides and isolates: they turn the direction of all that comes after them."""
+
 _RAW: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2]")
 _ESCAPED: Final = re.compile(rb"\\[bfu]")
 """One of the two is in every JSON document with an unwanted character, and in few others: finding that out is cheap."""
@@ -39,6 +42,15 @@ Decoded = TypeVar("Decoded")
 def clean(text: str) -> str:
     """The text with `REPLACEMENT` for each control character (tab and ends of lines stay) and each half of a pair."""
     return _UNWANTED.sub(REPLACEMENT, text)
+
+
+def without_turns(text: str) -> str:
+    """The text without what turns the direction of the text after it: "gnp.exe" must not be read as "exe.png".
+
+    For people's eyes only, on pages and in mails: what is stored stays as it was given. Names in Hebrew or Arabic
+    need none of it.
+    """
+    return _TURNS.sub("", text)
 
 
 def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded:

@@ -27,6 +27,7 @@ from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.l10n.dates import Days
 from shared.l10n.money import money
+from shared.l10n.palette import palette
 from shared.l10n.typography import labelled
 from shared.templating import TranslatedEnvironment
 
@@ -283,7 +284,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "phone": formats.plain_name(business.phone) if business.phone else None,
         "website": _web(business.website),
         "logo_url": _web(business.logo_url),
-        "accent": formats.accent(business.color),
+        "colors": palette(business.color),
     }
 
 

@@ -7,6 +7,7 @@ import datetime as dt
 from icalendar import Calendar, Event
 
 from services.portal.domain.snapshot import Snapshot
+from shared.text import without_turns
 
 DEFAULT_LENGTH = dt.timedelta(hours=1)
 """How long an appointment is taken to last when its end isn't known."""
@@ -25,9 +26,9 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     event.add("dtstamp", now)
     event.add("dtstart", found.starts_at)
     event.add("dtend", found.ends_at or found.starts_at + DEFAULT_LENGTH)
-    event.add("summary", f"{found.title} · {snapshot.business.name}")
+    event.add("summary", without_turns(f"{found.title} · {snapshot.business.name}"))
     if found.location:
-        event.add("location", found.location)
+        event.add("location", without_turns(found.location))
     event.add("status", "CANCELLED" if found.status == "cancelled" else "CONFIRMED")
     calendar = Calendar()
     calendar.add("prodid", "-//Portico//Appointments//EN")

@@ -16,13 +16,14 @@ from babel import Locale
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from services.portal.domain.brand import Brand, brand_of
 from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.texts import Texts, catalogue, texts_in
+from shared.l10n.palette import Palette, Shades, palette
 from shared.templating import TranslatedEnvironment
+from shared.text import without_turns
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 UPCOMING_SHOWN: Final = 8
@@ -32,6 +33,8 @@ TEXT_BYTES: Final = 2500
 """How much of titles and places each list shows; the page stays under 20 KB."""
 SELF: Final = "'self'"
 NONE: Final = "'none'"
+WHOLE: Final = 16
+"""The longest part of a number that is kept on one line: more is wider than the smallest screen."""
 LONG: Final = 32
 """Names longer than this are set smaller."""
 
@@ -70,14 +73,15 @@ def _stylesheet() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _colors(brand: Brand) -> str:
-    def rule(accent: str, on_accent: str) -> str:
-        return f":root{{--brand:{brand.raw};--accent:{accent};--on-accent:{on_accent}}}"
+def _colors(brand: Palette) -> str:
+    def rule(shades: Shades) -> str:
+        return (
+            f":root{{--accent:{shades.text};--button:{shades.button};"
+            f"--on-button:{shades.on_button};--edge:{shades.edge}}}"
+        )
 
-    light, dark = brand.light, brand.dark
     return (
-        rule(light.accent, light.on_accent)
-        + f"@media screen and (prefers-color-scheme:dark){{{rule(dark.accent, dark.on_accent)}}}"
+        rule(brand.light) + f"@media screen and (prefers-color-scheme:dark){{{rule(brand.dark)}}}"
     )
 
 
@@ -92,13 +96,13 @@ def _initial(name: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _icon(brand: Brand, initial: str) -> str:
+def _icon(brand: Palette, initial: str) -> str:
     """The tab's icon: the business's initial on its colour."""
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
-        f'<rect width="32" height="32" rx="8" fill="{brand.light.accent}"/>'
+        f'<rect width="32" height="32" rx="8" fill="{brand.light.button}"/>'
         '<text x="16" y="22.5" font-family="sans-serif" font-size="18" font-weight="700" '
-        f'text-anchor="middle" fill="{brand.light.on_accent}">{initial}</text></svg>'
+        f'text-anchor="middle" fill="{brand.light.on_button}">{initial}</text></svg>'
     )
     return "data:image/svg+xml," + quote(svg, safe="/:=' ")
 
@@ -115,6 +119,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        finalize=_shown,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
@@ -122,6 +127,8 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
     environment.translate_with(texts.gettext)
     environment.globals.update(
         bdi=bdi,
+        whole=_whole,
+        breakable=_breakable,
         tel=_tel,
         host=_host,
         icon=_drawn_icon,
@@ -146,9 +153,28 @@ def _template(catalogue_name: str, name: str) -> Template:
     return _environment(catalogue_name).get_template(name)
 
 
+def _shown(value: Any) -> Any:
+    """What a template writes of a value: of a text, nothing that turns the direction of our own words."""
+    return without_turns(value) if type(value) is str else value
+
+
 def bdi(text: str) -> Markup:
     """Somebody else's text inside our sentence: its direction must not turn ours around."""
-    return Markup("<bdi>{}</bdi>").format(text)
+    return Markup("<bdi>{}</bdi>").format(_shown(text))
+
+
+def _whole(text: str) -> Markup:
+    """A number as somebody else writes it (of an invoice, of a telephone), whose parts are not broken at their hyphens."""
+    parts = without_turns(text).split()
+    return Markup(" ").join(
+        Markup('<span class="whole">{}</span>').format(part) if len(part) <= WHOLE else part
+        for part in parts
+    )
+
+
+def _breakable(address: str) -> Markup:
+    """An e-mail or web address that breaks, where it must, before a dot or after the @."""
+    return Markup("<wbr>").join(re.split(r"(?<=@)|(?=\.)", without_turns(address)))
 
 
 def _tel(number: str) -> str:
@@ -202,7 +228,7 @@ class _Frame:
 def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]) -> _Frame:
     parsed = Locale.parse(locale)
     texts = texts_in(parsed)
-    brand = brand_of(business.color if business else None)
+    brand = palette(business.color if business else None)
     style, colors = _stylesheet(), _colors(brand)
     policy = "; ".join(
         (

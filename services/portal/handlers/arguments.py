@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.portal.domain.brand import COLOR
 from shared.l10n.locales import parse_locale
+from shared.l10n.palette import COLOR
 from shared.rpc import InvalidArgument
 
 EMAIL: Final = re.compile(

@@ -1,4 +1,4 @@
-"""Names, colours, languages and payment methods."""
+"""Names, languages and payment methods."""
 
 from __future__ import annotations
 
@@ -18,25 +18,6 @@ def test_no_name_breaks_a_header(name: str) -> None:
     assert not any(ord(char) < 32 or char in "\x7f\u2028\u2029\u202e" for char in plain)
     plain.encode()
     assert not set(formats.display_name(name)) & set('"<>\\,;\r\n')
-
-
-hexes = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
-
-
-@given(hexes)
-def test_every_colour_gives_a_readable_button(color: str) -> None:
-    """Contrast 4.5 for the words, and an outline of 3 against the card, in light and dark."""
-    found = formats.accent(color)
-    assert formats.contrast(found.light, found.on_light) >= 4.5
-    assert formats.contrast(found.dark, found.on_dark) >= 4.5
-    assert formats.contrast(found.edge, "#ffffff") >= 3
-    assert formats.contrast(found.dark_edge, "#1e2127") >= 3
-
-
-@pytest.mark.parametrize("color", [None, "", "red", "#12", "#12345g", "url(x)", "#fff;}"])
-def test_what_is_no_colour_becomes_the_default(color: str | None) -> None:
-    """Nothing but six or three hexadecimal digits gets into a style attribute."""
-    assert formats.accent(color).light == formats.DEFAULT_COLOR
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.text import DEEPEST, REPLACEMENT, _shallow, clean, decode_json
+from shared.text import DEEPEST, REPLACEMENT, _shallow, clean, decode_json, without_turns
 
 ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
@@ -49,6 +49,14 @@ def cleaned(value: Any) -> Any:
 def test_control_characters_and_halves_are_replaced(given: str, made: str) -> None:
     """Each by a visible one, never by nothing; ends of lines, tabs and all letters stay."""
     assert clean(given) == made
+
+
+def test_nothing_turns_the_direction_of_what_comes_after_it() -> None:
+    """Embeddings, overrides and isolates go; Hebrew, Arabic, their marks, joiners and emoji stay as they are."""
+    turns = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    assert without_turns(f"photo{turns}gnp.exe") == "photognp.exe"
+    for kept in ("שלום מרחבה", "مرحبا\u200f (١٢)", "👩\u200d🔧", "7:00\u202fAM"):
+        assert without_turns(kept) == kept
 
 
 @given(DOCUMENTS, st.booleans())

@@ -499,6 +499,7 @@ def words_of(html: str) -> str:
 
     body = html.partition("<main")[2].partition("</main>")[0]
     body = re.sub(r"<form.*?</form>|<details.*?</details>|<svg.*?</svg>", "", body, flags=re.DOTALL)
+    body = re.sub(r'<span class="whole">(.*?)</span>', r"\1", body)  # part of its line
     lines = re.split(r"</?(?:p|h1|h2|h3|li|ul|section|div|time|span)\b[^>]*>", body)
     plain = (re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", line))).strip() for line in lines)
     return "\n".join(line for line in plain if line)

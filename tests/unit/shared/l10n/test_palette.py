@@ -1,0 +1,39 @@
+"""The colours of a business: readable on every ground of pages and mails, the same on both."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.l10n.palette import DARK_GROUNDS, DEFAULT_COLOR, LIGHT_GROUNDS, contrast, palette
+
+hexes = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
+
+
+@given(hexes)
+@example("#000000")
+@example("#ffffff")
+@example("#ffe600")
+def test_any_colour_stays_readable(color: str) -> None:
+    """Whatever the colour: 4.5 for text on every ground and on the button, 3 for the button's outline, light and dark."""
+    found = palette(color)
+    for shades, grounds in ((found.light, LIGHT_GROUNDS), (found.dark, DARK_GROUNDS)):
+        assert contrast(shades.on_button, shades.button) >= 4.5
+        assert all(contrast(shades.text, ground) >= 4.5 for ground in grounds)
+        assert all(contrast(shades.edge, ground) >= 3 for ground in grounds)
+
+
+def test_the_button_keeps_the_businesss_colour() -> None:
+    """Where it can be seen, the colour is the button's in the dark too: it is not washed out as text has to be."""
+    found = palette("#0f766e")
+    assert found.light.button == found.dark.button == "#0f766e"
+    assert found.dark.on_button == "#ffffff"
+    assert found.dark.text != "#0f766e"
+
+
+@pytest.mark.parametrize("color", [None, "", "red", "#12", "#12345g", "url(x)", "#fff;}"])
+def test_what_is_no_colour_becomes_the_default(color: str | None) -> None:
+    """Nothing but six or three hexadecimal digits gets into a style."""
+    assert palette(color).light.button == DEFAULT_COLOR
+    assert palette("#ABC") == palette("#aabbcc")
