@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from portico.figures import ENGLISH
+from portico.standing import headline
 from shared.cli import (
     FINDING,
     OK,
@@ -62,6 +64,8 @@ class Story:
     invoices: set[str] = field(default_factory=set)
     stripe_customers: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
+    standing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Where invoices stand, by id: the subject, or what the customer owes."""
     silent: list[str] = field(default_factory=list)
     """Who did not answer, so that the story is not whole."""
 
@@ -70,6 +74,7 @@ class Story:
         known = {_same(step) for step in self.steps}
         self.steps += [step for step in part["steps"] if _same(step) not in known]
         self.customer = self.customer or part.get("customer")
+        self.standing |= {one["invoice_id"]: one for one in part.get("standing") or ()}
         for name in ("invoices", "stripe_customers", "events"):
             getattr(self, name).update(part.get(name) or ())
 
@@ -81,30 +86,56 @@ class Story:
             "customer": self.customer,
             "invoices": sorted(self.invoices),
             "stripe_customers": sorted(self.stripe_customers),
-            "steps": sorted(self.steps, key=_place),
+            "standing": sorted(self.standing.values(), key=lambda one: one["invoice_id"]),
+            "steps": in_order(self.steps),
             "silent": self.silent,
         }
 
 
-RANK = {
-    "failed": 0,
-    "received": 1,
-    "queued": 2,
-    "published": 3,
-    "decided": 4,
-    "notified": 5,
-    "sent": 6,
+CAUSE_TO_EFFECT: Final = (
+    *("told", "failed", "card_changed", "retried", "paid", "void", "uncollectible"),
+    *(
+        "received",
+        "connected",
+        "thin",
+        "ignored",
+        "quarantined",
+        "deduped",
+        "queued",
+        "published",
+        "decided",
+    ),
+    *("notified", "suppressed", "sent", "bounced", "delivered", "feedback", "shown_as_owed"),
+    *("page_from_mail", "page", "billing_session", "shown_as_closed"),
+)
+"""What comes before what, where the clocks don't tell: a failure before its email, an email before the click."""
+RANK: Final = {step: rank for rank, step in enumerate(CAUSE_TO_EFFECT)}
+FOLLOWS: Final = {
+    "paid": {"retried"},
+    "delivered": {"sent"},
+    "feedback": {"sent"},
+    "shown_as_owed": {"failed", "published"},
+    "shown_as_closed": {"paid", "void", "uncollectible", "published"},
 }
-AT_THE_SECONDS_BEGINNING = {"failed", "shown_as_owed"}
+"""Steps that Stripe and SendGrid tell in whole seconds, and what of the same second they came after."""
 
 
-def _place(step: dict[str, Any]) -> tuple[dt.datetime, int]:
-    """Where a step stands. Stripe's and SendGrid's times are whole seconds: what they report happened somewhere in
-    it, and the beginning of a story excepted, after what we did ourselves."""
-    at = _moment(step["at"])
-    if at.microsecond == 0 and step["step"] not in AT_THE_SECONDS_BEGINNING:
-        at = at.replace(microsecond=999_999)
-    return at, RANK.get(step["step"], 9)
+def in_order(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps as they happened. Where a time is in whole seconds, what caused it in that second came before it, and
+    what has the very same time stands from cause to effect."""
+    placed: list[tuple[dt.datetime, int, dict[str, Any]]] = []
+    for step in sorted(steps, key=_rank):
+        at = _moment(step["at"])
+        if at.microsecond == 0:
+            causes = FOLLOWS.get(step["step"], ())
+            same = (when for when, _, one in placed if one["step"] in causes)
+            at = max((when for when in same if when.replace(microsecond=0) == at), default=at)
+        placed.append((at, _rank(step), step))
+    return [step for _, _, step in sorted(placed, key=lambda one: one[:2])]
+
+
+def _rank(step: dict[str, Any]) -> int:
+    return RANK.get(step["step"], len(RANK))
 
 
 def _same(step: dict[str, Any]) -> tuple[Any, ...]:
@@ -208,7 +239,7 @@ def explain(
         bool, typer.Option("--json", help="One JSON document instead of a time line.")
     ] = False,
 ) -> None:
-    """The whole story as a time line: received, deduped, decided, queued, sent, delivered, opened, retried, paid.
+    """Where it stands, then the whole story as a time line: received, deduped, decided, queued, sent, delivered, opened, retried, paid.
 
     Asks the three services and looks at the dead letters. Times are UTC. Ends with 1 when nothing is known, with 3
     when somebody did not answer and the story may lack their part.
@@ -244,6 +275,12 @@ def show(told: dict[str, Any]) -> None:
     if who:
         heading += f" · customer {who['customer_id']} (yours: {who['external_id']})"
     out.print(f"[bold]{literal(heading)}[/bold]")
+    now = dt.datetime.now(dt.UTC)
+    for one in told["standing"]:
+        line = headline(one, told["steps"], now)
+        if told["kind"] == "customer":
+            line += f" · {one['number'] or one['invoice_id']}"
+        out.print(f"[bold]{literal(line)}[/bold]", soft_wrap=True)
     day = None
     before: dt.datetime | None = None
     for step in told["steps"]:

@@ -88,7 +88,8 @@ class Operations:
         stripe_customer_id: str | None = None,
         customer_id: str | None = None,
     ) -> dict[str, Any]:
-        """What the portal knows, as steps of a time line, and whose they are: by one of the three ids."""
+        """What the portal knows, as steps of a time line, whose they are, and where their invoices stand: by one of the
+        three ids."""
         if sum(one is not None for one in (invoice_id, stripe_customer_id, customer_id)) != 1:
             raise InvalidArgument(
                 "expected exactly one of invoice_id, stripe_customer_id, customer_id"
@@ -99,6 +100,7 @@ class Operations:
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 customer_id=customer_id,
+                now=dt.datetime.now(dt.UTC),
             )
 
     @loop(poll=2.0)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
+from babel import Locale
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import looking_back
+from shared.l10n.money import money
 
 MOST_NOTIFICATIONS: Final = 200
+ENGLISH: Final = Locale.parse("en_US")
+"""Stories are for whoever runs Portico."""
 Step = dict[str, Any]
 
 
@@ -78,8 +82,8 @@ def _incident_steps(row: IncidentRow) -> list[Step]:
     about = row.number or row.invoice_id
     steps = []
     if row.opened_at is not None:
-        money = f"{row.amount_due} {row.currency}, in its minor unit" if row.currency else "unknown"
-        text = f"{about} failed for the first time ({money})"
+        asked = money(row.amount_due, row.currency, ENGLISH) if row.currency else "amount unknown"
+        text = f"{about} failed for the first time ({asked})"
         steps.append(_step(row.opened_at, "failed", text, object_id=row.invoice_id))
     if row.closed_at is not None:
         text = f"{about} is {row.status}"

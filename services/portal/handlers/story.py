@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import link_report
 from services.portal.models import CustomerRow, InvoiceRow, VisitRow
-from services.portal.queries import people, visits
+from services.portal.queries import events, people, subscriptions, visits
 from services.portal.wire import moment
+from shared.contracts.invoices import collection_stopped, settlement
 
 MOST_VISITS: Final = 200
+MOST_INVOICES: Final = 20
 WORDS: Final = {
     "page": "opened the page",
     "page_from_mail": "opened the page from the e-mail",
@@ -30,8 +32,10 @@ def story(
     invoice_id: str | None,
     stripe_customer_id: str | None,
     customer_id: str | None,
+    now: dt.datetime,
 ) -> dict[str, Any]:
-    """`{"steps", "customer", "stripe_customers"}`: the steps in order, and whose they are (None: nobody we know).
+    """`{"steps", "customer", "stripe_customers", "standing"}`: the steps in order, whose they are (None: nobody we know),
+    and where the invoice stands, or each that the customer owes.
 
     By invoice: what its customer did since it failed. By customer, either id: everything that is kept.
     """
@@ -54,14 +58,39 @@ def story(
             session, customer=customer.id if customer else None, stripe_customer_id=stripe_id
         )
         steps += [_step(at, what, text) for at, what, text in about]
+    asked_about = [invoice] if invoice else []
+    if invoice_id is None and stripe_id is None and customer is not None:
+        stripe_id = customer.platform_stripe_customer_id
+    if invoice_id is None and stripe_id:
+        asked_about = events.failed_and_open(session, stripe_id, MOST_INVOICES)
     return {
+        "standing": [_standing(session, row, now) for row in asked_about],
         "steps": sorted(steps, key=lambda step: step["at"]),
         "customer": _customer(customer) if customer else None,
-        "stripe_customers": [stripe_id]
-        if stripe_id
-        else [customer.platform_stripe_customer_id]
-        if customer and customer.platform_stripe_customer_id
-        else [],
+        "stripe_customers": [stripe_id] if stripe_id else [],
+    }
+
+
+def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> dict[str, Any]:
+    """Where an invoice stands: amounts in minor units, and what happens next by the rules that the page goes by."""
+    invoice = events.read_invoice(row)
+    subscription = subscriptions.state_of(session, row.subscription_id)
+    settled = settlement(invoice)
+    plan = invoice.retry_plan(subscription, now)
+    return {
+        "invoice_id": row.invoice_id,
+        "number": row.number,
+        "status": row.status,
+        "currency": row.currency,
+        "due": row.amount_due,
+        "remaining": row.amount_remaining,
+        "paid": settled.paid,
+        "forgiven": settled.forgiven,
+        "attempt_count": row.attempt_count,
+        "stopped": collection_stopped(invoice, subscription),
+        "needs_confirmation": invoice.needs_confirmation,
+        "retry": plan.retry,
+        "next_charge": moment(plan.at),
     }
 
 

@@ -72,6 +72,22 @@ def read_invoice(row: InvoiceRow) -> Invoice:
     return Invoice(**{name: getattr(row, name) for name in _INVOICE_FIELDS})
 
 
+def failed_and_open(session: Session, stripe_customer_id: str, limit: int) -> list[InvoiceRow]:
+    """The customer's open invoices that failed, the newest failure first."""
+    return list(
+        session.scalars(
+            select(InvoiceRow)
+            .where(
+                InvoiceRow.stripe_customer_id == stripe_customer_id,
+                InvoiceRow.status == "open",
+                InvoiceRow.first_failed_at.is_not(None),
+            )
+            .order_by(InvoiceRow.last_failed_at.desc(), InvoiceRow.invoice_id)
+            .limit(limit)
+        )
+    )
+
+
 def write_invoice(row: InvoiceRow, invoice: Invoice) -> None:
     """The domain's state into the row."""
     for name in _INVOICE_FIELDS:

@@ -19,6 +19,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries.statements import changed, table_of
+from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import BANK_DEBITS
 from shared.database import UtcDateTime, insert_new
 
@@ -99,6 +100,14 @@ def _read(row: Any) -> Subscription:
         interval_count=row.interval_count,
         asked=asked,
     )
+
+
+def state_of(session: Session, subscription_id: str | None) -> SubscriptionState | None:
+    """How a subscription stands; None for one that is not known."""
+    row = session.scalar(
+        select(SubscriptionRow).where(SubscriptionRow.subscription_id == subscription_id)
+    )
+    return SubscriptionState(row.status, row.end_reason) if row else None
 
 
 def note_subscription(session: Session, values: dict[str, Any]) -> bool:

@@ -39,6 +39,15 @@ def test_every_command_helps_with_an_example(words: tuple[str, ...], run: Run) -
     assert f"Example: portico {' '.join(words)}" in shown
 
 
+@pytest.mark.parametrize("words", [(), ("stripe",), ("deadletters",)], ids=" ".join)
+def test_without_a_command_it_shows_what_there_is(words: tuple[str, ...], run: Run) -> None:
+    """Help on standard output, and nothing was wrong; a word that is no command is."""
+    result = run(*words)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Usage: portico" in result.stdout.replace("root", "portico")
+    assert run(*words, "nonsense").exit_code == 2
+
+
 WRITING = {
     ("customers", "export"),  # writes a file
     ("doctor",),

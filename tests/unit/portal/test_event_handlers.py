@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.portal import queries
+from services.portal import queries, wire
 from services.portal.domain.notice import Tone
+from services.portal.handlers import story
 from services.portal.handlers.events import (
     ROUTES,
     forget_old,
@@ -216,3 +217,29 @@ def test_a_card_that_its_bank_renewed_is_nobodys_new_one(
     handle(session, event(card, ago(minutes=8)), NOW)
     row = session.scalars(select(InvoiceRow)).one()
     assert (row.method_changed_at is not None) is noted
+
+
+def test_the_story_says_where_invoices_stand(session: Session, customer_id: str) -> None:
+    """`portico explain` begins with it: by invoice however it ended, by customer what failed and is still open; a date
+    only where the page would promise it."""
+    when = {"next_payment_attempt": ahead(days=3)}
+    handle(session, event(failed(**when), ago(hours=2)), NOW)
+    handle(session, event(failed(invoice_id="in_2"), ago(hours=3)), NOW)
+    handle(session, event(paid(invoice_id="in_2", amount_paid=12900), ago(hours=1)), NOW)
+    session.flush()
+
+    def standing(**subject: str | None) -> list[dict[str, object]]:
+        ids = {"invoice_id": None, "stripe_customer_id": None, "customer_id": None}
+        return story.story(session, **(ids | subject), now=NOW)["standing"]  # type: ignore[arg-type]
+
+    (of_customer,) = standing(customer_id=customer_id)
+    assert (of_customer["status"], of_customer["remaining"]) == ("open", 12900)
+    assert of_customer["next_charge"] is None  # why it failed is not known yet
+    row = session.get(InvoiceRow, of_customer["invoice_id"])
+    assert row is not None
+    row.card_of_failure = row.last_failed_at
+    (of_invoice,) = standing(invoice_id=row.invoice_id)
+    assert of_invoice["next_charge"] == wire.moment(ahead(days=3))
+    (closed,) = standing(invoice_id="in_2")
+    assert (closed["status"], closed["paid"], closed["forgiven"]) == ("paid", 12900, 0)
+    assert standing(invoice_id="in_unknown") == []

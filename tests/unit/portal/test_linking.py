@@ -535,7 +535,9 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     take_in(session, says(vera, "cus_1", at=ago(hours=2)))
     link(session, vera, "cus_2", ago(hours=1))
     unlink(session, vera, only=True)
-    found = story.story(session, invoice_id=None, stripe_customer_id=None, customer_id=vera)
+    found = story.story(
+        session, invoice_id=None, stripe_customer_id=None, customer_id=vera, now=NOW
+    )
     steps = [(one["step"], one["text"]) for one in found["steps"]]
     assert [step for step, _ in steps if step in ("linked", "unlinked")] == ["linked"] * 3
     text = "\n".join(each for _, each in steps)
@@ -543,7 +545,9 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     assert f"the host application said that cus_2 is {vera}" in text
     assert "linked with cus_2 (host)" in text
     assert "cs_9" not in text
-    found = story.story(session, invoice_id=None, stripe_customer_id="cus_9", customer_id=None)
+    found = story.story(
+        session, invoice_id=None, stripe_customer_id="cus_9", customer_id=None, now=NOW
+    )
     assert "cs_9 of cus_9 was refused: not_signed" in found["steps"][0]["text"]
 
 

@@ -1,0 +1,136 @@
+"""`portico explain`: where an invoice stands, and its story in the order in which it happened."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from typing import Any
+
+import pytest
+
+from portico.explain import in_order
+from portico.standing import headline
+from tests.unit.cli.conftest import FakeServices, Run
+
+NOW = dt.datetime(2026, 11, 29, 9, 0, tzinfo=dt.UTC)
+
+
+def standing(**changes: Any) -> dict[str, Any]:
+    found = {
+        "invoice_id": "in_1",
+        "number": "SUN-0042",
+        "status": "open",
+        "currency": "usd",
+        "due": 14900,
+        "remaining": 14900,
+        "paid": 0,
+        "forgiven": 0,
+        "attempt_count": 1,
+        "stopped": None,
+        "needs_confirmation": False,
+        "retry": "scheduled",
+        "next_charge": "2026-12-02T07:00:00Z",
+    }
+    return found | changes
+
+
+def step(name: str, at: str, **more: Any) -> dict[str, Any]:
+    moment = f"2026-11-29T{at}+00:00"
+    return {"at": moment, "service": "notifier", "step": name, "text": name, **more}
+
+
+def mail(name: str, at: str) -> dict[str, Any]:
+    return step(name, at, notification_id="ntf_1", object_id="in_1")
+
+
+MAILED = [mail("notified", "07:03:00.5"), mail("sent", "07:03:59.2"), mail("delivered", "07:04:01")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "line"),
+    [
+        ({}, MAILED, "Open: $149.00, 1 try, mail delivered 07:04, next try Dec 2"),
+        (
+            {"attempt_count": 3, "next_charge": None, "retry": "waits_for_method"},
+            MAILED[:2],
+            "Open: $149.00, 3 tries, mail accepted by SendGrid 07:03, no further try before there is a new payment method",
+        ),
+        (
+            {"stopped": "subscription_ended", "next_charge": None, "retry": "over"},
+            [mail("suppressed", "07:03:00")],
+            "Open: $149.00, 1 try, no mail, collected no more: the subscription was ended",
+        ),
+        (
+            {"status": "paid", "remaining": 0, "paid": 10000, "forgiven": 4900},
+            [],
+            "Paid: $100.00, $49.00 forgiven, 1 try",
+        ),
+        (
+            {"status": "paid", "remaining": 0, "forgiven": 14900, "next_charge": None},
+            [],
+            "Forgiven: $149.00, 1 try",
+        ),
+        ({"status": "void", "remaining": 0, "next_charge": None}, [], "Void: $149.00, 1 try"),
+        (
+            {"currency": "isk", "attempt_count": 0, "next_charge": None, "retry": "unknown"},
+            [],
+            "Open: ISK\xa0149, no next try known",
+        ),
+    ],
+)
+def test_where_it_stands_is_one_line(
+    changes: dict[str, Any], steps: list[dict[str, Any]], line: str
+) -> None:
+    """What is due or was paid or forgiven, tries, the newest email, what comes next: as money and dates are written."""
+    assert headline(standing(**changes), steps, NOW) == line
+
+
+def test_another_day_and_year_are_named() -> None:
+    """Only today's times stand alone."""
+    later = dt.datetime(2027, 1, 3, tzinfo=dt.UTC)
+    shown = headline(standing(next_charge="2027-01-05T07:00:00Z"), MAILED, later)
+    assert shown == "Open: $149.00, 1 try, mail delivered Nov 29, 2026, 07:04, next try Jan 5"
+
+
+STORY = [
+    step("failed", "07:03:58"),  # Stripe's clock: whole seconds
+    step("received", "07:03:58.210"),
+    step("queued", "07:03:58.210"),
+    step("published", "07:03:58.240"),
+    step("decided", "07:03:58.300"),
+    step("notified", "07:03:58.300"),
+    step("sent", "07:04:01.700"),
+    step("delivered", "07:04:01"),  # SendGrid's clock, of the second in which it was sent
+    step("page_from_mail", "07:04:01.900"),
+    step("retried", "07:05:02.400"),
+    step("paid", "07:05:02"),
+    step("received", "07:05:02.800"),
+]
+
+
+def test_the_story_is_told_in_the_order_in_which_it_happened() -> None:
+    """By time; within a second that a clock did not divide, and at the very same time, what caused something comes
+    first: the failure before its email, the email before the click. Whoever answered first does not matter."""
+    for seed in range(20):
+        steps = random.Random(seed).sample(STORY, len(STORY))
+        assert [one["step"] for one in in_order(steps)] == [one["step"] for one in STORY]
+
+
+def test_times_never_run_backwards() -> None:
+    """A step of a later second never stands before one of an earlier."""
+    seconds = [one["at"][:19] for one in in_order(reversed(STORY))]
+    assert seconds == sorted(seconds)
+
+
+def test_the_command_begins_with_where_it_stands(run: Run, services: FakeServices) -> None:
+    """Before the first day of the time line; a portal of the release before, which does not say, is no trouble."""
+    services.answers["billing", "story"] = {"steps": [], "events": []}
+    services.answers["notifier", "story"] = {"steps": MAILED}
+    services.answers["portal", "story"] = {"steps": [], "standing": [standing()]}
+    lines = run("explain", "in_1", environ={"AMQP_URI": "embedded://tests/"}).stdout.splitlines()
+    assert lines[1].startswith("Open: $149.00, 1 try, mail delivered ")
+    assert "November 29" in "".join(lines[2:4])
+    services.answers["portal", "story"] = {"steps": []}
+    result = run("explain", "in_1")
+    assert result.exit_code == 0
+    assert "Open:" not in result.stdout
