@@ -10,6 +10,8 @@ from portico.figures import duration, money
 
 FUNNEL: Final = ("failed", "mailed", "delivered", "recovered")
 ENDS: Final = ("recovered", "forgiven", "open", "lost")
+AMOUNTS: Final = ("recovered", "failed", "forgiven", "open", "lost")
+"""The order in which money is told: what came in, first."""
 
 STYLE: Final = """
 :root { color-scheme: light dark; --ground: #fbfaf7; --card: #fff; --ink: #1c1f23; --soft: #5d646d; --line: #e3e0d8;
@@ -26,6 +28,7 @@ h2 { margin: 0 0 .9rem; font-size: 1rem; } p { margin: .2rem 0 0; color: var(--s
 section { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 1.1rem 1.25rem; grid-column: 1 / -1; }
 .figure { grid-column: span 2; } .figure b { display: block; font-size: 2rem; line-height: 1.15; letter-spacing: -.03em;
   font-variant-numeric: tabular-nums; } .figure span { color: var(--soft); }
+.figure.money { grid-column: 1 / -1; } .figure.money b + b { font-size: 1.35rem; }
 .half { grid-column: span 3; } svg { display: block; width: 100%; height: auto; overflow: hidden; }
 text { fill: var(--ink); font: 13px system-ui, sans-serif; } .dim { fill: var(--soft); } .axis { stroke: var(--line); }
 .failed { fill: var(--failed); } .mailed { fill: var(--mailed); } .delivered { fill: var(--delivered); }
@@ -33,13 +36,20 @@ text { fill: var(--ink); font: 13px system-ui, sans-serif; } .dim { fill: var(--
 dl { margin: 0; display: grid; grid-template-columns: max-content 1fr; gap: .5rem 1rem; align-items: center; }
 dd { margin: 0; display: grid; grid-template-columns: 1fr 4.2rem; gap: .7rem; align-items: center; }
 dd svg { height: 1.5rem; border-radius: 5px; background: color-mix(in srgb, var(--line) 45%, transparent); }
-dd b { font-weight: 500; text-align: right; font-variant-numeric: tabular-nums; } .scroll > svg { min-width: 34rem; }
+dd b { font-weight: 500; text-align: right; font-variant-numeric: tabular-nums; }
 .legend { display: flex; gap: 1.1rem; color: var(--soft); font-size: .85rem; margin: .7rem 0 0; flex-wrap: wrap; }
 .legend i { display: inline-block; width: .7em; height: .7em; border-radius: 3px; margin-right: .4em; }
-.scroll { overflow-x: auto; } table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .45rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); } tr:last-child td { border: 0; }
-@media (max-width: 40rem) { .figure { grid-column: span 3; } .half { grid-column: 1 / -1; } .figure:first-of-type { grid-column: 1 / -1; } }
+/* Wider than a phone: it opens at its end, where the newest day is. */
+.scroll { overflow-x: auto; direction: rtl; } .scroll > svg { direction: ltr; min-width: 50rem; }
+.scroll:focus-visible { outline: 3px solid var(--mailed); outline-offset: 3px; }
+.sums { display: grid; gap: 1.25rem 2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+th, td { padding: .35rem 0; border-top: 1px solid var(--line); } td { text-align: right; }
+th { text-align: left; font-weight: 400; color: var(--soft); padding-right: 1rem; } .main > * { font-weight: 600; color: var(--ink); }
+@media (max-width: 40rem) { body { padding: 1.5rem .75rem 3rem; } main { gap: .75rem; } section { padding: 1rem; }
+  .half { grid-column: 1 / -1; } .figure b { font-size: 1.5rem; } .figure.money b { font-size: 2rem; } }
+@media (max-width: 26rem) { th, td { font-size: .875rem; padding-right: .5rem; } td { padding-right: 0; } .figure { grid-column: span 3; } .figure:nth-of-type(4) { grid-column: 1 / -1; } }
 """
 
 
@@ -54,14 +64,15 @@ def page(found: dict[str, Any]) -> str:
         f"<style>{STYLE}</style></head><body><main>",
         "<header><h1>Failed payments and what became of them</h1>",
         f"<p>{escape(found['since'][:10])} to {escape(found['until'][:10])}, UTC. Each autopay invoice counts once.</p></header>",
-        _figure(f"{failed:,}", "invoices failed"),
-        _figure(share, "recovered"),
+        _figure_of_money(found["currencies"]),
+        _figure(share, f"of invoices recovered: {recovered:,}"),
         _figure(duration(found["median_seconds_to_recover"]), "median time to recover"),
+        _figure(f"{failed:,}", "invoices failed"),
+        f"<section><h2>Money</h2>{_money(found['currencies'])}</section>",
         f"<section><h2>From failure to payment</h2>{_funnel(found)}</section>",
         f"<section><h2>By day of the first failure</h2>{_days(found['days'])}</section>",
         f'<section class="half"><h2>Time to recover</h2>{_times(found["times_to_recover"])}</section>',
         f'<section class="half"><h2>Where they stand</h2>{_ends(found)}</section>',
-        f'<section><h2>Money</h2><div class="scroll">{_money(found["currencies"])}</div></section>',
         "</main></body></html>",
     ]
     return "\n".join(parts) + "\n"
@@ -69,6 +80,14 @@ def page(found: dict[str, Any]) -> str:
 
 def _figure(value: str, words: str) -> str:
     return f'<section class="figure"><b>{escape(value)}</b><span>{escape(words)}</span></section>'
+
+
+def _figure_of_money(currencies: list[dict[str, Any]]) -> str:
+    """What came in, currency by currency: amounts of two don't add up."""
+    came_in = [row for row in currencies if row["recovered_amount"]]
+    amounts = [money(row["recovered_amount"], row["currency"]) for row in came_in] or ["–"]
+    shown = "".join(f"<b>{escape(amount)}</b>" for amount in amounts)
+    return f'<section class="figure money">{shown}<span>recovered</span></section>'
 
 
 def _svg(height: int, body: str, words: str) -> str:
@@ -120,18 +139,18 @@ def _days(days: list[dict[str, Any]]) -> str:
     most = max((sum(each.values()) for each in sums), default=0)
     step = nice_step(most)
     top = max(step * math.ceil(most / step), step)
-    height, left = 220, 46
-    width = (800 - left) / max(len(groups), 1)
+    height, right = 220, 754
+    width = right / max(len(groups), 1)
     body = []
     for value in range(0, top + 1, step):
         y = 10 + height * (1 - value / top)
         body.append(
-            f'<line class="axis" x1="{left}" x2="800" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="dim" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>'
+            f'<line class="axis" x1="0" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="dim" x="{right + 8}" y="{y + 4:.1f}">{value:,}</text>'
         )
     every = max(1, math.ceil(len(groups) / 8))
     for number, (group, each) in enumerate(zip(groups, sums, strict=True)):
-        x, y = left + number * width, 10.0 + height
+        x, y = number * width, 10.0 + height
         told = ", ".join(f"{name} {each[name]}" for name in ENDS)
         columns = []
         for name in ENDS:
@@ -142,7 +161,7 @@ def _days(days: list[dict[str, Any]]) -> str:
                     f'<rect class="{name}" x="{x + width * 0.12:.1f}" y="{y:.1f}" width="{width * 0.76:.1f}" height="{tall:.1f}" rx="1.5"/>'
                 )
         body.append(f"<g><title>{escape(group[0]['day'])}: {told}</title>{''.join(columns)}</g>")
-        if number % every == 0:
+        if (len(groups) - 1 - number) % every == 0:  # the newest always
             body.append(
                 f'<text class="dim" x="{x + width / 2:.1f}" y="{height + 32}" text-anchor="middle">{escape(group[0]["day"][5:])}</text>'
             )
@@ -150,18 +169,21 @@ def _days(days: list[dict[str, Any]]) -> str:
         f'<span><i style="background: var(--{name})"></i>{name}</span>' for name in ENDS
     )
     drawn = _svg(height + 42, "".join(body), "Failed invoices by day")
-    return f'<div class="scroll">{drawn}</div><div class="legend">{legend}</div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="By day, newest last">{drawn}</div>'
+        f'<div class="legend">{legend}</div>'
+    )
 
 
 def _money(currencies: list[dict[str, Any]]) -> str:
-    names = ("failed", *ENDS)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("currency", *names))
-    rows = "".join(
-        f"<tr><td>{escape(row['currency'].upper())}</td>"
-        + "".join(
-            f"<td>{escape(money(row[f'{name}_amount'], row['currency']))}</td>" for name in names
+    """A table a currency, which is whole on the smallest phone."""
+    tables = []
+    for row in currencies:
+        lines = "".join(
+            f'<tr{" class=main" if name == "recovered" else ""}><th scope="row">{name}</th>'
+            f"<td>{escape(money(row[f'{name}_amount'], row['currency']))}</td></tr>"
+            for name in AMOUNTS
         )
-        + "</tr>"
-        for row in currencies
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        caption = escape(row["currency"].upper())
+        tables.append(f"<table><caption>{caption}</caption><tbody>{lines}</tbody></table>")
+    return f'<div class="sums">{"".join(tables)}</div>' if tables else "<p>None.</p>"

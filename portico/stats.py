@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.charts import page
+from portico.charts import AMOUNTS, page
 from portico.figures import bar, duration, money
 from shared.cli import complain, desk_of, print_json, print_table, since
 from shared.cli.output import console, literal
@@ -65,6 +65,12 @@ def show(found: dict[str, Any]) -> None:
     if not found["failed"]:
         out.print("None failed.")
         return
+    came_in = [
+        money(row["recovered_amount"], row["currency"])
+        for row in found["currencies"]
+        if row["recovered_amount"]
+    ]
+    out.print(f"money recovered: [bold]{literal(', '.join(came_in) or '–')}[/bold]\n")
     for name, colour in (
         ("failed", "red"),
         ("mailed", "cyan"),
@@ -89,14 +95,11 @@ def show(found: dict[str, Any]) -> None:
                 f"  {literal(one['within']):<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
             )
     print_table(
-        ("currency", "failed", "recovered", "forgiven", "open", "lost"),
+        ("currency", *AMOUNTS),
         (
             (
                 row["currency"].upper(),
-                *(
-                    money(row[f"{name}_amount"], row["currency"])
-                    for name in ("failed", "recovered", "forgiven", "open", "lost")
-                ),
+                *(money(row[f"{name}_amount"], row["currency"]) for name in AMOUNTS),
             )
             for row in found["currencies"]
         ),
