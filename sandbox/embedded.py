@@ -25,6 +25,7 @@ from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
+from sandbox.ports import PORTS, CannotStart, chosen_ports, taken
 from sandbox.private import OTHERS, private_folder, tighten
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
@@ -39,7 +40,6 @@ from shared.settings import SettingsError
 from shared.telemetry import configure_logging
 
 HOST: Final = "127.0.0.1"
-PORTS: Final = {"portal": 8000, "billing": 8001, "notifier": 8002, "sandbox": 8010}
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,9 @@ class Places:
         return f"http://{HOST}:{self.ports[name]}"
 
 
-class CannotStart(Exception):
-    """The run can't start; the text says why and what to do."""
-
-
 def places(environ: Mapping[str, str]) -> Places:
     """Ports and folder from PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, SANDBOX_PORT and PORTICO_VAR."""
-    ports = {}
-    for name, default in PORTS.items():
-        variable = f"{name.upper()}_PORT"
-        text = environ.get(variable, str(default))
-        if not text.isdigit() or not 1 <= int(text) <= 65535:
-            raise CannotStart(f"{variable} is {text!r}; it must be a port, such as {default}")
-        ports[name] = int(text)
+    ports = chosen_ports(environ, PORTS)
     for name, port in ports.items():
         _check_free(name, port)
     return Places(data_folder(environ), ports)
@@ -93,10 +83,7 @@ def _check_free(name: str, port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError:
-            raise CannotStart(
-                f"port {port} ({name}) is taken. Stop what uses it, or choose another: "
-                f"{name.upper()}_PORT={port + 100} make run"
-            ) from None
+            raise taken(name, port, "make run") from None
 
 
 def environment(

@@ -14,30 +14,34 @@ import signal
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from examples.host_app import Portico
 from sandbox import demo
+from sandbox.ports import PORTS, CannotStart, chosen_ports, taken
 from sandbox.private import OTHERS, open_private, private_folder, tighten
 from sandbox.processes import SERVICES, Stack
 from sandbox.servers import PORTS as OTHER_PORTS
 from sandbox.servers import ServerMissing, StartError, is_free
 
-PORTS: Final = {"portal": 8000, "billing": 8001, "notifier": 8002, "sandbox": 8010}
 
-
-class CannotStart(Exception):
-    """The stack can't start; the text says why and what to do."""
-
-
-def choose_ports() -> dict[str, int]:
-    """The usual ports where they are free, else the next free ones."""
-    chosen: dict[str, int] = {}
+def choose_ports(
+    environ: Mapping[str, str], free: Callable[[int], bool] = is_free
+) -> dict[str, int]:
+    """The ports that the environment names; else the usual ones where they are free, else the next free ones. Raises
+    CannotStart."""
+    chosen = chosen_ports(environ)
+    for part, port in chosen.items():
+        if not free(port):
+            raise taken(part, port, "make stack")
     for part, usual in PORTS.items():
-        taken = set(chosen.values()) | set(PORTS.values()) - {usual}
+        if part in chosen:
+            continue
+        others = set(chosen.values()) | set(PORTS.values()) - {usual}
         chosen[part] = next(
-            port for port in range(usual, OTHER_PORTS.start) if port not in taken and is_free(port)
+            port for port in range(usual, OTHER_PORTS.start) if port not in others and free(port)
         )
         if chosen[part] != usual:
             print(f"Port {usual} is taken: {part} is on {chosen[part]}.")
@@ -61,8 +65,18 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def seed(stack: Stack) -> list[dict[str, Any]]:
-    """Make the demo customers, and show them on the sandbox's console."""
+    """Make the demo customers, and show them on the sandbox's console; then open Stripe's page once, as the first click would:
+    billing makes its portal configuration with that, and `portico doctor` has nothing to find."""
     customers = demo.seed(stack.amqp_uri, stack.sandbox_url, stack.stripe_api_key)
+    with Portico(stack.amqp_uri, timeout=10) as portico:
+        first = customers[0]
+        portico.call(
+            "billing",
+            "create_portal_session",
+            stripe_customer_id=first["stripe_customer_id"],
+            return_url=first["link"],
+            business_id=demo.BUSINESS,
+        )
     request = urllib.request.Request(  # noqa: S310
         f"{stack.sandbox_url}/sandbox/demo-customers",
         data=json.dumps(customers).encode(),
@@ -125,7 +139,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     folder = Path(environ.get("PORTICO_VAR") or "var").absolute() / "stack"
     try:
         with only_one(folder):
-            stack = Stack(folder, ports=choose_ports(), durable=True)
+            stack = Stack(folder, ports=choose_ports(environ), durable=True)
             try:
                 print("Starting RabbitMQ, PostgreSQL, the sandbox and the services.", flush=True)
                 stack.start()

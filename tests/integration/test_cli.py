@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from sandbox.processes import SERVICES, Stack
+from sandbox.stack import seed
 from shared.messaging import topology
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in
@@ -69,10 +70,10 @@ def codes(portico: Portico, **changes: str) -> set[str]:
     return {one["code"] for one in found if one["level"] in ("finding", "unknown")}
 
 
-def test_doctor_finds_nothing_on_a_good_set_up(stack: Stack, portico: Portico) -> None:
-    """Once the portal configuration is made, every part that can be seen is well."""
-    portico("stripe", "portal-config")
-    assert "0 found, 0 could not be looked at" in portico("doctor").stdout
+def test_doctor_finds_nothing_where_make_stack_has_started(stack: Stack, portico: Portico) -> None:
+    """Every part that can be seen is well, and nothing is left that a newcomer could not look at."""
+    seed(stack)
+    assert "0 found, 0 could not be looked at, 0 for you to look at" in portico("doctor").stdout
 
 
 def test_doctor_sees_what_is_wrong_with_the_broker(stack: Stack, portico: Portico) -> None:
