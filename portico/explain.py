@@ -127,7 +127,7 @@ def in_order(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for step in sorted(steps, key=_rank):
         at = _moment(step["at"])
         if at.microsecond == 0:
-            causes = FOLLOWS.get(step["step"], ())
+            causes = {"told", *FOLLOWS.get(step["step"], ())}
             same = (when for when, _, one in placed if one["step"] in causes)
             at = max((when for when in same if when.replace(microsecond=0) == at), default=at)
         placed.append((at, _rank(step), step))

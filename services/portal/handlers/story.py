@@ -118,9 +118,10 @@ def _invoice_steps(row: InvoiceRow) -> list[Step]:
     if row.first_failed_at is not None:
         text = "the page shows the invoice as unpaid from here"
         steps.append(_step(row.first_failed_at, "shown_as_owed", text))
-    if row.method_changed_at is not None:
+    failed, changed = row.first_failed_at, row.method_changed_at
+    if failed is not None and changed is not None and changed >= failed:
         text = "the page says that the new payment method is being tried"
-        steps.append(_step(row.method_changed_at, "card_changed", text))
+        steps.append(_step(changed, "card_changed", text))
     if row.closed_at is not None and row.first_failed_at is not None:
         text = f"the page shows the invoice as {row.status}"
         steps.append(_step(row.closed_at, "shown_as_closed", text))

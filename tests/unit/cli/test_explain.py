@@ -116,6 +116,12 @@ def test_the_story_is_told_in_the_order_in_which_it_happened() -> None:
         assert [one["step"] for one in in_order(steps)] == [one["step"] for one in STORY]
 
 
+def test_a_customer_is_told_of_before_what_stripe_says_of_them() -> None:
+    """Stripe's second began before the host application's call in it; the call came first all the same."""
+    steps = [step("paid", "07:00:00"), step("evidence", "07:00:00"), step("told", "07:00:00.503")]
+    assert [one["step"] for one in in_order(steps)] == ["told", "paid", "evidence"]
+
+
 def test_times_never_run_backwards() -> None:
     """A step of a later second never stands before one of an earlier."""
     seconds = [one["at"][:19] for one in in_order(reversed(STORY))]

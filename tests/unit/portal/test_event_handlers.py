@@ -243,3 +243,20 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
     (closed,) = standing(invoice_id="in_2")
     assert (closed["status"], closed["paid"], closed["forgiven"]) == ("paid", 12900, 0)
     assert standing(invoice_id="in_unknown") == []
+
+
+def test_a_card_from_before_the_failure_is_no_part_of_its_story(
+    session: Session, customer_id: str
+) -> None:
+    """ "The new payment method is being tried" is told only of one that came after the invoice had failed."""
+
+    def steps() -> list[str]:
+        session.flush()
+        ids = {"invoice_id": "in_1", "stripe_customer_id": None, "customer_id": None}
+        return [one["step"] for one in story.story(session, **ids, now=NOW)["steps"]]  # type: ignore[arg-type]
+
+    handle(session, event(changed(), ago(hours=2)), NOW)
+    handle(session, event(failed(), ago(hours=1)), NOW)
+    assert steps() == ["shown_as_owed"]
+    handle(session, event(changed(), ago(minutes=5)), NOW)
+    assert steps() == ["shown_as_owed", "card_changed"]
