@@ -282,6 +282,8 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     """True in Stripe's live mode, False in test mode."""
     requested: bool = False
     """True when Portico planned the end, because the business approved the customer's request."""
+    end_changed: bool = False
+    """The event is about a change of the planned end: then `ends_at` None means that it was withdrawn."""
 
 
 class SubscriptionUpdated(SubscriptionData, frozen=True, kw_only=True):
@@ -370,6 +372,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
         CustomerDeleted,
+        SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
     ),

@@ -24,8 +24,13 @@ def subscription_data(
     event: StripeEvent,
     subscription: payloads.Subscription,
     cls: type[events.SubscriptionData],
+    *,
+    end_changed: bool = False,
 ) -> events.SubscriptionData:
-    """What the contract tells of a subscription. Pure; raises Unreadable for a time that is none."""
+    """What the contract tells of a subscription. Pure; raises Unreadable for a time that is none.
+
+    `end_changed`: the event is about a change of its planned end.
+    """
     price = subscription.recurring_price
     period_end = moment(subscription.period_end)
     ends_at = moment(subscription.ended_at or subscription.cancel_at)
@@ -47,4 +52,5 @@ def subscription_data(
         interval_count=price[2].interval_count if price else 1,
         livemode=bool(event.livemode),
         requested=(event.idempotency_key or "").startswith(OWN_CANCELLING_PREFIX),
+        end_changed=end_changed,
     )

@@ -303,9 +303,14 @@ def _subscription_changed(
     created = event.type == "customer.subscription.created"
     if not created and RELEVANT_SUBSCRIPTION_CHANGES.isdisjoint(changes):
         return
-    data = subscription_data(event, subscription, events.SubscriptionUpdated)
-    if data.ends_at is not None and not PLANNED_ENDS.isdisjoint(changes):
-        data = subscription_data(event, subscription, events.SubscriptionCancellationScheduled)
+    end_changed = not PLANNED_ENDS.isdisjoint(changes)
+    ends = bool(subscription.cancel_at_period_end or subscription.cancel_at)
+    cls = (
+        events.SubscriptionCancellationScheduled
+        if ends and end_changed
+        else events.SubscriptionUpdated
+    )
+    data = subscription_data(event, subscription, cls, end_changed=end_changed)
     yield Draft(data, dedupe_key(data, data.subscription_id, event.id))
 
 

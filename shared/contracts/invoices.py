@@ -379,6 +379,9 @@ class RetryPlan:
 NAMES_A_DATE_WITHIN: Final = dt.timedelta(minutes=15)
 """How long Stripe gets to name the date of its next try before the schedule counts as over."""
 
+SILENT_FOR: Final = dt.timedelta(days=7)
+"""After a failure without a date for so long, there is no next try (docs/adr/0020-what-we-assume-of-stripe.md)."""
+
 
 def retry_plan(
     invoice: Invoice,
@@ -395,7 +398,7 @@ def retry_plan(
 
     `silent_for`: how long ago it failed, where Stripe would have been heard if it had named a date since. A missing date
     alone says nothing. But once a try has been repeated there is a schedule, and an invoice that has no date
-    `NAMES_A_DATE_WITHIN` the last failure has no place in it any more.
+    `NAMES_A_DATE_WITHIN` the last failure has no place in it any more. Where none was repeated, `SILENT_FOR` says the same.
     """
     if invoice.status != InvoiceStatus.OPEN or invoice.amount_remaining <= 0:
         return RetryPlan(Retry.OVER)
@@ -407,10 +410,61 @@ def retry_plan(
     date = invoice.next_payment_attempt
     if date is not None and date > now:
         return RetryPlan(Retry.SCHEDULED, date)
-    repeated = invoice.attempt_count > 1
-    if repeated and date is None and silent_for >= NAMES_A_DATE_WITHIN:
+    patience = NAMES_A_DATE_WITHIN if invoice.attempt_count > 1 else SILENT_FOR
+    if date is None and silent_for >= patience:
         return RetryPlan(Retry.OVER)
     return RetryPlan(Retry.UNKNOWN)
+
+
+class Ending(StrEnum):
+    """How the tries to collect an invoice came to their end, with something still unpaid."""
+
+    SUBSCRIPTION_FAILED = "subscription_failed"
+    """Stripe ended the subscription because the payments failed."""
+    SUBSCRIPTION_UNPAID = "subscription_unpaid"
+    """It goes on as `unpaid`: later invoices are made, and not tried."""
+    SUBSCRIPTION_ENDED = "subscription_ended"
+    """Somebody ended it, or a dispute did."""
+    TURNED_OFF = "turned_off"
+    """Automatic collection was switched off for the invoice."""
+    NO_MORE_TRIES = "no_more_tries"
+    """Nothing was switched off or ended, and no date was named for `SILENT_FOR`: the subscription stays `past_due`."""
+
+
+def ending(
+    invoice: Invoice,
+    subscription: SubscriptionState | None,
+    *,
+    now: dt.datetime,
+    waited: dt.timedelta,
+) -> Ending | None:
+    """How collecting a failed invoice ended; None while it goes on, or where nothing is unpaid.
+
+    Final is an invoice without a date of a next try whose subscription is over or unpaid, or whose automatic collection
+    was switched off; a missing date alone is not, before it has been missing for long: `waited` since the last failure.
+    A bad debt is the business's own decision, and no end of ours, unless the subscription was given up with it: then
+    Stripe may have marked it, as the account is set (docs/adr/0022-an-uncollectible-invoice-is-left-alone.md).
+    """
+    given_up = subscription is not None and subscription.given_up
+    unpaid = invoice.status == InvoiceStatus.OPEN or (
+        invoice.status == InvoiceStatus.UNCOLLECTIBLE and given_up
+    )
+    failed = invoice.first_failed_at is not None and not at_checkout(
+        invoice, invoice.last_failed_at
+    )
+    if not (unpaid and failed and invoice.amount_remaining > 0):
+        return None
+    if invoice.collection_method == "send_invoice":
+        return None
+    date = invoice.next_payment_attempt
+    if date is not None and date > now:
+        return None
+    if subscription is not None and given_up:
+        return Ending.SUBSCRIPTION_FAILED if subscription.ended else Ending.SUBSCRIPTION_UNPAID
+    stop = collection_stopped(invoice, subscription)
+    if stop is not None:
+        return Ending.SUBSCRIPTION_ENDED if stop is Stop.SUBSCRIPTION_ENDED else Ending.TURNED_OFF
+    return Ending.NO_MORE_TRIES if waited >= SILENT_FOR else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -390,7 +390,23 @@ def test_a_cancelled_subscription_says_when_it_ends() -> None:
         amount=8900,
         currency="usd",
         interval="month",
+        end_changed=True,
     )
+
+
+@pytest.mark.parametrize("field", ["cancel_at_period_end", "cancel_at"])
+def test_an_end_that_was_withdrawn_is_a_change_of_it(field: str) -> None:
+    """Not cancelled after all: nothing is planned, and the event says that something was."""
+
+    def withdrawn(event: dict[str, Any]) -> None:
+        event["data"]["object"] |= {"cancel_at": None, "cancel_at_period_end": False}
+        event["data"]["object"]["cancellation_details"] = {"reason": None}
+        before = {"cancel_at_period_end": True, "cancel_at": 1798060000}
+        event["data"]["previous_attributes"] = {field: before[field]}
+
+    data = subscription_news(CANCELLED, withdrawn)
+    assert type(data) is events.SubscriptionUpdated
+    assert (data.ends_at, data.end_changed) == (None, True)
 
 
 def test_an_end_that_portico_planned_says_so() -> None:

@@ -69,6 +69,9 @@ def example(cls: type[events.Data]) -> events.Event:
         values["reason"] = "stripe_customer_taken"
     if issubclass(cls, events.SubscriptionData):
         values["status"] = "canceled" if cls is events.SubscriptionEnded else "active"
+        values["end_changed"] = cls is not events.SubscriptionEnded
+    if cls is events.SubscriptionUpdated:  # an end that was withdrawn
+        values |= {"cancel_at_period_end": False, "ends_at": None, "end_reason": None}
     fields = {field.name for field in msgspec.structs.fields(cls)}
     return events.Event(
         id=f"evt_1QxGolden/{cls.type}",

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from shared import events
 from shared.contracts.invoices import (
+    SILENT_FOR,
+    Ending,
     Invoice,
     InvoiceStatus,
     MethodChange,
@@ -23,6 +25,7 @@ from shared.contracts.invoices import (
     SubscriptionState,
     at_checkout,
     collection_stopped,
+    ending,
     may_collect,
     merge,
     observe,
@@ -303,11 +306,13 @@ def test_a_card_pays_nothing_at_checkout() -> None:
 
 
 def test_a_schedule_that_names_no_date_any_more_is_over() -> None:
-    """A repeated try without a date, some time after it failed; not a first one, and not before Stripe had its time."""
+    """A repeated try without a date, some time after it failed; a first one after a week, and none before Stripe had its time."""
     for attempt, minutes, plan in (
         (2, 15, Retry.OVER),
         (2, 14, Retry.UNKNOWN),
         (1, 99, Retry.UNKNOWN),
+        # A first one that was never repeated: a week says enough.
+        (1, 7 * 24 * 60, Retry.OVER),
     ):
         found = retry_plan(
             story(seen(attempt_count=attempt)),
@@ -317,3 +322,73 @@ def test_a_schedule_that_names_no_date_any_more_is_over() -> None:
             silent_for=dt.timedelta(minutes=minutes),
         )
         assert found == RetryPlan(plan)
+
+
+SOON = dt.timedelta(minutes=15)
+OFF = {"auto_advance": False, "failed": False}
+
+
+@pytest.mark.parametrize(
+    ("last", "subscription", "waited", "how"),
+    [
+        ({}, DIED_UNPAID, 0 * DAY, Ending.SUBSCRIPTION_FAILED),
+        ({}, UNPAID, 0 * DAY, Ending.SUBSCRIPTION_UNPAID),
+        ({}, CANCELLED, 0 * DAY, Ending.SUBSCRIPTION_ENDED),
+        (OFF, ACTIVE, 0 * DAY, Ending.TURNED_OFF),
+        (OFF, DISPUTED, 0 * DAY, Ending.SUBSCRIPTION_ENDED),
+        # The setting that leaves a subscription past due ends nothing, and says nothing.
+        ({}, ACTIVE, SILENT_FOR, Ending.NO_MORE_TRIES),
+        ({}, ACTIVE, SILENT_FOR - SOON, None),
+        ({}, None, SILENT_FOR, Ending.NO_MORE_TRIES),
+        # A date is a try that will still come.
+        ({"next_payment_attempt": NOW + DAY}, UNPAID, SILENT_FOR, None),
+        ({"next_payment_attempt": NOW - DAY}, UNPAID, 0 * DAY, Ending.SUBSCRIPTION_UNPAID),
+        # A bad debt is somebody's decision, unless all was given up with it.
+        ({"status": "uncollectible"}, ACTIVE, SILENT_FOR, None),
+        ({"status": "uncollectible"}, CANCELLED, SILENT_FOR, None),
+        ({"status": "uncollectible"}, DIED_UNPAID, 0 * DAY, Ending.SUBSCRIPTION_FAILED),
+        ({"status": "paid", "amount_remaining": 0}, DIED_UNPAID, SILENT_FOR, None),
+        ({"status": "void"}, UNPAID, SILENT_FOR, None),
+        ({"collection_method": "send_invoice"}, UNPAID, SILENT_FOR, None),
+        ({"billing_reason": "subscription_create"}, CANCELLED, SILENT_FOR, None),
+    ],
+)
+def test_how_collecting_ended(
+    last: dict[str, Any],
+    subscription: SubscriptionState | None,
+    waited: dt.timedelta,
+    how: Ending | None,
+) -> None:
+    """By what Stripe has ended, switched off, or not said for long; never by a missing date alone."""
+    first = {k: last[k] for k in ("billing_reason",) if k in last}
+    invoice = story(seen(**first), seen(at=NOW + SOON, **last))
+    assert ending(invoice, subscription, now=NOW + SOON, waited=waited) is how
+
+
+def test_what_never_failed_has_no_end_to_tell() -> None:
+    """A subscription that somebody ended before its invoice was ever charged."""
+    invoice = story(seen(failed=False, auto_advance=False))
+    assert ending(invoice, CANCELLED, now=NOW, waited=SILENT_FOR) is None
+
+
+@pytest.mark.parametrize("subscription", [None, ACTIVE, UNPAID, DIED_UNPAID, CANCELLED])
+@pytest.mark.parametrize("change", list(MethodChange))
+def test_a_bad_debt_is_left_alone_everywhere(
+    subscription: SubscriptionState | None, change: MethodChange
+) -> None:
+    """Not asked for, not charged to a new card, no further try, however its subscription stands: one answer of all rules."""
+    invoice = story(seen(), seen(at=NOW + DAY, status="uncollectible", failed=False))
+    assert not owed(invoice, subscription)
+    assert not may_collect(invoice, subscription, change, attempted=True)
+    plan = retry_plan(invoice, subscription, needs_new_method=False, now=NOW)
+    assert plan == RetryPlan(Retry.OVER)
+
+
+def test_a_bad_debt_that_is_paid_is_money() -> None:
+    """A person had it collected: it counts as paid, and not as lost."""
+    invoice = story(
+        seen(),
+        seen(at=NOW + DAY, status="uncollectible", failed=False),
+        seen(at=NOW + 2 * DAY, status="paid", amount_remaining=0, amount_paid=14900, failed=False),
+    )
+    assert settlement(invoice) == Settlement(14900, 0)
