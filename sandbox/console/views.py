@@ -95,6 +95,15 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
         )
         return hardened(Response(page), script=True)
 
+    @pages.get("/dashboard/<any(test):mode>/invoices/<invoice_id>")
+    def dashboard(mode: str, invoice_id: str) -> AnyResponse:
+        """What Stripe's dashboard would show of an invoice: here its customer, on the console."""
+        try:
+            invoice = world.call("GET", f"/v1/invoices/{invoice_id}")
+        except StripeError:
+            abort(404)
+        return redirect(f"/#{invoice['customer']}", 302)
+
     @pages.post("/sandbox/console/customers/<customer_id>/<action>")
     def press(customer_id: str, action: str) -> AnyResponse:
         chosen = choices.ACTIONS.get(action)

@@ -36,6 +36,8 @@ stripe = typer.Typer(
     no_args_is_help=True,
 )
 
+invoices = typer.Typer(help="Invoices at Stripe.", no_args_is_help=True)
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
@@ -209,6 +211,50 @@ def reconcile(
         f"{found['swept']} unpaid invoices that nobody was told about; "
         f"{found['older']} older ones that were unpaid before Portico ran here, told to nobody."
     )
+
+
+OUTCOMES = {
+    "paid": "paid",
+    "already_paid": "paid already",
+    "processing": "on its way; the outcome takes days",
+    "declined": "declined",
+    "authentication_required": "not paid: the customer has to confirm it with their bank",
+}
+SETTLED = ("paid", "already_paid", "processing")
+
+
+@invoices.command("collect")
+def collect(
+    ctx: typer.Context,
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="Stripe's id, in_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Charge an invoice now, with the payment method that Stripe would choose.
+
+    Also one that is collected no more: marked as uncollectible, of a subscription that has ended, or with automatic
+    collection turned off. Portico never does that by itself. The customer gets no email when it fails; they and the business
+    hear when it is paid, if they were told that it was not.
+
+    Example: portico invoices collect in_1Nabc
+    """
+    with desk_of(ctx).calling(timeout=60) as call:
+        done = call.call(
+            "billing",
+            "collect_invoice",
+            invoice_id=invoice_id,
+            request_id=secrets.token_urlsafe(12),
+        )
+    from babel import Locale
+
+    from shared.l10n.money import money
+
+    if as_json:
+        print_json(done)
+    else:
+        amount = money(done["amount"], done["currency"], Locale.parse("en_US"))
+        why = f" ({done['detail']})" if done["detail"] else ""
+        say(f"{invoice_id}: {amount} {OUTCOMES.get(done['outcome'], done['outcome'])}{why}")
+    raise typer.Exit(OK if done["outcome"] in SETTLED else FINDING)
 
 
 def _settings(ctx: typer.Context) -> Settings:

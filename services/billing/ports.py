@@ -28,6 +28,8 @@ class PaymentGateway(Protocol):
 
     livemode: bool
     """The mode of our key."""
+    dashboard_url: str
+    """Where the business looks at its account in this mode, without a slash at the end."""
 
     def create_portal_session(
         self,
@@ -109,8 +111,9 @@ class PaymentGateway(Protocol):
         """Open invoices that are charged automatically; of one subscription when it is given."""
         ...
 
-    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
-        """Try to pay now, without the customer present. Declines and SCA are outcomes, not errors.
+    def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
+        """Try to pay now, without the customer present. Declines and SCA are outcomes, not errors. Without a payment method
+        Stripe charges the one that it would choose itself.
 
         Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe, for 24 hours.
         KeySpent says that it makes it useless, too: Stripe keeps the error that it answered first. What happened then

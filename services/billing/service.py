@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +65,7 @@ WIRE_ERRORS: Final[dict[type[BillingError], type[RpcError]]] = {
 """The domain's errors as they cross the wire: the same names."""
 
 MOST_ROWS: Final = 500
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Stripe(DependencyProvider):
@@ -281,6 +283,22 @@ class BillingService(Looking, Operations):
             return {
                 "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
             }
+
+    @rpc
+    def collect_invoice(self, invoice_id: str, request_id: str) -> dict[str, Any]:
+        """Charge an invoice now, for a person at the business who wants it: also one that is collected no more, or a bad debt.
+        `{"invoice_id", "outcome", "detail", "amount", "currency", "was"}`: `outcome` is a `PayOutcome`, `detail` why a
+        charge was declined, `was` the status before. Twice with the same `request_id` is once.
+
+        Errors: UnknownInvoice, InvoiceClosed (paid, void or a draft), NotCollectable (paid by hand), PaymentUnderWay,
+        StripeUnavailable (it may have been charged: look before asking again), StripeRefused, InvalidArgument.
+        """
+        if not REQUEST_ID.fullmatch(request_id):
+            raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
+        with _wire_errors():
+            done = invoices.collect(self.gateway, invoice_id, request_id)
+        log.info("invoice collected by hand", invoice_id=invoice_id, outcome=done["outcome"])
+        return done
 
     @rpc
     def cancel_at_period_end(

@@ -51,6 +51,7 @@ from services.billing.domain import (
     declined,
     is_live_key,
 )
+from services.billing.settings import STRIPE_API
 from services.billing.stripe_objects import (
     LOOK_EXPANDS,
     PATH_WORDS,
@@ -98,6 +99,7 @@ class StripeGateway:
 
     def __init__(self, api_key: str, api_base: str) -> None:
         self.livemode = is_live_key(api_key)
+        self.dashboard_url = _dashboard(api_base, livemode=self.livemode)
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -342,12 +344,13 @@ class StripeGateway:
                 )
             )
 
-    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+    def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
+        chosen = {"payment_method": payment_method} if payment_method else {}
         with stripe_errors():
             try:
                 paid = self._work.invoices.pay(
                     invoice_id,
-                    {"payment_method": payment_method, "off_session": True},
+                    {**chosen, "off_session": True},
                     {"idempotency_key": idempotency_key},
                 )
             except stripe.CardError as error:
@@ -360,6 +363,13 @@ class StripeGateway:
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
+
+
+def _dashboard(api_base: str, *, livemode: bool) -> str:
+    """Stripe's dashboard; a stand-in plays it at its own address."""
+    base = api_base.rstrip("/")
+    host = "https://dashboard.stripe.com" if base == STRIPE_API else f"{base}/dashboard"
+    return host if livemode else f"{host}/test"
 
 
 def _in_groups(types: Sequence[str], most: int) -> list[list[str]]:

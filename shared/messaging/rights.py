@@ -55,6 +55,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
     "billing": frozenset(),
     "cli": frozenset(
         {
+            "billing.collect_invoice",
             "billing.erase_customer",
             "billing.inbox_event",
             "billing.inbox_events",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import requests
@@ -47,6 +47,10 @@ class World(Protocol):
 
     def save_portal_settings(self, **features: bool) -> None:
         """The business saves what customers may do in Stripe's dashboard."""
+        ...
+
+    def give_up(self, invoice_id: str) -> None:
+        """The business marks the invoice as uncollectible."""
         ...
 
     def trouble(self, kind: Trouble) -> None:
@@ -99,6 +103,10 @@ class FakeWorld:
 
     def save_portal_settings(self, **features: bool) -> None:
         self.gateway.save_in_dashboard(**features)
+
+    def give_up(self, invoice_id: str) -> None:
+        invoice = self.gateway.invoices[invoice_id]
+        self.gateway.invoices[invoice_id] = replace(invoice, status="uncollectible")
 
     def trouble(self, kind: Trouble) -> None:
         self.gateway.troubles = [kind]
@@ -189,6 +197,9 @@ class StripeWorld:
         changed = {"features": {name: {"enabled": on} for name, on in features.items()}}
         answer = requests.post(f"{self.base}/sandbox/portal_default", json=changed, timeout=10)
         assert answer.status_code == 200, answer.text
+
+    def give_up(self, invoice_id: str) -> None:
+        self.call(f"/v1/invoices/{invoice_id}/mark_uncollectible")
 
     def trouble(self, kind: Trouble) -> None:
         fault = {"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]}

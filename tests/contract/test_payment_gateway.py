@@ -350,6 +350,20 @@ def test_a_good_card_pays(world: World) -> None:
     assert world.gateway.open_invoices(debtor.customer_id) == []
 
 
+def test_a_bad_debt_is_paid_by_the_method_that_stripe_chooses(world: World) -> None:
+    """The subscription's own declines, and the bad debt stays one; once that is another, it is paid."""
+    debtor = world.debtor()
+    world.give_up(debtor.invoice_id)
+    assert world.gateway.open_invoices(debtor.customer_id) == []
+    pay = world.gateway.pay
+    assert pay(debtor.invoice_id, None, "pay:by-hand:1").outcome is PayOutcome.DECLINED
+    assert world.gateway.invoice(debtor.invoice_id).status == "uncollectible"
+    card = world.card(debtor.customer_id, GOOD)
+    world.gateway.point_subscription(debtor.subscription_id, card)
+    assert pay(debtor.invoice_id, None, f"pay:by-hand:{card}").outcome is PayOutcome.PAID
+    assert world.gateway.invoice(debtor.invoice_id).status == "paid"
+
+
 def test_the_same_key_gives_the_same_answer_again(world: World) -> None:
     """After a crash the second call charges nothing and hears what the first would have heard."""
     debtor = world.debtor()

@@ -31,6 +31,14 @@ class InvoiceClosed(BillingError):
     """The invoice is not open: paid, void or given up, so there is nothing to confirm or to pay."""
 
 
+class NotCollectable(BillingError):
+    """The customer pays the invoice by hand: nobody has agreed to have it charged."""
+
+
+class PaymentUnderWay(BillingError):
+    """A payment of the invoice is under way already; its outcome takes days."""
+
+
 class UnknownSubscription(BillingError):
     """Stripe has no such subscription of this customer in the mode of our key."""
 

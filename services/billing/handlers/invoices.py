@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from services.billing.domain import (
+    OWN_RETRY_PREFIX,
     InvoiceClosed,
     InvoiceLook,
+    NotCollectable,
     PaymentProblem,
+    PaymentUnderWay,
     StripeRefused,
     UnknownInvoice,
 )
 from services.billing.ports import PaymentGateway
-from shared.contracts.invoices import Invoice, SubscriptionState
+from shared.contracts.invoices import Invoice, InvoiceStatus, SubscriptionState
 from shared.contracts.payments import MethodKind, PaymentMethod, tell_method
 
 
@@ -27,7 +31,8 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
         look = gateway.look(invoice_id)
     except StripeRefused:  # a restricted key may read invoices, and not what is in them
         look = InvoiceLook(gateway.invoice(invoice_id))
-    return {"invoice_id": look.invoice.id} | as_told(
+    known = {"invoice_id": look.invoice.id, "dashboard_url": dashboard_page(gateway, invoice_id)}
+    return known | as_told(
         look.invoice,
         problem=look.problem,
         subscription=look.subscription,
@@ -96,6 +101,41 @@ def hosted_invoice_url(gateway: PaymentGateway, invoice_id: str, stripe_customer
     if found.status != "open" or not found.url:
         raise InvoiceClosed(f"{invoice_id} is {found.status}")
     return found.url
+
+
+def dashboard_page(gateway: PaymentGateway, invoice_id: str) -> str:
+    """Where the business sees all of this invoice. Whoever opens it has to sign in there."""
+    return f"{gateway.dashboard_url}/invoices/{quote(invoice_id, safe='')}"
+
+
+COLLECTED_BY_HAND: Final = f"{OWN_RETRY_PREFIX}by-hand:"
+"""Starts the idempotency key of a charge that a person asks for: its failure is told to that person, and to nobody else."""
+
+
+def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> dict[str, Any]:
+    """Charge an invoice now, because a person at the business wants it: also one that is collected no more.
+
+    Stripe chooses the payment method, as it would itself. Twice with the same `request_id` is once. Raises UnknownInvoice,
+    InvoiceClosed for one that is paid, void or a draft, NotCollectable for one that is paid by hand, PaymentUnderWay,
+    StripeUnavailable, StripeRefused.
+    """
+    _check(invoice_id)
+    invoice = gateway.invoice(invoice_id)
+    if invoice.status not in (InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE):
+        raise InvoiceClosed(f"{invoice_id} is {invoice.status}")
+    if invoice.collection_method != "charge_automatically":
+        raise NotCollectable(f"{invoice_id} is sent to the customer, who pays it by hand")
+    if gateway.payment_trace(invoice_id).processing:
+        raise PaymentUnderWay(f"a payment of {invoice_id} is under way; its outcome takes days")
+    payment = gateway.pay(invoice_id, None, f"{COLLECTED_BY_HAND}{invoice_id}:{request_id}")
+    return {
+        "invoice_id": invoice_id,
+        "outcome": payment.outcome.value,
+        "detail": payment.detail,
+        "amount": invoice.amount_remaining,
+        "currency": invoice.currency,
+        "was": invoice.status,
+    }
 
 
 def _check(invoice_id: str) -> None:

@@ -18,7 +18,7 @@ from services.billing.domain import (
     StripeUnavailable,
     UnknownInvoice,
 )
-from services.billing.handlers.invoices import as_told, invoice_state
+from services.billing.handlers.invoices import as_told, dashboard_page, invoice_state
 from services.billing.payloads import StripeEvent, Unreadable, decode_object, parse_event
 from services.billing.ports import PaymentGateway
 from services.billing.translation import translate
@@ -58,7 +58,10 @@ def invoice_states(
     if missing:
         with database.reading() as session:
             heard = states_heard(session, missing, livemode=gateway.livemode)
-        states |= {id: {**state, "source": WEBHOOKS} for id, state in heard.items()}
+        states |= {
+            id: {**state, "dashboard_url": dashboard_page(gateway, id), "source": WEBHOOKS}
+            for id, state in heard.items()
+        }
     return states
 
 

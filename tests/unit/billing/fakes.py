@@ -90,6 +90,7 @@ class FakePaymentGateway:
     """Stripe in memory. Cards decide by their name what happens when they are charged."""
 
     livemode: bool = False
+    dashboard_url: str = "https://dashboard.example/test"
     customers: dict[str, Customer] = field(default_factory=dict)
     all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
@@ -323,7 +324,7 @@ class FakePaymentGateway:
             if one.status == "open" and one.collection_method == "charge_automatically"
         ]
 
-    def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+    def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
         self._enter("pay")
         trouble = self.troubles.pop(0) if self.troubles else Trouble.NONE
         if trouble is Trouble.NOT_REACHED:
@@ -345,12 +346,22 @@ class FakePaymentGateway:
             raise answer
         return answer
 
-    def _pay(self, invoice_id: str, payment_method: str) -> Payment:
+    def _pay(self, invoice_id: str, payment_method: str | None) -> Payment:
         invoice = self.invoices.get(invoice_id)
-        if invoice is None or invoice.status != "open":
+        if invoice is None or invoice.status not in ("open", "uncollectible"):
             raise StripeRefused(f"{invoice_id} is not open")
+        payment_method = payment_method or self._chosen(invoice)
+        if payment_method is None:
+            raise StripeRefused("InvalidRequestError, status 400, code missing")
         self.charges.append((invoice_id, payment_method))
         return self._charge(invoice, payment_method)
+
+    def _chosen(self, invoice: Invoice) -> str | None:
+        """The payment method that is charged where none is named."""
+        subscription = self.all_subscriptions.get(invoice.subscription_id or "")
+        own = subscription.default_payment_method if subscription else None
+        customer = self.customers.get(invoice.stripe_customer_id)
+        return own or (customer.default_payment_method if customer else None)
 
     def declined(self, invoice_id: str, payment_method: str) -> None:
         """A charge of the invoice was declined now."""

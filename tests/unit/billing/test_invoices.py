@@ -39,6 +39,7 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
     """The invoice, the kind of the decline, what was charged and the subscription's state, in plain JSON."""
     assert invoice_state(gateway, "in_1") == {
         "invoice_id": "in_1",
+        "dashboard_url": "https://dashboard.example/test/invoices/in_1",
         "status": "open",
         "amount_due": 0,
         "amount_remaining": 8900,

@@ -174,6 +174,14 @@ def test_a_date_is_promised_only_when_a_charge_will_really_happen() -> None:
     assert not promised(looked_up(dated), SubscriptionState("canceled", "payment_failed"))
 
 
+def test_a_bad_debt_is_nothing_to_speak_of() -> None:
+    """The business has let it go: the page asks for nothing and promises nothing, however its subscription stands."""
+    given_up = observation(What.CLOSED, at=ago(hours=1), status="uncollectible")
+    for state in (None, SubscriptionState("past_due"), SubscriptionState("unpaid")):
+        (mine,) = owned(invoice(FAILED, given_up))
+        assert make_notice([replace(mine, subscription=state)], now=NOW).tone is Tone.WELL
+
+
 def test_who_left_is_asked_for_nothing() -> None:
     """An invoice of a subscription that somebody ended is collected no more; one that ended unpaid is owed."""
 

@@ -1,0 +1,77 @@
+"""An invoice that a person at the business wants collected, whatever has become of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from services.billing.domain import (
+    Customer,
+    InvoiceClosed,
+    NotCollectable,
+    PaymentUnderWay,
+    StripeRefused,
+    UnknownInvoice,
+)
+from services.billing.handlers.invoices import collect
+from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.test_recovery import INVOICE
+
+ID = INVOICE.id
+
+
+@pytest.fixture
+def owing(gateway: FakePaymentGateway) -> FakePaymentGateway:
+    """A bad debt of a customer who has a good card by now."""
+    owner = INVOICE.stripe_customer_id
+    gateway.invoices[ID] = dataclasses.replace(INVOICE, status="uncollectible")
+    gateway.customers[owner] = Customer(owner, "pm_good")
+    return gateway
+
+
+def test_a_bad_debt_is_collected_once_a_request(owing: FakePaymentGateway) -> None:
+    """With the card that Stripe would choose; asked again, it is told to be paid."""
+    assert collect(owing, ID, "one") == {
+        "invoice_id": ID,
+        "outcome": "paid",
+        "detail": None,
+        "amount": INVOICE.amount_remaining,
+        "currency": INVOICE.currency,
+        "was": "uncollectible",
+    }
+    with pytest.raises(InvoiceClosed, match="is paid"):
+        collect(owing, ID, "two")
+    assert owing.charges == [(ID, "pm_good")]
+
+
+def test_a_decline_is_an_outcome(owing: FakePaymentGateway) -> None:
+    """The person hears why; the invoice stays what it was."""
+    owner = INVOICE.stripe_customer_id
+    owing.customers[owner] = Customer(owner, "pm_declines")
+    done = collect(owing, ID, "one")
+    assert (done["outcome"], done["detail"]) == ("declined", "declined")
+    assert owing.invoices[ID].status == "uncollectible"
+
+
+def test_what_can_not_be_collected_says_why(owing: FakePaymentGateway) -> None:
+    """Each by its name, and nothing is charged."""
+    for status in ("void", "paid", "draft"):
+        owing.invoices[ID] = dataclasses.replace(INVOICE, status=status)
+        with pytest.raises(InvoiceClosed, match=status):
+            collect(owing, ID, "one")
+    owing.invoices[ID] = dataclasses.replace(INVOICE, collection_method="send_invoice")
+    with pytest.raises(NotCollectable):
+        collect(owing, ID, "one")
+    owing.invoices[ID] = INVOICE
+    owing.processing.add(ID)
+    with pytest.raises(PaymentUnderWay):
+        collect(owing, ID, "one")
+    owing.processing.clear()
+    owing.customers.clear()
+    with pytest.raises(StripeRefused):
+        collect(owing, ID, "one")
+    for unknown in ("in_unknown", ""):
+        with pytest.raises(UnknownInvoice):
+            collect(owing, unknown, "one")
+    assert owing.charges == []
