@@ -18,6 +18,7 @@ from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from services.notifier.domain import Kind
+from services.notifier.rendering import Line as MailLine
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
@@ -26,10 +27,12 @@ from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Appointment, Asked, Business, Snapshot, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from shared.contracts.invoices import Ending
 from shared.contracts.payments import Decline, PaymentMethod
 
 ACCOUNT: Final = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
 ROOT: Final = Path(__file__).resolve().parent.parent
+LINES: Final = (MailLine(9900, "usd", "SUN-0041"), MailLine(5000, "usd", "SUN-0042"))
 FOLDER: Final = ROOT / "var" / "screenshots"
 NOW: Final = dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC)
 TOKEN: Final = "A" * 27 + "." + "B" * 43
@@ -191,6 +194,10 @@ def pages() -> dict[str, Drawn]:
     english = Locale.parse("en")
     expired = PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026)
     ends = replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, ends_at=day(20)),))
+    over = replace(
+        SNAPSHOT,
+        subscriptions=(replace(SUBSCRIPTION, status="canceled", ends_at=day(-0.5)),),
+    )
     stranger = replace(SNAPSHOT, platform_stripe_customer_id=None, subscriptions=())
     declined = _line(State.DECLINED, next_attempt=day(3), method=expired)
     found = {
@@ -210,6 +217,12 @@ def pages() -> dict[str, Drawn]:
         ),
         "declined-wallet": _me(
             Tone.DECLINED, _line(State.DECLINED, method=PaymentMethod(type="paypal"))
+        ),
+        "given-up": _me(Tone.DECLINED, _line(State.DECLINED, retry_over=True, method=expired)),
+        "ended-unpaid": _me(
+            Tone.DECLINED,
+            _line(State.DECLINED, retry_over=True, ended_unpaid=True, method=expired),
+            found=over,
         ),
         "missing": _me(Tone.DECLINED, _line(State.DECLINED, missing=True)),
         "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
@@ -249,6 +262,12 @@ def emails() -> dict[str, Drawn]:
         "email-payment-failed-missing": replace(
             failed, method=None, decline=Decline.NO_PAYMENT_METHOD
         ),
+    }
+    ended = letters["email-collection-ended"]
+    letters |= {
+        "email-collection-ended-unpaid": replace(ended, ending=Ending.SUBSCRIPTION_UNPAID),
+        "email-collection-ended-stopped": replace(ended, ending=Ending.TURNED_OFF),
+        "email-collection-ended-several": replace(ended, lines=LINES, amount=14900),
     }
     renderer = Renderer()
     html = {"Content-Type": "text/html; charset=utf-8"}

@@ -132,6 +132,17 @@ class IncidentRow(Base):
     closed_at: Mapped[dt.datetime | None] = mapped_column(Moment, index=True)
     last_mailed_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     asked_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    failure_heard_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    end_noted: Mapped[bool] = mapped_column(server_default=false())
+
+    __table_args__ = (
+        Index(
+            "ix_incidents_without_end",
+            "failure_heard_at",
+            postgresql_where=text("closed_at IS NULL AND NOT end_noted"),
+            sqlite_where=text("closed_at IS NULL AND NOT end_noted"),
+        ),
+    )
 
 
 class ProcessedEvent(Base):

@@ -96,6 +96,7 @@ class _WireInvoice(msgspec.Struct):
     payment_method_id: str | None = None
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
+    dashboard_url: str | None = None
     source: str = "stripe"
 
 
@@ -268,7 +269,11 @@ class BillingInvoices:
             subscription_end_reason=wire.subscription_end_reason,
             heard=wire.source == "webhooks",
         )
-        return InvoiceReport(now=now, method=told_method(wire.method, wire.card))
+        return InvoiceReport(
+            now=now,
+            method=told_method(wire.method, wire.card),
+            dashboard_url=wire.dashboard_url,
+        )
 
     def _state(self, invoice_id: str) -> Any:
         try:

@@ -67,6 +67,8 @@ class InvoiceReport:
     now: InvoiceNow
     method: PaymentMethod | None = None
     """What was charged, as far as a customer may be told."""
+    dashboard_url: str | None = None
+    """The invoice in the business's Stripe dashboard, for the business alone."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -21,9 +21,16 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
-from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, as_it_stands
+from services.notifier.domain import (
+    DUNNING,
+    TO_BUSINESS,
+    Incident,
+    Kind,
+    as_it_stands,
+    how_it_ended,
+)
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
-from shared.contracts.invoices import Retry, settlement
+from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.l10n.dates import Days
 from shared.l10n.money import money
@@ -33,6 +40,13 @@ from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
 """The kinds that tell of money that came in."""
+
+COLLECTABLE: Final = (
+    Ending.SUBSCRIPTION_FAILED,
+    Ending.SUBSCRIPTION_UNPAID,
+    Ending.NO_MORE_TRIES,
+)
+"""The ends after which a new payment method is charged all the same (`contracts.invoices.may_collect`)."""
 
 TEMPLATES: Final = Path(__file__).parent / "templates" / "email"
 
@@ -84,6 +98,15 @@ class Letter:
     links: CancellationLinks | None = None
     lines: tuple[Line, ...] = ()
     """What is due, invoice by invoice, where the email asks for several."""
+    ending: Ending | None = None
+    """How collecting ended."""
+    bad_debt: bool = False
+    """The invoice is marked as uncollectible."""
+    mails: int = 0
+    """How often the customer was asked for it by email."""
+    last_tried: dt.datetime | None = None
+    dashboard_url: str | None = None
+    """The invoice in the business's Stripe dashboard: absolute http(s) URL."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,6 +140,7 @@ def letter(
     number: str | None = None
     currency = incident.currency if incident and incident.currency else None
     next_attempt: dt.datetime | None = None
+    ended = how_it_ended(incident, fresh, now) if kind is Kind.COLLECTION_ENDED else None
     if incident is not None:
         known = incident if kind in PAID else as_it_stands(incident, fresh)
         amount = settlement(incident).paid if kind in PAID else known.amount_remaining
@@ -152,7 +176,10 @@ def letter(
         method=report.method if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
-        tries=incident.attempt_count if incident else 0,
+        # After such a decline the count goes on, and nothing is charged.
+        tries=incident.attempt_count
+        if incident and not (ended and fresh and fresh.needs_new_method)
+        else 0,
         planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
@@ -162,6 +189,11 @@ def letter(
         customer_email=contact.email,
         links=links,
         lines=tuple(lines),
+        ending=ended,
+        bad_debt=fresh is not None and fresh.status is InvoiceStatus.UNCOLLECTIBLE,
+        mails=context.get("mails", 0),
+        last_tried=incident.last_failed_at if incident else None,
+        dashboard_url=report.dashboard_url if report else None,
     )
 
 
@@ -250,6 +282,8 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
+    if letter.kind is Kind.COLLECTION_ENDED and (page := _web(letter.dashboard_url)):
+        buttons = [Button(page, _("Open the invoice in Stripe"))]
     if letter.links is not None:
         buttons = [
             Button(letter.links.approve, _("Approve")),
@@ -274,6 +308,12 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
             ended=letter.ended_unpaid,
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
+        "ending": letter.ending,
+        "goes_on": letter.ending in COLLECTABLE and not letter.bad_debt,
+        "several": len(letter.lines) > 1,
+        "mails": letter.mails,
+        "last_tried": days.full(letter.last_tried) if letter.last_tried else None,
+        "on_last_tried": days.on_full(letter.last_tried) if letter.last_tried else None,
         "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
         "ended": letter.ended,
         "links_until": days.full(links_until) if links_until else None,
@@ -301,7 +341,18 @@ def _facts(letter: Letter, locale: Locale, days: Days, _: wording.Gettext) -> li
     else:
         ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
     facts: list[Fact] = []
-    if letter.lines:
+    if kind is Kind.COLLECTION_ENDED:
+        invoices = [_line_fact(line, locale, _) for line in letter.lines]
+        facts = [
+            Fact(_("Customer"), customer),
+            *(invoices or [Fact(_("Invoice"), number)]),
+            Fact(_("Unpaid"), amount, strong=True),
+        ]
+        if not invoices:
+            charged = wording.method_fact(letter.method, _)
+            facts += [Fact(*charged)] if charged else []
+            facts.append(Fact(_("Reason"), wording.reason(letter.decline, _) or ""))
+    elif letter.lines:
         facts = [_line_fact(line, locale, _) for line in letter.lines]
         facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
     elif kind in DUNNING:
@@ -326,7 +377,11 @@ def _facts(letter: Letter, locale: Locale, days: Days, _: wording.Gettext) -> li
             Fact(_("Amount due"), amount, strong=True, whole=True),
             Fact(_("Invoice"), number if amount else ""),
         ]
-    elif kind in (Kind.CANCELLATION_REQUESTED, Kind.SUBSCRIPTION_ENDING):
+    elif kind in (
+        Kind.CANCELLATION_REQUESTED,
+        Kind.SUBSCRIPTION_ENDING,
+        Kind.CANCELLATION_WITHDRAWN,
+    ):
         facts = [
             Fact(_("Customer"), customer),
             Fact(_("Subscription"), plan),

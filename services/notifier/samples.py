@@ -8,7 +8,7 @@ from typing import Final
 from services.notifier.domain import TO_BUSINESS, Kind
 from services.notifier.ports import Business, CancellationLinks
 from services.notifier.rendering import Letter, Line
-from shared.contracts.invoices import Retry
+from shared.contracts.invoices import Ending, Retry
 from shared.contracts.payments import Decline, PaymentMethod
 
 BUSINESS: Final = Business(
@@ -30,7 +30,9 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         Kind.CANCELLATION_APPROVED,
         Kind.CANCELLATION_DECLINED,
         Kind.SUBSCRIPTION_ENDING,
+        Kind.CANCELLATION_WITHDRAWN,
     )
+    ended = kind is Kind.COLLECTION_ENDED
     return Letter(
         kind=kind,
         now=dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC),
@@ -42,14 +44,15 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         timezone="America/New_York",
         amount=14900,
         currency="usd",
-        tries=4 if kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
+        tries=4 if ended or kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
         planned=Retry.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Retry.SCHEDULED,
         lines=(Line(9900, "usd", "SUN-0041"), Line(5000, "usd", "SUN-0042"))
         if kind is Kind.PAYMENTS_FAILED
         else (),
         description="Weekly home cleaning" if about_subscription else None,
         ends_at=dt.datetime(2026, 12, 23, 15, 0, tzinfo=dt.UTC)
-        if about_subscription and kind is not Kind.CANCELLATION_DECLINED
+        if about_subscription
+        and kind not in (Kind.CANCELLATION_DECLINED, Kind.CANCELLATION_WITHDRAWN)
         else None,
         note="We are moving to another town at the end of the year.\nThank you for everything!"
         if kind is Kind.CANCELLATION_REQUESTED
@@ -65,4 +68,8 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         method=PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
         decline=Decline.EXPIRED_CARD if kind is Kind.PAYMENT_FAILED else Decline.INSUFFICIENT_FUNDS,
         next_attempt=dt.datetime(2026, 11, 27, 15, 0, tzinfo=dt.UTC),
+        ending=Ending.SUBSCRIPTION_FAILED if ended else None,
+        mails=4 if ended else 0,
+        last_tried=dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC),
+        dashboard_url="https://dashboard.stripe.com/invoices/SAMPLE-OF-NOBODY" if ended else None,
     )

@@ -18,7 +18,15 @@ from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics, queries
 from services.notifier.domain import AddressHasher, Kind, SendingPolicy
-from services.notifier.handlers import asking, events, feedback, invoices, posting, sending
+from services.notifier.handlers import (
+    asking,
+    events,
+    feedback,
+    invoices,
+    posting,
+    sending,
+    subscriptions,
+)
 from services.notifier.neighbours import (
     MOST_INVOICES,
     BillingInvoices,
@@ -73,6 +81,8 @@ EmailKind = Literal[
     "customer_recovered",
     "cancellation_requested",
     "subscription_ending",
+    "cancellation_withdrawn",
+    "collection_ended",
 ]
 KEYED_AT_ONCE: Final = 500
 CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
@@ -322,6 +332,12 @@ class NotifierService(Operations):
     def relay(self) -> bool:
         """Publish the notifier's own events: what the host application should know."""
         return queries.OUTBOX.relay_round(self.db, self.publisher, _now())
+
+    @loop(poll=600)
+    def note_silent(self) -> bool:
+        """Have the business told of what stays unpaid without another word from Stripe."""
+        with self.db.transaction() as session:
+            return subscriptions.note_silent(session, _now())
 
     @loop(poll=3600)
     def prune(self) -> bool:

@@ -176,3 +176,19 @@ def how_often(tries: int, ngettext: Ngettext) -> str | None:
         return None
     sentence = ngettext("We have tried once.", "We have tried %(num)d times.", tries)
     return sentence % {"num": tries} if "%(num)d" in sentence else sentence
+
+
+def reason(decline: Decline | None, _: Gettext) -> str | None:
+    """Why the last charge failed, in a few words for the business; None when Stripe does not say."""
+    if decline is None:
+        return None
+    return {
+        Decline.EXPIRED_CARD: _("The card has expired"),
+        Decline.INSUFFICIENT_FUNDS: _("Not enough money"),
+        Decline.AUTHENTICATION_REQUIRED: _("The customer hasn’t confirmed the payment"),
+        Decline.INCORRECT_DETAILS: _("Incorrect details"),
+        Decline.PROCESSING_ERROR: _("Technical problem"),
+        Decline.NO_PAYMENT_METHOD: _("No payment method on file"),
+        Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
+        Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
+    }.get(decline, _("Declined by the bank"))

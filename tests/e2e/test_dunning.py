@@ -45,15 +45,37 @@ class Sandbox:
         return [mail["categories"][0] for mail in found]
 
 
+def test_the_business_hears_of_a_cancellation_and_of_its_withdrawal(embedded: Embedded) -> None:
+    """Both ways, once each, in order, however often somebody changes their mind on Stripe's page."""
+    sandbox = Sandbox(embedded)
+    (ada,) = sandbox.get("/v1/customers", email=ADA)["data"]
+    (subscription,) = sandbox.get("/v1/subscriptions", customer=ada["id"])["data"]
+    expected = ["subscription_ending", "cancellation_withdrawn"] * 2
+    for number, ends in enumerate(("true", "false", "true", "false"), 1):
+        sandbox.post(f"/v1/subscriptions/{subscription['id']}", cancel_at_period_end=ends)
+        eventually(
+            lambda number=number: len(sandbox.kinds(BUSINESS)) == number,
+            what=f"email number {number} to the business",
+        )
+        time.sleep(1)  # Stripe's moments are whole seconds
+    assert sandbox.kinds(BUSINESS) == expected
+
+
+def _link_in(mail: dict[str, Any]) -> str:
+    """Where the mail's button leads."""
+    return next(line for line in mail["text"].splitlines() if line.startswith("http"))
+
+
 def test_three_weeks_of_dunning_take_seconds_and_send_the_policys_emails(
     embedded: Embedded,
 ) -> None:
-    """Attempts on days 0, 3, 8 and 15: failed, two reminders, the last; then Stripe ends it and silence follows."""
+    """Attempts on days 0, 3, 8 and 15: failed, two reminders, the last; then Stripe ends it, and the business hears how."""
     sandbox = Sandbox(embedded)
     (ada,) = sandbox.get("/v1/customers", email=ADA)["data"]
     (subscription,) = sandbox.get("/v1/subscriptions", customer=ada["id"])["data"]
     card = sandbox.post("/v1/payment_methods/pm_card_chargeCustomerFail/attach", customer=ada["id"])
     sandbox.post(f"/v1/subscriptions/{subscription['id']}", default_payment_method=card["id"])
+    seen = len(sandbox.kinds(BUSINESS))
     began = time.monotonic()
     day_zero = sandbox.get("/sandbox/clock")["now"]
     invoice = sandbox.control(f"customers/{ada['id']}/charge_now")
@@ -75,11 +97,17 @@ def test_three_weeks_of_dunning_take_seconds_and_send_the_policys_emails(
     sandbox.control("clock", advance_seconds=int((21.5 - days) * 86_400))
     took = time.monotonic() - began
     eventually(
-        lambda: "subscription_ending" in sandbox.kinds(BUSINESS), what="the email to the business"
+        lambda: "collection_ended" in sandbox.kinds(BUSINESS), what="the email to the business"
     )
     time.sleep(2)  # long enough for an email too many, were there one
     assert sandbox.kinds(ADA) == expected
-    assert sandbox.kinds(BUSINESS) == ["subscription_ending"]
+    assert sandbox.kinds(BUSINESS)[seen:] == ["collection_ended"]
+    mail = max(sandbox.get("/inbox.json", to=BUSINESS), key=lambda one: one["received_at"])
+    assert "has ended because we didn’t receive what was due" in mail["text"]
+    assert "We have tried 4 times." in mail["text"]
+    assert "emailed the customer 4 times" in mail["text"]
+    page = sandbox.http.get(_link_in(mail), timeout=10, allow_redirects=False)
+    assert page.headers["Location"] == f"/#{ada['id']}"
     assert sandbox.get(f"/v1/invoices/{invoice['id']}")["attempt_count"] == 4
     assert sandbox.get(f"/v1/subscriptions/{subscription['id']}")["status"] == "canceled"
     assert took < 30

@@ -10,6 +10,7 @@ from typing import Final
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
 from shared.contracts.invoices import (
+    Ending,
     Invoice,
     InvoiceStatus,
     Observation,
@@ -18,6 +19,7 @@ from shared.contracts.invoices import (
     SubscriptionState,
     at_checkout,
     collection_stopped,
+    ending,
     settlement,
 )
 from shared.contracts.payments import Decline
@@ -191,6 +193,16 @@ def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
     )
 
 
+def how_it_ended(
+    incident: Incident | None, fresh: InvoiceNow | None, now: dt.datetime
+) -> Ending | None:
+    """How collecting the invoice ended, as far as is known now; None while it may go on."""
+    if incident is None or fresh is None or fresh.processing:
+        return None
+    known = as_it_stands(incident, fresh)
+    return ending(known, fresh.subscription, now=now, waited=incident.waited(now))
+
+
 STOPPED_BECAUSE: Final = {
     Stop.SUBSCRIPTION_ENDED: Reason.SUBSCRIPTION_ENDED,
     Stop.TURNED_OFF: Reason.COLLECTION_STOPPED,
@@ -199,6 +211,8 @@ STOPPED_BECAUSE: Final = {
 
 def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
     """Why an email that was right when it was written down must not go out now; None: send it."""
+    if kind is Kind.COLLECTION_ENDED:
+        return _nothing_unpaid(incident, fresh)
     if kind not in DUNNING:
         return None
     if incident is not None and incident.closed_because is not None:
@@ -214,6 +228,19 @@ def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) 
     known = as_it_stands(incident, fresh) if incident is not None else Invoice()
     stop = collection_stopped(known, fresh.subscription)
     return STOPPED_BECAUSE[stop] if stop is not None else None
+
+
+def _nothing_unpaid(incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
+    """Why the business need not hear how collecting ended. A bad debt may be Stripe's own doing, by the account's setting for
+    the end of the tries: then the subscription says so, which only Stripe tells."""
+    known = as_it_stands(incident, fresh) if incident is not None else Invoice()
+    given_up = fresh is None or fresh.subscription is None or fresh.subscription.given_up
+    if known.status == InvoiceStatus.UNCOLLECTIBLE and given_up:
+        return None
+    closed = CLOSED_BECAUSE.get(known.status)
+    if closed is None and incident is not None and known.amount_remaining <= 0:
+        return Reason.NOTHING_OWED
+    return closed
 
 
 def kind_to_say(

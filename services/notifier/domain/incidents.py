@@ -29,11 +29,19 @@ class Incident(Invoice):
     """When the customer was last asked for it by email, on the invoice's own time line (`story_time`)."""
     asked_at: dt.datetime | None = None
     """When the last such email was begun, on our clock."""
+    failure_heard_at: dt.datetime | None = None
+    """When the last failure was heard of, on our clock; None: by a release before this one."""
+    end_noted: bool = False
+    """An email to the business about how collecting ended exists."""
 
     @property
     def closed_because(self) -> Reason | None:
         """Why no more money is asked for this invoice; None while it is open."""
         return CLOSED_BECAUSE.get(self.status)
+
+    def waited(self, now: dt.datetime) -> dt.timedelta:
+        """How long nothing has failed any more, on our clock; nothing where that isn't known."""
+        return now - self.failure_heard_at if self.failure_heard_at else dt.timedelta(0)
 
 
 def merge(incident: Incident, seen: Observation) -> Incident:

@@ -44,10 +44,9 @@ def unreachable_key(address_sha256: str) -> str:
     return f"{Kind.CUSTOMER_UNREACHABLE}/{address_sha256}"
 
 
-def subscription_end_key(subscription_id: str, ends_at: dt.datetime | None) -> str:
-    """One end of a subscription is told once, planned or past; planned for another day it is news again."""
-    day = f"{ends_at.astimezone(dt.UTC):%Y%m%d}" if ends_at else "now"
-    return f"{Kind.SUBSCRIPTION_ENDING}/{subscription_id}/{day}"
+def collection_ended_key(invoice_id: str) -> str:
+    """However collecting an invoice ended, the business hears of it once."""
+    return f"{invoice_id}/{Kind.COLLECTION_ENDED}"
 
 
 def request_key(kind: Kind, request_id: str) -> str:

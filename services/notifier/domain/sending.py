@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from services.notifier.domain.vocabulary import DUNNING, Kind, Reason, Status
+from services.notifier.domain.vocabulary import ABOUT_DEBT, Kind, Reason, Status
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,13 @@ def after_unknown_customer(
 ) -> Again | Stop:
     """What follows when the portal knows nobody with this Stripe customer; `lookups` counts the times so far.
 
-    An email that asks for money waits while its invoice lives: the host may register the customer tomorrow. Anything
+    An email about a debt waits while its invoice lives: the host may register the customer tomorrow. Anything
     else would be stale by then.
     """
     soon = len(policy.lookup_waits)
     if lookups <= soon:
         return Again(due_at=now + policy.lookup_waits[max(lookups, 1) - 1])
-    if kind not in DUNNING or now - created_at >= policy.unknown_for:
+    if kind not in ABOUT_DEBT or now - created_at >= policy.unknown_for:
         return Stop(status=Status.SUPPRESSED, reason=Reason.NO_SUCH_CUSTOMER)
     hours = dt.timedelta(hours=2 ** min(lookups - soon - 1, 10))
     return Again(due_at=now + min(hours, policy.longest_lookup_wait))

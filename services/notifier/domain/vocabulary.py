@@ -24,6 +24,9 @@ class Kind(StrEnum):
     CUSTOMER_RECOVERED = "customer_recovered"
     CANCELLATION_REQUESTED = "cancellation_requested"
     SUBSCRIPTION_ENDING = "subscription_ending"
+    CANCELLATION_WITHDRAWN = "cancellation_withdrawn"
+    COLLECTION_ENDED = "collection_ended"
+    """Nothing is charged any more by itself, and something is unpaid."""
 
 
 DUNNING: Final = frozenset(
@@ -43,9 +46,17 @@ TO_BUSINESS: Final = frozenset(
         Kind.CUSTOMER_RECOVERED,
         Kind.CANCELLATION_REQUESTED,
         Kind.SUBSCRIPTION_ENDING,
+        Kind.CANCELLATION_WITHDRAWN,
+        Kind.COLLECTION_ENDED,
     }
 )
 """The kinds that the business gets. They never hold a customer's own link."""
+
+ABOUT_DEBT: Final = DUNNING | {Kind.COLLECTION_ENDED}
+"""The kinds that are pointless once nothing is unpaid; until then they wait for a customer whom the portal doesn't know."""
+
+PLANS: Final = frozenset({Kind.SUBSCRIPTION_ENDING, Kind.CANCELLATION_WITHDRAWN})
+"""The kinds about the end of a subscription, planned, past or withdrawn."""
 
 
 class Status(StrEnum):
@@ -85,6 +96,11 @@ class Reason(StrEnum):
     WAITS_FOR_OTHERS = (
         "waits: what fails within ten minutes of an email to this customer is told in one more"
     )
+    WAITS_FOR_END = "waits: it is not certain yet that nothing more will be charged"
+    PLAN_CHANGED_AGAIN = "the plan for the subscription's end has changed again since"
+    END_IS_KNOWN = "the business knows of this end"
+    NO_END_WAS_TOLD = "the business was not told of an end that could be withdrawn"
+    TOLD_WITH_DEBT = "told in the email about what is unpaid"
     TOLD_TOGETHER = "told in one email with other invoices of this customer"
     UNDER_WAY = "an earlier email about this invoice is still on its way"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
-from services.notifier.domain import Kind, Reason, merge, subscription_end_key
-from services.notifier.handlers import invoices
+from services.notifier.domain import Incident, Reason, merge
+from services.notifier.handlers import invoices, subscriptions
 from services.notifier.handlers.invoices import Heard
 from shared import events
+from shared.contracts.invoices import Observation
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
@@ -59,7 +61,7 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
     while waiting:
         turn = {data.invoice_id: event.id for event, data, _ in reversed(waiting)}
         heard = [
-            Heard(event, seen, merge(incidents[data.invoice_id], seen))
+            Heard(event, seen, _merged(incidents[data.invoice_id], seen, now))
             for event, data, seen in waiting
             if turn[data.invoice_id] == event.id
         ]
@@ -73,6 +75,11 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
 
 
+def _merged(incident: Incident, seen: Observation, now: dt.datetime) -> Incident:
+    merged = merge(incident, seen)
+    return replace(merged, failure_heard_at=now) if seen.failed else merged
+
+
 def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
     """Nobody writes to a customer who is gone, not even for a failure that arrives later."""
     data = _expect(event, events.CustomerDeleted)
@@ -82,36 +89,6 @@ def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
         session, Reason.CUSTOMER_DELETED, now, customer=data.stripe_customer_id
     )
     return f"{suppressed.total()} suppressed"
-
-
-def subscription_ends(session: Session, event: Event, now: dt.datetime) -> str:
-    """A subscription will end, or has ended: the business hears of it once, unless the end was its own decision here.
-
-    Emails that ask for money need nothing of this: each looks at the subscription again before it goes out.
-    """
-    data = _expect(event, events.SubscriptionData)
-    ended = isinstance(data, events.SubscriptionEnded)
-    ends_at = data.ends_at or (event.occurred_at if ended else None)
-    context = {
-        "description": data.description,
-        "ends_at": ends_at.isoformat() if ends_at else None,
-        "ended": ended,
-        "amount": data.amount,
-        "currency": data.currency,
-    }
-    new = queries.NewNotification(
-        dedupe_key=subscription_end_key(data.subscription_id, ends_at),
-        kind=Kind.SUBSCRIPTION_ENDING,
-        reason=Reason.APPROVED_HERE if data.requested else None,
-        now=now,
-        stripe_customer_id=data.stripe_customer_id,
-        correlation_id=event.correlation_id,
-        occurred_at=event.occurred_at,
-        context={name: value for name, value in context.items() if value is not None},
-    )
-    if not queries.add_notification(session, new):
-        return "this end was told before"
-    return "suppressed: approved here" if data.requested else f"{new.kind.value} is due"
 
 
 Handler = Callable[[Session, Event, dt.datetime], str]
@@ -136,9 +113,11 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     # The Stripe customer is gone, and with it the page that an email would lead to.
     events.CustomerDeleted: customer_deleted,
     # Stripe's page or the dashboard planned an end: the business should not find out from its bank.
-    events.SubscriptionCancellationScheduled: subscription_ends,
-    # Ended at once, or after the last retry: the same news, told once.
-    events.SubscriptionEnded: subscription_ends,
+    events.SubscriptionCancellationScheduled: subscriptions.ends,
+    # The end was withdrawn, which is as good to know; or the tries are used up, and it is unpaid now.
+    events.SubscriptionUpdated: subscriptions.changed,
+    # Ended at once, or after the last retry: the same news, told once, and with what is unpaid.
+    events.SubscriptionEnded: subscriptions.ends,
 }
 
 

@@ -29,8 +29,9 @@ from services.notifier.domain import (
     recovered_key,
     wants_recovered_email,
 )
+from services.notifier.handlers.subscriptions import note_ends
 from shared import events
-from shared.contracts.invoices import FINALITY, Observation, observe
+from shared.contracts.invoices import FINALITY, Observation, ending, observe
 from shared.events import Event
 
 
@@ -144,7 +145,12 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
         if one.incident.closed_because is None and one.incident.next_payment_attempt is not None
     ]
     if dated:
-        queries.look_at_once(session, dated, Reason.WAITS_FOR_SCHEDULE, now)
+        queries.look_at_once(session, dated, now, Reason.WAITS_FOR_SCHEDULE)
+    note_ends(
+        session,
+        [(one.incident, one.event) for one in heard if _may_have_ended(one.incident, now)],
+        now,
+    )
     suppressed = {
         invoice_id: count
         for reason in sorted(closed)
@@ -163,6 +169,12 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
                 outcome += ", recovery announced"
         outcomes[one.event.id] = outcome
     return outcomes
+
+
+def _may_have_ended(incident: Incident, now: dt.datetime) -> bool:
+    """Whether the business is to hear how collecting ended, or waits to hear it and there is news."""
+    ended = ending(incident, None, now=now, waited=incident.waited(now)) is not None
+    return ended or incident.end_noted
 
 
 def announce_recovery(

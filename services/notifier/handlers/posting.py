@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import (
+    ABOUT_DEBT,
     DUNNING,
+    PLANS,
     Accepted,
     AddressHash,
     Again,
@@ -36,12 +38,14 @@ from services.notifier.domain import (
     Unavailable,
     after_unavailable,
     gather_until,
+    how_it_ended,
     is_replacement,
     is_told,
     look_again,
     story_time,
     when,
 )
+from services.notifier.handlers import subscriptions
 from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
@@ -102,6 +106,8 @@ class _Known:
     suppressed: dict[AddressHash, str]
     told: dict[str, list[Failure]]
     """The failures of which customers were told, by invoice."""
+    ends_told: set[str]
+    """The invoices that another email to their business names as unpaid for good."""
 
 
 def begin_posts(
@@ -112,7 +118,7 @@ def begin_posts(
     The mark is committed before the request leaves, so a crash can't hide a message that SendGrid may have taken.
     The reminder policy is asked here, under the incident's lock: two senders can't both find that nothing was said.
     """
-    asking = [one.leased for one in postings if one.leased.kind in DUNNING]
+    asking = [one.leased for one in postings if one.leased.kind in ABOUT_DEBT]
     incidents = queries.lock_open_incidents(
         session,
         {one.leased.invoice_id for one in postings if one.leased.invoice_id},
@@ -128,11 +134,20 @@ def begin_posts(
         told=queries.failures_told(
             session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
         ),
+        ends_told=queries.ends_told(
+            session,
+            {
+                one.stripe_customer_id
+                for one in asking
+                if one.kind is Kind.COLLECTION_ENDED and one.stripe_customer_id
+            },
+            rows,
+        ),
     )
     results = []
     begun: dict[str, Incident] = {}
     for posting in postings:
-        result = _begin(posting, known, now, policy)
+        result = _begin(session, posting, known, now, policy)
         results.append(result)
         leased = posting.leased
         if result is None and leased.kind in DUNNING and not leased.by_hand:
@@ -141,6 +156,8 @@ def begin_posts(
                 known.incidents[invoice_id] = begun[invoice_id] = asked
             if leased.gathers:
                 _name_charges(session, posting)
+        elif result is None and leased.kind is Kind.COLLECTION_ENDED:
+            known.ends_told.update(posting.others)
         elif result is not None and result.outcome == "suppressed" and leased.gathers:
             queries.release_gathered(session, leased.notification_id, now)
     queries.store_incidents(session, begun.values())
@@ -161,7 +178,7 @@ def _locked(
 
 
 def _begin(
-    posting: Posting, known: _Known, now: dt.datetime, policy: SendingPolicy
+    session: Session, posting: Posting, known: _Known, now: dt.datetime, policy: SendingPolicy
 ) -> Result | None:
     leased, mail = posting.leased, posting.mail
     row = known.rows.get(leased.notification_id)
@@ -175,9 +192,9 @@ def _begin(
     if row.stripe_customer_id in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
-    failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
+    failure = _failure(posting, row)
     if reason is None and not leased.by_hand and row.unconfirmed_since is None:
-        verdict = _verdict(posting, incident, failure, told, now)
+        verdict = _verdict(session, posting, known, row, now)
         if isinstance(verdict, Go) and leased.kind in DUNNING:
             verdict = _alone_or_together(posting, known.incidents, now)
         if isinstance(verdict, Hold):
@@ -192,6 +209,9 @@ def _begin(
         return Result(leased.kind, "suppressed", str(reason))
     row.kind, row.reason = mail.kind.value, None
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
+    if leased.kind is Kind.COLLECTION_ENDED:
+        ended = how_it_ended(incident, posting.invoice, now)
+        row.context = {queries.INVOICES: sorted(posting.others), queries.ENDING: ended}
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -233,13 +253,16 @@ def _failure(posting: Posting, row: Notification) -> Failure:
 
 
 def _verdict(
-    posting: Posting,
-    incident: Incident | None,
-    failure: Failure,
-    told: Sequence[Failure],
-    now: dt.datetime,
+    session: Session, posting: Posting, known: _Known, row: Notification, now: dt.datetime
 ) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
+    incident = known.incidents.get(leased.invoice_id or "")
+    if leased.kind is Kind.COLLECTION_ENDED:
+        return _end_verdict(posting, incident, known, now)
+    if leased.kind in PLANS:
+        reason = subscriptions.no_news(session, row)
+        return Go() if reason is None else Suppress(reason)
+    failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
     if leased.kind in DUNNING and (reason := is_told(failure, told)) is not None:
         return Suppress(reason)
     return when(
@@ -254,6 +277,20 @@ def _verdict(
         readable=posting.invoice is not None,
         answer=is_replacement(failure, told),
     )
+
+
+def _end_verdict(
+    posting: Posting, incident: Incident | None, known: _Known, now: dt.datetime
+) -> Go | Hold | Suppress:
+    """The business hears how collecting ended when Stripe itself says that it has: not from what was heard, which may lack
+    the half of it."""
+    if posting.leased.invoice_id in known.ends_told:
+        return Suppress(Reason.TOLD_TOGETHER)
+    if posting.invoice is None or posting.invoice.heard:
+        return Hold(dt.timedelta(hours=1), Reason.WAITS_FOR_END)
+    if how_it_ended(incident, posting.invoice, now) is None:
+        return Hold(dt.timedelta(days=1), Reason.WAITS_FOR_END)
+    return Go()
 
 
 def record_answers(

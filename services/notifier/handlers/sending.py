@@ -17,8 +17,8 @@ after `record`                    nothing is left to do
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -28,12 +28,14 @@ from services.notifier import queries
 from services.notifier.domain import (
     TO_BUSINESS,
     AddressHasher,
+    Incident,
     Kind,
     Reason,
     SendingPolicy,
     Status,
     Stop,
     after_unknown_customer,
+    how_it_ended,
     look_again,
     schedule,
 )
@@ -130,7 +132,11 @@ def send_one(desk: Desk, leased: Leased) -> Result:
         return _suppress(
             desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
         )
-    others = _gather(desk, leased) if leased.gathers else []
+    others: list[OpenInvoice] | None = []
+    if leased.kind is Kind.COLLECTION_ENDED:
+        leased, others = _gather_ends(desk, leased)
+    elif leased.gathers:
+        others = _gather(desk, leased)
     if others is None:
         return Result(leased.kind, "lease_lost")
     planned = schedule(
@@ -175,13 +181,37 @@ def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
     open_ones = [
         one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
     ]
-    reports = [desk.meanwhile(partial(desk.invoices.report, one.invoice_id)) for one in open_ones]
-    found = [OpenInvoice(one, asked()) for one, asked in zip(open_ones, reports, strict=True)]
     return [
         one
-        for one in found
+        for one in _with_reports(desk, open_ones)
         if look_again(leased.kind, one.incident, one.report.now if one.report else None) is None
     ]
+
+
+def _with_reports(desk: Desk, incidents: Sequence[Incident]) -> list[OpenInvoice]:
+    reports = [desk.meanwhile(partial(desk.invoices.report, one.invoice_id)) for one in incidents]
+    return [OpenInvoice(one, asked()) for one, asked in zip(incidents, reports, strict=True)]
+
+
+def _gather_ends(desk: Desk, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
+    """What else this customer leaves unpaid for good, for one email to the business; and how often the customer was asked."""
+    with desk.db.reading() as session:
+        unpaid = queries.read_open_incidents(session, leased.stripe_customer_id or "")
+    now = desk.now()
+    failed = [
+        one
+        for one in unpaid
+        if one.invoice_id != leased.invoice_id and one.first_failed_at is not None
+    ]
+    others = [
+        one
+        for one in _with_reports(desk, failed)
+        if how_it_ended(one.incident, one.report.now if one.report else None, now) is not None
+    ]
+    told = {leased.invoice_id or "", *(one.incident.invoice_id for one in others)}
+    with desk.db.reading() as session:
+        mails = queries.times_asked(session, told)
+    return replace(leased, context={**leased.context, "mails": mails}), others
 
 
 def _is_unknown(reached: Callable[[], object]) -> bool:

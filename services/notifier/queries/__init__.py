@@ -4,14 +4,24 @@ Locks are taken in one order everywhere, an incident before its notifications, s
 SendGrid's webhook can meet at one invoice without a deadlock.
 """
 
+from services.notifier.queries.business_news import (
+    ENDING,
+    INVOICES,
+    ends_told,
+    plans_told,
+    times_asked,
+)
 from services.notifier.queries.incidents import (
     lock_incidents,
     lock_incidents_made,
     lock_incidents_of,
     lock_known_incident,
     lock_open_incidents,
+    lock_silent,
+    lock_unpaid_of_subscription,
     read_incident,
     read_incidents,
+    read_open_incidents,
     store_incident,
     store_incidents,
 )
@@ -58,7 +68,9 @@ from services.notifier.queries.records import (
 )
 
 __all__ = [
+    "ENDING",
     "GATHERS",
+    "INVOICES",
     "OUTBOX",
     "Backlog",
     "Leased",
@@ -75,6 +87,7 @@ __all__ = [
     "count_resends",
     "customer_deleted",
     "deleted_customers",
+    "ends_told",
     "event_outcome",
     "failed_notifications",
     "failure_of",
@@ -91,17 +104,22 @@ __all__ = [
     "lock_leased",
     "lock_open_incidents",
     "lock_rows",
+    "lock_silent",
+    "lock_unpaid_of_subscription",
     "look_at_once",
     "mails_under_way",
     "note_deleted_customer",
     "note_outcomes",
+    "plans_told",
     "read_incident",
     "read_incidents",
+    "read_open_incidents",
     "release_gathered",
     "store_incident",
     "store_incidents",
     "suppress_address",
     "suppress_waiting",
     "suppressed_addresses",
+    "times_asked",
     "told_in",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Final
@@ -11,8 +12,11 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain import Incident
 from services.notifier.models import IncidentRow, table_of
+from shared.contracts.invoices import InvoiceStatus
 from shared.database import insert_new
 
+MOST_TOLD_TOGETHER: Final = 20
+"""How many invoices of one customer an email to the business names."""
 _FIELDS: Final = tuple(field.name for field in fields(Incident))
 
 
@@ -92,6 +96,56 @@ def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
             .with_for_update()
         )
     )
+
+
+def lock_unpaid_of_subscription(
+    session: Session, stripe_customer_id: str, subscription_id: str
+) -> list[Incident]:
+    """The incidents of a subscription that are open or bad debts, locked in one order until the transaction ends."""
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(
+            IncidentRow.stripe_customer_id == stripe_customer_id,
+            IncidentRow.subscription_id == subscription_id,
+            IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
+        )
+        .order_by(IncidentRow.invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return [_incident(row) for row in rows]
+
+
+def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incident]:
+    """Open incidents whose last failure was heard of before a moment, without an email about their end; those that somebody
+    else works on are left out."""
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(
+            IncidentRow.failure_heard_at < before,
+            IncidentRow.closed_at.is_(None),
+            ~IncidentRow.end_noted,
+        )
+        .order_by(IncidentRow.failure_heard_at, IncidentRow.invoice_id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return [_incident(row) for row in rows]
+
+
+def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incident]:
+    """The incidents of a Stripe customer that are open or bad debts, unlocked."""
+    rows = session.scalars(
+        select(IncidentRow)
+        .where(
+            IncidentRow.stripe_customer_id == stripe_customer_id,
+            IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
+        )
+        .order_by(IncidentRow.first_failed_at, IncidentRow.invoice_id)
+        .limit(MOST_TOLD_TOGETHER)
+    )
+    return [_incident(row) for row in rows]
 
 
 def read_incident(session: Session, invoice_id: str | None) -> Incident | None:

@@ -39,6 +39,8 @@ class NewNotification:
     dedupe_key: str
     kind: Kind
     now: dt.datetime
+    due_at: dt.datetime | None = None
+    """When it may go out; None: now."""
     attempt_key: str | None = None
     reason: Reason | None = None
     invoice_id: str | None = None
@@ -85,7 +87,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "customer_id": new.customer_id,
         "correlation_id": new.correlation_id,
         "created_at": new.now,
-        "due_at": new.now,
+        "due_at": new.due_at or new.now,
         "attempts": 0,
         "lookups": 0,
         "unconfirmed_posts": 0,
@@ -244,15 +246,15 @@ def suppress_waiting(
 
 
 def look_at_once(
-    session: Session, invoice_ids: Collection[str], reason: Reason, now: dt.datetime
+    session: Session, invoice_ids: Collection[str], now: dt.datetime, *reasons: Reason
 ) -> None:
-    """Something new is known: what the reminder policy holds for `reason` is looked at again now."""
+    """Something new is known: what is held for one of these reasons is looked at again now."""
     session.execute(
         update(Notification)
         .where(
             Notification.invoice_id.in_(invoice_ids),
             Notification.status == Status.PENDING.value,
-            Notification.reason == reason.value,
+            Notification.reason.in_([reason.value for reason in reasons]),
         )
         .values(due_at=now)
     )

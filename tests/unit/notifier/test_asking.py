@@ -150,7 +150,7 @@ def test_an_end_that_the_business_approved_is_no_news_to_it(house: House) -> Non
     house.hear(ending(contract.SubscriptionCancellationScheduled, requested=True))
     house.hear(ending(contract.SubscriptionEnded, status="canceled"))
     assert house.work() == []
-    assert house.row().reason == Reason.APPROVED_HERE
+    assert [row.reason for row in house.rows()] == [Reason.APPROVED_HERE, Reason.END_IS_KNOWN]
 
 
 def test_an_end_without_notice_says_that_it_has_ended(house: House) -> None:

@@ -1,0 +1,70 @@
+"""What the business has been told about the end of a subscription, and what of it is news: a plan goes back and forth."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from services.notifier.domain.vocabulary import Kind, Reason
+
+_MOMENT: Final = "%Y%m%dT%H%M%S"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanNotice:
+    """One thing that Stripe has said about the end of a subscription."""
+
+    at: dt.datetime
+    """When it was so, by Stripe's clock."""
+    ends_on: str | None
+    """The day, as keys write it; None: it goes on."""
+    ended: bool = False
+    """It is over, which nothing can change any more."""
+    known: bool = False
+    """The business has been told of it, or has decided it here."""
+
+
+def plan_news(notice: PlanNotice, others: Iterable[PlanNotice]) -> Reason | None:
+    """Why the business need not be told of this; None: it is news. The same whatever the order of arrival.
+
+    News is what differs from the last thing that the business knows of. Something newer makes this old: that is told
+    instead. Stripe's moments are whole seconds; within one the order of arrival counts.
+    """
+    others = tuple(others)
+    if not notice.ended and any(one.ended or one.at > notice.at for one in others):
+        return Reason.PLAN_CHANGED_AGAIN
+    known = [one for one in others if one.known and (one.at <= notice.at or notice.ended)]
+    last = max(known, key=lambda one: one.at, default=None)
+    if notice.ends_on == (last.ends_on if last else None):
+        return Reason.END_IS_KNOWN if notice.ends_on else Reason.NO_END_WAS_TOLD
+    return None
+
+
+def day_of(ends_at: dt.datetime | None) -> str:
+    """The day of an end as keys write it; `now` where it isn't known."""
+    return f"{ends_at.astimezone(dt.UTC):%Y%m%d}" if ends_at else "now"
+
+
+def subscription_end_key(
+    subscription_id: str, ends_at: dt.datetime | None, at: dt.datetime | None = None
+) -> str:
+    """One end of a subscription is told once, planned or past; planned for another day it is news again. So it is when it
+    was withdrawn between: with `at` it is what Stripe said at that moment."""
+    again = f"/{at.astimezone(dt.UTC):{_MOMENT}}" if at else ""
+    return f"{Kind.SUBSCRIPTION_ENDING}/{subscription_id}/{day_of(ends_at)}{again}"
+
+
+def withdrawn_key(subscription_id: str, at: dt.datetime) -> str:
+    """A planned end that was withdrawn at this moment."""
+    return f"{Kind.CANCELLATION_WITHDRAWN}/{subscription_id}/{at.astimezone(dt.UTC):{_MOMENT}}"
+
+
+def read_plan_key(key: str) -> tuple[str, str | None] | None:
+    """The subscription of such a key, and the day on which it ends; None for another kind of key."""
+    kind, _, rest = key.partition("/")
+    subscription_id, _, rest = rest.partition("/")
+    if kind == Kind.CANCELLATION_WITHDRAWN:
+        return subscription_id, None
+    return (subscription_id, rest.partition("/")[0]) if kind == Kind.SUBSCRIPTION_ENDING else None

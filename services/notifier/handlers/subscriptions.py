@@ -1,0 +1,197 @@
+"""What events about subscriptions do: the business hears of an end that is planned, withdrawn or past, and how collecting what
+is unpaid ended. Each function runs inside the transaction that its caller opened and commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.notifier import queries
+from services.notifier.domain import (
+    ACTIVE,
+    Incident,
+    Kind,
+    PlanNotice,
+    Reason,
+    collection_ended_key,
+    day_of,
+    plan_news,
+    read_plan_key,
+    subscription_end_key,
+    withdrawn_key,
+)
+from services.notifier.models import Notification
+from shared import events
+from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
+from shared.events import Event
+
+AT_ONCE: Final = 100
+"""Silent invoices that one round takes."""
+AFTER: Final = dt.timedelta(seconds=2)
+"""The business hears how collecting ended after the customer heard of the last failure, and after Stripe's other events of that
+moment: then the email counts what was sent, and names all that ended."""
+ENDED: Final = (Ending.SUBSCRIPTION_FAILED, Ending.SUBSCRIPTION_ENDED)
+
+
+def changed(session: Session, event: Event, now: dt.datetime) -> str:
+    """A subscription changed: perhaps it is unpaid now, perhaps its planned end was withdrawn."""
+    data = _expect(event)
+    if data.status == "unpaid":
+        _note_ends_of(session, event, data, now)
+    if data.ends_at is not None or data.cancel_at_period_end:
+        return "nothing new about its end"
+    key = withdrawn_key(data.subscription_id, event.occurred_at)
+    notice = PlanNotice(at=event.occurred_at, ends_on=None)
+    others = queries.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    reason = plan_news(notice, others)
+    if reason is Reason.NO_END_WAS_TOLD and not data.end_changed:
+        return "nothing new about its end"
+    return _note_plan(session, event, data, Kind.CANCELLATION_WITHDRAWN, key, reason, now)
+
+
+def ends(session: Session, event: Event, now: dt.datetime) -> str:
+    """A subscription will end, or has ended: the business hears of it once, unless the end was its own decision here.
+
+    An end with something unpaid is told with that, in one email. Emails that ask for money need nothing of this: each looks
+    at the subscription again before it goes out.
+    """
+    data = _expect(event)
+    ended = isinstance(data, events.SubscriptionEnded)
+    told_with_debt = ended and _note_ends_of(session, event, data, now)
+    ends_at = data.ends_at or (event.occurred_at if ended else None)
+    notice = PlanNotice(at=event.occurred_at, ends_on=day_of(ends_at), ended=ended)
+    others = queries.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    reason = plan_news(notice, others)
+    if told_with_debt:
+        reason = reason or Reason.TOLD_WITH_DEBT
+    elif data.requested:
+        reason = reason or Reason.APPROVED_HERE
+    key = subscription_end_key(data.subscription_id, ends_at)
+    if any(one.ends_on == notice.ends_on for one in others):
+        key = subscription_end_key(data.subscription_id, ends_at, event.occurred_at)
+    return _note_plan(session, event, data, Kind.SUBSCRIPTION_ENDING, key, reason, now)
+
+
+def _note_plan(
+    session: Session,
+    event: Event,
+    data: events.SubscriptionData,
+    kind: Kind,
+    key: str,
+    reason: Reason | None,
+    now: dt.datetime,
+) -> str:
+    ended = isinstance(data, events.SubscriptionEnded)
+    ends_at = data.ends_at or (event.occurred_at if ended else None)
+    context = {
+        "description": data.description,
+        "ends_at": ends_at.isoformat() if ends_at else None,
+        "ended": ended,
+        "amount": data.amount,
+        "currency": data.currency,
+    }
+    new = queries.NewNotification(
+        dedupe_key=key,
+        kind=kind,
+        reason=reason,
+        now=now,
+        stripe_customer_id=data.stripe_customer_id,
+        correlation_id=event.correlation_id,
+        occurred_at=event.occurred_at,
+        context={name: value for name, value in context.items() if value is not None},
+    )
+    if not queries.add_notification(session, new):
+        return "this was told before"
+    return f"suppressed: {reason.value}" if reason else f"{kind.value} is due"
+
+
+def no_news(session: Session, row: Notification) -> Reason | None:
+    """Why an email about the end of a subscription must not go out now: plans change back and forth, and emails wait."""
+    plan = read_plan_key(row.dedupe_key)
+    if plan is None:  # sent again by hand
+        return None
+    notice = PlanNotice(
+        at=row.occurred_at or row.created_at,
+        ends_on=plan[1],
+        ended=(row.context or {}).get("ended") is True,
+    )
+    others = queries.plans_told(
+        session, row.stripe_customer_id, plan[0], besides=row.notification_id
+    )
+    return plan_news(notice, others)
+
+
+def _note_ends_of(
+    session: Session, event: Event, data: events.SubscriptionData, now: dt.datetime
+) -> bool:
+    """Have the business told how collecting the subscription's unpaid invoices ended. True: that email tells of the end of the
+    subscription too."""
+    ended = isinstance(data, events.SubscriptionEnded)
+    state = SubscriptionState("canceled" if ended else data.status, data.end_reason)
+    # Stripe withdraws their dates with the subscription, in events of their own.
+    unpaid = [
+        one
+        for one in queries.lock_unpaid_of_subscription(
+            session, data.stripe_customer_id, data.subscription_id
+        )
+        if ending(replace(one, next_payment_attempt=None), state, now=now, waited=one.waited(now))
+        is not None
+    ]
+    if not unpaid:
+        return False
+    note_ends(session, [(one, event) for one in unpaid], now)
+    rows = [queries.by_key(session, collection_ended_key(one.invoice_id)) for one in unpaid]
+    return any(
+        row is not None
+        and (row.status in ACTIVE or (row.context or {}).get(queries.ENDING) in ENDED)
+        for row in rows
+    )
+
+
+def note_ends(
+    session: Session, found: Iterable[tuple[Incident, Event | None]], now: dt.datetime
+) -> int:
+    """Write down that the business is to hear how collecting these invoices ended, once each; how many are new. Whether it
+    has ended for good is looked at before that goes out. The incidents are locked."""
+    found = list(found)
+    new = [(incident, event) for incident, event in found if not incident.end_noted]
+    queries.add_notifications(
+        session,
+        [
+            queries.NewNotification(
+                dedupe_key=collection_ended_key(incident.invoice_id),
+                kind=Kind.COLLECTION_ENDED,
+                now=now,
+                due_at=now + AFTER,
+                invoice_id=incident.invoice_id,
+                attempt=incident.attempt_count,
+                stripe_customer_id=incident.stripe_customer_id,
+                correlation_id=event.correlation_id if event else "",
+                occurred_at=event.occurred_at if event else now,
+                traceparent=event.traceparent if event else "",
+            )
+            for incident, event in new
+        ],
+    )
+    queries.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
+    known = [incident.invoice_id for incident, _ in found if incident.end_noted]
+    if known:
+        queries.look_at_once(session, known, now, Reason.WAITS_FOR_END)
+    return len(new)
+
+
+def note_silent(session: Session, now: dt.datetime) -> bool:
+    """The same for invoices of which nothing was heard for long, though they are unpaid. True: there may be more."""
+    silent = queries.lock_silent(session, now - SILENT_FOR, AT_ONCE)
+    note_ends(session, [(one, None) for one in silent], now)
+    return len(silent) == AT_ONCE
+
+
+def _expect(event: Event) -> Any:
+    if not isinstance(event.data, events.SubscriptionData):
+        raise TypeError(f"{event.type} was routed to a handler of subscriptions")
+    return event.data

@@ -1,0 +1,77 @@
+"""Statements on what businesses have been told: of unpaid invoices, and of ends of subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from services.notifier.domain import ACTIVE, DUNNING, PLANS, Kind, PlanNotice, Reason, read_plan_key
+from services.notifier.models import Notification
+
+INVOICES: Final = "invoices"
+"""In a notification's context: the other invoices that its email names."""
+ENDING: Final = "ending"
+"""In a notification's context: how collecting ended (a contract's `Ending`), as its email tells it."""
+
+
+def ends_told(
+    session: Session, stripe_customer_ids: Collection[str], besides: Collection[str]
+) -> set[str]:
+    """The invoices that emails to the businesses of these Stripe customers name as unpaid for good: emails that were sent, or
+    may have been, without the notifications `besides`."""
+    if not stripe_customer_ids:
+        return set()
+    contexts = session.scalars(
+        select(Notification.context).where(
+            Notification.stripe_customer_id.in_(stripe_customer_ids),
+            Notification.kind == Kind.COLLECTION_ENDED.value,
+            or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
+            Notification.notification_id.not_in(besides),
+        )
+    )
+    return {invoice_id for context in contexts for invoice_id in (context or {}).get(INVOICES, ())}
+
+
+def times_asked(session: Session, invoice_ids: Collection[str]) -> int:
+    """How many emails have asked customers for these invoices."""
+    found = session.scalar(
+        select(func.count()).where(
+            Notification.invoice_id.in_(invoice_ids),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+            Notification.sent_at.is_not(None),
+        )
+    )
+    return found or 0
+
+
+def plans_told(
+    session: Session, stripe_customer_id: str | None, subscription_id: str, *, besides: str = ""
+) -> list[PlanNotice]:
+    """What Stripe has said about the end of a subscription, as far as it was written down, without the notification
+    `besides`. The business knows what it was told, what it is about to be told, and what it decided here."""
+    rows = session.scalars(
+        select(Notification).where(
+            Notification.stripe_customer_id == stripe_customer_id,
+            Notification.kind.in_([kind.value for kind in PLANS]),
+            Notification.notification_id != besides,
+        )
+    )
+    found = []
+    for row in rows:
+        plan = read_plan_key(row.dedupe_key)
+        if plan is not None and plan[0] == subscription_id:
+            decided_here = row.reason in (Reason.APPROVED_HERE, Reason.TOLD_WITH_DEBT)
+            told = row.sent_at is not None or row.unconfirmed_since is not None
+            waits = not besides and row.status in ACTIVE
+            found.append(
+                PlanNotice(
+                    at=row.occurred_at or row.created_at,
+                    ends_on=plan[1],
+                    ended=(row.context or {}).get("ended") is True,
+                    known=decided_here or told or waits,
+                )
+            )
+    return found
