@@ -6,12 +6,10 @@ import datetime as dt
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
-import eventlet
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
 from sqlalchemy.orm import Session
@@ -19,17 +17,13 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import queries, webhook
 from services.billing.breaker import Breaker
-from services.billing.domain import (
-    BillingError,
-    InvalidRequest,
-    StripeRefused,
-    StripeUnavailable,
-)
+from services.billing.domain import StripeKeyRefused, StripeRefused, StripeUnavailable
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
 from services.billing.looking_service import Looking
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
 from services.billing.retention import RULES
+from services.billing.rpc_errors import wire_errors, within
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
 from shared import tracing
@@ -39,7 +33,7 @@ from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume
 from shared.retention import prune_round
-from shared.rpc import InvalidArgument, RpcError, rpc
+from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 from shared.web import WEBHOOK_BYTES, http
 
@@ -55,13 +49,6 @@ WEBHOOKS = Counter(
 )
 OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
 OUTBOX_AGE = Gauge("outbox_oldest_age_seconds", "How long the oldest of them has waited")
-
-WIRE_ERRORS: Final[dict[type[BillingError], type[RpcError]]] = {
-    error: type(error.__name__, (RpcError,), {"__doc__": error.__doc__, "__module__": __name__})
-    for error in BillingError.__subclasses__()
-    if error is not InvalidRequest
-} | {InvalidRequest: InvalidArgument}
-"""The domain's errors as they cross the wire: the same names."""
 
 MOST_ROWS: Final = 500
 
@@ -98,28 +85,6 @@ class Configured(DependencyProvider):
     def get_dependency(self, worker_ctx: Any) -> Settings:
         settings: Settings = self.container.config["settings"]
         return settings
-
-
-@contextmanager
-def _wire_errors() -> Iterator[None]:
-    try:
-        yield
-    except BillingError as error:
-        raise WIRE_ERRORS[type(error)](str(error)) from error
-
-
-@contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Bound all that Stripe may take of somebody's patience, whatever its connection does."""
-    limit = eventlet.Timeout(seconds)
-    try:
-        yield
-    except eventlet.Timeout as expired:
-        if expired is not limit:
-            raise
-        raise StripeUnavailable(f"no answer in {seconds:g} s") from None
-    finally:
-        limit.cancel()
 
 
 def _now() -> dt.datetime:
@@ -242,7 +207,7 @@ class BillingService(Looking, Operations):
         the session begins on Stripe's first page. Errors: InvalidArgument,
         UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), self.breaker.guard(), _within(STRIPE_SECONDS):
+        with wire_errors(), self.breaker.guard(), within(STRIPE_SECONDS):
             url = portal.create_portal_session(
                 self.database,
                 self.gateway,
@@ -267,7 +232,7 @@ class BillingService(Looking, Operations):
 
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return invoices.invoice_state(self.gateway, invoice_id)
 
     @rpc
@@ -277,7 +242,7 @@ class BillingService(Looking, Operations):
         Errors: UnknownInvoice (also when it is another customer's), InvoiceClosed, StripeUnavailable (within 4 s),
         StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return {
                 "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
             }
@@ -291,7 +256,7 @@ class BillingService(Looking, Operations):
         Twice is once. Errors: UnknownSubscription (also when it is another customer's), StripeUnavailable (within
         4 s; try again with the same key), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return cancelling.cancel_at_period_end(
                 self.gateway,
                 stripe_customer_id=stripe_customer_id,
@@ -306,7 +271,7 @@ class BillingService(Looking, Operations):
 
         Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return portal.customers_may(
                 self.database,
                 self.gateway,
@@ -333,7 +298,7 @@ class BillingService(Looking, Operations):
     @rpc
     def replay(self, event_id: str) -> dict[str, Any]:
         """Translate a stored event again and queue what was not said yet. Errors: UnknownInboxEvent."""
-        with _wire_errors(), self.database.transaction() as session:
+        with wire_errors(), self.database.transaction() as session:
             result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
         self.wake_relay()
         return result
@@ -345,7 +310,7 @@ class BillingService(Looking, Operations):
         invoices that nobody had been told about. May take minutes. Errors: ReconciliationRunning, StripeUnavailable,
         StripeRefused, InvalidArgument.
         """
-        with _wire_errors():
+        with wire_errors():
             report = reconciling.reconcile(
                 self.database,
                 self.gateway,
@@ -365,7 +330,8 @@ class BillingService(Looking, Operations):
                 self.database, self.gateway, holder=secrets.token_hex(8), clock=_now
             )
         except (StripeUnavailable, StripeRefused) as error:
-            log.warning("not reconciled", reason=f"{type(error).__name__}: {error}")
+            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
+            say("not reconciled", error=type(error).__name__, reason=str(error))
             return False
         if report and (report.new or report.swept):
             log.warning("webhooks were missed", **asdict(report))
@@ -432,8 +398,14 @@ class BillingService(Looking, Operations):
             report = work(
                 self.database, self.gateway, subject, holder=secrets.token_hex(8), clock=_now
             )
-        except StripeUnavailable as error:
-            log.warning("new card not tried to the end", subject=str(subject), reason=str(error))
+        except (StripeUnavailable, StripeKeyRefused) as error:
+            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
+            say(
+                "new card not tried to the end",
+                subject=str(subject),
+                error=type(error).__name__,
+                reason=str(error),
+            )
             return
         log.info(
             "new card tried",

@@ -1,4 +1,4 @@
-"""Stripe behind the port: the one module that imports stripe.
+"""Stripe behind the port: with `stripe_errors` the only module that imports stripe.
 
 Stripe's objects and errors end here; what leaves are frozen dataclasses and the errors of `domain`. Facts about the
 library that are built in below were measured with stripe 16.1.0:
@@ -18,7 +18,6 @@ import logging
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 import requests
@@ -42,14 +41,18 @@ from services.billing.domain import (
     PortalPolicy,
     PortalSession,
     StripeRefused,
-    StripeUnavailable,
     Subscription,
     UnknownInvoice,
     UnknownStripeCustomer,
     UnknownSubscription,
-    decline_reason,
-    declined,
     is_live_key,
+)
+from services.billing.stripe_errors import (
+    is_replayed,
+    meaning_of,
+    payment_of,
+    stripe_errors,
+    summary_of,
 )
 from services.billing.stripe_objects import (
     LOOK_EXPANDS,
@@ -159,12 +162,12 @@ class StripeGateway:
             try:
                 made = self._click.billing_portal.sessions.create(params)
             except stripe.InvalidRequestError as error:
-                refusal = _refusal(error, stripe_customer_id, configuration_id, None)
-                if isinstance(refusal, StripeRefused):
+                refusal = meaning_of(error, stripe_customer_id, configuration_id)
+                if type(refusal) is StripeRefused:
                     if configuration_id is None and NEVER_SAVED.search(str(error.user_message)):
-                        raise NoDefaultConfiguration(_summary(error)) from None
+                        raise NoDefaultConfiguration(summary_of(error)) from None
                     if flow is not None:
-                        raise PortalFlowRefused(_summary(error)) from None
+                        raise PortalFlowRefused(summary_of(error)) from None
                 raise
         used = made.configuration
         return PortalSession(
@@ -351,11 +354,10 @@ class StripeGateway:
                     {"idempotency_key": idempotency_key},
                 )
             except stripe.CardError as error:
-                return _payment_of(error)
+                return payment_of(error)
             except stripe.APIError as error:
-                # Stripe marks what it answers from memory (https://docs.stripe.com/api/idempotent_requests).
-                if (error.headers or {}).get("Idempotent-Replayed") == "true":
-                    raise KeySpent(_summary(error)) from None
+                if is_replayed(error):
+                    raise KeySpent(summary_of(error)) from None
                 raise
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
@@ -377,79 +379,6 @@ def _after(start: str | None) -> dict[str, str]:
 
 class _Missing(Exception):
     """Stripe has no such object."""
-
-
-@contextmanager
-def stripe_errors(
-    *,
-    customer: str | None = None,
-    configuration: str | None = None,
-    missing: type[Exception] | None = None,
-) -> Iterator[None]:
-    """Turn the library's errors into ours.
-
-    `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
-    `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
-    and parameter, never its message: that may quote an e-mail address or part of a key.
-    """
-    try:
-        yield
-    except stripe.InvalidRequestError as error:
-        raise _refusal(error, customer, configuration, missing) from None
-    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
-        raise StripeUnavailable(_summary(error)) from None
-    except (
-        stripe.AuthenticationError,
-        stripe.CardError,
-        stripe.IdempotencyError,
-        stripe.PermissionError,
-    ) as error:
-        raise StripeRefused(_summary(error)) from None
-    except stripe.StripeError as error:
-        # APIError: 5xx, 409, or an answer that is no JSON.
-        raise StripeUnavailable(_summary(error)) from None
-    except RecursionError:
-        raise StripeUnavailable("an answer that is nested too deeply") from None
-
-
-def _summary(error: stripe.StripeError) -> str:
-    parts = [type(error).__name__]
-    for name, value in (
-        ("status", error.http_status),
-        ("code", error.code),
-        ("param", getattr(error, "param", None)),
-        ("request", error.request_id),
-    ):
-        if value:
-            parts.append(f"{name} {value}")
-    return ", ".join(parts)
-
-
-def _refusal(
-    error: stripe.InvalidRequestError,
-    customer: str | None,
-    configuration: str | None,
-    missing: type[Exception] | None,
-) -> Exception:
-    summary = _summary(error)
-    message = str(error.user_message or "")
-    if (
-        configuration and error.param == "configuration"
-    ):  # unknown, or switched off in the dashboard
-        return PortalConfigurationMissing(f"{configuration}: {summary}")
-    if error.code == "resource_missing" or error.http_status == 404:
-        if configuration and configuration in message:
-            return PortalConfigurationMissing(f"{configuration}: {summary}")
-        if customer and (error.param == "customer" or customer in message):
-            return UnknownStripeCustomer(f"{customer}: {summary}")
-        if missing is not None:
-            return missing(summary)
-    return StripeRefused(summary)
-
-
-def _payment_of(error: stripe.CardError) -> Payment:
-    decline_code = getattr(error.error, "decline_code", None) if error.error else None
-    return declined(decline_reason(error.code, decline_code))
 
 
 def _up_to(limit: int, page: Any) -> Iterator[Any]:

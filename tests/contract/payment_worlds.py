@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 import requests
 
-from services.billing.domain import Customer, Invoice, Subscription
+from services.billing.domain import (
+    BillingError,
+    Customer,
+    Invoice,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeUnavailable,
+    Subscription,
+)
 from services.billing.ports import PaymentGateway
 from services.billing.stripe_gateway import WORK_RETRIES
 from tests.unit.billing import fakes
@@ -51,6 +61,14 @@ class World(Protocol):
 
     def trouble(self, kind: Trouble) -> None:
         """Let this befall the next payment, whatever the client repeats by itself."""
+        ...
+
+    def refuse(self, kind: type[BillingError]) -> None:
+        """Let Stripe refuse everything, for this reason."""
+        ...
+
+    def relent(self) -> None:
+        """Refuse nothing any more."""
         ...
 
 
@@ -103,6 +121,12 @@ class FakeWorld:
     def trouble(self, kind: Trouble) -> None:
         self.gateway.troubles = [kind]
 
+    def refuse(self, kind: type[BillingError]) -> None:
+        self.gateway.refusal = kind("on demand")
+
+    def relent(self) -> None:
+        self.gateway.refusal = None
+
 
 TRIES = 1 + WORK_RETRIES
 FAULTS = {
@@ -110,6 +134,13 @@ FAULTS = {
     Trouble.LOST: {"times": TRIES, "after": True},
     Trouble.STORED_500: {"keep": True},
     Trouble.STORED_500_AFTER: {"keep": True, "after": True},
+}
+REFUSALS: dict[type[BillingError], dict[str, Any]] = {
+    StripeKeyRefused: {"status": 403, "code": "account_invalid"},
+    StripePermissionMissing: {"status": 403, "code": "more_permissions_required"},
+    StripeBusy: {"status": 409, "code": "lock_timeout"},
+    StripeRateLimited: {"status": 429, "code": "rate_limit"},
+    StripeUnavailable: {"status": 503},
 }
 TEST_METHODS = {
     GOOD: "pm_card_visa",
@@ -191,6 +222,15 @@ class StripeWorld:
         assert answer.status_code == 200, answer.text
 
     def trouble(self, kind: Trouble) -> None:
-        fault = {"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]}
+        self.fault(**{"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]})
+
+    def refuse(self, kind: type[BillingError]) -> None:
+        self.fault(match="* /v1/*", times=None, **REFUSALS[kind])
+
+    def relent(self) -> None:
+        requests.delete(f"{self.base}/sandbox/faults", timeout=10)
+
+    def fault(self, **fault: Any) -> None:
+        """Set one of the sandbox's faults."""
         answer = requests.post(f"{self.base}/sandbox/faults", json=fault, timeout=10)
         assert answer.status_code == 200, answer.text

@@ -22,6 +22,7 @@ from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing import stripe_gateway
 from services.billing.domain import (
+    BillingError,
     Decline,
     KeySpent,
     NoDefaultConfiguration,
@@ -30,6 +31,8 @@ from services.billing.domain import (
     PortalConfigurationMissing,
     PortalFlowRefused,
     PortalPolicy,
+    StripeBusy,
+    StripeKeyRefused,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -46,6 +49,7 @@ from tests.contract.payment_worlds import (
     DECLINES,
     GOOD,
     NEEDS_CUSTOMER,
+    REFUSALS,
     FakeWorld,
     StripeWorld,
     World,
@@ -498,9 +502,64 @@ def test_the_hosted_invoice_names_its_customer(world: World) -> None:
 def test_a_wrong_key_is_refused_without_quoting_it(sandbox: str) -> None:
     """401 is no outage: trying again would not help, and the key stays out of the error."""
     gateway = StripeGateway("not-a-key", sandbox)
-    with pytest.raises(StripeRefused) as raised:
+    with pytest.raises(StripeKeyRefused) as raised:
         gateway.invoice("in_1")
     assert "not-a-key" not in repr(raised.value)
+    gateway.close()
+
+
+@pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
+def test_what_stripe_refuses_everything_for_has_a_name_and_does_nothing(
+    world: World, kind: type[BillingError]
+) -> None:
+    """Key, right, object, limit and outage are told apart; what was refused is not kept under its key, so that it pays
+    once Stripe takes it."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    key = pay_key(debtor.invoice_id, card, "evt_1")
+    world.refuse(kind)
+    try:
+        for refused in (
+            lambda: world.gateway.pay(debtor.invoice_id, card, key),
+            lambda: world.gateway.look(debtor.invoice_id),
+        ):
+            with pytest.raises(BillingError) as raised:
+                refused()
+            assert type(raised.value) is kind
+    finally:
+        world.relent()
+    assert world.gateway.invoice(debtor.invoice_id).status == "open"
+    assert world.gateway.pay(debtor.invoice_id, card, key).outcome is PayOutcome.PAID
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, None, StripeKeyRefused),
+        (401, "api_key_expired", StripeKeyRefused),
+        (403, "secret_key_required", StripeKeyRefused),
+        (409, "idempotency_key_in_use", StripeBusy),
+        (429, "lock_timeout", StripeBusy),
+        (500, None, StripeUnavailable),
+    ],
+)
+def test_a_refusal_is_told_by_its_code_and_counted(
+    sandbox: str, status: int, code: str | None, kind: type[BillingError]
+) -> None:
+    """The code stands in Stripe's error object; it is in our error's text and in the metric, and the message, which quotes
+    part of a key, is in neither."""
+    gateway = StripeGateway(KEY, sandbox)
+    world = StripeWorld(gateway, sandbox, KEY)
+    named = {"error": kind.__name__, "code": code or "none"}
+    before = REGISTRY.get_sample_value("stripe_errors_total", named) or 0
+    world.fault(match="GET /v1/invoices/*", status=status, **({"code": code} if code else {}))
+    with pytest.raises(BillingError) as raised:
+        gateway.invoice("in_1")
+    assert type(raised.value) is kind
+    assert f"status {status}" in str(raised.value)
+    assert code is None or f"code {code}" in str(raised.value)
+    assert "***" not in str(raised.value)
+    assert REGISTRY.get_sample_value("stripe_errors_total", named) == before + 1
     gateway.close()
 
 

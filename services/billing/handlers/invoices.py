@@ -8,6 +8,8 @@ from services.billing.domain import (
     InvoiceClosed,
     InvoiceLook,
     PaymentProblem,
+    StripeKeyRefused,
+    StripePermissionMissing,
     StripeRefused,
     UnknownInvoice,
 )
@@ -25,7 +27,10 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
     _check(invoice_id)
     try:
         look = gateway.look(invoice_id)
-    except StripeRefused:  # a restricted key may read invoices, and not what is in them
+    except StripeRefused as error:
+        if isinstance(error, StripeKeyRefused) and not isinstance(error, StripePermissionMissing):
+            raise
+        # A restricted key may read invoices, and not what is in them.
         look = InvoiceLook(gateway.invoice(invoice_id))
     return {"invoice_id": look.invoice.id} | as_told(
         look.invoice,

@@ -29,6 +29,7 @@ from services.billing.domain import (
     Payment,
     PaymentTrace,
     PayOutcome,
+    StripeKeyRefused,
     StripeRefused,
     StripeUnavailable,
     Try,
@@ -122,7 +123,7 @@ def recover(
     """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
 
     `holder` names this run. Raises CustomerBusy when somebody else has the customer: the event must come again. Raises
-    StripeUnavailable or StripeRefused once the change is a row: `resume` goes on with it. Declines and confirmations
+    StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
     (SCA) are outcomes, recorded in `payment_tries`.
     """
     with _lease(database, wish.stripe_customer_id, holder, clock) as lease:
@@ -285,6 +286,8 @@ class _Recovery:
             self._lease.keep()
             try:
                 self._gateway.point_subscription(subscription_id, change.payment_method)
+            except StripeKeyRefused:
+                raise
             except StripeRefused:
                 # Ended meanwhile, or takes no such card: no reason not to pay what is owed.
                 self._report.not_pointed.append(subscription_id)
@@ -392,6 +395,8 @@ class _Recovery:
             payment: Payment | None = self._gateway.pay(
                 asked.invoice_id, asked.payment_method, asked.key
             )
+        except StripeKeyRefused:
+            raise  # nothing was asked of a bank; with another key this one's question is still open
         except StripeRefused as error:
             payment = self._fate(asked) or Payment(PayOutcome.REFUSED, str(error))
         except StripeUnavailable as error:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from services.billing.domain import (
+    BillingError,
     Customer,
     HostedInvoice,
     Invoice,
@@ -111,6 +112,8 @@ class FakePaymentGateway:
     cancellations: list[tuple[str, str]] = field(default_factory=list)
     """Subscription and idempotency key of each end that was planned."""
     down: bool = False
+    refusal: BillingError | None = None
+    """What Stripe answers to everything, where it is: our key is refused, the limit is reached, …"""
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     """What time it is at Stripe."""
     before: Callable[[str], None] = lambda operation: None
@@ -122,6 +125,8 @@ class FakePaymentGateway:
         self.before(operation)
         if self.down:
             raise StripeUnavailable("down")
+        if self.refusal is not None:
+            raise self.refusal
 
     def create_portal_session(
         self,

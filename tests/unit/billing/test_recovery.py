@@ -12,10 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from services.billing.domain import (
+    BillingError,
     Customer,
     Invoice,
     Payment,
     PayOutcome,
+    StripeKeyRefused,
+    StripePermissionMissing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -593,19 +596,24 @@ def test_a_refusal_for_an_open_invoice_is_recorded_and_does_not_stop_the_others(
     assert loop.recorded() == {"in_1": PayOutcome.REFUSED, "in_2": PayOutcome.PAID}
 
 
+@pytest.mark.parametrize("trouble", [StripeUnavailable, StripeKeyRefused, StripePermissionMissing])
 @pytest.mark.parametrize(
     "operation", ["customer", "subscriptions", "point_subscription", "open_invoices", "pay"]
 )
-def test_a_stripe_that_is_down_makes_the_event_come_back(loop: Loop, operation: str) -> None:
-    """Whatever call fails, the run raises, gives the customer back, and the next delivery finishes."""
+def test_a_stripe_that_does_nothing_for_us_makes_the_event_come_back(
+    loop: Loop, operation: str, trouble: type[BillingError]
+) -> None:
+    """Whatever call fails, for Stripe's sake or our key's, the run raises, gives the customer back, and the next one
+    finishes: no outcome is written down for what no bank was asked."""
 
     def down(entered: str) -> None:
         if entered == operation:
-            raise StripeUnavailable("down")
+            raise trouble("not now")
 
     loop.gateway.before = down
-    with pytest.raises(StripeUnavailable):
+    with pytest.raises(trouble):
         loop.run()
+    assert set(loop.recorded().values()) <= {PayOutcome.UNKNOWN}
     loop.gateway.before = lambda entered: None
     assert loop.run(holder="another").run is Run.DONE
     assert loop.gateway.invoices["in_1"].status == "paid"

@@ -17,11 +17,21 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import service
 from services.billing.breaker import Breaker
-from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
+from services.billing.domain import (
+    BillingError,
+    Customer,
+    InvalidRequest,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeUnavailable,
+)
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.handlers.recovery import LEASE, PAUSES
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
-from services.billing.service import WIRE_ERRORS, BillingService
+from services.billing.rpc_errors import WIRE_ERRORS
+from services.billing.service import BillingService
 from shared.batching import batch_transactions
 from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
@@ -209,6 +219,22 @@ def test_a_click_answers_with_a_url_and_errors_with_a_name(
     with pytest.raises(RpcError) as raised:
         billing.invoice_state(invoice_id="in_1")
     assert type(raised.value).__name__ == "StripeUnavailable"
+
+
+def test_a_refused_key_crosses_the_wire_as_what_every_caller_knows(
+    billing: Any, gateway: FakePaymentGateway
+) -> None:
+    """Portals and notifiers of any release know refused and unavailable; the rest is told by billing's own log."""
+    for refusal, name in (
+        (StripeKeyRefused("401"), "StripeRefused"),
+        (StripePermissionMissing("403"), "StripeRefused"),
+        (StripeBusy("409"), "StripeUnavailable"),
+        (StripeRateLimited("429"), "StripeUnavailable"),
+    ):
+        gateway.refusal = refusal
+        with pytest.raises(RpcError) as raised:
+            billing.invoice_state(invoice_id="in_1")
+        assert type(raised.value).__name__ == name
 
 
 def test_a_stripe_that_hangs_is_cut_off(
