@@ -53,6 +53,7 @@ from services.notifier.queries.records import (
     known_invoices,
     note_deleted_customer,
     note_outcomes,
+    sent_as,
     suppress_address,
     suppressed_addresses,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "read_incident",
     "read_incidents",
     "release_gathered",
+    "sent_as",
     "store_incident",
     "store_incidents",
     "suppress_address",
