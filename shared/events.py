@@ -176,8 +176,8 @@ class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
 
 
 class CustomerLinkChanged(Data, frozen=True, kw_only=True):
-    """A customer is linked with another Stripe customer than before, for the first time, or no more. Not said for a first
-    link that the host itself has just made."""
+    """A customer is linked with another Stripe customer than before, for the first time, or no more. The notifier writes to them
+    about what failed while nobody knew them. The host hears its own word, too: then `evidence` is `host`."""
 
     type: ClassVar[str] = "customer.link_changed"
     source: ClassVar[str] = "portal"
@@ -372,6 +372,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         CustomerDeleted,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        CustomerLinkChanged,
     ),
 }
 """Who hears what. Publisher and consumers declare the queues from this one table, so an event that is

@@ -57,6 +57,7 @@ from services.notifier.queries.records import (
     suppress_address,
     suppressed_addresses,
 )
+from services.notifier.queries.waiting import waits_for_customer, wake_for_customer
 
 __all__ = [
     "GATHERS",
@@ -106,4 +107,6 @@ __all__ = [
     "suppress_waiting",
     "suppressed_addresses",
     "told_in",
+    "waits_for_customer",
+    "wake_for_customer",
 ]
