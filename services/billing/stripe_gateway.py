@@ -40,6 +40,7 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    StripePermissionMissing,
     StripeRefused,
     Subscription,
     UnknownInvoice,
@@ -55,16 +56,19 @@ from services.billing.stripe_errors import (
     summary_of,
 )
 from services.billing.stripe_objects import (
+    CHOICE_EXPANDS,
     LOOK_EXPANDS,
     PATH_WORDS,
     configuration_policy,
     to_configuration,
+    to_customers_defaults,
     to_hosted_invoice,
     to_invoice,
     to_look,
     to_payment_trace,
     to_subscription,
 )
+from shared.contracts.payments import is_source
 from shared.outgoing import session_to
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)
@@ -101,6 +105,7 @@ class StripeGateway:
 
     def __init__(self, api_key: str, api_base: str) -> None:
         self.livemode = is_live_key(api_key)
+        self._may_see_choice = True
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -227,6 +232,12 @@ class StripeGateway:
         return to_invoice(self._invoice(invoice_id))
 
     def look(self, invoice_id: str) -> InvoiceLook:
+        if self._may_see_choice:
+            try:
+                whole = {"expand": LOOK_EXPANDS + CHOICE_EXPANDS}
+                return to_look(self._invoice(invoice_id, whole))
+            except StripePermissionMissing:
+                self._may_see_choice = False  # asked once a process; the rest is seen without
         return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
@@ -248,9 +259,18 @@ class StripeGateway:
             found = self._work.customers.retrieve(stripe_customer_id)
         if getattr(found, "deleted", False):
             raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
-        settings = getattr(found, "invoice_settings", None)
-        default = getattr(settings, "default_payment_method", None)
-        return Customer(id=found.id, default_payment_method=getattr(default, "id", default) or None)
+        return Customer(found.id, to_customers_defaults(found))
+
+    def method_type(self, method_id: str) -> str | None:
+        if method_id.startswith("card_"):
+            return "card"
+        if is_source(method_id):
+            return None
+        try:
+            with stripe_errors():
+                return str(self._work.payment_methods.retrieve(method_id).type)
+        except StripePermissionMissing:
+            return None
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         try:
@@ -328,12 +348,11 @@ class StripeGateway:
         # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
         # answer the third from memory without doing it. The prefix marks the resulting event as our own.
         key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"
+        default = {"default_payment_method": payment_method}
+        if is_source(payment_method):  # a payment method of its own would be charged before it
+            default = {"default_source": payment_method, "default_payment_method": ""}
         with stripe_errors():
-            self._work.subscriptions.update(
-                subscription_id,
-                {"default_payment_method": payment_method},
-                {"idempotency_key": key},
-            )
+            self._work.subscriptions.update(subscription_id, default, {"idempotency_key": key})
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
         with stripe_errors(missing=UnknownSubscription):
@@ -346,11 +365,12 @@ class StripeGateway:
             )
 
     def pay(self, invoice_id: str, payment_method: str, idempotency_key: str) -> Payment:
+        name = "source" if is_source(payment_method) else "payment_method"
         with stripe_errors():
             try:
                 paid = self._work.invoices.pay(
                     invoice_id,
-                    {"payment_method": payment_method, "off_session": True},
+                    {name: payment_method, "off_session": True},
                     {"idempotency_key": idempotency_key},
                 )
             except stripe.CardError as error:

@@ -90,6 +90,7 @@ class _WireInvoice(msgspec.Struct):
     method: PaymentMethod | None = None
     card: PaymentMethod | None = None
     """From a billing of the release before, which names cards alone."""
+    next_method: PaymentMethod | None = None
     auto_advance: bool | None = None
     processing: bool = False
     charge_id: str | None = None
@@ -268,7 +269,11 @@ class BillingInvoices:
             subscription_end_reason=wire.subscription_end_reason,
             heard=wire.source == "webhooks",
         )
-        return InvoiceReport(now=now, method=told_method(wire.method, wire.card))
+        return InvoiceReport(
+            now=now,
+            method=told_method(wire.method, wire.card),
+            next_method=told_method(wire.next_method),
+        )
 
     def _state(self, invoice_id: str) -> Any:
         try:

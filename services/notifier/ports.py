@@ -67,6 +67,8 @@ class InvoiceReport:
     now: InvoiceNow
     method: PaymentMethod | None = None
     """What was charged, as far as a customer may be told."""
+    next_method: PaymentMethod | None = None
+    """What Stripe charges next, as things stand; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

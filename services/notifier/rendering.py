@@ -65,6 +65,8 @@ class Letter:
     number: str | None = None
     method: PaymentMethod | None = None
     """What was charged."""
+    next_method: PaymentMethod | None = None
+    """What is charged next, where it is known."""
     decline: Decline | None = None
     next_attempt: dt.datetime | None = None
     tries: int = 0
@@ -150,6 +152,7 @@ def letter(
         currency=currency,
         number=number,
         method=report.method if report else None,
+        next_method=report.next_method if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
         tries=incident.attempt_count if incident else 0,
@@ -272,6 +275,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
             _,
             planned=letter.planned,
             ended=letter.ended_unpaid,
+            next_method=letter.next_method,
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ends_on": days.full(letter.ends_at) if letter.ends_at else None,

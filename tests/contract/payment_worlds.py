@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import requests
@@ -22,7 +22,7 @@ from services.billing.domain import (
 from services.billing.ports import PaymentGateway
 from services.billing.stripe_gateway import WORK_RETRIES
 from tests.unit.billing import fakes
-from tests.unit.billing.fakes import Trouble
+from tests.unit.billing.fakes import Trouble, charged_to
 
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "good", "declines", "needs_customer", "debit"
 
@@ -49,7 +49,19 @@ class World(Protocol):
         """Save a payment method of that kind; its id."""
         ...
 
+    def source(self, customer_id: str) -> str:
+        """Save a good card of the API before payment methods, and make it the customer's default source; its id."""
+        ...
+
     def make_default(self, customer_id: str, card: str) -> None: ...
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        """Make a payment method the invoice's own default."""
+        ...
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        """Let a subscription's invoices be charged to these types alone."""
+        ...
 
     def delete(self, customer_id: str) -> None: ...
 
@@ -87,8 +99,22 @@ class FakeWorld:
     def card(self, customer_id: str, kind: str) -> str:
         return f"pm_{kind}_{next(self._numbers)}"
 
+    def source(self, customer_id: str) -> str:
+        card = f"card_{next(self._numbers)}"
+        self.gateway.customers[customer_id] = Customer(customer_id, charged_to(source=card))
+        return card
+
     def make_default(self, customer_id: str, card: str) -> None:
-        self.gateway.customers[customer_id] = Customer(customer_id, card)
+        self.gateway.customers[customer_id] = Customer(customer_id, charged_to(card))
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        invoice = self.gateway.invoices[invoice_id]
+        self.gateway.invoices[invoice_id] = replace(invoice, defaults=charged_to(card))
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        found = self.gateway.all_subscriptions[subscription_id]
+        defaults = replace(found.defaults, types=frozenset(types))
+        self.gateway.all_subscriptions[subscription_id] = replace(found, defaults=defaults)
 
     def delete(self, customer_id: str) -> None:
         del self.gateway.customers[customer_id]
@@ -98,7 +124,7 @@ class FakeWorld:
         number = next(self._numbers)
         old = self.card(customer_id, DECLINES)
         self.gateway.all_subscriptions[f"sub_{number}"] = Subscription(
-            f"sub_{number}", customer_id, "past_due", default_payment_method=old
+            f"sub_{number}", customer_id, "past_due", defaults=charged_to(old)
         )
         invoice = Invoice(
             id=f"in_{number}",
@@ -176,6 +202,20 @@ class StripeWorld:
     def attach(self, customer_id: str, token: str) -> str:
         """Save one of Stripe's test payment methods; its id."""
         return str(self.call(f"/v1/payment_methods/{token}/attach", customer=customer_id)["id"])
+
+    def source(self, customer_id: str) -> str:
+        card = str(self.call(f"/v1/customers/{customer_id}/sources", source="tok_visa")["id"])
+        self.call(f"/v1/customers/{customer_id}", default_source=card)
+        return card
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        self.call(f"/v1/invoices/{invoice_id}", default_payment_method=card)
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        named = {
+            f"payment_settings[payment_method_types][{at}]": one for at, one in enumerate(types)
+        }
+        self.call(f"/v1/subscriptions/{subscription_id}", **named)
 
     def make_default(self, customer_id: str, card: str) -> None:
         self.call(

@@ -322,10 +322,10 @@ def test_what_does_not_exist_has_a_name(world: World) -> None:
 def test_the_default_card_of_a_customer(world: World) -> None:
     """None until one is set, then the one that is set."""
     customer_id = world.customer()
-    assert world.gateway.customer(customer_id).default_payment_method is None
+    assert world.gateway.customer(customer_id).default is None
     card = world.card(customer_id, GOOD)
     world.make_default(customer_id, card)
-    assert world.gateway.customer(customer_id).default_payment_method == card
+    assert world.gateway.customer(customer_id).default == card
 
 
 def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
@@ -338,7 +338,52 @@ def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
         world.gateway.point_subscription(debtor.subscription_id, one)
         found = world.gateway.subscription(debtor.subscription_id)
         assert found is not None
-        assert found.default_payment_method == one
+        assert found.own_default == one
+
+
+def chosen(world: World, invoice_id: str) -> str | None:
+    """What Stripe charges for the invoice next, by a look."""
+    found = world.gateway.look(invoice_id).next_method
+    assert found is not None
+    return found.saved.id if found.saved else None
+
+
+def test_what_is_charged_next_is_seen_in_stripes_order(world: World) -> None:
+    """The customer's source, the customer's payment method before it, the subscription's own before both, the invoice's own
+    first; one of a type that the subscription does not take is passed over."""
+    debtor = world.debtor()
+    assert chosen(world, debtor.invoice_id) == debtor.old_card
+    source = world.source(debtor.customer_id)
+    world.gateway.point_subscription(debtor.subscription_id, source)
+    assert chosen(world, debtor.invoice_id) == source
+    found = world.gateway.subscription(debtor.subscription_id)
+    assert found is not None
+    assert found.own_default == source
+    account = world.card(debtor.customer_id, DEBIT)
+    world.charge_to(debtor.invoice_id, account)
+    assert chosen(world, debtor.invoice_id) == account
+    assert world.gateway.invoice(debtor.invoice_id).defaults.payment_method is not None
+    world.restrict(debtor.subscription_id, "card")
+    assert chosen(world, debtor.invoice_id) == source
+
+
+def test_a_new_default_source_of_a_customer_is_seen(world: World) -> None:
+    """It is what is charged while there is no payment method; then it is not."""
+    customer_id = world.customer()
+    source = world.source(customer_id)
+    assert world.gateway.customer(customer_id).default == source
+
+
+def test_a_payment_methods_type_is_told(world: World) -> None:
+    """Cards of either API, and bank accounts."""
+    customer_id = world.customer()
+    kinds = [
+        world.card(customer_id, GOOD),
+        world.source(customer_id),
+        world.card(customer_id, DEBIT),
+    ]
+    told = [world.gateway.method_type(one) for one in kinds]
+    assert told == ["card", "card", "us_bank_account"]
 
 
 # --- paying --------------------------------------------------------------------------------------------------
@@ -352,6 +397,19 @@ def test_a_good_card_pays(world: World) -> None:
     assert paid.outcome is PayOutcome.PAID
     assert world.gateway.invoice(debtor.invoice_id).status == "paid"
     assert world.gateway.open_invoices(debtor.customer_id) == []
+
+
+def test_a_source_pays(world: World) -> None:
+    """A card of the API before payment methods, which Stripe takes under another name; its fate is read off alike."""
+    debtor = world.debtor()
+    source = world.source(debtor.customer_id)
+    before = dt.datetime.now(dt.UTC)
+    key = pay_key(debtor.invoice_id, source, "evt_1")
+    assert world.gateway.pay(debtor.invoice_id, source, key).outcome is PayOutcome.PAID
+    trace = world.gateway.payment_trace(debtor.invoice_id)
+    found = fate(world.gateway.invoice(debtor.invoice_id), trace, source, before)
+    assert found is not None
+    assert found.outcome is PayOutcome.PAID
 
 
 def test_the_same_key_gives_the_same_answer_again(world: World) -> None:

@@ -9,6 +9,7 @@ from services.billing.domain.changes import (
     Change,
     Try,
     Wish,
+    is_invoice,
     may_try,
 )
 from services.billing.domain.declines import (
@@ -44,6 +45,7 @@ from services.billing.domain.paying import (
     HostedInvoice,
     Invoice,
     InvoiceLook,
+    NextMethod,
     Payment,
     PaymentTrace,
     PayOutcome,
@@ -89,6 +91,7 @@ __all__ = [
     "InvoiceClosed",
     "InvoiceLook",
     "KeySpent",
+    "NextMethod",
     "NoDefaultConfiguration",
     "PayOutcome",
     "Payment",
@@ -119,6 +122,7 @@ __all__ = [
     "decline_reason",
     "declined",
     "fate",
+    "is_invoice",
     "is_live_key",
     "may_try",
     "pay_key",

@@ -37,11 +37,13 @@ from services.billing.domain import (
     UnknownStripeCustomer,
     Wish,
     fate,
+    is_invoice,
     may_try,
 )
 from services.billing.handlers.looking import invoices_heard
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import SubscriptionState, may_collect
+from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
@@ -90,8 +92,16 @@ class _Plan:
     """For what the card is, and which subscriptions must learn of it."""
 
     scope: str
-    """Empty: everything the customer owes; else one subscription's id."""
+    """Empty: everything the customer owes; else the id of one subscription, or of one invoice."""
     point: tuple[str, ...] = ()
+
+    @property
+    def subscription_id(self) -> str | None:
+        return None if is_invoice(self.scope) else self.scope or None
+
+    def is_for(self, invoice: Invoice) -> bool:
+        """Whether this open invoice is meant."""
+        return not is_invoice(self.scope) or invoice.id == self.scope
 
 
 def wish_of(
@@ -100,7 +110,7 @@ def wish_of(
     """What our own event means; None where it names no card. Stripe's type of it stands in the inbox."""
     if data.payment_method_id is None:
         return None
-    scope = data.subscription_id or ""
+    scope = data.invoice_id or data.subscription_id or ""
     return Wish(
         event_id=stripe_event_id,
         kind=queries.type_of(session, stripe_event_id)
@@ -210,6 +220,9 @@ class _Recovery:
         """By invoice: the try whose answer is not known."""
         self._subscriptions: dict[str, SubscriptionState | None] = {}
         """How subscriptions stand, as far as they were asked about."""
+        self._methods: dict[str, ChargeDefaults] = {}
+        """What subscriptions are charged to, as far as they were seen."""
+        self._saved = SavedMethod(change.payment_method)
         self._held: set[str] = set()
         """Invoices that could not be paid because of that."""
         self._waits: list[dt.datetime] = []
@@ -248,7 +261,10 @@ class _Recovery:
         found: dict[str, _Plan] = {}
         gone = True
         for scope in sorted(self._change.scopes):
-            plans = self._customers_plans() if scope == "" else self._subscriptions_plans(scope)
+            if is_invoice(scope):
+                plans = self._invoices_plans(scope)
+            else:
+                plans = self._subscriptions_plans(scope) if scope else self._customers_plans()
             gone = gone and plans is None
             found |= {plan.scope: plan for plan in plans or ()}
         if "" in found:
@@ -262,8 +278,20 @@ class _Recovery:
             or subscription.stripe_customer_id != self._change.stripe_customer_id
         ):
             return None
-        charged = subscription.default_payment_method == self._change.payment_method
+        self._methods[subscription.id] = subscription.defaults
+        charged = subscription.own_default == self._change.payment_method
         return [_Plan(subscription.id)] if charged else []
+
+    def _invoices_plans(self, invoice_id: str) -> list[_Plan] | None:
+        try:
+            invoice = self._gateway.invoice(invoice_id)
+        except UnknownInvoice:
+            return None
+        if invoice.stripe_customer_id != self._change.stripe_customer_id:
+            return None
+        own = charged_method(SAYS_NOTHING, invoice=invoice.defaults)
+        charged = own is not None and own.id == self._change.payment_method
+        return [_Plan(invoice_id)] if charged else []
 
     def _customers_plans(self) -> list[_Plan] | None:
         card = self._change.payment_method
@@ -272,11 +300,24 @@ class _Recovery:
         except UnknownStripeCustomer:
             return None
         subscriptions = self._gateway.subscriptions(customer.id)
-        if customer.default_payment_method == card:
-            point = tuple(one.id for one in subscriptions if one.has_another_default(card))
+        self._methods |= {one.id: one.defaults for one in subscriptions}
+        if customer.default == card:
+            point = tuple(
+                one.id
+                for one in subscriptions
+                if one.has_another_default(card) and self._takes(one.defaults)
+            )
             return [_Plan("", point)]
         # A card that the bank replaced may be the own default of a subscription instead of the customer's.
-        return [_Plan(one.id) for one in subscriptions if one.default_payment_method == card]
+        return [_Plan(one.id) for one in subscriptions if one.own_default == card]
+
+    def _takes(self, *billed: ChargeDefaults | None) -> bool:
+        """Whether invoice and subscription take a method of the new one's type: Stripe passes over what they don't."""
+        restricted = [one for one in billed if one is not None and one.types]
+        if restricted and self._saved.type is None:
+            kind = self._gateway.method_type(self._saved.id)
+            self._saved = SavedMethod(self._saved.id, kind)
+        return all(one.takes(self._saved) for one in restricted)
 
     # -- carrying it out --------------------------------------------------------------------------------------
 
@@ -298,7 +339,8 @@ class _Recovery:
             runs = queries.recent_runs(
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
-        for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
+        open_ones = self._gateway.open_invoices(change.stripe_customer_id, plan.subscription_id)
+        for invoice in filter(plan.is_for, open_ones):
             if invoice.id in answered or not self._may_collect(invoice):
                 continue
             unknown = self._unknown.get(invoice.id)
@@ -308,7 +350,8 @@ class _Recovery:
                 else:
                     self._held.add(invoice.id)
                 continue
-            until = change.waits_until(runs, invoice.subscription_id, self._clock())
+            scopes = (invoice.subscription_id, invoice.id)
+            until = change.waits_until(runs, scopes, self._clock())
             if until is not None:
                 self._waits.append(until)
             else:
@@ -321,6 +364,8 @@ class _Recovery:
         webhooks. Without them a subscription's renewals go on by themselves, and a first payment is one at checkout.
         """
         if not invoice.collectable:
+            return False
+        if not self._takes(invoice.defaults, self._methods.get(invoice.subscription_id or "")):
             return False
         with self._database.reading() as session:
             heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)

@@ -39,7 +39,7 @@ from shared.messaging import Permanent
 from shared.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
-from tests.unit.billing.fakes import GOOD, FakePaymentGateway
+from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
 
@@ -279,7 +279,7 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stripe is away: the event is done with, no dead letter; the loop pays when Stripe is back."""
-    gateway.customers["cus_1"] = Customer("cus_1", GOOD)
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
     gateway.invoices["in_1"] = INVOICE
     gateway.down = True
     data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
@@ -302,7 +302,7 @@ def test_a_customer_in_other_hands_does_not_stop_the_loop(
     """Of two changes that are due, the one whose customer is free is gone on with."""
     gateway.down = True
     for customer in ("cus_1", "cus_2"):
-        gateway.customers[customer] = Customer(customer, GOOD)
+        gateway.customers[customer] = Customer(customer, charged_to(GOOD))
         data = PaymentMethodChanged(stripe_customer_id=customer, payment_method_id=GOOD)
         event = f"evt_{customer}"
         billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))
