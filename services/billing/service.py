@@ -228,7 +228,8 @@ class BillingService(Looking, Operations):
 
         `method` is what was charged, as far as it may be shown: `{"kind", "type", "brand", "bank", "last4", "exp_month",
         "exp_year"}`; kind is `card`, `bank`, `wallet` or `other`, type Stripe's own word. `card` says the same of cards
-        alone, for callers of the release before. `processing`: a payment is under way, whose outcome takes days.
+        alone, for callers of the release before. `next_method` is what Stripe charges next, as things stand, in the same
+        form; `needs_new_method` of `decline` says that it charges nothing before there is another. `processing`: a payment is under way, whose outcome takes days.
 
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
