@@ -19,6 +19,7 @@ from services.billing import queries, webhook
 from services.billing.breaker import Breaker
 from services.billing.domain import StripeKeyRefused, StripeRefused, StripeUnavailable
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
+from services.billing.handlers.customer_lease import CustomerBusy
 from services.billing.looking_service import Looking
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
@@ -389,7 +390,7 @@ class BillingService(Looking, Operations):
         for change_id in recovery.due(self.database, _now()):
             try:
                 self._recover(recovery.resume, change_id)
-            except recovery.CustomerBusy:
+            except CustomerBusy:
                 continue
             return True
         return False

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -40,6 +39,7 @@ from services.billing.domain import (
     is_invoice,
     may_try,
 )
+from services.billing.handlers.customer_lease import CustomerLease, lease_of
 from services.billing.handlers.looking import invoices_heard
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import SubscriptionState, may_collect
@@ -47,18 +47,12 @@ from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod,
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
-LEASE: Final = dt.timedelta(minutes=2)
-"""Longer than the longest single call to Stripe with its retries; renewed before each."""
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
-
-
-class CustomerBusy(Exception):
-    """Another worker is trying a card for this customer; the event comes back later."""
 
 
 class Run(enum.StrEnum):
@@ -136,7 +130,7 @@ def recover(
     StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
     (SCA) are outcomes, recorded in `payment_tries`.
     """
-    with _lease(database, wish.stripe_customer_id, holder, clock) as lease:
+    with lease_of(database, wish.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
             change = _join(session, wish, clock())
         if change is None or change.closed_at is not None:
@@ -163,7 +157,7 @@ def resume(
         change = queries.change(session, change_id)
     if change is None:  # erased meanwhile
         return Report(Run.GONE, change_id)
-    with _lease(database, change.stripe_customer_id, holder, clock) as lease:
+    with lease_of(database, change.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
             change = queries.change(session, change_id)
         if change is None or change.closed_at is not None:
@@ -207,7 +201,7 @@ class _Recovery:
         database: Transactions,
         gateway: PaymentGateway,
         change: Change,
-        lease: _Lease,
+        lease: CustomerLease,
         clock: Callable[[], dt.datetime],
     ) -> None:
         self._database = database
@@ -487,51 +481,6 @@ class _Recovery:
         del self._unknown[asked.invoice_id]
         if asked.change_id == self._change.id:
             self._report.payments[asked.invoice_id] = payment
-
-
-class _Lease:
-    """One customer at a time, over all replicas: a row that says who, and until when."""
-
-    def __init__(
-        self,
-        database: Transactions,
-        customer_id: str,
-        holder: str,
-        clock: Callable[[], dt.datetime],
-    ) -> None:
-        self._database = database
-        self._customer_id = customer_id
-        self._holder = holder
-        self._clock = clock
-
-    @contextmanager
-    def kept(self) -> Iterator[Session]:
-        """A transaction in which the customer is ours until it is committed. Raises CustomerBusy when somebody else has it."""
-        now = self._clock()
-        with self._database.transaction() as session:
-            if not queries.take_lease(session, self._customer_id, self._holder, now, now + LEASE):
-                raise CustomerBusy(f"another card is being tried for {self._customer_id}")
-            yield session
-
-    def keep(self) -> None:
-        """Take it, or stay in it. Raises CustomerBusy."""
-        with self.kept():
-            pass
-
-
-@contextmanager
-def _lease(
-    database: Transactions,
-    customer_id: str,
-    holder: str,
-    clock: Callable[[], dt.datetime],
-) -> Iterator[_Lease]:
-    lease = _Lease(database, customer_id, holder, clock)
-    try:
-        yield lease
-    finally:
-        with database.transaction() as session:
-            queries.release_lease(session, customer_id, holder)
 
 
 def recoveries(

@@ -27,9 +27,9 @@ from services.billing.domain import (
 )
 from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
 from services.billing.handlers import inbox
+from services.billing.handlers.customer_lease import CustomerBusy
 from services.billing.handlers.recovery import (
     PAUSES,
-    CustomerBusy,
     Report,
     Run,
     due,

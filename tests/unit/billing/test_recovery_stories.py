@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.billing.domain import Customer, StripeUnavailable, Subscription, Wish
 from services.billing.domain.changes import MOST_A_DAY, ONCE_IN
-from services.billing.handlers.recovery import LEASE, CustomerBusy
+from services.billing.handlers.customer_lease import LEASE, CustomerBusy
 from services.billing.models import Base, RecoveryLease
 from tests.unit import tables
 from tests.unit.billing.conftest import Clock

@@ -27,8 +27,9 @@ from services.billing.domain import (
     StripeRateLimited,
     StripeUnavailable,
 )
+from services.billing.handlers.customer_lease import LEASE
 from services.billing.handlers.inbox import Outcome, Received
-from services.billing.handlers.recovery import LEASE, PAUSES
+from services.billing.handlers.recovery import PAUSES
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.rpc_errors import WIRE_ERRORS
 from services.billing.service import BillingService
