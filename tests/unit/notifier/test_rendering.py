@@ -256,11 +256,11 @@ def test_the_next_try_is_promised_only_when_it_can_happen() -> None:
 @pytest.mark.parametrize(
     ("following", "said"),
     [
-        (PaymentMethod(type="card", brand="mastercard", last4="4444"), "Mastercard ending in 4444"),
-        (PaymentMethod(type="card", last4="4444"), "Card, ending in 4444"),
+        (PaymentMethod(type="card", brand="mastercard", last4="4444"), "Mastercard •••• 4444"),
+        (PaymentMethod(type="card", last4="4444"), "Card •••• 4444"),
         (
             PaymentMethod(type="us_bank_account", bank="Chase", last4="6789"),
-            "Bank account, Chase ending in 6789",
+            "Bank account Chase •••• 6789",
         ),
         (PaymentMethod(type="paypal"), "PayPal"),
         (PaymentMethod(type="card", brand="visa", last4="4242"), None),
