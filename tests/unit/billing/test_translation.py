@@ -381,7 +381,7 @@ def test_a_new_default_source_of_a_customer_is_told_where_it_is_charged() -> Non
 
     (change,) = changes_of_methods(name, alone)
     assert change == events.PaymentMethodChanged(
-        stripe_customer_id=CUSTOMER, payment_method_id=SOURCE
+        stripe_customer_id=CUSTOMER, payment_method_id=SOURCE, renewed=False
     )
     assert changes_of_methods(name, with_source) == []
 
