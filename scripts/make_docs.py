@@ -95,9 +95,13 @@ def events_page() -> str:
         "|---|---|---|",
     ]
     for service, heard in events.CONSUMERS.items():
-        for lane in topology.lanes(service):
-            keys = ", ".join(f"`{cls.type}`" for cls in heard if cls.lane == lane)
-            lines.append(f"| {service} | `{topology.queue_name(service, lane=lane)}` | {keys} |")
+        for source in topology.sources():
+            for lane in topology.lanes(service, source):
+                here = [cls for cls in heard if (cls.source, cls.lane) == (source, lane)]
+                keys = ", ".join(f"`{cls.type}`" for cls in here)
+                lines.append(
+                    f"| {service} | `{topology.queue_name(service, source, lane)}` | {keys} |"
+                )
     lines += [
         "",
         "Each is a durable quorum queue. A message that a handler fails on waits in "

@@ -176,8 +176,8 @@ class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
 
 
 class CustomerLinkChanged(Data, frozen=True, kw_only=True):
-    """A customer is linked with another Stripe customer than before, for the first time, or no more. Not said for a first
-    link that the host itself has just made."""
+    """A customer is linked with another Stripe customer than before, for the first time, or no more. The notifier writes to them
+    about what failed while nobody knew them. The host hears its own word, too: then `evidence` is `host`."""
 
     type: ClassVar[str] = "customer.link_changed"
     source: ClassVar[str] = "portal"
@@ -231,7 +231,7 @@ class CustomerDeleted(Data, frozen=True, kw_only=True):
 
 
 class PaymentMethodChanged(Data, frozen=True, kw_only=True):
-    """The default payment method of a customer, or of one of its subscriptions, is a new one."""
+    """What a customer, or one of its subscriptions or invoices, is to be charged from now on is a new payment method."""
 
     type: ClassVar[str] = "customer.payment_method_changed"
     source: ClassVar[str] = "billing"
@@ -239,9 +239,11 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     stripe_customer_id: str
     """Stripe's id, `cus_…`."""
     payment_method_id: str | None = None
-    """The new default, `pm_…`, where the event names it."""
+    """The new default, `pm_…` (`card_…`, `ba_…`, `src_…` of the API before payment methods), where the event names it."""
     subscription_id: str | None = None
     """Set when one subscription's own default changed."""
+    invoice_id: str | None = None
+    """Set when one invoice's own default changed; `subscription_id` is then that of its subscription."""
     renewed: bool | None = None
     """True when the bank renewed the card behind the same id and nobody chose anything; None where the event does not say."""
     livemode: bool = False
@@ -375,6 +377,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        CustomerLinkChanged,
     ),
 }
 """Who hears what. Publisher and consumers declare the queues from this one table, so an event that is

@@ -216,8 +216,12 @@ class Mailbox:
                 self._store.empty()
         return count
 
-    def report(self, mail: Mail, event: str) -> Record:
-        """Report one more event about a mail: ``spamreport``, ``bounce``, ``open``, …"""
+    def report(self, mail: Mail, event: str, *, named: bool = True) -> Record:
+        """Report one more event about a mail: ``spamreport``, ``bounce``, ``open``, …
+
+        Not ``named``: without the sender's custom arguments and categories, as when a mail server that took the mail
+        sends it back later.
+        """
         if event in ("bounce", "dropped", "deferred", "delivered"):
             with self._lock:
                 changed = replace(mail, status=event)
@@ -225,7 +229,7 @@ class Mailbox:
                     self._mails[mail.id] = changed
                     if self._store:
                         self._store.update(mail.id, changed.document())
-        return self.events.put(mail.id, _event(mail, mail.to, event))
+        return self.events.put(mail.id, _event(mail, mail.to, event, named=named))
 
     def close(self) -> None:
         """Close the state file."""
@@ -285,9 +289,9 @@ _DETAILS: dict[str, dict[str, Any]] = {
 }
 
 
-def _event(mail: Mail, address: str, name: str) -> dict[str, Any]:
+def _event(mail: Mail, address: str, name: str, *, named: bool = True) -> dict[str, Any]:
     """An event as the webhook reports it, custom arguments flattened in."""
-    event: dict[str, Any] = dict(mail.envelope.custom_args)
+    event: dict[str, Any] = dict(mail.envelope.custom_args) if named else {}
     event.update(
         {
             "email": address,
@@ -299,7 +303,7 @@ def _event(mail: Mail, address: str, name: str) -> dict[str, Any]:
             **_DETAILS.get(name, {}),
         }
     )
-    if mail.categories:
+    if mail.categories and named:
         event["category"] = list(mail.categories)
     return event
 

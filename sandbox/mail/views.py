@@ -253,7 +253,7 @@ def _controls(pages: Blueprint, mailbox: Mailbox) -> None:
         if event is not None and not isinstance(event, str):
             return jsonify(error='event: expected a name such as "bounce"'), 400
         if event:
-            mailbox.report(mail, event)
+            mailbox.report(mail, event, named=order.get("named") is not False)
         sent = mailbox.events.again(mailbox.records(mail.id), duplicates)
         return jsonify(mail_id=mail.id, event=event, duplicates=sent), 202
 

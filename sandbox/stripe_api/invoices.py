@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.stripe_api import collection, dunning, payment_methods
+from sandbox.stripe_api import collection, dunning, payment_methods, sources
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
@@ -212,10 +212,13 @@ def pay(world: World, ids: dict[str, str], params: Params) -> Object:
     """Collect now, with the payment method given or the one Stripe would choose."""
     invoice = world.get("invoice", ids["invoice"])
     method = None
-    given = params.get("payment_method") or params.get("source")
-    if given and invoice["status"] != "paid":
+    if invoice["status"] != "paid":
         customer = world.get("customer", invoice["customer"])
-        method = payment_methods.of_customer(world, given, customer, "payment_method")
+        if params.get("payment_method"):
+            given = params["payment_method"]
+            method = payment_methods.of_customer(world, given, customer, "payment_method")
+        elif params.get("source"):
+            method = sources.of_customer(world, customer, params["source"], "source")
     collection.pay(
         world,
         invoice,

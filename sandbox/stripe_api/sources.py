@@ -111,3 +111,12 @@ def _shown(method: Object) -> Object:
 def _sources(world: World, customer: Object) -> Object:
     found = [_shown(method) for method in _saved(world, customer["id"])]
     return as_list(found, f"/v1/customers/{customer['id']}/sources")
+
+
+def _default_source(world: World, one: Object) -> Object | None:
+    method = world.store.get(one["default_source"]) if one["default_source"] else None
+    return _shown(method) if method else None
+
+
+for _kind in ("customer", "invoice", "subscription"):
+    included(_kind, "default_source")(_default_source)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.billing.domain import StripeUnavailable
+from services.billing.domain import StripeBusy, StripeRateLimited, StripeUnavailable
 
 FAILURES: Final = 5
 """In a row, before it opens. One is normal."""
@@ -42,7 +42,8 @@ class Breaker:
     def guard(self) -> Iterator[None]:
         """Run the body, or raise StripeUnavailable at once while Stripe is known to be away.
 
-        StripeUnavailable from the body is a failure; anything else, errors too, proves that Stripe answers.
+        StripeUnavailable from the body is a failure; anything else proves that Stripe answers: refusals of the request or of
+        our key, an object that is busy, a rate limit.
         """
         if self._closed_from is not None:
             now = self._clock()
@@ -53,6 +54,9 @@ class Breaker:
             )  # this call is the probe; others wait for what it finds
         try:
             yield
+        except (StripeBusy, StripeRateLimited):
+            self._closed()  # answered at once: nobody was held up
+            raise
         except StripeUnavailable:
             self._failures += 1
             if self._failures >= FAILURES:

@@ -11,6 +11,9 @@ from services.billing.domain import (
     BillingError,
     PortalConfiguration,
     PortalSource,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
     StripeUnavailable,
     portal_settings_url,
 )
@@ -66,15 +69,7 @@ def check_stripe(
         yield from _deliveries(delivered())
         yield from _portal(configuration, may_cancel=may_cancel)
     except BillingError as error:
-        down = isinstance(error, StripeUnavailable)
-        yield (unknown if down else finding)(
-            AREA,
-            "stripe-unreachable" if down else "stripe-refuses",
-            f"Stripe can't be asked: {error}",
-            "look at STRIPE_API_BASE, the network and status.stripe.com, then run this again"
-            if down
-            else "make a new key in Stripe's dashboard and set STRIPE_API_KEY",
-        )
+        yield _cannot_ask(error)
     # A stand-in has no dashboard to look in, and mails nobody.
     if settings.stripe_api_base == STRIPE_API:
         yield from _own_mails()
@@ -123,6 +118,46 @@ def _own_mails() -> Iterator[Finding]:
             f"Stripe may send emails of its own about {about}; no API tells",
             f"{PLACE} ({SETTINGS}), {switch}: {todo}; then say `portico doctor --looked stripe-mail-{name}`",
         )
+
+
+def _cannot_ask(error: BillingError) -> Finding:
+    """Why Stripe can't be asked, and what a person does about each: the key, the account, the limit, or Stripe itself."""
+    text = f"Stripe can't be asked: {error}"
+    if isinstance(error, StripePermissionMissing):
+        return finding(
+            AREA,
+            "stripe-rights",
+            text,
+            "give the restricted key the right in Stripe's dashboard (Developers, API keys)",
+        )
+    if isinstance(error, StripeKeyRefused):
+        return finding(
+            AREA,
+            "stripe-key",
+            f"Stripe does not take our key, it may be expired or revoked, or its account closed: {error}",
+            "make a new key in Stripe's dashboard (Developers, API keys), set STRIPE_API_KEY and restart billing: what waits goes "
+            "on by itself",
+        )
+    if isinstance(error, StripeRateLimited):
+        return unknown(
+            AREA,
+            "stripe-rate-limit",
+            f"Stripe answers, but asks for fewer requests: {error}",
+            "lower STRIPE_LOOK_RATE, look for what else works with this account's keys, then run this again",
+        )
+    if isinstance(error, StripeUnavailable):
+        return unknown(
+            AREA,
+            "stripe-unreachable",
+            text,
+            "look at STRIPE_API_BASE, the network and status.stripe.com, then run this again",
+        )
+    return finding(
+        AREA,
+        "stripe-refuses",
+        text,
+        "the key is taken, the question is not: compare Portico's release with the account's API version",
+    )
 
 
 def _key(settings: Settings, account: Account) -> Iterator[Finding]:
@@ -276,7 +311,7 @@ def _deliveries(kinds: Mapping[str, int]) -> Iterator[Finding]:
 def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator[Finding]:
     try:
         found = configuration()
-    except StripeUnavailable:
+    except (StripeUnavailable, StripeKeyRefused):
         raise
     except BillingError as error:
         yield finding(

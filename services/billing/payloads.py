@@ -132,6 +132,8 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     auto_advance: bool | None = None
     pre_payment_credit_notes_amount: Amount = 0
     status_transitions: StatusTransitions | None = None
+    default_payment_method: Ref | None = None
+    default_source: Ref | None = None
     subscription: Ref | None = None
     parent: InvoiceParent | None = None
 
@@ -151,6 +153,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
     metadata: Metadata | None = None
     invoice_settings: InvoiceSettings | None = None
+    default_source: Ref | None = None
 
 
 class DeletedCustomer(msgspec.Struct, frozen=True):
@@ -194,6 +197,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     status: Word = "active"
     metadata: Metadata | None = None
     default_payment_method: Ref | None = None
+    default_source: Ref | None = None
     description: str | None = None
     cancel_at: int | None = None
     cancel_at_period_end: bool = False

@@ -89,6 +89,10 @@ class PaymentGateway(Protocol):
         """Raises UnknownStripeCustomer, also when it was deleted."""
         ...
 
+    def method_type(self, method_id: str) -> str | None:
+        """Stripe's word for what a payment method is, `card`, `us_bank_account`; None where it can't be told."""
+        ...
+
     def subscription(self, subscription_id: str) -> Subscription | None:
         """None when there is none of this id."""
         ...
@@ -98,7 +102,7 @@ class PaymentGateway(Protocol):
         ...
 
     def point_subscription(self, subscription_id: str, payment_method: str) -> None:
-        """Make `payment_method` the subscription's own default, so that retries and the next cycle charge it."""
+        """Make `payment_method`, or a source, the subscription's own default, so that retries and the next cycle charge it."""
         ...
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
@@ -112,8 +116,8 @@ class PaymentGateway(Protocol):
         ...
 
     def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
-        """Try to pay now, without the customer present. Declines and SCA are outcomes, not errors. Without a payment method
-        Stripe charges the one that it would choose itself.
+        """Try to pay now, without the customer present, with a payment method or a source; without one Stripe charges what it
+        would choose itself. Declines and SCA are outcomes, not errors.
 
         Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe, for 24 hours.
         KeySpent says that it makes it useless, too: Stripe keeps the error that it answered first. What happened then

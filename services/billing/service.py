@@ -7,12 +7,10 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
-import eventlet
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
 from sqlalchemy.orm import Session
@@ -20,17 +18,14 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import queries, webhook
 from services.billing.breaker import Breaker
-from services.billing.domain import (
-    BillingError,
-    InvalidRequest,
-    StripeRefused,
-    StripeUnavailable,
-)
+from services.billing.domain import StripeKeyRefused, StripeRefused, StripeUnavailable
 from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
+from services.billing.handlers.customer_lease import CustomerBusy
 from services.billing.looking_service import Looking
 from services.billing.operations import Operations
 from services.billing.payloads import NotAnEvent
 from services.billing.retention import RULES
+from services.billing.rpc_errors import wire_errors, within
 from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
 from shared import tracing
@@ -40,7 +35,7 @@ from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume
 from shared.retention import prune_round
-from shared.rpc import InvalidArgument, RpcError, rpc
+from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 from shared.web import WEBHOOK_BYTES, http
 
@@ -56,13 +51,6 @@ WEBHOOKS = Counter(
 )
 OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
 OUTBOX_AGE = Gauge("outbox_oldest_age_seconds", "How long the oldest of them has waited")
-
-WIRE_ERRORS: Final[dict[type[BillingError], type[RpcError]]] = {
-    error: type(error.__name__, (RpcError,), {"__doc__": error.__doc__, "__module__": __name__})
-    for error in BillingError.__subclasses__()
-    if error is not InvalidRequest
-} | {InvalidRequest: InvalidArgument}
-"""The domain's errors as they cross the wire: the same names."""
 
 MOST_ROWS: Final = 500
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -100,28 +88,6 @@ class Configured(DependencyProvider):
     def get_dependency(self, worker_ctx: Any) -> Settings:
         settings: Settings = self.container.config["settings"]
         return settings
-
-
-@contextmanager
-def _wire_errors() -> Iterator[None]:
-    try:
-        yield
-    except BillingError as error:
-        raise WIRE_ERRORS[type(error)](str(error)) from error
-
-
-@contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Bound all that Stripe may take of somebody's patience, whatever its connection does."""
-    limit = eventlet.Timeout(seconds)
-    try:
-        yield
-    except eventlet.Timeout as expired:
-        if expired is not limit:
-            raise
-        raise StripeUnavailable(f"no answer in {seconds:g} s") from None
-    finally:
-        limit.cancel()
 
 
 def _now() -> dt.datetime:
@@ -244,7 +210,7 @@ class BillingService(Looking, Operations):
         the session begins on Stripe's first page. Errors: InvalidArgument,
         UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), self.breaker.guard(), _within(STRIPE_SECONDS):
+        with wire_errors(), self.breaker.guard(), within(STRIPE_SECONDS):
             url = portal.create_portal_session(
                 self.database,
                 self.gateway,
@@ -265,11 +231,12 @@ class BillingService(Looking, Operations):
 
         `method` is what was charged, as far as it may be shown: `{"kind", "type", "brand", "bank", "last4", "exp_month",
         "exp_year"}`; kind is `card`, `bank`, `wallet` or `other`, type Stripe's own word. `card` says the same of cards
-        alone, for callers of the release before. `processing`: a payment is under way, whose outcome takes days.
+        alone, for callers of the release before. `next_method` is what Stripe charges next, as things stand, in the same
+        form; `needs_new_method` of `decline` says that it charges nothing before there is another. `processing`: a payment is under way, whose outcome takes days.
 
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return invoices.invoice_state(self.gateway, invoice_id)
 
     @rpc
@@ -279,7 +246,7 @@ class BillingService(Looking, Operations):
         Errors: UnknownInvoice (also when it is another customer's), InvoiceClosed, StripeUnavailable (within 4 s),
         StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return {
                 "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
             }
@@ -295,7 +262,7 @@ class BillingService(Looking, Operations):
         """
         if not REQUEST_ID.fullmatch(request_id):
             raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
-        with _wire_errors():
+        with wire_errors():
             done = invoices.collect(self.gateway, invoice_id, request_id)
         log.info("invoice collected by hand", invoice_id=invoice_id, outcome=done["outcome"])
         return done
@@ -309,7 +276,7 @@ class BillingService(Looking, Operations):
         Twice is once. Errors: UnknownSubscription (also when it is another customer's), StripeUnavailable (within
         4 s; try again with the same key), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return cancelling.cancel_at_period_end(
                 self.gateway,
                 stripe_customer_id=stripe_customer_id,
@@ -324,7 +291,7 @@ class BillingService(Looking, Operations):
 
         Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with _wire_errors(), _within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_SECONDS):
             return portal.customers_may(
                 self.database,
                 self.gateway,
@@ -351,7 +318,7 @@ class BillingService(Looking, Operations):
     @rpc
     def replay(self, event_id: str) -> dict[str, Any]:
         """Translate a stored event again and queue what was not said yet. Errors: UnknownInboxEvent."""
-        with _wire_errors(), self.database.transaction() as session:
+        with wire_errors(), self.database.transaction() as session:
             result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
         self.wake_relay()
         return result
@@ -363,7 +330,7 @@ class BillingService(Looking, Operations):
         invoices that nobody had been told about. May take minutes. Errors: ReconciliationRunning, StripeUnavailable,
         StripeRefused, InvalidArgument.
         """
-        with _wire_errors():
+        with wire_errors():
             report = reconciling.reconcile(
                 self.database,
                 self.gateway,
@@ -383,7 +350,8 @@ class BillingService(Looking, Operations):
                 self.database, self.gateway, holder=secrets.token_hex(8), clock=_now
             )
         except (StripeUnavailable, StripeRefused) as error:
-            log.warning("not reconciled", reason=f"{type(error).__name__}: {error}")
+            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
+            say("not reconciled", error=type(error).__name__, reason=str(error))
             return False
         if report and (report.new or report.swept):
             log.warning("webhooks were missed", **asdict(report))
@@ -440,7 +408,7 @@ class BillingService(Looking, Operations):
         for change_id in recovery.due(self.database, _now()):
             try:
                 self._recover(recovery.resume, change_id)
-            except recovery.CustomerBusy:
+            except CustomerBusy:
                 continue
             return True
         return False
@@ -450,8 +418,14 @@ class BillingService(Looking, Operations):
             report = work(
                 self.database, self.gateway, subject, holder=secrets.token_hex(8), clock=_now
             )
-        except StripeUnavailable as error:
-            log.warning("new card not tried to the end", subject=str(subject), reason=str(error))
+        except (StripeUnavailable, StripeKeyRefused) as error:
+            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
+            say(
+                "new card not tried to the end",
+                subject=str(subject),
+                error=type(error).__name__,
+                reason=str(error),
+            )
             return
         log.info(
             "new card tried",

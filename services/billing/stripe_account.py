@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from services.billing.domain import StripeRefused
-from services.billing.stripe_gateway import StripeGateway, stripe_errors
+from services.billing.domain import StripePermissionMissing
+from services.billing.stripe_errors import stripe_errors
+from services.billing.stripe_gateway import StripeGateway
 from shared.settings import Secret
 
 ENDPOINT_PAGE: Final = 100
@@ -97,9 +98,7 @@ class StripeAccount:
             try:
                 with stripe_errors():
                     probe({"limit": 1})
-            except StripeRefused as refusal:
-                if "PermissionError" not in str(refusal):
-                    raise
+            except StripePermissionMissing:
                 lacking.append(name)
         return lacking
 

@@ -1,4 +1,4 @@
-"""Stripe behind the port: the one module that imports stripe.
+"""Stripe behind the port: with `stripe_errors` the only module that imports stripe.
 
 Stripe's objects and errors end here; what leaves are frozen dataclasses and the errors of `domain`. Facts about the
 library that are built in below were measured with stripe 16.1.0:
@@ -18,7 +18,6 @@ import logging
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Final
 
 import requests
@@ -41,28 +40,36 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    StripePermissionMissing,
     StripeRefused,
-    StripeUnavailable,
     Subscription,
     UnknownInvoice,
     UnknownStripeCustomer,
     UnknownSubscription,
-    decline_reason,
-    declined,
     is_live_key,
 )
 from services.billing.settings import STRIPE_API
+from services.billing.stripe_errors import (
+    is_replayed,
+    meaning_of,
+    payment_of,
+    stripe_errors,
+    summary_of,
+)
 from services.billing.stripe_objects import (
+    CHOICE_EXPANDS,
     LOOK_EXPANDS,
     PATH_WORDS,
     configuration_policy,
     to_configuration,
+    to_customers_defaults,
     to_hosted_invoice,
     to_invoice,
     to_look,
     to_payment_trace,
     to_subscription,
 )
+from shared.contracts.payments import is_source
 from shared.outgoing import session_to
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)
@@ -100,6 +107,7 @@ class StripeGateway:
     def __init__(self, api_key: str, api_base: str) -> None:
         self.livemode = is_live_key(api_key)
         self.dashboard_url = _dashboard(api_base, livemode=self.livemode)
+        self._may_see_choice = True
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -161,12 +169,12 @@ class StripeGateway:
             try:
                 made = self._click.billing_portal.sessions.create(params)
             except stripe.InvalidRequestError as error:
-                refusal = _refusal(error, stripe_customer_id, configuration_id, None)
-                if isinstance(refusal, StripeRefused):
+                refusal = meaning_of(error, stripe_customer_id, configuration_id)
+                if type(refusal) is StripeRefused:
                     if configuration_id is None and NEVER_SAVED.search(str(error.user_message)):
-                        raise NoDefaultConfiguration(_summary(error)) from None
+                        raise NoDefaultConfiguration(summary_of(error)) from None
                     if flow is not None:
-                        raise PortalFlowRefused(_summary(error)) from None
+                        raise PortalFlowRefused(summary_of(error)) from None
                 raise
         used = made.configuration
         return PortalSession(
@@ -226,6 +234,12 @@ class StripeGateway:
         return to_invoice(self._invoice(invoice_id))
 
     def look(self, invoice_id: str) -> InvoiceLook:
+        if self._may_see_choice:
+            try:
+                whole = {"expand": LOOK_EXPANDS + CHOICE_EXPANDS}
+                return to_look(self._invoice(invoice_id, whole))
+            except StripePermissionMissing:
+                self._may_see_choice = False  # asked once a process; the rest is seen without
         return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
@@ -247,9 +261,18 @@ class StripeGateway:
             found = self._work.customers.retrieve(stripe_customer_id)
         if getattr(found, "deleted", False):
             raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
-        settings = getattr(found, "invoice_settings", None)
-        default = getattr(settings, "default_payment_method", None)
-        return Customer(id=found.id, default_payment_method=getattr(default, "id", default) or None)
+        return Customer(found.id, to_customers_defaults(found))
+
+    def method_type(self, method_id: str) -> str | None:
+        if method_id.startswith("card_"):
+            return "card"
+        if is_source(method_id):
+            return None
+        try:
+            with stripe_errors():
+                return str(self._work.payment_methods.retrieve(method_id).type)
+        except StripePermissionMissing:
+            return None
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         try:
@@ -327,12 +350,11 @@ class StripeGateway:
         # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
         # answer the third from memory without doing it. The prefix marks the resulting event as our own.
         key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"
+        default = {"default_payment_method": payment_method}
+        if is_source(payment_method):  # a payment method of its own would be charged before it
+            default = {"default_source": payment_method, "default_payment_method": ""}
         with stripe_errors():
-            self._work.subscriptions.update(
-                subscription_id,
-                {"default_payment_method": payment_method},
-                {"idempotency_key": key},
-            )
+            self._work.subscriptions.update(subscription_id, default, {"idempotency_key": key})
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
         with stripe_errors(missing=UnknownSubscription):
@@ -345,7 +367,8 @@ class StripeGateway:
             )
 
     def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
-        chosen = {"payment_method": payment_method} if payment_method else {}
+        name = "source" if payment_method and is_source(payment_method) else "payment_method"
+        chosen = {name: payment_method} if payment_method else {}
         with stripe_errors():
             try:
                 paid = self._work.invoices.pay(
@@ -354,11 +377,10 @@ class StripeGateway:
                     {"idempotency_key": idempotency_key},
                 )
             except stripe.CardError as error:
-                return _payment_of(error)
+                return payment_of(error)
             except stripe.APIError as error:
-                # Stripe marks what it answers from memory (https://docs.stripe.com/api/idempotent_requests).
-                if (error.headers or {}).get("Idempotent-Replayed") == "true":
-                    raise KeySpent(_summary(error)) from None
+                if is_replayed(error):
+                    raise KeySpent(summary_of(error)) from None
                 raise
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
@@ -387,79 +409,6 @@ def _after(start: str | None) -> dict[str, str]:
 
 class _Missing(Exception):
     """Stripe has no such object."""
-
-
-@contextmanager
-def stripe_errors(
-    *,
-    customer: str | None = None,
-    configuration: str | None = None,
-    missing: type[Exception] | None = None,
-) -> Iterator[None]:
-    """Turn the library's errors into ours.
-
-    `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
-    `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
-    and parameter, never its message: that may quote an e-mail address or part of a key.
-    """
-    try:
-        yield
-    except stripe.InvalidRequestError as error:
-        raise _refusal(error, customer, configuration, missing) from None
-    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
-        raise StripeUnavailable(_summary(error)) from None
-    except (
-        stripe.AuthenticationError,
-        stripe.CardError,
-        stripe.IdempotencyError,
-        stripe.PermissionError,
-    ) as error:
-        raise StripeRefused(_summary(error)) from None
-    except stripe.StripeError as error:
-        # APIError: 5xx, 409, or an answer that is no JSON.
-        raise StripeUnavailable(_summary(error)) from None
-    except RecursionError:
-        raise StripeUnavailable("an answer that is nested too deeply") from None
-
-
-def _summary(error: stripe.StripeError) -> str:
-    parts = [type(error).__name__]
-    for name, value in (
-        ("status", error.http_status),
-        ("code", error.code),
-        ("param", getattr(error, "param", None)),
-        ("request", error.request_id),
-    ):
-        if value:
-            parts.append(f"{name} {value}")
-    return ", ".join(parts)
-
-
-def _refusal(
-    error: stripe.InvalidRequestError,
-    customer: str | None,
-    configuration: str | None,
-    missing: type[Exception] | None,
-) -> Exception:
-    summary = _summary(error)
-    message = str(error.user_message or "")
-    if (
-        configuration and error.param == "configuration"
-    ):  # unknown, or switched off in the dashboard
-        return PortalConfigurationMissing(f"{configuration}: {summary}")
-    if error.code == "resource_missing" or error.http_status == 404:
-        if configuration and configuration in message:
-            return PortalConfigurationMissing(f"{configuration}: {summary}")
-        if customer and (error.param == "customer" or customer in message):
-            return UnknownStripeCustomer(f"{customer}: {summary}")
-        if missing is not None:
-            return missing(summary)
-    return StripeRefused(summary)
-
-
-def _payment_of(error: stripe.CardError) -> Payment:
-    decline_code = getattr(error.error, "decline_code", None) if error.error else None
-    return declined(decline_reason(error.code, decline_code))
 
 
 def _up_to(limit: int, page: Any) -> Iterator[Any]:

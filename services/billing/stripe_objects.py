@@ -14,6 +14,7 @@ from services.billing.domain import (
     HostedInvoice,
     Invoice,
     InvoiceLook,
+    NextMethod,
     PaymentProblem,
     PaymentTrace,
     PortalConfiguration,
@@ -21,7 +22,12 @@ from services.billing.domain import (
     Subscription,
 )
 from shared.contracts.invoices import SubscriptionState
-from shared.contracts.payments import PaymentMethod
+from shared.contracts.payments import (
+    ChargeDefaults,
+    PaymentMethod,
+    SavedMethod,
+    charged_method,
+)
 from shared.text import clean
 
 CANCELLATION_REASONS = (
@@ -51,6 +57,7 @@ PATH_WORDS = (
     "invoice_payments",
     "invoices",
     "pay",
+    "payment_methods",
     "sessions",
     "subscriptions",
     "webhook_endpoints",
@@ -103,15 +110,50 @@ def to_invoice(invoice: Any) -> Invoice:
         auto_advance=_get(invoice, "auto_advance"),
         finalized_at=_moment(_get(invoice, "status_transitions", "finalized_at")),
         billing_reason=_get(invoice, "billing_reason"),
+        defaults=to_defaults(invoice),
     )
+
+
+def to_defaults(one: Any) -> ChargeDefaults:
+    """What an invoice or a subscription is to be charged to, where it says so itself."""
+    types = _get(one, "payment_settings", "payment_method_types")
+    return ChargeDefaults(
+        to_saved(_get(one, "default_payment_method")),
+        to_saved(_get(one, "default_source")),
+        frozenset(types or ()),
+    )
+
+
+def to_customers_defaults(customer: Any) -> ChargeDefaults:
+    """The same of a customer."""
+    return ChargeDefaults(
+        to_saved(_get(customer, "invoice_settings", "default_payment_method")),
+        to_saved(_get(customer, "default_source")),
+    )
+
+
+def to_saved(value: Any) -> SavedMethod | None:
+    """A field that names a payment method or a source, expanded or not."""
+    id = _id(value)
+    shown = to_payment_method(value)
+    return SavedMethod(id, shown.type if shown else None) if id else None
 
 
 LOOK_EXPANDS = ["payments.data.payment.payment_intent", "parent.subscription_details.subscription"]
 """What Stripe is to put into an invoice, so that one request tells all: four levels are as deep as it goes."""
+CHOICE_EXPANDS = [
+    "customer.default_source",
+    "customer.invoice_settings.default_payment_method",
+    "default_payment_method",
+    "default_source",
+    "parent.subscription_details.subscription.default_payment_method",
+    "parent.subscription_details.subscription.default_source",
+]
+"""What tells which payment method is charged next. A restricted key may not be allowed to see it."""
 
 
 def to_look(invoice: Any) -> InvoiceLook:
-    """An invoice with `LOOK_EXPANDS` in it."""
+    """An invoice with `LOOK_EXPANDS` in it, and perhaps `CHOICE_EXPANDS`."""
     plain = to_invoice(invoice)
     payments = _get(invoice, "payments", "data") or ()
     subscription = _get(invoice, "parent", "subscription_details", "subscription")
@@ -130,7 +172,32 @@ def to_look(invoice: Any) -> InvoiceLook:
         ),
         subscription=status
         and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
+        next_method=_next_method(invoice, subscription),
     )
+
+
+def _next_method(invoice: Any, subscription: Any) -> NextMethod | None:
+    customer = _get(invoice, "customer")
+    if customer is None or isinstance(customer, str):  # not expanded: not known
+        return None
+    saved = charged_method(
+        to_customers_defaults(customer),
+        None if subscription is None else to_defaults(subscription),
+        to_defaults(invoice),
+    )
+    if saved is None:
+        return NextMethod()
+    places = (
+        (invoice, "default_payment_method"),
+        (invoice, "default_source"),
+        (subscription, "default_payment_method"),
+        (subscription, "default_source"),
+        (customer, "invoice_settings", "default_payment_method"),
+        (customer, "default_source"),
+    )
+    named = (_get(one, *path) for one, *path in places)
+    whole = next((value for value in named if _id(value) == saved.id), None)
+    return NextMethod(saved, to_payment_method(whole))
 
 
 def to_hosted_invoice(invoice: Any) -> HostedInvoice:
@@ -146,8 +213,7 @@ def to_subscription(subscription: Any) -> Subscription:
         id=_get(subscription, "id"),
         stripe_customer_id=_id(_get(subscription, "customer")) or "",
         status=_get(subscription, "status"),
-        default_payment_method=_id(_get(subscription, "default_payment_method")),
-        default_source=_id(_get(subscription, "default_source")),
+        defaults=to_defaults(subscription),
         ends_at=_end_of(subscription),
         end_reason=_get(subscription, "cancellation_details", "reason"),
     )
@@ -171,9 +237,13 @@ def to_payment_trace(payments: Iterable[Any]) -> PaymentTrace:
     paid = [one for one in intents if _get(one, "status") == "succeeded"]
     return PaymentTrace(
         processing=any(_get(one, "status") == "processing" for one in intents),
-        paid_with=_id(_get(paid[0], "payment_method")) if paid else None,
+        paid_with=_paid_with(paid[0]) if paid else None,
         problem=to_payment_problem(payments),
     )
+
+
+def _paid_with(intent: Any) -> str | None:
+    return _id(_get(intent, "payment_method")) or _id(_get(intent, "source"))
 
 
 def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:

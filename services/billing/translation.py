@@ -6,7 +6,7 @@ Pure: the same stored payload always gives the same events, so an event can be t
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -207,12 +207,30 @@ RELEVANT_INVOICE_CHANGES: Final = frozenset(
 
 
 def _invoice_updated(event: StripeEvent) -> Iterator[Draft]:
+    yield from _invoice_method_changed(event)
     changed = event.content().previous_attributes or {}
     if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
         return
     data = _invoice(event, events.InvoiceUpdated)
     if data.status == "open" and data.attempted:
         yield Draft(data, dedupe_key(data, data.invoice_id, event.id))
+
+
+def _invoice_method_changed(event: StripeEvent) -> Iterator[Draft]:
+    """Somebody said what this one invoice is to be charged to; one that was not tried yet Stripe charges by itself."""
+    content = event.content()
+    changes = content.previous_attributes or {}
+    if _DEFAULTS.isdisjoint(changes):
+        return
+    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    if invoice.status == "open" and invoice.attempted:
+        yield from _payment_method_changed(
+            event,
+            ref_id(invoice.customer) or "",
+            _new_default(changes, invoice.default_payment_method, invoice.default_source),
+            invoice.subscription_id,
+            invoice.id,
+        )
 
 
 # --- customers -----------------------------------------------------------------------------------------------
@@ -261,11 +279,12 @@ def _customer(event: StripeEvent) -> Iterator[Draft]:
     yield from _evidence(
         event, customer.id, customer.id, customer.metadata, "customer.metadata", changes
     )
-    if "default_payment_method" in _changed_fields(changes, "invoice_settings"):
-        settings = customer.invoice_settings
-        yield from _payment_method_changed(
-            event, customer.id, ref_id(settings.default_payment_method) if settings else None
-        )
+    settings = customer.invoice_settings
+    changed = {*_changed_fields(changes, "invoice_settings"), *changes}
+    method = settings.default_payment_method if settings else None
+    yield from _payment_method_changed(
+        event, customer.id, _new_default(changed, method, customer.default_source)
+    )
 
 
 def _subscription(event: StripeEvent) -> Iterator[Draft]:
@@ -277,10 +296,8 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
     yield from _subscription_changed(event, subscription, changes)
     if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
         return
-    if "default_payment_method" in changes:
-        yield from _payment_method_changed(
-            event, stripe_customer_id, ref_id(subscription.default_payment_method), subscription.id
-        )
+    method = _new_default(changes, subscription.default_payment_method, subscription.default_source)
+    yield from _payment_method_changed(event, stripe_customer_id, method, subscription.id)
 
 
 def _subscription_evidence(
@@ -324,24 +341,41 @@ def _subscription_ended(event: StripeEvent) -> Iterator[Draft]:
     yield Draft(data, dedupe_key(data, data.subscription_id))
 
 
+_DEFAULTS: Final = frozenset({"default_payment_method", "default_source"})
+
+
+def _new_default(
+    changed: Collection[str],
+    method: str | payloads.Reference | None,
+    source: str | payloads.Reference | None,
+) -> str | None:
+    """The default that was set, if it is the one that is charged now: a payment method goes before a source. None also for one
+    that was taken away, which leaves nothing new to pay with."""
+    chosen = "default_source" if method is None else "default_payment_method"
+    return ref_id(source if method is None else method) if chosen in changed else None
+
+
 def _payment_method_changed(
     event: StripeEvent,
     stripe_customer_id: str,
     payment_method_id: str | None,
     subscription_id: str | None = None,
+    invoice_id: str | None = None,
     *,
     renewed: bool = False,
 ) -> Iterator[Draft]:
-    if payment_method_id is None:  # taken away, not replaced: nothing new to pay with
+    if payment_method_id is None:
         return
     data = events.PaymentMethodChanged(
         stripe_customer_id=stripe_customer_id,
         payment_method_id=payment_method_id,
         subscription_id=subscription_id,
+        invoice_id=invoice_id,
         renewed=renewed,
         livemode=bool(event.livemode),
     )
-    yield Draft(data, dedupe_key(data, subscription_id or stripe_customer_id, event.id))
+    subject = invoice_id or subscription_id or stripe_customer_id
+    yield Draft(data, dedupe_key(data, subject, event.id))
 
 
 def _payment_method_updated(event: StripeEvent) -> Iterator[Draft]:
@@ -398,7 +432,8 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     # Nothing is owed any more: no reminder may follow.
     "invoice.voided": _end(events.InvoiceVoided),
     "invoice.marked_uncollectible": _end(events.InvoiceMarkedUncollectible),
-    # The date of the next attempt is often null in payment_failed and set here a moment later.
+    # The date of the next attempt is often null in payment_failed and set here a moment later. And somebody may say what this
+    # one invoice is to be charged to.
     "invoice.updated": _invoice_updated,
     # Whose a Stripe customer is, by metadata: writing it needs the secret key.
     "customer.created": _customer,

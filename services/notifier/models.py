@@ -72,6 +72,7 @@ class Notification(Base):
     unconfirmed_posts: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
     provider_message_id: Mapped[str | None] = mapped_column(String(255))
+    """SendGrid's name for the message. What it reports without our custom argument is known by it."""
     sent_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     delivered_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     occurred_at: Mapped[dt.datetime | None] = mapped_column(Moment)
@@ -93,6 +94,12 @@ class Notification(Base):
             "due_at",
             postgresql_where=text("status IN ('pending', 'sending')"),
             sqlite_where=text("status IN ('pending', 'sending')"),
+        ),
+        Index(
+            "ix_notifications_provider_message_id",
+            "provider_message_id",
+            postgresql_where=text("provider_message_id IS NOT NULL"),
+            sqlite_where=text("provider_message_id IS NOT NULL"),
         ),
     )
 

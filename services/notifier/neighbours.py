@@ -90,6 +90,7 @@ class _WireInvoice(msgspec.Struct):
     method: PaymentMethod | None = None
     card: PaymentMethod | None = None
     """From a billing of the release before, which names cards alone."""
+    next_method: PaymentMethod | None = None
     auto_advance: bool | None = None
     processing: bool = False
     charge_id: str | None = None
@@ -273,6 +274,7 @@ class BillingInvoices:
             now=now,
             method=told_method(wire.method, wire.card),
             dashboard_url=wire.dashboard_url,
+            next_method=told_method(wire.next_method),
         )
 
     def _state(self, invoice_id: str) -> Any:

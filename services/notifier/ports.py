@@ -69,6 +69,8 @@ class InvoiceReport:
     """What was charged, as far as a customer may be told."""
     dashboard_url: str | None = None
     """The invoice in the business's Stripe dashboard, for the business alone."""
+    next_method: PaymentMethod | None = None
+    """What Stripe charges next, as things stand; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

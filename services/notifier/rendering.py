@@ -79,6 +79,8 @@ class Letter:
     number: str | None = None
     method: PaymentMethod | None = None
     """What was charged."""
+    next_method: PaymentMethod | None = None
+    """What is charged next, where it is known."""
     decline: Decline | None = None
     next_attempt: dt.datetime | None = None
     tries: int = 0
@@ -174,6 +176,7 @@ def letter(
         currency=currency,
         number=number,
         method=report.method if report else None,
+        next_method=report.next_method if report else None,
         decline=fresh.decline if fresh else None,
         next_attempt=next_attempt,
         # After such a decline the count goes on, and nothing is charged.
@@ -306,6 +309,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
             _,
             planned=letter.planned,
             ended=letter.ended_unpaid,
+            next_method=letter.next_method,
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
         "ending": letter.ending,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import datetime as dt
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ PATH: Final = "/v3/mail/send"
 WAIT_WITHOUT_RESET: Final = dt.timedelta(seconds=60)
 """How long a 429 without `X-RateLimit-Reset` makes us wait."""
 
+_NAME: Final = re.compile(r"[!-~]{8,255}")
+"""A message's name: random text. A shorter one could be anybody's."""
 NO_CONNECTION: Final = (NewConnectionError, ConnectTimeoutError, SSLError, ProxyError)
 """What is raised before a request can leave."""
 Answer = urllib3.BaseHTTPResponse
@@ -150,7 +153,7 @@ def _pin_log_level() -> None:
 def _outcome_of_answer(answer: Answer, now: dt.datetime) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
-        return Accepted(answer.headers.get("X-Message-Id"))
+        return Accepted(_message_id(answer.headers.get("X-Message-Id")))
     if status == 429:
         return RateLimited(_reset(answer, now))
     if status == 504:
@@ -158,6 +161,13 @@ def _outcome_of_answer(answer: Answer, now: dt.datetime) -> Outcome:
     if status >= 500 or status == 408 or status < 400:
         return Unavailable(f"{status} from SendGrid")
     return Refused(f"{status} from SendGrid: {_complaint(answer)}")
+
+
+def _message_id(told: str | None) -> str | None:
+    """SendGrid's name for a message. `X-Message-Id` is the part of `sg_message_id` before the first dot (`.filter0001…` names
+    the machine). None for what is no name: it would match nothing, and may not fit."""
+    name = (told or "").split(".", 1)[0]
+    return name if _NAME.fullmatch(name) else None
 
 
 def _reset(answer: Answer, now: dt.datetime) -> dt.datetime:
@@ -240,7 +250,7 @@ class SignedEvents:
     def read(
         self, body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
     ) -> list[Feedback]:
-        """The batch's events that name a notification of ours; raises BadWebhook.
+        """The batch's events that name a notification, or a message, which may be ours; raises BadWebhook.
 
         The signature is ECDSA over the timestamp and the raw bytes of the body. A single event that can't be
         read is left out: an answer other than 2xx would bring the whole batch back for days.
@@ -280,7 +290,8 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
         log.warning("SendGrid's event left out", reason=str(error))
         FEEDBACK.labels("unreadable").inc()
         return None
-    if not event.notification_id or not event.sg_event_id:
+    message_id = _message_id(event.sg_message_id)
+    if not event.sg_event_id or not (event.notification_id or message_id):
         return None
     return Feedback(
         sg_event_id=event.sg_event_id[:255],
@@ -288,7 +299,7 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
         event=event.event,
         occurred_at=min(occurred_at, now),
         email=event.email,
-        sg_message_id=event.sg_message_id,
+        message_id=message_id,
         reason=event.reason,
         bounce_type=event.type,
     )

@@ -55,7 +55,7 @@ from shared.batching import Batched, Failed, in_halves
 from shared.database import Database, DatabaseUnavailable
 from shared.events import Event
 from shared.loops import Waker, loop
-from shared.messaging import EventPublisher, Permanent, consume_together
+from shared.messaging import EventPublisher, Permanent, consume_from, consume_together
 from shared.retention import prune_round
 from shared.rpc import (
     InvalidArgument,
@@ -213,6 +213,14 @@ class NotifierService(Operations):
                     outcome = events.handle(session, event, _now())
         except invoices.UnreadableEvent as error:
             raise Permanent(str(error)) from error
+        log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
+        self.wake()
+
+    @consume_from("portal")
+    def on_portal_event(self, event: Event) -> None:
+        """A customer became known: what waited for that is due."""
+        with self.db.transaction() as session:
+            outcome = events.handle(session, event, _now())
         log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
         self.wake()
 

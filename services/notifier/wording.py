@@ -30,6 +30,14 @@ def method_fact(method: PaymentMethod | None, _: Gettext) -> tuple[str, str] | N
     return _("Card"), brands.masked(brands.card_brand(method.brand) or "", method.last4)
 
 
+def method_name(method: PaymentMethod | None, _: Gettext) -> str:
+    """The same on one line, after a colon: `Visa •••• 4242`, `Bank account Chase •••• 6789`, `PayPal`."""
+    label, name = method_fact(method, _) or ("", "")
+    kind = method.kind if method else MethodKind.OTHER
+    known = kind is MethodKind.WALLET or (kind is MethodKind.CARD and method and method.brand)
+    return name if known else f"{label} {name}"
+
+
 def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
     """What was charged, within a sentence: `your Visa ending in 4242`.
 
@@ -127,11 +135,12 @@ def what_next(
     *,
     planned: Retry = Retry.UNKNOWN,
     ended: bool = False,
+    next_method: PaymentMethod | None = None,
 ) -> str:
     """What happens without the customer, what the customer can do about it, and how long that takes where it takes days.
 
     `planned` says whether Stripe will try again by itself, `next_attempt` when; `ended`: it ended the subscription over this
-    payment.
+    payment. `next_method` is what it will charge then: said only where it is another one than failed.
     """
     kind = method.kind if method else MethodKind.OTHER
     if ended:
@@ -160,6 +169,16 @@ def what_next(
             "We will try again on %(day)s. To pay sooner, or in another way, "
             "please update your payment method."
         ) % {"day": days.full(next_attempt), "on_day": days.on_full(next_attempt)}
+        another = method_fact(next_method, _)
+        if another and another != method_fact(method, _):
+            step = _(
+                "We will try again on %(day)s. The payment will then be taken from: %(method)s. "
+                "To pay sooner, or in another way, please update your payment method."
+            ) % {
+                "day": days.full(next_attempt),
+                "on_day": days.on_full(next_attempt),
+                "method": method_name(next_method, _),
+            }
     else:
         step = _(
             "We may try again. To be sure that everything goes on as usual, "

@@ -185,7 +185,7 @@ class MethodChangeRow(Base):
 
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     subscription_id: Mapped[str] = mapped_column(String(255), primary_key=True)
-    """Empty for the customer's own default."""
+    """Empty for the customer's own default; an invoice's id for that of one invoice."""
     changed_at: Mapped[dt.datetime]
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of failed payments: with what was paid, and why it did not work."""
+"""The vocabulary of failed payments: with what was paid, why it did not work, and what will be charged next."""
 
 from __future__ import annotations
 
@@ -131,3 +131,68 @@ class Decline(enum.StrEnum):
     NOT_AUTHORIZED = "not_authorized"
     """The permission to debit or charge was withdrawn."""
     DECLINED = "declined"
+
+
+# --- which payment method Stripe charges -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMethod:
+    """A payment method that a customer has saved at Stripe."""
+
+    id: str
+    """`pm_…`; of the API before payment methods `card_…`, `ba_…`, `src_…`."""
+    type: str | None = None
+    """Stripe's word, `card`, `us_bank_account`; None where only the id is known."""
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is of the API before payment methods: Stripe takes it as a `source`, not as a `payment_method`."""
+        return is_source(self.id)
+
+
+def is_source(method_id: str) -> bool:
+    """Whether an id is that of a card, a bank account or a source of the API before payment methods."""
+    return method_id.startswith(("ba_", "card_", "src_"))
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeDefaults:
+    """What an invoice, a subscription or a customer says about what is to be charged."""
+
+    payment_method: SavedMethod | None = None
+    """Its `default_payment_method`; a customer's stands in `invoice_settings`."""
+    source: SavedMethod | None = None
+    """Its `default_source`."""
+    types: frozenset[str] = frozenset()
+    """The types that it takes, `payment_settings.payment_method_types`; empty: any."""
+
+    def takes(self, method: SavedMethod) -> bool:
+        """Whether it may be charged to this method at all; a type that isn't known counts as taken, Stripe will say."""
+        return not self.types or method.type is None or method.type in self.types
+
+
+SAYS_NOTHING: Final = ChargeDefaults()
+"""Has no defaults, and takes any type."""
+
+
+def charged_method(
+    customer: ChargeDefaults,
+    subscription: ChargeDefaults | None = None,
+    invoice: ChargeDefaults | None = None,
+) -> SavedMethod | None:
+    """What Stripe charges for an invoice: the first default, of the invoice, of its subscription, of the customer, and at each
+    a payment method before a source; one of a type that the invoice or the subscription does not take is passed over.
+
+    None: nothing is there to be charged. Without invoice, or without both, what would be charged for a subscription's next
+    one, or for an invoice of its own. (Stripe, "Automate payment retries" and "Set payment methods per-subscription"; an
+    invoice's own `default_source`: its API reference.)
+    """
+    billed = [one for one in (invoice, subscription) if one is not None]
+    defaults = (
+        default for one in (*billed, customer) for default in (one.payment_method, one.source)
+    )
+    return next(
+        (one for one in defaults if one is not None and all(each.takes(one) for each in billed)),
+        None,
+    )

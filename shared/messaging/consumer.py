@@ -40,6 +40,9 @@ EVENTS_AT_ONCE: Final = 15
 """Handlers of events that run together in a process: fewer than it has database connections, so that a flood of
 events leaves some for pages and calls."""
 
+FEW_AT_ONCE: Final = 2
+"""The same of handlers that stand beside others in a service, and wait when there is much to do."""
+
 TOGETHER_AT_ONCE: Final = 24
 """The same of handlers that share transactions: all of them need two connections, and a batch gets half of them."""
 
@@ -253,6 +256,14 @@ def consume(method: Method) -> Method:
 def consume_together(method: Method) -> Method:
     """The same for a method whose work on many events is one transaction (`shared/batching.py`)."""
     return consume_lane(topology.EVENT_LANE)(method)
+
+
+def consume_from(source: str) -> Callable[[Method], Method]:
+    """The same for the few events of another source than billing: `@consume_from("portal")`."""
+    decorator: Callable[[Method], Method] = EventConsumer.decorator(
+        source=source, at_once=FEW_AT_ONCE
+    )
+    return decorator
 
 
 def consume_lane(lane: str) -> Callable[[Method], Method]:

@@ -192,7 +192,14 @@ def _service(service: str) -> Rights:
         for queue in topology.event_queues(other, service)
     ]
     # People's command line looks into the dead letters of all.
-    letters = [rf"{_escape(name)}\.dead" for name in others] if service in _PEOPLE else []
+    everybodys = [
+        queue.name
+        for other in CONSUMERS
+        if other != service
+        for source in topology.sources()
+        for queue in topology.event_queues(other, source)
+    ]
+    letters = [rf"{_escape(name)}\.dead" for name in everybodys] if service in _PEOPLE else []
     # To make a queue that dead-letters takes the right to write there; no key is published by that.
     publishes = [name for name, topic in topics.items() if topic.write != _NOTHING]
     writes = [*others, *publishes, topology.DEAD_EXCHANGE, _DEFAULT_EXCHANGE]

@@ -8,11 +8,21 @@ from typing import Any, Protocol
 
 import requests
 
-from services.billing.domain import Customer, Invoice, Subscription
+from services.billing.domain import (
+    BillingError,
+    Customer,
+    Invoice,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeUnavailable,
+    Subscription,
+)
 from services.billing.ports import PaymentGateway
 from services.billing.stripe_gateway import WORK_RETRIES
 from tests.unit.billing import fakes
-from tests.unit.billing.fakes import Trouble
+from tests.unit.billing.fakes import Trouble, charged_to
 
 GOOD, DECLINES, NEEDS_CUSTOMER, DEBIT = "good", "declines", "needs_customer", "debit"
 
@@ -39,7 +49,19 @@ class World(Protocol):
         """Save a payment method of that kind; its id."""
         ...
 
+    def source(self, customer_id: str) -> str:
+        """Save a good card of the API before payment methods, and make it the customer's default source; its id."""
+        ...
+
     def make_default(self, customer_id: str, card: str) -> None: ...
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        """Make a payment method the invoice's own default."""
+        ...
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        """Let a subscription's invoices be charged to these types alone."""
+        ...
 
     def delete(self, customer_id: str) -> None: ...
 
@@ -55,6 +77,14 @@ class World(Protocol):
 
     def trouble(self, kind: Trouble) -> None:
         """Let this befall the next payment, whatever the client repeats by itself."""
+        ...
+
+    def refuse(self, kind: type[BillingError]) -> None:
+        """Let Stripe refuse everything, for this reason."""
+        ...
+
+    def relent(self) -> None:
+        """Refuse nothing any more."""
         ...
 
 
@@ -73,8 +103,22 @@ class FakeWorld:
     def card(self, customer_id: str, kind: str) -> str:
         return f"pm_{kind}_{next(self._numbers)}"
 
+    def source(self, customer_id: str) -> str:
+        card = f"card_{next(self._numbers)}"
+        self.gateway.customers[customer_id] = Customer(customer_id, charged_to(source=card))
+        return card
+
     def make_default(self, customer_id: str, card: str) -> None:
-        self.gateway.customers[customer_id] = Customer(customer_id, card)
+        self.gateway.customers[customer_id] = Customer(customer_id, charged_to(card))
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        invoice = self.gateway.invoices[invoice_id]
+        self.gateway.invoices[invoice_id] = replace(invoice, defaults=charged_to(card))
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        found = self.gateway.all_subscriptions[subscription_id]
+        defaults = replace(found.defaults, types=frozenset(types))
+        self.gateway.all_subscriptions[subscription_id] = replace(found, defaults=defaults)
 
     def delete(self, customer_id: str) -> None:
         del self.gateway.customers[customer_id]
@@ -84,7 +128,7 @@ class FakeWorld:
         number = next(self._numbers)
         old = self.card(customer_id, DECLINES)
         self.gateway.all_subscriptions[f"sub_{number}"] = Subscription(
-            f"sub_{number}", customer_id, "past_due", default_payment_method=old
+            f"sub_{number}", customer_id, "past_due", defaults=charged_to(old)
         )
         invoice = Invoice(
             id=f"in_{number}",
@@ -111,6 +155,12 @@ class FakeWorld:
     def trouble(self, kind: Trouble) -> None:
         self.gateway.troubles = [kind]
 
+    def refuse(self, kind: type[BillingError]) -> None:
+        self.gateway.refusal = kind("on demand")
+
+    def relent(self) -> None:
+        self.gateway.refusal = None
+
 
 TRIES = 1 + WORK_RETRIES
 FAULTS = {
@@ -118,6 +168,13 @@ FAULTS = {
     Trouble.LOST: {"times": TRIES, "after": True},
     Trouble.STORED_500: {"keep": True},
     Trouble.STORED_500_AFTER: {"keep": True, "after": True},
+}
+REFUSALS: dict[type[BillingError], dict[str, Any]] = {
+    StripeKeyRefused: {"status": 403, "code": "account_invalid"},
+    StripePermissionMissing: {"status": 403, "code": "more_permissions_required"},
+    StripeBusy: {"status": 409, "code": "lock_timeout"},
+    StripeRateLimited: {"status": 429, "code": "rate_limit"},
+    StripeUnavailable: {"status": 503},
 }
 TEST_METHODS = {
     GOOD: "pm_card_visa",
@@ -153,6 +210,20 @@ class StripeWorld:
     def attach(self, customer_id: str, token: str) -> str:
         """Save one of Stripe's test payment methods; its id."""
         return str(self.call(f"/v1/payment_methods/{token}/attach", customer=customer_id)["id"])
+
+    def source(self, customer_id: str) -> str:
+        card = str(self.call(f"/v1/customers/{customer_id}/sources", source="tok_visa")["id"])
+        self.call(f"/v1/customers/{customer_id}", default_source=card)
+        return card
+
+    def charge_to(self, invoice_id: str, card: str) -> None:
+        self.call(f"/v1/invoices/{invoice_id}", default_payment_method=card)
+
+    def restrict(self, subscription_id: str, *types: str) -> None:
+        named = {
+            f"payment_settings[payment_method_types][{at}]": one for at, one in enumerate(types)
+        }
+        self.call(f"/v1/subscriptions/{subscription_id}", **named)
 
     def make_default(self, customer_id: str, card: str) -> None:
         self.call(
@@ -202,6 +273,15 @@ class StripeWorld:
         self.call(f"/v1/invoices/{invoice_id}/mark_uncollectible")
 
     def trouble(self, kind: Trouble) -> None:
-        fault = {"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]}
+        self.fault(**{"match": "POST /v1/invoices/*/pay", "status": 500, **FAULTS[kind]})
+
+    def refuse(self, kind: type[BillingError]) -> None:
+        self.fault(match="* /v1/*", times=None, **REFUSALS[kind])
+
+    def relent(self) -> None:
+        requests.delete(f"{self.base}/sandbox/faults", timeout=10)
+
+    def fault(self, **fault: Any) -> None:
+        """Set one of the sandbox's faults."""
         answer = requests.post(f"{self.base}/sandbox/faults", json=fault, timeout=10)
         assert answer.status_code == 200, answer.text

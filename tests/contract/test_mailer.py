@@ -18,6 +18,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from sandbox.mail import Mailbox, blueprint
+from sandbox.mail.events import encode
 from services.notifier.domain import (
     Accepted,
     Kind,
@@ -28,7 +29,12 @@ from services.notifier.domain import (
     Unavailable,
 )
 from services.notifier.ports import Mail, Mailer
-from services.notifier.sendgrid_gateway import SendGridMailer
+from services.notifier.sendgrid_gateway import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    SendGridMailer,
+    SignedEvents,
+)
 from tests.unit.notifier.fakes import FakeMailer
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
@@ -153,6 +159,25 @@ def test_the_message_on_the_wire(mailbox: Mailbox, sandbox: str) -> None:
         a_mail().text,
         a_mail().html,
     )
+
+
+def test_a_late_bounce_is_known_by_the_id_that_the_message_was_taken_with(
+    mailbox: Mailbox, sandbox: str
+) -> None:
+    """Hours later a mail server sends the mail back: the report names the message, by more than the id that we were told."""
+    mailer = _real(sandbox)
+    taken = mailer.send(a_mail())
+    mailer.close()
+    assert isinstance(taken, Accepted)
+    (mail,) = mailbox.mails()
+    body = encode([mailbox.report(mail, "bounce", named=False).event])
+    now = dt.datetime.now(dt.UTC)
+    signed = mailbox.events.key.headers(body, int(now.timestamp()))
+    (found,) = SignedEvents(mailbox.public_key).read(
+        body, signed[SIGNATURE_HEADER], signed[TIMESTAMP_HEADER], now
+    )
+    assert (found.event, found.notification_id) == ("bounce", "")
+    assert found.message_id == taken.message_id
 
 
 def test_an_address_that_sendgrid_refuses_is_final_and_not_repeated_in_words(sandbox: str) -> None:

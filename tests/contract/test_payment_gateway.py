@@ -22,6 +22,7 @@ from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing import stripe_gateway
 from services.billing.domain import (
+    BillingError,
     Decline,
     KeySpent,
     NoDefaultConfiguration,
@@ -30,6 +31,8 @@ from services.billing.domain import (
     PortalConfigurationMissing,
     PortalFlowRefused,
     PortalPolicy,
+    StripeBusy,
+    StripeKeyRefused,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
@@ -46,6 +49,7 @@ from tests.contract.payment_worlds import (
     DECLINES,
     GOOD,
     NEEDS_CUSTOMER,
+    REFUSALS,
     FakeWorld,
     StripeWorld,
     World,
@@ -318,10 +322,10 @@ def test_what_does_not_exist_has_a_name(world: World) -> None:
 def test_the_default_card_of_a_customer(world: World) -> None:
     """None until one is set, then the one that is set."""
     customer_id = world.customer()
-    assert world.gateway.customer(customer_id).default_payment_method is None
+    assert world.gateway.customer(customer_id).default is None
     card = world.card(customer_id, GOOD)
     world.make_default(customer_id, card)
-    assert world.gateway.customer(customer_id).default_payment_method == card
+    assert world.gateway.customer(customer_id).default == card
 
 
 def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
@@ -334,7 +338,52 @@ def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
         world.gateway.point_subscription(debtor.subscription_id, one)
         found = world.gateway.subscription(debtor.subscription_id)
         assert found is not None
-        assert found.default_payment_method == one
+        assert found.own_default == one
+
+
+def chosen(world: World, invoice_id: str) -> str | None:
+    """What Stripe charges for the invoice next, by a look."""
+    found = world.gateway.look(invoice_id).next_method
+    assert found is not None
+    return found.saved.id if found.saved else None
+
+
+def test_what_is_charged_next_is_seen_in_stripes_order(world: World) -> None:
+    """The customer's source, the customer's payment method before it, the subscription's own before both, the invoice's own
+    first; one of a type that the subscription does not take is passed over."""
+    debtor = world.debtor()
+    assert chosen(world, debtor.invoice_id) == debtor.old_card
+    source = world.source(debtor.customer_id)
+    world.gateway.point_subscription(debtor.subscription_id, source)
+    assert chosen(world, debtor.invoice_id) == source
+    found = world.gateway.subscription(debtor.subscription_id)
+    assert found is not None
+    assert found.own_default == source
+    account = world.card(debtor.customer_id, DEBIT)
+    world.charge_to(debtor.invoice_id, account)
+    assert chosen(world, debtor.invoice_id) == account
+    assert world.gateway.invoice(debtor.invoice_id).defaults.payment_method is not None
+    world.restrict(debtor.subscription_id, "card")
+    assert chosen(world, debtor.invoice_id) == source
+
+
+def test_a_new_default_source_of_a_customer_is_seen(world: World) -> None:
+    """It is what is charged while there is no payment method; then it is not."""
+    customer_id = world.customer()
+    source = world.source(customer_id)
+    assert world.gateway.customer(customer_id).default == source
+
+
+def test_a_payment_methods_type_is_told(world: World) -> None:
+    """Cards of either API, and bank accounts."""
+    customer_id = world.customer()
+    kinds = [
+        world.card(customer_id, GOOD),
+        world.source(customer_id),
+        world.card(customer_id, DEBIT),
+    ]
+    told = [world.gateway.method_type(one) for one in kinds]
+    assert told == ["card", "card", "us_bank_account"]
 
 
 # --- paying --------------------------------------------------------------------------------------------------
@@ -362,6 +411,19 @@ def test_a_bad_debt_is_paid_by_the_method_that_stripe_chooses(world: World) -> N
     world.gateway.point_subscription(debtor.subscription_id, card)
     assert pay(debtor.invoice_id, None, f"pay:by-hand:{card}").outcome is PayOutcome.PAID
     assert world.gateway.invoice(debtor.invoice_id).status == "paid"
+
+
+def test_a_source_pays(world: World) -> None:
+    """A card of the API before payment methods, which Stripe takes under another name; its fate is read off alike."""
+    debtor = world.debtor()
+    source = world.source(debtor.customer_id)
+    before = dt.datetime.now(dt.UTC)
+    key = pay_key(debtor.invoice_id, source, "evt_1")
+    assert world.gateway.pay(debtor.invoice_id, source, key).outcome is PayOutcome.PAID
+    trace = world.gateway.payment_trace(debtor.invoice_id)
+    found = fate(world.gateway.invoice(debtor.invoice_id), trace, source, before)
+    assert found is not None
+    assert found.outcome is PayOutcome.PAID
 
 
 def test_the_same_key_gives_the_same_answer_again(world: World) -> None:
@@ -512,9 +574,64 @@ def test_the_hosted_invoice_names_its_customer(world: World) -> None:
 def test_a_wrong_key_is_refused_without_quoting_it(sandbox: str) -> None:
     """401 is no outage: trying again would not help, and the key stays out of the error."""
     gateway = StripeGateway("not-a-key", sandbox)
-    with pytest.raises(StripeRefused) as raised:
+    with pytest.raises(StripeKeyRefused) as raised:
         gateway.invoice("in_1")
     assert "not-a-key" not in repr(raised.value)
+    gateway.close()
+
+
+@pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
+def test_what_stripe_refuses_everything_for_has_a_name_and_does_nothing(
+    world: World, kind: type[BillingError]
+) -> None:
+    """Key, right, object, limit and outage are told apart; what was refused is not kept under its key, so that it pays
+    once Stripe takes it."""
+    debtor = world.debtor()
+    card = world.card(debtor.customer_id, GOOD)
+    key = pay_key(debtor.invoice_id, card, "evt_1")
+    world.refuse(kind)
+    try:
+        for refused in (
+            lambda: world.gateway.pay(debtor.invoice_id, card, key),
+            lambda: world.gateway.look(debtor.invoice_id),
+        ):
+            with pytest.raises(BillingError) as raised:
+                refused()
+            assert type(raised.value) is kind
+    finally:
+        world.relent()
+    assert world.gateway.invoice(debtor.invoice_id).status == "open"
+    assert world.gateway.pay(debtor.invoice_id, card, key).outcome is PayOutcome.PAID
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (401, None, StripeKeyRefused),
+        (401, "api_key_expired", StripeKeyRefused),
+        (403, "secret_key_required", StripeKeyRefused),
+        (409, "idempotency_key_in_use", StripeBusy),
+        (429, "lock_timeout", StripeBusy),
+        (500, None, StripeUnavailable),
+    ],
+)
+def test_a_refusal_is_told_by_its_code_and_counted(
+    sandbox: str, status: int, code: str | None, kind: type[BillingError]
+) -> None:
+    """The code stands in Stripe's error object; it is in our error's text and in the metric, and the message, which quotes
+    part of a key, is in neither."""
+    gateway = StripeGateway(KEY, sandbox)
+    world = StripeWorld(gateway, sandbox, KEY)
+    named = {"error": kind.__name__, "code": code or "none"}
+    before = REGISTRY.get_sample_value("stripe_errors_total", named) or 0
+    world.fault(match="GET /v1/invoices/*", status=status, **({"code": code} if code else {}))
+    with pytest.raises(BillingError) as raised:
+        gateway.invoice("in_1")
+    assert type(raised.value) is kind
+    assert f"status {status}" in str(raised.value)
+    assert code is None or f"code {code}" in str(raised.value)
+    assert "***" not in str(raised.value)
+    assert REGISTRY.get_sample_value("stripe_errors_total", named) == before + 1
     gateway.close()
 
 

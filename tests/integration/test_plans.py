@@ -17,7 +17,13 @@ from services.billing.retention import RULES as BILLINGS_RULES
 from services.billing.translation import Status, Translation
 from services.notifier.domain import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
-from services.notifier.queries import lease_due, lock_incidents, lock_rows
+from services.notifier.queries import (
+    lease_due,
+    lock_incidents,
+    lock_rows,
+    sent_as,
+    waits_for_customer,
+)
 from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal import queries
 from services.portal.domain.linking import CustomerRef, Source
@@ -35,10 +41,10 @@ NOTIFIERS_ROWS = (
     "opened_at, closed_at) SELECT 'in_' || n, 'cus_' || n, 'paid', 1, 'usd', 100, 0, now(), now() "
     "FROM generate_series(1, %(rows)s) AS n",
     "INSERT INTO notifications (notification_id, dedupe_key, attempt_key, kind, status, invoice_id, attempt, "
-    "stripe_customer_id, correlation_id, created_at, due_at, attempts, lookups, unconfirmed_posts) "
+    "stripe_customer_id, correlation_id, created_at, due_at, attempts, lookups, unconfirmed_posts, provider_message_id) "
     "SELECT 'ntf_' || n, 'k' || n, 'in_' || n || '/1', 'payment_failed', "
     "CASE WHEN n > %(rows)s - %(due)s THEN 'pending' ELSE 'sent' END, 'in_' || n, 1, 'cus_' || n, 'evt_' || n, "
-    "now(), now(), 1, 0, 0 FROM generate_series(1, %(rows)s) AS n",
+    "now(), now(), 1, 0, 0, 'msg_' || n FROM generate_series(1, %(rows)s) AS n",
     "INSERT INTO processed_events (event_id, type, outcome, processed_at) "
     "SELECT 'evt_' || n, 'invoice.payment_failed', '', now() FROM generate_series(1, %(rows)s) AS n",
     "INSERT INTO sendgrid_events (sg_event_id, notification_id, event, occurred_at, received_at) "
@@ -295,3 +301,13 @@ def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: 
         assert len(lock_rows(session, [f"ntf_{number}" for number in numbers])) == together
 
     assert full_scans(notifier, lock, set()) == []
+
+
+def test_a_bounce_and_a_new_link_find_their_emails_by_an_index(notifier: Engine) -> None:
+    """By the name that SendGrid gave the message, and by the Stripe customer."""
+
+    def find(session: Session) -> None:
+        assert sent_as(session, {f"msg_{number}" for number in range(1, 17)})["msg_7"] == "ntf_7"
+        assert not waits_for_customer(session, "cus_7")
+
+    assert full_scans(notifier, find, set()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,3 +166,27 @@ def test_a_stripe_customer_belongs_to_one(story: Story) -> None:
     story.delete(f"/v1/customers/{stripe_id}")
     eventually(lambda: linked_with(story, first) is None, what="unlinking")
     assert "Manage payment" not in requests.get(first.link, timeout=10).text
+
+
+def test_what_failed_before_anybody_knew_the_customer_is_told_when_they_are_linked(
+    story: Story,
+) -> None:
+    """Within seconds of the host's word, long before the notifier would have asked again; and a bounce that comes later
+    without our custom argument is known by its message."""
+    customer = story.customer("never paid")
+    stripe_id = story.at_stripe(customer.name, customer.email, autopay=True)
+    failed = story.charge_fails(replace(customer, stripe_id=stripe_id))
+
+    def notifications() -> list[dict[str, Any]]:
+        found = story.portico.call("notifier", "notifications", invoice_id=failed["id"])
+        return list(found)
+
+    # After the second question the third is 15 seconds away.
+    eventually(lambda: [one["lookups"] for one in notifications()] == [2], what="a second question")
+    story.portico.call(
+        "portal", "link_customer", customer_id=customer.customer_id, stripe_customer_id=stripe_id
+    )
+    mail = story.mail_to(customer, within=6)
+    assert "149.00" in mail["text"]
+    story.control("mail/events", mail_id=mail["id"], event="bounce", named=False)
+    eventually(lambda: notifications()[-1]["status"] == "bounced", what="the bounce")

@@ -48,7 +48,7 @@ class Wish:
     stripe_customer_id: str
     payment_method: str
     scope: str
-    """Empty: the customer's default; else the one subscription whose own default it is."""
+    """Empty: the customer's default; else the one subscription, or invoice, whose own default it is."""
     set_at: dt.datetime
     """By Stripe's clock, to the second."""
 
@@ -90,15 +90,16 @@ class Change:
         return wish.set_at - self.set_at <= (TWINS if known else SIBLINGS)
 
     def waits_until(
-        self, runs: Mapping[str, dt.datetime], subscription_id: str | None, now: dt.datetime
+        self, runs: Mapping[str, dt.datetime], scopes: Iterable[str | None], now: dt.datetime
     ) -> dt.datetime | None:
-        """When an invoice of `subscription_id` may be tried, if an earlier change of this card is less than an hour old.
+        """When an invoice may be tried, if an earlier change of this card is less than an hour old. `scopes`: its own id, and its
+        subscription's.
 
         `runs` is when a bank was last asked about the card, by scope; what this change has asked itself is no reason.
         """
         earlier = [
             asked + ONCE_IN
-            for scope in {"", subscription_id or ""}
+            for scope in {"", *(one or "" for one in scopes)}
             if (asked := runs.get(scope)) is not None
             and (self.tried_at is None or asked < self.tried_at)
         ]
@@ -132,6 +133,11 @@ class Try:
     def is_settled(self, now: dt.datetime) -> bool:
         """Whether what Stripe's objects show by now is all that will come of it."""
         return now - self.sent_at >= SETTLED
+
+
+def is_invoice(scope: str) -> bool:
+    """Whether a scope is a single invoice."""
+    return scope.startswith("in_")
 
 
 def may_try(past: Iterable[tuple[str, dt.datetime]], payment_method: str, now: dt.datetime) -> bool:

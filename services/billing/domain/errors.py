@@ -4,19 +4,36 @@ from __future__ import annotations
 
 
 class BillingError(Exception):
-    """Something about Stripe that a caller has to know; the class name is what crosses the wire."""
+    """Something about Stripe that a caller has to know; its name, or that of the kind it is of, is what crosses the wire."""
 
 
 class StripeUnavailable(BillingError):
-    """Stripe does not answer, or not in time, or asks us to slow down. Trying again later may help."""
+    """Stripe does not answer, or not in time, or not now. Trying again later may help."""
 
 
 class KeySpent(StripeUnavailable):
     """Stripe stored a server error under the idempotency key and replays it: asking again with this key does nothing."""
 
 
+class StripeBusy(StripeUnavailable):
+    """Another request works on the same object, or with the same idempotency key, at this moment. Stripe itself is well."""
+
+
+class StripeRateLimited(StripeUnavailable):
+    """Stripe asks us to slow down: our account's requests are too many. Stripe itself is well."""
+
+
 class StripeRefused(BillingError):
     """Stripe refused the request for good: our key, our arguments, or the object's state is wrong."""
+
+
+class StripeKeyRefused(StripeRefused):
+    """Stripe refuses our API key: it is wrong, expired or revoked, or the account is out of its reach. Nothing was done, and the
+    request itself may be right, so it is worth asking again once a person has set another key."""
+
+
+class StripePermissionMissing(StripeKeyRefused):
+    """Our API key is good, and may not do this: a restricted key lacks a right."""
 
 
 class UnknownStripeCustomer(BillingError):

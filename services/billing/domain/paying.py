@@ -10,7 +10,14 @@ from typing import Final
 from services.billing.domain.declines import PaymentProblem
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import SubscriptionState
-from shared.contracts.payments import Decline
+from shared.contracts.payments import (
+    SAYS_NOTHING,
+    ChargeDefaults,
+    Decline,
+    PaymentMethod,
+    SavedMethod,
+    charged_method,
+)
 
 
 def is_live_key(api_key: str) -> bool:
@@ -26,6 +33,8 @@ class Invoice(contracts.Invoice):
     stripe_customer_id: str
     attempted: bool
     """Whether Stripe has tried to charge it at all."""
+    defaults: ChargeDefaults = SAYS_NOTHING
+    """What it is to be charged to, where it says so itself."""
 
     @property
     def collectable(self) -> bool:
@@ -43,6 +52,15 @@ class HostedInvoice:
 
 
 @dataclass(frozen=True)
+class NextMethod:
+    """What Stripe charges next; without `saved` there is nothing to charge."""
+
+    saved: SavedMethod | None = None
+    shown: PaymentMethod | None = None
+    """What of it may be shown."""
+
+
+@dataclass(frozen=True)
 class InvoiceLook:
     """An invoice as it stands, and what a customer may be told with it: all of one moment."""
 
@@ -53,6 +71,19 @@ class InvoiceLook:
     """A payment is under way: a bank debit, whose outcome takes days."""
     subscription: SubscriptionState | None = None
     """Its subscription, where it is of one."""
+    next_method: NextMethod | None = None
+    """What Stripe charges for it next, as things stand; None: not known."""
+
+    @property
+    def needs_new_method(self) -> bool:
+        """Whether Stripe charges nothing more until there is a new payment method: after a decline of the kind that nothing
+        else ends, unless another method than that is charged by now; and where there is nothing to charge."""
+        if self.next_method is not None and self.next_method.saved is None:
+            return True
+        if self.problem is None or not self.problem.needs_new_method:
+            return False
+        saved = self.next_method.saved if self.next_method else None
+        return saved is None or saved.id == (self.problem.payment_method or saved.id)
 
 
 @dataclass(frozen=True)
@@ -62,8 +93,8 @@ class Subscription:
     id: str
     stripe_customer_id: str
     status: str
-    default_payment_method: str | None = None
-    default_source: str | None = None
+    defaults: ChargeDefaults = SAYS_NOTHING
+    """What it is to be charged to, where it says so itself; without it follows the customer."""
     ends_at: dt.datetime | None = None
     """When it will end, or has ended; None while no end is planned."""
     end_reason: str | None = None
@@ -79,17 +110,14 @@ class Subscription:
         """Whether it has ended: nothing can be changed about it any more."""
         return self.status in ("canceled", "incomplete_expired")
 
-    def has_another_default(self, payment_method: str) -> bool:
-        """Whether its own default would be charged instead of `payment_method`.
+    @property
+    def own_default(self) -> str | None:
+        """What it is charged to before the customer's own default."""
+        return _id(charged_method(SAYS_NOTHING, self.defaults))
 
-        Stripe charges a subscription's own payment method or source before the customer's; without one of
-        its own it follows the customer and needs no change.
-        """
-        if self.over:
-            return False
-        if self.default_payment_method is not None:
-            return self.default_payment_method != payment_method
-        return self.default_source is not None
+    def has_another_default(self, payment_method: str) -> bool:
+        """Whether its own default would be charged instead of `payment_method`."""
+        return not self.over and self.own_default not in (None, payment_method)
 
 
 @dataclass(frozen=True)
@@ -97,7 +125,16 @@ class Customer:
     """A Stripe customer as far as paying goes."""
 
     id: str
-    default_payment_method: str | None = None
+    defaults: ChargeDefaults = SAYS_NOTHING
+
+    @property
+    def default(self) -> str | None:
+        """What is charged where neither invoice nor subscription say otherwise."""
+        return _id(charged_method(self.defaults))
+
+
+def _id(method: SavedMethod | None) -> str | None:
+    return method.id if method else None
 
 
 class PayOutcome(enum.StrEnum):

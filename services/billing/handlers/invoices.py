@@ -12,6 +12,8 @@ from services.billing.domain import (
     NotCollectable,
     PaymentProblem,
     PaymentUnderWay,
+    StripeKeyRefused,
+    StripePermissionMissing,
     StripeRefused,
     UnknownInvoice,
 )
@@ -29,7 +31,10 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
     _check(invoice_id)
     try:
         look = gateway.look(invoice_id)
-    except StripeRefused:  # a restricted key may read invoices, and not what is in them
+    except StripeRefused as error:
+        if isinstance(error, StripeKeyRefused) and not isinstance(error, StripePermissionMissing):
+            raise
+        # A restricted key may read invoices, and not what is in them.
         look = InvoiceLook(gateway.invoice(invoice_id))
     known = {"invoice_id": look.invoice.id, "dashboard_url": dashboard_page(gateway, invoice_id)}
     return known | as_told(
@@ -37,6 +42,8 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
         problem=look.problem,
         subscription=look.subscription,
         processing=look.processing,
+        needs_new_method=look.needs_new_method,
+        next_method=look.next_method.shown if look.next_method else None,
     )
 
 
@@ -46,6 +53,8 @@ def as_told(
     problem: PaymentProblem | None,
     subscription: SubscriptionState | None,
     processing: bool = False,
+    needs_new_method: bool = False,
+    next_method: PaymentMethod | None = None,
 ) -> dict[str, Any]:
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
@@ -62,18 +71,19 @@ def as_told(
         "collection_method": invoice.collection_method,
         "auto_advance": invoice.auto_advance,
         "processing": processing,
-        "decline": _decline(problem) if problem and problem.reason else None,
+        "decline": _decline(problem, needs_new_method) if problem and problem.reason else None,
         "charge_id": problem.charge_id if problem else None,
         "payment_method_id": problem.payment_method if problem else None,
         "method": tell_method(method) if method else None,
         "card": _card(method) if method else None,
+        "next_method": tell_method(next_method) if next_method else None,
         "subscription_status": subscription.status if subscription else None,
         "subscription_end_reason": subscription.end_reason if subscription else None,
     }
 
 
-def _decline(problem: PaymentProblem) -> dict[str, Any]:
-    return {"reason": problem.reason, "needs_new_method": problem.needs_new_method}
+def _decline(problem: PaymentProblem, needs_new_method: bool) -> dict[str, Any]:
+    return {"reason": problem.reason, "needs_new_method": needs_new_method}
 
 
 def _card(method: PaymentMethod) -> dict[str, Any] | None:

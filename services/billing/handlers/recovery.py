@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from services.billing.domain import (
     Payment,
     PaymentTrace,
     PayOutcome,
+    StripeKeyRefused,
     StripeRefused,
     StripeUnavailable,
     Try,
@@ -36,26 +36,23 @@ from services.billing.domain import (
     UnknownStripeCustomer,
     Wish,
     fate,
+    is_invoice,
     may_try,
 )
+from services.billing.handlers.customer_lease import CustomerLease, lease_of
 from services.billing.handlers.looking import invoices_heard
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import SubscriptionState, may_collect
+from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
-LEASE: Final = dt.timedelta(minutes=2)
-"""Longer than the longest single call to Stripe with its retries; renewed before each."""
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
-
-
-class CustomerBusy(Exception):
-    """Another worker is trying a card for this customer; the event comes back later."""
 
 
 class Run(enum.StrEnum):
@@ -89,8 +86,16 @@ class _Plan:
     """For what the card is, and which subscriptions must learn of it."""
 
     scope: str
-    """Empty: everything the customer owes; else one subscription's id."""
+    """Empty: everything the customer owes; else the id of one subscription, or of one invoice."""
     point: tuple[str, ...] = ()
+
+    @property
+    def subscription_id(self) -> str | None:
+        return None if is_invoice(self.scope) else self.scope or None
+
+    def is_for(self, invoice: Invoice) -> bool:
+        """Whether this open invoice is meant."""
+        return not is_invoice(self.scope) or invoice.id == self.scope
 
 
 def wish_of(
@@ -99,7 +104,7 @@ def wish_of(
     """What our own event means; None where it names no card. Stripe's type of it stands in the inbox."""
     if data.payment_method_id is None:
         return None
-    scope = data.subscription_id or ""
+    scope = data.invoice_id or data.subscription_id or ""
     return Wish(
         event_id=stripe_event_id,
         kind=queries.type_of(session, stripe_event_id)
@@ -122,10 +127,10 @@ def recover(
     """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
 
     `holder` names this run. Raises CustomerBusy when somebody else has the customer: the event must come again. Raises
-    StripeUnavailable or StripeRefused once the change is a row: `resume` goes on with it. Declines and confirmations
+    StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
     (SCA) are outcomes, recorded in `payment_tries`.
     """
-    with _lease(database, wish.stripe_customer_id, holder, clock) as lease:
+    with lease_of(database, wish.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
             change = _join(session, wish, clock())
         if change is None or change.closed_at is not None:
@@ -152,7 +157,7 @@ def resume(
         change = queries.change(session, change_id)
     if change is None:  # erased meanwhile
         return Report(Run.GONE, change_id)
-    with _lease(database, change.stripe_customer_id, holder, clock) as lease:
+    with lease_of(database, change.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
             change = queries.change(session, change_id)
         if change is None or change.closed_at is not None:
@@ -196,7 +201,7 @@ class _Recovery:
         database: Transactions,
         gateway: PaymentGateway,
         change: Change,
-        lease: _Lease,
+        lease: CustomerLease,
         clock: Callable[[], dt.datetime],
     ) -> None:
         self._database = database
@@ -209,6 +214,9 @@ class _Recovery:
         """By invoice: the try whose answer is not known."""
         self._subscriptions: dict[str, SubscriptionState | None] = {}
         """How subscriptions stand, as far as they were asked about."""
+        self._methods: dict[str, ChargeDefaults] = {}
+        """What subscriptions are charged to, as far as they were seen."""
+        self._saved = SavedMethod(change.payment_method)
         self._held: set[str] = set()
         """Invoices that could not be paid because of that."""
         self._waits: list[dt.datetime] = []
@@ -247,7 +255,10 @@ class _Recovery:
         found: dict[str, _Plan] = {}
         gone = True
         for scope in sorted(self._change.scopes):
-            plans = self._customers_plans() if scope == "" else self._subscriptions_plans(scope)
+            if is_invoice(scope):
+                plans = self._invoices_plans(scope)
+            else:
+                plans = self._subscriptions_plans(scope) if scope else self._customers_plans()
             gone = gone and plans is None
             found |= {plan.scope: plan for plan in plans or ()}
         if "" in found:
@@ -261,8 +272,20 @@ class _Recovery:
             or subscription.stripe_customer_id != self._change.stripe_customer_id
         ):
             return None
-        charged = subscription.default_payment_method == self._change.payment_method
+        self._methods[subscription.id] = subscription.defaults
+        charged = subscription.own_default == self._change.payment_method
         return [_Plan(subscription.id)] if charged else []
+
+    def _invoices_plans(self, invoice_id: str) -> list[_Plan] | None:
+        try:
+            invoice = self._gateway.invoice(invoice_id)
+        except UnknownInvoice:
+            return None
+        if invoice.stripe_customer_id != self._change.stripe_customer_id:
+            return None
+        own = charged_method(SAYS_NOTHING, invoice=invoice.defaults)
+        charged = own is not None and own.id == self._change.payment_method
+        return [_Plan(invoice_id)] if charged else []
 
     def _customers_plans(self) -> list[_Plan] | None:
         card = self._change.payment_method
@@ -271,11 +294,24 @@ class _Recovery:
         except UnknownStripeCustomer:
             return None
         subscriptions = self._gateway.subscriptions(customer.id)
-        if customer.default_payment_method == card:
-            point = tuple(one.id for one in subscriptions if one.has_another_default(card))
+        self._methods |= {one.id: one.defaults for one in subscriptions}
+        if customer.default == card:
+            point = tuple(
+                one.id
+                for one in subscriptions
+                if one.has_another_default(card) and self._takes(one.defaults)
+            )
             return [_Plan("", point)]
         # A card that the bank replaced may be the own default of a subscription instead of the customer's.
-        return [_Plan(one.id) for one in subscriptions if one.default_payment_method == card]
+        return [_Plan(one.id) for one in subscriptions if one.own_default == card]
+
+    def _takes(self, *billed: ChargeDefaults | None) -> bool:
+        """Whether invoice and subscription take a method of the new one's type: Stripe passes over what they don't."""
+        restricted = [one for one in billed if one is not None and one.types]
+        if restricted and self._saved.type is None:
+            kind = self._gateway.method_type(self._saved.id)
+            self._saved = SavedMethod(self._saved.id, kind)
+        return all(one.takes(self._saved) for one in restricted)
 
     # -- carrying it out --------------------------------------------------------------------------------------
 
@@ -285,6 +321,8 @@ class _Recovery:
             self._lease.keep()
             try:
                 self._gateway.point_subscription(subscription_id, change.payment_method)
+            except StripeKeyRefused:
+                raise
             except StripeRefused:
                 # Ended meanwhile, or takes no such card: no reason not to pay what is owed.
                 self._report.not_pointed.append(subscription_id)
@@ -295,7 +333,8 @@ class _Recovery:
             runs = queries.recent_runs(
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
-        for invoice in self._gateway.open_invoices(change.stripe_customer_id, plan.scope or None):
+        open_ones = self._gateway.open_invoices(change.stripe_customer_id, plan.subscription_id)
+        for invoice in filter(plan.is_for, open_ones):
             if invoice.id in answered or not self._may_collect(invoice):
                 continue
             unknown = self._unknown.get(invoice.id)
@@ -305,7 +344,8 @@ class _Recovery:
                 else:
                     self._held.add(invoice.id)
                 continue
-            until = change.waits_until(runs, invoice.subscription_id, self._clock())
+            scopes = (invoice.subscription_id, invoice.id)
+            until = change.waits_until(runs, scopes, self._clock())
             if until is not None:
                 self._waits.append(until)
             else:
@@ -318,6 +358,8 @@ class _Recovery:
         webhooks. Without them a subscription's renewals go on by themselves, and a first payment is one at checkout.
         """
         if not invoice.collectable:
+            return False
+        if not self._takes(invoice.defaults, self._methods.get(invoice.subscription_id or "")):
             return False
         with self._database.reading() as session:
             heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
@@ -392,6 +434,8 @@ class _Recovery:
             payment: Payment | None = self._gateway.pay(
                 asked.invoice_id, asked.payment_method, asked.key
             )
+        except StripeKeyRefused:
+            raise  # nothing was asked of a bank; with another key this one's question is still open
         except StripeRefused as error:
             payment = self._fate(asked) or Payment(PayOutcome.REFUSED, str(error))
         except StripeUnavailable as error:
@@ -437,51 +481,6 @@ class _Recovery:
         del self._unknown[asked.invoice_id]
         if asked.change_id == self._change.id:
             self._report.payments[asked.invoice_id] = payment
-
-
-class _Lease:
-    """One customer at a time, over all replicas: a row that says who, and until when."""
-
-    def __init__(
-        self,
-        database: Transactions,
-        customer_id: str,
-        holder: str,
-        clock: Callable[[], dt.datetime],
-    ) -> None:
-        self._database = database
-        self._customer_id = customer_id
-        self._holder = holder
-        self._clock = clock
-
-    @contextmanager
-    def kept(self) -> Iterator[Session]:
-        """A transaction in which the customer is ours until it is committed. Raises CustomerBusy when somebody else has it."""
-        now = self._clock()
-        with self._database.transaction() as session:
-            if not queries.take_lease(session, self._customer_id, self._holder, now, now + LEASE):
-                raise CustomerBusy(f"another card is being tried for {self._customer_id}")
-            yield session
-
-    def keep(self) -> None:
-        """Take it, or stay in it. Raises CustomerBusy."""
-        with self.kept():
-            pass
-
-
-@contextmanager
-def _lease(
-    database: Transactions,
-    customer_id: str,
-    holder: str,
-    clock: Callable[[], dt.datetime],
-) -> Iterator[_Lease]:
-    lease = _Lease(database, customer_id, holder, clock)
-    try:
-        yield lease
-    finally:
-        with database.transaction() as session:
-            queries.release_lease(session, customer_id, holder)
 
 
 def recoveries(

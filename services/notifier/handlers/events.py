@@ -1,4 +1,4 @@
-"""What billing's events do here. Each function runs inside the transaction that its caller opened and commits."""
+"""What billing's events, and the portal's, do here. Each function runs inside the transaction that its caller opened and commits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.notifier.domain import Incident, Reason, merge
 from services.notifier.handlers import invoices, subscriptions
 from services.notifier.handlers.invoices import Heard
 from shared import events
-from shared.contracts.invoices import Observation
+from shared.contracts.invoices import Observation, owed
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
@@ -91,6 +91,23 @@ def customer_deleted(session: Session, event: Event, now: dt.datetime) -> str:
     return f"{suppressed.total()} suppressed"
 
 
+def customer_linked(session: Session, event: Event, now: dt.datetime) -> str:
+    """The portal knows now whose a Stripe customer is: what waits for that is looked at again at once.
+
+    All that waited goes into one email, and an email that was given up since nobody knew the customer is due again if its
+    invoice is still owed. Whether it is, and what is told, is looked at before it goes out, as always.
+    """
+    stripe_customer_id = _expect(event, events.CustomerLinkChanged).stripe_customer_id
+    if stripe_customer_id is None:
+        return "linked with nobody"
+    if not queries.waits_for_customer(session, stripe_customer_id):
+        return "nothing has waited for this customer"
+    invoices_open = queries.lock_open_incidents(session, (), {stripe_customer_id})
+    asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
+    woken = queries.wake_for_customer(session, stripe_customer_id, asked_for, now)
+    return f"{woken} looked at again"
+
+
 Handler = Callable[[Session, Event, dt.datetime], str]
 
 STEPS: Final[dict[type[events.Data], invoices.Step]] = {
@@ -118,6 +135,8 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.SubscriptionUpdated: subscriptions.changed,
     # Ended at once, or after the last retry: the same news, told once, and with what is unpaid.
     events.SubscriptionEnded: subscriptions.ends,
+    # Somebody whom nobody knew can be written to.
+    events.CustomerLinkChanged: customer_linked,
 }
 
 

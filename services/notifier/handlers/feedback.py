@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -38,10 +38,12 @@ class Feedback:
 
     sg_event_id: str
     notification_id: str
+    """Our custom argument; empty where SendGrid left it out, as it does when a mail server sends an email back hours later."""
     event: str
     occurred_at: dt.datetime
     email: str = ""
-    sg_message_id: str | None = None
+    message_id: str | None = None
+    """SendGrid's name for the message, as it was told when it took it."""
     reason: str = ""
     bounce_type: str = ""
     """`bounce` (hard: there is no such mailbox) or `blocked` (soft: refused this time)."""
@@ -54,6 +56,7 @@ def handle(
 
     Copies (normal: SendGrid promises at least once) and events about other senders' messages change nothing.
     """
+    batch = _named(session, batch)
     known = queries.known_invoices(session, {item.notification_id for item in batch})
     ours = [item for item in batch if item.notification_id in known and item.event in CONCERNS_US]
     new_ids = queries.claim_sendgrid_events(
@@ -83,6 +86,19 @@ def handle(
     return outcomes
 
 
+def _named(session: Session, batch: list[Feedback]) -> list[Feedback]:
+    """The events, of which those without our custom argument are about the notification that their message was sent for."""
+    found = queries.sent_as(
+        session, {item.message_id for item in batch if item.message_id and not item.notification_id}
+    )
+    return [
+        item
+        if item.notification_id
+        else replace(item, notification_id=found.get(item.message_id or "", ""))
+        for item in batch
+    ]
+
+
 def _apply(
     session: Session,
     item: Feedback,
@@ -95,7 +111,7 @@ def _apply(
     if row is None:
         return
     # Every one of these events proves that SendGrid took the message: the answer that a time-out hid.
-    mailed = mark_sent(session, row, incident, item.occurred_at, _message_id(item.sg_message_id))
+    mailed = mark_sent(session, row, incident, item.occurred_at, item.message_id)
     others = mark_others_sent(session, row, item.occurred_at)
     queries.store_incidents(session, [*others, mailed] if mailed is not None else others)
     if item.event == "delivered":
@@ -175,11 +191,6 @@ def _tell_the_host(
         data=data,
     )
     queries.OUTBOX.add(session, [Outgoing(event, key)], now)
-
-
-def _message_id(sg_message_id: str | None) -> str | None:
-    """`X-Message-Id` is the part of `sg_message_id` before the first dot (`.filter0001…` names the machine)."""
-    return sg_message_id.split(".", 1)[0][:255] if sg_message_id else None
 
 
 def _short(text: str) -> str:

@@ -281,6 +281,8 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
             finish(row, follows.status, follows.reason, desk.now())
             return Result(leased.kind, "suppressed", follows.reason)
         retry(row, follows, "the portal does not know the customer yet")
+        row.reason = None
+        row.ready_at = follows.due_at  # its day begins when there is somebody to write to
         return Result(leased.kind, "unknown_customer")
 
     return _transact(desk, body)

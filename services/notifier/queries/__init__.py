@@ -63,9 +63,11 @@ from services.notifier.queries.records import (
     known_invoices,
     note_deleted_customer,
     note_outcomes,
+    sent_as,
     suppress_address,
     suppressed_addresses,
 )
+from services.notifier.queries.waiting import waits_for_customer, wake_for_customer
 
 __all__ = [
     "ENDING",
@@ -115,6 +117,7 @@ __all__ = [
     "read_incidents",
     "read_open_incidents",
     "release_gathered",
+    "sent_as",
     "store_incident",
     "store_incidents",
     "suppress_address",
@@ -122,4 +125,6 @@ __all__ = [
     "suppressed_addresses",
     "times_asked",
     "told_in",
+    "waits_for_customer",
+    "wake_for_customer",
 ]

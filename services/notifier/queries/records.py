@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -179,3 +180,21 @@ def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[st
         )
     )
     return {row.notification_id: row.invoice_id for row in rows}
+
+
+def sent_as(session: Session, message_ids: Collection[str]) -> dict[str, str]:
+    """The notification that was sent as each of these messages of SendGrid's. Of a name that two have, neither: it tells
+    nothing."""
+    if not message_ids:
+        return {}
+    rows = session.execute(
+        select(Notification.provider_message_id, Notification.notification_id).where(
+            Notification.provider_message_id.in_(sorted(message_ids))
+        )
+    ).all()
+    times = Counter(row.provider_message_id for row in rows)
+    return {
+        row.provider_message_id: row.notification_id
+        for row in rows
+        if times[row.provider_message_id] == 1
+    }

@@ -63,7 +63,8 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
         row = rows[one.invoice_id]
         invoice = merge(queries.read_invoice(row), observe(one, event.occurred_at))
         of_customer = method_changes.get(one.stripe_customer_id, {})
-        changes = [of_customer.get(""), of_customer.get(invoice.subscription_id or "")]
+        scopes = ("", invoice.subscription_id or "", one.invoice_id)
+        changes = [of_customer.get(scope) for scope in scopes]
         changed_at = max((at for at in changes if at is not None), default=None)
         queries.write_invoice(row, with_method_change(invoice, changed_at))
     return outcomes
@@ -80,10 +81,11 @@ def note_method_change(session: Session, event: Event, now: dt.datetime) -> None
     data: Any = event.data
     if data.renewed:
         return
-    queries.note_method_change(
-        session, data.stripe_customer_id, data.subscription_id or "", event.occurred_at
-    )
-    for row in queries.open_invoices(session, data.stripe_customer_id, data.subscription_id):
+    scope = data.invoice_id or data.subscription_id or ""
+    queries.note_method_change(session, data.stripe_customer_id, scope, event.occurred_at)
+    for row in queries.open_invoices(
+        session, data.stripe_customer_id, data.subscription_id, data.invoice_id
+    ):
         queries.write_invoice(row, with_method_change(queries.read_invoice(row), event.occurred_at))
 
 

@@ -29,7 +29,7 @@ def settle(
 ) -> None:
     """Decide anew about these Stripe customers and these customers (by key), with all that evidence connects them to.
 
-    The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to the host.
+    The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to notifier and host.
     """
     session.flush()
     found = links.component(session, stripe_ids, customers)
@@ -80,7 +80,7 @@ def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None
 def _link(
     session: Session, found: Component, wanted: Mapping[int, Claim], now: dt.datetime
 ) -> list[events.Data]:
-    """Write the links as they are wanted; what the host should hear of it."""
+    """Write the links as they are wanted; what notifier and host should hear of it."""
     changes: list[tuple[Customer, str | None, Claim | None]] = []
     for key, customer in sorted(found.customers.items()):
         claim, row = wanted.get(key), customer.row
@@ -110,16 +110,15 @@ def _change(customer: Customer, before: str | None, claim: Claim | None) -> Iter
     change = "linked" if before is None else "unlinked" if claim is None else "replaced"
     source = "none" if claim is None else claim.source.value
     LINK_CHANGES.labels(source, change).inc()
-    if change == "linked" and source == Source.HOST:
-        return  # it was the host that said so
-    say = log.info if change == "linked" else log.warning
-    say(
-        f"customer {change}",
-        customer_id=customer.row.public_id,
-        stripe_customer_id=_stripe_id(claim),
-        previous_stripe_customer_id=before,
-        evidence=source,
-    )
+    if change != "linked" or source != Source.HOST:  # not each line of an import
+        say = log.info if change == "linked" else log.warning
+        say(
+            f"customer {change}",
+            customer_id=customer.row.public_id,
+            stripe_customer_id=_stripe_id(claim),
+            previous_stripe_customer_id=before,
+            evidence=source,
+        )
     yield events.CustomerLinkChanged(
         customer_id=customer.row.public_id,
         external_id=customer.row.external_id,

@@ -97,8 +97,8 @@ def write_invoice(row: InvoiceRow, invoice: Invoice) -> None:
 def method_changes(
     session: Session, stripe_customer_ids: Collection[str]
 ) -> dict[str, dict[str, dt.datetime]]:
-    """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription (the
-    empty one is the customer's own default)."""
+    """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription or
+    invoice (the empty one is the customer's own default)."""
     found: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
     for row in session.execute(
         select(
@@ -112,16 +112,16 @@ def method_changes(
 
 
 def note_method_change(
-    session: Session, stripe_customer_id: str, subscription_id: str, changed_at: dt.datetime
+    session: Session, stripe_customer_id: str, scope: str, changed_at: dt.datetime
 ) -> None:
-    """Keep the latest time of a change."""
+    """Keep the latest time of a change; `scope` is a subscription, an invoice, or empty."""
     insert_new(
         session,
         table_of(MethodChangeRow),
         [
             {
                 "stripe_customer_id": stripe_customer_id,
-                "subscription_id": subscription_id,
+                "subscription_id": scope,
                 "changed_at": changed_at,
             }
         ],
@@ -133,7 +133,7 @@ def note_method_change(
         update(MethodChangeRow)
         .where(
             MethodChangeRow.stripe_customer_id == stripe_customer_id,
-            MethodChangeRow.subscription_id == subscription_id,
+            MethodChangeRow.subscription_id == scope,
             MethodChangeRow.changed_at < changed_at,
         )
         .values(changed_at=changed_at),
@@ -141,13 +141,19 @@ def note_method_change(
 
 
 def open_invoices(
-    session: Session, stripe_customer_id: str, subscription_id: str | None
+    session: Session,
+    stripe_customer_id: str,
+    subscription_id: str | None,
+    invoice_id: str | None = None,
 ) -> list[InvoiceRow]:
-    """The invoices of a Stripe customer (of one subscription, if named) that are not settled, locked for change."""
+    """The invoices of a Stripe customer (of one subscription, or one of them, if named) that are not settled, locked for
+    change."""
     statement = select(InvoiceRow).where(
         InvoiceRow.stripe_customer_id == stripe_customer_id,
         InvoiceRow.status.in_(("draft", "open")),
     )
+    if invoice_id:
+        statement = statement.where(InvoiceRow.invoice_id == invoice_id)
     if subscription_id:
         statement = statement.where(InvoiceRow.subscription_id == subscription_id)
     # In one order, so that two transactions never wait for each other.

@@ -12,13 +12,16 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.billing.domain import (
+    BillingError,
     Customer,
     HostedInvoice,
     Invoice,
     InvoiceLook,
     KeySpent,
+    NextMethod,
     NoDefaultConfiguration,
     Payment,
     PaymentProblem,
@@ -37,7 +40,13 @@ from services.billing.domain import (
     UnknownSubscription,
 )
 from shared.contracts.invoices import SubscriptionState
-from shared.contracts.payments import PaymentMethod
+from shared.contracts.payments import (
+    ChargeDefaults,
+    PaymentMethod,
+    SavedMethod,
+    charged_method,
+    is_source,
+)
 from shared.events import Event
 
 PERIOD_END = dt.datetime(2026, 12, 23, 21, 4, 5, tzinfo=dt.UTC)
@@ -69,6 +78,32 @@ class Trouble(enum.Enum):
     """Nothing done; the server error is kept under the key."""
     STORED_500_AFTER = "stored 500, charged"
     """The bank was asked; a server error is kept under the key all the same."""
+
+
+def charged_to(
+    payment_method: str | None = None, *, source: str | None = None, types: Sequence[str] = ()
+) -> ChargeDefaults:
+    """What an invoice, a subscription or a customer is charged to: `charged_to("pm_good")`."""
+    return ChargeDefaults(
+        SavedMethod(payment_method) if payment_method else None,
+        SavedMethod(source) if source else None,
+        frozenset(types),
+    )
+
+
+def _type_of(method_id: str) -> str | None:
+    if is_source(method_id):
+        return "card" if method_id.startswith("card_") else None
+    return "us_bank_account" if method_id.startswith(DEBIT) else "card"
+
+
+def _with_types(defaults: ChargeDefaults | None) -> Any:
+    def typed(one: SavedMethod | None) -> SavedMethod | None:
+        return one and SavedMethod(one.id, _type_of(one.id))
+
+    return defaults and dataclasses.replace(
+        defaults, payment_method=typed(defaults.payment_method), source=typed(defaults.source)
+    )
 
 
 @dataclass
@@ -112,6 +147,8 @@ class FakePaymentGateway:
     cancellations: list[tuple[str, str]] = field(default_factory=list)
     """Subscription and idempotency key of each end that was planned."""
     down: bool = False
+    refusal: BillingError | None = None
+    """What Stripe answers to everything, where it is: our key is refused, the limit is reached, …"""
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     """What time it is at Stripe."""
     before: Callable[[str], None] = lambda operation: None
@@ -123,6 +160,8 @@ class FakePaymentGateway:
         self.before(operation)
         if self.down:
             raise StripeUnavailable("down")
+        if self.refusal is not None:
+            raise self.refusal
 
     def create_portal_session(
         self,
@@ -234,7 +273,18 @@ class FakePaymentGateway:
             invoice,
             problem=None if invoice.status == "paid" else self.problems.get(invoice_id),
             subscription=SubscriptionState(subscription.status) if subscription else None,
+            next_method=self._next_method(invoice, subscription),
         )
+
+    def _next_method(
+        self, invoice: Invoice, subscription: Subscription | None
+    ) -> NextMethod | None:
+        customer = self.customers.get(invoice.stripe_customer_id)
+        if customer is None:
+            return None
+        own = subscription.defaults if subscription else None
+        saved = charged_method(*map(_with_types, (customer.defaults, own, invoice.defaults)))
+        return NextMethod(saved, VISA if saved else None)
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
         self._enter("hosted_invoice")
@@ -256,6 +306,10 @@ class FakePaymentGateway:
             raise UnknownStripeCustomer(stripe_customer_id)
         return self.customers[stripe_customer_id]
 
+    def method_type(self, method_id: str) -> str | None:
+        self._enter("method_type")
+        return _type_of(method_id)
+
     def subscription(self, subscription_id: str) -> Subscription | None:
         self._enter("subscription")
         return self.all_subscriptions.get(subscription_id)
@@ -274,7 +328,10 @@ class FakePaymentGateway:
         if found.status == "canceled":
             raise StripeRefused("a canceled subscription")
         self.all_subscriptions[subscription_id] = dataclasses.replace(
-            found, default_payment_method=payment_method
+            found,
+            defaults=charged_to(source=payment_method, types=sorted(found.defaults.types))
+            if is_source(payment_method)
+            else dataclasses.replace(found.defaults, payment_method=SavedMethod(payment_method)),
         )
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:

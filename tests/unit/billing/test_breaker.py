@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from services.billing.breaker import FAILURES, OPEN_SECONDS, Breaker
-from services.billing.domain import StripeUnavailable, UnknownStripeCustomer
+from services.billing.domain import (
+    BillingError,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeUnavailable,
+    UnknownStripeCustomer,
+)
 
 
 class Stripe:
@@ -63,12 +71,24 @@ def test_while_a_probe_is_out_the_others_fail_fast() -> None:
     assert stripe.click()
 
 
-def test_a_refusal_is_an_answer() -> None:
-    """An unknown customer says nothing against Stripe, and ends a row of failures."""
+@pytest.mark.parametrize(
+    "answer",
+    [
+        UnknownStripeCustomer,
+        StripeKeyRefused,
+        StripePermissionMissing,
+        StripeBusy,
+        StripeRateLimited,
+    ],
+)
+def test_a_refusal_is_an_answer(answer: type[BillingError]) -> None:
+    """An unknown customer, a revoked key, a busy object or a limit says nothing against Stripe, and ends a row of
+    failures."""
     stripe = Stripe()
     for _ in range(FAILURES - 1):
         stripe.click()
-    with pytest.raises(UnknownStripeCustomer), stripe.breaker.guard():
-        raise UnknownStripeCustomer("cus_1")
+    for _ in range(FAILURES):
+        with pytest.raises(answer), stripe.breaker.guard():
+            raise answer("no")
     stripe.click()
     assert not stripe.breaker.open

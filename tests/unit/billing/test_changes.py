@@ -96,7 +96,7 @@ def test_an_earlier_change_holds_an_invoice_back_for_an_hour_at_most(
     change: Change, runs: dict[str, dt.datetime]
 ) -> None:
     """Only a run of the same card over the same invoice, before this change was tried."""
-    until = change.waits_until(runs, "sub_1", NOW)
+    until = change.waits_until(runs, ("sub_1", None), NOW)
     others = {scope: at for scope, at in runs.items() if scope in ("", "sub_1")}
     if change.tried_at is not None:
         others = {scope: at for scope, at in others.items() if at < change.tried_at}

@@ -19,6 +19,7 @@ from services.billing.domain import (
     portal_locale,
 )
 from services.billing.stripe_objects import to_configuration, to_invoice, to_payment_problem
+from tests.unit.billing.fakes import charged_to
 
 
 @pytest.mark.parametrize(
@@ -118,11 +119,11 @@ def test_the_key_of_a_payment_tells_card_and_change_apart() -> None:
     ("subscription", "differs"),
     [
         (Subscription("sub", "cus", "active"), False),
-        (Subscription("sub", "cus", "active", "pm_new"), False),
-        (Subscription("sub", "cus", "past_due", "pm_old"), True),
-        (Subscription("sub", "cus", "active", None, "card_old"), True),
-        (Subscription("sub", "cus", "active", "pm_new", "card_old"), False),
-        (Subscription("sub", "cus", "canceled", "pm_old"), False),
+        (Subscription("sub", "cus", "active", charged_to("pm_new")), False),
+        (Subscription("sub", "cus", "past_due", charged_to("pm_old")), True),
+        (Subscription("sub", "cus", "active", charged_to(None, source="card_old")), True),
+        (Subscription("sub", "cus", "active", charged_to("pm_new", source="card_old")), False),
+        (Subscription("sub", "cus", "canceled", charged_to("pm_old")), False),
     ],
 )
 def test_which_subscriptions_must_learn_of_the_new_card(

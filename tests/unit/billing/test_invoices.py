@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from typing import Any
 
 import pytest
 
 from services.billing.domain import (
+    Customer,
     PaymentProblem,
     StripeRefused,
     StripeUnavailable,
@@ -16,7 +18,7 @@ from services.billing.domain import (
 )
 from services.billing.handlers.invoices import invoice_state
 from shared.contracts.payments import PaymentMethod
-from tests.unit.billing.fakes import VISA, FakePaymentGateway
+from tests.unit.billing.fakes import VISA, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 
 
@@ -64,9 +66,33 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
             "exp_year": 2030,
         },
         "card": {"brand": "visa", "last4": "0341", "exp_month": 12, "exp_year": 2030},
+        "next_method": None,
         "subscription_status": "past_due",
         "subscription_end_reason": None,
     }
+
+
+def hard(gateway: FakePaymentGateway, **customer: str) -> dict[str, Any]:
+    """The state after a lost card, for a customer who is charged to this."""
+    lost = dataclasses.replace(gateway.problems["in_1"], decline_code="lost_card")
+    gateway.problems["in_1"] = lost
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(**customer))
+    state = invoice_state(gateway, "in_1")
+    assert state["payment_method_id"] == "pm_1"
+    return state
+
+
+def test_a_new_payment_method_is_wanted_until_another_one_is_charged(
+    gateway: FakePaymentGateway,
+) -> None:
+    """After a decline that nothing else ends: not any more once Stripe charges something else, and always where there is
+    nothing to charge."""
+    state = hard(gateway, payment_method="pm_1")
+    assert state["decline"]["needs_new_method"]
+    state = hard(gateway, payment_method="pm_2")
+    assert not state["decline"]["needs_new_method"]
+    assert state["next_method"]["last4"] == "0341"
+    assert hard(gateway)["decline"]["needs_new_method"]
 
 
 def test_a_key_that_may_not_read_the_details_tells_the_invoice(gateway: FakePaymentGateway) -> None:

@@ -12,10 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from services.billing.domain import (
+    BillingError,
     Customer,
     Invoice,
     Payment,
     PayOutcome,
+    StripeKeyRefused,
+    StripePermissionMissing,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -24,9 +27,9 @@ from services.billing.domain import (
 )
 from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
 from services.billing.handlers import inbox
+from services.billing.handlers.customer_lease import CustomerBusy
 from services.billing.handlers.recovery import (
     PAUSES,
-    CustomerBusy,
     Report,
     Run,
     due,
@@ -50,6 +53,7 @@ from tests.unit.billing.fakes import (
     NEEDS_CUSTOMER,
     FakePaymentGateway,
     Trouble,
+    charged_to,
 )
 
 INVOICE = Invoice(
@@ -69,9 +73,9 @@ RENEWED = "payment_method.automatically_updated"
 
 def dana(gateway: FakePaymentGateway) -> None:
     """A customer with a new default card, whose subscription still has the old one and an invoice unpaid."""
-    gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=GOOD)
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
     gateway.all_subscriptions["sub_1"] = Subscription(
-        "sub_1", "cus_1", "past_due", default_payment_method=DECLINES
+        "sub_1", "cus_1", "past_due", defaults=charged_to(DECLINES)
     )
     gateway.invoices["in_1"] = INVOICE
 
@@ -116,7 +120,7 @@ class Loop:
             return [row.outcome for row in rows]
 
     def new_card(self, card: str) -> Wish:
-        self.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=card)
+        self.gateway.customers["cus_1"] = Customer("cus_1", charged_to(card))
         return self.told(card)
 
 
@@ -132,7 +136,7 @@ def test_a_new_card_pays_what_is_open_and_is_charged_from_now_on(loop: Loop) -> 
     report = loop.run()
     assert report.run is Run.DONE
     assert loop.gateway.invoices["in_1"].status == "paid"
-    assert loop.gateway.all_subscriptions["sub_1"].default_payment_method == GOOD
+    assert loop.gateway.all_subscriptions["sub_1"].own_default == GOOD
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
 
 
@@ -356,7 +360,9 @@ def test_a_postponed_wish_for_a_card_that_is_not_charged_any_more_ends(loop: Loo
 def test_stripes_several_events_about_one_change_are_one_try(loop: Loop) -> None:
     """The customer's default, the subscription's and the network's word within a minute: the bank is asked once."""
     first = loop.new_card(DECLINES)
-    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "past_due", charged_to(DECLINES)
+    )
     loop.run(first)
     for kind, scope in ((SUBSCRIPTION, "sub_1"), (RENEWED, "")):
         loop.clock.forward(seconds=20)
@@ -387,8 +393,10 @@ def test_an_event_that_comes_late_is_no_new_wish(loop: Loop) -> None:
 
 def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> None:
     """One subscription's card, then the customer's: the first invoice is not asked about twice, the other one is paid."""
-    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
-    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "past_due", charged_to(DECLINES)
+    )
     loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
     loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
     assert loop.gateway.charges == [("in_1", DECLINES)]
@@ -399,8 +407,10 @@ def test_an_event_of_another_scope_pays_what_the_first_did_not(loop: Loop) -> No
 
 def test_a_card_given_to_everything_waits_only_where_it_was_just_tried(loop: Loop) -> None:
     """Ten minutes after one subscription's: what is new is paid at once, what was declined when the hour is over."""
-    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
-    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", DECLINES)
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "past_due", charged_to(DECLINES)
+    )
     loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
     loop.run(loop.told(DECLINES, SUBSCRIPTION, "sub_1"))
     loop.clock.forward(minutes=10)
@@ -593,19 +603,24 @@ def test_a_refusal_for_an_open_invoice_is_recorded_and_does_not_stop_the_others(
     assert loop.recorded() == {"in_1": PayOutcome.REFUSED, "in_2": PayOutcome.PAID}
 
 
+@pytest.mark.parametrize("trouble", [StripeUnavailable, StripeKeyRefused, StripePermissionMissing])
 @pytest.mark.parametrize(
     "operation", ["customer", "subscriptions", "point_subscription", "open_invoices", "pay"]
 )
-def test_a_stripe_that_is_down_makes_the_event_come_back(loop: Loop, operation: str) -> None:
-    """Whatever call fails, the run raises, gives the customer back, and the next delivery finishes."""
+def test_a_stripe_that_does_nothing_for_us_makes_the_event_come_back(
+    loop: Loop, operation: str, trouble: type[BillingError]
+) -> None:
+    """Whatever call fails, for Stripe's sake or our key's, the run raises, gives the customer back, and the next one
+    finishes: no outcome is written down for what no bank was asked."""
 
     def down(entered: str) -> None:
         if entered == operation:
-            raise StripeUnavailable("down")
+            raise trouble("not now")
 
     loop.gateway.before = down
-    with pytest.raises(StripeUnavailable):
+    with pytest.raises(trouble):
         loop.run()
+    assert set(loop.recorded().values()) <= {PayOutcome.UNKNOWN}
     loop.gateway.before = lambda entered: None
     assert loop.run(holder="another").run is Run.DONE
     assert loop.gateway.invoices["in_1"].status == "paid"
@@ -719,13 +734,13 @@ def test_a_subscription_that_follows_the_customer_is_left_alone(loop: Loop) -> N
     """Without a default of its own it charges the customer's: giving it one would freeze the card."""
     loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "active")
     assert loop.run().pointed == []
-    assert loop.gateway.all_subscriptions["sub_1"].default_payment_method is None
+    assert loop.gateway.all_subscriptions["sub_1"].own_default is None
 
 
 @pytest.mark.parametrize("default", [None, "pm_newer"])
 def test_without_that_default_nothing_is_done(loop: Loop, default: str | None) -> None:
     """A default that was taken away, or replaced again since, is not charged on an old event's word."""
-    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method=default)
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(default))
     assert loop.run().run is Run.NO_CARD
     assert loop.gateway.charges == []
 
@@ -739,19 +754,25 @@ def test_a_customer_or_subscription_that_is_gone_is_no_error(loop: Loop) -> None
 
 def test_a_subscriptions_own_new_card_pays_its_invoices_only(loop: Loop) -> None:
     """A card chosen for one subscription pays that one's invoices and is not spread to others."""
-    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
-    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", GOOD)
-    loop.gateway.all_subscriptions["sub_2"] = Subscription("sub_2", "cus_1", "active", "pm_2")
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "past_due", charged_to(GOOD)
+    )
+    loop.gateway.all_subscriptions["sub_2"] = Subscription(
+        "sub_2", "cus_1", "active", charged_to("pm_2")
+    )
     loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id="sub_2")
     loop.run(loop.told(GOOD, SUBSCRIPTION, "sub_1"))
     assert loop.recorded() == {"in_1": PayOutcome.PAID}
-    assert loop.gateway.all_subscriptions["sub_2"].default_payment_method == "pm_2"
+    assert loop.gateway.all_subscriptions["sub_2"].own_default == "pm_2"
 
 
 def test_a_card_that_the_bank_replaced_pays_where_it_is_charged(loop: Loop) -> None:
     """An automatically updated card that is only a subscription's own default pays that subscription."""
-    loop.gateway.customers["cus_1"] = Customer("cus_1", default_payment_method="pm_private")
-    loop.gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due", GOOD)
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to("pm_private"))
+    loop.gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "past_due", charged_to(GOOD)
+    )
     loop.run(loop.told(GOOD, RENEWED))
     assert loop.gateway.charges == [("in_1", GOOD)]
 
@@ -786,3 +807,56 @@ def test_ops_can_read_what_was_tried(loop: Loop) -> None:
         "at": loop.clock.now.isoformat(),
     }
     assert (old["change_id"], old["outcome"], old["at"]) == (None, "paid", earlier.isoformat())
+
+
+# --- what Stripe charges ----------------------------------------------------------------------------------------
+
+SOURCE = "card_old_api"
+OWN = "invoice.updated"
+
+
+def test_a_new_default_source_pays_what_is_open_and_is_charged_from_now_on(loop: Loop) -> None:
+    """It is a new payment method like any other, where nothing goes before it."""
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(source=SOURCE))
+    report = loop.run(loop.told(SOURCE))
+    assert report.pointed == ["sub_1"]
+    assert loop.gateway.charges == [("in_1", SOURCE)]
+    assert loop.gateway.all_subscriptions["sub_1"].own_default == SOURCE
+
+
+def test_a_default_source_behind_a_payment_method_pays_nothing(loop: Loop) -> None:
+    """Stripe would charge the payment method: so nobody charges the source."""
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD, source=SOURCE))
+    assert loop.run(loop.told(SOURCE)).run is Run.NO_CARD
+    assert loop.gateway.charges == []
+
+
+def test_a_method_for_one_invoice_pays_that_one(loop: Loop) -> None:
+    """Set on the invoice alone: neither the customer's others nor a subscription are touched."""
+    loop.gateway.invoices["in_2"] = dataclasses.replace(
+        INVOICE, id="in_2", defaults=charged_to(GOOD)
+    )
+    report = loop.run(loop.told(GOOD, OWN, "in_2"))
+    assert (report.pointed, loop.gateway.charges) == ([], [("in_2", GOOD)])
+
+
+@pytest.mark.parametrize("invoice_id", ["in_1", "in_gone", "in_others"])
+def test_an_invoices_method_that_is_not_there_any_more_pays_nothing(
+    loop: Loop, invoice_id: str
+) -> None:
+    """Changed again meanwhile, an invoice that Stripe does not know, or another customer's."""
+    loop.gateway.invoices["in_others"] = dataclasses.replace(
+        INVOICE, id="in_others", stripe_customer_id="cus_2", defaults=charged_to(GOOD)
+    )
+    loop.run(loop.told(GOOD, OWN, invoice_id))
+    assert loop.gateway.charges == []
+
+
+def test_a_method_that_a_subscription_does_not_take_is_not_charged_for_it(loop: Loop) -> None:
+    """A bank account for a subscription that takes cards alone: Stripe passes it over, so do we; what takes it is paid."""
+    loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(DEBIT))
+    cards = Subscription("sub_1", "cus_1", "past_due", charged_to(DECLINES, types=["card"]))
+    loop.gateway.all_subscriptions["sub_1"] = cards
+    loop.gateway.invoices["in_2"] = dataclasses.replace(INVOICE, id="in_2", subscription_id=None)
+    report = loop.run(loop.told(DEBIT))
+    assert (report.pointed, loop.gateway.charges) == ([], [("in_2", DEBIT)])

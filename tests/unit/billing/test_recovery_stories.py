@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.billing.domain import Customer, StripeUnavailable, Subscription, Wish
 from services.billing.domain.changes import MOST_A_DAY, ONCE_IN
-from services.billing.handlers.recovery import LEASE, CustomerBusy
+from services.billing.handlers.customer_lease import LEASE, CustomerBusy
 from services.billing.models import Base, RecoveryLease
 from tests.unit import tables
 from tests.unit.billing.conftest import Clock
-from tests.unit.billing.fakes import DECLINES, FakePaymentGateway, Trouble
+from tests.unit.billing.fakes import DECLINES, FakePaymentGateway, Trouble, charged_to
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, SUBSCRIPTION, Loop
 
 NOT_NOW = (StripeUnavailable, CustomerBusy)
@@ -37,9 +37,9 @@ class CustomersAndBanks(RuleBasedStateMachine):
         self.clock = Clock()
         self.gateway.clock = self.clock
         self.loop = Loop(tables.empty(Base.metadata), self.gateway, self.clock)
-        self.gateway.customers["cus_1"] = Customer("cus_1", CARDS[0])
+        self.gateway.customers["cus_1"] = Customer("cus_1", charged_to(CARDS[0]))
         self.gateway.all_subscriptions["sub_1"] = Subscription(
-            "sub_1", "cus_1", "past_due", "pm_old"
+            "sub_1", "cus_1", "past_due", charged_to("pm_old")
         )
         self.gateway.invoices["in_1"] = INVOICE
         self.told: list[Wish] = []
@@ -55,7 +55,7 @@ class CustomersAndBanks(RuleBasedStateMachine):
     def customer_sets_card(self, card: str, both: bool) -> None:
         """The default is changed; an application may set the subscription's own, too."""
         self.clock.forward(seconds=90)
-        self.gateway.customers["cus_1"] = Customer("cus_1", card)
+        self.gateway.customers["cus_1"] = Customer("cus_1", charged_to(card))
         self.wishes.append((self.clock(), card))
         self.told.append(self.loop.told(card, CUSTOMER))
         if both:

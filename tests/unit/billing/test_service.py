@@ -17,11 +17,22 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import service
 from services.billing.breaker import Breaker
-from services.billing.domain import BillingError, Customer, InvalidRequest, StripeUnavailable
+from services.billing.domain import (
+    BillingError,
+    Customer,
+    InvalidRequest,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeUnavailable,
+)
+from services.billing.handlers.customer_lease import LEASE
 from services.billing.handlers.inbox import Outcome, Received
-from services.billing.handlers.recovery import LEASE, PAUSES
+from services.billing.handlers.recovery import PAUSES
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
-from services.billing.service import WIRE_ERRORS, BillingService
+from services.billing.rpc_errors import WIRE_ERRORS
+from services.billing.service import BillingService
 from shared.batching import batch_transactions
 from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
@@ -29,7 +40,7 @@ from shared.messaging import Permanent
 from shared.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
-from tests.unit.billing.fakes import GOOD, FakePaymentGateway
+from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
 
@@ -211,6 +222,22 @@ def test_a_click_answers_with_a_url_and_errors_with_a_name(
     assert type(raised.value).__name__ == "StripeUnavailable"
 
 
+def test_a_refused_key_crosses_the_wire_as_what_every_caller_knows(
+    billing: Any, gateway: FakePaymentGateway
+) -> None:
+    """Portals and notifiers of any release know refused and unavailable; the rest is told by billing's own log."""
+    for refusal, name in (
+        (StripeKeyRefused("401"), "StripeRefused"),
+        (StripePermissionMissing("403"), "StripeRefused"),
+        (StripeBusy("409"), "StripeUnavailable"),
+        (StripeRateLimited("429"), "StripeUnavailable"),
+    ):
+        gateway.refusal = refusal
+        with pytest.raises(RpcError) as raised:
+            billing.invoice_state(invoice_id="in_1")
+        assert type(raised.value).__name__ == name
+
+
 def test_a_stripe_that_hangs_is_cut_off(
     billing: Any, gateway: FakePaymentGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +280,7 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stripe is away: the event is done with, no dead letter; the loop pays when Stripe is back."""
-    gateway.customers["cus_1"] = Customer("cus_1", GOOD)
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
     gateway.invoices["in_1"] = INVOICE
     gateway.down = True
     data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
@@ -276,7 +303,7 @@ def test_a_customer_in_other_hands_does_not_stop_the_loop(
     """Of two changes that are due, the one whose customer is free is gone on with."""
     gateway.down = True
     for customer in ("cus_1", "cus_2"):
-        gateway.customers[customer] = Customer(customer, GOOD)
+        gateway.customers[customer] = Customer(customer, charged_to(GOOD))
         data = PaymentMethodChanged(stripe_customer_id=customer, payment_method_id=GOOD)
         event = f"evt_{customer}"
         billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))

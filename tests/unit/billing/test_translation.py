@@ -352,6 +352,75 @@ def test_a_new_default_of_a_subscription_is_told() -> None:
     )
 
 
+SOURCE = "card_1QxGoldenOldApi00"
+
+
+def with_source(event: dict[str, Any]) -> None:
+    """Nothing but a default source, which is a new one."""
+    found, changed = event["data"]["object"], event["data"]["previous_attributes"]
+    found["default_source"] = SOURCE
+    changed.clear()
+    changed["default_source"] = "card_1QxGoldenBefore00"
+
+
+def changes_of_methods(name: str, edit: Edit) -> list[Any]:
+    return [
+        one.event.data
+        for one in read(name, edit).outgoing
+        if isinstance(one.event.data, events.PaymentMethodChanged)
+    ]
+
+
+def test_a_new_default_source_of_a_customer_is_told_where_it_is_charged() -> None:
+    """It is what Stripe charges while there is no default payment method, and is nothing while there is one."""
+    name = "customer.updated.default_payment_method"
+
+    def alone(event: dict[str, Any]) -> None:
+        with_source(event)
+        event["data"]["object"]["invoice_settings"]["default_payment_method"] = None
+
+    (change,) = changes_of_methods(name, alone)
+    assert change == events.PaymentMethodChanged(
+        stripe_customer_id=CUSTOMER, payment_method_id=SOURCE, renewed=False
+    )
+    assert changes_of_methods(name, with_source) == []
+
+
+def test_a_new_default_source_of_a_subscription_is_told_where_it_is_charged() -> None:
+    """The same for the subscription's own."""
+    name = "customer.subscription.updated.default_payment_method"
+
+    def alone(event: dict[str, Any]) -> None:
+        with_source(event)
+        event["data"]["object"]["default_payment_method"] = None
+
+    (change,) = changes_of_methods(name, alone)
+    assert (change.payment_method_id, change.subscription_id) == (SOURCE, SUBSCRIPTION)
+    assert changes_of_methods(name, with_source) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "method"), [("default_payment_method", NEW_CARD), ("default_source", SOURCE)]
+)
+@pytest.mark.parametrize("name", ["invoice.updated", "invoice.updated.2020-08-27"])
+def test_what_one_invoice_is_to_be_charged_to_is_told(name: str, field: str, method: str) -> None:
+    """For that invoice alone, with its subscription for those who know no more; a draft is none of it."""
+
+    def set_on_the_invoice(event: dict[str, Any]) -> None:
+        event["data"]["object"][field] = method
+        event["data"]["previous_attributes"] = {field: None}
+
+    def untried(event: dict[str, Any]) -> None:
+        set_on_the_invoice(event)
+        event["data"]["object"]["attempted"] = False
+
+    (found,) = read(name, set_on_the_invoice).outgoing
+    data: Any = found.event.data
+    assert (data.payment_method_id, data.subscription_id) == (method, SUBSCRIPTION)
+    assert found.dedupe_key == f"{data.type}:{data.invoice_id}:{found.event.correlation_id}"
+    assert read(name, untried).status is Status.IGNORED
+
+
 def test_our_own_pointing_of_a_subscription_is_no_news() -> None:
     """When Portico itself points a subscription at the new card, the echo starts nothing."""
 

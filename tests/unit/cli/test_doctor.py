@@ -17,6 +17,9 @@ from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
     PortalSource,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
     StripeRefused,
     StripeUnavailable,
 )
@@ -203,7 +206,16 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
     ),
     "the key is of the wrong kind": (spoil(STRIPE_API_KEY="pk_test_public"), "settings"),
     "the restricted key lacks rights": (put(lacking=["webhook_endpoints"]), "stripe-rights"),
-    "the key was revoked": (put(lacking=StripeRefused("AuthenticationError")), "stripe-refuses"),
+    "the key was revoked": (put(lacking=StripeKeyRefused("code api_key_expired")), "stripe-key"),
+    "the account is out of the key's reach": (
+        put(configuration=StripeKeyRefused("code account_invalid")),
+        "stripe-key",
+    ),
+    "the restricted key may not see configurations": (
+        put(configuration=StripePermissionMissing("code more_permissions_required")),
+        "stripe-rights",
+    ),
+    "Stripe does not understand us": (put(lacking=StripeRefused("status 400")), "stripe-refuses"),
     "Stripe's address is a stranger's": (
         spoil(STRIPE_API_BASE="https://api.stripe.example"),
         "stripe-base",
@@ -339,6 +351,13 @@ def test_what_does_not_answer_is_unknown_not_well() -> None:
     assert levels["stripe-unreachable"] is Level.UNKNOWN
     assert levels["sendgrid-unreachable"] is Level.UNKNOWN
     assert "webhook" not in levels
+
+
+def test_a_reached_limit_is_no_outage_and_no_fault_of_the_key() -> None:
+    """Nothing was seen, and the person reads what to do about the limit instead of looking at the network."""
+    levels = {one.code: one.level for one in World(lacking=StripeRateLimited("429")).examine()}
+    assert levels["stripe-rate-limit"] is Level.UNKNOWN
+    assert not levels.keys() & {"stripe-unreachable", "stripe-key", "stripe-refuses"}
 
 
 def test_cancelling_that_is_meant_is_no_finding() -> None:

@@ -44,7 +44,8 @@ DOORS = ("/webhooks/stripe", "/webhooks/sendgrid")
 QUEUES = {
     queue.name
     for service in SERVICES
-    for main in topology.event_queues(service, "billing")
+    for source in topology.sources()
+    for main in topology.event_queues(service, source)
     for queue in (main, *topology.side_queues(main.name))
 }
 
@@ -294,10 +295,13 @@ def test_queue_names_are_those_of_the_code(overlay: str) -> None:
             allowed = {name for name in QUEUES if re.fullmatch(rights[right], name)}
             others = {
                 queue.name
-                for other in (SERVICES if service == "billing" else ())
-                for queue in topology.event_queues(other, "billing")
+                for other in SERVICES
+                for source in topology.sources()
+                for queue in topology.event_queues(other, source)
             } - own
-            more = {"write": others, "read": {f"{name}.dead" for name in others}}.get(right, set())
+            publishes = {queue.name for queue in topology.queues_of(service)}
+            letters = {f"{name}.dead" for name in others} if service == "billing" else set()
+            more = {"write": others & publishes, "read": letters}.get(right, set())
             assert allowed == own | more, f"{service} {right}"
             assert not re.search(rights[right], "something-else")
 

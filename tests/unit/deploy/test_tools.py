@@ -164,7 +164,7 @@ def test_each_alert_has_a_test_that_fires_it() -> None:
                     labels = expected["exp_labels"]
                     fired.add((case["alertname"], labels.get("why", labels["severity"])))
     assert fired == alerts
-    assert len({name for name, _ in alerts}) == 6
+    assert len({name for name, _ in alerts}) == 7
 
 
 def test_the_bill_of_materials_is_what_is_pinned(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from services.notifier.domain import Reason, address_hash
 from services.notifier.handlers import feedback
-from services.notifier.models import OutboxEvent, SendGridEvent, SuppressedAddress
+from services.notifier.models import (
+    Notification,
+    OutboxEvent,
+    SendGridEvent,
+    SuppressedAddress,
+)
 from services.notifier.sendgrid_gateway import BadWebhook, SignedEvents
 from services.notifier.service import NotifierService
 from shared import events as wire
@@ -50,7 +55,7 @@ def sg_event(**changes: Any) -> dict[str, Any]:
     return {
         "event": "delivered",
         "sg_event_id": "sg_1",
-        "sg_message_id": "abc.filter0001.12345",
+        "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.5515E0B88.0",
         "timestamp": int(START.timestamp()),
         "email": "dana@example.com",
         "notification_id": "ntf_1",
@@ -62,10 +67,23 @@ events = SignedEvents(PUBLIC)
 
 
 def test_a_signed_batch_is_read() -> None:
-    """Custom arguments stand among the fields; what does not name a notification is left out."""
-    body = json.dumps([sg_event(), sg_event(notification_id=""), {"event": "open"}]).encode()
+    """Custom arguments stand among the fields; what names neither a notification nor a message is left out."""
+    nobodys = sg_event(notification_id="", sg_message_id=None)
+    body = json.dumps([sg_event(), nobodys, {"event": "open"}]).encode()
     (found,) = events.read(**sign(body + b"\r\n"))
     assert (found.notification_id, found.event, found.occurred_at) == ("ntf_1", "delivered", START)
+    assert found.message_id == "14c5d75ce93"
+
+
+@pytest.mark.parametrize(
+    "hostile", ["", ".", ".filter0001", "short", "x" * 256, "a b c d e f", "%%%%%%%%\n", "ü" * 20]
+)
+def test_what_is_no_name_of_a_message_is_none(hostile: str) -> None:
+    """Empty, overlong or odd ids match nothing and reach no database; with our own argument the event still counts."""
+    named, nameless = sg_event(sg_message_id=hostile), sg_event(sg_message_id=hostile)
+    del nameless["notification_id"]
+    (found,) = events.read(**sign(json.dumps([named, nameless]).encode()))
+    assert (found.notification_id, found.message_id) == ("ntf_1", None)
 
 
 def test_one_unreadable_event_does_not_cost_the_batch() -> None:
@@ -183,6 +201,32 @@ def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
     sent.work()
     assert sent.mailed_to("hello@sunrise.example") == ["customer_unreachable"]
     assert "dana@example.com" in sent.mailer.inbox[-1].text
+
+
+def test_a_bounce_that_comes_later_without_our_argument_is_known_by_its_message(
+    sent: House,
+) -> None:
+    """A mail server took the mail and sent it back an hour later: SendGrid names the message alone, and all follows as
+    from any other bounce."""
+    email = sent.row()
+    late = {"notification_id": "", "message_id": email.provider_message_id, "bounce_type": "bounce"}
+    sent.clock.forward(hours=1)
+    assert report(sent, "bounce", reason="550 unknown", **late) == 1
+    assert report(sent, "bounce", reason="550 unknown", **late) == 0
+    assert sent.rows()[0].status == "bounced"
+    assert told(sent) == [("bounced", email.notification_id)]
+    assert len(sent.table(SuppressedAddress)) == 1
+
+
+def test_a_message_that_nobody_or_that_two_were_sent_as_is_nobodys(sent: House) -> None:
+    """Another sender's message, and a name that tells nothing apart, change no row."""
+    assert report(sent, "bounce", notification_id="", message_id="another-senders-message") == 0
+    sent.hear(failed(invoice_id="in_2"))
+    with sent.db.transaction() as session:
+        for row in session.scalars(select(Notification)):
+            row.provider_message_id = "always-the-same"
+    assert report(sent, "bounce", notification_id="", message_id="always-the-same") == 0
+    assert sent.table(SendGridEvent) == []
 
 
 def test_a_block_is_no_statement_about_the_address(sent: House) -> None:

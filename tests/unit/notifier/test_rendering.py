@@ -254,6 +254,36 @@ def test_the_next_try_is_promised_only_when_it_can_happen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("following", "said"),
+    [
+        (PaymentMethod(type="card", brand="mastercard", last4="4444"), "Mastercard •••• 4444"),
+        (PaymentMethod(type="card", last4="4444"), "Card •••• 4444"),
+        (
+            PaymentMethod(type="us_bank_account", bank="Chase", last4="6789"),
+            "Bank account Chase •••• 6789",
+        ),
+        (PaymentMethod(type="paypal"), "PayPal"),
+        (PaymentMethod(type="card", brand="visa", last4="4242"), None),
+        (PaymentMethod(type="konbini"), None),
+        (None, None),
+    ],
+)
+def test_a_promised_try_names_what_it_is_taken_from_where_that_is_another(
+    following: PaymentMethod | None, said: str | None
+) -> None:
+    """Stripe's order of choice may come to another payment method than failed; the same one, or an unknown, is not repeated."""
+    text = rendered(
+        decline=Decline.INSUFFICIENT_FUNDS,
+        method=PaymentMethod(type="card", brand="visa", last4="4242"),
+        next_method=following,
+        next_attempt=dt.datetime(2026, 11, 27, 20, tzinfo=dt.UTC),
+    ).text
+    text = " ".join(text.split())
+    assert ("taken from" in text) == (said is not None)
+    assert said is None or f"The payment will then be taken from: {said}." in text
+
+
+@pytest.mark.parametrize(
     ("planned", "heard", "promised"),
     [
         (Retry.SCHEDULED, False, True),

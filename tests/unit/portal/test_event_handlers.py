@@ -39,8 +39,12 @@ from tests.unit.portal.builders import (
 )
 
 
-def changed(subscription_id: str | None = None) -> events.PaymentMethodChanged:
-    return events.PaymentMethodChanged(stripe_customer_id="cus_1", subscription_id=subscription_id)
+def changed(
+    subscription_id: str | None = None, invoice_id: str | None = None
+) -> events.PaymentMethodChanged:
+    return events.PaymentMethodChanged(
+        stripe_customer_id="cus_1", subscription_id=subscription_id, invoice_id=invoice_id
+    )
 
 
 def tone(session: Session, customer_id: str) -> Tone:
@@ -260,3 +264,23 @@ def test_a_card_from_before_the_failure_is_no_part_of_its_story(
     assert steps() == ["shown_as_owed"]
     handle(session, event(changed(), ago(minutes=5)), NOW)
     assert steps() == ["shown_as_owed", "card_changed"]
+
+
+@pytest.mark.parametrize("first", ["the change", "the failures"])
+def test_a_method_for_one_invoice_is_news_of_that_one_alone(
+    session: Session, customer_id: str, first: str
+) -> None:
+    """Heard of before the failures or after them: the other invoice of the same subscription still asks."""
+    change = event(changed("sub_1", "in_1"), ago(minutes=5))
+    failures = [
+        event(failed(invoice_id=one, subscription_id="sub_1"), ago(minutes=9), f"evt_{one}")
+        for one in ("in_1", "in_2")
+    ]
+    if first == "the change":
+        handle(session, change, NOW)
+    handle_invoices(session, failures, NOW)
+    if first == "the failures":
+        handle(session, change, NOW)
+    session.flush()
+    rows = {row.invoice_id: row.method_changed_at for row in session.scalars(select(InvoiceRow))}
+    assert rows == {"in_1": ago(minutes=5), "in_2": None}

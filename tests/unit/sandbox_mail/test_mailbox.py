@@ -137,6 +137,18 @@ def test_reports_processed_and_delivered(mailbox, receiver):
     assert len({event["sg_event_id"] for event in receiver.events}) == 2
 
 
+def test_a_late_bounce_names_the_message_alone(mailbox, receiver):
+    """What a mail server sends back later comes without custom arguments and categories."""
+    message_id = mailbox.accept(a_mail())
+    assert mailbox.events.wait_idle(5)
+    (mail,) = mailbox.mails()
+    mailbox.report(mail, "bounce", named=False)
+    assert mailbox.events.wait_idle(5)
+    event = receiver.events[-1]
+    assert (event["event"], "notification_id" in event) == ("bounce", False)
+    assert event["sg_message_id"].startswith(message_id + ".")
+
+
 def test_signature_covers_timestamp_and_raw_body(mailbox, receiver):
     """The signature verifies with the public key over timestamp plus the body's very bytes."""
     import base64

@@ -134,7 +134,6 @@ def test_every_event_has_a_consumer_or_is_for_the_host():
     heard = {cls for classes in events.CONSUMERS.values() for cls in classes}
     assert set(events.EVENTS.values()) - heard == {
         events.NotificationUndeliverable,
-        events.CustomerLinkChanged,
         events.CustomerLinkRefused,
     }
     for cls in events.EVENTS.values():

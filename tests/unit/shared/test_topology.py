@@ -7,7 +7,9 @@ from shared.messaging import topology
 def test_event_queue_hears_what_the_table_says():
     """A consumer's queue is bound for exactly the types of CONSUMERS, and is a quorum queue that dead-letters."""
     for service, heard in CONSUMERS.items():
-        queues = topology.event_queues(service, "billing")
+        queues = [
+            one for source in topology.sources() for one in topology.event_queues(service, source)
+        ]
         keys = [b.routing_key for queue in queues for b in queue.bindings]
         assert sorted(keys) == sorted(cls.type for cls in heard)
         for queue in queues:
@@ -37,12 +39,15 @@ def test_waiting_rooms_give_back():
 def test_all_consumers_of_a_source():
     """The publisher binds the queue of every service that hears it."""
     assert set(topology.consumers_of("billing")) == {"portal", "billing", "notifier"}
+    assert topology.consumers_of("portal") == ["notifier"]
+    assert [queue.name for queue in topology.queues_of("portal")] == ["notifier.portal-events"]
 
 
 def test_an_exchange_is_made_by_its_owner_alone():
     """Whoever else declares a queue that is bound to it only looks whether it is there."""
     for service in CONSUMERS:
         queues = [topology.rpc_queue(service), *topology.event_queues(service, "billing")]
+        queues += topology.event_queues(service, "portal")
         queues += [side for one in queues[1:] for side in topology.side_queues(one.name)]
         queues.append(topology.reply_queue(service, "address"))
         bound = [each.exchange for one in queues for each in (one, *one.bindings) if each.exchange]

@@ -1,0 +1,143 @@
+"""From Stripe's errors to ours. With `stripe_gateway` the only module that imports stripe.
+
+The library sets `code` on errors of 400, 402 and 404 alone; of all others it stands in the error object, `error.error.code`
+(stripe 16.1.0, `_api_requestor.py`). https://docs.stripe.com/error-codes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import stripe  # noqa: TID251
+from prometheus_client import Counter
+
+from services.billing.domain import (
+    Payment,
+    PortalConfigurationMissing,
+    StripeBusy,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeRateLimited,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownStripeCustomer,
+    decline_reason,
+    declined,
+)
+
+ERRORS: Final = Counter(
+    "stripe_errors_total",
+    "Requests that Stripe did not grant, by what that means (the error's name) and Stripe's own code",
+    ["error", "code"],
+)
+
+KEY_CODES: Final = frozenset(
+    {"account_invalid", "api_key_expired", "platform_api_key_expired", "secret_key_required"}
+)
+"""It is the key, whatever the status: expired, revoked, of the wrong kind, or its account is out of reach."""
+BUSY_CODES: Final = frozenset({"idempotency_key_in_use", "lock_timeout"})
+"""Somebody else holds the object, or the key, at this moment; comes with 409, and with 429 of an object."""
+_CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
+
+
+@contextmanager
+def stripe_errors(
+    *,
+    customer: str | None = None,
+    configuration: str | None = None,
+    missing: type[Exception] | None = None,
+) -> Iterator[None]:
+    """Turn the library's errors into ours.
+
+    `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
+    `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
+    and parameter, never its message: that may quote an e-mail address or part of a key.
+    """
+    try:
+        yield
+    except stripe.StripeError as error:
+        ours = meaning_of(error, customer, configuration, missing)
+        ERRORS.labels(type(ours).__name__, _code(error) or "none").inc()
+        raise ours from None
+    except RecursionError:
+        raise StripeUnavailable("an answer that is nested too deeply") from None
+
+
+def meaning_of(
+    error: stripe.StripeError,
+    customer: str | None = None,
+    configuration: str | None = None,
+    missing: type[Exception] | None = None,
+) -> Exception:
+    """Our error for one of the library's; the arguments are those of `stripe_errors`."""
+    summary, code = summary_of(error), _code(error)
+    if code in KEY_CODES or isinstance(error, stripe.AuthenticationError):
+        return StripeKeyRefused(summary)
+    if code in BUSY_CODES or error.http_status == 409:
+        return StripeBusy(summary)
+    if isinstance(error, stripe.PermissionError):
+        return StripePermissionMissing(summary)
+    if isinstance(error, stripe.RateLimitError):
+        return StripeRateLimited(summary)
+    if isinstance(error, stripe.InvalidRequestError):
+        return _refusal(error, customer, configuration, missing)
+    if isinstance(error, stripe.CardError | stripe.IdempotencyError):
+        return StripeRefused(summary)
+    # No connection, no answer in time, 5xx, or an answer that is no JSON.
+    return StripeUnavailable(summary)
+
+
+def _refusal(
+    error: stripe.InvalidRequestError,
+    customer: str | None,
+    configuration: str | None,
+    missing: type[Exception] | None,
+) -> Exception:
+    summary = summary_of(error)
+    message = str(error.user_message or "")
+    if (
+        configuration and error.param == "configuration"
+    ):  # unknown, or switched off in the dashboard
+        return PortalConfigurationMissing(f"{configuration}: {summary}")
+    if error.code == "resource_missing" or error.http_status == 404:
+        if configuration and configuration in message:
+            return PortalConfigurationMissing(f"{configuration}: {summary}")
+        if customer and (error.param == "customer" or customer in message):
+            return UnknownStripeCustomer(f"{customer}: {summary}")
+        if missing is not None:
+            return missing(summary)
+    return StripeRefused(summary)
+
+
+def summary_of(error: stripe.StripeError) -> str:
+    """The error in a line: what it is, and by which id Stripe's people find the request; never its message."""
+    parts = [type(error).__name__]
+    for name, value in (
+        ("status", error.http_status),
+        ("code", _code(error)),
+        ("param", getattr(error, "param", None)),
+        ("request", error.request_id),
+    ):
+        if value:
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
+def _code(error: stripe.StripeError) -> str | None:
+    """Stripe's code for the error; None where it has none, or says something that is no code."""
+    told = error.code or getattr(error.error, "code", None)
+    return told if isinstance(told, str) and _CODE.fullmatch(told) else None
+
+
+def payment_of(error: stripe.CardError) -> Payment:
+    """What a declined payment came to."""
+    decline_code = getattr(error.error, "decline_code", None) if error.error else None
+    return declined(decline_reason(error.code, decline_code))
+
+
+def is_replayed(error: stripe.APIError) -> bool:
+    """Whether Stripe answered from memory, which it marks. https://docs.stripe.com/api/idempotent_requests"""
+    return bool((error.headers or {}).get("Idempotent-Replayed") == "true")

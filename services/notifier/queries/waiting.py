@@ -1,0 +1,72 @@
+"""Statements on notifications of Stripe customers whom the portal did not know."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy.orm import Session
+
+from services.notifier.domain import ACTIVE, DUNNING, Reason, Status
+from services.notifier.models import Notification
+
+
+def _waiting(stripe_customer_id: str) -> ColumnElement[bool]:
+    """Those that are asked about again and again (not: held for another reason, or perhaps sent), and those that were given
+    up."""
+    given_up = and_(
+        Notification.status == Status.SUPPRESSED.value,
+        Notification.reason == Reason.NO_SUCH_CUSTOMER.value,
+        Notification.kind.in_([kind.value for kind in DUNNING]),
+    )
+    asked = and_(
+        Notification.status.in_([status.value for status in ACTIVE]),
+        Notification.lookups > 0,
+        Notification.reason.is_(None),
+        Notification.unconfirmed_since.is_(None),
+    )
+    return and_(Notification.stripe_customer_id == stripe_customer_id, or_(asked, given_up))
+
+
+def waits_for_customer(session: Session, stripe_customer_id: str) -> bool:
+    """Whether anything does; locks nothing."""
+    found = select(Notification.notification_id).where(_waiting(stripe_customer_id)).limit(1)
+    return session.scalar(found) is not None
+
+
+def wake_for_customer(
+    session: Session, stripe_customer_id: str, asked_for: Collection[str], now: dt.datetime
+) -> int:
+    """Let what waits for this Stripe customer go out now; how many emails. The customer's open incidents are locked.
+
+    Of those that were given up the newest of each invoice in `asked_for` is due again. Where several wait to ask for money,
+    the first that is sent tells of all. One that a sender holds is left to it: it asks the portal anew within seconds.
+    """
+    rows = session.scalars(
+        select(Notification)
+        .where(_waiting(stripe_customer_id))
+        .order_by(Notification.notification_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    active = [row for row in rows if row.status in ACTIVE]
+    for row in active:
+        row.lookups = 0
+    woken = [row for row in active if row.status == Status.PENDING]
+    woken += _revived(rows, set(asked_for) - {row.invoice_id for row in active})
+    together = sum(row.kind in DUNNING for row in woken) > 1
+    for row in woken:
+        row.status, row.finished_at = Status.PENDING.value, None
+        row.due_at = row.ready_at = now
+        row.reason = None
+        if together and row.kind in DUNNING:
+            row.reason = Reason.WAITS_FOR_OTHERS.value
+    session.flush()
+    return len(woken)
+
+
+def _revived(rows: Sequence[Notification], invoice_ids: Collection[str]) -> list[Notification]:
+    given_up = [row for row in rows if row.status == Status.SUPPRESSED]
+    newest = {row.invoice_id: row for row in sorted(given_up, key=lambda row: row.created_at)}
+    return [row for invoice_id, row in newest.items() if invoice_id in invoice_ids]
