@@ -41,6 +41,7 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    PriceLook,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -54,12 +55,14 @@ from services.billing.domain import (
 from services.billing.stripe_objects import (
     LOOK_EXPANDS,
     PATH_WORDS,
+    PREVIEW_EXPANDS,
     configuration_policy,
     to_configuration,
     to_hosted_invoice,
     to_invoice,
     to_look,
     to_payment_trace,
+    to_price_look,
     to_subscription,
 )
 from shared.outgoing import session_to
@@ -78,6 +81,7 @@ NEVER_SAVED: Final = re.compile(
     r"default configuration has not been created|save your customer portal settings", re.IGNORECASE
 )
 """How Stripe says that a session was to use the dashboard's configuration, and that there is none. It has no code."""
+MISSING_CODES: Final = ("resource_missing", "invoice_upcoming_none")
 MAX_INVOICES: Final = 300
 """A customer with more open invoices than this needs a person."""
 
@@ -255,6 +259,16 @@ class StripeGateway:
                 return to_subscription(self._work.subscriptions.retrieve(subscription_id))
         except _Missing:
             return None
+
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        params = {"subscription": subscription_id, "expand": PREVIEW_EXPANDS}
+        try:
+            with stripe_errors(missing=_Missing):
+                # A POST that changes nothing.
+                preview = self._click.invoices.create_preview(params)
+        except _Missing:
+            return None
+        return to_price_look(preview)
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         with stripe_errors(customer=stripe_customer_id):
@@ -437,7 +451,7 @@ def _refusal(
         configuration and error.param == "configuration"
     ):  # unknown, or switched off in the dashboard
         return PortalConfigurationMissing(f"{configuration}: {summary}")
-    if error.code == "resource_missing" or error.http_status == 404:
+    if error.code in MISSING_CODES or error.http_status == 404:
         if configuration and configuration in message:
             return PortalConfigurationMissing(f"{configuration}: {summary}")
         if customer and (error.param == "customer" or customer in message):

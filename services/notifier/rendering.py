@@ -6,6 +6,7 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import msgspec
 from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
@@ -24,6 +26,7 @@ from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, Kind, as_it
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Price
 from shared.l10n.money import money
 from shared.templating import TranslatedEnvironment
 
@@ -69,6 +72,8 @@ class Letter:
     """Stripe ended the subscription over this payment."""
     description: str | None = None
     """What the subscription is called."""
+    price: Price | None = None
+    """What it costs, where one sentence says it."""
     ends_at: dt.datetime | None = None
     """When the subscription ends, or has ended."""
     ended: bool = False
@@ -149,6 +154,7 @@ def letter(
         planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
+        price=msgspec.convert(context["price"], Price) if context.get("price") else None,
         ends_at=ends_at,
         ended=context.get("ended", False) or (ends_at is not None and ends_at <= now),
         note=context.get("note"),
@@ -248,7 +254,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
         "amount": _amount(letter, locale),
-        "facts": _facts(letter, locale, _),
+        "facts": _facts(letter, locale, words),
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
@@ -274,8 +280,9 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     }
 
 
-def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
+def _facts(letter: Letter, locale: Locale, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
+    _ = words.gettext
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
@@ -313,7 +320,7 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
         facts = [
             Fact(_("Customer"), customer),
             Fact(_("Subscription"), plan),
-            Fact(_("Price"), amount),
+            Fact(_("Price"), _price(letter.price, locale, words)),
             ends,
         ]
     elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
@@ -324,6 +331,11 @@ def _facts(letter: Letter, locale: Locale, _: wording.Gettext) -> list[Fact]:
 def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
     return Fact(f"{_('Invoice')} {number}".strip(), money(line.amount, line.currency, locale))
+
+
+def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
+    written = functools.partial(money, locale=locale)
+    return wording.price(said, written, words.gettext, words.ngettext) if said else ""
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:

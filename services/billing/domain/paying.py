@@ -11,6 +11,7 @@ from services.billing.domain.declines import PaymentProblem
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import Decline
+from shared.contracts.prices import NextInvoice, Terms
 
 
 def is_live_key(api_key: str) -> bool:
@@ -53,6 +54,18 @@ class InvoiceLook:
     """A payment is under way: a bank debit, whose outcome takes days."""
     subscription: SubscriptionState | None = None
     """Its subscription, where it is of one."""
+
+
+@dataclass(frozen=True)
+class PriceLook:
+    """What a subscription costs, by the preview of its next invoice: all of one moment."""
+
+    terms: Terms
+    """As the subscription itself tells them."""
+    next_invoice: NextInvoice
+    collection_paused: bool = False
+    collection_resumes_at: dt.datetime | None = None
+    trial_ends_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)

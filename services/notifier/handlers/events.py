@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
@@ -13,6 +14,7 @@ from services.notifier.domain import Kind, Reason, merge, subscription_end_key
 from services.notifier.handlers import invoices
 from services.notifier.handlers.invoices import Heard
 from shared import events
+from shared.contracts.prices import Terms, price, pricing_of
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
@@ -92,12 +94,12 @@ def subscription_ends(session: Session, event: Event, now: dt.datetime) -> str:
     data = _expect(event, events.SubscriptionData)
     ended = isinstance(data, events.SubscriptionEnded)
     ends_at = data.ends_at or (event.occurred_at if ended else None)
+    said = price(_terms(data))
     context = {
         "description": data.description,
         "ends_at": ends_at.isoformat() if ends_at else None,
         "ended": ended,
-        "amount": data.amount,
-        "currency": data.currency,
+        "price": said and msgspec.to_builtins(said),
     }
     new = queries.NewNotification(
         dedupe_key=subscription_end_key(data.subscription_id, ends_at),
@@ -112,6 +114,17 @@ def subscription_ends(session: Session, event: Event, now: dt.datetime) -> str:
     if not queries.add_notification(session, new):
         return "this end was told before"
     return "suppressed: approved here" if data.requested else f"{new.kind.value} is due"
+
+
+def _terms(data: events.SubscriptionData) -> Terms:
+    return Terms(
+        pricing=pricing_of(data.pricing),
+        amount=data.amount,
+        currency=data.currency,
+        interval=data.interval,
+        interval_count=data.interval_count,
+        discounted=data.discounted,
+    )
 
 
 Handler = Callable[[Session, Event, dt.datetime], str]
