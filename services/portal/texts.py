@@ -152,7 +152,7 @@ class Texts:
             return self.gettext("Billed by usage")
         text = self._every(said.amount, said)
         if said.until is not None and said.afterwards is not None:
-            text = self.gettext("%(price)s until %(day)s, discount included, then %(amount)s") % {
+            text = self.gettext("%(price)s until %(day)s (discount included), then %(amount)s") % {
                 "price": text,
                 "day": self.day(said.until, zone, now),
                 "amount": self.money(said.afterwards, said.currency),
