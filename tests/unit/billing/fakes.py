@@ -29,6 +29,7 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    PriceLook,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -93,6 +94,8 @@ class FakePaymentGateway:
     customers: dict[str, Customer] = field(default_factory=dict)
     all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
+    prices: dict[str, PriceLook] = field(default_factory=dict)
+    """What a subscription will cost; one without has no next invoice."""
     problems: dict[str, PaymentProblem] = field(default_factory=dict)
     processing: set[str] = field(default_factory=set)
     """Invoices whose bank debit is under way."""
@@ -258,6 +261,10 @@ class FakePaymentGateway:
     def subscription(self, subscription_id: str) -> Subscription | None:
         self._enter("subscription")
         return self.all_subscriptions.get(subscription_id)
+
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        self._enter("price_look")
+        return self.prices.get(subscription_id)
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         self._enter("subscriptions")
