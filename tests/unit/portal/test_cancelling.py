@@ -26,7 +26,7 @@ from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
-from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
 from shared.rpc import NotFound
