@@ -10,7 +10,7 @@ from typing import Final
 from services.portal.domain.snapshot import OwnedInvoice, Snapshot, Subscription
 from shared.contracts.prices import asks_stripe
 
-PREVIEW_EVERY: Final = dt.timedelta(hours=1)
+PREVIEW_EVERY: Final = dt.timedelta(minutes=10)
 """How soon what Stripe told of the next invoice is asked again, if the page is looked at."""
 MOST_SHOWN: Final = 1000
 """Subscriptions that wait to be asked about; what is shown beyond that is asked about when it is shown again."""
