@@ -133,8 +133,6 @@ def letter(
         # A total only where there is one: amounts of two currencies don't add up.
         same = len({line.currency for line in lines}) == 1
         amount = sum(line.amount for line in lines) if same else None
-    if "amount" in context:
-        amount, currency = context["amount"], context.get("currency")
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
     to_business = kind in TO_BUSINESS
     return Letter(
