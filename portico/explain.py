@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from portico.figures import ENGLISH
 from shared.cli import (
     FINDING,
     OK,
@@ -22,6 +23,7 @@ from shared.cli import (
     print_json,
 )
 from shared.cli.output import console, literal
+from shared.l10n.dates import full_day
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader
@@ -248,7 +250,7 @@ def show(told: dict[str, Any]) -> None:
         at = _moment(step["at"]).astimezone(dt.UTC)
         if at.date() != day:
             day = at.date()
-            out.print(f"\n[bold]{day:%A, %d %B %Y}[/bold] (UTC)")
+            out.print(f"\n[bold]{full_day(day, ENGLISH, year=True)}[/bold] (UTC)")
         colour = COLOURS.get(step["step"], "default")
         mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step['service']):<9}"
         out.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -37,3 +37,25 @@ class SandboxConfig:
     after_last_retry: str = "cancel"
     retry_delays: tuple[int, ...] = (3 * 86_400, 5 * 86_400, 7 * 86_400)
     settlement_delay: int = 4 * 86_400
+
+
+class BadSetting(Exception):
+    """A setting is wrong; the text names it and says what it should look like."""
+
+
+def configure(environ: Mapping[str, str]) -> tuple[tuple[str, int], SandboxConfig]:
+    """(address to listen on, settings); raises BadSetting."""
+    text = environ.get("SANDBOX_ADDRESS", "127.0.0.1:8010")
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BadSetting(f"SANDBOX_ADDRESS is {text!r}; it must look like 127.0.0.1:8010")
+    url, secret = environ.get("SANDBOX_WEBHOOK_URL"), environ.get("SANDBOX_WEBHOOK_SECRET")
+    if bool(url) != bool(secret):
+        raise BadSetting("SANDBOX_WEBHOOK_URL and SANDBOX_WEBHOOK_SECRET go together")
+    config = SandboxConfig(
+        public_url=environ.get("SANDBOX_PUBLIC_URL", f"http://{host}:{port}").rstrip("/"),
+        state_path=environ.get("SANDBOX_STATE") or None,
+        webhook_endpoints=((url, secret),) if url and secret else (),
+        sendgrid_webhook_url=environ.get("SANDBOX_SENDGRID_WEBHOOK_URL") or None,
+    )
+    return (host, int(port)), config

@@ -17,30 +17,8 @@ import eventlet
 from eventlet import wsgi
 
 from sandbox.app import create_app
-from sandbox.config import SandboxConfig
+from sandbox.config import BadSetting, configure
 from sandbox.private import OTHERS
-
-
-class BadSetting(Exception):
-    """A setting is wrong; the text names it and says what it should look like."""
-
-
-def configure(environ: Mapping[str, str]) -> tuple[tuple[str, int], SandboxConfig]:
-    """(address to listen on, settings); raises BadSetting."""
-    text = environ.get("SANDBOX_ADDRESS", "127.0.0.1:8010")
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise BadSetting(f"SANDBOX_ADDRESS is {text!r}; it must look like 127.0.0.1:8010")
-    url, secret = environ.get("SANDBOX_WEBHOOK_URL"), environ.get("SANDBOX_WEBHOOK_SECRET")
-    if bool(url) != bool(secret):
-        raise BadSetting("SANDBOX_WEBHOOK_URL and SANDBOX_WEBHOOK_SECRET go together")
-    config = SandboxConfig(
-        public_url=environ.get("SANDBOX_PUBLIC_URL", f"http://{host}:{port}").rstrip("/"),
-        state_path=environ.get("SANDBOX_STATE") or None,
-        webhook_endpoints=((url, secret),) if url and secret else (),
-        sendgrid_webhook_url=environ.get("SANDBOX_SENDGRID_WEBHOOK_URL") or None,
-    )
-    return (host, int(port)), config
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:

@@ -268,7 +268,7 @@ def pages() -> dict[str, Drawn]:
         "nothing-here": views.nothing_here(english),
         "trouble": views.trouble(english),
     }
-    for language in ("es", "fr", "de", "pt", "nl", "it", "pl"):
+    for language in ("es", "fr", "de", "pt_BR", "nl", "it", "pl"):
         found[f"declined-{language}"] = _me(Tone.DECLINED, declined, locale=language)
     return {name: Drawn(page.html, dict(page.headers)) for name, page in found.items()}
 

@@ -6,6 +6,7 @@ The pytest process is never patched by eventlet: services always run as processe
 import os
 
 import pytest
+from eventlet.patcher import already_patched
 from hypothesis import settings
 
 pytest_plugins = [
@@ -19,6 +20,14 @@ pytest_plugins = [
 def pytest_configure(config: pytest.Config) -> None:
     """nameko's plugin, which comes with the package, imports eventlet and warns that nobody patched with it."""
     config.pluginmanager.unregister(name="pytest_nameko")
+
+
+def pytest_collection_finish() -> None:
+    """In a patched process threads are no threads, and the next test with a server of its own waits for ever."""
+    if already_patched:
+        raise pytest.UsageError(
+            "a test module patches this process: import nothing that imports shared.green"
+        )
 
 
 # A rule's example takes as long as the machine lets it: a time limit would only test the machine.

@@ -1,42 +1,17 @@
-"""Amounts, dates, names and colours as a person reads them."""
+"""Names and colours as a person reads them."""
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale
-from babel.dates import format_date
 
 REMEMBERED: Final = 1024
 """How many answers each of the functions here keeps: days, names and colours come again and again."""
-
-
-def day(moment: dt.datetime, timezone: str | None, locale: Locale) -> str:
-    """The day of a moment with its weekday, in a time zone: `Friday, November 27`, elsewhere the locale's full
-    form (`Freitag, 27. November 2026`)."""
-    return _day(moment.astimezone(zone(timezone)).date(), locale)
-
-
-@lru_cache(REMEMBERED)
-def _day(local: dt.date, locale: Locale) -> str:
-    skeleton = {"en": "EEEE, MMMM d"}.get(locale.language)
-    if skeleton and locale.territory in (None, "US", "CA", "PH"):
-        return format_date(local, skeleton, locale=locale)
-    return format_date(local, "full", locale=locale)
-
-
-def zone(name: str | None) -> dt.tzinfo:
-    """The time zone of that name; UTC for one that does not exist."""
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return dt.UTC
 
 
 # --- names --------------------------------------------------------------------------------------------------------
@@ -61,12 +36,11 @@ def plain_name(text: str, longest: int = _LONGEST_NAME) -> str:
 
 
 def plain_line(text: str) -> str:
-    """Text as one line of a header: whatever was a line break is a space."""
-    return " ".join(
-        "".join(
-            " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
-        ).split()
+    """Text as one line of a header: whatever was a line break is a space. No-break spaces stay, in amounts and signs."""
+    spaced = "".join(
+        " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in text
     )
+    return re.sub(" {2,}", " ", spaced).strip()
 
 
 def plain_text(text: str, longest: int) -> str:
@@ -74,6 +48,11 @@ def plain_text(text: str, longest: int) -> str:
     lines = [plain_name(line, longest) for line in text.splitlines()]
     joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return joined if len(joined) <= longest else joined[: longest - 1].rstrip() + "…"
+
+
+def quoted(text: str) -> str:
+    """The text as plain-text mail quotes it."""
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
 @lru_cache(REMEMBERED)

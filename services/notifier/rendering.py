@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -27,7 +28,9 @@ from services.notifier.ports import Business, CancellationLinks, Contact, Invoic
 from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Price
+from shared.l10n.dates import Days
 from shared.l10n.money import money
+from shared.l10n.typography import labelled
 from shared.templating import TranslatedEnvironment
 
 PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
@@ -50,6 +53,8 @@ class Letter:
     """Everything that one email may say. Unknown things are None and are not mentioned."""
 
     kind: Kind
+    now: dt.datetime
+    """When it is written: dates say their year where it is another one."""
     customer_name: str
     business: Business
     link: str
@@ -137,6 +142,7 @@ def letter(
     to_business = kind in TO_BUSINESS
     return Letter(
         kind=kind,
+        now=now,
         customer_name=contact.name,
         business=contact.business,
         link="" if to_business else contact.link,
@@ -181,6 +187,10 @@ class Fact:
     label: str
     value: str
     strong: bool = False
+    whole: bool = False
+    """It is never broken into lines: an amount."""
+    number: str = ""
+    """Of several alike: stands after the label."""
 
 
 @dataclass
@@ -211,7 +221,7 @@ class Renderer:
         return environment.get_template(f"{kind.value}/{name}").render(values)
 
     def _environment(self, locale: Locale, *, html: bool) -> TranslatedEnvironment:
-        key = (locale.language, html)
+        key = (texts.catalogue(locale, self.catalogues), html)
         if key not in self._environments:
             environment = TranslatedEnvironment(
                 loader=FileSystemLoader(TEMPLATES),
@@ -224,7 +234,8 @@ class Renderer:
                 extensions=["jinja2.ext.i18n"],
             )
             environment.filters["combine"] = operator.or_
-            environment.filters["quoted"] = _quoted
+            environment.filters["quoted"] = formats.quoted
+            environment.filters["labelled"] = partial(labelled, language=locale.language)
             words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
@@ -237,7 +248,8 @@ class Renderer:
 def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str, Any]:
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
-    next_day = _day(letter.next_attempt, letter, locale)
+    days = Days(locale, letter.timezone, letter.now)
+    links_until = letter.links.expires_at if letter.links else None
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
@@ -252,21 +264,22 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
         "amount": _amount(letter, locale),
-        "facts": _facts(letter, locale, words),
+        "facts": _facts(letter, locale, days, words),
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
             letter.decline,
             letter.method,
-            next_day,
+            letter.next_attempt,
+            days,
             _,
             planned=letter.planned,
             ended=letter.ended_unpaid,
         ),
         "tries": wording.how_often(letter.tries, words.ngettext),
-        "ends_on": _day(letter.ends_at, letter, locale),
+        "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
         "ended": letter.ended,
-        "links_until": _day(letter.links.expires_at, letter, locale) if letter.links else None,
+        "links_until": days.full(links_until) if links_until else None,
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
         "url": url,
         "buttons": buttons,
@@ -278,14 +291,14 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     }
 
 
-def _facts(letter: Letter, locale: Locale, words: NullTranslations) -> list[Fact]:
+def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
     _ = words.gettext
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
     customer = formats.plain_name(letter.customer_name)
-    ends_on = _day(letter.ends_at, letter, locale) or ""
+    ends_on = days.short(letter.ends_at) if letter.ends_at else ""
     kind = letter.kind
     if kind is Kind.CANCELLATION_REQUESTED:
         ends = Fact(_("Paid until"), ends_on)
@@ -294,24 +307,27 @@ def _facts(letter: Letter, locale: Locale, words: NullTranslations) -> list[Fact
     facts: list[Fact] = []
     if letter.lines:
         facts = [_line_fact(line, locale, _) for line in letter.lines]
-        facts.append(Fact(_("Amount due"), amount, strong=True))
+        facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
     elif kind in DUNNING:
-        facts = [Fact(_("Amount due"), amount, strong=True), Fact(_("Invoice"), number)]
+        facts = [Fact(_("Amount due"), amount, strong=True, whole=True), Fact(_("Invoice"), number)]
         if charged := wording.method_fact(letter.method, _):
             facts.append(Fact(*charged))
     elif kind is Kind.PAYMENT_RECOVERED:
-        facts = [Fact(_("Amount paid"), amount, strong=True), Fact(_("Invoice"), number)]
+        facts = [
+            Fact(_("Amount paid"), amount, strong=True, whole=True),
+            Fact(_("Invoice"), number),
+        ]
     elif kind is Kind.CUSTOMER_RECOVERED:
         facts = [
             Fact(_("Customer"), customer),
-            Fact(_("Amount paid"), amount, strong=True),
+            Fact(_("Amount paid"), amount, strong=True, whole=True),
             Fact(_("Invoice"), number),
         ]
     elif kind is Kind.CUSTOMER_UNREACHABLE:
         facts = [
             Fact(_("Customer"), customer),
             Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254)),
-            Fact(_("Amount due"), amount, strong=True),
+            Fact(_("Amount due"), amount, strong=True, whole=True),
             Fact(_("Invoice"), number if amount else ""),
         ]
     elif kind in (Kind.CANCELLATION_REQUESTED, Kind.SUBSCRIPTION_ENDING):
@@ -328,7 +344,8 @@ def _facts(letter: Letter, locale: Locale, words: NullTranslations) -> list[Fact
 
 def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
-    return Fact(f"{_('Invoice')} {number}".strip(), money(line.amount, line.currency, locale))
+    amount = money(line.amount, line.currency, locale)
+    return Fact(_("Invoice"), amount, whole=True, number=number)
 
 
 def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
@@ -340,15 +357,6 @@ def _amount(letter: Letter, locale: Locale) -> str | None:
     if letter.amount is None or not letter.currency:
         return None
     return money(letter.amount, letter.currency, locale)
-
-
-def _day(moment: dt.datetime | None, letter: Letter, locale: Locale) -> str | None:
-    return formats.day(moment, letter.timezone, locale) if moment else None
-
-
-def _quoted(text: str) -> str:
-    """The text as plain-text mail quotes it."""
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
 def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:

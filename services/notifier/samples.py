@@ -34,6 +34,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
     )
     return Letter(
         kind=kind,
+        now=dt.datetime(2026, 11, 24, 15, 0, tzinfo=dt.UTC),
         customer_name="Dana Reyes",
         customer_email="dana@example.com",
         business=BUSINESS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 from services.notifier.formats import plain_name
@@ -9,6 +10,7 @@ from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.contracts.prices import Price
 from shared.l10n import brands
+from shared.l10n.dates import Days
 
 Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]
@@ -24,14 +26,9 @@ def method_fact(method: PaymentMethod | None, _: Gettext) -> tuple[str, str] | N
         return (_("Payment method"), wallet) if wallet else None
     if method.last4 is None:
         return None
-    end = {"last4": method.last4}
     if kind is MethodKind.BANK:
-        bank = plain_name(method.bank or "")
-        words = _("%(bank)s ending in %(last4)s") if bank else _("ending in %(last4)s")
-        return _("Bank account"), words % {"bank": bank, **end}
-    brand = brands.card_brand(method.brand)
-    words = _("%(brand)s ending in %(last4)s") if brand else _("ending in %(last4)s")
-    return _("Card"), words % {"brand": brand, **end}
+        return _("Bank account"), brands.masked(plain_name(method.bank or ""), method.last4)
+    return _("Card"), brands.masked(brands.card_brand(method.brand) or "", method.last4)
 
 
 def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
@@ -125,7 +122,8 @@ def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gette
 def what_next(
     decline: Decline | None,
     method: PaymentMethod | None,
-    next_day: str | None,
+    next_attempt: dt.datetime | None,
+    days: Days,
     _: Gettext,
     *,
     planned: Retry = Retry.UNKNOWN,
@@ -133,7 +131,7 @@ def what_next(
 ) -> str:
     """What happens without the customer, what the customer can do about it, and how long that takes where it takes days.
 
-    `planned` says whether Stripe will try again by itself, `next_day` when; `ended`: it ended the subscription over this
+    `planned` says whether Stripe will try again by itself, `next_attempt` when; `ended`: it ended the subscription over this
     payment.
     """
     kind = method.kind if method else MethodKind.OTHER
@@ -158,11 +156,11 @@ def what_next(
                 "This bank account can’t be debited any more, so please add a new payment method."
             ),
         }.get(kind, _("It can’t be charged any more, so please add a new payment method."))
-    elif next_day:
+    elif next_attempt is not None:
         step = _(
             "We will try again on %(day)s. To pay sooner, or in another way, "
             "please update your payment method."
-        ) % {"day": next_day}
+        ) % {"day": days.full(next_attempt), "on_day": days.on_full(next_attempt)}
     else:
         step = _(
             "We may try again. To be sure that everything goes on as usual, "

@@ -23,13 +23,14 @@ def asked(
     now: dt.datetime,
 ) -> Page:
     """What a customer reads after asking to cancel; the same words when the request was there already."""
+    texts = texts_in(locale)
     return draw(
         "cancel_asked.html",
         locale=locale,
         business=snapshot.business,
         token=token,
         already=outcome is Asking.ALREADY,
-        what=texts_in(locale).subscription(subscription, snapshot.zone, now),
+        what=texts.subscription(subscription, texts.days(snapshot.zone, now)),
         address=mask_email(snapshot.email),
     )
 
@@ -46,7 +47,6 @@ def answer_request(
     """The page behind a link to answer a request: asks for one press, or says how it was answered."""
     texts = texts_in(locale)
     row = request.business
-    zone = row.timezone
     return draw(
         "request.html",
         locale=locale,
@@ -56,11 +56,14 @@ def answer_request(
         form_targets=(SELF,),
         token=token,
         name=request.customer_name,
-        what=texts.subscription(request.subscription, zone, now) if request.subscription else "",
+        what=texts.subscription(request.subscription, texts.days(row.timezone, now))
+        if request.subscription
+        else "",
         decision=decision.value,
         status=request.status,
         just_now=just_now,
-        asked_on=texts.day(request.asked_at, zone, now),
-        decided_on=texts.day(request.decided_at, zone, now) if request.decided_at else "",
-        ends_on=texts.day(request.ends_at, zone, now) if request.ends_at else "",
+        days=texts.days(row.timezone, now),
+        asked_at=request.asked_at,
+        decided_at=request.decided_at,
+        ends_at=request.ends_at,
     )

@@ -22,7 +22,7 @@ from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.domain.subscribed import Standing, next_charge, standing
-from services.portal.texts import Texts, texts_in
+from services.portal.texts import Texts, catalogue, texts_in
 from shared.contracts.prices import next_amount, price
 from shared.templating import TranslatedEnvironment
 
@@ -106,9 +106,9 @@ def _icon(brand: Brand, initial: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _environment(language: str) -> TranslatedEnvironment:
+def _environment(catalogue_name: str) -> TranslatedEnvironment:
     """The templates in one language. One environment each: Jinja keeps `gettext` among its globals."""
-    texts = texts_in(Locale.parse(language))
+    texts = texts_in(Locale.parse(catalogue_name))
     environment = TranslatedEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -144,8 +144,8 @@ def _drawn_icon(path: str) -> Markup:
 
 
 @lru_cache(maxsize=512)
-def _template(language: str, name: str) -> Template:
-    return _environment(language).get_template(name)
+def _template(catalogue_name: str, name: str) -> Template:
+    return _environment(catalogue_name).get_template(name)
 
 
 def bdi(text: str) -> Markup:
@@ -180,7 +180,7 @@ def draw(
 ) -> Page:
     """A template as a page, in one language and one business's colours, with the headers that make it safe."""
     frame = _frame(str(locale), business, form_targets)
-    html = _template(locale.language, template).render(
+    html = _template(catalogue(locale), template).render(
         frame=frame, texts=frame.texts, business=business, **context
     )
     if refresh_seconds is None:
@@ -224,7 +224,7 @@ def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]
         business_initial=initial,
         colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
         contact=Markup(  # noqa: S704 (drawn by a template that escapes)
-            _template(parsed.language, "contact.html").render(business=business)
+            _template(catalogue(parsed), "contact.html").render(business=business)
         ),
         headers=(
             ("Content-Type", "text/html; charset=utf-8"),
@@ -247,16 +247,16 @@ class _Visit:
 
 
 def _visits(view: MeView, texts: Texts, *, over: bool) -> list[_Visit]:
-    zone, now = view.snapshot.zone, view.now
-    chosen = [each for each in view.snapshot.appointments if each.over(now) is over]
+    days = texts.days(view.snapshot.zone, view.now)
+    chosen = [each for each in view.snapshot.appointments if each.over(view.now) is over]
     chosen.sort(key=lambda each: each.starts_at, reverse=over)
     return [
         _Visit(
             appointment=each,
-            month=texts.month_short(each.starts_at, zone),
-            day=texts.day_of_month(each.starts_at, zone),
-            date=texts.weekday_and_day(each.starts_at, zone, now),
-            hours=texts.hours(each.starts_at, each.ends_at, zone, now),
+            month=days.month(each.starts_at),
+            day=str(days.local(each.starts_at).day),
+            date=days.short(each.starts_at),
+            hours=days.hours(each.starts_at, each.ends_at),
             iso=each.starts_at.isoformat(),
         )
         for each in chosen
@@ -294,8 +294,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         notice=view.notice,
         lines=view.notice.lines,
         money=texts.money,
-        when=lambda moment: texts.day(moment, view.snapshot.zone, view.now),
-        when_weekday=lambda moment: texts.weekday_and_day(moment, view.snapshot.zone, view.now),
+        days=texts.days(view.snapshot.zone, view.now),
         zone_label=texts.zone_label(view.snapshot.zone),
         upcoming=shown,
         more_upcoming=len(upcoming) - len(shown),
@@ -335,7 +334,7 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
     return _Bought(
         subscription=subscription,
         name=subscription.description,
-        price=texts.price(said, snapshot.zone, now) if said else None,
+        price=texts.price(said, texts.days(snapshot.zone, now)) if said else None,
         standing=stands,
         charges_at=next_charge(subscription) if comes else None,
         charges=texts.money(coming, currency) if coming and differs and currency else None,

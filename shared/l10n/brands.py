@@ -46,3 +46,8 @@ def card_brand(brand: str | None) -> str | None:
 def wallet(type_: str | None) -> str | None:
     """The name of a wallet, from the `type` of Stripe's payment method; None where it is none."""
     return _WALLETS.get(type_ or "")
+
+
+def masked(name: str, last4: str) -> str:
+    """A card or an account as a row of facts has it: `Visa •••• 4242`, as on Stripe's pages."""
+    return f"{name} •••• {last4}".strip()

@@ -92,7 +92,7 @@ def test_a_bank_account_is_told_as_one_from_the_first_debit_to_the_last(
     told = ada.mail(3)["text"]
     assert "not enough money in your bank account at STRIPE TEST BANK ending in 2227" in told
     assert "card" not in told
-    account = page.get_by_text("Bank account at STRIPE TEST BANK ending in 2227")
+    account = page.get_by_text("STRIPE TEST BANK •••• 2227")
     eventually(
         lambda: page.goto(demo_links["Ada Lindqvist"]) and account.is_visible(),
         within=15,

@@ -71,7 +71,7 @@ def test_a_subscriptions_own_old_card_is_replaced_for_good(story: Story, page: P
     invoice = story.get("/v1/invoices", customer=str(customer.stripe_id), status="open")["data"][0]
     mail = story.mail_to(customer)
     page.goto(link_in(mail))
-    expect(page.get_by_text("Visa ending in 0341")).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("Visa •••• 0341")).to_be_visible(timeout=10_000)
     tap_in_mail(story, page, mail, "Update your payment method")
     page.get_by_role("button", name=BUTTON).click()
     type_card(page)

@@ -42,12 +42,12 @@ from services.notifier.domain import (
     story_time,
     when,
 )
-from services.notifier.formats import zone
 from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
 from services.notifier.queries import Leased
 from shared.contracts.invoices import Retry
+from shared.l10n.dates import zone
 
 
 @dataclass(frozen=True)

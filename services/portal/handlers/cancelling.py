@@ -228,7 +228,8 @@ def describe(request: Request, wishes: tuple[str | None, ...], now: dt.datetime)
     if request.subscription is None:
         return None
     texts = texts_in(choose_locale(wishes))
-    return texts.subscription(request.subscription, request.customer_zone, now) or None
+    days = texts.days(request.customer_zone, now)
+    return texts.subscription(request.subscription, days) or None
 
 
 def _step(row: CancellationRequestRow) -> Step | None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from sandbox import server
+from sandbox import config
 from sandbox.processes import SERVICES
 from scripts.make_docs import settings_of
 from tests.unit.deploy.manifests import REPOSITORY, run
@@ -51,7 +51,7 @@ def test_the_schema_would_object(tmp_path: Path, document: dict[str, Any]) -> No
 def test_every_setting_is_one_that_somebody_reads(document: dict[str, Any]) -> None:
     """A renamed setting does not live on here: each is in docs/settings.md, or the sandbox's own."""
     known = {name for service in SERVICES for name, *_ in settings_of(service)}
-    theirs = set(re.findall(r'"(SANDBOX_\w+)"', Path(server.__file__).read_text()))
+    theirs = set(re.findall(r'"(SANDBOX_\w+)"', Path(config.__file__).read_text()))
     for name in (*SERVICES, "seed"):
         assert set(document["services"][name]["environment"]) <= known
     assert set(document["services"]["sandbox"]["environment"]) <= theirs

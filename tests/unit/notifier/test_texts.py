@@ -22,7 +22,7 @@ from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from tests.unit.notifier.conftest import RENDERER
 
-LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt")
+LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt_BR")
 EVERY_LANGUAGE = pytest.mark.parametrize("language", LANGUAGES)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
@@ -85,7 +85,9 @@ def test_a_translation_fills_in_what_the_source_fills_in(language: str) -> None:
         for number, form in enumerate(forms(message.string)):
             spelled_out = message.pluralizable and number == 0
             expected = wanted - {"%(num)s", "%(num)d"} if spelled_out else wanted
-            assert set(PLACEHOLDER.findall(form)) == expected, form
+            # `on_day` is the day with the word before it, for languages where that depends on the day.
+            found = set(PLACEHOLDER.findall(form.replace("%(on_day)s", "%(day)s")))
+            assert found == expected, form
             assert form.replace("%(", "").count("%") == 0, form
             assert form == form.strip()
 
@@ -100,7 +102,7 @@ def test_every_email_exists_in_every_language(language: str, kind: Kind) -> None
     )
     for decline in (None, *Decline):
         said = RENDERER.render(dataclasses.replace(sample, decline=decline))
-        assert f'<html lang="{language}"' in said.html
+        assert f'<html lang="{language.replace("_", "-")}"' in said.html
         for part in (said.subject, said.text):
             assert "%(" not in part
             if language != "en":
@@ -115,7 +117,7 @@ CARD_IN = {
     "it": "carta",
     "nl": "kaart",
     "pl": "kart",
-    "pt": "cartão",
+    "pt_BR": "cartão",
 }
 UNSEEN = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 METHODS = (
@@ -177,13 +179,13 @@ def test_amounts_and_dates_follow_the_customers_place() -> None:
         return RENDERER.render(letter).text
 
     assert "149,00\xa0€" in text("de_DE")
-    assert "Freitag, 27. November 2026" in text("de_DE")
+    assert "am Freitag, 27. November, noch" in text("de_DE")
     assert (
         "149.00\xa0€" in text("de_LI") or "€\xa0149.00" in text("de_LI") or "EUR" in text("de_LI")
     )
     assert "€\xa0149,00" in text("nl_NL")
-    assert "piątek, 27 listopada 2026" in text("pl")
-    assert "27 de noviembre de 2026" in text("es_MX")
+    assert "piątek, 27 listopada." in text("pl")
+    assert "el viernes 27 de noviembre." in text("es_MX")
 
 
 def test_the_customers_language_comes_before_the_businesss() -> None:

@@ -62,7 +62,7 @@ def test_the_customers_language_comes_before_the_browsers() -> None:
 
 def test_a_visit_over_midnight_names_both_days() -> None:
     """The end of a night shift is not taken for the same evening."""
-    shown = texts_in(Locale.parse("en")).hours(NOW, ahead(hours=12), "UTC", NOW)
+    shown = texts_in(Locale.parse("en")).days("UTC", NOW).hours(NOW, ahead(hours=12))
     assert shown == "6:00\u202fPM – Fri, Mar 6, 6:00\u202fAM"
 
 
@@ -262,7 +262,7 @@ def german(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "utf-8",
     )
     monkeypatch.setattr(words, "LOCALES", tmp_path)
-    caches = (words.languages, words._catalogue, words._texts, views._environment, views._template)
+    caches = (words._texts, views._environment, views._template, views._frame)
     for cache in caches:
         cache.cache_clear()
     yield

@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 
 from sandbox.app import create_app
-from sandbox.config import SandboxConfig
+from sandbox.config import BadSetting, SandboxConfig, configure
 
-CONFIGURE = """
-import json, sys
-from sandbox.server import BadSetting, configure
-for environ in json.loads(sys.argv[1]):
-    try:
-        address, config = configure(environ)
-        print(address, config.public_url, config.webhook_endpoints)
-    except BadSetting as error:
-        print(error)
-"""
 
-SAID: list[tuple[dict[str, str], str]] = [
-    ({}, "('127.0.0.1', 8010) http://127.0.0.1:8010 ()"),
-    (
+def test_settings_come_from_the_environment() -> None:
+    """Each has a default that fits one machine."""
+    address, config = configure({})
+    assert address == ("127.0.0.1", 8010)
+    assert (config.public_url, config.webhook_endpoints) == ("http://127.0.0.1:8010", ())
+    address, config = configure(
         {
             "SANDBOX_ADDRESS": "0.0.0.0:9",
             "SANDBOX_PUBLIC_URL": "http://box/",
             "SANDBOX_WEBHOOK_URL": "http://w",
             "SANDBOX_WEBHOOK_SECRET": "s",
-        },
-        "('0.0.0.0', 9) http://box (('http://w', 's'),)",
-    ),
-    (
-        {"SANDBOX_ADDRESS": "here"},
-        "SANDBOX_ADDRESS is 'here'; it must look like 127.0.0.1:8010",
-    ),
-    (
-        {"SANDBOX_WEBHOOK_URL": "http://w"},
-        "SANDBOX_WEBHOOK_URL and SANDBOX_WEBHOOK_SECRET go together",
-    ),
-]
-
-
-def test_settings_come_from_the_environment() -> None:
-    """A wrong one is named, with what it should look like. (In a process of its own: the server is green.)"""
-    done = subprocess.run(
-        [sys.executable, "-c", CONFIGURE, json.dumps([environ for environ, _ in SAID])],
-        capture_output=True,
-        text=True,
-        check=False,
+        }
     )
-    assert done.stdout.splitlines() == [said for _, said in SAID], done.stderr
+    assert address == ("0.0.0.0", 9)
+    assert (config.public_url, config.webhook_endpoints) == ("http://box", (("http://w", "s"),))
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        (
+            {"SANDBOX_ADDRESS": "here"},
+            "SANDBOX_ADDRESS is 'here'; it must look like 127.0.0.1:8010",
+        ),
+        (
+            {"SANDBOX_WEBHOOK_URL": "http://w"},
+            "SANDBOX_WEBHOOK_URL and SANDBOX_WEBHOOK_SECRET go together",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
+    """With what it should look like."""
+    with pytest.raises(BadSetting, match=re.escape(says)):
+        configure(environ)
 
 
 def test_one_application_plays_everybody(

@@ -1,0 +1,195 @@
+"""Days and hours as people write them, by CLDR's patterns: one way each for pages, mails and the command line.
+
+A sentence carries whole words (`Friday, November 27`), rows of facts and lists carry the short form (`Fri, Nov 27`); a
+short form never ends a sentence, as half of the languages abbreviate with a full stop. The year stands only where it
+isn't this one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import Locale
+from babel.dates import format_time, get_timezone_name, match_skeleton, parse_pattern
+
+REMEMBERED: Final = 4096
+"""How many answers are kept: many customers have a visit on the same day at the same hour, and CLDR's patterns cost more
+than all the rest of a page."""
+
+_FIRST: Final = {"fr": "er", "it": "º", "pt": "º"}
+"""What the first of a month has after its 1, as CLDR doesn't say: `1er décembre`, `1º de dezembro`."""
+_ACCUSATIVE: Final = {"środa": "środę", "sobota": "sobotę", "niedziela": "niedzielę"}
+"""The Polish weekdays that change after `w`."""
+
+
+@lru_cache(REMEMBERED)
+def zone(name: str | None) -> dt.tzinfo:
+    """The time zone of that name; UTC for one that does not exist."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return dt.UTC
+
+
+@lru_cache(REMEMBERED)
+def zone_label(name: str, locale: Locale) -> str:
+    """What people call a time zone: `Pacific Time`. Zones that are mere offsets have no such name: `UTC`."""
+    if "/" not in name or name.startswith("Etc/"):
+        return name.removeprefix("Etc/")
+    return get_timezone_name(ZoneInfo(name), locale=locale)
+
+
+@lru_cache(REMEMBERED)
+def full_day(day: dt.date, locale: Locale, *, year: bool) -> str:
+    """The day in whole words: `Friday, November 27`, `viernes 27 de noviembre`."""
+    pattern = (
+        locale.date_formats["full"].pattern if year else _whole_words(_pattern("MMMMEEEEd", locale))
+    )
+    # Spanish has no comma between the weekday and its date (Ortografía de la RAE), whatever CLDR says.
+    if locale.language == "es":
+        pattern = pattern.replace("EEEE, ", "EEEE ")
+    return _written(pattern, day, locale)
+
+
+@lru_cache(REMEMBERED)
+def date(day: dt.date, locale: Locale, *, year: bool) -> str:
+    """The day in whole words, without its weekday: `November 27`."""
+    pattern = locale.date_formats["long"].pattern if year else _pattern("MMMMd", locale)
+    return _written(pattern, day, locale)
+
+
+@lru_cache(REMEMBERED)
+def short_day(day: dt.date, locale: Locale, *, year: bool) -> str:
+    """The day as rows of facts and lists have it: `Fri, Nov 27`, `ven. 27 nov.`"""
+    return _written(_pattern("yMMMEd" if year else "MMMEd", locale), day, locale)
+
+
+@lru_cache(REMEMBERED)
+def short_month(day: dt.date, locale: Locale) -> str:
+    """Its month alone: `Nov`."""
+    return _written("LLL", day, locale)
+
+
+@lru_cache(REMEMBERED)
+def clock(time: dt.time, locale: Locale) -> str:
+    """An hour: `9:00 AM`, `09:00`."""
+    return format_time(time, "short", locale=locale)
+
+
+_ON: Final[dict[str, Callable[[str], str]]] = {
+    "de": "am {}".format,
+    "en": "on {}".format,
+    "es": "el {}".format,
+    "fr": "le {}".format,
+    # A weekday has no article; the eighth and the eleventh begin with a vowel.
+    "it": lambda day: day if day[0].isalpha() else _italian_the(day),
+    "nl": "op {}".format,
+    "pl": lambda day: _polish_on(day) if day[0].isalpha() else day,
+    # `em` is one word with the article of a weekday, and Saturday and Sunday are masculine.
+    "pt": lambda day: (
+        ("em " if day[0].isdigit() else "no " if day.startswith(("sáb", "dom")) else "na ") + day
+    ),
+}
+"""A day in whole words with the word before it that says when something happens."""
+
+
+def _italian_the(day: str) -> str:
+    return ("l’" if re.match(r"(8|11)\b", day) else "il ") + day
+
+
+def _polish_on(day: str) -> str:
+    weekday, comma, rest = day.partition(",")
+    word = "we" if weekday == "wtorek" else "w"
+    return f"{word} {_ACCUSATIVE.get(weekday, weekday)}{comma}{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Moments as somebody of a language reads them, in their time zone (UTC for an unknown one) and at their time."""
+
+    locale: Locale
+    zone: str | None
+    now: dt.datetime
+    """Says which year needs no mention."""
+
+    def local(self, moment: dt.datetime) -> dt.datetime:
+        """The moment in their time zone."""
+        return moment.astimezone(zone(self.zone))
+
+    def _year(self, moment: dt.datetime) -> bool:
+        return self.local(moment).year != self.local(self.now).year
+
+    def full(self, moment: dt.datetime) -> str:
+        """For a sentence, with the weekday: `Friday, November 27`."""
+        return full_day(self.local(moment).date(), self.locale, year=self._year(moment))
+
+    def date(self, moment: dt.datetime) -> str:
+        """For a sentence, without the weekday: `November 27`."""
+        return date(self.local(moment).date(), self.locale, year=self._year(moment))
+
+    def short(self, moment: dt.datetime) -> str:
+        """For rows of facts and lists: `Fri, Nov 27`."""
+        return short_day(self.local(moment).date(), self.locale, year=self._year(moment))
+
+    def on_full(self, moment: dt.datetime) -> str:
+        """`full` with the word before it, for languages where that depends on the day: `na terça-feira, 1º de dezembro`,
+        `no sábado, 5 de dezembro`."""
+        return self._on(self.full(moment))
+
+    def on_date(self, moment: dt.datetime) -> str:
+        """`date` with the word before it: `il 7 dicembre`, `l’8 dicembre`."""
+        return self._on(self.date(moment))
+
+    def _on(self, day: str) -> str:
+        return _ON.get(self.locale.language, str)(day)
+
+    def month(self, moment: dt.datetime) -> str:
+        """`Nov`."""
+        return short_month(self.local(moment).date(), self.locale)
+
+    def hours(self, start: dt.datetime, end: dt.datetime | None) -> str:
+        """`9:00 AM – 11:00 AM`; with the date of the end when that is another day."""
+        begin = self.local(start)
+        text = clock(begin.time(), self.locale)
+        if end is None:
+            return text
+        finish = self.local(end)
+        closing = clock(finish.time(), self.locale)
+        if finish.date() != begin.date():
+            closing = f"{self.short(end)}, {closing}"
+        return f"{text} – {closing}"
+
+
+def _pattern(skeleton: str, locale: Locale) -> str:
+    """CLDR's pattern for the fields of a skeleton, in the widths that CLDR happens to have it in."""
+    found = match_skeleton(skeleton, locale.datetime_skeletons)
+    return str(locale.datetime_skeletons[found].pattern)
+
+
+def _outside_quotes(pattern: str, change: Callable[[str], str]) -> str:
+    """The pattern with its fields changed and its quoted words (`'de'`) left alone."""
+    parts = pattern.split("'")
+    return "'".join(part if at % 2 else change(part) for at, part in enumerate(parts))
+
+
+def _whole_words(pattern: str) -> str:
+    """The same fields in whole words, as CLDR's algorithm widens them and Babel doesn't
+    (https://unicode.org/reports/tr35/tr35-dates.html#Matching_Skeletons)."""
+    return _outside_quotes(
+        pattern, lambda part: re.sub("[ML]+", "MMMM", re.sub("[Ec]+", "EEEE", part))
+    )
+
+
+def _written(pattern: str, day: dt.date, locale: Locale) -> str:
+    first = _FIRST.get(locale.language)
+    if first and day.day == 1:
+        pattern = _outside_quotes(
+            pattern, lambda part: re.sub(r"(?<!d)d(?!d)", f"d'{first}'", part)
+        )
+    return parse_pattern(pattern).apply(day, locale)
