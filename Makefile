@@ -37,11 +37,11 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 test: export HYPOTHESIS_PROFILE := whole
 test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
 	@$(PYTEST) tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(LONG_TESTS))
-	@$(PYTEST) tests/unit/deploy
+	@$(PYTEST) -n 2 tests/unit/stories tests/unit/deploy
 
 .PHONY: test-unit
-test-unit: $(FOR_TEST) ## Rules and handlers, without network (those of deploy/: make k8s)
-	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy
+test-unit: $(FOR_TEST) ## Rules and handlers, without network (deploy/: make k8s; whole stories: make test-stories)
+	@$(PYTEST) -n 2 --dist worksteal tests/unit --ignore tests/unit/deploy --ignore tests/unit/stories
 
 .PHONY: test-contract
 test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's fake and real adapter
@@ -84,6 +84,12 @@ test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgra
 .PHONY: test-crash-points
 test-crash-points: $(FOR_TEST) servers ## Die at each point between two side effects; UPDATE_DOCS=1 writes the table
 	@$(PYTEST) tests/faults/test_crash_points.py
+
+STORIES ?= 2000
+
+.PHONY: test-stories
+test-stories: $(FOR_TEST) ## What each room says in each situation, then in invented stories: STORIES=2000 (about four in a second)
+	@STORIES=$(STORIES) $(PYTEST) tests/unit/stories
 
 .PHONY: k8s
 k8s: $(FOR_TEST) $(FOR_DEPLOY) promtool ## Render every overlay and check it: schemas, checkov, references, alerts, YAML, Dockerfile

@@ -242,8 +242,19 @@ PAGES = {
 }
 
 
+def situations_page() -> str:
+    """What is said in which situation, drawn from the stories of the tests."""
+    from tests.unit.stories.table import situations_page
+
+    return situations_page()
+
+
+DRAWN = {"docs/situations.md": situations_page}
+"""Pages that take seconds: tests/unit/stories compares them row by row."""
+
+
 def main() -> int:
-    for path, page in PAGES.items():
+    for path, page in (PAGES | DRAWN).items():
         (ROOT / path).parent.mkdir(exist_ok=True)
         (ROOT / path).write_text(page())
         print(f"docs: {path}")

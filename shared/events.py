@@ -242,6 +242,8 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     """The new default, `pm_…`, where the event names it."""
     subscription_id: str | None = None
     """Set when one subscription's own default changed."""
+    renewed: bool | None = None
+    """True when the bank renewed the card behind the same id and nobody chose anything; None where the event does not say."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
 

@@ -323,6 +323,8 @@ def _payment_method_changed(
     stripe_customer_id: str,
     payment_method_id: str | None,
     subscription_id: str | None = None,
+    *,
+    renewed: bool = False,
 ) -> Iterator[Draft]:
     if payment_method_id is None:  # taken away, not replaced: nothing new to pay with
         return
@@ -330,6 +332,7 @@ def _payment_method_changed(
         stripe_customer_id=stripe_customer_id,
         payment_method_id=payment_method_id,
         subscription_id=subscription_id,
+        renewed=renewed,
         livemode=bool(event.livemode),
     )
     yield Draft(data, dedupe_key(data, subscription_id or stripe_customer_id, event.id))
@@ -339,7 +342,7 @@ def _payment_method_updated(event: StripeEvent) -> Iterator[Draft]:
     method: payloads.PaymentMethod = decode_object(event.content().object, payloads.PaymentMethod)
     stripe_customer_id = ref_id(method.customer)
     if stripe_customer_id:
-        yield from _payment_method_changed(event, stripe_customer_id, method.id)
+        yield from _payment_method_changed(event, stripe_customer_id, method.id, renewed=True)
 
 
 def _customer_deleted(event: StripeEvent) -> Iterator[Draft]:

@@ -107,6 +107,7 @@ class _WireInvoice(msgspec.Struct):
     card: PaymentMethod | None = None
     """From a billing of the release before, which names cards alone."""
     processing: bool = False
+    next_payment_attempt: dt.datetime | None = None
 
 
 class _WireNext(msgspec.Struct):
@@ -220,6 +221,7 @@ def _seen(state: _WireInvoice) -> DeclineSeen:
         method=told_method(state.method, state.card),
         reason=Decline(decline.reason) if decline.reason in set(Decline) else None,
         needs_new_method=decline.needs_new_method,
+        next_payment_attempt=state.next_payment_attempt,
         processing=state.processing,
     )
 

@@ -63,6 +63,8 @@ class DeclineSeen:
     reason: Decline | None = None
     needs_new_method: bool = False
     """Stripe charges nothing more until there is a new payment method."""
+    next_payment_attempt: dt.datetime | None = None
+    """The date of the next try, where there is one."""
     processing: bool = False
     """A payment is under way, whose outcome takes days."""
 

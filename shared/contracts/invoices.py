@@ -134,9 +134,14 @@ class SubscriptionState:
         return self.status in ("canceled", "incomplete_expired")
 
     @property
+    def ended_unpaid(self) -> bool:
+        """Whether Stripe itself ended it because the payments failed to the last."""
+        return self.ended and self.end_reason == "payment_failed"
+
+    @property
     def given_up(self) -> bool:
         """Whether Stripe's tries were used up and it ended, or stopped serving, for that reason alone."""
-        return self.status == "unpaid" or (self.ended and self.end_reason == "payment_failed")
+        return self.status == "unpaid" or self.ended_unpaid
 
 
 AnyInvoice = TypeVar("AnyInvoice", bound=Invoice)
@@ -337,10 +342,13 @@ def may_collect(
 ) -> bool:
     """Whether a new payment method may be charged for this invoice now, by us.
 
-    Never what Stripe or the business stopped collecting. What Stripe itself gave up after its last try is paid by a
-    default that a person chose, and never by a card that was merely renewed.
+    Never what Stripe or the business stopped collecting, and nothing at checkout: whoever subscribes pays there, or begins
+    anew with another card, which must not pay for the first try as well. What Stripe itself gave up after its last try is
+    paid by a default that a person chose, and never by a card that was merely renewed.
     """
     if not (attempted and is_autopay_debt(invoice)):
+        return False
+    if at_checkout(invoice, invoice.last_failed_at):
         return False
     if collection_stopped(invoice, subscription) is not None:
         return False
@@ -368,17 +376,26 @@ class RetryPlan:
     """Only with `SCHEDULED`."""
 
 
+NAMES_A_DATE_WITHIN: Final = dt.timedelta(minutes=15)
+"""How long Stripe gets to name the date of its next try before the schedule counts as over."""
+
+
 def retry_plan(
     invoice: Invoice,
     subscription: SubscriptionState | None,
     *,
     needs_new_method: bool,
     now: dt.datetime,
+    silent_for: dt.timedelta = dt.timedelta(0),
 ) -> RetryPlan:
     """Will Stripe charge it again by itself? A date is promised only when a charge will really happen.
 
     `needs_new_method`: the last decline is one after which Stripe charges nothing until there is a new payment method,
     though `next_payment_attempt` goes on (Stripe, "Automate payment retries").
+
+    `silent_for`: how long ago it failed, where Stripe would have been heard if it had named a date since. A missing date
+    alone says nothing. But once a try has been repeated there is a schedule, and an invoice that has no date
+    `NAMES_A_DATE_WITHIN` the last failure has no place in it any more.
     """
     if invoice.status != InvoiceStatus.OPEN or invoice.amount_remaining <= 0:
         return RetryPlan(Retry.OVER)
@@ -390,6 +407,9 @@ def retry_plan(
     date = invoice.next_payment_attempt
     if date is not None and date > now:
         return RetryPlan(Retry.SCHEDULED, date)
+    repeated = invoice.attempt_count > 1
+    if repeated and date is None and silent_for >= NAMES_A_DATE_WITHIN:
+        return RetryPlan(Retry.OVER)
     return RetryPlan(Retry.UNKNOWN)
 
 

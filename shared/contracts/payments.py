@@ -18,7 +18,7 @@ class MethodKind(enum.StrEnum):
     OTHER = "other"
 
 
-_BANK_DEBITS: Final = frozenset(
+BANK_DEBITS: Final = frozenset(
     {
         "ach_debit",
         "acss_debit",
@@ -30,6 +30,7 @@ _BANK_DEBITS: Final = frozenset(
         "us_bank_account",
     }
 )
+"""Stripe's words for what is debited from a bank account: the outcome takes days."""
 _WALLETS: Final = frozenset(
     {
         "alipay",
@@ -51,7 +52,7 @@ def method_kind(type_: str | None) -> MethodKind:
     guess."""
     if type_ == "card":
         return MethodKind.CARD
-    if type_ in _BANK_DEBITS:
+    if type_ in BANK_DEBITS:
         return MethodKind.BANK
     return MethodKind.WALLET if type_ in _WALLETS else MethodKind.OTHER
 

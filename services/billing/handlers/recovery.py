@@ -314,8 +314,8 @@ class _Recovery:
     def _may_collect(self, invoice: Invoice) -> bool:
         """Whether the new card may be charged for it: nothing that Stripe or the business stopped collecting is.
 
-        Stripe tells whether it goes on by itself, and not whether it ever did: that is in its webhooks, or goes without
-        saying where a subscription makes the invoice.
+        Stripe tells whether it goes on by itself, and not whether it ever did, nor when a charge failed: that is in its
+        webhooks. Without them a subscription's renewals go on by themselves, and a first payment is one at checkout.
         """
         if not invoice.collectable:
             return False
@@ -323,8 +323,9 @@ class _Recovery:
             heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
         known = heard.get(invoice.id)
         by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
+        failed_at = known.last_failed_at if known else None
         return may_collect(
-            replace(invoice, was_advancing=by_itself),
+            replace(invoice, was_advancing=by_itself, last_failed_at=failed_at),
             self._subscription(invoice.subscription_id),
             self._change.came_about,
             attempted=invoice.attempted,

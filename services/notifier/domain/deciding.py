@@ -168,8 +168,7 @@ class InvoiceNow:
     @property
     def ended_unpaid(self) -> bool:
         """Stripe itself ended the subscription because this kind of charge failed to the last."""
-        subscription = self.subscription
-        return subscription is not None and subscription.ended and subscription.given_up
+        return self.subscription is not None and self.subscription.ended_unpaid
 
 
 def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:

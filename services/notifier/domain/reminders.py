@@ -15,7 +15,13 @@ from typing import Final
 from services.notifier.domain.deciding import InvoiceNow, Suppress, as_it_stands
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
-from shared.contracts.invoices import Invoice, InvoiceStatus, Retry, retry_plan
+from shared.contracts.invoices import (
+    NAMES_A_DATE_WITHIN,
+    Invoice,
+    InvoiceStatus,
+    Retry,
+    retry_plan,
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,6 @@ class ReminderPolicy:
     patience: dt.timedelta = dt.timedelta(days=1)
     """A reminder that comes too early by no more than this waits; one that is earlier still is left to the next
     failure. Stripe retries "about every three days": without it, three days less a minute would be told on day six."""
-    settle: dt.timedelta = dt.timedelta(minutes=15)
-    """How long Stripe gets to name the date of its next try before the schedule counts as over."""
 
 
 GATHER_FOR: Final = dt.timedelta(minutes=10)
@@ -79,33 +83,21 @@ def schedule(
     incident: Incident | None,
     fresh: InvoiceNow | None,
     waited: dt.timedelta,
-    policy: ReminderPolicy,
     now: dt.datetime,
 ) -> Retry:
-    """Will Stripe try again by itself? `retry_plan` says; what it leaves open is never guessed: a missing date alone says
-    nothing.
-
-    After `settle`, though, an invoice as just read that still names no date, though an earlier try has been repeated
-    before (so there is a schedule, and this invoice has no place in it any more), is OVER. A first failure without a
-    date, and an invoice that can't be read or is only heard of, stay UNKNOWN.
-    """
+    """Will Stripe try again by itself? `retry_plan` says; an invoice that can't be read stays UNKNOWN, and of one that is
+    only heard of a date may be on its way."""
     if fresh is None:
         return Retry.UNKNOWN
     known = as_it_stands(incident, fresh) if incident is not None else _read_alone(fresh)
-    plan = retry_plan(known, fresh.subscription, needs_new_method=fresh.needs_new_method, now=now)
-    if plan.retry is not Retry.UNKNOWN:
-        return plan.retry
-    repeated = incident is not None and incident.attempt_count > 1
-    undated = known.next_payment_attempt is None
-    if (
-        repeated
-        and undated
-        and waited >= policy.settle
-        and fresh.status is not None
-        and not fresh.heard
-    ):
-        return Retry.OVER
-    return Retry.UNKNOWN
+    read = fresh.status is not None and not fresh.heard
+    return retry_plan(
+        known,
+        fresh.subscription,
+        needs_new_method=fresh.needs_new_method,
+        now=now,
+        silent_for=waited if read else dt.timedelta(0),
+    ).retry
 
 
 def _read_alone(fresh: InvoiceNow) -> Invoice:
@@ -146,8 +138,8 @@ def when(
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
         undecided = planned is Retry.UNKNOWN and readable
-        if undecided and waited < policy.settle and incident and incident.attempt_count > 1:
-            return Hold(policy.settle - waited, Reason.WAITS_FOR_SCHEDULE)
+        if undecided and waited < NAMES_A_DATE_WITHIN and incident and incident.attempt_count > 1:
+            return Hold(NAMES_A_DATE_WITHIN - waited, Reason.WAITS_FOR_SCHEDULE)
     if policy.quiet_hours is not None:
         rest = quiet_for(policy.quiet_hours, now, zone)
         if rest > dt.timedelta(0):

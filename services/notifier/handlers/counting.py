@@ -31,7 +31,8 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, A
     """Failed autopay invoices since a moment, by what became of them: in all, by currency, by day.
 
     Each invoice counts once, however often it failed. `recovered` is money that came in, `forgiven` what a credit note let
-    go, `lost` void or uncollectible, `open` still owed. The four amounts add up to what failed.
+    go, `lost` void or uncollectible, `open` none of these: still owed, or open and collected by nobody any more. The four
+    amounts add up to what failed.
     """
     currencies: dict[str, dict[str, int]] = {}
     for row in looking_back.counts_by_currency(session, since):

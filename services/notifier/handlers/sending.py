@@ -137,7 +137,6 @@ def send_one(desk: Desk, leased: Leased) -> Result:
         leased.incident,
         report.now if report else None,
         desk.now() - leased.heard_at,
-        contact.business.reminders,
         desk.now(),
     )
     mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now(), others)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.contracts import invoices as contracts
-from shared.contracts.invoices import SubscriptionState
+from shared.contracts.invoices import Retry, RetryPlan, SubscriptionState
 from shared.contracts.payments import Decline, PaymentMethod
 
 SETTLING_FOR: Final = dt.timedelta(minutes=15)
@@ -41,7 +41,8 @@ class Invoice(contracts.Invoice):
     needs_new_method: bool = False
     """After that failure Stripe charges nothing until there is a new payment method."""
     under_way_since: dt.datetime | None = None
-    """The change of the payment method whose payment is known to be under way, and to take days."""
+    """The change of the payment method, or the word of Stripe's after the last failure, whose payment is known to be under
+    way, and to take days."""
     ask_again_at: dt.datetime | None = None
     """Before this billing isn't asked again whether a payment is under way."""
 
@@ -69,15 +70,19 @@ class Invoice(contracts.Invoice):
         asked = self.card_of_failure == self.last_failed_at
         return asked and self.decline_reason == Decline.NO_PAYMENT_METHOD
 
-    def next_charge(
-        self, subscription: SubscriptionState | None, now: dt.datetime
-    ) -> dt.datetime | None:
-        """When Stripe will really charge it again; None where it won't, or why the last charge failed isn't known yet."""
-        if self.card_of_failure != self.last_failed_at:
-            return None
-        return contracts.retry_plan(
-            self, subscription, needs_new_method=self.needs_new_method, now=now
-        ).at
+    def retry_plan(self, subscription: SubscriptionState | None, now: dt.datetime) -> RetryPlan:
+        """Whether and when Stripe will really charge it again. A date is not known before it is known why the last charge
+        failed."""
+        plan = contracts.retry_plan(
+            self,
+            subscription,
+            needs_new_method=self.needs_new_method,
+            now=now,
+            silent_for=now - (self.last_failed_at or now),
+        )
+        if plan.at is not None and self.card_of_failure != self.last_failed_at:
+            return RetryPlan(Retry.UNKNOWN)
+        return plan
 
     @property
     def retrying_since(self) -> dt.datetime | None:
@@ -94,6 +99,20 @@ class Invoice(contracts.Invoice):
     def takes_days(self) -> bool:
         """The payment with the new payment method is known to be under way: a bank has to answer."""
         return self.under_way_since is not None and self.under_way_since == self.retrying_since
+
+    @property
+    def tried_since_failure(self) -> bool:
+        """Something was said of it after its last failure, and no new payment method came: Stripe may have tried again."""
+        last = self.last_failed_at
+        told = self.as_of is not None and last is not None and self.as_of > last
+        return told and self.retrying_since is None
+
+    @property
+    def debit_under_way(self) -> bool:
+        """Stripe has tried again by itself since the last failure, and the bank has not answered yet."""
+        since, last = self.under_way_since, self.last_failed_at
+        tried = since is not None and last is not None and since > last
+        return tried and self.retrying_since is None
 
     @property
     def replacement_failed(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice
-from shared.contracts.invoices import settlement
+from shared.contracts.invoices import Retry, settlement
 from shared.contracts.payments import PaymentMethod
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
@@ -33,7 +33,8 @@ class State(StrEnum):
     """The new payment method failed too."""
     DECLINED = "declined"
     PENDING = "pending"
-    """A new payment method is saved, and the outcome takes days (bank debits), or is not known after a good while."""
+    """A payment is under way whose outcome takes days (bank debits), or is not known a good while after a new payment method
+    was saved."""
     SETTLING = "settling"
     """A new payment method is saved and being charged."""
     PAID = "paid"
@@ -69,6 +70,12 @@ class Line:
     """There was nothing to charge."""
     needs_new_method: bool = False
     """It is charged no more: only a new payment method helps."""
+    retry_over: bool = False
+    """Stripe doesn't try again by itself; a new payment method is charged."""
+    ended_unpaid: bool = False
+    """Stripe ended the subscription because this was not paid."""
+    tried_again: bool = False
+    """What is under way is Stripe's own further try, with the payment method that is there."""
     invoice_id: str | None = None
     """Stripe's id."""
 
@@ -108,6 +115,8 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
         return State.SETTLING if soon else State.PENDING
+    if invoice.debit_under_way:
+        return State.PENDING
     if invoice.needs_confirmation:
         return State.CONFIRM
     return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
@@ -130,7 +139,7 @@ def make_notice(
     invoices = [each.invoice for each in owned]
     lines = sorted(
         (_line(each, state, now) for each in owned if (state := state_of(each, now))),
-        key=lambda line: (_ORDER.index(line.state), line.since or now),
+        key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""),
     )
     asked = tuple(line for line in lines if line.state is not State.PAID)
     if not asked:
@@ -170,15 +179,19 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
     declined = state in (State.DECLINED, State.STILL_DECLINED)
+    plan = invoice.retry_plan(owned.subscription, now)
     return Line(
         state=state,
         amount=settlement(invoice).paid if paid else invoice.amount_remaining,
         currency=invoice.currency,
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
-        next_attempt=None if paid else invoice.next_charge(owned.subscription, now),
+        next_attempt=None if paid else plan.at,
         method=invoice.failed_method if declined else None,
         missing=declined and invoice.lacks_method,
         needs_new_method=declined and invoice.needs_new_method,
+        retry_over=declined and plan.retry is Retry.OVER,
+        ended_unpaid=declined and owned.ended_unpaid,
+        tried_again=state is State.PENDING and invoice.debit_under_way,
         invoice_id=owned.invoice_id,
     )

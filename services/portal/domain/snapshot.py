@@ -60,6 +60,11 @@ class OwnedInvoice:
         """Whether the customer is asked for it."""
         return contracts.owed(self.invoice, self.subscription)
 
+    @property
+    def ended_unpaid(self) -> bool:
+        """Whether Stripe ended its subscription because it was not paid."""
+        return self.subscription is not None and self.subscription.ended_unpaid
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:

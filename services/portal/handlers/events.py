@@ -75,8 +75,11 @@ def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
 
 
 def note_method_change(session: Session, event: Event, now: dt.datetime) -> None:
-    """A new payment method: what is owed on it is on its way to being paid."""
+    """A new payment method: what is owed on it is on its way to being paid. A card that its bank renewed is nobody's new one:
+    what comes of it is told when it has come, and it pays nothing that Stripe has given up."""
     data: Any = event.data
+    if data.renewed:
+        return
     queries.note_method_change(
         session, data.stripe_customer_id, data.subscription_id or "", event.occurred_at
     )

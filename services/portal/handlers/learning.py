@@ -6,6 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy.orm import Session
+
 from services.portal.domain.invoices import SETTLING_FOR, Invoice
 from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, PriceSeen
@@ -23,6 +25,10 @@ CARDS_FOR: Final = dt.timedelta(days=2)
 """How long it is asked what failed. Later the page does without: Stripe may not know the invoice any more."""
 CARD_ANSWERS_IN: Final = dt.timedelta(seconds=3)
 """How long after a new payment method nobody asks whether its payment is under way: a card's is over by then."""
+DEBITS_FOR: Final = dt.timedelta(days=14)
+"""How long after Stripe's own next try it is asked whether a bank has it: longer than any bank takes to answer."""
+DEBIT_EVERY: Final = dt.timedelta(hours=1)
+"""How often it is asked, at the least, whether a bank has been asked again."""
 RIGHTS_EVERY: Final = dt.timedelta(minutes=5)
 """How soon the page follows a changed portal configuration."""
 MISSING: Final = "PortalConfigurationMissing"
@@ -40,14 +46,15 @@ class Round:
 
 
 def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
-    """What failed, and why, once a failure; and of a new payment method whether its payment takes days: asked soon, then
-    less and less often. What billing could not ask Stripe about waits."""
+    """What failed, and why, once a failure; of a new payment method, and of Stripe's own next try to debit a bank account,
+    whether its payment takes days: asked soon, then less and less often. What billing could not ask Stripe about waits."""
     with database.reading() as session:
         rows = queries.invoices_to_ask_about(
             session,
             now,
             CARDS,
             failed_since=now - CARDS_FOR,
+            tried_since=now - DEBITS_FOR,
             changed_between=(now - SETTLING_FOR, now - CARD_ANSWERS_IN),
         )
         asking = {row.invoice_id: read_invoice(row) for row in rows}
@@ -61,6 +68,7 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
         for invoice_id in sorted(asking.keys() & declines.keys()):
             learnt = _learnt(asking[invoice_id], declines[invoice_id], now)
             queries.note_learnt(session, invoice_id, learnt)
+            _note_date(session, invoice_id, asking[invoice_id], declines[invoice_id])
     return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
 
 
@@ -87,6 +95,12 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
         learnt["under_way_since"] = changed_at
     elif changed_at is not None:
         learnt["ask_again_at"] = now + max(now - changed_at, CARD_ANSWERS_IN)
+    elif invoice.tried_since_failure and invoice.as_of is not None:
+        if seen.processing:
+            learnt["under_way_since"] = invoice.as_of
+        else:
+            pause = min(max(now - invoice.as_of, CARD_ANSWERS_IN), DEBIT_EVERY)
+            learnt["ask_again_at"] = now + pause
     return learnt
 
 
@@ -131,6 +145,24 @@ def _previewed(seen: PriceSeen | None, now: dt.datetime) -> dict[str, Any]:
         "next_discount_until": coming and coming.until,
         "discount_seen": coming is not None and coming.discount is not None,
     }
+
+
+def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: DeclineSeen) -> None:
+    """The date of the next try as Stripe tells it with a failure: events of one second leave open whether there is one.
+
+    It was read after all that was said by then, and any later word of Stripe's must win: its moments are whole seconds, so
+    this one stands between two of them.
+    """
+    last = invoice.schedule_as_of or invoice.last_failed_at
+    asked_about = invoice.card_of_failure != invoice.last_failed_at
+    if seen.next_payment_attempt is not None and last is not None and asked_about:
+        queries.note_date_learnt(
+            session,
+            invoice_id,
+            seen.next_payment_attempt,
+            last.replace(microsecond=1),
+            known=(invoice.attempt_count, invoice.schedule_as_of),
+        )
 
 
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:

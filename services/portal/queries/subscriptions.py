@@ -19,6 +19,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries.statements import changed, table_of
+from shared.contracts.payments import BANK_DEBITS
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime, insert_new
 
@@ -236,10 +237,12 @@ def invoices_to_ask_about(
     limit: int,
     *,
     failed_since: dt.datetime,
+    tried_since: dt.datetime,
     changed_between: tuple[dt.datetime, dt.datetime],
 ) -> Sequence[InvoiceRow]:
     """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
-    asked about yet, and those with a newer payment method of which it isn't known whether a payment is under way."""
+    asked about yet, those with a newer payment method of which it isn't known whether a payment is under way, and those of
+    bank accounts that Stripe may have tried again."""
     changed_at = InvoiceRow.method_changed_at
     # `Invoice.retrying_since`, as a condition.
     unanswered = or_(
@@ -271,6 +274,24 @@ def invoices_to_ask_about(
                         InvoiceRow.under_way_since != changed_at,
                     ),
                 ),
+                # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
+                and_(
+                    or_(
+                        InvoiceRow.method_type.is_(None),
+                        InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
+                    ),
+                    InvoiceRow.as_of > InvoiceRow.last_failed_at,
+                    InvoiceRow.as_of > tried_since,
+                    or_(
+                        InvoiceRow.next_payment_attempt.is_(None),
+                        InvoiceRow.next_payment_attempt <= now,
+                    ),
+                    or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
+                    or_(
+                        InvoiceRow.under_way_since.is_(None),
+                        InvoiceRow.under_way_since <= InvoiceRow.last_failed_at,
+                    ),
+                ),
             ),
         )
         .order_by(InvoiceRow.last_failed_at.desc())
@@ -297,6 +318,29 @@ def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -
             )
             .values(**values),
         )
+    )
+
+
+def note_date_learnt(
+    session: Session,
+    invoice_id: str,
+    date: dt.datetime,
+    at: dt.datetime,
+    *,
+    known: tuple[int, dt.datetime | None],
+) -> None:
+    """Keep the date of an invoice's next try as it was read, said to be of `at`; unless an event has told of the schedule
+    since it was `known` (attempt, and when it was last spoken of)."""
+    attempt, as_of = known
+    changed(
+        session,
+        update(InvoiceRow)
+        .where(
+            InvoiceRow.invoice_id == invoice_id,
+            InvoiceRow.attempt_count == attempt,
+            InvoiceRow.schedule_as_of.is_not_distinct_from(as_of),
+        )
+        .values(next_payment_attempt=date, schedule_as_of=at, schedule_changed=True),
     )
 
 

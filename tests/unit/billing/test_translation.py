@@ -337,7 +337,7 @@ def test_a_new_default_card_is_told_beside_the_link(name: str) -> None:
     link, change = (outgoing.event.data for outgoing in read(name).outgoing)
     assert isinstance(link, events.CustomerEvidenceChanged)
     assert change == events.PaymentMethodChanged(
-        stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD
+        stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD, renewed=False
     )
 
 
@@ -345,7 +345,10 @@ def test_a_new_default_of_a_subscription_is_told() -> None:
     """The subscription's own default is what retries charge first."""
     change = read("customer.subscription.updated.default_payment_method").outgoing[1].event.data
     assert change == events.PaymentMethodChanged(
-        stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD, subscription_id=SUBSCRIPTION
+        stripe_customer_id=CUSTOMER,
+        payment_method_id=NEW_CARD,
+        subscription_id=SUBSCRIPTION,
+        renewed=False,
     )
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from services.notifier.domain import (
     Incident,
-    ReminderPolicy,
     schedule,
 )
 from services.notifier.neighbours import BillingInvoices, fetch_invoices
 from shared.batching import Overloaded
-from shared.contracts.invoices import InvoiceStatus, Retry
+from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit.notifier.fakes import START
@@ -71,8 +70,7 @@ def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
     incident = Incident(
         invoice_id="in_1", stripe_customer_id="cus_1", attempt_count=2, amount_remaining=14900
     )
-    policy = ReminderPolicy()
-    assert schedule(incident, report.now, policy.settle, policy, START) is planned
+    assert schedule(incident, report.now, NAMES_A_DATE_WITHIN, START) is planned
 
 
 VISA = {"brand": "visa", "last4": "4242", "exp_month": 10, "exp_year": 2026}

@@ -24,7 +24,7 @@ from services.notifier.domain import (
     story_time,
     when,
 )
-from shared.contracts.invoices import InvoiceStatus, Retry
+from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 POLICY = ReminderPolicy()
@@ -96,8 +96,8 @@ def test_a_repeated_failure_without_a_date_gives_stripe_time_to_name_one() -> No
     """It may be the last: the email waits a quarter of an hour, no longer, and only if the invoice can be read."""
     story = incident(4 * DAY, attempt=3)
     held = verdict(story, Retry.UNKNOWN)
-    assert held == Hold(POLICY.settle, Reason.WAITS_FOR_SCHEDULE)
-    assert verdict(story, Retry.UNKNOWN, waited=POLICY.settle) == Go()
+    assert held == Hold(NAMES_A_DATE_WITHIN, Reason.WAITS_FOR_SCHEDULE)
+    assert verdict(story, Retry.UNKNOWN, waited=NAMES_A_DATE_WITHIN) == Go()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_end_of_the_schedule_is_never_guessed(
     fresh: InvoiceNow | None, attempt: int, waited: dt.timedelta, planned: Retry
 ) -> None:
     """Stripe's own words end it, or a repeated try with no date after the time that Stripe takes to name one."""
-    assert schedule(incident(attempt=attempt), fresh, waited, POLICY, NOW) is planned
+    assert schedule(incident(attempt=attempt), fresh, waited, NOW) is planned
 
 
 def test_quiet_hours_are_the_customers() -> None:

@@ -203,3 +203,16 @@ def test_events_that_come_together_end_as_those_that_come_alone(
         "in_2": "open",
     }
     assert {row.method_changed_at for row in rows.values()} == {ago(minutes=5)}
+
+
+@pytest.mark.parametrize(("renewed", "noted"), [(True, False), (None, True), (False, True)])
+def test_a_card_that_its_bank_renewed_is_nobodys_new_one(
+    session: Session, renewed: bool | None, noted: bool
+) -> None:
+    """Nothing is said to be saved or on its way, for where Stripe has given up nothing is charged. An event of the release
+    before, which can't say, counts as a person's choice."""
+    handle(session, event(failed(), ago(minutes=9)), NOW)
+    card = events.PaymentMethodChanged(stripe_customer_id="cus_1", renewed=renewed)
+    handle(session, event(card, ago(minutes=8)), NOW)
+    row = session.scalars(select(InvoiceRow)).one()
+    assert (row.method_changed_at is not None) is noted

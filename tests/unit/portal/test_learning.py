@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ from services.portal.handlers import learning, visits
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.queries import subscriptions
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
-from shared.events import PaymentMethodChanged
+from shared.events import InvoiceUpdated, PaymentMethodChanged
 from shared.rpc import RemoteFault, RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
@@ -28,9 +29,11 @@ from tests.unit.portal.builders import (
     add_business,
     add_customer,
     ago,
+    ahead,
     event,
     failed,
     invoice,
+    invoice_data,
     observation,
     paid,
     snapshot,
@@ -208,6 +211,64 @@ def test_that_nothing_could_be_charged_is_kept_until_the_next_failure(
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
     assert not line(database, customer_id).missing
+
+
+def test_a_date_that_events_left_open_is_learnt_until_stripe_says_otherwise(
+    database: Transactions, customer_id: str
+) -> None:
+    """Within one second events can't tell a withdrawn date from a new one; Stripe, asked, can. Its next word wins."""
+    date = ahead(days=2)
+    learning.learn_cards(database, FakeBilling(seen=replace(TOLD, next_payment_attempt=date)), NOW)
+    assert line(database, customer_id).next_attempt == date
+    with database.transaction() as session:
+        gone = invoice_data(InvoiceUpdated, schedule_changed=True)
+        handle(session, event(gone, ago(minutes=59)), NOW)
+    assert line(database, customer_id).next_attempt is None
+
+
+def test_a_date_that_was_read_stays_when_an_older_event_comes_late(
+    database: Transactions, customer_id: str
+) -> None:
+    """Stripe was asked after it had withdrawn the date and named it again; the withdrawal, told late, changes nothing."""
+    date, at = ahead(days=2), ago(hours=1)
+    with database.transaction() as session:
+        named = invoice_data(InvoiceUpdated, schedule_changed=True, next_payment_attempt=date)
+        handle(session, event(named, at), NOW)
+    learning.learn_cards(database, FakeBilling(seen=replace(TOLD, next_payment_attempt=date)), NOW)
+    with database.transaction() as session:
+        handle(session, event(invoice_data(InvoiceUpdated, schedule_changed=True), at), NOW)
+    assert line(database, customer_id).next_attempt == date
+
+
+def test_what_an_event_told_meanwhile_is_not_overwritten(
+    database: Transactions, customer_id: str
+) -> None:
+    """The question was on its way when Stripe withdrew the date."""
+    learning.learn_cards(database, FakeBilling(), NOW)
+    with database.transaction() as session:
+        gone = invoice_data(InvoiceUpdated, schedule_changed=True)
+        handle(session, event(gone, ago(minutes=1)), NOW)
+        subscriptions.note_date_learnt(session, "in_1", ahead(days=2), NOW, known=(1, None))
+    assert line(database, customer_id).next_attempt is None
+
+
+def test_stripes_own_next_debit_is_under_way(database: Transactions, customer_id: str) -> None:
+    """The bank that returned a debit is asked again: the customer need do nothing until it has answered."""
+    billing = FakeBilling(seen=DeclineSeen(ACCOUNT))
+    learning.learn_cards(database, billing, NOW)
+    assert line(database, customer_id).state is State.DECLINED
+    tried = invoice_data(InvoiceUpdated, attempt_count=2, schedule_changed=True)
+    with database.transaction() as session:
+        handle(session, event(tried, ago(minutes=2)), NOW)
+    learning.learn_cards(database, billing, NOW)
+    assert line(database, customer_id).state is State.DECLINED, "nothing is under way"
+    billing.seen = replace(billing.seen, processing=True)
+    learning.learn_cards(database, billing, NOW + dt.timedelta(minutes=3))
+    assert line(database, customer_id).state is State.PENDING
+    assert line(database, customer_id).tried_again
+    with database.transaction() as session:
+        handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
+    assert line(database, customer_id).state is State.DECLINED
 
 
 def replaced(database: Transactions, **before: float) -> dt.datetime:

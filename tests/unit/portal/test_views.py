@@ -167,6 +167,25 @@ def test_each_state_has_its_words(tone: Tone, words: str) -> None:
     assert words in draw(Notice(tone, (owed(State(tone.value)),))).html
 
 
+def test_what_is_not_tried_again_is_not_promised() -> None:
+    """The page says what the last mail said: no further try, and what a new payment method does; and where Stripe ended the
+    subscription over it, that too."""
+    over = draw(Notice(Tone.DECLINED, (owed(retry_over=True),))).html
+    assert "We won’t try again automatically." in over
+    assert "We may try again" not in over
+    ended = draw(Notice(Tone.DECLINED, (owed(retry_over=True, ended_unpaid=True),))).html
+    assert "Your subscription has ended because we didn’t receive this payment" in ended
+    one_of_two = draw(Notice(Tone.DECLINED, (owed(), owed(retry_over=True)))).html
+    assert "We may try again." in one_of_two
+
+
+def test_stripes_own_further_try_is_no_new_payment_method() -> None:
+    """A debit that follows by itself takes days, and nobody has saved anything."""
+    page = draw(Notice(Tone.PENDING, (owed(State.PENDING, tried_again=True),))).html
+    assert "We’ve tried again, and we’re waiting to hear from your bank." in page
+    assert "Your new payment method is saved" not in page
+
+
 def test_the_page_updates_itself_only_while_a_payment_settles_and_lets_itself_be_stopped() -> None:
     """A `Refresh` header while something is on its way, with a link that ends it; none otherwise."""
     settling = Notice(Tone.SETTLING, (owed(State.SETTLING),))

@@ -66,6 +66,8 @@ def example(cls: type[events.Data]) -> events.Event:
         "external_id": "1001",
         "previous_stripe_customer_id": "cus_QwGolden",
     }
+    if cls is events.PaymentMethodChanged:
+        values["renewed"] = False
     if cls.source == "portal":
         values |= {"customer_id": "q8Zl2Vd0x7mTnKc4RwYb1A", "evidence": "metadata"}
     if cls is events.CustomerLinkRefused:

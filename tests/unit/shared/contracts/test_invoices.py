@@ -291,3 +291,29 @@ def test_an_event_says_what_it_is_about(
     assert observation.amount_credited == 100
     assert (observation.schedule_changed, observation.auto_advance) == (True, False)
     assert observation.finalized_at == NOW - DAY
+
+
+def test_a_card_pays_nothing_at_checkout() -> None:
+    """Whoever is declined at checkout begins anew with another card, which must not pay for the first try as well. A first
+    bank debit that comes back days later is owed as any other."""
+    first = {"billing_reason": "subscription_create", "finalized_at": NOW - dt.timedelta(minutes=5)}
+    assert not may_collect(story(seen(**first)), ACTIVE, MethodChange.CHOSEN, attempted=True)
+    debit = story(seen(**first | {"finalized_at": NOW - 4 * DAY}))
+    assert may_collect(debit, ACTIVE, MethodChange.CHOSEN, attempted=True)
+
+
+def test_a_schedule_that_names_no_date_any_more_is_over() -> None:
+    """A repeated try without a date, some time after it failed; not a first one, and not before Stripe had its time."""
+    for attempt, minutes, plan in (
+        (2, 15, Retry.OVER),
+        (2, 14, Retry.UNKNOWN),
+        (1, 99, Retry.UNKNOWN),
+    ):
+        found = retry_plan(
+            story(seen(attempt_count=attempt)),
+            ACTIVE,
+            needs_new_method=False,
+            now=NOW,
+            silent_for=dt.timedelta(minutes=minutes),
+        )
+        assert found == RetryPlan(plan)

@@ -1,0 +1,201 @@
+"""The situations of docs/situations.md: a row is one story, in data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.unit.stories.steps import (
+    BAD_CARD,
+    Step,
+    another_subscription,
+    bank_renews_the_card,
+    cancels,
+    cancels_at_period_end,
+    checks_out,
+    collects,
+    confirms,
+    credits,
+    debit_settles,
+    deletes_the_customer,
+    disputes,
+    gives_it_up,
+    invoice_by_api,
+    invoice_to_be_paid_by_hand,
+    loses_the_method,
+    new_method,
+    next_try,
+    opens,
+    pauses,
+    pays_by_hand,
+    pays_outside,
+    renewal,
+    renewal_fails,
+    reschedules,
+    stripe_is_busy,
+    takes_the_cancelling_back,
+    until_next_try,
+    voids,
+    wait,
+)
+
+SEPA, ACH = "pm_sepaDebit_success_de", "pm_usBankAccount_success"
+SEPA_FAILS, ACH_CLOSED = "pm_sepaDebit_failed_de", "pm_usBankAccount_accountClosed"
+NEEDS_BANK = "pm_card_authenticationRequired"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One situation: what came before, and the steps whose consequences the table shows."""
+
+    title: str
+    before: tuple[Step, ...]
+    then: tuple[Step, ...]
+    account: dict[str, Any] = field(default_factory=dict)
+    """What the business has chosen in Stripe's dashboard."""
+
+
+def row(title: str, *steps: Step, last: int = 1, **account: Any) -> Row:
+    """`last`: how many of the steps are the situation itself."""
+    return Row(title, steps[:-last], steps[-last:], account)
+
+
+OPEN = opens()
+FAILED = renewal_fails()
+TRIES = (OPEN, FAILED, next_try(), next_try())
+
+GROUPS: dict[str, tuple[Row, ...]] = {
+    "A card, try by try": (
+        row("The renewal is declined", OPEN, FAILED),
+        row("The second try is declined", OPEN, FAILED, next_try()),
+        row("The last try is declined; the subscription ends with it", *TRIES, next_try()),
+        row(
+            "The last try is declined; the subscription stays, unpaid",
+            *TRIES,
+            next_try(),
+            after_last_retry="unpaid",
+        ),
+        row(
+            "The last try is declined; the subscription stays past due",
+            *TRIES,
+            next_try(),
+            wait(minutes=20),
+            last=2,
+            after_last_retry="past_due",
+        ),
+        row(
+            "The last try is declined; the invoice is given up with it",
+            *TRIES,
+            next_try(),
+            after_last_retry_invoice="uncollectible",
+        ),
+        row("The second try comes in", OPEN, FAILED, next_try(None)),
+    ),
+    "Why a card was declined": (
+        row("Expired", OPEN, renewal_fails("expired_card")),
+        row("Lost", OPEN, renewal_fails("lost_card")),
+        row("A wrong number", OPEN, renewal_fails("incorrect_number")),
+        row("The permission was withdrawn", OPEN, renewal_fails("revocation_of_authorization")),
+        row("Lost, and Stripe's next date has passed", OPEN, renewal_fails("lost_card"), next_try()),
+        row(
+            "Lost, and Stripe's last date has passed",
+            OPEN,
+            renewal_fails("lost_card"),
+            next_try(),
+            next_try(),
+            next_try(),
+        ),
+        row("No payment method at all", OPEN, loses_the_method, renewal),
+        row("Declined while Stripe can't be asked", OPEN, stripe_is_busy(), FAILED),
+        row("Lost, while Stripe can't be asked", OPEN, stripe_is_busy(), renewal_fails("lost_card")),
+    ),
+    "The bank wants a confirmation (3-D Secure)": (
+        row("It is asked for", OPEN, renewal_fails("authentication_required")),
+        row("It is given", OPEN, renewal_fails("authentication_required"), confirms()),
+        row("It is refused", OPEN, renewal_fails("authentication_required"), confirms(False)),
+        row("Stripe's next date comes without it", OPEN, renewal_fails("authentication_required"), next_try()),
+        row("The new card wants one", OPEN, FAILED, new_method(NEEDS_BANK)),
+    ),
+    "When Stripe tries again": (
+        row("The date comes with a later event", OPEN, FAILED, automations=True),
+        row("The date is moved earlier", OPEN, FAILED, reschedules(days=1)),
+        row("The date is withdrawn", OPEN, FAILED, reschedules()),
+        row("The date is withdrawn after the second try", OPEN, FAILED, next_try(), reschedules(), wait(minutes=20), last=2),
+        row("The business switches collecting off", OPEN, FAILED, collects(False)),
+        row("The business switches it on again", OPEN, FAILED, collects(False), collects(True)),
+        row("An invoice made by API is declined", OPEN, invoice_by_api),
+        row("An invoice to be paid by hand: the try is declined", OPEN, invoice_to_be_paid_by_hand),
+    ),
+    "The payment method is replaced": (
+        row("A good card", OPEN, FAILED, new_method()),
+        row("Another card that is declined", OPEN, FAILED, new_method(BAD_CARD)),
+        row("The bank renews the card", OPEN, FAILED, bank_renews_the_card),
+        row("A good card after the subscription ended unpaid", *TRIES, next_try(), new_method()),
+        row("The bank renews the card after the subscription ended unpaid", *TRIES, next_try(), bank_renews_the_card),
+        row("A SEPA account: the debit is under way", OPEN, FAILED, new_method(SEPA), wait(minutes=1), last=2),
+        row("A SEPA account: the debit comes in", OPEN, FAILED, new_method(SEPA), debit_settles),
+        row("A SEPA account: the debit comes back", OPEN, FAILED, new_method(SEPA_FAILS), debit_settles),
+        row("A US account that is closed", OPEN, FAILED, new_method(ACH_CLOSED), debit_settles),
+    ),
+    "SEPA debit": (
+        row("The renewal comes back", opens(SEPA), renewal_fails()),
+        row("The renewal is under way", opens(SEPA), renewal),
+        row("The renewal comes back, and debits are tried again", opens(SEPA), renewal_fails(), retry_debits=True),
+        row(
+            "Stripe tries again by itself: the debit is under way",
+            opens(SEPA),
+            renewal_fails(),
+            until_next_try,
+            retry_debits=True,
+        ),
+        row("It comes back twice", opens(SEPA), renewal_fails(), next_try(), retry_debits=True),
+        row("The permission was withdrawn", opens(SEPA), renewal_fails("debit_not_authorized")),
+        row("The first debit fails on day 4", checks_out(SEPA_FAILS), debit_settles),
+        row("The first debit is under way", checks_out(SEPA_FAILS)),
+    ),
+    "US bank account (ACH)": (
+        row("The renewal comes back", opens(ACH), renewal_fails()),
+        row("The account is closed", opens(ACH), renewal_fails("account_closed")),
+        row("The second try comes back", opens(ACH), renewal_fails(), next_try(), retry_debits=True),
+        row("The second try comes in", opens(ACH), renewal_fails(), next_try(None), retry_debits=True),
+        row("The first debit fails on day 4", checks_out("pm_usBankAccount_insufficientFunds"), debit_settles),
+    ),
+    "The subscription": (
+        row("Cancelled at once, after a failure", OPEN, FAILED, cancels),
+        row("Cancelled, then a new card", OPEN, FAILED, cancels, new_method()),
+        row("To end with the period, after a failure", OPEN, FAILED, cancels_at_period_end),
+        row("Going on after all", OPEN, cancels_at_period_end, takes_the_cancelling_back),
+        row("Going on after all, after a failure", OPEN, FAILED, cancels_at_period_end, takes_the_cancelling_back),
+        row("New invoices are paused, after a failure", OPEN, FAILED, pauses()),
+        row("Ended by a dispute about another charge", OPEN, FAILED, disputes, cancel_on_dispute=True),
+        row("A dispute about another charge ends nothing", OPEN, FAILED, disputes),
+        row("The customer is deleted at Stripe", OPEN, FAILED, deletes_the_customer),
+    ),
+    "What is due": (
+        row("Credited in part", OPEN, FAILED, credits(0.5)),
+        row("Credited in part, then the second try fails", OPEN, FAILED, credits(0.5), next_try()),
+        row("Credited in part, then paid", OPEN, FAILED, credits(0.5), new_method()),
+        row("Credited as a whole", OPEN, FAILED, credits()),
+        row("Voided", OPEN, FAILED, voids),
+        row("Given up as uncollectible", OPEN, FAILED, gives_it_up),
+        row("Given up, then paid by hand", OPEN, FAILED, gives_it_up, pays_by_hand),
+        row("Paid outside Stripe", OPEN, FAILED, pays_outside),
+        row("Paid by hand", OPEN, FAILED, pays_by_hand),
+    ),
+    "Several invoices": (
+        row("A second subscription fails a minute later", OPEN, FAILED, another_subscription, renewal_fails(), wait(minutes=11), last=2),
+        row("A second subscription fails the next day", OPEN, FAILED, wait(days=1), another_subscription, renewal_fails()),
+        row("Two are owed, and a good card comes", OPEN, FAILED, another_subscription, renewal_fails(), wait(minutes=11), new_method()),
+        row("Two are owed, and one is voided", OPEN, FAILED, another_subscription, renewal_fails(), wait(minutes=11), voids),
+        row("Two are owed, and one subscription is cancelled", OPEN, FAILED, another_subscription, renewal_fails(), wait(minutes=11), cancels),
+    ),
+    "At checkout": (
+        row("The first payment is declined", checks_out(BAD_CARD)),
+        row("The first payment wants a confirmation", checks_out(NEEDS_BANK)),
+        row("The first payment was declined, an hour later", checks_out(BAD_CARD), wait(hours=2)),
+    ),
+}  # fmt: skip
+
+ROWS: dict[str, Row] = {
+    f"{group}: {one.title}": one for group, rows in GROUPS.items() for one in rows
+}
