@@ -22,8 +22,16 @@ from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
 from services.portal.domain.cancelling import Decision
+from services.portal.domain.invoices import Invoice
 from services.portal.domain.notice import Line, Notice, State, Tone
-from services.portal.domain.snapshot import Appointment, Asked, Business, Snapshot, Subscription
+from services.portal.domain.snapshot import (
+    Appointment,
+    Asked,
+    Business,
+    OwnedInvoice,
+    Snapshot,
+    Subscription,
+)
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.payments import Decline, PaymentMethod
@@ -99,7 +107,6 @@ STATES: Final = {
     },
     "payments-paused": {"collection_paused": True, "collection_resumes_at": day(40)},
     "paused": {"status": "paused"},
-    "overdue": {"status": "past_due"},
     "trial": {"status": "trialing", "trial_ends_at": day(12)},
 }
 """A subscription's states, as changes to a plain one."""
@@ -182,6 +189,21 @@ def _subscribed(**changes: Any) -> Snapshot:
     return replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, **changes),))
 
 
+def _overdue() -> Snapshot:
+    invoice = Invoice(
+        status="open",
+        currency="usd",
+        amount_remaining=14900,
+        collection_method="charge_automatically",
+        subscription_id=SUBSCRIPTION.subscription_id,
+        first_failed_at=day(-1),
+        last_failed_at=day(-1),
+        attempt_count=1,
+    )
+    owned = OwnedInvoice(invoice_id="in_1", invoice=invoice)
+    return replace(_subscribed(status="past_due"), invoices=(owned,))
+
+
 def _asked(status: str) -> Snapshot:
     asked = Asked(
         request_id="A" * 22,
@@ -253,6 +275,7 @@ def pages() -> dict[str, Drawn]:
             f"subscription-{name}": _me(Tone.WELL, found=_subscribed(**changes))
             for name, changes in STATES.items()
         },
+        "subscription-overdue": _me(Tone.DECLINED, declined, found=_overdue()),
         "nasty": _me(Tone.DECLINED, replace(declined, number=NASTY), found=_nasty()),
         "cancel-asked": request_views.asked(
             SNAPSHOT, SUBSCRIPTION, TOKEN, english, Asking.ASKED, NOW

@@ -28,6 +28,7 @@ class Standing(StrEnum):
     COLLECTION_PAUSED = "collection_paused"
     """It goes on, and no payment is collected."""
     OVERDUE = "overdue"
+    """Stripe says so, and the customer is asked for a payment of it."""
     TRIAL = "trial"
     RENEWS = "renews"
     """Its next payment comes at the end of the period."""
@@ -48,7 +49,7 @@ def standing(
     if subscription.collection_paused:
         return Standing.COLLECTION_PAUSED
     if subscription.status in ("past_due", "unpaid"):
-        return Standing.OTHER if _paid_since(subscription, invoices) else Standing.OVERDUE
+        return Standing.OVERDUE if _owes(subscription, invoices) else Standing.OTHER
     charges_at = next_charge(subscription)
     known = subscription.collection_paused is False and charges_at is not None and charges_at > now
     if subscription.status == "trialing":
@@ -63,16 +64,12 @@ def next_charge(subscription: Subscription) -> dt.datetime | None:
     return subscription.current_period_end
 
 
-def _paid_since(subscription: Subscription, invoices: Iterable[OwnedInvoice]) -> bool:
-    """Whether its invoice was paid after it was last heard of: the two news come apart."""
-    of_it = [
-        one.invoice
-        for one in invoices
-        if one.invoice.subscription_id == subscription.subscription_id
-        and one.invoice.status == "paid"
-    ]
-    heard = subscription.as_of
-    return any(one.closed_at and (heard is None or one.closed_at >= heard) for one in of_it)
+def _owes(subscription: Subscription, invoices: Iterable[OwnedInvoice]) -> bool:
+    """Whether an invoice of it is owed. What was paid, forgiven or is not collected any more is not, while Stripe still calls
+    the subscription past due."""
+    return any(
+        one.owed and one.invoice.subscription_id == subscription.subscription_id for one in invoices
+    )
 
 
 def to_ask_about(snapshot: Snapshot, now: dt.datetime) -> list[Subscription]:

@@ -12,7 +12,6 @@ from sqlalchemy import update
 
 from services.portal import queries
 from services.portal.adapters import RpcBilling
-from services.portal.domain.notice import Tone
 from services.portal.domain.snapshot import Snapshot, Subscription
 from services.portal.domain.subscribed import (
     ASKED_FOR,
@@ -150,8 +149,7 @@ def look(
         ),
         ({"collection_paused": True}, HALF, "discount included Payments paused"),
         ({"status": "paused"}, None, "$149.00 every month Paused"),
-        ({"status": "past_due"}, None, "$149.00 every month Payment overdue"),
-        ({"status": "unpaid"}, None, "$149.00 every month Payment overdue"),
+        ({"status": "past_due"}, None, "$149.00 every month"),
         (
             {"status": "trialing", "trial_ends_at": ahead(days=4)},
             None,
@@ -307,31 +305,22 @@ def test_usage_and_the_ended_are_not_asked_about(database: Transactions, custome
     assert to_ask_about(found(database, customer_id), NOW) == []
 
 
-def test_overdue_is_over_as_soon_as_the_payment_is_here(
-    database: Transactions, customer_id: str
+@pytest.mark.parametrize("status", ["past_due", "unpaid"])
+def test_overdue_is_what_the_customer_is_asked_for(
+    database: Transactions, customer_id: str, status: str
 ) -> None:
-    """`invoice.paid` and the subscription's own news come apart: no "overdue" beside "Paid, thank you!"."""
-    hear(database, status="past_due")
+    """One story with the notice: while an invoice of the subscription is owed. Paid, the subscription's own news may be late."""
+    hear(database, status=status)
+    assert "overdue" not in section(found(database, customer_id))
     with database.transaction() as session:
         handle(session, event(failed(subscription_id="sub_1"), ago(hours=1)), NOW)
-    assert "Payment overdue" in section(found(database, customer_id))
+    assert "$149.00 every month Payment overdue" in section(found(database, customer_id))
     with database.transaction() as session:
         handle(session, event(paid(subscription_id="sub_1"), ago(minutes=1)), NOW)
     snapshot = found(database, customer_id)
     assert "overdue" not in section(snapshot)
+    assert "Next payment" not in section(snapshot)
     assert standing(snapshot.subscriptions[0], snapshot.invoices, NOW) is Standing.OTHER
-
-
-def test_an_overdue_subscription_is_not_all_set(database: Transactions, customer_id: str) -> None:
-    """Also where no failed charge is known of: one page, one story."""
-    hear(database, status="past_due")
-    snapshot = found(database, customer_id)
-    notice = visits.notice_for(snapshot, NOW)
-    assert notice.tone is Tone.WELL
-    html = draw(notice, snapshot).html
-    assert "A payment is overdue" in html
-    assert "all set" not in html
-    assert "No payment needs your attention" not in html
 
 
 def test_mails_say_the_same_price_as_the_page(database: Transactions, customer_id: str) -> None:
