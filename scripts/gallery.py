@@ -23,12 +23,21 @@ from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
 from services.portal.domain.cancelling import Decision
+from services.portal.domain.invoices import Invoice
 from services.portal.domain.notice import Line, Notice, State, Tone
-from services.portal.domain.snapshot import Appointment, Asked, Business, Snapshot, Subscription
+from services.portal.domain.snapshot import (
+    Appointment,
+    Asked,
+    Business,
+    OwnedInvoice,
+    Snapshot,
+    Subscription,
+)
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Ending
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 
 ACCOUNT: Final = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -77,10 +86,33 @@ SUBSCRIPTION: Final = Subscription(
     status="active",
     current_period_end=day(20),
     description="Weekly home cleaning",
-    amount=14900,
-    currency="usd",
-    interval="month",
+    terms=Terms(
+        pricing=Pricing.FIXED, amount=14900, currency="usd", interval="month", discounted=False
+    ),
+    collection_paused=False,
 )
+HALF: Final = NextInvoice(amount=7450, recurring=7450, discount=Lasts.FOREVER)
+STATES: Final = {
+    "usage": {"terms": Terms(pricing=Pricing.USAGE)},
+    "plus-usage": {"terms": replace(SUBSCRIPTION.terms, pricing=Pricing.FIXED_AND_USAGE)},
+    "tiers": {
+        "terms": Terms(pricing=Pricing.OTHER, currency="usd", next_invoice=NextInvoice(amount=3720))
+    },
+    "half-forever": {"terms": replace(SUBSCRIPTION.terms, next_invoice=HALF)},
+    "half-once": {
+        "terms": replace(SUBSCRIPTION.terms, next_invoice=replace(HALF, discount=Lasts.ONCE))
+    },
+    "half-until": {
+        "terms": replace(
+            SUBSCRIPTION.terms,
+            next_invoice=replace(HALF, discount=Lasts.REPEATING, until=day(100)),
+        )
+    },
+    "payments-paused": {"collection_paused": True, "collection_resumes_at": day(40)},
+    "paused": {"status": "paused"},
+    "trial": {"status": "trialing", "trial_ends_at": day(12)},
+}
+"""A subscription's states, as changes to a plain one."""
 SNAPSHOT: Final = Snapshot(
     customer_id="A" * 22,
     external_id="c1",
@@ -154,6 +186,25 @@ def _nasty() -> Snapshot:
         ),
         subscriptions=(replace(SUBSCRIPTION, description=NASTY),),
     )
+
+
+def _subscribed(**changes: Any) -> Snapshot:
+    return replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, **changes),))
+
+
+def _overdue() -> Snapshot:
+    invoice = Invoice(
+        status="open",
+        currency="usd",
+        amount_remaining=14900,
+        collection_method="charge_automatically",
+        subscription_id=SUBSCRIPTION.subscription_id,
+        first_failed_at=day(-1),
+        last_failed_at=day(-1),
+        attempt_count=1,
+    )
+    owned = OwnedInvoice(invoice_id="in_1", invoice=invoice)
+    return replace(_subscribed(status="past_due"), invoices=(owned,))
 
 
 def _asked(status: str) -> Snapshot:
@@ -233,8 +284,15 @@ def pages() -> dict[str, Drawn]:
         "subscription-asked": _me(Tone.WELL, found=_asked("open")),
         "subscription-declined": _me(Tone.WELL, found=_asked("declined")),
         "subscription-ends": _me(Tone.WELL, found=ends),
+        **{
+            f"subscription-{name}": _me(Tone.WELL, found=_subscribed(**changes))
+            for name, changes in STATES.items()
+        },
+        "subscription-overdue": _me(Tone.DECLINED, declined, found=_overdue()),
         "nasty": _me(Tone.DECLINED, replace(declined, number=NASTY), found=_nasty()),
-        "cancel-asked": request_views.asked(SNAPSHOT, SUBSCRIPTION, TOKEN, english, Asking.ASKED),
+        "cancel-asked": request_views.asked(
+            SNAPSHOT, SUBSCRIPTION, TOKEN, english, Asking.ASKED, NOW
+        ),
         "request-approve": _request("open", Decision.APPROVE),
         "request-decline": _request("open", Decision.DECLINE),
         "request-approved": _request("approved", Decision.APPROVE, just_now=True),

@@ -272,14 +272,26 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     """UTC, when the current period ends."""
     description: str | None = None
     """What the subscription or its price is called at Stripe, where that was given."""
+    pricing: str | None = None
+    """How its amount comes about: `fixed` (`amount` each interval), `fixed_and_usage`, `usage`, or `other` (tiers, packages,
+    tax on top, mixed intervals: Stripe works it out). None, from a release before: not known, so `amount` may be wrong."""
+    discounted: bool | None = None
+    """Whether a discount stands on it or on one of its items, which `amount` leaves out. A customer's own discount does not
+    show here. None: the event does not say."""
     amount: int | None = None
-    """Of one interval, in minor units; None where no single amount can be told (usage, mixed intervals)."""
+    """The fixed part of one interval before discounts, in minor units; None where there is none."""
     currency: str | None = None
     """ISO 4217, lower case, of `amount`."""
     interval: str | None = None
     """`day`, `week`, `month` or `year`, of `amount`."""
     interval_count: int = 1
     """How many of them make one interval."""
+    collection_paused: bool | None = None
+    """Whether no payment is collected for now (Stripe's `pause_collection`); None: the event does not say."""
+    collection_resumes_at: dt.datetime | None = None
+    """UTC, when collection goes on by itself, where that is planned."""
+    trial_ends_at: dt.datetime | None = None
+    """UTC, when its trial ends or has ended; None where it has none."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
     requested: bool = False

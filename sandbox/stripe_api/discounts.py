@@ -1,6 +1,7 @@
 """Coupons, and the discounts that they become when a customer or a subscription redeems them.
 
-https://docs.stripe.com/billing/subscriptions/coupons. A subscription's own discounts go before its customer's.
+https://docs.stripe.com/billing/subscriptions/coupons. A subscription's own discounts go before its customer's; those of
+its items are taken off first.
 """
 
 from __future__ import annotations
@@ -57,9 +58,15 @@ def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
 
 
 def redeem(
-    world: World, coupon_id: str, param: str, customer: Object, subscription: Object | None = None
+    world: World,
+    coupon_id: str,
+    param: str,
+    customer: Object,
+    subscription: Object | None = None,
+    item: Object | None = None,
 ) -> Object:
-    """A discount for the customer, or for one subscription; raises Stripe's 400 of a coupon that is spent."""
+    """A discount for the customer, for one subscription, or for an item of one; raises Stripe's 400 of a coupon that is
+    spent."""
     coupon = world.get("coupon", coupon_id, param)
     if not coupon["valid"]:
         raise StripeError(f"Coupon expired: {coupon_id}", code="coupon_expired", param=param)
@@ -77,8 +84,8 @@ def redeem(
         "promotion_code": None,
         "source": {"coupon": coupon["id"], "type": "coupon"},
         "start": now,
-        "subscription": subscription["id"] if subscription else None,
-        "subscription_item": None,
+        "subscription": subscription["id"] if subscription and not item else None,
+        "subscription_item": item["id"] if item else None,
         "_clock": customer.get("test_clock"),
     }
     coupon["times_redeemed"] += 1
@@ -91,9 +98,14 @@ def redeem(
 
 
 def redeem_all(
-    world: World, given: list[Params] | None, customer: Object, subscription: Object
+    world: World,
+    given: list[Params] | None,
+    customer: Object,
+    subscription: Object,
+    item: Object | None = None,
 ) -> list[str]:
-    """The ids for `subscription.discounts`, of what `discounts` asks for: new coupons, or discounts to keep."""
+    """The ids for the `discounts` of a subscription or an item, of what `discounts` asks for: new coupons, or discounts to
+    keep."""
     chosen = []
     for index, wanted in enumerate(given or []):
         if wanted.get("discount"):
@@ -102,7 +114,8 @@ def redeem_all(
             )
         elif wanted.get("coupon"):
             where = f"discounts[{index}][coupon]"
-            chosen.append(redeem(world, wanted["coupon"], where, customer, subscription)["id"])
+            new = redeem(world, wanted["coupon"], where, customer, subscription, item)
+            chosen.append(new["id"])
         else:
             raise StripeError(
                 "This sandbox knows discounts by coupon or by discount only.",
@@ -112,8 +125,9 @@ def redeem_all(
 
 
 def standing(world: World, customer: Object, subscription: Object, at: int) -> list[Object]:
-    """The discounts that an invoice of the subscription has at a time."""
-    ids = subscription["discounts"] or (
+    """The discounts that an invoice of the subscription has at a time: those of its items go first."""
+    ids = [id for item in subscription["items"]["data"] for id in item["discounts"]]
+    ids += subscription["discounts"] or (
         [customer["discount"]["id"]] if customer["discount"] else []
     )
     found = [world.store.get(id) for id in ids]
@@ -127,13 +141,15 @@ def terms(world: World, discounts: list[Object], currency: str) -> list[Object]:
         coupon = world.get("coupon", discount["source"]["coupon"])
         if coupon["amount_off"] is None or coupon["currency"] == currency:
             off = {key: coupon[key] for key in ("percent_off", "amount_off")}
-            found.append({"discount": discount["id"], **off})
+            item = discount["subscription_item"]
+            found.append({"discount": discount["id"], "item": item, **off})
     return found
 
 
 def spend(world: World, customer: Object, subscription: Object, at: int) -> None:
     """An invoice has been made: what was for once, or is over, is taken from whoever had it."""
-    for id in list(subscription["discounts"]):
+    of_items = [id for item in subscription["items"]["data"] for id in item["discounts"]]
+    for id in [*of_items, *subscription["discounts"]]:
         if _is_spent(world, id, at):
             remove(world, id, customer, subscription)
     if customer["discount"] and _is_spent(world, customer["discount"]["id"], at):
@@ -146,12 +162,23 @@ def _is_spent(world: World, id: str, at: int) -> bool:
     return coupon["duration"] == "once" or (discount["end"] is not None and discount["end"] <= at)
 
 
+def with_coupon(world: World, ids: list[str]) -> Object | None:
+    """The last discount that was given, as it stood whole on a subscription before 2025-03-31; its coupon stood in it."""
+    found = world.store.get(ids[-1]) if ids else None
+    if found is None:
+        return None
+    shown = public(found)
+    source = shown.pop("source")
+    return {**shown, "coupon": public(world.get("coupon", source["coupon"]))}
+
+
 def remove(world: World, id: str, customer: Object, subscription: Object | None = None) -> Object:
     """Take a discount away again."""
     discount = world.get("discount", id)
     if subscription is not None:
         with world.edit(subscription, "customer.subscription.updated"):
-            subscription["discounts"] = [one for one in subscription["discounts"] if one != id]
+            for bearer in (subscription, *subscription["items"]["data"]):
+                bearer["discounts"] = [one for one in bearer["discounts"] if one != id]
     else:
         with world.edit(customer, "customer.updated"):
             customer["discount"] = None

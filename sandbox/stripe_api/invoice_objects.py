@@ -226,25 +226,40 @@ def retotal(invoice: Object) -> None:
 
 
 def _take_off(invoice: Object, subtotal: int) -> int:
-    """What the discounts take off, one after another; each line bears its share."""
+    """What the discounts take off, one after another; each line that a discount is for bears its share."""
     lines = invoice["lines"]["data"]
     for line in lines:
         line["discount_amounts"] = []
-    amounts, left = [], max(subtotal, 0)
+    amounts = []
     for term in invoice.get("_terms", ()):
+        bearing = [
+            (line, left)
+            for line in lines
+            if term["item"] in (None, _item_of(line)) and (left := _left_of(line)) > 0
+        ]
+        left = sum(each for _, each in bearing)
         amount = min(term["amount_off"] or 0, left)
         if term["percent_off"] is not None:
             share = Decimal(left) * Decimal(str(term["percent_off"])) / 100
             amount = int(share.quantize(Decimal(1), ROUND_HALF_UP))
         amounts.append({"amount": amount, "discount": term["discount"]})
-        left -= amount
         rest = amount
-        for line in lines:
-            part = rest if line is lines[-1] else amount * line["amount"] // (subtotal or 1)
+        for line, each in bearing:
+            part = rest if line is bearing[-1][0] else amount * each // left
             rest -= part
             line["discount_amounts"].append({"amount": part, "discount": term["discount"]})
     invoice["total_discount_amounts"] = amounts
-    return sum(each["amount"] for each in amounts)
+    return min(sum(each["amount"] for each in amounts), max(subtotal, 0))
+
+
+def _item_of(line: Object) -> str | None:
+    details = line["parent"]["subscription_item_details"]
+    return details["subscription_item"] if details else None
+
+
+def _left_of(line: Object) -> int:
+    """What a line comes to with the discounts before."""
+    return int(line["amount"] - sum(each["amount"] for each in line["discount_amounts"]))
 
 
 def new_payment(world: World, invoice: Object, intent: Object) -> Object:

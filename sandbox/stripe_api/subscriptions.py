@@ -64,6 +64,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
             item["current_period_end"] = trial_end
     given = params.get("discounts")
     subscription["discounts"] = discounts.redeem_all(world, given, customer, subscription)
+    for item, wanted in zip(items, params["items"], strict=True):
+        own = wanted.get("discounts")
+        item["discounts"] = discounts.redeem_all(world, own, customer, subscription, item)
     world.save(subscription)
     invoice = bill(world, subscription, "subscription_create")
     world.emit("customer.subscription.created", subscription)

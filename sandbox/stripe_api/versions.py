@@ -25,7 +25,7 @@ def render_for(event: Object, version: str | None) -> Object:
         _old_invoice(obj)
         obj.update(event.get("_payment", _NO_PAYMENT))
     elif obj.get("object") == "subscription":
-        _old_subscription(obj)
+        _old_subscription(obj, event.get("_discount"))
     return shown
 
 
@@ -49,8 +49,36 @@ def _old_invoice(invoice: dict[str, Any]) -> None:
         line["proration"] = False
 
 
-def _old_subscription(subscription: dict[str, Any]) -> None:
+def _plan(price: dict[str, Any]) -> Object:
+    """What a price was before there were prices."""
+    recurring = price["recurring"]
+    packages = price["transform_quantity"]
+    return {
+        "id": price["id"],
+        "object": "plan",
+        "active": price["active"],
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": price["billing_scheme"],
+        "currency": price["currency"],
+        "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"],
+        "nickname": price["nickname"],
+        "product": price["product"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": packages,
+        "usage_type": recurring["usage_type"],
+    }
+
+
+def _old_subscription(subscription: dict[str, Any], discount: Object | None) -> None:
+    # https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-singular-coupon-promotion-code
+    subscription["discount"] = discount
     items = subscription["items"]["data"]
+    for item in items:
+        item["plan"] = _plan(item["price"])
+    single = items[0] if len(items) == 1 else {}
+    subscription["plan"], subscription["quantity"] = single.get("plan"), single.get("quantity")
     for name in ("current_period_start", "current_period_end"):
         subscription[name] = items[0][name] if items else None
         for item in items:

@@ -342,6 +342,8 @@ class World:
         }
         if obj["object"] == "invoice":
             event["_payment"] = resources.collection.payment_of(self, obj)
+        elif obj["object"] == "subscription":
+            event["_discount"] = resources.discounts.with_coupon(self, obj["discounts"])
         self.publish(event, type)
         while self.store.count("event") > self.config.max_events:
             oldest = self.store.eldest("event")

@@ -24,12 +24,16 @@ class Budget:
         self._most = self._left = per_second * BURST_SECONDS
         self._at = clock()
 
-    def take(self, requests: int) -> bool:
-        """Take so many requests, or none of them and answer False: whoever asks has another way."""
+    def take(self, requests: int, *, spare: bool = False) -> bool:
+        """Take so many requests, or none of them and answer False: whoever asks has another way.
+
+        `spare`: only while half is left for whoever is in more of a hurry.
+        """
         now = self._clock()
         self._left = min(self._most, self._left + (now - self._at) * self._per_second)
         self._at = now
-        if requests > self._left:
+        reserve = min(self._most / 2, max(self._most - requests, 0)) if spare else 0
+        if requests > self._left - reserve:
             return False
         self._left -= requests
         return True

@@ -1,4 +1,4 @@
-"""Entrypoint of looking again at many invoices at once."""
+"""Entrypoints of looking at Stripe within the budget: at many invoices at once, and at what subscriptions cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import eventlet
 from nameko.extensions import DependencyProvider
 
 from services.billing.budget import Budget
-from services.billing.handlers import looking
+from services.billing.handlers import looking, pricing
 from services.billing.ports import PaymentGateway
 from shared.database import Database
 from shared.rpc import InvalidArgument, rpc
@@ -31,7 +31,7 @@ class LookBudget(DependencyProvider):
 
 
 class Looking:
-    """What the notifier asks before it writes."""
+    """What the notifier asks before it writes, and the portal for its page."""
 
     database: Database
     gateway: PaymentGateway
@@ -53,21 +53,31 @@ class Looking:
             side_by_side=_side_by_side,
         )
 
+    @rpc
+    def subscription_prices(self, subscription_ids: list[str]) -> dict[str, Any]:
+        """What subscriptions cost by Stripe's preview of the next invoice, by their ids, at most 100: `{"upcoming", "pricing",
+        "amount", "currency", "interval", "interval_count", "discounted", "collection_paused", "collection_resumes_at",
+        "trial_ends_at", "next_invoice": {"amount", "recurring", "discount", "until"}}`. The first as in the event
+        `subscription.updated`; `recurring` is the fixed part with its discounts, and `discount` how long these last: `once`,
+        `repeating`, `forever`, `mixed`. `upcoming` false, alone: there is no next invoice. Left out: what Stripe was not asked
+        now (STRIPE_LOOK_RATE, of which half is left to emails), or did not answer.
+        """
+        if len(subscription_ids) > MOST_LOOKS:
+            raise InvalidArgument(f"subscription_ids: expected at most {MOST_LOOKS}")
+        return pricing.subscription_prices(
+            self.gateway, self.looks, subscription_ids, side_by_side=_side_by_side
+        )
 
-def _side_by_side(
-    look: looking.Look, invoice_ids: Sequence[str]
-) -> dict[str, dict[str, Any] | None]:
+
+def _side_by_side(look: looking.Look, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
     """Look at all at the same time, as far as that is done in `LOOK_SECONDS`."""
     found: dict[str, dict[str, Any] | None] = {}
 
-    def one(invoice_id: str) -> None:
-        found[invoice_id] = look(invoice_id)
+    def one(id: str) -> None:
+        found[id] = look(id)
 
     # Log lines and spans of each look belong to the call.
-    threads = [
-        eventlet.spawn(contextvars.copy_context().run, one, invoice_id)
-        for invoice_id in invoice_ids
-    ]
+    threads = [eventlet.spawn(contextvars.copy_context().run, one, id) for id in ids]
     with eventlet.Timeout(LOOK_SECONDS, False):
         for thread in threads:
             thread.wait()

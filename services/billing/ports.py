@@ -16,6 +16,7 @@ from services.billing.domain import (
     PortalConfiguration,
     PortalPolicy,
     PortalSession,
+    PriceLook,
     Subscription,
 )
 
@@ -95,6 +96,10 @@ class PaymentGateway(Protocol):
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         """None when there is none of this id."""
+        ...
+
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        """What a subscription's next invoice will be, and how it comes about, in one request; None when there will be none."""
         ...
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:

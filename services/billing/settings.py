@@ -28,7 +28,7 @@ class Settings:
     """`dashboard`, `portico`, or the id of a configuration; None: `dashboard`, but for those who ran on Portico's before."""
     public_url: str
     stripe_look_rate: int
-    """How many requests a second this process may spend on looking at invoices before emails about them."""
+    """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
     tracing: TracingSettings | None = None
 
     @property
@@ -84,7 +84,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     look_rate = read.integer(
         "STRIPE_LOOK_RATE",
         meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
-        "about them; beyond that its webhooks are believed",
+        "about them, and at what subscriptions cost that a page has shown; beyond that its webhooks are believed",
         default=6,
         minimum=0,
         maximum=100,

@@ -34,6 +34,7 @@ ERRORS: Final = Counter(
     ["error", "code"],
 )
 
+MISSING_CODES: Final = ("resource_missing", "invoice_upcoming_none")
 KEY_CODES: Final = frozenset(
     {"account_invalid", "api_key_expired", "platform_api_key_expired", "secret_key_required"}
 )
@@ -102,7 +103,7 @@ def _refusal(
         configuration and error.param == "configuration"
     ):  # unknown, or switched off in the dashboard
         return PortalConfigurationMissing(f"{configuration}: {summary}")
-    if error.code == "resource_missing" or error.http_status == 404:
+    if error.code in MISSING_CODES or error.http_status == 404:
         if configuration and configuration in message:
             return PortalConfigurationMissing(f"{configuration}: {summary}")
         if customer and (error.param == "customer" or customer in message):

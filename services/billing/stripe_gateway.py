@@ -40,6 +40,7 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    PriceLook,
     StripePermissionMissing,
     StripeRefused,
     Subscription,
@@ -60,6 +61,7 @@ from services.billing.stripe_objects import (
     CHOICE_EXPANDS,
     LOOK_EXPANDS,
     PATH_WORDS,
+    PREVIEW_EXPANDS,
     configuration_policy,
     to_configuration,
     to_customers_defaults,
@@ -67,6 +69,7 @@ from services.billing.stripe_objects import (
     to_invoice,
     to_look,
     to_payment_trace,
+    to_price_look,
     to_subscription,
 )
 from shared.contracts.payments import is_source
@@ -280,6 +283,16 @@ class StripeGateway:
                 return to_subscription(self._work.subscriptions.retrieve(subscription_id))
         except _Missing:
             return None
+
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        params = {"subscription": subscription_id, "expand": PREVIEW_EXPANDS}
+        try:
+            with stripe_errors(missing=_Missing):
+                # A POST that changes nothing.
+                preview = self._click.invoices.create_preview(params)
+        except _Missing:
+            return None
+        return to_price_look(preview)
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         with stripe_errors(customer=stripe_customer_id):

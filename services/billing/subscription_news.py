@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.billing import payloads
 from services.billing.domain import OWN_CANCELLING_PREFIX
 from services.billing.payloads import StripeEvent, moment, ref_id
+from services.billing.subscription_payload import Subscription
 from shared import events
 
 PLANNED_ENDS: Final = frozenset({"cancel_at", "cancel_at_period_end"})
@@ -17,12 +17,18 @@ RELEVANT_SUBSCRIPTION_CHANGES: Final = PLANNED_ENDS | {
     "plan",
     "current_period_end",
     "description",
+    "discount",
+    "discounts",
+    "automatic_tax",
+    "default_tax_rates",
+    "pause_collection",
+    "trial_end",
 }
 
 
 def subscription_data(
     event: StripeEvent,
-    subscription: payloads.Subscription,
+    subscription: Subscription,
     cls: type[events.SubscriptionData],
     *,
     end_changed: bool = False,
@@ -31,7 +37,7 @@ def subscription_data(
 
     `end_changed`: the event is about a change of its planned end.
     """
-    price = subscription.recurring_price
+    terms, pause = subscription.terms, subscription.pause_collection
     period_end = moment(subscription.period_end)
     ends_at = moment(subscription.ended_at or subscription.cancel_at)
     if ends_at is None and subscription.cancel_at_period_end:
@@ -46,10 +52,15 @@ def subscription_data(
         end_reason=details.reason if details else None,
         current_period_end=period_end,
         description=subscription.name,
-        amount=price[0] if price else None,
-        currency=price[1] if price else None,
-        interval=price[2].interval if price else None,
-        interval_count=price[2].interval_count if price else 1,
+        pricing=terms.pricing,
+        discounted=terms.discounted,
+        amount=terms.amount,
+        currency=terms.currency,
+        interval=terms.interval,
+        interval_count=terms.interval_count,
+        collection_paused=pause is not None,
+        collection_resumes_at=moment(pause.resumes_at) if pause else None,
+        trial_ends_at=moment(subscription.trial_end),
         livemode=bool(event.livemode),
         requested=(event.idempotency_key or "").startswith(OWN_CANCELLING_PREFIX),
         end_changed=end_changed,

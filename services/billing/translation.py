@@ -28,6 +28,7 @@ from services.billing.subscription_news import (
     RELEVANT_SUBSCRIPTION_CHANGES,
     subscription_data,
 )
+from services.billing.subscription_payload import Subscription
 from shared import events
 from shared.outbox import Outgoing
 
@@ -289,7 +290,7 @@ def _customer(event: StripeEvent) -> Iterator[Draft]:
 
 def _subscription(event: StripeEvent) -> Iterator[Draft]:
     content = event.content()
-    subscription: payloads.Subscription = decode_object(content.object, payloads.Subscription)
+    subscription: Subscription = decode_object(content.object, Subscription)
     stripe_customer_id = ref_id(subscription.customer) or ""
     changes = content.previous_attributes or {}
     yield from _subscription_evidence(event, subscription, changes)
@@ -301,7 +302,7 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
 
 
 def _subscription_evidence(
-    event: StripeEvent, subscription: payloads.Subscription, changes: dict[str, msgspec.Raw]
+    event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
 ) -> Iterator[Draft]:
     yield from _evidence(
         event,
@@ -314,7 +315,7 @@ def _subscription_evidence(
 
 
 def _subscription_changed(
-    event: StripeEvent, subscription: payloads.Subscription, changes: dict[str, msgspec.Raw]
+    event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
 ) -> Iterator[Draft]:
     """What a customer can see of it. A change back and forth is news each time."""
     created = event.type == "customer.subscription.created"
@@ -332,9 +333,7 @@ def _subscription_changed(
 
 
 def _subscription_ended(event: StripeEvent) -> Iterator[Draft]:
-    subscription: payloads.Subscription = decode_object(
-        event.content().object, payloads.Subscription
-    )
+    subscription: Subscription = decode_object(event.content().object, Subscription)
     # An end withdraws nothing: the Stripe customer, its cards and its invoices are still the same person's.
     yield from _subscription_evidence(event, subscription, {})
     data = subscription_data(event, subscription, events.SubscriptionEnded)

@@ -6,6 +6,7 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import msgspec
 from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
@@ -32,6 +34,7 @@ from services.notifier.domain import (
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Price
 from shared.l10n.dates import Days
 from shared.l10n.money import money
 from shared.l10n.palette import palette
@@ -91,6 +94,8 @@ class Letter:
     """Stripe ended the subscription over this payment."""
     description: str | None = None
     """What the subscription is called."""
+    price: Price | None = None
+    """What it costs, where one sentence says it."""
     ends_at: dt.datetime | None = None
     """When the subscription ends, or has ended."""
     ended: bool = False
@@ -160,8 +165,6 @@ def letter(
         # A total only where there is one: amounts of two currencies don't add up.
         same = len({line.currency for line in lines}) == 1
         amount = sum(line.amount for line in lines) if same else None
-    if "amount" in context:
-        amount, currency = context["amount"], context.get("currency")
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
     to_business = kind in TO_BUSINESS
     return Letter(
@@ -186,6 +189,7 @@ def letter(
         planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
         description=context.get("description"),
+        price=msgspec.convert(context["price"], Price) if context.get("price") else None,
         ends_at=ends_at,
         ended=context.get("ended", False) or (ends_at is not None and ends_at <= now),
         note=context.get("note"),
@@ -298,7 +302,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
         "amount": _amount(letter, locale),
-        "facts": _facts(letter, locale, days, _),
+        "facts": _facts(letter, locale, days, words),
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
@@ -332,8 +336,9 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     }
 
 
-def _facts(letter: Letter, locale: Locale, days: Days, _: wording.Gettext) -> list[Fact]:
+def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
+    _ = words.gettext
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
@@ -389,7 +394,7 @@ def _facts(letter: Letter, locale: Locale, days: Days, _: wording.Gettext) -> li
         facts = [
             Fact(_("Customer"), customer),
             Fact(_("Subscription"), plan),
-            Fact(_("Price"), amount, whole=True),
+            Fact(_("Price"), _price(letter.price, locale, words)),
             ends,
         ]
     elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
@@ -401,6 +406,11 @@ def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
     amount = money(line.amount, line.currency, locale)
     return Fact(_("Invoice"), amount, whole=True, number=number)
+
+
+def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
+    written = functools.partial(money, locale=locale)
+    return wording.price(said, written, words.gettext, words.ngettext) if said else ""
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:

@@ -10,6 +10,7 @@ from services.notifier.ports import Business, CancellationLinks
 from services.notifier.rendering import Letter, Line
 from shared.contracts.invoices import Ending, Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Price
 
 BUSINESS: Final = Business(
     name="Sunrise Home Cleaning",
@@ -50,6 +51,9 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         if kind is Kind.PAYMENTS_FAILED
         else (),
         description="Weekly home cleaning" if about_subscription else None,
+        price=Price(amount=14900, currency="usd", interval="month")
+        if kind is Kind.SUBSCRIPTION_ENDING
+        else None,
         ends_at=dt.datetime(2026, 12, 23, 15, 0, tzinfo=dt.UTC)
         if about_subscription
         and kind not in (Kind.CANCELLATION_DECLINED, Kind.CANCELLATION_WITHDRAWN)

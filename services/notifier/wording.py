@@ -8,6 +8,7 @@ from collections.abc import Callable
 from services.notifier.formats import plain_name
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
+from shared.contracts.prices import Price
 from shared.l10n import brands
 from shared.l10n.dates import Days
 
@@ -211,3 +212,22 @@ def reason(decline: Decline | None, _: Gettext) -> str | None:
         Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
         Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
     }.get(decline, _("Declined by the bank"))
+
+
+def price(said: Price, money: Callable[[int, str], str], _: Gettext, ngettext: Ngettext) -> str:
+    """`$149.00 every month`, with what comes on top. `money` writes an amount of a currency."""
+    if said.amount is None:
+        return _("Billed by usage")
+    count = said.interval_count
+    if said.interval == "day":
+        text = ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
+    elif said.interval == "week":
+        text = ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
+    elif said.interval == "month":
+        text = ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
+    elif said.interval == "year":
+        text = ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
+    else:
+        text = "%(amount)s"
+    text = text % {"amount": money(said.amount, said.currency), "num": count}
+    return _("%(price)s, plus usage") % {"price": text} if said.usage else text

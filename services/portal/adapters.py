@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from shared.contracts.payments import Decline, PaymentMethod, told_method
+from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 
 BILLING_SECONDS: Final = 4.5
@@ -109,6 +110,27 @@ class _WireInvoice(msgspec.Struct):
     next_payment_attempt: dt.datetime | None = None
 
 
+class _WireNext(msgspec.Struct):
+    amount: int
+    recurring: int | None = None
+    discount: str | None = None
+    until: dt.datetime | None = None
+
+
+class _WirePrice(msgspec.Struct):
+    upcoming: bool
+    pricing: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    interval: str | None = None
+    interval_count: int = 1
+    discounted: bool | None = None
+    collection_paused: bool = False
+    collection_resumes_at: dt.datetime | None = None
+    trial_ends_at: dt.datetime | None = None
+    next_invoice: _WireNext | None = None
+
+
 class _WireRights(msgspec.Struct):
     cancel: bool
 
@@ -136,6 +158,13 @@ class RpcBilling:
         states = self._ask("invoice_states", dict[str, _WireInvoice], invoice_ids=list(invoice_ids))
         return {id: _seen(state) for id, state in states.items() if state.source == "stripe"}
 
+    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
+        """See `Billing.prices`."""
+        told = self._ask(
+            "subscription_prices", dict[str, _WirePrice], subscription_ids=list(subscription_ids)
+        )
+        return {id: _price_seen(one) for id, one in told.items()}
+
     def customers_may_cancel(self, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
         return self._ask("customers_may", _WireRights, business_id=business_id).cancel
@@ -156,6 +185,34 @@ class RpcBilling:
             if error.reason == "UnknownSubscription":
                 return None
             raise
+
+
+def _price_seen(told: _WirePrice) -> PriceSeen | None:
+    coming = told.next_invoice
+    if not told.upcoming or coming is None:
+        return None
+    discount = coming.discount
+    if discount is not None and discount not in set(Lasts):
+        discount = Lasts.MIXED
+    return PriceSeen(
+        terms=Terms(
+            pricing=pricing_of(told.pricing),
+            amount=told.amount,
+            currency=told.currency,
+            interval=told.interval,
+            interval_count=told.interval_count,
+            discounted=told.discounted,
+            next_invoice=NextInvoice(
+                amount=coming.amount,
+                recurring=coming.recurring,
+                discount=Lasts(discount) if discount else None,
+                until=coming.until,
+            ),
+        ),
+        collection_paused=told.collection_paused,
+        collection_resumes_at=told.collection_resumes_at,
+        trial_ends_at=told.trial_ends_at,
+    )
 
 
 def _seen(state: _WireInvoice) -> DeclineSeen:

@@ -49,7 +49,8 @@ class Cancelling(Visiting):
             return redirect(self.wiring.links.url(visit.token))
         self.wake_requests()
         locale = choose_for(request, visit)
-        return answer(request_views.asked(snapshot, subscription, visit.token, locale, outcome))
+        page = request_views.asked(snapshot, subscription, visit.token, locale, outcome, utc_now())
+        return answer(page)
 
     @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
     def look_at_request(self, request: Request, token: str) -> Response:
@@ -59,7 +60,7 @@ class Cancelling(Visiting):
         if said is None:
             return self._nothing_here(request, arrived)
         with self.db.reading() as session:
-            found = cancelling.look(session, said.request_id)
+            found = cancelling.look(session, said.request_id, utc_now())
         if found is None:
             return self._nothing_here(request, arrived)
         locale = self._locale(request, found)

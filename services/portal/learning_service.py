@@ -11,6 +11,7 @@ from services.portal.handlers import learning, visits
 from services.portal.handlers.visits import Visit
 from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS
 from services.portal.ports import BillingUnavailable
+from services.portal.visit_log import ShownLog
 from services.portal.visiting import RETRY_AFTER_SECONDS, Visiting, utc_now, visitors
 from shared.loops import Waker, loop
 from shared.telemetry import get_logger
@@ -23,6 +24,8 @@ class Learning(Visiting):
 
     wake_cards = Waker("learn_cards")
     wake_rights = Waker("learn_rights")
+    wake_prices = Waker("learn_prices")
+    shown = ShownLog()
 
     @visitors("POST", "/me/<token>/confirm/<invoice_id>")
     def confirm_payment(self, request: Request, visit: Visit, invoice_id: str) -> Response:
@@ -58,6 +61,14 @@ class Learning(Visiting):
         done = learning.learn_cards(self.db, RpcBilling(self.billing), utc_now())
         if done.problem is not None:
             log.warning("failure not learnt", reason=done.problem)
+        return done.more
+
+    @loop(poll=5.0)
+    def learn_prices(self) -> bool:
+        """Ask billing what the subscriptions cost that pages have shown; woken by each page that shows a new one."""
+        done = learning.learn_prices(self.db, RpcBilling(self.billing), self.shown, utc_now())
+        if done.problem is not None:
+            log.warning("prices not learnt", reason=done.problem)
         return done.more
 
     @loop(poll=15.0)

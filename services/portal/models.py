@@ -286,6 +286,25 @@ class SubscriptionRow(Base):
     interval_count: Mapped[int]
     as_of: Mapped[dt.datetime]
     """When this was true at Stripe."""
+    pricing: Mapped[str | None] = mapped_column(String(20))
+    """How the amount comes about (`shared.contracts.prices.Pricing`)."""
+    discounted: Mapped[bool | None]
+    collection_paused: Mapped[bool | None]
+    collection_resumes_at: Mapped[dt.datetime | None]
+    trial_ends_at: Mapped[dt.datetime | None]
+    terms_as_of: Mapped[dt.datetime | None]
+    """The `as_of` that the columns from `pricing` on belong to. Another one: a release that doesn't know them wrote after it."""
+    previewed_at: Mapped[dt.datetime | None]
+    """When Stripe last told of the next invoice; what follows is of then."""
+    next_amount: Mapped[int | None] = mapped_column(BigInteger)
+    """What the next invoice will ask for; None: there will be none."""
+    next_recurring: Mapped[int | None] = mapped_column(BigInteger)
+    """The fixed part of it, with its discounts."""
+    next_discount: Mapped[str | None] = mapped_column(String(10))
+    """How long the discount lasts (`shared.contracts.prices.Lasts`)."""
+    next_discount_until: Mapped[dt.datetime | None]
+    discount_seen: Mapped[bool | None]
+    """Whether there was a discount when Stripe was last asked, be it the customer's own: outlives the preview."""
 
 
 class CancellationRequestRow(Base):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Terms
 
 
 class BillingUnavailable(Exception):
@@ -68,6 +69,16 @@ class DeclineSeen:
     """A payment is under way, whose outcome takes days."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSeen:
+    """What Stripe tells of a subscription's price by the preview of its next invoice."""
+
+    terms: Terms
+    collection_paused: bool = False
+    collection_resumes_at: dt.datetime | None = None
+    trial_ends_at: dt.datetime | None = None
+
+
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
 
@@ -75,6 +86,13 @@ class Billing(Protocol):
         """What Stripe tells of each invoice's last failed payment, by the invoice's id.
 
         An invoice that is not in the answer was not looked at now: billing asks Stripe only so often.
+        """
+        ...
+
+    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
+        """What these subscriptions cost, by their ids; None: there is no next invoice.
+
+        One that is not in the answer was not looked at now: billing asks Stripe only so often.
         """
         ...
 

@@ -15,16 +15,22 @@ from services.portal.views import SELF, Page, draw
 
 
 def asked(
-    snapshot: Snapshot, subscription: Subscription, token: str, locale: Locale, outcome: Asking
+    snapshot: Snapshot,
+    subscription: Subscription,
+    token: str,
+    locale: Locale,
+    outcome: Asking,
+    now: dt.datetime,
 ) -> Page:
     """What a customer reads after asking to cancel; the same words when the request was there already."""
+    texts = texts_in(locale)
     return draw(
         "cancel_asked.html",
         locale=locale,
         business=snapshot.business,
         token=token,
         already=outcome is Asking.ALREADY,
-        what=texts_in(locale).subscription(subscription),
+        what=texts.subscription(subscription, texts.days(snapshot.zone, now)),
         address=mask_email(snapshot.email),
     )
 
@@ -50,7 +56,9 @@ def answer_request(
         form_targets=(SELF,),
         token=token,
         name=request.customer_name,
-        what=texts.subscription(request.subscription) if request.subscription else "",
+        what=texts.subscription(request.subscription, texts.days(row.timezone, now))
+        if request.subscription
+        else "",
         decision=decision.value,
         status=request.status,
         just_now=just_now,

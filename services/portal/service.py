@@ -17,6 +17,7 @@ from services.portal.calendars import appointment_file
 from services.portal.cancelling_service import Cancelling
 from services.portal.domain.looks import click
 from services.portal.domain.people import FRESH_LINK_EVERY
+from services.portal.domain.subscribed import to_ask_about
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, evidence, visits
 from services.portal.handlers import events as event_handlers
@@ -85,6 +86,8 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             came_from=came_from,
             updating=request.args.get("updates") != "off",
         )
+        if self.shown.add(to_ask_about(visit.snapshot, now), now):
+            self.wake_prices()
         return answer(views.me(view, session_origins=self.wiring.session_origins))
 
     @visitors("GET", "/me/<token>/appointments/<int:ref>.ics")

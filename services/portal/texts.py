@@ -14,6 +14,7 @@ from babel import Locale
 
 from services.portal.domain.snapshot import Subscription
 from shared.contracts.payments import MethodKind, PaymentMethod
+from shared.contracts.prices import Price, price
 from shared.l10n import brands, catalogues, locales
 from shared.l10n.dates import Days, zone_label
 from shared.l10n.locales import SOURCE
@@ -66,26 +67,42 @@ class Texts:
         """How days and hours are written for somebody in this time zone."""
         return Days(self.locale, zone, now)
 
-    def price(self, bought: Subscription) -> str | None:
-        """`$149.00 every month`; None where no single amount is known."""
-        if bought.amount is None or not bought.currency:
-            return None
-        count = bought.interval_count
-        if bought.interval == "day":
+    def price(self, said: Price, days: Days) -> str:
+        """`$149.00 every month`, with what comes on top and how long a discount lasts."""
+        if said.amount is None:
+            return self.gettext("Billed by usage")
+        text = self._every(said.amount, said)
+        if said.until is not None and said.afterwards is not None:
+            text = self.gettext("%(price)s until %(day)s (discount included), then %(amount)s") % {
+                "price": text,
+                "day": days.date(said.until),
+                "amount": self.money(said.afterwards, said.currency),
+            }
+        elif said.discount is not None:
+            text = self.gettext("%(price)s, discount included") % {"price": text}
+        if said.usage:
+            text = self.gettext("%(price)s, plus usage") % {"price": text}
+        return text
+
+    def _every(self, amount: int, said: Price) -> str:
+        count = said.interval_count
+        if said.interval == "day":
             text = self.ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
-        elif bought.interval == "week":
+        elif said.interval == "week":
             text = self.ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
-        elif bought.interval == "month":
+        elif said.interval == "month":
             text = self.ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
-        elif bought.interval == "year":
+        elif said.interval == "year":
             text = self.ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
         else:
-            return None
-        return text % {"amount": self.money(bought.amount, bought.currency), "num": count}
+            text = "%(amount)s"
+        return text % {"amount": self.money(amount, said.currency), "num": count}
 
-    def subscription(self, bought: Subscription) -> str:
-        """`Fortnightly clean, $149.00 every month`: its name and its price, as far as they are known."""
-        return ", ".join(part for part in (bought.description, self.price(bought)) if part)
+    def subscription(self, subscription: Subscription, days: Days) -> str:
+        """`Fortnightly clean, $149.00 every month`: its name and its price, as far as they may be said."""
+        said = price(subscription.terms)
+        parts = (subscription.description, said and self.price(said, days))
+        return ", ".join(part for part in parts if part)
 
     def method(self, method: PaymentMethod, today: dt.date) -> str | None:
         """`Visa •••• 4242 · expired 03/2026`, `Chase •••• 6789`, `PayPal`; None for what has no name."""

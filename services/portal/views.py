@@ -20,7 +20,9 @@ from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
+from services.portal.domain.subscribed import Standing, next_charge, standing
 from services.portal.texts import Texts, catalogue, texts_in
+from shared.contracts.prices import next_amount, price
 from shared.l10n.palette import Palette, Shades, palette
 from shared.templating import TranslatedEnvironment
 from shared.text import without_turns
@@ -336,26 +338,33 @@ class _Bought:
     subscription: Subscription
     name: str | None
     price: str | None
-    next_payment: dt.datetime | None
-    over: bool
+    standing: Standing
+    charges_at: dt.datetime | None
+    """When the next payment is, where one is sure to come."""
+    charges: str | None
+    """How much that will be, where the price doesn't say it."""
     may_ask: bool
 
 
 def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
-    renews = subscription.current_period_end
-    known = (
-        renews is not None
-        and renews > view.now
-        and subscription.status == "active"
-        and subscription.ends_at is None
+    terms, snapshot, now = subscription.terms, view.snapshot, view.now
+    said, coming = price(terms), next_amount(terms)
+    stands = standing(subscription, snapshot.invoices, now)
+    differs = coming is not None and (said is None or coming != said.amount)
+    sure = stands is Standing.RENEWS or (
+        stands is Standing.TRIAL and differs and subscription.collection_paused is False
     )
+    # An invoice that asks for nothing is no payment.
+    comes = sure and coming != 0 and (coming is not None or said is None or said.amount != 0)
+    currency = terms.currency
     return _Bought(
         subscription=subscription,
         name=subscription.description,
-        price=texts.price(subscription),
-        next_payment=renews if known else None,
-        over=subscription.status == "canceled",
-        may_ask=may_ask(subscription, view.snapshot.business, view.now),
+        price=texts.price(said, texts.days(snapshot.zone, now)) if said else None,
+        standing=stands,
+        charges_at=next_charge(subscription) if comes else None,
+        charges=texts.money(coming, currency) if coming and differs and currency else None,
+        may_ask=may_ask(subscription, snapshot.business, now),
     )
 
 

@@ -1,4 +1,4 @@
-"""Injects the looks of this process that are not written yet."""
+"""Injects what this process remembers of the pages that it has shown, until it is written or asked about."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from nameko.extensions import DependencyProvider
 
 from services.portal.domain.looks import WaitingLooks
+from services.portal.domain.subscribed import ShownSubscriptions
 
 
 class VisitLog(DependencyProvider):
@@ -17,3 +18,13 @@ class VisitLog(DependencyProvider):
 
     def get_dependency(self, worker_ctx: Any) -> WaitingLooks:
         return self.looks
+
+
+class ShownLog(DependencyProvider):
+    """Injects the process's `ShownSubscriptions`."""
+
+    def setup(self) -> None:
+        self.shown = ShownSubscriptions()
+
+    def get_dependency(self, worker_ctx: Any) -> ShownSubscriptions:
+        return self.shown

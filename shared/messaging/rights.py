@@ -38,6 +38,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "billing.customers_may",
             "billing.hosted_invoice_url",
             "billing.invoice_states",
+            "billing.subscription_prices",
             "notifier.send_business_mail",
             "notifier.send_customer_mail",
             "notifier.send_fresh_link",

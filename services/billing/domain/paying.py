@@ -18,6 +18,7 @@ from shared.contracts.payments import (
     SavedMethod,
     charged_method,
 )
+from shared.contracts.prices import NextInvoice, Terms
 
 
 def is_live_key(api_key: str) -> bool:
@@ -84,6 +85,18 @@ class InvoiceLook:
             return False
         saved = self.next_method.saved if self.next_method else None
         return saved is None or saved.id == (self.problem.payment_method or saved.id)
+
+
+@dataclass(frozen=True)
+class PriceLook:
+    """What a subscription costs, by the preview of its next invoice: all of one moment."""
+
+    terms: Terms
+    """As the subscription itself tells them."""
+    next_invoice: NextInvoice
+    collection_paused: bool = False
+    collection_resumes_at: dt.datetime | None = None
+    trial_ends_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -143,15 +143,11 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     request_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")]
     """The request's id with whoever asks: one email a request and kind."""
     description: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
-    """What it is about, in words: the subscription's name."""
+    """What it is about, in words: the subscription's name, and its price where that may be said."""
     ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
     """When the subscription ends, or ended."""
     note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
     """The customer's own words to the business, or the business's to the customer."""
-    amount: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """In minor units of `currency`."""
-    currency: Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{3}$")] | None = None
-    """ISO 4217."""
 
 
 def send_requested(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
@@ -27,6 +28,7 @@ from services.notifier.domain import (
 from services.notifier.models import Notification
 from shared import events
 from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
+from shared.contracts.prices import Terms, price, pricing_of
 from shared.events import Event
 
 AT_ONCE: Final = 100
@@ -87,12 +89,12 @@ def _note_plan(
 ) -> str:
     ended = isinstance(data, events.SubscriptionEnded)
     ends_at = data.ends_at or (event.occurred_at if ended else None)
+    said = price(_terms(data))
     context = {
         "description": data.description,
         "ends_at": ends_at.isoformat() if ends_at else None,
         "ended": ended,
-        "amount": data.amount,
-        "currency": data.currency,
+        "price": said and msgspec.to_builtins(said),
     }
     new = queries.NewNotification(
         dedupe_key=key,
@@ -107,6 +109,17 @@ def _note_plan(
     if not queries.add_notification(session, new):
         return "this was told before"
     return f"suppressed: {reason.value}" if reason else f"{kind.value} is due"
+
+
+def _terms(data: events.SubscriptionData) -> Terms:
+    return Terms(
+        pricing=pricing_of(data.pricing),
+        amount=data.amount,
+        currency=data.currency,
+        interval=data.interval,
+        interval_count=data.interval_count,
+        discounted=data.discounted,
+    )
 
 
 def no_news(session: Session, row: Notification) -> Reason | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.portal.domain.invoices import Invoice
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import SubscriptionState
+from shared.contracts.prices import UNKNOWN_TERMS, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +88,23 @@ class Subscription:
     ends_at: dt.datetime | None = None
     """When it will end, or has ended."""
     current_period_end: dt.datetime | None = None
+    as_of: dt.datetime | None = None
+    """When this was true at Stripe."""
     description: str | None = None
-    amount: int | None = None
-    currency: str | None = None
-    interval: str | None = None
-    interval_count: int = 1
+    terms: Terms = UNKNOWN_TERMS
+    """What is known of its price."""
+    collection_paused: bool | None = None
+    """No payment is collected for now; None: not known."""
+    collection_resumes_at: dt.datetime | None = None
+    trial_ends_at: dt.datetime | None = None
+    previewed_at: dt.datetime | None = None
+    """When Stripe was last asked about its price."""
     asked: Asked | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.status == "canceled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,10 +98,10 @@ class Request:
     business: BusinessRow
 
 
-def look(session: Session, request_id: str) -> Request | None:
+def look(session: Session, request_id: str, now: dt.datetime) -> Request | None:
     """A request for its page; None when there is none."""
     found = queries.request_with_people(session, request_id)
-    return None if found is None else _request(*found)
+    return None if found is None else _request(*found, now)
 
 
 def _request(
@@ -109,8 +109,9 @@ def _request(
     customer: CustomerRow,
     business: BusinessRow,
     subscription: SubscriptionRow | None,
+    now: dt.datetime,
 ) -> Request:
-    known = None if subscription is None else _subscription(subscription)
+    known = None if subscription is None else queries.read_subscription(subscription, now)
     ends_at = row.ends_at
     if ends_at is None and known is not None:
         ends_at = known.ends_at or known.current_period_end
@@ -124,21 +125,6 @@ def _request(
         customer_zone=customer.timezone or business.timezone,
         subscription=known,
         business=business,
-    )
-
-
-def _subscription(row: SubscriptionRow) -> Subscription:
-    return Subscription(
-        ref=row.id,
-        subscription_id=row.subscription_id,
-        status=row.status,
-        ends_at=row.ends_at,
-        current_period_end=row.current_period_end,
-        description=row.description,
-        amount=row.amount,
-        currency=row.currency,
-        interval=row.interval,
-        interval_count=row.interval_count,
     )
 
 
@@ -157,7 +143,7 @@ def decide(
         row.next_try_at, row.tries, row.last_error = now, 0, None
         session.flush()
         CANCELLATIONS.labels(row.status).inc()
-    return _request(*found), counted
+    return _request(*found, now), counted
 
 
 def open_links_of(session: Session, request_id: str) -> None:
@@ -218,7 +204,7 @@ def take_errand(session: Session, now: dt.datetime) -> Errand | None:
         return None
     due.next_try_at = now + LEASE
     row, customer, business, _ = found
-    request = _request(*found)
+    request = _request(*found, now)
     to_business = step is Step.TELL_BUSINESS
     wishes = (business.locale,) if to_business else (customer.locale, business.locale)
     return Errand(
@@ -229,7 +215,7 @@ def take_errand(session: Session, now: dt.datetime) -> Errand | None:
         customer_id=customer.public_id,
         context={
             "request_id": row.request_id,
-            "description": describe(request.subscription, wishes),
+            "description": describe(request, wishes, now),
             "asked_at": row.asked_at.isoformat(),
             "ends_at": request.ends_at.isoformat() if request.ends_at else None,
         },
@@ -237,11 +223,13 @@ def take_errand(session: Session, now: dt.datetime) -> Errand | None:
     )
 
 
-def describe(subscription: Subscription | None, wishes: tuple[str | None, ...]) -> str | None:
+def describe(request: Request, wishes: tuple[str | None, ...], now: dt.datetime) -> str | None:
     """The subscription in a few words of the reader's language; None where nothing is known of it."""
-    if subscription is None:
+    if request.subscription is None:
         return None
-    return texts_in(choose_locale(wishes)).subscription(subscription) or None
+    texts = texts_in(choose_locale(wishes))
+    days = texts.days(request.customer_zone, now)
+    return texts.subscription(request.subscription, days) or None
 
 
 def _step(row: CancellationRequestRow) -> Step | None:

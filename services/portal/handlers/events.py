@@ -108,6 +108,13 @@ def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
             "interval": data.interval,
             "interval_count": data.interval_count,
             "as_of": event.occurred_at,
+            "pricing": data.pricing and data.pricing[:20],
+            "discounted": data.discounted,
+            "collection_paused": data.collection_paused,
+            "collection_resumes_at": data.collection_resumes_at,
+            "trial_ends_at": data.trial_ends_at,
+            "terms_as_of": event.occurred_at if data.pricing is not None else None,
+            "previewed_at": None,
         },
     )
     if newest and (ended or data.ends_at is not None):

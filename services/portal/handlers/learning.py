@@ -9,7 +9,8 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import SETTLING_FOR, Invoice
-from services.portal.ports import Billing, BillingUnavailable, DeclineSeen
+from services.portal.domain.subscribed import ShownSubscriptions
+from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import subscriptions as queries
 from services.portal.queries.events import read_invoice
 from shared.contracts.payments import MethodKind, PaymentMethod
@@ -18,6 +19,8 @@ from shared.database import Transactions
 BATCH: Final = 20
 CARDS: Final = 5
 """Invoices asked about at once: what billing may ask of Stripe in one moment is shared with the mails."""
+PRICES: Final = 5
+"""Subscriptions asked about at once."""
 CARDS_FOR: Final = dt.timedelta(days=2)
 """How long it is asked what failed. Later the page does without: Stripe may not know the invoice any more."""
 CARD_ANSWERS_IN: Final = dt.timedelta(seconds=3)
@@ -99,6 +102,49 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
             pause = min(max(now - invoice.as_of, CARD_ANSWERS_IN), DEBIT_EVERY)
             learnt["ask_again_at"] = now + pause
     return learnt
+
+
+def learn_prices(
+    database: Transactions, billing: Billing, shown: ShownSubscriptions, now: dt.datetime
+) -> Round:
+    """What the subscriptions that pages have shown cost, by Stripe's preview. What billing could not ask about waits."""
+    asking = shown.first(PRICES, now)
+    if not asking:
+        return Round(more=False)
+    try:
+        seen = billing.prices([each.subscription_id for each in asking])
+    except BillingUnavailable as error:
+        return Round(more=False, problem=error.reason)
+    answered = [each for each in asking if each.subscription_id in seen]
+    with database.transaction() as session:
+        for each in sorted(answered, key=lambda one: one.subscription_id):
+            queries.note_preview(session, each, _previewed(seen[each.subscription_id], now))
+    shown.answered(answered)
+    return Round(more=len(answered) == PRICES)
+
+
+def _previewed(seen: PriceSeen | None, now: dt.datetime) -> dict[str, Any]:
+    """The columns that an answer fills; without a next invoice it tells nothing of the terms."""
+    if seen is None:
+        return {"previewed_at": now, "next_amount": None}
+    terms, coming = seen.terms, seen.terms.next_invoice
+    return {
+        "previewed_at": now,
+        "pricing": terms.pricing,
+        "amount": terms.amount,
+        "currency": terms.currency,
+        "interval": terms.interval,
+        "interval_count": terms.interval_count,
+        "discounted": terms.discounted,
+        "collection_paused": seen.collection_paused,
+        "collection_resumes_at": seen.collection_resumes_at,
+        "trial_ends_at": seen.trial_ends_at,
+        "next_amount": coming and coming.amount,
+        "next_recurring": coming and coming.recurring,
+        "next_discount": coming and coming.discount,
+        "next_discount_until": coming and coming.until,
+        "discount_seen": coming is not None and coming.discount is not None,
+    }
 
 
 def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: DeclineSeen) -> None:

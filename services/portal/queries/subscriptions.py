@@ -21,10 +21,14 @@ from services.portal.models import (
 from services.portal.queries.statements import changed, table_of
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import BANK_DEBITS
+from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime, insert_new
 
 MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
+PREVIEW_GOOD_FOR: Final = dt.timedelta(days=1)
+"""How long it is believed what Stripe told of the next invoice, without an event about the subscription: a discount of the
+customer's, or an item for the next invoice, comes without one."""
 
 _subscription, _request = table_of(SubscriptionRow), table_of(CancellationRequestRow)
 
@@ -74,11 +78,11 @@ def of_customers(
     for row in rows:
         mine = found.setdefault(row.stripe_customer_id, [])
         if len(mine) < MOST_SHOWN:
-            mine.append(_read(row))
+            mine.append(_read(row, now))
     return {stripe_id: tuple(mine) for stripe_id, mine in found.items()}
 
 
-def _read(row: Any) -> Subscription:
+def _read(row: Any, now: dt.datetime) -> Subscription:
     asked = None
     if row.request_id is not None:
         asked = Asked(
@@ -87,18 +91,47 @@ def _read(row: Any) -> Subscription:
             asked_at=row.asked_at,
             decided_at=row.decided_at,
         )
+    return read_subscription(row, now, asked)
+
+
+def read_subscription(row: Any, now: dt.datetime, asked: Asked | None = None) -> Subscription:
+    """A subscription as it may be shown now. What a release wrote that knows no terms leaves them unknown."""
+    known = row.terms_as_of is not None and row.terms_as_of == row.as_of
+    fresh = known and row.previewed_at is not None and now - row.previewed_at < PREVIEW_GOOD_FOR
     return Subscription(
         ref=row.id,
         subscription_id=row.subscription_id,
         status=row.status,
         ends_at=row.ends_at,
         current_period_end=row.current_period_end,
+        as_of=row.as_of,
         description=row.description,
+        terms=_terms(row, previewed=fresh) if known else UNKNOWN_TERMS,
+        collection_paused=row.collection_paused if known else None,
+        collection_resumes_at=row.collection_resumes_at if known else None,
+        trial_ends_at=row.trial_ends_at if known else None,
+        previewed_at=row.previewed_at,
+        asked=asked,
+    )
+
+
+def _terms(row: Any, *, previewed: bool) -> Terms:
+    next_invoice = None
+    if previewed and row.next_amount is not None:
+        next_invoice = NextInvoice(
+            amount=row.next_amount,
+            recurring=row.next_recurring,
+            discount=Lasts(row.next_discount) if row.next_discount else None,
+            until=row.next_discount_until,
+        )
+    return Terms(
+        pricing=pricing_of(row.pricing),
         amount=row.amount,
         currency=row.currency,
         interval=row.interval,
         interval_count=row.interval_count,
-        asked=asked,
+        discounted=True if row.discount_seen else row.discounted,
+        next_invoice=next_invoice,
     )
 
 
@@ -278,6 +311,23 @@ def invoices_to_ask_about(
 def note_learnt(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
     """Keep what billing told of an invoice."""
     changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
+
+
+def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -> bool:
+    """Keep what Stripe told of a subscription's next invoice. False: news of the subscription overtook it."""
+    if "pricing" in values:
+        values = {**values, "terms_as_of": seen.as_of}
+    return bool(
+        changed(
+            session,
+            update(SubscriptionRow)
+            .where(
+                SubscriptionRow.subscription_id == seen.subscription_id,
+                SubscriptionRow.as_of == seen.as_of,
+            )
+            .values(**values),
+        )
+    )
 
 
 def note_date_learnt(

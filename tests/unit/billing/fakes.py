@@ -32,6 +32,7 @@ from services.billing.domain import (
     PortalFlowRefused,
     PortalPolicy,
     PortalSession,
+    PriceLook,
     StripeRefused,
     StripeUnavailable,
     Subscription,
@@ -129,6 +130,8 @@ class FakePaymentGateway:
     customers: dict[str, Customer] = field(default_factory=dict)
     all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
+    prices: dict[str, PriceLook] = field(default_factory=dict)
+    """What a subscription will cost; one without has no next invoice."""
     problems: dict[str, PaymentProblem] = field(default_factory=dict)
     processing: set[str] = field(default_factory=set)
     """Invoices whose bank debit is under way."""
@@ -314,6 +317,10 @@ class FakePaymentGateway:
         self._enter("subscription")
         return self.all_subscriptions.get(subscription_id)
 
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        self._enter("price_look")
+        return self.prices.get(subscription_id)
+
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
         self._enter("subscriptions")
         return [
@@ -415,10 +422,10 @@ class FakePaymentGateway:
 
     def _chosen(self, invoice: Invoice) -> str | None:
         """The payment method that is charged where none is named."""
-        subscription = self.all_subscriptions.get(invoice.subscription_id or "")
-        own = subscription.default_payment_method if subscription else None
-        customer = self.customers.get(invoice.stripe_customer_id)
-        return own or (customer.default_payment_method if customer else None)
+        found = self._next_method(
+            invoice, self.all_subscriptions.get(invoice.subscription_id or "")
+        )
+        return found.saved.id if found and found.saved else None
 
     def declined(self, invoice_id: str, payment_method: str) -> None:
         """A charge of the invoice was declined now."""

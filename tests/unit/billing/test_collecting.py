@@ -15,7 +15,7 @@ from services.billing.domain import (
     UnknownInvoice,
 )
 from services.billing.handlers.invoices import collect
-from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.fakes import FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 
 ID = INVOICE.id
@@ -26,7 +26,7 @@ def owing(gateway: FakePaymentGateway) -> FakePaymentGateway:
     """A bad debt of a customer who has a good card by now."""
     owner = INVOICE.stripe_customer_id
     gateway.invoices[ID] = dataclasses.replace(INVOICE, status="uncollectible")
-    gateway.customers[owner] = Customer(owner, "pm_good")
+    gateway.customers[owner] = Customer(owner, charged_to("pm_good"))
     return gateway
 
 
@@ -48,7 +48,7 @@ def test_a_bad_debt_is_collected_once_a_request(owing: FakePaymentGateway) -> No
 def test_a_decline_is_an_outcome(owing: FakePaymentGateway) -> None:
     """The person hears why; the invoice stays what it was."""
     owner = INVOICE.stripe_customer_id
-    owing.customers[owner] = Customer(owner, "pm_declines")
+    owing.customers[owner] = Customer(owner, charged_to("pm_declines"))
     done = collect(owing, ID, "one")
     assert (done["outcome"], done["detail"]) == ("declined", "declined")
     assert owing.invoices[ID].status == "uncollectible"

@@ -456,10 +456,13 @@ def test_a_cancelled_subscription_says_when_it_ends() -> None:
         ends_at=PERIOD_END,
         end_reason="cancellation_requested",
         current_period_end=PERIOD_END,
+        pricing="fixed",
+        discounted=False,
         amount=8900,
         currency="usd",
         interval="month",
         end_changed=True,
+        collection_paused=False,
     )
 
 

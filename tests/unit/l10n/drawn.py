@@ -22,11 +22,12 @@ from services.portal import request_views, views
 from services.portal import texts as pages
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.notice import Notice, State, Tone
-from services.portal.domain.snapshot import Asked
+from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.portal.builders import (
     NOW,
@@ -112,6 +113,29 @@ def all_pages(language: str) -> tuple[str, ...]:
     return tuple(NOT_OURS.sub("", seen(page.html)) for page in _pages(Locale.parse(language)))
 
 
+def _priced() -> Iterator[Subscription]:
+    """A subscription in each state and with each kind of price."""
+    plain = SUBSCRIPTION.terms
+    half = NextInvoice(amount=7450, recurring=7450, discount=Lasts.FOREVER)
+    first = ahead(days=27)
+    for terms in (
+        Terms(pricing=Pricing.USAGE),
+        dataclasses.replace(plain, pricing=Pricing.FIXED_AND_USAGE),
+        Terms(pricing=Pricing.OTHER, currency="usd", next_invoice=half),
+        dataclasses.replace(plain, next_invoice=half),
+        dataclasses.replace(
+            plain, next_invoice=dataclasses.replace(half, discount=Lasts.REPEATING, until=first)
+        ),
+    ):
+        yield dataclasses.replace(SUBSCRIPTION, terms=terms)
+    yield dataclasses.replace(SUBSCRIPTION, collection_paused=True)
+    yield dataclasses.replace(
+        SUBSCRIPTION, collection_paused=True, collection_resumes_at=ahead(days=300)
+    )
+    for status in ("paused", "past_due", "unpaid", "trialing"):
+        yield dataclasses.replace(SUBSCRIPTION, status=status, trial_ends_at=first)
+
+
 def _pages(locale: Locale) -> Iterator[views.Page]:
     ends = dataclasses.replace(SUBSCRIPTION, ends_at=ahead(days=12))
     ended = dataclasses.replace(SUBSCRIPTION, status="canceled", ends_at=ago(days=9))
@@ -136,6 +160,9 @@ def _pages(locale: Locale) -> Iterator[views.Page]:
             views.MeView(found, Notice(Tone.DECLINED, (line,)), TOKEN, locale, now),
             session_origins=(),
         )
+    for one in _priced():
+        view = views.MeView(snapshot(subscriptions=(one,)), Notice(Tone.WELL), TOKEN, locale, NOW)
+        yield views.me(view, session_origins=())
     for tone in Tone:
         for lines in ((), (owed(State.SETTLING, method=BANK), owed(State.PENDING))):
             view = views.MeView(snapshot(), Notice(tone, lines), TOKEN, locale, NOW)
@@ -148,7 +175,7 @@ def _pages(locale: Locale) -> Iterator[views.Page]:
         view = views.MeView(snapshot(), Notice(Tone.DECLINED, (line,)), TOKEN, locale, NOW)
         yield views.me(view, session_origins=())
     for outcome in Asking:
-        yield request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, locale, outcome)
+        yield request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, locale, outcome, NOW)
     row = BusinessRow(business_id="b", name="Sunrise", timezone="UTC")
     for status, decision in itertools.product(
         ("open", "approved", "declined", "overtaken"), Decision

@@ -111,8 +111,6 @@ def test_a_business_without_an_address_is_a_recorded_reason(house: House) -> Non
         {"request_id": "r", "ends_at": "tomorrow"},
         {"request_id": "r", "ends_at": "2026-12-01T00:00:00"},
         {"request_id": "r", "note": "x" * 2001},
-        {"request_id": "r", "amount": -1},
-        {"request_id": "r", "currency": "dollars"},
     ],
 )
 def test_a_context_that_means_nothing_is_refused(context: dict[str, Any]) -> None:
@@ -128,8 +126,11 @@ def ending(kind: type[contract.Data], **changes: Any) -> contract.Event:
         "status": "active",
         "ends_at": START + dt.timedelta(days=30),
         "description": "Weekly cleaning",
+        "pricing": "fixed",
+        "discounted": False,
         "amount": 14900,
         "currency": "usd",
+        "interval": "month",
     }
     base = event(contract.CustomerDeleted)
     return msgspec.structs.replace(base, data=kind(**(data | changes)))
@@ -143,6 +144,29 @@ def test_an_end_that_others_planned_is_told_to_the_business_once(house: House) -
     assert house.work() == []
     assert house.mailed_to("hello@sunrise.example") == ["subscription_ending"]
     assert "was cancelled at Stripe" in house.mailer.inbox[0].text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "Price: $149.00 every month"),
+        ({"interval_count": 2}, "Price: $149.00 every 2 months"),
+        ({"pricing": "fixed_and_usage"}, "Price: $149.00 every month, plus usage"),
+        ({"pricing": "usage", "amount": None}, "Price: Billed by usage"),
+        ({"pricing": "other", "amount": None}, None),
+        ({"discounted": True}, None),
+        ({"pricing": None, "discounted": None}, None),
+    ],
+)
+def test_the_price_of_what_ends_is_told_only_where_it_is_so(
+    house: House, changes: dict[str, Any], words: str | None
+) -> None:
+    """With its interval; an event of a release before, a discount or tiers name none."""
+    house.hear(ending(contract.SubscriptionEnded, status="canceled", **changes))
+    house.work()
+    text = house.mailer.inbox[0].text
+    assert ("Price" in text) is (words is not None)
+    assert (words or "Weekly cleaning") in text
 
 
 def test_an_end_that_the_business_approved_is_no_news_to_it(house: House) -> None:

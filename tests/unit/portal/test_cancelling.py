@@ -26,7 +26,7 @@ from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
-from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable
+from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
 from shared.rpc import NotFound
@@ -42,6 +42,9 @@ def news(kind: type[events.Data] = events.SubscriptionUpdated, **changes: Any) -
         "status": "canceled" if kind is events.SubscriptionEnded else "active",
         "current_period_end": ahead(days=20),
         "description": "Fortnightly clean",
+        "pricing": "fixed",
+        "discounted": False,
+        "collection_paused": False,
         "amount": 14900,
         "currency": "usd",
         "interval": "month",
@@ -59,6 +62,9 @@ class Neighbours:
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
+        return {}
+
+    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
         return {}
 
     def customers_may_cancel(self, business_id: str) -> bool:

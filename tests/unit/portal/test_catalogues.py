@@ -16,6 +16,7 @@ from services.portal.domain.notice import Notice, State, Tone
 from services.portal.handlers.cancelling import Asking
 from services.portal.texts import LOCALES, choose_locale, languages, texts_in
 from shared.contracts.payments import PaymentMethod
+from shared.contracts.prices import price
 from tests.unit.portal.builders import NOW, TOKEN, ago, business, snapshot
 from tests.unit.portal.test_request_views import SUBSCRIPTION
 from tests.unit.portal.test_views import owed
@@ -148,14 +149,17 @@ def test_pages_in_every_language_are_whole_and_small(language: str) -> None:
     line = owed(State.DECLINED, since=ago(days=2))
     notice = Notice(Tone.DECLINED, (line,))
     page = views.me(views.MeView(snapshot=found, notice=notice, **of_page), session_origins=())
-    asked = request_views.asked(found, SUBSCRIPTION, TOKEN, locale, Asking.ASKED)
+    asked = request_views.asked(found, SUBSCRIPTION, TOKEN, locale, Asking.ASKED, NOW)
     for one in (page, asked):
         assert len(one.html.encode()) < 20_000
         for key in SOURCE:
             if len(key) > 25 and "%" not in key:
                 assert key not in one.html
     assert f'<html lang="{language.replace("_", "-")}"' in page.html
-    assert texts_in(locale).price(SUBSCRIPTION) in page.html
+    said = price(SUBSCRIPTION.terms)
+    assert said is not None
+    texts = texts_in(locale)
+    assert texts.price(said, texts.days("UTC", NOW)) in page.html
 
 
 def test_the_customers_language_wins_over_the_browsers() -> None:

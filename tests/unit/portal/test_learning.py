@@ -17,7 +17,7 @@ from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.handlers import learning, visits
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
-from services.portal.ports import BillingUnavailable, DeclineSeen
+from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import subscriptions
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
@@ -56,6 +56,8 @@ class FakeBilling:
 
     seen: DeclineSeen = TOLD
     may_cancel: bool = False
+    price: PriceSeen | None = None
+    """None: there is no next invoice."""
     trouble: str | None = None
     busy: bool = False
     """It may not ask Stripe now."""
@@ -70,6 +72,11 @@ class FakeBilling:
         for invoice_id in invoice_ids:
             self._enter(invoice_id)
         return {} if self.busy else dict.fromkeys(invoice_ids, self.seen)
+
+    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
+        for subscription_id in subscription_ids:
+            self._enter(subscription_id)
+        return {} if self.busy else dict.fromkeys(subscription_ids, self.price)
 
     def customers_may_cancel(self, business_id: str) -> bool:
         self._enter(business_id)

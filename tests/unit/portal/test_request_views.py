@@ -15,6 +15,7 @@ from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.payments import PaymentMethod
+from shared.contracts.prices import Pricing, Terms
 from tests.unit.portal.builders import CUSTOMER_ID, NOW, TOKEN, ago, ahead, business, snapshot
 from tests.unit.portal.test_views import EN, HOSTILE, ORIGINS, Elements, draw, owed
 
@@ -24,9 +25,10 @@ SUBSCRIPTION = Subscription(
     status="active",
     current_period_end=ahead(days=20),
     description="Fortnightly clean",
-    amount=14900,
-    currency="usd",
-    interval="month",
+    terms=Terms(
+        pricing=Pricing.FIXED, amount=14900, currency="usd", interval="month", discounted=False
+    ),
+    collection_paused=False,
 )
 
 
@@ -200,7 +202,7 @@ def test_an_answer_that_counted_and_one_that_did_not_read_differently() -> None:
 
 def test_asking_is_confirmed_calmly() -> None:
     """What happens next, and where the answer goes, without telling the whole address."""
-    page = request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, EN, Asking.ASKED)
+    page = request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, EN, Asking.ASKED, NOW)
     assert "Fortnightly clean, $149.00 every month" in page.html
     assert "m•••@e•••.com" in page.html
     assert "maria@example.com" not in page.html

@@ -1,0 +1,115 @@
+"""What the page says of a subscription besides its price, and when its price is worth asking Stripe about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from services.portal.domain.snapshot import OwnedInvoice, Snapshot, Subscription
+from shared.contracts.prices import asks_stripe
+
+PREVIEW_EVERY: Final = dt.timedelta(minutes=10)
+"""How soon what Stripe told of the next invoice is asked again, if the page is looked at."""
+MOST_SHOWN: Final = 1000
+"""Subscriptions that wait to be asked about; what is shown beyond that is asked about when it is shown again."""
+ASKED_FOR: Final = dt.timedelta(minutes=5)
+"""How long it is tried to ask about one that was shown."""
+
+
+class Standing(StrEnum):
+    """How a subscription stands, as the page says it; the first that is true counts."""
+
+    ENDED = "ended"
+    ENDS = "ends"
+    PAUSED = "paused"
+    """The subscription itself."""
+    COLLECTION_PAUSED = "collection_paused"
+    """It goes on, and no payment is collected."""
+    OVERDUE = "overdue"
+    """Stripe says so, and the customer is asked for a payment of it."""
+    TRIAL = "trial"
+    RENEWS = "renews"
+    """Its next payment comes at the end of the period."""
+    OTHER = "other"
+    """Nothing can be said for sure."""
+
+
+def standing(
+    subscription: Subscription, invoices: Iterable[OwnedInvoice], now: dt.datetime
+) -> Standing:
+    """How it stands. A date of payment is for those alone of which it is known that nothing is in its way."""
+    if subscription.over:
+        return Standing.ENDED
+    if subscription.ends_at is not None:
+        return Standing.ENDS
+    if subscription.status == "paused":
+        return Standing.PAUSED
+    if subscription.collection_paused:
+        return Standing.COLLECTION_PAUSED
+    if subscription.status in ("past_due", "unpaid"):
+        return Standing.OVERDUE if _owes(subscription, invoices) else Standing.OTHER
+    charges_at = next_charge(subscription)
+    known = subscription.collection_paused is False and charges_at is not None and charges_at > now
+    if subscription.status == "trialing":
+        return Standing.TRIAL if charges_at is not None and charges_at > now else Standing.OTHER
+    return Standing.RENEWS if known and subscription.status == "active" else Standing.OTHER
+
+
+def next_charge(subscription: Subscription) -> dt.datetime | None:
+    """When the period or the trial ends, and the next invoice is made."""
+    if subscription.status == "trialing":
+        return subscription.trial_ends_at or subscription.current_period_end
+    return subscription.current_period_end
+
+
+def _owes(subscription: Subscription, invoices: Iterable[OwnedInvoice]) -> bool:
+    """Whether an invoice of it is owed. What was paid, forgiven or is not collected any more is not, while Stripe still calls
+    the subscription past due."""
+    return any(
+        one.owed and one.invoice.subscription_id == subscription.subscription_id for one in invoices
+    )
+
+
+def to_ask_about(snapshot: Snapshot, now: dt.datetime) -> list[Subscription]:
+    """Whose price, of all that a page shows, Stripe should be asked about."""
+    return [
+        each
+        for each in snapshot.subscriptions
+        if not each.over
+        and (asks_stripe(each.terms) or each.collection_paused is None)
+        and (each.previewed_at is None or now - each.previewed_at > PREVIEW_EVERY)
+    ]
+
+
+class ShownSubscriptions:
+    """Subscriptions that pages of this process have shown and that wait to be asked about. A crash loses nothing that
+    anybody is owed: the next look at the page brings them back."""
+
+    def __init__(self, limit: int = MOST_SHOWN) -> None:
+        self._limit = limit
+        self._waiting: dict[str, tuple[Subscription, dt.datetime]] = {}
+
+    def add(self, shown: Iterable[Subscription], now: dt.datetime) -> bool:
+        """Note what a page has shown. True: somebody should go and ask."""
+        added = False
+        for each in shown:
+            known = each.subscription_id in self._waiting
+            if known or len(self._waiting) < self._limit:
+                since = self._waiting[each.subscription_id][1] if known else now
+                self._waiting[each.subscription_id] = (each, since)
+                added = added or not known
+        return added
+
+    def first(self, most: int, now: dt.datetime) -> list[Subscription]:
+        """Those that wait longest; forgets whom nobody could ask about in time."""
+        late = [id for id, (_, since) in self._waiting.items() if now - since > ASKED_FOR]
+        for id in late:
+            del self._waiting[id]
+        return [each for each, _ in list(self._waiting.values())[:most]]
+
+    def answered(self, asked: Iterable[Subscription]) -> None:
+        """These need not be asked about any more."""
+        for each in asked:
+            self._waiting.pop(each.subscription_id, None)
