@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Callable
 
 from services.notifier.formats import plain_name
-from shared.contracts.invoices import Retry
+from shared.contracts.invoices import Retry, RetryPlan
+from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.contracts.prices import Price
 from shared.l10n import brands
@@ -144,21 +145,22 @@ def what_next(
     payment. `next_method` is what it will charge then: said only where it is another one than failed.
     """
     kind = method.kind if method else MethodKind.OTHER
-    if ended:
+    state = next_step(RetryPlan(planned, next_attempt), decline, ended_unpaid=ended)
+    if state is NextStep.ENDED:
         step = _(
             "Your subscription has ended because we didn’t receive this payment, and the amount is still due. "
             "As soon as you have added a new payment method, the amount is charged to it."
         )
-    elif decline is Decline.NO_PAYMENT_METHOD:
+    elif state is NextStep.ADD_METHOD:
         step = _("As soon as you have added a payment method, the amount is charged to it.")
-    elif planned is Retry.OVER:
+    elif state is NextStep.OVER:
         step = _(
             "We won’t try again automatically. As soon as you have added a new payment method, "
             "the amount is charged to it."
         )
-    elif decline is Decline.INCORRECT_DETAILS:
+    elif state is NextStep.ENTER_AGAIN:
         step = _("Please enter the details again or add a different payment method.")
-    elif planned is Retry.WAITS_FOR_METHOD:
+    elif state is NextStep.NEW_METHOD:
         step = {
             MethodKind.CARD: _("This card can’t be charged any more, so please add a new one."),
             MethodKind.BANK: _(

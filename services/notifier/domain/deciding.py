@@ -22,6 +22,7 @@ from shared.contracts.invoices import (
     ending,
     settlement,
 )
+from shared.contracts.next_steps import wants_confirmation
 from shared.contracts.payments import Decline
 
 
@@ -249,10 +250,9 @@ def kind_to_say(
     """The email that fits what is known now: one incident has one right action, confirm or replace the card."""
     if kind not in DUNNING:
         return kind
-    if fresh is not None and fresh.decline is Decline.AUTHENTICATION_REQUIRED:
+    asked = kind is Kind.PAYMENT_ACTION_REQUIRED
+    if wants_confirmation(asked, fresh.decline if fresh else None):
         return Kind.PAYMENT_ACTION_REQUIRED
-    if kind is Kind.PAYMENT_ACTION_REQUIRED and (fresh is None or fresh.decline is None):
-        return kind
     if incident is None or incident.last_mailed_at is None:
         return Kind.PAYMENT_FAILED
     return Kind.PAYMENT_LAST_ATTEMPT if schedule is Retry.OVER else Kind.PAYMENT_REMINDER
