@@ -36,6 +36,7 @@ from services.portal.domain.snapshot import (
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Ending
+from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 
@@ -159,7 +160,8 @@ def _line(state: State, **changes: Any) -> Line:
         "invoice_id": "in_1",
     }
     given.update(changes)
-    return Line(state=state, **given)
+    dated = NextStep.WAITS_FOR_DATE if given["next_attempt"] else NextStep.MAY_TRY_AGAIN
+    return Line(state=state, **{"step": dated, **given})
 
 
 def _me(
@@ -264,18 +266,18 @@ def pages() -> dict[str, Drawn]:
         ),
         "still-declined": _me(Tone.STILL_DECLINED, _line(State.STILL_DECLINED, method=expired)),
         "declined-account": _me(
-            Tone.DECLINED, _line(State.DECLINED, method=ACCOUNT, needs_new_method=True)
+            Tone.DECLINED, _line(State.DECLINED, method=ACCOUNT, step=NextStep.NEW_METHOD)
         ),
         "declined-wallet": _me(
             Tone.DECLINED, _line(State.DECLINED, method=PaymentMethod(type="paypal"))
         ),
-        "given-up": _me(Tone.DECLINED, _line(State.DECLINED, retry_over=True, method=expired)),
-        "ended-unpaid": _me(
-            Tone.DECLINED,
-            _line(State.DECLINED, retry_over=True, ended_unpaid=True, method=expired),
-            found=over,
+        "given-up": _me(
+            Tone.DECLINED, _line(State.DECLINED, step=NextStep.OVER, method=expired)
         ),
-        "missing": _me(Tone.DECLINED, _line(State.DECLINED, missing=True)),
+        "ended-unpaid": _me(
+            Tone.DECLINED, _line(State.DECLINED, step=NextStep.ENDED, method=expired), found=over
+        ),
+        "missing": _me(Tone.DECLINED, _line(State.DECLINED, step=NextStep.ADD_METHOD)),
         "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
         "settling": _me(Tone.SETTLING, _line(State.SETTLING)),
         "pending": _me(Tone.PENDING, _line(State.PENDING)),

@@ -16,6 +16,7 @@ from babel import Locale
 from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from services.portal import wording
 from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
@@ -309,6 +310,8 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     past = _visits(view, texts, over=True)
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
+    days, asking = texts.days(view.snapshot.zone, view.now), view.notice.asking
+    totals = [texts.money(amount, currency) for currency, amount in view.notice.totals.items()]
     return draw(
         "me.html",
         locale=view.locale,
@@ -320,7 +323,10 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         notice=view.notice,
         lines=view.notice.lines,
         money=texts.money,
-        days=texts.days(view.snapshot.zone, view.now),
+        days=days,
+        advice=wording.advice(asking, days, texts.gettext, texts.ngettext) if asking else "",
+        short=lambda line: wording.short(line, days, texts.gettext),
+        total=" + ".join(totals),
         zone_label=texts.zone_label(view.snapshot.zone),
         upcoming=shown,
         more_upcoming=len(upcoming) - len(shown),

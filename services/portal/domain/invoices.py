@@ -47,9 +47,14 @@ class Invoice(contracts.Invoice):
     """Before this billing isn't asked again whether a payment is under way."""
 
     @property
+    def _asked(self) -> bool:
+        """Whether billing has answered what failed last, and why. An answer of before another failure is none."""
+        return self.card_of_failure == self.last_failed_at
+
+    @property
     def failed_method(self) -> PaymentMethod | None:
         """What failed last; None while it isn't known, or another failure came since."""
-        if self.card_of_failure != self.last_failed_at:
+        if not self._asked:
             return None
         # A replica of the release before writes cards alone, and no type.
         type_ = self.method_type or ("card" if self.card_last4 else None)
@@ -65,10 +70,10 @@ class Invoice(contracts.Invoice):
         )
 
     @property
-    def lacks_method(self) -> bool:
-        """There was nothing to charge when it was last tried."""
-        asked = self.card_of_failure == self.last_failed_at
-        return asked and self.decline_reason == Decline.NO_PAYMENT_METHOD
+    def decline(self) -> Decline | None:
+        """Why it failed last; None while it isn't known."""
+        reason = self.decline_reason if self._asked else None
+        return Decline(reason) if reason in set(Decline) else None
 
     def retry_plan(self, subscription: SubscriptionState | None, now: dt.datetime) -> RetryPlan:
         """Whether and when Stripe will really charge it again. A date is not known before it is known why the last charge
@@ -76,13 +81,11 @@ class Invoice(contracts.Invoice):
         plan = contracts.retry_plan(
             self,
             subscription,
-            needs_new_method=self.needs_new_method,
+            needs_new_method=self._asked and self.needs_new_method,
             now=now,
             silent_for=now - (self.last_failed_at or now),
         )
-        if plan.at is not None and self.card_of_failure != self.last_failed_at:
-            return RetryPlan(Retry.UNKNOWN)
-        return plan
+        return plan if self._asked or plan.at is None else RetryPlan(Retry.UNKNOWN)
 
     @property
     def retrying_since(self) -> dt.datetime | None:

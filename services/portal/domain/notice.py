@@ -10,7 +10,8 @@ from typing import Final
 
 from services.portal.domain.invoices import SETTLING_FOR, THANKS_FOR, Invoice
 from services.portal.domain.snapshot import OwnedInvoice
-from shared.contracts.invoices import Retry, settlement
+from shared.contracts.invoices import settlement
+from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 
 RETURNING_FOR: Final = dt.timedelta(minutes=5)
@@ -40,6 +41,11 @@ class State(StrEnum):
     PAID = "paid"
 
 
+DECLINES: Final = frozenset({State.STILL_DECLINED, State.DECLINED})
+ASKING: Final = DECLINES | {State.CONFIRM}
+"""What the customer has to do something about."""
+
+
 class Tone(StrEnum):
     """The notice as a whole."""
 
@@ -66,18 +72,22 @@ class Line:
     """Only when Stripe will really charge it then."""
     method: PaymentMethod | None = None
     """What failed, where it is known."""
-    missing: bool = False
-    """There was nothing to charge."""
-    needs_new_method: bool = False
-    """It is charged no more: only a new payment method helps."""
-    retry_over: bool = False
-    """Stripe doesn't try again by itself; a new payment method is charged."""
-    ended_unpaid: bool = False
-    """Stripe ended the subscription because this was not paid."""
+    step: NextStep = NextStep.MAY_TRY_AGAIN
+    """What comes next, while it is owed."""
     tried_again: bool = False
     """What is under way is Stripe's own further try, with the payment method that is there."""
     invoice_id: str | None = None
     """Stripe's id."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the customer has to do something about it."""
+        return self.state in ASKING
+
+    @property
+    def wants_method(self) -> bool:
+        """Whether what helps is another payment method, or the same one put right."""
+        return self.asks and self.state is not State.CONFIRM
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,19 @@ class Notice:
     lines: tuple[Line, ...] = ()
     returning: bool = False
     """The customer may just have changed the card on Stripe's page and the news is still on its way."""
+
+    @property
+    def asking(self) -> tuple[Line, ...]:
+        """The lines that the customer has to do something about."""
+        return tuple(line for line in self.lines if line.asks)
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What those come to, by currency: amounts of two currencies don't add up."""
+        sums: dict[str, int] = {}
+        for line in self.asking:
+            sums[line.currency] = sums.get(line.currency, 0) + line.amount
+        return sums
 
     @property
     def refresh_seconds(self) -> int | None:
@@ -115,9 +138,10 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
         return State.SETTLING if soon else State.PENDING
-    if invoice.debit_under_way:
+    step = owned.next_step(now)
+    if step is NextStep.PROCESSING:
         return State.PENDING
-    if invoice.needs_confirmation:
+    if step is NextStep.CONFIRM:
         return State.CONFIRM
     return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
 
@@ -178,20 +202,15 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
 def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
-    declined = state in (State.DECLINED, State.STILL_DECLINED)
-    plan = invoice.retry_plan(owned.subscription, now)
     return Line(
         state=state,
         amount=settlement(invoice).paid if paid else invoice.amount_remaining,
         currency=invoice.currency,
         number=invoice.number,
         since=None if paid else invoice.first_failed_at,
-        next_attempt=None if paid else plan.at,
-        method=invoice.failed_method if declined else None,
-        missing=declined and invoice.lacks_method,
-        needs_new_method=declined and invoice.needs_new_method,
-        retry_over=declined and plan.retry is Retry.OVER,
-        ended_unpaid=declined and owned.ended_unpaid,
+        next_attempt=owned.retry_plan(now).at,
+        method=invoice.failed_method if state in DECLINES else None,
+        step=owned.next_step(now),
         tried_again=state is State.PENDING and invoice.debit_under_way,
         invoice_id=owned.invoice_id,
     )

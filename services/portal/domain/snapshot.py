@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from services.portal.domain.invoices import Invoice
 from shared.contracts import invoices as contracts
-from shared.contracts.invoices import SubscriptionState
+from shared.contracts.invoices import RetryPlan, SubscriptionState
+from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
 
 
@@ -60,10 +61,20 @@ class OwnedInvoice:
         """Whether the customer is asked for it."""
         return contracts.owed(self.invoice, self.subscription)
 
-    @property
-    def ended_unpaid(self) -> bool:
-        """Whether Stripe ended its subscription because it was not paid."""
-        return self.subscription is not None and self.subscription.ended_unpaid
+    def retry_plan(self, now: dt.datetime) -> RetryPlan:
+        """Whether and when Stripe will charge it again by itself."""
+        return self.invoice.retry_plan(self.subscription, now)
+
+    def next_step(self, now: dt.datetime) -> NextStep:
+        """What comes next of it, while it is owed."""
+        invoice = self.invoice
+        return next_step(
+            self.retry_plan(now),
+            invoice.decline,
+            ended_unpaid=self.subscription is not None and self.subscription.ended_unpaid,
+            confirm=wants_confirmation(invoice.needs_confirmation, invoice.decline),
+            under_way=invoice.retrying_since is not None or invoice.debit_under_way,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Retry
+from shared.contracts.next_steps import WANTS_METHOD
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from tests.unit.notifier.conftest import RENDERER
@@ -167,12 +168,22 @@ def _pages(locale: Locale) -> Iterator[views.Page]:
         for lines in ((), (owed(State.SETTLING, method=BANK), owed(State.PENDING))):
             view = views.MeView(snapshot(), Notice(tone, lines), TOKEN, locale, NOW)
             yield views.me(view, session_origins=())
-    for line in (
-        owed(State.DECLINED, method=BANK),
-        owed(State.DECLINED, missing=True),
-        owed(State.DECLINED, method=CARD, needs_new_method=True),
+    steps = [
+        owed(state, method=method, step=step, next_attempt=ahead(days=3))
+        for state in (State.DECLINED, State.STILL_DECLINED)
+        for step in WANTS_METHOD
+        for method in (CARD, BANK, None)
+    ]
+    confirm, settling = owed(State.CONFIRM, invoice_id="in_1"), owed(State.SETTLING)
+    for lines in (
+        *((line,) for line in steps),
+        *((line, line) for line in steps),
+        (confirm,),
+        (confirm, confirm),
+        (confirm, *steps[:3], settling),
     ):
-        view = views.MeView(snapshot(), Notice(Tone.DECLINED, (line,)), TOKEN, locale, NOW)
+        tone = Tone(lines[0].state.value)
+        view = views.MeView(snapshot(), Notice(tone, lines), TOKEN, locale, NOW)
         yield views.me(view, session_origins=())
     for outcome in Asking:
         yield request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, locale, outcome, NOW)

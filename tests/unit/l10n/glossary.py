@@ -81,8 +81,3 @@ ADDRESSED: dict[str, str] = {
     "pt_BR": r"\b(você|seus?|suas?)\b",
 }
 """The formal address itself: there must be some of it on both."""
-
-LEFT: dict[tuple[str, str], str] = {
-    ("portal", "en"): "the page's English still says e-mail in its sources",
-}
-"""What is known to fall short, and why: to be emptied."""

@@ -15,6 +15,7 @@ from services.portal import request_views, views
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.handlers.cancelling import Asking
 from services.portal.texts import LOCALES, choose_locale, languages, texts_in
+from shared.contracts.next_steps import WANTS_METHOD, NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import price
 from tests.unit.portal.builders import NOW, TOKEN, ago, business, snapshot
@@ -86,13 +87,11 @@ def test_a_translation_keeps_what_is_filled_in(language: str) -> None:
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES | {"en"}))
 @pytest.mark.parametrize("tone", [Tone.DECLINED, Tone.STILL_DECLINED])
-@pytest.mark.parametrize("needs_new_method", [True, False])
-def test_a_bank_account_is_never_called_a_card(
-    language: str, tone: Tone, needs_new_method: bool
-) -> None:
+@pytest.mark.parametrize("step", sorted(WANTS_METHOD))
+def test_a_bank_account_is_never_called_a_card(language: str, tone: Tone, step: NextStep) -> None:
     """In no language; and its bank and its end are named."""
     account = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
-    line = owed(State(tone.value), method=account, needs_new_method=needs_new_method)
+    line = owed(State(tone.value), method=account, step=step)
     view = views.MeView(snapshot(), Notice(tone, (line,)), TOKEN, Locale.parse(language), NOW)
     html = views.me(view, session_origins=()).html
     seen = re.sub(r"<style.*?</style>|<[^>]*>", "", html, flags=re.DOTALL)

@@ -19,6 +19,7 @@ from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import subscriptions
+from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
 from shared.events import InvoiceUpdated, PaymentMethodChanged
@@ -194,7 +195,7 @@ def test_a_bank_account_is_kept_as_one(database: Transactions, customer_id: str)
     seen = DeclineSeen(ACCOUNT, Decline.ACCOUNT_CLOSED, needs_new_method=True)
     learning.learn_cards(database, FakeBilling(seen=seen), NOW)
     found = line(database, customer_id)
-    assert (found.method, found.needs_new_method, found.missing) == (ACCOUNT, True, False)
+    assert (found.method, found.step) == (ACCOUNT, NextStep.NEW_METHOD)
     with database.reading() as session:
         assert session.scalars(
             select(InvoiceRow.card_last4).where(InvoiceRow.invoice_id == "in_1")
@@ -207,10 +208,10 @@ def test_that_nothing_could_be_charged_is_kept_until_the_next_failure(
     """The page says that a payment method is missing, and not that one failed."""
     seen = DeclineSeen(reason=Decline.NO_PAYMENT_METHOD, needs_new_method=True)
     learning.learn_cards(database, FakeBilling(seen=seen), NOW)
-    assert line(database, customer_id).missing
+    assert line(database, customer_id).step is NextStep.ADD_METHOD
     with database.transaction() as session:
         handle(session, event(failed(attempt_count=2), ago(minutes=1)), NOW)
-    assert not line(database, customer_id).missing
+    assert line(database, customer_id).step is NextStep.MAY_TRY_AGAIN
 
 
 def test_a_date_that_events_left_open_is_learnt_until_stripe_says_otherwise(

@@ -14,6 +14,7 @@ from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import Pricing, Terms
 from tests.unit.portal.builders import CUSTOMER_ID, NOW, TOKEN, ago, ahead, business, snapshot
@@ -93,14 +94,14 @@ def test_what_has_no_name_is_not_named(method: PaymentMethod | None) -> None:
     [
         ("card", "This card can’t be charged any more, so please add a new one."),
         ("us_bank_account", "This bank account can’t be debited any more"),
-        ("paypal", "Please add a new payment method so that"),
-        (None, "Please add a new payment method so that"),
+        ("paypal", "This payment method can’t be charged any more"),
+        (None, "This payment method can’t be charged any more"),
     ],
 )
 def test_the_right_thing_is_to_be_replaced(type_: str | None, words: str) -> None:
     """Where Stripe charges it no more nobody promises another try; a debit's successor is told to take days."""
     method = PaymentMethod(type=type_) if type_ else None
-    html = draw(Notice(Tone.DECLINED, (owed(method=method, needs_new_method=True),))).html
+    html = draw(Notice(Tone.DECLINED, (owed(method=method, step=NextStep.NEW_METHOD),))).html
     assert words in html
     assert "try again" not in html
     assert ("take a few days to arrive" in html) == (type_ == "us_bank_account")
@@ -108,7 +109,7 @@ def test_the_right_thing_is_to_be_replaced(type_: str | None, words: str) -> Non
 
 def test_a_missing_payment_method_is_no_failed_payment() -> None:
     """Its own heading and words, and the same button."""
-    html = draw(Notice(Tone.DECLINED, (owed(missing=True, needs_new_method=True),))).html
+    html = draw(Notice(Tone.DECLINED, (owed(step=NextStep.ADD_METHOD),))).html
     assert "A payment method is missing" in html
     assert "There was no payment method on file that we could charge." in html
     assert "go through" not in html
@@ -193,11 +194,11 @@ def test_only_an_open_request_can_be_answered(status: str, decision: Decision) -
 
 
 def test_an_answer_that_counted_and_one_that_did_not_read_differently() -> None:
-    """Pressing a used link says plainly that nothing was changed just now."""
+    """Pressing a used link says plainly that nothing changed this time."""
     assert "Approved, thank you" in asked_page("approved", Decision.APPROVE, just_now=True).html
     again = asked_page("approved", Decision.DECLINE).html
     assert "This request was approved" in again
-    assert "Nothing was changed just now." in again
+    assert "Nothing has changed this time." in again
 
 
 def test_asking_is_confirmed_calmly() -> None:

@@ -14,6 +14,7 @@ from babel import Locale
 from services.portal import views
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
+from shared.contracts.next_steps import NextStep
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,
@@ -39,7 +40,8 @@ def owed(state: State = State.DECLINED, **changes: Any) -> Line:
         "next_attempt": None,
     }
     given.update(changes)
-    return Line(state=state, **given)
+    dated = NextStep.WAITS_FOR_DATE if given["next_attempt"] else NextStep.MAY_TRY_AGAIN
+    return Line(state=state, **{"step": dated, **given})
 
 
 def draw(notice: Notice | None = None, found: Snapshot | None = None, **changes: Any) -> views.Page:
@@ -144,7 +146,7 @@ def test_only_what_is_known_is_said() -> None:
     """With a date the page names it; without one it says "may"."""
     dated = Elements(draw(Notice(Tone.DECLINED, (owed(next_attempt=ahead(days=3)),))).html).words
     undated = Elements(draw(Notice(Tone.DECLINED, (owed(),))).html).words
-    assert "We’ll try again on Sunday, March 8." in dated
+    assert "We will try again on Sunday, March 8." in dated
     assert "may try again" not in dated
     assert "We may try again." in undated
     assert "$129.00" in undated
@@ -170,12 +172,12 @@ def test_each_state_has_its_words(tone: Tone, words: str) -> None:
 def test_what_is_not_tried_again_is_not_promised() -> None:
     """The page says what the last mail said: no further try, and what a new payment method does; and where Stripe ended the
     subscription over it, that too."""
-    over = draw(Notice(Tone.DECLINED, (owed(retry_over=True),))).html
+    over = draw(Notice(Tone.DECLINED, (owed(step=NextStep.OVER),))).html
     assert "We won’t try again automatically." in over
     assert "We may try again" not in over
-    ended = draw(Notice(Tone.DECLINED, (owed(retry_over=True, ended_unpaid=True),))).html
+    ended = draw(Notice(Tone.DECLINED, (owed(step=NextStep.ENDED),))).html
     assert "Your subscription has ended because we didn’t receive this payment" in ended
-    one_of_two = draw(Notice(Tone.DECLINED, (owed(), owed(retry_over=True)))).html
+    one_of_two = draw(Notice(Tone.DECLINED, (owed(), owed(step=NextStep.OVER)))).html
     assert "We may try again." in one_of_two
 
 
