@@ -261,7 +261,8 @@ def pages() -> dict[str, Drawn]:
         "declined-several": _me(
             Tone.CONFIRM,
             _line(State.CONFIRM),
-            _line(State.DECLINED, number="SUN-0041", method=expired),
+            _line(State.DECLINED, number="SUN-0041", method=expired, step=NextStep.NEW_METHOD),
+            _line(State.DECLINED, number="SUN-0039", method=ACCOUNT, next_attempt=day(3)),
             _line(State.SETTLING, number="SUN-0040"),
         ),
         "still-declined": _me(Tone.STILL_DECLINED, _line(State.STILL_DECLINED, method=expired)),
@@ -271,13 +272,23 @@ def pages() -> dict[str, Drawn]:
         "declined-wallet": _me(
             Tone.DECLINED, _line(State.DECLINED, method=PaymentMethod(type="paypal"))
         ),
-        "given-up": _me(
-            Tone.DECLINED, _line(State.DECLINED, step=NextStep.OVER, method=expired)
-        ),
+        "given-up": _me(Tone.DECLINED, _line(State.DECLINED, step=NextStep.OVER, method=expired)),
         "ended-unpaid": _me(
             Tone.DECLINED, _line(State.DECLINED, step=NextStep.ENDED, method=expired), found=over
         ),
         "missing": _me(Tone.DECLINED, _line(State.DECLINED, step=NextStep.ADD_METHOD)),
+        "over": _me(Tone.DECLINED, _line(State.DECLINED, method=expired, step=NextStep.OVER)),
+        "ended-unpaid": _me(
+            Tone.DECLINED, _line(State.DECLINED, method=expired, step=NextStep.ENDED)
+        ),
+        "enter-again": _me(
+            Tone.DECLINED, _line(State.DECLINED, method=ACCOUNT, step=NextStep.ENTER_AGAIN)
+        ),
+        "confirm-several": _me(
+            Tone.CONFIRM,
+            _line(State.CONFIRM),
+            _line(State.CONFIRM, number="SUN-0041", invoice_id="in_2"),
+        ),
         "confirm": _me(Tone.CONFIRM, _line(State.CONFIRM)),
         "settling": _me(Tone.SETTLING, _line(State.SETTLING)),
         "pending": _me(Tone.PENDING, _line(State.PENDING)),

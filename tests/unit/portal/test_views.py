@@ -15,6 +15,7 @@ from services.portal import views
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
 from shared.contracts.next_steps import NextStep
+from shared.contracts.payments import PaymentMethod
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,
@@ -179,6 +180,53 @@ def test_what_is_not_tried_again_is_not_promised() -> None:
     assert "Your subscription has ended because we didn’t receive this payment" in ended
     one_of_two = draw(Notice(Tone.DECLINED, (owed(), owed(step=NextStep.OVER)))).html
     assert "We may try again." in one_of_two
+
+
+def test_each_of_several_payments_says_how_it_stands() -> None:
+    """When it is tried, what to do, what is on its way; one total of what is asked for, and one sentence for all."""
+    card = PaymentMethod(type="card")
+    lines = (
+        owed(State.CONFIRM, amount=1000, invoice_id="in_1"),
+        owed(amount=2000, next_attempt=ahead(days=3)),
+        owed(amount=3000, method=card, step=NextStep.NEW_METHOD),
+        owed(State.SETTLING, amount=90000),
+    )
+    page = Elements(draw(Notice(Tone.CONFIRM, lines)).html)
+    for words in (
+        "3 payments didn’t go through",
+        "Your bank wants you to confirm this payment.",
+        "We’ll try again on Sunday, March 8.",
+        "This card can’t be charged any more, so please add a new one.",
+        "On its way with your new payment method.",
+        "Total due: $60.00",
+        "As soon as you have updated your payment method, what is due is charged to it.",
+    ):
+        assert page.words.count(words) == 1, words
+    euros = draw(Notice(Tone.DECLINED, (owed(), owed(currency="eur", amount=500)))).html
+    assert "Total due: $129.00 + €5.00" in euros
+    assert "Total due" not in draw(Notice(Tone.DECLINED, (owed(), owed(State.PENDING)))).html
+
+
+def test_each_payment_has_the_button_that_helps() -> None:
+    """One to confirm for each that the bank asks about; the other one stands out where a payment method helps."""
+
+    def buttons(*lines: Line) -> list[tuple[str, bool]]:
+        html = draw(Notice(Tone(lines[0].state.value), lines)).html
+        found = re.findall(
+            r'action="/me/[^/]+/([^"]+)">.*?<button type="submit"([^>]*)>', html, re.S
+        )
+        return [(action, "quiet" in rest) for action, rest in found]
+
+    one, two = (owed(State.CONFIRM, invoice_id=name) for name in ("in_1", "in_2"))
+    assert buttons(one) == [("confirm/in_1", False), ("billing", True)]
+    assert buttons(one, two) == [
+        ("confirm/in_1", False),
+        ("confirm/in_2", False),
+        ("billing", True),
+    ]
+    assert buttons(one, owed()) == [("confirm/in_1", False), ("billing", False)]
+    assert buttons(one, owed(State.PENDING)) == [("confirm/in_1", False), ("billing", True)]
+    assert buttons(owed(), owed()) == [("billing", False)]
 
 
 def test_stripes_own_further_try_is_no_new_payment_method() -> None:
