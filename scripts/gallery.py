@@ -277,10 +277,6 @@ def pages() -> dict[str, Drawn]:
             Tone.DECLINED, _line(State.DECLINED, step=NextStep.ENDED, method=expired), found=over
         ),
         "missing": _me(Tone.DECLINED, _line(State.DECLINED, step=NextStep.ADD_METHOD)),
-        "over": _me(Tone.DECLINED, _line(State.DECLINED, method=expired, step=NextStep.OVER)),
-        "ended-unpaid": _me(
-            Tone.DECLINED, _line(State.DECLINED, method=expired, step=NextStep.ENDED)
-        ),
         "enter-again": _me(
             Tone.DECLINED, _line(State.DECLINED, method=ACCOUNT, step=NextStep.ENTER_AGAIN)
         ),
