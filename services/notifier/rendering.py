@@ -61,6 +61,9 @@ class Line:
     amount: int
     currency: str
     number: str | None
+    purpose: str | None = None
+    """What it is for."""
+    purpose_more: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -80,6 +83,10 @@ class Letter:
     """Minor units: what is due, or for payment_recovered what was paid."""
     currency: str | None = None
     number: str | None = None
+    purpose: str | None = None
+    """What the invoice is for, one line."""
+    purpose_more: int = 0
+    """How many other things it is for."""
     method: PaymentMethod | None = None
     """What was charged."""
     next_method: PaymentMethod | None = None
@@ -114,6 +121,10 @@ class Letter:
     last_tried: dt.datetime | None = None
     dashboard_url: str | None = None
     """The invoice in the business's Stripe dashboard: absolute http(s) URL."""
+    platform: str | None = None
+    """Who sends it on behalf of the business."""
+    next_appointment: dt.datetime | None = None
+    """Only the business and who works for it know when that is: a sign that the email is real."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,14 +155,13 @@ def letter(
     fresh = report.now if report else None
     context = context or {}
     amount: int | None = None
-    number: str | None = None
+    known: Incident | None = None
     currency = incident.currency if incident and incident.currency else None
     next_attempt: dt.datetime | None = None
     ended = how_it_ended(incident, fresh, now) if kind is Kind.COLLECTION_ENDED else None
     if incident is not None:
         known = incident if kind in PAID else as_it_stands(incident, fresh)
         amount = settlement(incident).paid if kind in PAID else known.amount_remaining
-        number = known.number
         # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
         read = fresh is not None and not fresh.heard
         if read and planned is Retry.SCHEDULED and _is_ahead(known.next_payment_attempt, now):
@@ -159,7 +169,7 @@ def letter(
     lines: list[Line] = []
     if others and incident is not None:
         lines = [
-            Line(one.amount_remaining, one.currency, one.number)
+            Line(one.amount_remaining, one.currency, one.number, one.purpose, one.purpose_more)
             for one in (as_it_stands(incident, fresh), *others)
         ]
         # A total only where there is one: amounts of two currencies don't add up.
@@ -177,7 +187,9 @@ def letter(
         timezone=(None if to_business else contact.timezone) or contact.business.timezone,
         amount=amount or None,
         currency=currency,
-        number=number,
+        number=known.number if known else None,
+        purpose=known.purpose if known else None,
+        purpose_more=known.purpose_more if known else 0,
         method=report.method if report else None,
         next_method=report.next_method if report else None,
         decline=fresh.decline if fresh else None,
@@ -201,6 +213,10 @@ def letter(
         mails=context.get("mails", 0),
         last_tried=incident.last_failed_at if incident else None,
         dashboard_url=report.dashboard_url if report else None,
+        platform=contact.platform,
+        next_appointment=contact.next_appointment
+        if _is_ahead(contact.next_appointment, now)
+        else None,
     )
 
 
@@ -227,6 +243,8 @@ class Fact:
     """It is never broken into lines: an amount."""
     number: str = ""
     """Of several alike: stands after the label."""
+    detail: str = ""
+    """What the label is about, in other words."""
 
 
 @dataclass
@@ -272,6 +290,7 @@ class Renderer:
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=locale.language)
+            environment.globals.update(bdi=_bdi, host=_host)
             words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
@@ -326,6 +345,13 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "ended": letter.ended,
         "links_until": days.full(links_until) if links_until else None,
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
+        "opens": urlsplit(url).netloc,
+        "platform": formats.plain_name(letter.platform) if letter.platform else "",
+        "next_day": days.full(letter.next_appointment) if letter.next_appointment else None,
+        "next_time": days.hours(letter.next_appointment, None) if letter.next_appointment else None,
+        "service_note": formats.plain_text(business.service_note, 200)
+        if business.service_note and letter.kind in DUNNING
+        else "",
         "url": url,
         "buttons": buttons,
         "reply_to": business.email,
@@ -339,6 +365,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
 def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
     _ = words.gettext
+    purpose = Fact(_("For"), wording.several(letter.purpose, letter.purpose_more, words.ngettext))
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
@@ -351,10 +378,10 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
         ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
     facts: list[Fact] = []
     if kind is Kind.COLLECTION_ENDED:
-        invoices = [_line_fact(line, locale, _) for line in letter.lines]
+        invoices = [_line_fact(line, locale, words) for line in letter.lines]
         facts = [
             Fact(_("Customer"), customer),
-            *(invoices or [Fact(_("Invoice"), number)]),
+            *(invoices or [purpose, Fact(_("Invoice"), number)]),
             Fact(_("Unpaid"), amount, strong=True),
         ]
         if not invoices:
@@ -362,17 +389,16 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
             facts += [Fact(*charged)] if charged else []
             facts.append(Fact(_("Reason"), wording.reason(letter.decline, _) or ""))
     elif letter.lines:
-        facts = [_line_fact(line, locale, _) for line in letter.lines]
+        facts = [_line_fact(line, locale, words) for line in letter.lines]
         facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
     elif kind in DUNNING:
-        facts = [Fact(_("Amount due"), amount, strong=True, whole=True), Fact(_("Invoice"), number)]
+        due = Fact(_("Amount due"), amount, strong=True, whole=True)
+        facts = [due, purpose, Fact(_("Invoice"), number)]
         if charged := wording.method_fact(letter.method, _):
             facts.append(Fact(*charged))
     elif kind is Kind.PAYMENT_RECOVERED:
-        facts = [
-            Fact(_("Amount paid"), amount, strong=True, whole=True),
-            Fact(_("Invoice"), number),
-        ]
+        paid = Fact(_("Amount paid"), amount, strong=True, whole=True)
+        facts = [paid, purpose, Fact(_("Invoice"), number)]
     elif kind is Kind.CUSTOMER_RECOVERED:
         facts = [
             Fact(_("Customer"), customer),
@@ -402,10 +428,15 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
     return [fact for fact in facts if fact.value]
 
 
-def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
+def _line_fact(line: Line, locale: Locale, words: NullTranslations) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
-    amount = money(line.amount, line.currency, locale)
-    return Fact(_("Invoice"), amount, whole=True, number=number)
+    return Fact(
+        words.gettext("Invoice"),
+        money(line.amount, line.currency, locale),
+        whole=True,
+        number=number,
+        detail=wording.several(line.purpose, line.purpose_more, words.ngettext),
+    )
 
 
 def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
@@ -440,6 +471,11 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
 
 def _bdi(name: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
+
+
+def _host(name: str) -> Markup:
+    """Where the button leads, in plain sight: written from left to right in every language, broken after a dot if at all."""
+    return Markup('<bdi dir="ltr">{}</bdi>').format(Markup(".<wbr>").join(name.split(".")))
 
 
 def button_url(link: str, kind: Kind) -> str:

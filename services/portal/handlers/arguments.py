@@ -24,6 +24,7 @@ HOSTNAME: Final = re.compile(
 )
 CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 """A time of day as `21:00`."""
+TURNS: Final = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 MAX_APPOINTMENTS: Final = 500
 """How many appointments one call may bring."""
 
@@ -81,6 +82,23 @@ def email(field: str, value: str) -> str:
     if not EMAIL.fullmatch(trimmed):
         raise InvalidArgument(f"{field}: expected an e-mail address")
     return trimmed
+
+
+def sender_email(field: str, value: str | None) -> str | None:
+    """An address that emails may come from, or None. In ASCII: the address of a header that every server takes."""
+    if value is None:
+        return None
+    address = email(field, value)
+    if not address.isascii():
+        raise InvalidArgument(f"{field}: expected an e-mail address in ASCII (a domain as xn--…)")
+    return address
+
+
+def sentence(field: str, value: str | None, longest: int) -> str | None:
+    """Somebody's own words to customers, or None: one line of plain text, without what turns the direction of text."""
+    if value is None:
+        return None
+    return optional_text(field, " ".join(TURNS.sub("", value).split()), longest)
 
 
 def identifier(field: str, value: str, longest: int = 100) -> str:
