@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
 from services.notifier.domain import (
@@ -31,6 +30,7 @@ from services.notifier.domain import (
     as_it_stands,
     how_it_ended,
 )
+from services.notifier.markup import bdi, button_url, host, web_address
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
@@ -290,7 +290,7 @@ class Renderer:
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=locale.language)
-            environment.globals.update(bdi=_bdi, host=_host)
+            environment.globals.update(bdi=bdi, host=host)
             words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
@@ -356,8 +356,8 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "buttons": buttons,
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
-        "website": _web(business.website),
-        "logo_url": _web(business.logo_url),
+        "website": web_address(business.website),
+        "logo_url": web_address(business.logo_url),
         "colors": palette(business.color),
     }
 
@@ -457,7 +457,7 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     to_business = letter.kind in TO_BUSINESS
 
     def shown(name: str) -> str:
-        return _bdi(name) if html else formats.isolated(name, locale)
+        return bdi(name) if html else formats.isolated(name, locale)
 
     return {
         "business": shown(business),
@@ -467,40 +467,3 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
         "writer": shown(customer if to_business else business),
         "initial": formats.initial(business),
     }
-
-
-def _bdi(name: str) -> Markup:
-    return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
-
-
-def _host(name: str) -> Markup:
-    """Where the button leads, in plain sight: written from left to right in every language, broken after a dot if at all."""
-    return Markup('<bdi dir="ltr">{}</bdi>').format(Markup(".<wbr>").join(name.split(".")))
-
-
-def button_url(link: str, kind: Kind) -> str:
-    """The customer's page, told which email they come from: the portal opens the right form for it.
-
-    Only emails that ask for a payment say so; the others lead to the page as it is.
-    """
-    if kind not in DUNNING:
-        return link
-    parts = urlsplit(link)
-    came_from = (
-        Kind.PAYMENT_ACTION_REQUIRED
-        if kind is Kind.PAYMENT_ACTION_REQUIRED
-        else Kind.PAYMENT_FAILED
-    )
-    query = urlencode({"from": came_from.value})
-    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
-
-
-def _web(url: str | None) -> str | None:
-    """The URL if it is one that may stand in an email: absolute http(s)."""
-    if not url or any(char.isspace() for char in url):
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return url if parts.scheme in ("http", "https") and parts.netloc else None

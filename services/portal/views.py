@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.domain.subscribed import Standing, next_charge, standing
+from services.portal.places import host_of, ltr
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, catalogue, texts_in
 from shared.contracts.prices import next_amount, price
@@ -136,7 +136,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         bdi=bdi,
         whole=_whole,
         breakable=_breakable,
-        ltr=_ltr,
+        ltr=ltr,
         tel=_tel,
         host=_host,
         icon=_drawn_icon,
@@ -185,22 +185,12 @@ def _breakable(address: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=@)|(?=\.)", without_turns(address)))
 
 
-def _ltr(text: str) -> Markup:
-    """An address inside our sentence: written from left to right in every language."""
-    return Markup('<bdi dir="ltr">{}</bdi>').format(text)
-
-
 def _tel(number: str) -> str:
     return re.sub(r"[^\d+]", "", number)
 
 
 def _host(address: str) -> str:
     return (urlsplit(address).hostname or "").removeprefix("www.")
-
-
-def _place(origins: Sequence[str], number: int) -> str:
-    """Where a button leads, as the address bar will show it: the host of that origin, or of the last there is."""
-    return urlsplit(origins[min(number, len(origins) - 1)]).netloc if origins else ""
 
 
 def _logo_source(business: Business | None) -> str:
@@ -349,8 +339,8 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         waits=wish is not None,
         method=lambda method: texts.method(method, view.now.date()),
         purpose=lambda line: texts.several(bdi(line.purpose), line.purpose_more),
-        session_host=_place(session_origins, 0),
-        invoice_host=_place(session_origins, 1),
+        session_host=host_of(session_origins, 0),
+        invoice_host=host_of(session_origins, 1),
         bought=[_bought(each, view, texts) for each in view.snapshot.subscriptions],
     )
 

@@ -20,6 +20,7 @@ from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.l10n.typography import typeset
 from tests.unit.notifier.conftest import RENDERER
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt_BR")
@@ -133,8 +134,9 @@ METHODS = (
 def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMethod | None) -> None:
     """In no language, after no decline, whatever happens next (another plan in each language); and all that is known of it is
     named."""
-    never_asked = catalogue(language).get(NEVER_ASKED)
-    assert never_asked is not None
+    message = catalogue(language).get(NEVER_ASKED)
+    assert message is not None
+    never_asked = typeset(str(message.string), language)
     plans = itertools.islice(itertools.cycle(Retry), LANGUAGES.index(language), None)
     for kind, decline in itertools.product(DUNNING, Decline):
         letter = dataclasses.replace(
@@ -142,7 +144,7 @@ def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMetho
         )
         said = RENDERER.render(dataclasses.replace(letter, business=Business(name="Acme")))
         for part in (said.subject, said.text, UNSEEN.sub("", said.html)):
-            rest = part.replace(str(never_asked.string), "")
+            rest = part.replace(never_asked, "")
             assert CARD_IN[language] not in rest.lower(), part
         if method is not None and method.last4 and kind is Kind.PAYMENT_FAILED:
             assert method.last4 in said.text
