@@ -304,11 +304,12 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
     days = Days(locale, letter.timezone, letter.now)
+    coming = letter.next_appointment
     links_until = letter.links.expires_at if letter.links else None
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
-    if letter.kind is Kind.COLLECTION_ENDED and (page := _web(letter.dashboard_url)):
+    if letter.kind is Kind.COLLECTION_ENDED and (page := web_address(letter.dashboard_url)):
         buttons = [Button(page, _("Open the invoice in Stripe"))]
     if letter.links is not None:
         buttons = [
@@ -347,10 +348,10 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
         "opens": urlsplit(url).netloc,
         "platform": formats.plain_name(letter.platform) if letter.platform else "",
-        "next_day": days.full(letter.next_appointment) if letter.next_appointment else None,
-        "next_time": days.hours(letter.next_appointment, None) if letter.next_appointment else None,
-        "service_note": formats.plain_text(business.service_note, 200)
-        if business.service_note and letter.kind in DUNNING
+        "next_day": days.full(coming) if coming else None,
+        "next_time": days.hours(coming, None) if coming else None,
+        "service_note": formats.plain_text(business.service_note or "", 200)
+        if letter.kind in DUNNING
         else "",
         "url": url,
         "buttons": buttons,

@@ -15,6 +15,7 @@ import msgspec
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
 from shared.rpc import InvalidArgument
+from shared.text import without_turns
 
 EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
@@ -24,7 +25,6 @@ HOSTNAME: Final = re.compile(
 )
 CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 """A time of day as `21:00`."""
-TURNS: Final = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 MAX_APPOINTMENTS: Final = 500
 """How many appointments one call may bring."""
 
@@ -98,7 +98,7 @@ def sentence(field: str, value: str | None, longest: int) -> str | None:
     """Somebody's own words to customers, or None: one line of plain text, without what turns the direction of text."""
     if value is None:
         return None
-    return optional_text(field, " ".join(TURNS.sub("", value).split()), longest)
+    return optional_text(field, " ".join(without_turns(value).split()), longest)
 
 
 def identifier(field: str, value: str, longest: int = 100) -> str:
