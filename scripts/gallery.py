@@ -18,7 +18,7 @@ from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from services.notifier.domain import Kind
-from services.notifier.rendering import Line as MailLine
+from services.notifier.letters import Line as MailLine
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views

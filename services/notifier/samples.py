@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Final
 
 from services.notifier.domain import TO_BUSINESS, Kind
+from services.notifier.letters import Letter, Line
 from services.notifier.ports import Business, CancellationLinks
-from services.notifier.rendering import Letter, Line
 from shared.contracts.invoices import Ending, Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Price

@@ -14,9 +14,10 @@ from services.notifier.domain import (
     as_it_stands,
     kind_to_say,
 )
+from services.notifier.letters import letter
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries import Leased
-from services.notifier.rendering import Renderer, letter
+from services.notifier.rendering import Renderer
 from shared.contracts.invoices import Retry
 
 

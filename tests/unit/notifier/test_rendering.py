@@ -18,8 +18,9 @@ from services.notifier.domain import (
     InvoiceNow,
     Kind,
 )
+from services.notifier.letters import Letter, letter
 from services.notifier.ports import Business, InvoiceReport
-from services.notifier.rendering import Letter, Rendered, Renderer, letter
+from services.notifier.rendering import Rendered, Renderer
 from services.notifier.samples import BUSINESS, sample_letter
 from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import Decline, PaymentMethod

@@ -13,9 +13,10 @@ from bs4 import BeautifulSoup
 
 from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, InvoiceNow, Kind
 from services.notifier.handlers.composing import compose
+from services.notifier.letters import letter
 from services.notifier.ports import Business, InvoiceReport
 from services.notifier.queries import Leased
-from services.notifier.rendering import Rendered, letter
+from services.notifier.rendering import Rendered
 from services.notifier.samples import sample_letter
 from services.notifier.texts import translations
 from shared.contracts.invoices import Retry
