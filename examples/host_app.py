@@ -173,6 +173,7 @@ def make_data(portico: Portico) -> str:
         email="hello@green-gardens.example",
         color="#2f6f4e",
         timezone="Europe/Amsterdam",
+        service_note="We come as planned while your payment is open.",
     )
     customer = portico.call(
         "portal",

@@ -57,12 +57,33 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
 
 def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:
     from services.notifier.checks import check_sendgrid
-    from services.notifier.sendgrid_gateway import SendGridAccount
+    from services.notifier.sendgrid_account import SendGridAccount
 
     account = SendGridAccount(settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base)
     try:
         yield from check_sendgrid(settings, account)
     finally:
+        account.close()
+
+
+def _look_at_senders(portal: Any, notifier: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from services.notifier.checks import check_senders
+    from services.notifier.sendgrid_account import SendGridAccount
+    from services.portal.queries.people import sender_addresses
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    account = SendGridAccount(notifier.sendgrid_api_key.reveal(), notifier.sendgrid_api_base)
+    engine = make_engine(portal.database_url.reveal())
+    try:
+        with Transactions(engine).reading() as session:
+            addresses = sender_addresses(session)
+        yield from check_senders(addresses, account)
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
         account.close()
 
 
@@ -143,6 +164,7 @@ class Eyes:
 
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
     sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
+    senders: Callable[[Any, Any], Iterable[Finding]] = _look_at_senders
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
     whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
     broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
@@ -196,6 +218,8 @@ def _examine(
         yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
     if "notifier" in loaded:
         yield from eyes.sendgrid(loaded["notifier"])
+    if "notifier" in loaded and "portal" in loaded:
+        yield from eyes.senders(loaded["portal"], loaded["notifier"])
 
 
 def _settings(service: str, error: SettingsError) -> Iterator[Finding]:
@@ -273,7 +297,7 @@ def doctor(
     """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
     Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
-    endpoint, portal configuration), SendGrid (key, sender, click tracking). `ask` is what no machine can see. Ends with
+    endpoint, portal configuration), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
     1 when something was found, with 3 when nothing was but something could not be looked at.
 
     Example: portico doctor --service billing --webhook-url https://hooks.example.com/webhooks/stripe

@@ -101,6 +101,8 @@ def seed(amqp_uri: str, stripe_base: str, api_key: str) -> list[dict[str, Any]]:
             color="#c2410c",
             locale="en_US",
             timezone="America/New_York",
+            sender_email="billing@sunrise-cleaning.example",
+            service_note="We come as planned while your payment is open.",
         )
         for person in PEOPLE:
             customer_id = portico.call(

@@ -18,7 +18,7 @@ from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from services.notifier.domain import Kind
-from services.notifier.rendering import Line as MailLine
+from services.notifier.letters import Line as MailLine
 from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 from services.portal import request_views, views
@@ -80,6 +80,7 @@ BUSINESS: Final = Business(
     color="#0f766e",
     timezone="America/Los_Angeles",
     may_cancel=False,
+    service_note="We come as planned while your payment is open.",
 )
 SUBSCRIPTION: Final = Subscription(
     ref=7,
@@ -155,6 +156,7 @@ def _line(state: State, **changes: Any) -> Line:
         "amount": 14900,
         "currency": "usd",
         "number": "SUN-0042",
+        "purpose": "Weekly home cleaning",
         "since": None if state is State.PAID else day(-2),
         "next_attempt": None,
         "invoice_id": "in_1",
@@ -261,7 +263,14 @@ def pages() -> dict[str, Drawn]:
         "declined-several": _me(
             Tone.CONFIRM,
             _line(State.CONFIRM),
-            _line(State.DECLINED, number="SUN-0041", method=expired, step=NextStep.NEW_METHOD),
+            _line(
+                State.DECLINED,
+                number="SUN-0041",
+                method=expired,
+                step=NextStep.NEW_METHOD,
+                purpose="Windows, both floors",
+                purpose_more=2,
+            ),
             _line(State.DECLINED, number="SUN-0039", method=ACCOUNT, next_attempt=day(3)),
             _line(State.SETTLING, number="SUN-0040"),
         ),

@@ -18,7 +18,7 @@ added, with a default; consumers ignore fields that they don't know. A change of
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -74,6 +74,11 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     """The number printed on the invoice."""
     subscription_id: str | None = None
     """Stripe's id, `sub_…`; None for an invoice of its own."""
+    purpose: str | None = None
+    """What it is for, one line of at most 120 characters: what Stripe's invoice says on its first line (a product's name, or
+    the business's own words). None where the event does not say."""
+    purpose_more: Annotated[int, msgspec.Meta(ge=0, le=99_999)] = 0
+    """How many other things it is for."""
     next_payment_attempt: dt.datetime | None = None
     """UTC. None means *not known yet*, not *never* (Stripe may set it in a later `invoice.updated`), unless
     `schedule_changed`."""

@@ -36,6 +36,10 @@ _RESERVED_HEADERS = frozenset(
 )
 
 
+DOMAINS = {"portico.example": True, "sunrise-cleaning.example": True, "not-yet.example": False}
+"""The account's authenticated domains, and whether their DNS records were found right."""
+
+
 class SendGridError(Exception):
     """SendGrid would not take this request."""
 
@@ -117,7 +121,8 @@ def parse(body: bytes) -> Submission:
     if errors:
         raise SendGridError(400, errors)
     submission = _read(payload)
-    if submission.sender.email.lower().startswith("unverified"):
+    address = submission.sender.email.lower()
+    if address.startswith("unverified") or not DOMAINS.get(address.rpartition("@")[2], True):
         message = (
             "The from address does not match a verified Sender Identity. Mail cannot be sent until "
             "this error is resolved. Visit https://sendgrid.com/docs/for-developers/sending-email/"

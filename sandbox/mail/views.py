@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox.design import STATIC, TEMPLATES, hardened
 from sandbox.mail.mailbox import Mail, Mailbox
-from sandbox.mail.rules import MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
+from sandbox.mail.rules import DOMAINS, MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
 
 LISTED = 100
 ACCOUNT: dict[str, Any] = {
@@ -31,11 +31,12 @@ ACCOUNT: dict[str, Any] = {
     "verified_senders": {
         "results": [{"id": 1, "from_email": "billing@portico.example", "verified": True}]
     },
-    "whitelabel/domains": [{"id": 1, "domain": "portico.example", "valid": True}],
     "tracking_settings/click": {"enabled": False, "enable_text": False},
 }
 """SendGrid's answers about an account that is set up well (docs: /v3/scopes, /v3/verified_senders,
-/v3/whitelabel/domains, /v3/tracking_settings/click)."""
+/v3/tracking_settings/click)."""
+LONGEST_PAGE = 50
+"""Domains in one answer, when nothing else is asked for."""
 _VIEWS = ("html", "text", "details")
 _BASE = '<base target="_top">'
 _HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
@@ -94,11 +95,38 @@ def _account(pages: Blueprint) -> None:
             answer = jsonify(errors=refusal.errors)
             answer.status_code = refusal.status
             return answer
+        if question == "whitelabel/domains":
+            return jsonify(_domains())
         if question not in ACCOUNT:
             answer = jsonify(errors=[problem("Not Found")])
             answer.status_code = 404
             return answer
         return jsonify(ACCOUNT[question])
+
+
+def _domains() -> list[dict[str, Any]]:
+    """A page of the authenticated domains, of `limit` from `offset` on; of one name with `domain`."""
+    wanted = request.args.get("domain")
+    first = request.args.get("offset", 0, int)
+    most = request.args.get("limit", LONGEST_PAGE, int)
+    found = [
+        {
+            "id": number,
+            "user_id": 1,
+            "subdomain": f"em{number}",
+            "domain": domain,
+            "username": "sandbox",
+            "ips": [],
+            "custom_spf": False,
+            "default": number == 1,
+            "legacy": False,
+            "automatic_security": True,
+            "valid": valid,
+        }
+        for number, (domain, valid) in enumerate(DOMAINS.items(), 1)
+        if wanted in (None, domain)
+    ]
+    return found[first : first + most]
 
 
 def _body() -> bytes:

@@ -251,19 +251,24 @@ def bill(stripe: Stripe, invoice: Json) -> Bill:
         else 0
     )
     state, tone = bill_state(invoice, refunded)
-    lines = (invoice.get("lines") or {}).get("data") or []
-    first = lines[0].get("description") if lines else None
-    about = wording.line(first or invoice.get("description"))
     return Bill(
         id=invoice["id"],
         number=invoice.get("number") or "",
         date=wording.day(_dated(invoice)),
-        about=about + (f" and {len(lines) - 1} more" if len(lines) > 1 else ""),
+        about=about(invoice),
         amount=wording.money(invoice.get("total") or 0, invoice["currency"]),
         state=state,
         tone=tone,
         paid=invoice["status"] == "paid",
     )
+
+
+def about(invoice: Json) -> str:
+    """What an invoice is for: its first line, and how many more there are."""
+    lines = (invoice.get("lines") or {}).get("data") or []
+    first = lines[0].get("description") if lines else None
+    text = wording.line(first or invoice.get("description"))
+    return text + (f" and {len(lines) - 1} more" if len(lines) > 1 else "")
 
 
 def bill_state(invoice: Json, refunded: int) -> tuple[str, str]:

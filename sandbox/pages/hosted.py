@@ -98,6 +98,7 @@ def _invoice_page(world: Stripe, invoice: Json, typed: TypedCard, status: int = 
         "portal/paying.html",
         status,
         invoice=invoice,
+        about=billing.about(invoice),
         state=billing.bill_state(invoice, refunded if invoice["status"] == "paid" else 0),
         charges=charges,
         typed=typed,

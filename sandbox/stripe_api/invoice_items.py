@@ -64,7 +64,8 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "customer": customer["id"],
         "customer_account": None,
         "date": now,
-        "description": params.get("description"),
+        # What has no description of its own is described by its product.
+        "description": params.get("description") or _product_name(world, price),
         "discountable": params.get("discountable", True),
         "discounts": [],
         "invoice": None,
@@ -92,6 +93,11 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         with world.edit(invoice, "invoice.updated"):
             put_on_invoice(world, item, invoice)
     return item
+
+
+def _product_name(world: World, price: Object | None) -> str | None:
+    product = world.store.get(price["product"]) if price else None
+    return product["name"] if product else None
 
 
 def pending_items(world: World, customer: Object) -> list[Object]:

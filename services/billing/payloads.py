@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from services.billing.purposes import Lines, Purpose, purpose_of
 from shared.text import REPLACEMENT, decode_json
 
 # Shorter by the type that it gets in our own events' ids, which have to fit a column of 255.
@@ -136,6 +137,17 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     default_source: Ref | None = None
     subscription: Ref | None = None
     parent: InvoiceParent | None = None
+    lines: msgspec.Raw = msgspec.Raw(b"{}")
+    description: Any = None
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is for. Nothing that is wrong with its lines keeps an invoice from being read."""
+        memo = self.description if isinstance(self.description, str) else None
+        try:
+            return purpose_of(decode_object(self.lines, Lines | None) or Lines(), memo)
+        except Unreadable:
+            return purpose_of(Lines(), memo)
 
     @property
     def subscription_id(self) -> str | None:

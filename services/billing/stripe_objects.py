@@ -28,6 +28,7 @@ from services.billing.domain import (
     StripeUnavailable,
     Subscription,
 )
+from services.billing.purposes import Line, Lines, Purpose, purpose_of
 from services.billing.subscription_payload import Subscription as SubscriptionPayload
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
@@ -101,6 +102,7 @@ def _moment(value: int | None) -> dt.datetime | None:
 
 def to_invoice(invoice: Any) -> Invoice:
     """Either shape: the subscription moved under `parent` with 2025-03-31.basil."""
+    purpose = _purpose(invoice)
     return Invoice(
         id=_get(invoice, "id"),
         stripe_customer_id=_id(_get(invoice, "customer")) or "",
@@ -113,6 +115,8 @@ def to_invoice(invoice: Any) -> Invoice:
         number=_get(invoice, "number"),
         subscription_id=_id(_get(invoice, "parent", "subscription_details", "subscription"))
         or _id(_get(invoice, "subscription")),
+        purpose=purpose.text,
+        purpose_more=purpose.more,
         next_payment_attempt=_moment(_get(invoice, "next_payment_attempt")),
         amount_due=_get(invoice, "amount_due") or 0,
         amount_paid=_get(invoice, "amount_paid") or 0,
@@ -147,6 +151,19 @@ def to_saved(value: Any) -> SavedMethod | None:
     id = _id(value)
     shown = to_payment_method(value)
     return SavedMethod(id, shown.type if shown else None) if id else None
+
+
+def _purpose(invoice: Any) -> Purpose:
+    lines = _get(invoice, "lines")
+    found = Lines(
+        tuple(
+            Line(_get(one, "amount") or 0, _get(one, "description"))
+            for one in _get(lines, "data") or ()
+        ),
+        bool(_get(lines, "has_more")),
+        _get(lines, "total_count"),
+    )
+    return purpose_of(found, _get(invoice, "description"))
 
 
 LOOK_EXPANDS = ["payments.data.payment.payment_intent", "parent.subscription_details.subscription"]

@@ -145,7 +145,7 @@ def _own_retry_key(event: StripeEvent) -> str | None:
 def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
     content = event.content()
     invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
-    transitions = invoice.status_transitions
+    transitions, purpose = invoice.status_transitions, invoice.purpose
     return cls(
         invoice_id=invoice.id,
         stripe_customer_id=ref_id(invoice.customer) or "",
@@ -161,6 +161,8 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
         billing_reason=invoice.billing_reason,
         number=invoice.number and invoice.number[:100],
         subscription_id=invoice.subscription_id,
+        purpose=purpose.text,
+        purpose_more=purpose.more,
         next_payment_attempt=moment(invoice.next_payment_attempt),
         schedule_changed="next_payment_attempt" in (content.previous_attributes or {}),
         auto_advance=invoice.auto_advance,

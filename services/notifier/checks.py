@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Protocol
 
-from services.notifier.sendgrid_gateway import SendGridTrouble
+from services.notifier.sender_domains import is_of
+from services.notifier.sendgrid_account import SendGridTrouble
 from services.notifier.settings import SENDGRID, Settings
 from shared.cli.findings import Finding, ask, finding, ok, unknown
 
 AREA: Final = "sendgrid"
+MOST_NAMED: Final = 10
 EU: Final = "https://api.eu.sendgrid.com"
 
 
@@ -18,6 +20,7 @@ class MailAccount(Protocol):
 
     def scopes(self) -> set[str]: ...
     def may_send_from(self, address: str) -> bool: ...
+    def authenticated_domains(self) -> Collection[str]: ...
     def click_tracking(self) -> bool: ...
 
 
@@ -118,3 +121,36 @@ def _clicks(account: MailAccount) -> Finding:
         "click tracking is on: SendGrid would rewrite and keep customers' secret links (our messages ask it not to)",
         "switch it off in SendGrid: Settings, Tracking",
     )
+
+
+def check_senders(addresses: Mapping[str, str], account: MailAccount) -> Iterator[Finding]:
+    """Whether the businesses' own sender addresses, by business, are of domains that are authenticated."""
+    if not addresses:
+        return
+    try:
+        domains = account.authenticated_domains()
+    except SendGridTrouble as trouble:
+        yield ask(
+            AREA,
+            "sendgrid-domains-unseen",
+            f"whether the businesses' own sender addresses may be used can't be read, so MAIL_FROM is used: {trouble}",
+            "let the API key read Sender Authentication, or look in SendGrid: Settings, Sender Authentication",
+        )
+        return
+    wrong = sorted(business for business, one in addresses.items() if not is_of(one, domains))
+    for business in wrong[:MOST_NAMED]:
+        yield finding(
+            AREA,
+            "sendgrid-business-sender",
+            f"{business}'s sender address, {addresses[business]}, is not of an authenticated domain: MAIL_FROM is used instead",
+            "authenticate the domain in SendGrid (Settings, Sender Authentication), or take `sender_email` back",
+        )
+    if len(wrong) > MOST_NAMED:
+        yield finding(
+            AREA,
+            "sendgrid-business-sender",
+            f"the same holds for {len(wrong) - MOST_NAMED} more businesses",
+            "mend these first",
+        )
+    if not wrong:
+        yield ok(AREA, "sendgrid-business-sender", "each business's own sender address may send")

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, f
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain import Status
+from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import UtcDateTime, in_order_of_time
 from shared.outbox import OutboxColumns
 
@@ -123,6 +124,8 @@ class IncidentRow(Base):
     billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(255))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
+    purpose: Mapped[str | None] = mapped_column(String(LONGEST_PURPOSE))
+    purpose_more: Mapped[int] = mapped_column(default=0, server_default="0")
     finalized_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     as_of: Mapped[dt.datetime | None] = mapped_column(Moment)
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)

@@ -63,6 +63,8 @@ class _WireBusiness(msgspec.Struct):
     color: str | None = None
     locale: str | None = None
     timezone: str | None = None
+    sender_email: str | None = None
+    service_note: str | None = None
     reminder_policy: _WirePolicy | None = None
 
 
@@ -74,6 +76,8 @@ class _WireContact(msgspec.Struct):
     email: str | None = None
     locale: str | None = None
     timezone: str | None = None
+    next_appointment: dt.datetime | None = None
+    platform: str | None = None
 
 
 class _WireDecline(msgspec.Struct):
@@ -85,6 +89,8 @@ class _WireInvoice(msgspec.Struct):
     status: str | None = None
     amount_remaining: int | None = None
     number: str | None = None
+    purpose: str | None = None
+    purpose_more: int = 0
     next_payment_attempt: dt.datetime | None = None
     decline: _WireDecline | None = None
     method: PaymentMethod | None = None
@@ -192,6 +198,8 @@ def _read_contact(answer: Any) -> Contact:
         locale=wire.locale,
         timezone=wire.timezone,
         link=wire.link,
+        next_appointment=_aware(wire.next_appointment),
+        platform=wire.platform,
         business=Business(
             name=wire.business.name,
             email=wire.business.email,
@@ -201,6 +209,8 @@ def _read_contact(answer: Any) -> Contact:
             color=wire.business.color,
             locale=wire.business.locale or "en",
             timezone=wire.business.timezone or "UTC",
+            sender_email=wire.business.sender_email,
+            service_note=wire.business.service_note,
             reminders=_policy(wire.business.reminder_policy),
         ),
     )
@@ -260,6 +270,8 @@ class BillingInvoices:
             amount_remaining=wire.amount_remaining,
             next_payment_attempt=_aware(wire.next_payment_attempt),
             number=wire.number,
+            purpose=wire.purpose,
+            purpose_more=wire.purpose_more,
             decline=_member(Decline, wire.decline.reason) if wire.decline else None,
             needs_new_method=wire.decline is not None and wire.decline.needs_new_method,
             auto_advance=wire.auto_advance,

@@ -34,6 +34,10 @@ class Business:
     color: str | None = None
     locale: str = "en"
     timezone: str = "UTC"
+    sender_email: str | None = None
+    """The address that its customers' emails come from, where SendGrid has authenticated the domain."""
+    service_note: str | None = None
+    """What it says of the service while something is owed, in its own words."""
     reminders: ReminderPolicy = field(default_factory=ReminderPolicy)
 
 
@@ -58,6 +62,10 @@ class Contact:
     link: str
     """The customer's own page, an absolute URL."""
     business: Business
+    next_appointment: dt.datetime | None = None
+    """When the next one begins; None: there is none, or it is not known."""
+    platform: str | None = None
+    """What customers know this installation as; None: a portal of the release before, which does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +94,10 @@ class Mail:
     subject: str
     text: str
     html: str
+    sender_email: str | None = None
+    """The address to send from, where SendGrid lets us; None: the installation's."""
+    platform: str | None = None
+    """Who sends from the installation's address for whoever `from_name` names; None: it is not said."""
 
 
 class Mailer(Protocol):

@@ -1,48 +1,39 @@
-"""Turns what is known about a customer and an invoice into subject, text and HTML.
+"""Turns a letter into subject, text and HTML.
 
 The words stand in `templates/email/<kind>/`, the look of all emails in `templates/email/_layout.html`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import operator
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import msgspec
 from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
 from services.notifier.domain import (
     DUNNING,
     TO_BUSINESS,
-    Incident,
     Kind,
-    as_it_stands,
-    how_it_ended,
 )
-from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
-from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
-from shared.contracts.payments import Decline, PaymentMethod
+from services.notifier.letters import Letter, Line
+from services.notifier.markup import bdi, button_url, host, web_address
+from shared.contracts.invoices import Ending
+from shared.contracts.payments import Decline
 from shared.contracts.prices import Price
 from shared.l10n.dates import Days
 from shared.l10n.money import money
 from shared.l10n.palette import palette
 from shared.l10n.typography import labelled
 from shared.templating import TranslatedEnvironment
-
-PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
-"""The kinds that tell of money that came in."""
 
 COLLECTABLE: Final = (
     Ending.SUBSCRIPTION_FAILED,
@@ -54,68 +45,6 @@ COLLECTABLE: Final = (
 TEMPLATES: Final = Path(__file__).parent / "templates" / "email"
 
 
-@dataclass(frozen=True)
-class Line:
-    """One of several invoices. `amount` in minor units."""
-
-    amount: int
-    currency: str
-    number: str | None
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Letter:
-    """Everything that one email may say. Unknown things are None and are not mentioned."""
-
-    kind: Kind
-    now: dt.datetime
-    """When it is written: dates say their year where it is another one."""
-    customer_name: str
-    business: Business
-    link: str
-    """The customer's page: absolute http(s) URL. What the button leads to, with `?from=` added."""
-    locale: str | None = None
-    timezone: str | None = None
-    amount: int | None = None
-    """Minor units: what is due, or for payment_recovered what was paid."""
-    currency: str | None = None
-    number: str | None = None
-    method: PaymentMethod | None = None
-    """What was charged."""
-    next_method: PaymentMethod | None = None
-    """What is charged next, where it is known."""
-    decline: Decline | None = None
-    next_attempt: dt.datetime | None = None
-    tries: int = 0
-    """How often Stripe has tried; 0: not known."""
-    planned: Retry = Retry.UNKNOWN
-    """Whether Stripe will try again by itself."""
-    ended_unpaid: bool = False
-    """Stripe ended the subscription over this payment."""
-    description: str | None = None
-    """What the subscription is called."""
-    price: Price | None = None
-    """What it costs, where one sentence says it."""
-    ends_at: dt.datetime | None = None
-    """When the subscription ends, or has ended."""
-    ended: bool = False
-    note: str | None = None
-    """Somebody's own words: the customer's to the business, or the other way round."""
-    customer_email: str | None = None
-    links: CancellationLinks | None = None
-    lines: tuple[Line, ...] = ()
-    """What is due, invoice by invoice, where the email asks for several."""
-    ending: Ending | None = None
-    """How collecting ended."""
-    bad_debt: bool = False
-    """The invoice is marked as uncollectible."""
-    mails: int = 0
-    """How often the customer was asked for it by email."""
-    last_tried: dt.datetime | None = None
-    dashboard_url: str | None = None
-    """The invoice in the business's Stripe dashboard: absolute http(s) URL."""
-
-
 @dataclass(frozen=True, repr=False)
 class Rendered:
     """A finished email. `subject` is one line."""
@@ -123,89 +52,6 @@ class Rendered:
     subject: str
     text: str
     html: str
-
-
-def letter(
-    kind: Kind,
-    contact: Contact,
-    incident: Incident | None,
-    report: InvoiceReport | None,
-    now: dt.datetime,
-    *,
-    planned: Retry = Retry.UNKNOWN,
-    context: Mapping[str, Any] | None = None,
-    links: CancellationLinks | None = None,
-    others: Sequence[Incident] = (),
-) -> Letter:
-    """What an email of this kind says, from what is known: billing's fresh report before our own incident.
-
-    `others` are further invoices that it asks for. `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
-    """
-    fresh = report.now if report else None
-    context = context or {}
-    amount: int | None = None
-    number: str | None = None
-    currency = incident.currency if incident and incident.currency else None
-    next_attempt: dt.datetime | None = None
-    ended = how_it_ended(incident, fresh, now) if kind is Kind.COLLECTION_ENDED else None
-    if incident is not None:
-        known = incident if kind in PAID else as_it_stands(incident, fresh)
-        amount = settlement(incident).paid if kind in PAID else known.amount_remaining
-        number = known.number
-        # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
-        read = fresh is not None and not fresh.heard
-        if read and planned is Retry.SCHEDULED and _is_ahead(known.next_payment_attempt, now):
-            next_attempt = known.next_payment_attempt
-    lines: list[Line] = []
-    if others and incident is not None:
-        lines = [
-            Line(one.amount_remaining, one.currency, one.number)
-            for one in (as_it_stands(incident, fresh), *others)
-        ]
-        # A total only where there is one: amounts of two currencies don't add up.
-        same = len({line.currency for line in lines}) == 1
-        amount = sum(line.amount for line in lines) if same else None
-    ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
-    to_business = kind in TO_BUSINESS
-    return Letter(
-        kind=kind,
-        now=now,
-        customer_name=contact.name,
-        business=contact.business,
-        link="" if to_business else contact.link,
-        locale=None if to_business else contact.locale,
-        timezone=(None if to_business else contact.timezone) or contact.business.timezone,
-        amount=amount or None,
-        currency=currency,
-        number=number,
-        method=report.method if report else None,
-        next_method=report.next_method if report else None,
-        decline=fresh.decline if fresh else None,
-        next_attempt=next_attempt,
-        # After such a decline the count goes on, and nothing is charged.
-        tries=incident.attempt_count
-        if incident and not (ended and fresh and fresh.needs_new_method)
-        else 0,
-        planned=planned,
-        ended_unpaid=fresh is not None and fresh.ended_unpaid,
-        description=context.get("description"),
-        price=msgspec.convert(context["price"], Price) if context.get("price") else None,
-        ends_at=ends_at,
-        ended=context.get("ended", False) or (ends_at is not None and ends_at <= now),
-        note=context.get("note"),
-        customer_email=contact.email,
-        links=links,
-        lines=tuple(lines),
-        ending=ended,
-        bad_debt=fresh is not None and fresh.status is InvoiceStatus.UNCOLLECTIBLE,
-        mails=context.get("mails", 0),
-        last_tried=incident.last_failed_at if incident else None,
-        dashboard_url=report.dashboard_url if report else None,
-    )
-
-
-def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:
-    return moment is not None and moment > now
 
 
 @dataclass(frozen=True)
@@ -227,6 +73,8 @@ class Fact:
     """It is never broken into lines: an amount."""
     number: str = ""
     """Of several alike: stands after the label."""
+    detail: str = ""
+    """What the label is about, in other words."""
 
 
 @dataclass
@@ -272,6 +120,7 @@ class Renderer:
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=locale.language)
+            environment.globals.update(bdi=bdi, host=host)
             words = texts.translations(locale, self.catalogues)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
@@ -285,11 +134,12 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
     _ = words.gettext
     days = Days(locale, letter.timezone, letter.now)
+    coming = letter.next_appointment
     links_until = letter.links.expires_at if letter.links else None
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
-    if letter.kind is Kind.COLLECTION_ENDED and (page := _web(letter.dashboard_url)):
+    if letter.kind is Kind.COLLECTION_ENDED and (page := web_address(letter.dashboard_url)):
         buttons = [Button(page, _("Open the invoice in Stripe"))]
     if letter.links is not None:
         buttons = [
@@ -326,12 +176,19 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "ended": letter.ended,
         "links_until": days.full(links_until) if links_until else None,
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
+        "opens": urlsplit(url).netloc,
+        "platform": formats.plain_name(letter.platform) if letter.platform else "",
+        "next_day": days.full(coming) if coming else None,
+        "next_time": days.hours(coming, None) if coming else None,
+        "service_note": formats.plain_text(business.service_note or "", 200)
+        if letter.kind in DUNNING
+        else "",
         "url": url,
         "buttons": buttons,
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
-        "website": _web(business.website),
-        "logo_url": _web(business.logo_url),
+        "website": web_address(business.website),
+        "logo_url": web_address(business.logo_url),
         "colors": palette(business.color),
     }
 
@@ -339,6 +196,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
 def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
     _ = words.gettext
+    purpose = Fact(_("For"), wording.several(letter.purpose, letter.purpose_more, words.ngettext))
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
@@ -351,10 +209,10 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
         ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
     facts: list[Fact] = []
     if kind is Kind.COLLECTION_ENDED:
-        invoices = [_line_fact(line, locale, _) for line in letter.lines]
+        invoices = [_line_fact(line, locale, words) for line in letter.lines]
         facts = [
             Fact(_("Customer"), customer),
-            *(invoices or [Fact(_("Invoice"), number)]),
+            *(invoices or [purpose, Fact(_("Invoice"), number)]),
             Fact(_("Unpaid"), amount, strong=True),
         ]
         if not invoices:
@@ -362,17 +220,16 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
             facts += [Fact(*charged)] if charged else []
             facts.append(Fact(_("Reason"), wording.reason(letter.decline, _) or ""))
     elif letter.lines:
-        facts = [_line_fact(line, locale, _) for line in letter.lines]
+        facts = [_line_fact(line, locale, words) for line in letter.lines]
         facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
     elif kind in DUNNING:
-        facts = [Fact(_("Amount due"), amount, strong=True, whole=True), Fact(_("Invoice"), number)]
+        due = Fact(_("Amount due"), amount, strong=True, whole=True)
+        facts = [due, purpose, Fact(_("Invoice"), number)]
         if charged := wording.method_fact(letter.method, _):
             facts.append(Fact(*charged))
     elif kind is Kind.PAYMENT_RECOVERED:
-        facts = [
-            Fact(_("Amount paid"), amount, strong=True, whole=True),
-            Fact(_("Invoice"), number),
-        ]
+        paid = Fact(_("Amount paid"), amount, strong=True, whole=True)
+        facts = [paid, purpose, Fact(_("Invoice"), number)]
     elif kind is Kind.CUSTOMER_RECOVERED:
         facts = [
             Fact(_("Customer"), customer),
@@ -402,10 +259,15 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
     return [fact for fact in facts if fact.value]
 
 
-def _line_fact(line: Line, locale: Locale, _: wording.Gettext) -> Fact:
+def _line_fact(line: Line, locale: Locale, words: NullTranslations) -> Fact:
     number = formats.plain_name(line.number) if line.number else ""
-    amount = money(line.amount, line.currency, locale)
-    return Fact(_("Invoice"), amount, whole=True, number=number)
+    return Fact(
+        words.gettext("Invoice"),
+        money(line.amount, line.currency, locale),
+        whole=True,
+        number=number,
+        detail=wording.several(line.purpose, line.purpose_more, words.ngettext),
+    )
 
 
 def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
@@ -426,7 +288,7 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     to_business = letter.kind in TO_BUSINESS
 
     def shown(name: str) -> str:
-        return _bdi(name) if html else formats.isolated(name, locale)
+        return bdi(name) if html else formats.isolated(name, locale)
 
     return {
         "business": shown(business),
@@ -436,35 +298,3 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
         "writer": shown(customer if to_business else business),
         "initial": formats.initial(business),
     }
-
-
-def _bdi(name: str) -> Markup:
-    return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
-
-
-def button_url(link: str, kind: Kind) -> str:
-    """The customer's page, told which email they come from: the portal opens the right form for it.
-
-    Only emails that ask for a payment say so; the others lead to the page as it is.
-    """
-    if kind not in DUNNING:
-        return link
-    parts = urlsplit(link)
-    came_from = (
-        Kind.PAYMENT_ACTION_REQUIRED
-        if kind is Kind.PAYMENT_ACTION_REQUIRED
-        else Kind.PAYMENT_FAILED
-    )
-    query = urlencode({"from": came_from.value})
-    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
-
-
-def _web(url: str | None) -> str | None:
-    """The URL if it is one that may stand in an email: absolute http(s)."""
-    if not url or any(char.isspace() for char in url):
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return url if parts.scheme in ("http", "https") and parts.netloc else None

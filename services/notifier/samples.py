@@ -6,8 +6,8 @@ import datetime as dt
 from typing import Final
 
 from services.notifier.domain import TO_BUSINESS, Kind
+from services.notifier.letters import Letter, Line
 from services.notifier.ports import Business, CancellationLinks
-from services.notifier.rendering import Letter, Line
 from shared.contracts.invoices import Ending, Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Price
@@ -20,6 +20,7 @@ BUSINESS: Final = Business(
     color="#0f766e",
     locale="en",
     timezone="America/New_York",
+    service_note="We come as planned while your payment is open.",
 )
 
 
@@ -47,7 +48,10 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         currency="usd",
         tries=4 if ended or kind is Kind.PAYMENT_LAST_ATTEMPT else 1,
         planned=Retry.OVER if kind is Kind.PAYMENT_LAST_ATTEMPT else Retry.SCHEDULED,
-        lines=(Line(9900, "usd", "SUN-0041"), Line(5000, "usd", "SUN-0042"))
+        lines=(
+            Line(9900, "usd", "SUN-0041", "Weekly home cleaning"),
+            Line(5000, "usd", "SUN-0042", "Windows, both floors", 1),
+        )
         if kind is Kind.PAYMENTS_FAILED
         else (),
         description="Weekly home cleaning" if about_subscription else None,
@@ -69,6 +73,9 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         if kind is Kind.CANCELLATION_REQUESTED
         else None,
         number="SUN-0042",
+        purpose="Weekly home cleaning",
+        platform="Portico",
+        next_appointment=dt.datetime(2026, 12, 2, 14, 0, tzinfo=dt.UTC),
         method=PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026),
         decline=Decline.EXPIRED_CARD if kind is Kind.PAYMENT_FAILED else Decline.INSUFFICIENT_FUNDS,
         next_attempt=dt.datetime(2026, 11, 27, 15, 0, tzinfo=dt.UTC),

@@ -15,9 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-import requests
 import urllib3
-from requests.auth import AuthBase
 from sendgrid.helpers.eventwebhook import EventWebhook  # noqa: TID251
 from sendgrid.helpers.mail import (  # noqa: TID251
     Category,
@@ -47,7 +45,8 @@ from services.notifier.formats import display_name
 from services.notifier.handlers.feedback import Feedback
 from services.notifier.metrics import FEEDBACK
 from services.notifier.ports import Mail
-from shared.outgoing import PostingPool, session_to
+from services.notifier.sender_domains import SenderDomains
+from shared.outgoing import PostingPool
 from shared.telemetry import get_logger
 from shared.text import decode_json
 
@@ -71,17 +70,6 @@ TOLERANCE: Final = dt.timedelta(minutes=10)
 """How old a signature may be, and how far ahead its clock: the library checks neither."""
 
 
-class _Bearer(AuthBase):
-    """The API key. As an `auth` object, since a `.netrc` would replace a plain header."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 class SendGridMailer:
     """The `Mailer` that sends for real (or to the sandbox): safe to share between green threads."""
 
@@ -92,12 +80,15 @@ class SendGridMailer:
         sender: str,
         sender_name: str = "",
         *,
+        senders: SenderDomains | None = None,
         connections: int = 16,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
     ) -> None:
-        """`sender` is the verified address; `timeouts` are seconds to connect and to wait for an answer."""
+        """`sender` is the verified address; `senders` says which addresses of businesses may be used besides (None: none);
+        `timeouts` are seconds to connect and to wait for an answer."""
         _pin_log_level()
+        self._senders = senders or SenderDomains(frozenset)
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._sender, self._sender_name = sender, sender_name
         self._now = now
@@ -111,19 +102,30 @@ class SendGridMailer:
 
     def send(self, mail: Mail) -> Outcome:
         """Post one message. See `Mailer.send`."""
-        body = msgspec.json.encode(self._message(mail))
+        own = mail.sender_email if self._senders.allow(mail.sender_email) else None
         try:
-            answer = self._pool.post(PATH, body, self._headers)
+            answer = self._post(mail, own)
+            if own and answer.status == 403:  # authenticated no more: SendGrid took nothing
+                self._senders.refused(own)
+                answer = self._post(mail, None)
         except urllib3.exceptions.HTTPError as error:
             return _outcome_of_error(error)
         return _outcome_of_answer(answer, self._now())
 
-    def _message(self, mail: Mail) -> dict[str, Any]:
+    def _post(self, mail: Mail, own: str | None) -> Answer:
+        body = msgspec.json.encode(self._message(mail, own))
+        return self._pool.post(PATH, body, self._headers)
+
+    def _message(self, mail: Mail, own: str | None) -> dict[str, Any]:
         """SendGrid's request body (docs: POST /v3/mail/send). Only the opaque notification id and the kind go
         into custom arguments and categories: SendGrid keeps those long and can't redact them."""
         business = display_name(mail.from_name) or display_name(self._sender_name)
+        sender = business
+        if mail.platform and mail.from_name and own is None:
+            # Whoever looks at the address finds another domain than the business's: the name says why.
+            sender = f"{business} via {display_name(mail.platform)}"
         message = SendGridMail(
-            from_email=From(self._sender, business or None),
+            from_email=From(own or self._sender, sender or None),
             to_emails=To(mail.to, display_name(mail.to_name) or None),
             subject=mail.subject,
             plain_text_content=PlainTextContent(mail.text),
@@ -303,92 +305,3 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
         reason=event.reason,
         bounce_type=event.type,
     )
-
-
-# --- the account ----------------------------------------------------------------------------------------------
-
-
-class SendGridTrouble(Exception):
-    """SendGrid did not answer a question about the account; `refused` says that our key is the reason."""
-
-    def __init__(self, text: str, *, refused: bool) -> None:
-        super().__init__(text)
-        self.refused = refused
-
-
-class _Scopes(msgspec.Struct):
-    scopes: list[str] = []
-
-
-class _Sender(msgspec.Struct):
-    from_email: str = ""
-    verified: bool = False
-
-
-class _Senders(msgspec.Struct):
-    results: list[_Sender] = []
-
-
-class _Domain(msgspec.Struct):
-    domain: str = ""
-    valid: bool = False
-
-
-class _Click(msgspec.Struct):
-    enabled: bool = False
-
-
-class SendGridAccount:
-    """What can be read of the SendGrid account, for `portico doctor`. Raises SendGridTrouble."""
-
-    def __init__(self, api_key: str, api_base: str) -> None:
-        _pin_log_level()
-        self._base = api_base.rstrip("/")
-        self._session = session_to(api_base)
-        self._session.auth = _Bearer(api_key)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
-
-    def scopes(self) -> set[str]:
-        """What the key may do, such as `mail.send` (docs: GET /v3/scopes)."""
-        return set(self._get("scopes", _Scopes).scopes)
-
-    def may_send_from(self, address: str) -> bool:
-        """Whether the address is a verified sender, or of a domain that is authenticated."""
-        senders = self._get("verified_senders", _Senders).results
-        if any(one.verified and one.from_email.lower() == address.lower() for one in senders):
-            return True
-        host = address.rpartition("@")[2].lower()
-        domains = self._get("whitelabel/domains", list[_Domain])
-        return any(
-            one.valid and (host == one.domain.lower() or host.endswith("." + one.domain.lower()))
-            for one in domains
-        )
-
-    def click_tracking(self) -> bool:
-        """Whether the account rewrites links by default. Our messages say no each; others' may not."""
-        return self._get("tracking_settings/click", _Click).enabled
-
-    def _get(self, path: str, shape: Any) -> Any:
-        try:
-            answer = self._session.get(
-                f"{self._base}/v3/{path}",
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise SendGridTrouble(
-                f"no answer from SendGrid: {type(error).__name__}", refused=False
-            ) from None
-        if answer.status_code in (401, 403):
-            raise SendGridTrouble(
-                f"{answer.status_code} from SendGrid for /v3/{path}", refused=True
-            )
-        if answer.status_code != 200:
-            raise SendGridTrouble(f"{answer.status_code} from SendGrid", refused=False)
-        try:
-            return decode_json(msgspec.json.Decoder(shape), answer.content)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise SendGridTrouble("an answer that can't be read", refused=False) from None

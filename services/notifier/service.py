@@ -41,7 +41,9 @@ from services.notifier.queries import Leased
 from services.notifier.rendering import Renderer
 from services.notifier.retention import RULES
 from services.notifier.samples import sample_letter
+from services.notifier.sender_domains import SenderDomains
 from services.notifier.senders import SenderPlaces, meanwhile, sender
+from services.notifier.sendgrid_account import LOOK_SECONDS, SendGridAccount
 from services.notifier.sendgrid_gateway import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -95,22 +97,27 @@ class SendGrid(DependencyProvider):
     """Injects SendGrid: the mailer, and the reader of its webhook when a public key is configured."""
 
     mailer: SendGridMailer
+    account: SendGridAccount
     signed_events: SignedEvents | None
 
     def setup(self) -> None:
         settings = self.container.config["settings"]
+        key, base = settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base
+        self.account = SendGridAccount(key, base, timeouts=LOOK_SECONDS)
         self.mailer = SendGridMailer(
-            settings.sendgrid_api_key.reveal(),
-            settings.sendgrid_api_base,
+            key,
+            base,
             settings.mail_from,
             settings.mail_from_name,
+            senders=SenderDomains(self.account.authenticated_domains),
             connections=settings.senders,
         )
-        key = settings.sendgrid_webhook_public_key
-        self.signed_events = SignedEvents(key) if key else None
+        public_key = settings.sendgrid_webhook_public_key
+        self.signed_events = SignedEvents(public_key) if public_key else None
 
     def stop(self) -> None:
         self.mailer.close()
+        self.account.close()
 
     def get_dependency(self, worker_ctx: Any) -> SendGrid:
         return self

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 
 from services.notifier.formats import plain_name
-from shared.contracts.invoices import Retry, RetryPlan
+from shared.contracts.invoices import LONGEST_PURPOSE, Retry, RetryPlan
 from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.contracts.prices import Price
@@ -38,6 +38,15 @@ def method_name(method: PaymentMethod | None, _: Gettext) -> str:
     kind = method.kind if method else MethodKind.OTHER
     known = kind is MethodKind.WALLET or (kind is MethodKind.CARD and method and method.brand)
     return name if known else f"{label} {name}"
+
+
+def several(first: str | None, more: int, ngettext: Ngettext) -> str:
+    """`Weekly home cleaning and 2 more`: the first of several things, and how many others there are."""
+    name = plain_name(first or "", LONGEST_PURPOSE)
+    if not name or more < 1:
+        return name
+    text = ngettext("%(what)s and %(num)s more", "%(what)s and %(num)s more", more)
+    return text % {"what": name, "num": more}
 
 
 def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:

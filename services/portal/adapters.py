@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
+from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline, PaymentMethod, told_method
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
@@ -108,6 +109,8 @@ class _WireInvoice(msgspec.Struct):
     """From a billing of the release before, which names cards alone."""
     processing: bool = False
     next_payment_attempt: dt.datetime | None = None
+    purpose: str | None = None
+    purpose_more: int = 0
 
 
 class _WireNext(msgspec.Struct):
@@ -223,6 +226,8 @@ def _seen(state: _WireInvoice) -> DeclineSeen:
         needs_new_method=decline.needs_new_method,
         next_payment_attempt=state.next_payment_attempt,
         processing=state.processing,
+        purpose=state.purpose[:LONGEST_PURPOSE] if state.purpose else None,
+        purpose_more=state.purpose_more,
     )
 
 

@@ -19,6 +19,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from services.portal.domain.snapshot import LONGEST_NOTE
+from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import UtcDateTime
 from shared.outbox import OutboxColumns
 
@@ -61,6 +63,10 @@ class BusinessRow(Base):
     color: Mapped[str | None] = mapped_column(String(7))
     locale: Mapped[str] = mapped_column(String(35))
     timezone: Mapped[str] = mapped_column(String(64))
+    sender_email: Mapped[str | None] = mapped_column(String(320))
+    """The address that its customers' emails come from, where SendGrid has verified it."""
+    service_note: Mapped[str | None] = mapped_column(String(LONGEST_NOTE))
+    """One sentence of its own on what becomes of the service while something is owed."""
     reminder_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """When its customers are reminded of an unpaid invoice; NULL: the notifier's default."""
     may_cancel: Mapped[bool | None]
@@ -147,6 +153,8 @@ class InvoiceRow(Base):
     billing_reason: Mapped[str | None] = mapped_column(String(50))
     number: Mapped[str | None] = mapped_column(String(100))
     subscription_id: Mapped[str | None] = mapped_column(String(255))
+    purpose: Mapped[str | None] = mapped_column(String(LONGEST_PURPOSE))
+    purpose_more: Mapped[int] = mapped_column(server_default="0")
     finalized_at: Mapped[dt.datetime | None]
     as_of: Mapped[dt.datetime | None]
     next_payment_attempt: Mapped[dt.datetime | None]

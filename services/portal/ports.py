@@ -67,6 +67,10 @@ class DeclineSeen:
     """The date of the next try, where there is one."""
     processing: bool = False
     """A payment is under way, whose outcome takes days."""
+    purpose: str | None = None
+    """What the invoice is for, one line."""
+    purpose_more: int = 0
+    """How many other things it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

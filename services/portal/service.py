@@ -51,6 +51,10 @@ log = get_logger(__name__)
 MOST_CONTACTS: Final = 500
 
 
+def _contacts(session: Session, asked: list[customers.Asked]) -> list[Person | None]:
+    return customers.contacts(session, asked, utc_now())
+
+
 def _hear(session: Session, batch: list[Event]) -> list[bool]:
     return event_handlers.handle_invoices(session, batch, utc_now())
 
@@ -64,7 +68,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
     name = "portal"
 
-    person = Batched("contacts", customers.contacts)
+    person = Batched("contacts", _contacts)
     hear = Batched("events", _hear, workers=1)
     take_in = Batched("evidence", _take_in, workers=1)
 
@@ -85,6 +89,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             now=now,
             came_from=came_from,
             updating=request.args.get("updates") != "off",
+            platform=self.wiring.platform,
         )
         if self.shown.add(to_ask_about(visit.snapshot, now), now):
             self.wake_prices()
@@ -200,9 +205,15 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         locale: str = "en",
         timezone: str = "UTC",
         reminder_policy: ReminderPolicyArgument | None = None,
+        sender_email: str | None = None,
+        service_note: str | None = None,
     ) -> dict[str, Any]:
         """Make or change a business, by the host's own id. `color` is `#rrggbb`; `reminder_policy` says when its
-        customers are reminded of an unpaid invoice (default: every three days at most, at any hour)."""
+        customers are reminded of an unpaid invoice (default: every three days at most, at any hour).
+
+        `sender_email` is the address that its customers' emails come from, once SendGrid has authenticated the domain;
+        until then they come from MAIL_FROM. `service_note` is one plain sentence of at most 200 characters on what becomes
+        of the service while something is owed, shown on the page and in emails as it is given."""
         made = self._write(
             lambda session: customers.upsert_business(
                 session,
@@ -216,6 +227,8 @@ class PortalService(Operations, Linking, Cancelling, Learning):
                 locale=locale,
                 timezone=timezone,
                 reminder_policy=reminder_policy,
+                sender_email=sender_email,
+                service_note=service_note,
                 now=utc_now(),
             )
         )
@@ -303,7 +316,8 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         self, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> dict[str, Any]:
         """Whom to write to, with their link and their business: `{customer_id, name, email, locale, timezone,
-        link, business}`. Give one of a Stripe customer's id and Portico's own.
+        link, next_appointment, platform, business}`. `next_appointment` is when the next scheduled one begins (UTC), or
+        null; `platform` is what customers know this installation as. Give one of a Stripe customer's id and Portico's own.
 
         Raises UnknownCustomer, or InvalidArgument when both or neither are given.
         """
@@ -318,7 +332,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             raise InvalidArgument(f"stripe_customer_ids: expected at most {MOST_CONTACTS}")
         with self.db.reading() as session:
             found = customers.contacts(
-                session, [customers.Asked(one) for one in stripe_customer_ids]
+                session, [customers.Asked(one) for one in stripe_customer_ids], utc_now()
             )
         return {
             stripe_id: self._contact(person)
@@ -328,7 +342,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
     def _contact(self, person: Person) -> dict[str, Any]:
         token = self.wiring.links.token(person.customer_id, person.link_generation)
-        return wire.contact(person, self.wiring.links.url(token))
+        return wire.contact(person, self.wiring.links.url(token), self.wiring.platform)
 
     def _link(self, found: LinkOf) -> dict[str, Any]:
         token = self.wiring.links.token(found.customer_id, found.generation)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
 
 from services.portal.signing import KEY_LENGTH
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
+
+PLATFORM: Final = "Portico"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Settings:
     """Where customers reach the portal, without a slash at its end."""
     portal_session_origins: tuple[str, ...]
     """Origins that Stripe's pages may be at: the only ones a click can lead to."""
+    platform_name: str = PLATFORM
+    """What customers know this installation as: who runs the page, and sends the emails, for a business."""
     tracing: TracingSettings | None = None
 
 
@@ -38,7 +43,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     origins = reader.urls(
         "PORTAL_SESSION_ORIGINS",
-        meaning="the origins of Stripe's hosted pages, sessions and invoices (the sandbox's in the sandbox)",
+        meaning="the origins of Stripe's hosted pages: of sessions first, then of invoices (in the sandbox its own); the "
+        "page names them beside its buttons",
         example="https://billing.stripe.com,https://invoice.stripe.com",
         default=("https://billing.stripe.com", "https://invoice.stripe.com"),
     )
@@ -56,6 +62,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         public_url=public_url,
         portal_session_origins=origins,
+        platform_name=reader.text(
+            "PLATFORM_NAME",
+            meaning="what customers know this installation as: pages and emails say that it works for the business",
+            example="Acme Billing",
+            default=PLATFORM,
+        ),
         tracing=read_tracing(reader),
     )
     for origin in origins or ():  # None when it is wrong, which is told already
@@ -72,6 +84,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             not parts.query and not parts.fragment,
             "has a query or a fragment; it must end before them",
         )
+    reader.check(
+        "PLATFORM_NAME",
+        not settings.platform_name or len(settings.platform_name) <= 60,
+        "is longer than 60 characters",
+    )
     reader.refuse_known(public_url)
     reader.done()
     return settings

@@ -67,6 +67,13 @@ class Texts:
         """How days and hours are written for somebody in this time zone."""
         return Days(self.locale, zone, now)
 
+    def several(self, first: str, more: int) -> str:
+        """`Weekly home cleaning and 2 more`: the first of several things, and how many others there are."""
+        if more < 1:
+            return first
+        text = self.ngettext("%(what)s and %(num)s more", "%(what)s and %(num)s more", more)
+        return type(first)(text) % {"what": first, "num": more}
+
     def price(self, said: Price, days: Days) -> str:
         """`$149.00 every month`, with what comes on top and how long a discount lasts."""
         if said.amount is None:

@@ -22,11 +22,12 @@ from services.portal.domain.notice import Notice
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.domain.subscribed import Standing, next_charge, standing
+from services.portal.markup import bdi, breakable, host, host_of, ltr, shown, tel, whole
+from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, catalogue, texts_in
 from shared.contracts.prices import next_amount, price
 from shared.l10n.palette import Palette, Shades, palette
 from shared.templating import TranslatedEnvironment
-from shared.text import without_turns
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 UPCOMING_SHOWN: Final = 8
@@ -36,8 +37,6 @@ TEXT_BYTES: Final = 2500
 """How much of titles and places each list shows; the page stays under 20 KB."""
 SELF: Final = "'self'"
 NONE: Final = "'none'"
-WHOLE: Final = 16
-"""The longest part of a number that is kept on one line: more is wider than the smallest screen."""
 LONG: Final = 32
 """Names longer than this are set smaller."""
 
@@ -62,6 +61,8 @@ class MeView:
     came_from: str | None = None
     updating: bool = True
     """False: the customer asked the page to stop updating by itself."""
+    platform: str = PLATFORM
+    """What the customer knows this installation as."""
 
 
 def _squeeze(css: str) -> str:
@@ -122,7 +123,7 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
-        finalize=_shown,
+        finalize=shown,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
@@ -130,10 +131,11 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
     environment.translate_with(texts.gettext)
     environment.globals.update(
         bdi=bdi,
-        whole=_whole,
-        breakable=_breakable,
-        tel=_tel,
-        host=_host,
+        whole=whole,
+        breakable=breakable,
+        ltr=ltr,
+        tel=tel,
+        host=host,
         icon=_drawn_icon,
         long_name=LONG,
         style=Markup(_stylesheet()),  # noqa: S704 (our own file)
@@ -154,38 +156,6 @@ def _drawn_icon(path: str) -> Markup:
 @lru_cache(maxsize=512)
 def _template(catalogue_name: str, name: str) -> Template:
     return _environment(catalogue_name).get_template(name)
-
-
-def _shown(value: Any) -> Any:
-    """What a template writes of a value: of a text, nothing that turns the direction of our own words."""
-    return without_turns(value) if type(value) is str else value
-
-
-def bdi(text: str) -> Markup:
-    """Somebody else's text inside our sentence: its direction must not turn ours around."""
-    return Markup("<bdi>{}</bdi>").format(_shown(text))
-
-
-def _whole(text: str) -> Markup:
-    """A number as somebody else writes it (of an invoice, of a telephone), whose parts are not broken at their hyphens."""
-    parts = without_turns(text).split()
-    return Markup(" ").join(
-        Markup('<span class="whole">{}</span>').format(part) if len(part) <= WHOLE else part
-        for part in parts
-    )
-
-
-def _breakable(address: str) -> Markup:
-    """An e-mail or web address that breaks, where it must, before a dot or after the @."""
-    return Markup("<wbr>").join(re.split(r"(?<=@)|(?=\.)", without_turns(address)))
-
-
-def _tel(number: str) -> str:
-    return re.sub(r"[^\d+]", "", number)
-
-
-def _host(address: str) -> str:
-    return (urlsplit(address).hostname or "").removeprefix("www.")
 
 
 def _logo_source(business: Business | None) -> str:
@@ -333,6 +303,9 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         past=_that_fit(past, PAST_SHOWN),
         waits=wish is not None,
         method=lambda method: texts.method(method, view.now.date()),
+        purpose=lambda line: texts.several(bdi(line.purpose), line.purpose_more),
+        session_host=host_of(session_origins, 0),
+        invoice_host=host_of(session_origins, 1),
         bought=[_bought(each, view, texts) for each in view.snapshot.subscriptions],
     )
 

@@ -44,6 +44,8 @@ def snapshot(found: Snapshot, now: dt.datetime) -> dict[str, Any]:
                 "amount_remaining": each.invoice.amount_remaining,
                 "currency": each.invoice.currency,
                 "number": each.invoice.number,
+                "purpose": each.invoice.purpose,
+                "purpose_more": each.invoice.purpose_more,
                 "since": moment(each.invoice.first_failed_at),
                 "next_payment_attempt": moment(each.invoice.next_payment_attempt),
                 "retrying_since": moment(each.invoice.retrying_since),
@@ -73,7 +75,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def contact(person: Person, link: str) -> dict[str, Any]:
+def contact(person: Person, link: str, platform: str) -> dict[str, Any]:
     """The answer of `contact`, and one of `contacts`."""
     return {
         "customer_id": person.customer_id,
@@ -82,5 +84,12 @@ def contact(person: Person, link: str) -> dict[str, Any]:
         "locale": person.locale,
         "timezone": person.timezone,
         "link": link,
-        "business": {**business(person.business), "reminder_policy": person.reminder_policy},
+        "next_appointment": moment(person.next_appointment),
+        "platform": platform,
+        "business": {
+            **business(person.business),
+            "reminder_policy": person.reminder_policy,
+            "sender_email": person.sender_email,
+            "service_note": person.business.service_note,
+        },
     }

@@ -21,6 +21,7 @@ class Wired:
         self.request_links = RequestLinks(settings.link_keys, settings.public_url)
         self.references = CheckoutReferences(settings.link_keys)
         self.session_origins = settings.portal_session_origins
+        self.platform = settings.platform_name
         self.limiter = Limiter()
 
 

@@ -41,6 +41,10 @@ SAME_ATTEMPT: Final = dt.timedelta(seconds=10)
 """`payment_failed` and `payment_action_required` of one attempt may be this far apart, in either order."""
 
 
+LONGEST_PURPOSE: Final = 120
+"""How much is told of what an invoice is for, in characters."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one event says about an invoice."""
@@ -59,6 +63,10 @@ class Observation:
     billing_reason: str | None = None
     number: str | None = None
     subscription_id: str | None = None
+    purpose: str | None = None
+    """What it is for, one line; None: the event doesn't say."""
+    purpose_more: int = 0
+    """How many other things it is for."""
     finalized_at: dt.datetime | None = None
     next_payment_attempt: dt.datetime | None = None
     schedule_changed: bool = False
@@ -89,6 +97,10 @@ class Invoice:
     billing_reason: str | None = None
     number: str | None = None
     subscription_id: str | None = None
+    purpose: str | None = None
+    """What it is for, one line; None: not known."""
+    purpose_more: int = 0
+    """How many other things it is for."""
     finalized_at: dt.datetime | None = None
     as_of: dt.datetime | None = None
     """When the amounts were true."""
@@ -166,6 +178,8 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
         billing_reason=data.billing_reason,
         number=data.number,
         subscription_id=data.subscription_id,
+        purpose=data.purpose[:LONGEST_PURPOSE] if data.purpose else None,
+        purpose_more=data.purpose_more,
         finalized_at=data.finalized_at,
         next_payment_attempt=data.next_payment_attempt,
         schedule_changed=data.schedule_changed,
@@ -187,6 +201,9 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
         "attempt_count": max(known.attempt_count, seen.attempt_count),
         "was_advancing": known.was_advancing or seen.auto_advance is True,
     }
+    if known.purpose is None and seen.purpose is not None:
+        # What an open invoice is for changes no more: whoever says it first is as good as any.
+        changes |= {"purpose": seen.purpose, "purpose_more": seen.purpose_more}
     rank, seen_rank = FINALITY.get(known.status, 0), FINALITY.get(seen.status, 0)
     if seen_rank > rank:
         changes["status"] = seen.status

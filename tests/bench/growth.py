@@ -158,7 +158,8 @@ def ask_contacts(database: Transactions, numbers: Sequence[int]) -> None:
     """The notifier's question about these customers."""
     ids = [f"cus_{number}" for number in numbers]
     with database.reading() as session:
-        people.contacts(session, stripe_customer_ids=ids, public_ids=[])
+        now = dt.datetime.now(dt.UTC)
+        people.contacts(session, stripe_customer_ids=ids, public_ids=[], now=now)
 
 
 PAGES: Final = text(

@@ -29,6 +29,8 @@ from services.notifier.domain import (
     Unavailable,
 )
 from services.notifier.ports import Mail, Mailer
+from services.notifier.sender_domains import SenderDomains
+from services.notifier.sendgrid_account import SendGridAccount
 from services.notifier.sendgrid_gateway import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
@@ -53,6 +55,16 @@ def a_mail(**changes: Any) -> Mail:
         "html": '<html><body><a href="https://portal.example/me/SECRET">Update</a></body></html>',
     }
     return Mail(**(values | changes))
+
+
+OWN_SENDERS = (
+    "billing@sunrise-cleaning.example",
+    "billing@not-yet.example",
+    "billing@nobody-asked.example",
+    "unverified@sunrise-cleaning.example",
+)
+"""Of a domain that SendGrid has authenticated, of one whose records are missing, of one that it has never heard of, and one
+that it refuses although its domain is on the list."""
 
 
 @dataclass
@@ -101,8 +113,14 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 def _real(base: str, timeouts: tuple[float, float] = (2, 2)) -> SendGridMailer:
+    account = SendGridAccount("SG.test.key", base)
     return SendGridMailer(
-        "SG.test.key", base, "billing@mail.example.com", now=lambda: NOW, timeouts=timeouts
+        "SG.test.key",
+        base,
+        "billing@mail.example.com",
+        senders=SenderDomains(account.authenticated_domains),
+        now=lambda: NOW,
+        timeouts=timeouts,
     )
 
 
@@ -121,6 +139,14 @@ def test_sending_twice_is_two_messages(case: Case) -> None:
     assert [notification_id for _, notification_id in case.arrived()] == ["ntf_1", "ntf_2"]
 
 
+def test_a_sender_of_its_own_loses_no_message(case: Case) -> None:
+    """Whatever SendGrid lets a business send from, its message goes out, and once."""
+    for number, address in enumerate(OWN_SENDERS):
+        mail = a_mail(notification_id=f"ntf_{number}", sender_email=address, platform="Portico")
+        assert isinstance(case.mailer.send(mail), Accepted)
+    assert len(case.arrived()) == len(OWN_SENDERS)
+
+
 def test_names_with_commas_quotes_and_newlines_arrive_at_the_right_address(case: Case) -> None:
     """A display name can neither add a recipient nor break a header."""
     nasty = 'Smith, "Jo" <evil@example.com>;\r\nBcc: evil@example.com'
@@ -130,6 +156,49 @@ def test_names_with_commas_quotes_and_newlines_arrive_at_the_right_address(case:
 
 
 # --- what only the real one has: the wire ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "sender", "name"),
+    [
+        (OWN_SENDERS[0], OWN_SENDERS[0], "Sunrise Home Cleaning"),
+        (
+            "pay@mail.sunrise-cleaning.example",
+            "pay@mail.sunrise-cleaning.example",
+            "Sunrise Home Cleaning",
+        ),
+        *(
+            (address, "billing@mail.example.com", "Sunrise Home Cleaning via Portico")
+            for address in (None, *OWN_SENDERS[1:])
+        ),
+    ],
+)
+def test_a_business_sends_as_itself_once_sendgrid_has_authenticated_its_domain(
+    mailbox: Mailbox, sandbox: str, address: str | None, sender: str, name: str
+) -> None:
+    """Its own address then; else, and where SendGrid refuses it all the same, the installation's, which says who sends for
+    whom. Replies reach the business either way."""
+    mailer = _real(sandbox)
+    mailer.send(a_mail(sender_email=address, platform="Portico"))
+    mailer.close()
+    (mail,) = mailbox.mails()
+    document = mail.document()
+    assert (document["from"], document["from_name"]) == (sender, name)
+    assert (document["reply_to"], document["reply_to_name"]) == (
+        "hello@sunrise.example",
+        "Sunrise Home Cleaning",
+    )
+
+
+def test_all_pages_of_the_authenticated_domains_are_read(
+    sandbox: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account may have 3,000 domains; SendGrid lists 50 at a time. Those whose records are missing don't count."""
+    many = {f"b{number}.example": number != 7 for number in range(120)}
+    monkeypatch.setattr("sandbox.mail.views.DOMAINS", many)
+    account = SendGridAccount("SG.test.key", sandbox)
+    assert account.authenticated_domains() == many.keys() - {"b7.example"}
+    account.close()
 
 
 def test_the_message_on_the_wire(mailbox: Mailbox, sandbox: str) -> None:

@@ -10,8 +10,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from services.notifier.domain import Kind
+from services.notifier.letters import Letter
 from services.notifier.ports import Business
-from services.notifier.rendering import Letter, Renderer
+from services.notifier.rendering import Renderer
 from services.notifier.samples import sample_letter
 
 WIDTHS = (600, 360)

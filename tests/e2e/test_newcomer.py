@@ -55,7 +55,8 @@ def test_the_whole_loop(embedded: Embedded, demo_links: dict[str, str], page: Pa
 
     page.wait_for_url("**/me/**")
     expect(page.get_by_text("Your payment didn’t go through")).to_be_visible()
-    expect(page.get_by_text("$149.00", exact=True)).to_be_visible()
+    expect(page.get_by_text("$149.00 due", exact=True)).to_be_visible()
+    expect(page.get_by_text("For: Weekly home cleaning")).to_be_visible()
     page.get_by_role("button", name=BUTTON).click()
     page.wait_for_url("**/p/session/**")
     page.get_by_label("Card number").fill("5555 5555 5555 4444")

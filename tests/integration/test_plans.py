@@ -155,7 +155,7 @@ def test_contacts_read_no_whole_table(portal: Engine, together: int) -> None:
     ids = [f"cus_{number * 7}" for number in range(1, together + 1)]
 
     def ask(session: Session) -> None:
-        found = people.contacts(session, stripe_customer_ids=ids, public_ids=[])
+        found = people.contacts(session, stripe_customer_ids=ids, public_ids=[], now=NOW)
         assert len(found) == together
 
     assert full_scans(portal, ask, {"businesses"}) == []

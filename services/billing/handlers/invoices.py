@@ -67,6 +67,8 @@ def as_told(
         "amount_credited": invoice.amount_credited,
         "currency": invoice.currency,
         "number": invoice.number,
+        "purpose": invoice.purpose,
+        "purpose_more": invoice.purpose_more,
         "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
         "collection_method": invoice.collection_method,
         "auto_advance": invoice.auto_advance,

@@ -228,6 +228,8 @@ def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> Unsaid:
         billing_reason=invoice.billing_reason,
         number=invoice.number,
         subscription_id=invoice.subscription_id,
+        purpose=invoice.purpose,
+        purpose_more=invoice.purpose_more,
         next_payment_attempt=invoice.next_payment_attempt,
         livemode=livemode,
     )

@@ -144,6 +144,10 @@ class InvoiceNow:
     amount_remaining: int | None = None
     next_payment_attempt: dt.datetime | None = None
     number: str | None = None
+    purpose: str | None = None
+    """What it is for, one line."""
+    purpose_more: int = 0
+    """How many other things it is for."""
     decline: Decline | None = None
     needs_new_method: bool = False
     """After this decline Stripe charges nothing until there is a new payment method."""
@@ -191,6 +195,8 @@ def as_it_stands(incident: Incident, fresh: InvoiceNow | None) -> Incident:
         auto_advance=incident.auto_advance if fresh.auto_advance is None else fresh.auto_advance,
         was_advancing=incident.was_advancing or fresh.auto_advance is True,
         number=fresh.number or incident.number,
+        purpose=fresh.purpose or incident.purpose,
+        purpose_more=fresh.purpose_more if fresh.purpose else incident.purpose_more,
     )
 
 

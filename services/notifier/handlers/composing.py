@@ -14,9 +14,10 @@ from services.notifier.domain import (
     as_it_stands,
     kind_to_say,
 )
+from services.notifier.letters import letter
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries import Leased
-from services.notifier.rendering import Renderer, letter
+from services.notifier.rendering import Renderer
 from shared.contracts.invoices import Retry
 
 
@@ -56,6 +57,7 @@ def compose(
         others=[_as_read(one) for one in others],
     )
     rendered = renderer.render(said)
+    sender_email = platform = None
     if kind in TO_BUSINESS:
         # From Portico, to the business; an answer goes to the customer it is about, if they can be reached.
         reply_to = None if kind is Kind.CUSTOMER_UNREACHABLE else contact.email
@@ -63,6 +65,7 @@ def compose(
     else:
         reply_to = contact.business.email
         to, to_name, from_name = contact.email or "", contact.name, contact.business.name
+        sender_email, platform = contact.business.sender_email, contact.platform
     return Mail(
         notification_id=leased.notification_id,
         kind=kind,
@@ -73,6 +76,8 @@ def compose(
         subject=rendered.subject,
         text=rendered.text,
         html=rendered.html,
+        sender_email=sender_email,
+        platform=platform,
     )
 
 

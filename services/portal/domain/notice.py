@@ -78,6 +78,10 @@ class Line:
     """What is under way is Stripe's own further try, with the payment method that is there."""
     invoice_id: str | None = None
     """Stripe's id."""
+    purpose: str | None = None
+    """What it is for, one line, where that is known."""
+    purpose_more: int = 0
+    """How many other things it is for."""
 
     @property
     def asks(self) -> bool:
@@ -213,4 +217,6 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
         step=owned.next_step(now),
         tried_again=state is State.PENDING and invoice.debit_under_way,
         invoice_id=owned.invoice_id,
+        purpose=invoice.purpose,
+        purpose_more=invoice.purpose_more,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 from services.portal.domain.invoices import Invoice
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
+
+LONGEST_NOTE: Final = 200
+"""How much a business may say about the service while something is owed, in characters: a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class Business:
     color: str | None = None
     locale: str = "en"
     timezone: str = "UTC"
+    service_note: str | None = None
+    """What it says of the service while something is owed, in its own words; None: nothing."""
     may_cancel: bool | None = None
     """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
 

@@ -15,6 +15,7 @@ import msgspec
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
 from shared.rpc import InvalidArgument
+from shared.text import without_turns
 
 EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
@@ -81,6 +82,23 @@ def email(field: str, value: str) -> str:
     if not EMAIL.fullmatch(trimmed):
         raise InvalidArgument(f"{field}: expected an e-mail address")
     return trimmed
+
+
+def sender_email(field: str, value: str | None) -> str | None:
+    """An address that emails may come from, or None. In ASCII: the address of a header that every server takes."""
+    if value is None:
+        return None
+    address = email(field, value)
+    if not address.isascii():
+        raise InvalidArgument(f"{field}: expected an e-mail address in ASCII (a domain as xn--…)")
+    return address
+
+
+def sentence(field: str, value: str | None, longest: int) -> str | None:
+    """Somebody's own words to customers, or None: one line of plain text, without what turns the direction of text."""
+    if value is None:
+        return None
+    return optional_text(field, " ".join(without_turns(value).split()), longest)
 
 
 def identifier(field: str, value: str, longest: int = 100) -> str:

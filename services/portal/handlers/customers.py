@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import new_public_id
-from services.portal.domain.snapshot import Business
+from services.portal.domain.snapshot import LONGEST_NOTE, Business
 from services.portal.errors import UnknownCustomer
 from services.portal.handlers import arguments, evidence
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
@@ -72,6 +72,8 @@ def upsert_business(
     timezone: str,
     now: dt.datetime,
     reminder_policy: ReminderPolicyArgument | None = None,
+    sender_email: str | None = None,
+    service_note: str | None = None,
 ) -> str:
     """Make or change a business; what is not given is cleared. Returns its id."""
     values = {
@@ -84,6 +86,8 @@ def upsert_business(
         "locale": arguments.locale("locale", locale),
         "timezone": arguments.zone("timezone", timezone),
         "reminder_policy": arguments.reminder_policy("reminder_policy", reminder_policy),
+        "sender_email": arguments.sender_email("sender_email", sender_email),
+        "service_note": arguments.sentence("service_note", service_note, LONGEST_NOTE),
     }
     business_id = arguments.identifier("business_id", business_id)
     row = people.business(session, business_id, lock=True)
@@ -299,14 +303,19 @@ class Person:
     business: Business
     reminder_policy: dict[str, Any] | None
     """The business's; None: the notifier's default."""
+    sender_email: str | None
+    """The business's own; None: the installation's."""
+    next_appointment: dt.datetime | None
+    """UTC, when the next scheduled one begins."""
 
 
-def contacts(session: Session, asked: Sequence[Asked]) -> list[Person | None]:
+def contacts(session: Session, asked: Sequence[Asked], now: dt.datetime) -> list[Person | None]:
     """Whom to write to, in the order of the questions, in one statement; None for a customer that is unknown."""
     rows = people.contacts(
         session,
         stripe_customer_ids={one.stripe_customer_id for one in asked if one.stripe_customer_id},
         public_ids={one.customer_id for one in asked if one.customer_id},
+        now=now,
     )
     by_stripe: dict[str | None, Person] = {}
     by_ours: dict[str | None, Person] = {}
@@ -318,11 +327,6 @@ def contacts(session: Session, asked: Sequence[Asked]) -> list[Person | None]:
         by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer_id)
         for one in asked
     ]
-
-
-def contact(session: Session, asked: Asked) -> Person:
-    """One of them. Raises UnknownCustomer."""
-    return known(contacts(session, [asked])[0])
 
 
 def known(person: Person | None) -> Person:
@@ -342,4 +346,6 @@ def _person(row: Row[Any]) -> Person:
         link_generation=row.c_link_generation,
         business=business_of(row),
         reminder_policy=row.b_reminder_policy,
+        sender_email=row.b_sender_email,
+        next_appointment=row.next_appointment,
     )

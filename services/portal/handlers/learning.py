@@ -90,6 +90,9 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
             "card_of_failure": invoice.last_failed_at,
             "needs_new_method": seen.needs_new_method,
         }
+    if invoice.purpose is None and seen.purpose is not None:
+        # Its events are of a release that did not tell.
+        learnt |= {"purpose": seen.purpose, "purpose_more": seen.purpose_more}
     changed_at = invoice.retrying_since
     if changed_at is not None and seen.processing:
         learnt["under_way_since"] = changed_at

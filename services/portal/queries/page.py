@@ -215,5 +215,6 @@ def business_of(row: Row[Any]) -> Business:
         color=row.b_color,
         locale=row.b_locale,
         timezone=row.b_timezone,
+        service_note=row.b_service_note,
         may_cancel=row.b_may_cancel,
     )

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, or_, select, union_all, update
+from sqlalchemy import Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import (
@@ -15,14 +15,29 @@ from services.portal.models import (
     CustomerRow,
 )
 from services.portal.queries.statements import changed, table_of
+from shared.database import UtcDateTime
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
+_appointment = table_of(AppointmentRow)
+
+_NEXT: Final = (
+    select(func.min(_appointment.c.starts_at))
+    .where(
+        _appointment.c.customer_pk == _customer.c.id,
+        _appointment.c.status == "scheduled",
+        _appointment.c.starts_at > bindparam("now", type_=UtcDateTime()),
+    )
+    .correlate(_customer)
+    .scalar_subquery()
+    .label("next_appointment")
+)
 
 # Built once: SQLAlchemy remembers the compiled form of a statement by the object. Two halves, so that each has its
 # own unique index to go by.
 _CONTACT: Final = select(
     *(column.label(f"c_{column.name}") for column in _customer.c),
     *(column.label(f"b_{column.name}") for column in _business.c),
+    _NEXT,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
 _CONTACTS: Final = union_all(
     _CONTACT.where(
@@ -43,6 +58,16 @@ def business(session: Session, business_id: str, *, lock: bool = False) -> Busin
 def businesses(session: Session, limit: int) -> list[BusinessRow]:
     """Up to `limit` businesses, the oldest first."""
     return list(session.scalars(select(BusinessRow).order_by(BusinessRow.id).limit(limit)))
+
+
+def sender_addresses(session: Session) -> dict[str, str]:
+    """The businesses' own sender addresses, by the host's ids of the businesses that have one."""
+    rows = session.execute(
+        select(BusinessRow.business_id, BusinessRow.sender_email).where(
+            BusinessRow.sender_email.is_not(None)
+        )
+    )
+    return {row.business_id: row.sender_email for row in rows}
 
 
 def customer(session: Session, public_id: str, *, lock: bool = False) -> CustomerRow | None:
@@ -68,12 +93,21 @@ def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow
 
 
 def contacts(
-    session: Session, *, stripe_customer_ids: Collection[str], public_ids: Collection[str]
+    session: Session,
+    *,
+    stripe_customer_ids: Collection[str],
+    public_ids: Collection[str],
+    now: dt.datetime,
 ) -> Sequence[Row[Any]]:
-    """The customers of these Stripe customers and those with these public ids, each with its business."""
+    """The customers of these Stripe customers and those with these public ids, each with its business and when their
+    next appointment begins."""
     return session.execute(
         _CONTACTS,
-        {"stripe_customer_ids": list(stripe_customer_ids), "public_ids": list(public_ids)},
+        {
+            "stripe_customer_ids": list(stripe_customer_ids),
+            "public_ids": list(public_ids),
+            "now": now,
+        },
     ).all()
 
 

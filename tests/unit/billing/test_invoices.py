@@ -49,6 +49,8 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
         "amount_credited": 0,
         "currency": "usd",
         "number": "A-4",
+        "purpose": None,
+        "purpose_more": 0,
         "next_payment_attempt": "2026-11-26T00:00:00+00:00",
         "collection_method": "charge_automatically",
         "auto_advance": None,

@@ -61,6 +61,7 @@ def test_a_failed_charge_is_read_in_every_shape(name: str) -> None:
         billing_reason="subscription_cycle",
         number="7C1F0A2B-0004",
         subscription_id=SUBSCRIPTION,
+        purpose="Fortnightly clean",
         next_payment_attempt=dt.datetime(2026, 11, 26, 21, 4, 5, tzinfo=dt.UTC),
         auto_advance=True,
         finalized_at=dt.datetime(2026, 11, 23, 21, 2, 25, tzinfo=dt.UTC),

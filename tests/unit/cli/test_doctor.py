@@ -26,8 +26,8 @@ from services.billing.domain import (
 from services.billing.handlers.portal import InUse
 from services.billing.stripe_account import WebhookEndpoint
 from services.billing.translation import WANTED
-from services.notifier.checks import check_sendgrid
-from services.notifier.sendgrid_gateway import SendGridTrouble
+from services.notifier.checks import check_senders, check_sendgrid
+from services.notifier.sendgrid_account import SendGridTrouble
 from shared.cli.findings import Finding, Level
 from shared.database import make_engine
 from shared.messaging.checking import check_broker
@@ -103,6 +103,8 @@ class World:
     ahead: dt.timedelta = dt.timedelta()
     scopes_given: set[str] | SendGridTrouble = field(default_factory=lambda: {"mail.send"})
     verified: bool = True
+    domains: set[str] | SendGridTrouble = field(default_factory=lambda: {"sunrise.example"})
+    senders: dict[str, str] = field(default_factory=lambda: {"sunrise": "pay@sunrise.example"})
     tracking: bool = False
     broker: list[Finding] = field(default_factory=list)
     whose: list[Finding] = field(default_factory=list)
@@ -131,6 +133,11 @@ class World:
         assert address == "billing@mail.example.com"
         return self.verified
 
+    def authenticated_domains(self) -> set[str]:
+        if isinstance(self.domains, SendGridTrouble):
+            raise self.domains
+        return self.domains
+
     def click_tracking(self) -> bool:
         return self.tracking
 
@@ -151,6 +158,7 @@ class World:
                 **wishes,
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
+            senders=lambda portal, notifier: check_senders(self.senders, self),
             broker=lambda uri, services: self.broker,
             whose=lambda settings: self.whose,
             database=self.database_is,
@@ -286,6 +294,10 @@ PLANTED: dict[str, tuple[Callable[[World], Any], str]] = {
     ),
     "SendGrid's key may not send": (put(scopes_given={"stats.read"}), "sendgrid-no-send"),
     "the sender is not verified": (put(verified=False), "sendgrid-sender"),
+    "a business's sender is of no authenticated domain": (
+        put(senders={"acme": "pay@acme.example"}),
+        "sendgrid-business-sender",
+    ),
     "click tracking is on": (put(tracking=True), "sendgrid-clicks"),
     "bounced addresses are kept without a key": (without("ADDRESS_HASH_KEY"), "address-key"),
     "bounces are not heard of": (without("SENDGRID_WEBHOOK_PUBLIC_KEY"), "sendgrid-webhook"),
@@ -340,6 +352,23 @@ def test_each_planted_misconfiguration_is_found(planted: str) -> None:
 def test_the_table_plants_at_least_twenty() -> None:
     """The table is the promise."""
     assert len(PLANTED) >= 20
+
+
+def test_senders_of_businesses_that_nobody_can_check_are_for_a_person_to_look_at() -> None:
+    """A key that may send mail need not be allowed to read the domains; without a sender of its own nobody looks."""
+    refused = SendGridTrouble("403", refused=True)
+    levels = {one.code: one.level for one in World(domains=refused).examine()}
+    assert levels["sendgrid-domains-unseen"] is Level.ASK
+    codes = {one.code for one in World(domains=refused, senders={}).examine()}
+    assert not codes & {"sendgrid-domains-unseen", "sendgrid-business-sender"}
+
+
+def test_only_some_of_many_wrong_senders_are_named() -> None:
+    """Ten by name, the rest by their number."""
+    world = World(senders={f"b{number:02}": f"pay@b{number}.example" for number in range(13)})
+    told = [one.text for one in world.examine() if one.code == "sendgrid-business-sender"]
+    assert len(told) == 11
+    assert "3 more businesses" in told[-1]
 
 
 def test_what_does_not_answer_is_unknown_not_well() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from babel import Locale
 
-from services.notifier import rendering
+from services.notifier import letters
 from services.notifier import texts as mails
 from services.notifier import wording as mail_words
 from services.notifier.domain import InvoiceNow, Kind, Reason, kind_to_say, look_again, schedule
@@ -105,7 +105,7 @@ def on_page(facts: Facts) -> Notice:
     return make_notice([owned], now=NOW)
 
 
-def in_mail(facts: Facts) -> rendering.Letter | Reason:
+def in_mail(facts: Facts) -> letters.Letter | Reason:
     """What the email says that would go out now, or why none does."""
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", **known(facts))  # type: ignore[arg-type]
     fresh = InvoiceNow(
@@ -124,7 +124,7 @@ def in_mail(facts: Facts) -> rendering.Letter | Reason:
     if reason is not None:
         return reason
     planned = schedule(incident, fresh, NOW - facts.failed_at, NOW)
-    return rendering.letter(
+    return letters.letter(
         kind_to_say(kind, incident, fresh, planned),
         a_contact(),
         incident,
@@ -138,7 +138,7 @@ def step_on_page(notice: Notice) -> NextStep | None:
     return notice.lines[0].step if notice.lines else None
 
 
-def step_in_mail(mail: rendering.Letter | Reason) -> NextStep | None:
+def step_in_mail(mail: letters.Letter | Reason) -> NextStep | None:
     if isinstance(mail, Reason):
         return NextStep.PROCESSING if mail is Reason.PAYMENT_UNDER_WAY else None
     plan = RetryPlan(mail.planned, mail.next_attempt)
@@ -156,7 +156,7 @@ def test_page_and_mail_never_name_different_steps() -> None:
             continue  # nothing is asked for: whether that is because money is on its way is no one's news
         reached.add(step)
         assert step is step_in_mail(mail), facts
-        if isinstance(mail, rendering.Letter) and step is NextStep.WAITS_FOR_DATE:
+        if isinstance(mail, letters.Letter) and step is NextStep.WAITS_FOR_DATE:
             assert page.lines[0].next_attempt == mail.next_attempt, facts
     assert reached == {None, *NextStep}
 
@@ -180,7 +180,7 @@ def test_the_step_has_the_same_sentences_on_both(step: NextStep, language: str) 
     page_texts, mail_texts = texts_in(locale), mails.translations(locale)
     days = page_texts.days("UTC", NOW)
     (line,), letter = on_page(STEPS[step]).lines, in_mail(STEPS[step])
-    assert isinstance(letter, rendering.Letter)
+    assert isinstance(letter, letters.Letter)
     assert line.step is step
     for method in (CARD, BANK, PaymentMethod(type="paypal"), None):
         on = Line(

@@ -20,6 +20,7 @@ from services.notifier.samples import sample_letter
 from services.notifier.texts import CATALOGUES, choose_locale
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.l10n.typography import typeset
 from tests.unit.notifier.conftest import RENDERER
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt_BR")
@@ -84,10 +85,10 @@ def test_a_translation_fills_in_what_the_source_fills_in(language: str) -> None:
         wanted = {found for form in forms(message.id) for found in PLACEHOLDER.findall(form)}
         for number, form in enumerate(forms(message.string)):
             spelled_out = message.pluralizable and number == 0
-            expected = wanted - {"%(num)s", "%(num)d"} if spelled_out else wanted
             # `on_day` is the day with the word before it, for languages where that depends on the day.
             found = set(PLACEHOLDER.findall(form.replace("%(on_day)s", "%(day)s")))
-            assert found == expected, form
+            assert wanted - found <= ({"%(num)d", "%(num)s"} if spelled_out else set()), form
+            assert found <= wanted, form
             assert form.replace("%(", "").count("%") == 0, form
             assert form == form.strip()
 
@@ -97,9 +98,8 @@ def test_a_translation_fills_in_what_the_source_fills_in(language: str) -> None:
 def test_every_email_exists_in_every_language(language: str, kind: Kind) -> None:
     """Whatever the decline, nothing is left in English and nothing is left to fill in."""
     sample = dataclasses.replace(sample_letter(kind, language), note=None)
-    sample = dataclasses.replace(
-        sample, business=dataclasses.replace(sample.business, locale=language)
-    )
+    own = dataclasses.replace(sample.business, locale=language, service_note=None)
+    sample = dataclasses.replace(sample, business=own)
     for decline in (None, *Decline):
         said = RENDERER.render(dataclasses.replace(sample, decline=decline))
         assert f'<html lang="{language.replace("_", "-")}"' in said.html
@@ -119,6 +119,7 @@ CARD_IN = {
     "pl": "kart",
     "pt_BR": "cartão",
 }
+NEVER_ASKED = "We never ask for card or bank details by email or phone."
 UNSEEN = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL)
 METHODS = (
     PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789"),
@@ -133,6 +134,9 @@ METHODS = (
 def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMethod | None) -> None:
     """In no language, after no decline, whatever happens next (another plan in each language); and all that is known of it is
     named."""
+    message = catalogue(language).get(NEVER_ASKED)
+    assert message is not None
+    never_asked = typeset(str(message.string), language)
     plans = itertools.islice(itertools.cycle(Retry), LANGUAGES.index(language), None)
     for kind, decline in itertools.product(DUNNING, Decline):
         letter = dataclasses.replace(
@@ -140,7 +144,8 @@ def test_what_is_no_card_is_never_called_one(language: str, method: PaymentMetho
         )
         said = RENDERER.render(dataclasses.replace(letter, business=Business(name="Acme")))
         for part in (said.subject, said.text, UNSEEN.sub("", said.html)):
-            assert CARD_IN[language] not in part.lower(), part
+            rest = part.replace(never_asked, "")
+            assert CARD_IN[language] not in rest.lower(), part
         if method is not None and method.last4 and kind is Kind.PAYMENT_FAILED:
             assert method.last4 in said.text
             assert (method.bank or "") in said.text

@@ -249,9 +249,10 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
 def test_contact_by_either_id(session: Session) -> None:
     """The notifier finds whom to write to by Stripe's customer id, and for a fresh link by our own."""
     made = add_customer(session, platform_stripe_customer_id="cus_1")
-    by_stripe = customers.contact(session, Asked(stripe_customer_id="cus_1"))
-    by_ours = customers.contact(session, Asked(customer_id=made.customer_id))
+    asked = [Asked(stripe_customer_id="cus_1"), Asked(customer_id=made.customer_id)]
+    by_stripe, by_ours = customers.contacts(session, asked, NOW)
     assert by_stripe == by_ours
+    assert by_ours is not None
     assert by_ours.customer_id == made.customer_id
     assert by_ours.business.business_id == "sunrise"
 
@@ -268,7 +269,7 @@ def test_contacts_of_many_are_one_statement(session: Session) -> None:
 
     engine = session.get_bind()
     sql_event.listen(engine, "before_cursor_execute", note)
-    found = customers.contacts(session, asked)
+    found = customers.contacts(session, asked, NOW)
     sql_event.remove(engine, "before_cursor_execute", note)
     assert [None if one is None else one.customer_id for one in found] == [
         None,
@@ -284,4 +285,4 @@ def test_contact_wants_one_id(session: Session) -> None:
     with pytest.raises(InvalidArgument, match="not both"):
         customers.asked_for("cus_1", CUSTOMER_ID)
     with pytest.raises(UnknownCustomer):
-        customers.contact(session, Asked(customer_id=CUSTOMER_ID))
+        customers.known(*customers.contacts(session, [Asked(customer_id=CUSTOMER_ID)], NOW))

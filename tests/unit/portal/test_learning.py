@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.portal import queries
+from services.portal import queries, wire
 from services.portal.adapters import RpcBilling, RpcBillingPages
 from services.portal.domain.notice import Line, State
 from services.portal.domain.snapshot import OwnedInvoice
@@ -117,6 +117,25 @@ def test_the_declined_card_is_asked_for_once_a_failure(
     learning.learn_cards(database, billing, NOW)
     assert billing.asked == ["in_1"]
     assert line(database, customer_id).method == VISA
+
+
+def test_what_an_invoice_is_for_is_learnt_where_its_events_do_not_say(
+    database: Transactions, customer_id: str
+) -> None:
+    """Events of an earlier release tell nothing of it; what an event said is not overwritten."""
+    seen = DeclineSeen(VISA, purpose="Windows", purpose_more=1)
+    with database.transaction() as session:
+        handle(session, event(failed(invoice_id="in_3", purpose="Deep clean")), NOW)
+    learning.learn_cards(database, FakeBilling(seen), NOW)
+    with database.reading() as session:
+        found = queries.lookup(session, customer_id, NOW)
+    assert found is not None
+    told = {
+        one.invoice_id: (one.invoice.purpose, one.invoice.purpose_more) for one in found.invoices
+    }
+    assert told == {"in_1": ("Windows", 1), "in_3": ("Deep clean", 0)}
+    owed = wire.snapshot(found, NOW)["owed"]
+    assert {one["invoice_id"]: (one["purpose"], one["purpose_more"]) for one in owed} == told
 
 
 def test_a_newer_failure_is_not_told_with_the_older_card(

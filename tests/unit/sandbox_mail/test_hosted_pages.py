@@ -59,7 +59,8 @@ def test_pays_an_open_invoice_by_card(client, world):
     owed = invoice(world, "pm_card_chargeCustomerFail")
     path = path_of(owed["hosted_invoice_url"])
     page = client.get(path).text
-    assert "Deep clean" in page
+    assert "For: Deep clean" in page
+    assert "$80.00 due" in page
     assert "Pay $80.00" in page
     assert client.post(path, data=CARD).location == path
     assert world.call("GET", f"/v1/invoices/{owed['id']}")["status"] == "paid"

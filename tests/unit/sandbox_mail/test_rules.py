@@ -108,7 +108,8 @@ def test_too_large_a_request_is_refused():
 
 def test_an_unverified_sender_is_forbidden():
     """A sender that stands for an unverified identity gets SendGrid's 403."""
-    assert refusal(a_request(**{"from": {"email": "unverified@x.example"}})).status == 403
+    for address in ("unverified@x.example", "billing@not-yet.example"):
+        assert refusal(a_request(**{"from": {"email": address}})).status == 403
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer sk_test_1", "Basic SG.x", "SG.x"])

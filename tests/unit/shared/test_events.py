@@ -30,6 +30,8 @@ def example(cls: type[events.Data]) -> events.Event:
         "billing_reason": "subscription_cycle",
         "number": "SUN-0042",
         "subscription_id": "sub_1QxGolden",
+        "purpose": "Fortnightly clean",
+        "purpose_more": 1,
         "next_payment_attempt": MOMENT + dt.timedelta(days=3),
         "amount_credited": 0,
         "schedule_changed": False,

@@ -11,7 +11,7 @@ CASES = [
     (service, name, meaning)
     for service in SERVICES
     for name, meaning, *_ in settings_of(service)
-    if name != "MAIL_FROM"  # nearly any text is a display name
+    if name not in ("MAIL_FROM", "PLATFORM_NAME")  # nearly any text is a name
 ]
 
 
@@ -35,3 +35,10 @@ def test_nothing_set(service):
     assert required
     for name in required:
         assert f"{name} is not set" in str(caught.value)
+
+
+def test_a_platforms_name_fits_a_header():
+    """What customers know the installation as stands in an email's From."""
+    load = importlib.import_module("services.portal.settings").load
+    with pytest.raises(SettingsError, match="PLATFORM_NAME is longer than 60"):
+        load({"PLATFORM_NAME": "x" * 61})

@@ -110,11 +110,11 @@ class PortalRpc:
     def contacts(self, stripe_customer_ids: list[str]) -> Any:
         asked = [portal_customers.Asked(stripe_customer_id=one) for one in stripe_customer_ids]
         with self.house.portal.reading() as session:
-            found = portal_customers.contacts(session, asked)
+            found = portal_customers.contacts(session, asked, self.house.now())
         told = zip(stripe_customer_ids, found, strict=True)
         return over_the_wire(
             {
-                one: wire.contact(person, f"https://portal.example/me/{TOKEN}")
+                one: wire.contact(person, f"https://portal.example/me/{TOKEN}", "Portico")
                 for one, person in told
                 if person is not None
             }
