@@ -50,6 +50,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         lines=(Line(9900, "usd", "SUN-0041"), Line(5000, "usd", "SUN-0042"))
         if kind is Kind.PAYMENTS_FAILED
         else (),
+        paid_at=dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC),
         description="Weekly home cleaning" if about_subscription else None,
         price=Price(amount=14900, currency="usd", interval="month")
         if kind is Kind.SUBSCRIPTION_ENDING
