@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from services.notifier import formats, texts, wording
 from services.notifier.domain import (
@@ -31,6 +29,7 @@ from services.notifier.domain import (
     as_it_stands,
     how_it_ended,
 )
+from services.notifier.markup import bdi, button_url, web_address
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
@@ -292,7 +291,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
     buttons = [Button(url)] if url else []
-    if letter.kind is Kind.COLLECTION_ENDED and (page := _web(letter.dashboard_url)):
+    if letter.kind is Kind.COLLECTION_ENDED and (page := web_address(letter.dashboard_url)):
         buttons = [Button(page, _("Open the invoice in Stripe"))]
     if letter.links is not None:
         buttons = [
@@ -339,8 +338,8 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "buttons": buttons,
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
-        "website": _web(business.website),
-        "logo_url": _web(business.logo_url),
+        "website": web_address(business.website),
+        "logo_url": web_address(business.logo_url),
         "colors": palette(business.color),
     }
 
@@ -440,7 +439,7 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     to_business = letter.kind in TO_BUSINESS
 
     def shown(name: str) -> str:
-        return _bdi(name) if html else formats.isolated(name, locale)
+        return bdi(name) if html else formats.isolated(name, locale)
 
     return {
         "business": shown(business),
@@ -450,35 +449,3 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
         "writer": shown(customer if to_business else business),
         "initial": formats.initial(business),
     }
-
-
-def _bdi(name: str) -> Markup:
-    return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
-
-
-def button_url(link: str, kind: Kind) -> str:
-    """The customer's page, told which email they come from: the portal opens the right form for it.
-
-    Only emails that ask for a payment say so; the others lead to the page as it is.
-    """
-    if kind not in DUNNING:
-        return link
-    parts = urlsplit(link)
-    came_from = (
-        Kind.PAYMENT_ACTION_REQUIRED
-        if kind is Kind.PAYMENT_ACTION_REQUIRED
-        else Kind.PAYMENT_FAILED
-    )
-    query = urlencode({"from": came_from.value})
-    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
-
-
-def _web(url: str | None) -> str | None:
-    """The URL if it is one that may stand in an email: absolute http(s)."""
-    if not url or any(char.isspace() for char in url):
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return url if parts.scheme in ("http", "https") and parts.netloc else None

@@ -1,0 +1,42 @@
+"""Addresses and other people's words as an email may have them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from markupsafe import Markup, escape
+
+from services.notifier.domain import DUNNING, Kind
+
+
+def bdi(name: str) -> Markup:
+    """Somebody else's text inside our sentence: its direction must not turn ours around."""
+    return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
+
+
+def button_url(link: str, kind: Kind) -> str:
+    """The customer's page, told which email they come from: the portal opens the right form for it.
+
+    Only emails that ask for a payment say so; the others lead to the page as it is.
+    """
+    if kind not in DUNNING:
+        return link
+    parts = urlsplit(link)
+    came_from = (
+        Kind.PAYMENT_ACTION_REQUIRED
+        if kind is Kind.PAYMENT_ACTION_REQUIRED
+        else Kind.PAYMENT_FAILED
+    )
+    query = urlencode({"from": came_from.value})
+    return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
+
+
+def web_address(url: str | None) -> str | None:
+    """The URL if it is one that may stand in an email: absolute http(s)."""
+    if not url or any(char.isspace() for char in url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.netloc else None
