@@ -364,8 +364,9 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
         invoices = [_line_fact(line, locale, _) for line in letter.lines]
         facts = [
             Fact(_("Customer"), customer),
+            address,
             *(invoices or [Fact(_("Invoice"), number)]),
-            Fact(_("Unpaid"), amount, strong=True),
+            Fact(_("Unpaid"), amount, strong=True, whole=True),
         ]
         if not invoices:
             charged = wording.method_fact(letter.method, _)
