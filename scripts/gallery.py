@@ -221,7 +221,7 @@ def _asked(status: str) -> Snapshot:
     return replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, asked=asked),))
 
 
-def _request(status: str, decision: Decision, *, just_now: bool = False) -> views.Page:
+def _request(status: str, *, just_now: bool = False) -> views.Page:
     row = BusinessRow(
         business_id=BUSINESS.business_id,
         name=BUSINESS.name,
@@ -241,7 +241,8 @@ def _request(status: str, decision: Decision, *, just_now: bool = False) -> view
         business=row,
     )
     english = Locale.parse("en")
-    return request_views.answer_request(found, decision, TOKEN, english, NOW, just_now=just_now)
+    tokens = dict.fromkeys(Decision, TOKEN)
+    return request_views.answer_request(found, tokens, english, NOW, just_now=just_now)
 
 
 def pages() -> dict[str, Drawn]:
@@ -311,10 +312,9 @@ def pages() -> dict[str, Drawn]:
         "cancel-asked": request_views.asked(
             SNAPSHOT, SUBSCRIPTION, TOKEN, english, Asking.ASKED, NOW
         ),
-        "request-approve": _request("open", Decision.APPROVE),
-        "request-decline": _request("open", Decision.DECLINE),
-        "request-approved": _request("approved", Decision.APPROVE, just_now=True),
-        "request-used": _request("approved", Decision.DECLINE),
+        "request": _request("open"),
+        "request-approved": _request("approved", just_now=True),
+        "request-used": _request("approved"),
         "replaced": views.replaced(BUSINESS, TOKEN, english),
         "fresh-link": views.fresh_link(SNAPSHOT, english, outcome="sent"),
         "unavailable": views.unavailable(BUSINESS, TOKEN, None, english, ORIGINS),

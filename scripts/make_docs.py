@@ -21,6 +21,7 @@ import msgspec  # noqa: E402
 
 from scripts import broker_rights  # noqa: E402
 from scripts.cli_page import cli_page  # noqa: E402
+from scripts.mails_page import mails_page  # noqa: E402
 from shared import events  # noqa: E402
 from shared.messaging import topology  # noqa: E402
 from shared.settings import REQUIRED, Reader, Secret  # noqa: E402
@@ -239,6 +240,7 @@ PAGES = {
     "docs/events.md": events_page,
     "docs/rpc.md": rpc_page,
     "docs/cli.md": cli_page,
+    "docs/emails.md": mails_page,
     "docs/security.md": broker_rights.security_page,
     "deploy/k8s/components/rabbitmq/users.yaml": broker_rights.users_file,
     "deploy/k8s/components/rabbitmq-last-release/kustomization.yaml": broker_rights.upgrade_file,

@@ -70,6 +70,8 @@ class Letter:
     """Whether Stripe will try again by itself."""
     ended_unpaid: bool = False
     """Stripe ended the subscription over this payment."""
+    paid_at: dt.datetime | None = None
+    """When the payment came in."""
     description: str | None = None
     """What the subscription is called."""
     price: Price | None = None
@@ -162,6 +164,7 @@ def letter(
         else 0,
         planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
+        paid_at=incident.closed_at if incident and kind in PAID else None,
         description=context.get("description"),
         price=msgspec.convert(context["price"], Price) if context.get("price") else None,
         ends_at=ends_at,

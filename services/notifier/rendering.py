@@ -143,8 +143,9 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         buttons = [Button(page, _("Open the invoice in Stripe"))]
     if letter.links is not None:
         buttons = [
-            Button(letter.links.approve, _("Approve")),
-            Button(letter.links.decline, _("Decline")),
+            # What keeps the revenue is the button that stands out.
+            Button(letter.links.decline, _("Keep the subscription")),
+            Button(letter.links.approve, _("Approve cancellation")),
         ]
     return {
         "kind": letter.kind.value,
@@ -172,7 +173,12 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "mails": letter.mails,
         "last_tried": days.full(letter.last_tried) if letter.last_tried else None,
         "on_last_tried": days.on_full(letter.last_tried) if letter.last_tried else None,
+        "next_attempt": days.full(letter.next_attempt) if letter.next_attempt else None,
+        "on_next_attempt": days.on_full(letter.next_attempt) if letter.next_attempt else None,
+        "ended_unpaid": letter.ended_unpaid,
         "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
+        "ends_on_date": days.date(letter.ends_at) if letter.ends_at else None,
+        "on_ends_on_date": days.on_date(letter.ends_at) if letter.ends_at else None,
         "ended": letter.ended,
         "links_until": days.full(links_until) if links_until else None,
         "note": formats.plain_text(letter.note, 2000) if letter.note else "",
@@ -202,6 +208,8 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
     plan = formats.plain_name(letter.description) if letter.description else ""
     customer = formats.plain_name(letter.customer_name)
     ends_on = days.short(letter.ends_at) if letter.ends_at else ""
+    paid_on = Fact(_("Paid on"), days.short(letter.paid_at) if letter.paid_at else "")
+    address = Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254))
     kind = letter.kind
     if kind is Kind.CANCELLATION_REQUESTED:
         ends = Fact(_("Paid until"), ends_on)
@@ -212,8 +220,9 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
         invoices = [_line_fact(line, locale, words) for line in letter.lines]
         facts = [
             Fact(_("Customer"), customer),
+            address,
             *(invoices or [purpose, Fact(_("Invoice"), number)]),
-            Fact(_("Unpaid"), amount, strong=True),
+            Fact(_("Unpaid"), amount, strong=True, whole=True),
         ]
         if not invoices:
             charged = wording.method_fact(letter.method, _)
@@ -229,17 +238,18 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
             facts.append(Fact(*charged))
     elif kind is Kind.PAYMENT_RECOVERED:
         paid = Fact(_("Amount paid"), amount, strong=True, whole=True)
-        facts = [paid, purpose, Fact(_("Invoice"), number)]
+        facts = [paid, paid_on, purpose, Fact(_("Invoice"), number)]
     elif kind is Kind.CUSTOMER_RECOVERED:
         facts = [
             Fact(_("Customer"), customer),
             Fact(_("Amount paid"), amount, strong=True, whole=True),
+            paid_on,
             Fact(_("Invoice"), number),
         ]
     elif kind is Kind.CUSTOMER_UNREACHABLE:
         facts = [
             Fact(_("Customer"), customer),
-            Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254)),
+            address,
             Fact(_("Amount due"), amount, strong=True, whole=True),
             Fact(_("Invoice"), number if amount else ""),
         ]
@@ -250,6 +260,7 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
     ):
         facts = [
             Fact(_("Customer"), customer),
+            *([address] if kind is Kind.CANCELLATION_REQUESTED else []),
             Fact(_("Subscription"), plan),
             Fact(_("Price"), _price(letter.price, locale, words)),
             ends,

@@ -54,6 +54,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         )
         if kind is Kind.PAYMENTS_FAILED
         else (),
+        paid_at=dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC),
         description="Weekly home cleaning" if about_subscription else None,
         price=Price(amount=14900, currency="usd", interval="month")
         if kind is Kind.SUBSCRIPTION_ENDING

@@ -54,7 +54,7 @@ class Cancelling(Visiting):
 
     @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
     def look_at_request(self, request: Request, token: str) -> Response:
-        """What the business is asked, and one button. Looking decides nothing: mail scanners look."""
+        """What the business is asked, and both answers. Looking decides nothing: mail scanners look."""
         arrived = time.monotonic()
         said = self._said(token)
         if said is None:
@@ -64,7 +64,7 @@ class Cancelling(Visiting):
         if found is None:
             return self._nothing_here(request, arrived)
         locale = self._locale(request, found)
-        page = request_views.answer_request(found, said.decision, token, locale, utc_now())
+        page = request_views.answer_request(found, self._tokens(found), locale, utc_now())
         return answer(page)
 
     @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
@@ -85,7 +85,7 @@ class Cancelling(Visiting):
             log.info("request answered", request_id=found.request_id, answer=decision.value)
             self.wake_requests()
         page = request_views.answer_request(
-            found, decision, token, self._locale(request, found), now, just_now=counted
+            found, self._tokens(found), self._locale(request, found), now, just_now=counted
         )
         return answer(page)
 
@@ -94,6 +94,10 @@ class Cancelling(Visiting):
             return self.wiring.request_links.read(token)
         except BadToken:
             return None
+
+    def _tokens(self, found: cancelling.Request) -> dict[Decision, str]:
+        links = self.wiring.request_links
+        return {decision: links.token(found.request_id, decision) for decision in Decision}
 
     @staticmethod
     def _locale(request: Request, found: cancelling.Request) -> Locale:

@@ -38,8 +38,11 @@ class RequestLinks:
 
     def url(self, request_id: str, decision: Decision) -> str:
         """The address of the page on which the business answers."""
-        token = self._codec.write(public_id_bytes(request_id) + bytes([CODES[decision]]))
-        return f"{self._base}/requests/{token}"
+        return f"{self._base}/requests/{self.token(request_id, decision)}"
+
+    def token(self, request_id: str, decision: Decision) -> str:
+        """What gives this answer when it is posted."""
+        return self._codec.write(public_id_bytes(request_id) + bytes([CODES[decision]]))
 
     def read(self, token: str) -> Answer:
         """What a token says. Raises BadToken when it isn't exactly as `url` writes it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from babel import Locale
 
@@ -37,14 +38,14 @@ def asked(
 
 def answer_request(
     request: Request,
-    decision: Decision,
-    token: str,
+    tokens: Mapping[Decision, str],
     locale: Locale,
     now: dt.datetime,
     *,
     just_now: bool = False,
 ) -> Page:
-    """The page behind a link to answer a request: asks for one press, or says how it was answered."""
+    """The page behind a link to answer a request: offers both answers whichever link was followed, or says how it was
+    answered. `tokens` is what each answer posts."""
     texts = texts_in(locale)
     row = request.business
     return draw(
@@ -54,12 +55,12 @@ def answer_request(
             business_id=row.business_id, name=row.name, logo_url=row.logo_url, color=row.color
         ),
         form_targets=(SELF,),
-        token=token,
+        keep=tokens[Decision.DECLINE],
+        approve=tokens[Decision.APPROVE],
         name=request.customer_name,
         what=texts.subscription(request.subscription, texts.days(row.timezone, now))
         if request.subscription
         else "",
-        decision=decision.value,
         status=request.status,
         just_now=just_now,
         days=texts.days(row.timezone, now),

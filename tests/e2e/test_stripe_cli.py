@@ -46,4 +46,5 @@ def test_a_triggered_failure_is_one_mail(embedded: Embedded, demo_links: dict[st
         return [mail["subject"] for mail in found]
 
     eventually(mails, what="the mail")
-    assert mails() == ["Your payment to Sunrise Home Cleaning didn’t go through"]
+    (subject,) = mails()
+    assert subject.endswith(" didn’t go through")

@@ -157,10 +157,11 @@ def test_cancelling_with_approval(story: Story, page: Page) -> None:
     asked = story.mails("hello@green-gardens.example")[-1]
     assert customer.name in asked["subject"]
     page.goto(f"{story.sandbox_url}/inbox/{asked['id']}/html")
-    page.get_by_role("link", name="Approve").click()
+    page.get_by_role("link", name="Approve cancellation").click()
     address = page.url
     assert subscription(story, customer)["cancel_at_period_end"] is False
-    page.get_by_role("button", name="Approve the cancellation").click()
+    expect(page.get_by_role("button", name="Keep the subscription")).to_be_visible()
+    page.get_by_role("button", name="Approve cancellation").click()
     expect(page.get_by_role("heading", name="Approved, thank you")).to_be_visible()
     eventually(
         lambda: subscription(story, customer)["cancel_at_period_end"], what="the planned end"

@@ -143,7 +143,7 @@ def test_an_end_that_others_planned_is_told_to_the_business_once(house: House) -
     house.hear(ending(contract.SubscriptionEnded, status="canceled"))
     assert house.work() == []
     assert house.mailed_to("hello@sunrise.example") == ["subscription_ending"]
-    assert "was cancelled at Stripe" in house.mailer.inbox[0].text
+    assert "was cancelled in Stripe" in house.mailer.inbox[0].text
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from services.notifier.domain import (
+    DUNNING,
     TO_BUSINESS,
     Incident,
     InvoiceNow,
@@ -61,8 +62,8 @@ def test_a_business_never_gets_a_customers_link(kind: Kind) -> None:
     page = BeautifulSoup(decide.html, "html.parser")
     buttons = [(link.get_text(), str(link["href"])) for link in page.select("table.button a")]
     assert buttons == [
-        ("Approve", "https://portico.example/cancel/SAMPLE-APPROVE"),
-        ("Decline", "https://portico.example/cancel/SAMPLE-DECLINE"),
+        ("Keep the subscription", "https://portico.example/cancel/SAMPLE-DECLINE"),
+        ("Approve cancellation", "https://portico.example/cancel/SAMPLE-APPROVE"),
     ]
     assert all(f"\n{url}\n" in decide.text for _, url in buttons)
     assert "December 7" in decide.text
@@ -227,7 +228,7 @@ def test_where_there_was_nothing_to_charge_no_payment_is_said_to_have_failed(kin
 def test_a_missing_payment_method_stands_in_the_subject() -> None:
     """The first email about it says at once what is missing."""
     result = rendered(decline=Decline.NO_PAYMENT_METHOD, method=None)
-    assert result.subject == "Your payment to Sunrise Home Cleaning needs a payment method"
+    assert result.subject == "No payment method for $149.00"
     assert "A payment method is missing" in result.html
 
 
@@ -427,3 +428,45 @@ def test_the_recovery_says_what_was_paid() -> None:
     )
     said: Letter = letter(Kind.PAYMENT_RECOVERED, a_contact(), incident, None, NOW)
     assert "$149.00" in RENDERER.render(said).text
+
+
+def test_a_payment_that_came_in_says_when_and_promises_nothing_of_others() -> None:
+    """The day of the payment, for customer and business; another invoice may be open, so only this one is settled."""
+    incident = Incident(
+        invoice_id="in_1",
+        stripe_customer_id="cus_1",
+        currency="usd",
+        status=InvoiceStatus.PAID,
+        amount_paid=14900,
+        closed_at=NOW,
+    )
+    for kind in (Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED):
+        text = RENDERER.render(letter(kind, a_contact(), incident, None, NOW)).text
+        assert "\nPaid on: Mon, Nov 23\n" in text
+        assert "Nothing more is needed for this payment." in text
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(DUNNING - {Kind.PAYMENTS_FAILED, Kind.PAYMENT_ACTION_REQUIRED})
+)
+def test_an_ended_subscription_comes_first(kind: Kind) -> None:
+    """Whichever email it is, subject and heading say that the subscription is over and that something is unpaid."""
+    result = rendered(kind, ended_unpaid=True)
+    assert result.subject == "Your subscription ended, $149.00 unpaid"
+    assert result.text.startswith("Your subscription has ended\n")
+    assert "try again" not in result.html
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "pl"])
+@EVERY_KIND
+def test_the_line_below_the_subject_adds_to_it(kind: Kind, language: str) -> None:
+    """A preheader that repeats the subject, its amount or its name is a line lost."""
+    said = sample_letter(kind, language)
+    result = RENDERER.render(said)
+    preheader = re.search(r'aria-hidden="true">(.*?)&#847;', result.html)
+    assert preheader is not None
+    words = preheader[1].strip()
+    assert words not in result.subject
+    assert "149" not in words
+    assert said.customer_name not in words
+    assert said.business.name not in words
