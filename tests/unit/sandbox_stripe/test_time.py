@@ -98,6 +98,33 @@ def test_paused_collection_keeps_drafts(stripe: Stripe) -> None:
     assert stripe.get(path, expand=["latest_invoice"])["latest_invoice"]["status"] == "draft"
 
 
+def test_a_pause_that_ends_with_the_period_is_followed_by_the_renewal(stripe: Stripe) -> None:
+    """Two things fall due at one moment, and both are done."""
+    subscription = stripe.subscription(stripe.customer("pm_card_visa"))
+    path = f"/v1/subscriptions/{subscription['id']}"
+    end = subscription["items"]["data"][0]["current_period_end"]
+    stripe.world.advance(to=end - DAY)  # the renewal has been announced
+    stripe.post(path, pause_collection={"behavior": "void", "resumes_at": end})
+    stripe.world.advance(to=end + 3700)
+    renewed = stripe.get(path, expand=["latest_invoice"])
+    assert renewed["pause_collection"] is None
+    assert renewed["latest_invoice"]["billing_reason"] == "subscription_cycle"
+    assert renewed["latest_invoice"]["status"] == "paid"
+
+
+@pytest.mark.parametrize("days", [2, 7, 14])
+def test_a_trial_is_warned_of_and_billed(stripe: Stripe, days: int) -> None:
+    """Three days before its end, or at once where it is shorter; an hour after its end it is charged."""
+    customer = stripe.customer("pm_card_visa")
+    trial = stripe.subscription(customer, trial_period_days=days)
+    stripe.world.advance(days * DAY + 3700)
+    (warned,) = (e for e in stripe.events if e["type"] == "customer.subscription.trial_will_end")
+    assert warned["created"] == max(START, START + (days - 3) * DAY)
+    billed = stripe.get(f"/v1/subscriptions/{trial['id']}", expand=["latest_invoice"])
+    assert billed["status"] == "active"
+    assert billed["latest_invoice"]["amount_paid"] > 0
+
+
 def test_a_first_payment_that_fails_leaves_it_incomplete(stripe: Stripe) -> None:
     """The customer is still at checkout: nothing is retried, and it expires within the day."""
     subscription = stripe.subscription(stripe.customer("pm_card_chargeCustomerFail"))
@@ -110,6 +137,7 @@ def test_a_first_payment_that_fails_leaves_it_incomplete(stripe: Stripe) -> None
     stripe.world.advance(DAY)
     seen = stripe.get(f"/v1/subscriptions/{subscription['id']}")
     assert seen["status"] == "incomplete_expired"
+    assert stripe.get(f"/v1/invoices/{invoice['id']}")["status"] == "void"
 
 
 def test_without_a_card_there_is_no_subscription(stripe: Stripe) -> None:
