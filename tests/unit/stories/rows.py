@@ -31,6 +31,7 @@ from tests.unit.stories.steps import (
     pays_outside,
     renewal,
     renewal_fails,
+    renewal_fails_later,
     reschedules,
     stripe_is_busy,
     takes_the_cancelling_back,
@@ -163,6 +164,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "The subscription": (
         row("Cancelled at once, after a failure", OPEN, FAILED, cancels),
         row("Cancelled, then a new card", OPEN, FAILED, cancels, new_method()),
+        row("Cancelled while a debit is under way, which comes back", opens(SEPA), renewal_fails_later, cancels, wait(days=5)),
         row("To end with the period, after a failure", OPEN, FAILED, cancels_at_period_end),
         row("Going on after all", OPEN, cancels_at_period_end, takes_the_cancelling_back),
         row("Going on after all, after a failure", OPEN, FAILED, cancels_at_period_end, takes_the_cancelling_back),

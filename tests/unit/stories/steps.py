@@ -80,6 +80,12 @@ def renewal_fails(code: str = "insufficient_funds", *, subscription: int = 0) ->
     return step
 
 
+def renewal_fails_later(house: House) -> None:
+    """The next cycle is debited; the bank has not answered yet, and will refuse."""
+    house.call(f"/sandbox/customers/{house.customer_id}/decline_next")
+    renewal(house)
+
+
 def renewal(house: House) -> None:
     """The next cycle is charged; whatever comes of it."""
     house.call(f"/sandbox/customers/{house.customer_id}/charge_now")
