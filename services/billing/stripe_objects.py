@@ -29,7 +29,6 @@ from services.billing.domain import (
     Subscription,
 )
 from services.billing.subscription_payload import Subscription as SubscriptionPayload
-from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
     ChargeDefaults,
     PaymentMethod,
@@ -180,8 +179,7 @@ def to_look(invoice: Any) -> InvoiceLook:
         and any(
             _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
         ),
-        subscription=status
-        and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
+        subscription=status and to_subscription(subscription).state,
         next_method=_next_method(invoice, subscription),
     )
 

@@ -116,7 +116,8 @@ class Subscription:
     @property
     def state(self) -> SubscriptionState:
         """How it stands, for the rules about its invoices."""
-        return SubscriptionState(self.status, self.end_reason)
+        ended_at = self.ends_at if self.over else None
+        return SubscriptionState(self.status, self.end_reason, ended_at)
 
     @property
     def over(self) -> bool:

@@ -366,8 +366,14 @@ class _Recovery:
         known = heard.get(invoice.id)
         by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
         failed_at = known.last_failed_at if known else None
+        told_at = known.auto_advance_as_of if known and known.auto_advance else None
         return may_collect(
-            replace(invoice, was_advancing=by_itself, last_failed_at=failed_at),
+            replace(
+                invoice,
+                was_advancing=by_itself,
+                last_failed_at=failed_at,
+                auto_advance_as_of=told_at,
+            ),
             self._subscription(invoice.subscription_id),
             self._change.came_about,
             attempted=invoice.attempted,

@@ -164,6 +164,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "The subscription": (
         row("Cancelled at once, after a failure", OPEN, FAILED, cancels),
         row("Cancelled, then a new card", OPEN, FAILED, cancels, new_method()),
+        row("Cancelled, and its invoice is collected after all", OPEN, FAILED, cancels, wait(hours=1), collects(True)),
+        row("Cancelled, collected after all, and declined again", OPEN, FAILED, cancels, wait(hours=1), collects(True), next_try()),
         row("Cancelled while a debit is under way, which comes back", opens(SEPA), renewal_fails_later, cancels, wait(days=5)),
         row("To end with the period, after a failure", OPEN, FAILED, cancels_at_period_end),
         row("Going on after all", OPEN, cancels_at_period_end, takes_the_cancelling_back),
