@@ -189,6 +189,8 @@ class PaymentTrace:
 
     processing: bool = False
     """A bank debit is under way. The invoice stays `open` until it settles, days later."""
+    debited: str | None = None
+    """What that debit is made to, `pm_…`; None: not known."""
     paid_with: str | None = None
     """The payment method that paid, `pm_…`."""
     problem: PaymentProblem | None = None

@@ -136,6 +136,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("A SEPA account: the debit is under way", OPEN, FAILED, new_method(SEPA), wait(minutes=1), last=2),
         row("A SEPA account: the debit comes in", OPEN, FAILED, new_method(SEPA), debit_settles),
         row("A SEPA account: the debit comes back", OPEN, FAILED, new_method(SEPA_FAILS), debit_settles),
+        row("A SEPA account, then a good card while the debit is under way", OPEN, FAILED, new_method(SEPA), wait(hours=2), new_method()),
+        row("The same, and the debit comes back", OPEN, FAILED, new_method(SEPA_FAILS), wait(hours=2), new_method(), debit_settles),
         row("A US account that is closed", OPEN, FAILED, new_method(ACH_CLOSED), debit_settles),
     ),
     "SEPA debit": (
