@@ -141,13 +141,18 @@ def _fall_due(world: World, subscription: Object) -> None:
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "incomplete_expired"
             subscription["ended_at"] = now
+        for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
+            if invoice["status"] == "open":
+                collection.close(world, invoice, "void")
         return
     pause = subscription["pause_collection"]
     if pause is not None and pause["resumes_at"] and pause["resumes_at"] <= now:
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["pause_collection"] = None
         return
-    if subscription["status"] == "trialing" and not subscription["_trial_warned"]:
+    trialing = subscription["status"] == "trialing"
+    to_warn = trialing and not subscription["_trial_warned"]
+    if to_warn and subscription["trial_end"] - TRIAL_WARNING <= now:
         warn_of_trial_end(world, subscription)
         return
     end = period_end(subscription)
@@ -159,7 +164,7 @@ def _fall_due(world: World, subscription: Object) -> None:
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:
         cancel(world, subscription)
-    elif subscription["status"] == "trialing":
+    elif trialing:
         end_trial(world, subscription)
     else:
         renew(world, subscription)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -171,6 +171,19 @@ def begin_run(
 def postpone(session: Session, change_id: str, until: dt.datetime) -> None:
     """Nothing is to be done about the change before then."""
     session.get_one(PaymentMethodChange, change_id).due_at = until
+
+
+def wake(session: Session, customers: Collection[str], now: dt.datetime) -> None:
+    """Somebody goes on at once with the open changes of these Stripe customers."""
+    session.execute(
+        update(PaymentMethodChange)
+        .where(
+            PaymentMethodChange.stripe_customer_id.in_(customers),
+            PaymentMethodChange.closed_at.is_(None),
+            PaymentMethodChange.due_at > now,
+        )
+        .values(due_at=now)
+    )
 
 
 def close_change(session: Session, change_id: str, outcome: str, now: dt.datetime) -> None:

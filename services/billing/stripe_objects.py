@@ -30,7 +30,6 @@ from services.billing.domain import (
 )
 from services.billing.purposes import Line, Lines, Purpose, purpose_of
 from services.billing.subscription_payload import Subscription as SubscriptionPayload
-from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
     ChargeDefaults,
     PaymentMethod,
@@ -197,8 +196,7 @@ def to_look(invoice: Any) -> InvoiceLook:
         and any(
             _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
         ),
-        subscription=status
-        and SubscriptionState(status, _get(subscription, "cancellation_details", "reason")),
+        subscription=status and to_subscription(subscription).state,
         next_method=_next_method(invoice, subscription),
     )
 
@@ -348,14 +346,16 @@ def to_payment_trace(payments: Iterable[Any]) -> PaymentTrace:
     payments = list(payments)
     intents = [_get(one, "payment", "payment_intent") for one in payments]
     paid = [one for one in intents if _get(one, "status") == "succeeded"]
+    under_way = [one for one in intents if _get(one, "status") == "processing"]
     return PaymentTrace(
-        processing=any(_get(one, "status") == "processing" for one in intents),
-        paid_with=_paid_with(paid[0]) if paid else None,
+        processing=bool(under_way),
+        debited=_method_of(under_way[0]) if under_way else None,
+        paid_with=_method_of(paid[0]) if paid else None,
         problem=to_payment_problem(payments),
     )
 
 
-def _paid_with(intent: Any) -> str | None:
+def _method_of(intent: Any) -> str | None:
     return _id(_get(intent, "payment_method")) or _id(_get(intent, "source"))
 
 

@@ -103,6 +103,7 @@ class _WireInvoice(msgspec.Struct):
     payment_method_id: str | None = None
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
+    subscription_ended_at: dt.datetime | None = None
     dashboard_url: str | None = None
     source: str = "stripe"
 
@@ -280,6 +281,7 @@ class BillingInvoices:
             payment_method_id=wire.payment_method_id,
             subscription_status=wire.subscription_status,
             subscription_end_reason=wire.subscription_end_reason,
+            subscription_ended_at=wire.subscription_ended_at,
             heard=wire.source == "webhooks",
         )
         return InvoiceReport(

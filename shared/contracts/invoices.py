@@ -37,6 +37,9 @@ AT_CHECKOUT_FOR: Final = dt.timedelta(hours=1)
 """A first payment that fails this soon after its invoice was made fails before the eyes of whoever subscribes. A bank
 debit fails days later, when nobody is at checkout any more."""
 
+STOPPED_WITHIN: Final = dt.timedelta(minutes=10)
+"""How long after the end of a subscription Stripe may still be turning off the collection of its invoices."""
+
 SAME_ATTEMPT: Final = dt.timedelta(seconds=10)
 """`payment_failed` and `payment_action_required` of one attempt may be this far apart, in either order."""
 
@@ -139,6 +142,8 @@ class SubscriptionState:
     """Stripe's word: `active`, `past_due`, `unpaid`, `canceled`, …"""
     end_reason: str | None = None
     """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, `payment_disputed`, …"""
+    ended_at: dt.datetime | None = None
+    """When it ended; None: it has not, or the moment isn't known."""
 
     @property
     def ended(self) -> bool:
@@ -295,17 +300,26 @@ class Stop(StrEnum):
 def collection_stopped(invoice: Invoice, subscription: SubscriptionState | None) -> Stop | None:
     """Why Stripe or the business stopped collecting this invoice; None while nobody has.
 
-    Cancelling a subscription turns automatic collection off on its open invoices (Stripe, "Cancel subscriptions"). When
-    Stripe itself ended it because the payments failed, the customer still owes, and a new card pays: that is no stop.
+    Cancelling a subscription turns automatic collection off on its open invoices (Stripe, "Cancel subscriptions"). What
+    Stripe collects in spite of that was made after the end, for what was used until then, or somebody turned its
+    collection on again by hand: that goes on. When Stripe itself ended it because the payments failed, the customer still owes, and a new card pays: that is no stop.
     A paused collection concerns new invoices only (Stripe, "Pause payment collection").
     """
     if subscription is not None and subscription.given_up:
         return None
     if subscription is not None and subscription.ended:
-        return Stop.SUBSCRIPTION_ENDED
+        return None if _collected_since(invoice, subscription) else Stop.SUBSCRIPTION_ENDED
     if invoice.was_advancing and invoice.auto_advance is False:
         return Stop.TURNED_OFF
     return None
+
+
+def _collected_since(invoice: Invoice, ended: SubscriptionState) -> bool:
+    """Whether Stripe goes on collecting it by its newest word, which is from well after the end of the subscription."""
+    told_at = invoice.auto_advance_as_of
+    if invoice.auto_advance is not True or told_at is None or ended.ended_at is None:
+        return False
+    return told_at - ended.ended_at > STOPPED_WITHIN
 
 
 def at_checkout(invoice: Invoice, failed_at: dt.datetime | None) -> bool:

@@ -116,7 +116,8 @@ class Subscription:
     @property
     def state(self) -> SubscriptionState:
         """How it stands, for the rules about its invoices."""
-        return SubscriptionState(self.status, self.end_reason)
+        ended_at = self.ends_at if self.over else None
+        return SubscriptionState(self.status, self.end_reason, ended_at)
 
     @property
     def over(self) -> bool:
@@ -188,6 +189,8 @@ class PaymentTrace:
 
     processing: bool = False
     """A bank debit is under way. The invoice stays `open` until it settles, days later."""
+    debited: str | None = None
+    """What that debit is made to, `pm_…`; None: not known."""
     paid_with: str | None = None
     """The payment method that paid, `pm_…`."""
     problem: PaymentProblem | None = None

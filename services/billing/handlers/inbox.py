@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.billing import portal_queries, queries
+from services.billing import portal_queries, queries, recovery_queries
 from services.billing.domain import UnknownInboxEvent
 from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.translation import (
@@ -22,7 +22,7 @@ from services.billing.translation import (
     translate,
 )
 from shared.database import UnstorableValue
-from shared.events import CustomerEvidenceChanged
+from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
 from shared.text import clean
 
 EVIDENCE_BATCH: Final = 500
@@ -112,6 +112,7 @@ def store_webhooks(
         ],
         now,
     )
+    _wake_changes(session, [one for id, one in firsts.items() if id in fresh], now)
     for event_id, received in firsts.items():
         if event_id in fresh and received.translation.configuration is not None:
             portal_queries.learn_of_ours(session, received.translation.configuration, now)
@@ -128,6 +129,18 @@ def store_webhooks(
     if again and delivered:
         queries.count_deliveries(session, again, now)
     return outcomes
+
+
+def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime) -> None:
+    """A charge failed: a card that came while a debit was under way, and waits for its end, has its turn."""
+    told = (one.event.data for each in heard for one in each.translation.outgoing)
+    customers = {
+        data.stripe_customer_id
+        for data in told
+        if isinstance(data, InvoicePaymentFailed) and not data.own_retry
+    }
+    if customers:
+        recovery_queries.wake(session, customers, now)
 
 
 def store_webhook(session: Session, received: Received, now: dt.datetime) -> Outcome:

@@ -59,6 +59,7 @@ def as_told(
     """The state of an invoice as it crosses the wire, but for its id."""
     next_attempt = invoice.next_payment_attempt
     method = problem.method if problem else None
+    ended_at = subscription.ended_at if subscription else None
     return {
         "status": invoice.status,
         "amount_due": invoice.amount_due,
@@ -81,6 +82,7 @@ def as_told(
         "next_method": tell_method(next_method) if next_method else None,
         "subscription_status": subscription.status if subscription else None,
         "subscription_end_reason": subscription.end_reason if subscription else None,
+        "subscription_ended_at": ended_at.isoformat() if ended_at else None,
     }
 
 

@@ -19,7 +19,13 @@ from services.billing.domain import (
     UnknownInvoice,
 )
 from services.billing.handlers.invoices import as_told, dashboard_page, invoice_state
-from services.billing.payloads import StripeEvent, Unreadable, decode_object, parse_event
+from services.billing.payloads import (
+    StripeEvent,
+    Unreadable,
+    decode_object,
+    moment,
+    parse_event,
+)
 from services.billing.ports import PaymentGateway
 from services.billing.translation import translate
 from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
@@ -120,6 +126,7 @@ class _Subscription(msgspec.Struct, frozen=True):
     id: str
     status: str
     cancellation_details: _Details | None = None
+    ended_at: int | None = None
 
 
 def _subscription_states(
@@ -145,4 +152,5 @@ def _subscription_state(event: StripeEvent) -> tuple[str, SubscriptionState] | N
     except Unreadable:
         return None
     details = told.cancellation_details
-    return told.id, SubscriptionState(told.status, details.reason if details else None)
+    reason = details.reason if details else None
+    return told.id, SubscriptionState(told.status, reason, moment(told.ended_at))

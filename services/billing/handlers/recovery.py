@@ -49,6 +49,8 @@ from shared.events import PaymentMethodChanged
 
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
+DEBIT_LOOK: Final = dt.timedelta(days=1)
+"""When somebody looks again at an invoice that another method's debit is under way for, if no event tells of its end."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 MOST_DUE: Final = 100
@@ -62,7 +64,8 @@ class Run(enum.StrEnum):
     KNOWN = "known"
     """The change that the event tells of was carried out before."""
     POSTPONED = "postponed"
-    """A bank was asked about this card within the hour; somebody goes on at the hour's end."""
+    """A bank was asked about this card within the hour: somebody goes on at the hour's end. Or another method's debit is under
+    way: somebody goes on when it comes back, or looks a day later."""
     NO_CARD = "no_card"
     """The card of the change is not, or no longer, the one that would be charged."""
     GONE = "gone"
@@ -220,7 +223,7 @@ class _Recovery:
         self._held: set[str] = set()
         """Invoices that could not be paid because of that."""
         self._waits: list[dt.datetime] = []
-        """Until when invoices are held back by the hour's limit."""
+        """Until when invoices are held back by the hour's limit, or by a debit of another method."""
 
     def run(self) -> Report:
         with self._lease.kept() as session:
@@ -366,8 +369,14 @@ class _Recovery:
         known = heard.get(invoice.id)
         by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
         failed_at = known.last_failed_at if known else None
+        told_at = known.auto_advance_as_of if known and known.auto_advance else None
         return may_collect(
-            replace(invoice, was_advancing=by_itself, last_failed_at=failed_at),
+            replace(
+                invoice,
+                was_advancing=by_itself,
+                last_failed_at=failed_at,
+                auto_advance_as_of=told_at,
+            ),
             self._subscription(invoice.subscription_id),
             self._change.came_about,
             attempted=invoice.attempted,
@@ -386,6 +395,9 @@ class _Recovery:
         now = self._clock()
         since = max(self._change.set_at, now - ONCE_IN)
         trace = self._trace(invoice.id)
+        if trace.processing and trace.debited not in (None, self._change.payment_method):
+            self._waits.append(now + DEBIT_LOOK)
+            return
         with self._lease.kept() as session:
             if trace.problem is not None and trace.problem.answers(
                 self._change.payment_method, since

@@ -5,6 +5,7 @@ Standard library only, and no clock and no randomness of their own: both come in
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher, address_hash
 from services.notifier.domain.deciding import (
+    STOPPED_BECAUSE,
     Failure,
     InvoiceNow,
     Send,
@@ -86,6 +87,7 @@ __all__ = [
     "CLOSED_BECAUSE",
     "DUNNING",
     "PLANS",
+    "STOPPED_BECAUSE",
     "TO_BUSINESS",
     "Accepted",
     "AddressHash",

@@ -162,6 +162,7 @@ class InvoiceNow:
     subscription_status: str | None = None
     subscription_end_reason: str | None = None
     """Stripe's `cancellation_details.reason`: `payment_failed`, `cancellation_requested`, …"""
+    subscription_ended_at: dt.datetime | None = None
     heard: bool = False
     """Put together from what Stripe's webhooks have told, not read at Stripe: what is missing may be on its way."""
 
@@ -170,7 +171,9 @@ class InvoiceNow:
         """The subscription behind it, as far as it is known."""
         if self.subscription_status is None:
             return None
-        return SubscriptionState(self.subscription_status, self.subscription_end_reason)
+        return SubscriptionState(
+            self.subscription_status, self.subscription_end_reason, self.subscription_ended_at
+        )
 
     @property
     def ended_unpaid(self) -> bool:

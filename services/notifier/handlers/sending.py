@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import (
+    STOPPED_BECAUSE,
     TO_BUSINESS,
     AddressHasher,
     Incident,
@@ -48,6 +49,7 @@ from services.notifier.handlers.posting import (
     retry,
     retry_or_give_up,
 )
+from services.notifier.handlers.subscriptions import note_ends
 from services.notifier.ports import (
     CancellationLinks,
     Contact,
@@ -289,7 +291,13 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
 
 
 def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
+    """Where nothing more is collected, the customer is not asked, and the business has to know: it may be the first failure, of
+    a debit that was under way when the subscription ended, so no event after this one will tell."""
+
     def body(session: Session) -> Result:
+        if leased.invoice_id and reason in STOPPED_BECAUSE.values():
+            incidents = queries.lock_open_incidents(session, {leased.invoice_id}, ())
+            note_ends(session, [(one, None) for one in incidents.values()], desk.now())
         row = queries.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")

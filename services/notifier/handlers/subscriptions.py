@@ -144,7 +144,9 @@ def _note_ends_of(
     """Have the business told how collecting the subscription's unpaid invoices ended. True: that email tells of the end of the
     subscription too."""
     ended = isinstance(data, events.SubscriptionEnded)
-    state = SubscriptionState("canceled" if ended else data.status, data.end_reason)
+    state = SubscriptionState(
+        "canceled" if ended else data.status, data.end_reason, data.ends_at if ended else None
+    )
     # Stripe withdraws their dates with the subscription, in events of their own.
     unpaid = [
         one

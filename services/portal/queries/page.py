@@ -78,6 +78,7 @@ def _people_statement() -> Select[Any]:
             *(column.label(f"i_{column.name}") for column in _invoice.c),
             _subscription.c.status.label("s_status"),
             _subscription.c.end_reason.label("s_end_reason"),
+            _subscription.c.ends_at.label("s_ends_at"),
             changed,
         )
         .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
@@ -193,7 +194,7 @@ def _snapshot(
             OwnedInvoice(
                 invoice_id=row.i_invoice_id,
                 invoice=Invoice(**{name: getattr(row, f"i_{name}") for name in _INVOICE_FIELDS}),
-                subscription=SubscriptionState(row.s_status, row.s_end_reason)
+                subscription=SubscriptionState(row.s_status, row.s_end_reason, row.s_ends_at)
                 if row.s_status is not None
                 else None,
             )

@@ -140,7 +140,7 @@ def state_of(session: Session, subscription_id: str | None) -> SubscriptionState
     row = session.scalar(
         select(SubscriptionRow).where(SubscriptionRow.subscription_id == subscription_id)
     )
-    return SubscriptionState(row.status, row.end_reason) if row else None
+    return SubscriptionState(row.status, row.end_reason, row.ends_at) if row else None
 
 
 def note_subscription(session: Session, values: dict[str, Any]) -> bool:

@@ -134,6 +134,8 @@ class FakePaymentGateway:
     """What a subscription will cost; one without has no next invoice."""
     problems: dict[str, PaymentProblem] = field(default_factory=dict)
     processing: set[str] = field(default_factory=set)
+    debited: dict[str, str] = field(default_factory=dict)
+    """By invoice: what is, or was last, debited for it."""
     """Invoices whose bank debit is under way."""
     paid_with: dict[str, str] = field(default_factory=dict)
     good_now: set[str] = field(default_factory=set)
@@ -299,6 +301,7 @@ class FakePaymentGateway:
         self._enter("payment_trace")
         return PaymentTrace(
             processing=invoice_id in self.processing,
+            debited=self.debited.get(invoice_id),
             paid_with=self.paid_with.get(invoice_id),
             problem=self.problems.get(invoice_id),
         )
@@ -448,6 +451,7 @@ class FakePaymentGateway:
             return Payment(PayOutcome.AUTHENTICATION_REQUIRED, "authentication_required")
         if payment_method.startswith(DEBIT):
             self.processing.add(invoice.id)
+            self.debited[invoice.id] = payment_method
             return Payment(PayOutcome.PROCESSING)
         self.invoices[invoice.id] = dataclasses.replace(invoice, status="paid", amount_remaining=0)
         self.paid_with[invoice.id] = payment_method

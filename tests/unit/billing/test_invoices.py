@@ -71,6 +71,7 @@ def test_everything_that_is_known_is_told(gateway: FakePaymentGateway) -> None:
         "next_method": None,
         "subscription_status": "past_due",
         "subscription_end_reason": None,
+        "subscription_ended_at": None,
     }
 
 

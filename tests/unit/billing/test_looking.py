@@ -136,11 +136,13 @@ def test_a_subscription_that_was_ended_is_known_from_its_own_event(
     def ended(event: dict[str, Any]) -> None:
         event["data"]["object"]["id"] = seen[0]
         event["data"]["object"]["cancellation_details"] = {"reason": "cancellation_requested"}
+        event["data"]["object"]["ended_at"] = 1_795_000_000
 
     hear(database, "customer.subscription.deleted", 2, ended)
     state = ask(database, gateway, "in_1")["in_1"]
     assert state["subscription_status"] == "canceled"
     assert state["subscription_end_reason"] == "cancellation_requested"
+    assert state["subscription_ended_at"] == "2026-11-18T11:06:40+00:00"
 
 
 @pytest.mark.parametrize("trouble", ["down", "slow"])

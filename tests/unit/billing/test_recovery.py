@@ -282,6 +282,39 @@ def test_a_second_card_is_another_try(loop: Loop) -> None:
     assert loop.gateway.invoices["in_1"].status == "paid"
 
 
+def test_a_card_that_comes_while_a_debit_is_under_way_has_its_turn_when_that_comes_back(
+    loop: Loop,
+) -> None:
+    """Stripe refuses a second payment beside the first. The event of the failed debit wakes the wish, which has waited."""
+    loop.run(loop.new_card(DEBIT))
+    loop.clock.forward(hours=2)
+    assert loop.run(loop.new_card(GOOD)).run is Run.POSTPONED
+    loop.clock.forward(hours=23)
+    assert loop.go_on() == []
+    loop.clock.forward(hours=1)
+    assert [report.run for report in loop.go_on()] == [Run.POSTPONED]
+    loop.gateway.processing.clear()
+
+    def danas(event: dict[str, Any]) -> None:
+        event["data"]["object"]["customer"] = "cus_1"
+
+    body = payload("invoice.payment_failed", danas)
+    failed = inbox.read_webhook(body, livemode=False)
+    with loop.database.transaction() as session:
+        inbox.store_webhooks(session, [failed], loop.clock())
+    assert [report.run for report in loop.go_on()] == [Run.DONE]
+    assert loop.gateway.charges == [("in_1", DEBIT), ("in_1", GOOD)]
+    assert loop.gateway.invoices["in_1"].status == "paid"
+
+
+def test_a_debit_under_way_is_not_repeated_by_the_same_account(loop: Loop) -> None:
+    """It was chosen again while its own debit was under way: that is the answer, whatever comes of it."""
+    loop.run(loop.new_card(DEBIT))
+    loop.clock.forward(hours=2)
+    assert loop.run(loop.told(DEBIT)).run is Run.DONE
+    assert loop.gateway.charges == [("in_1", DEBIT)]
+
+
 def test_a_card_set_again_is_tried_again_when_the_hour_is_over(loop: Loop) -> None:
     """A card that was declined may have got money meanwhile: the new wish waits for the hour's end, then it is tried."""
     loop.run(loop.new_card(DECLINES))

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from services.billing.domain import PaymentProblem
-from services.billing.stripe_objects import to_look, to_payment_method, to_payment_problem
+from services.billing.stripe_objects import (
+    to_look,
+    to_payment_method,
+    to_payment_problem,
+    to_payment_trace,
+)
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 
 CARD = {
@@ -203,6 +208,13 @@ def test_what_was_not_tried_or_is_under_way_misses_no_payment_method(
 ) -> None:
     """Before Stripe's first try, after it was paid, and while a debit is on its way nothing is missing."""
     assert look(invoice, payment(**intent)).problem is None
+
+
+def test_a_debit_under_way_tells_what_it_is_made_to() -> None:
+    """So that another method, chosen meanwhile, is known to be another."""
+    trace = to_payment_trace([payment(status="processing", payment_method="pm_2")])
+    assert (trace.processing, trace.debited) == (True, "pm_2")
+    assert to_payment_trace([payment(payment_method="pm_2")]).debited is None
 
 
 def test_an_older_payment_that_failed_tells_more_than_an_empty_one() -> None:

@@ -166,6 +166,24 @@ def test_the_end_waits_until_stripe_itself_says_so(house: House) -> None:
     assert work(house) == ["sent"]
 
 
+def test_a_debit_that_comes_back_after_the_end_is_told(house: House) -> None:
+    """It was under way when the subscription was cancelled, and had not failed before: the customer is not asked, and the
+    business is told at once that this is unpaid."""
+    house.hear(about(contract.SubscriptionEnded, status="canceled", ends_at=START))
+    work(house)
+    assert "Nothing more is charged" in told(house).text
+    stripe_says(house, subscription_status="canceled", auto_advance=False)
+    house.clock.forward(days=4)
+    house.hear(failed(auto_advance=False))
+    assert work(house) == ["suppressed", "sent"]
+    assert house.mailed_to(BUSINESS) == ["subscription_ending", "collection_ended"]
+    assert "is still unpaid" in told(house).text
+    silence(house)
+    house.clock.forward(days=30)
+    silence(house)
+    assert work(house) == []
+
+
 def test_what_is_paid_after_all_is_not_told(house: House) -> None:
     """The customer was quicker: good news alone."""
     house.hear(failed())

@@ -69,7 +69,8 @@ def test_stripe_has_the_last_word_before_sending(
     house.hear(failed())
     house.billing.say("in_1", fresh)
     assert house.work() == ["suppressed"]
-    assert house.row().reason == reason
+    (row,) = (one for one in house.rows() if one.kind == "payment_failed")
+    assert row.reason == reason
     assert house.mailer.inbox == []
 
 

@@ -59,6 +59,24 @@ def test_a_new_card_is_picked_up_by_the_next_retry(stripe: Stripe) -> None:
     assert stripe.get(f"/v1/customers/{customer}")["delinquent"] is False
 
 
+@pytest.mark.parametrize("how", ["void", "mark_uncollectible"])
+def test_an_invoice_that_the_business_gives_up_leaves_no_overdue_subscription(
+    stripe: Stripe, how: str
+) -> None:
+    """Stripe goes by the newest invoice that is not void; an older one that is still open does not count."""
+    customer = stripe.customer("pm_card_visa")
+    path = f"/v1/subscriptions/{stripe.subscription(customer)['id']}"
+    failed = []
+    for _ in range(2):
+        stripe.post(f"/sandbox/customers/{customer}/decline_next", decline_code="lost_card")
+        failed.append(stripe.post(f"/sandbox/customers/{customer}/charge_now")["id"])
+        stripe.world.advance(60)
+    stripe.post(f"/v1/invoices/{failed[1]}/{how}")
+    assert stripe.get(path)["status"] == ("past_due" if how == "void" else "active")
+    stripe.post(f"/v1/invoices/{failed[0]}/{how}")
+    assert stripe.get(path)["status"] == "active"
+
+
 def test_after_a_hard_decline_nothing_is_charged(stripe: Stripe) -> None:
     """The schedule goes on, but only a new payment method is tried."""
     customer = stripe.customer("pm_card_visa")
@@ -98,6 +116,33 @@ def test_paused_collection_keeps_drafts(stripe: Stripe) -> None:
     assert stripe.get(path, expand=["latest_invoice"])["latest_invoice"]["status"] == "draft"
 
 
+def test_a_pause_that_ends_with_the_period_is_followed_by_the_renewal(stripe: Stripe) -> None:
+    """Two things fall due at one moment, and both are done."""
+    subscription = stripe.subscription(stripe.customer("pm_card_visa"))
+    path = f"/v1/subscriptions/{subscription['id']}"
+    end = subscription["items"]["data"][0]["current_period_end"]
+    stripe.world.advance(to=end - DAY)  # the renewal has been announced
+    stripe.post(path, pause_collection={"behavior": "void", "resumes_at": end})
+    stripe.world.advance(to=end + 3700)
+    renewed = stripe.get(path, expand=["latest_invoice"])
+    assert renewed["pause_collection"] is None
+    assert renewed["latest_invoice"]["billing_reason"] == "subscription_cycle"
+    assert renewed["latest_invoice"]["status"] == "paid"
+
+
+@pytest.mark.parametrize("days", [2, 7, 14])
+def test_a_trial_is_warned_of_and_billed(stripe: Stripe, days: int) -> None:
+    """Three days before its end, or at once where it is shorter; an hour after its end it is charged."""
+    customer = stripe.customer("pm_card_visa")
+    trial = stripe.subscription(customer, trial_period_days=days)
+    stripe.world.advance(days * DAY + 3700)
+    (warned,) = (e for e in stripe.events if e["type"] == "customer.subscription.trial_will_end")
+    assert warned["created"] == max(START, START + (days - 3) * DAY)
+    billed = stripe.get(f"/v1/subscriptions/{trial['id']}", expand=["latest_invoice"])
+    assert billed["status"] == "active"
+    assert billed["latest_invoice"]["amount_paid"] > 0
+
+
 def test_a_first_payment_that_fails_leaves_it_incomplete(stripe: Stripe) -> None:
     """The customer is still at checkout: nothing is retried, and it expires within the day."""
     subscription = stripe.subscription(stripe.customer("pm_card_chargeCustomerFail"))
@@ -110,6 +155,7 @@ def test_a_first_payment_that_fails_leaves_it_incomplete(stripe: Stripe) -> None
     stripe.world.advance(DAY)
     seen = stripe.get(f"/v1/subscriptions/{subscription['id']}")
     assert seen["status"] == "incomplete_expired"
+    assert stripe.get(f"/v1/invoices/{invoice['id']}")["status"] == "void"
 
 
 def test_without_a_card_there_is_no_subscription(stripe: Stripe) -> None:

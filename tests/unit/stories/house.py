@@ -184,7 +184,8 @@ class OwnCharge:
         """Stripe or the business had stopped collecting the invoice, and not because its payments had failed."""
         subscription = self.subscription or {"status": "none"}
         if subscription["status"] == "canceled":
-            return bool(subscription["cancellation_details"]["reason"] != "payment_failed")
+            gave_up = subscription["cancellation_details"]["reason"] == "payment_failed"
+            return not gave_up and not self.invoice["auto_advance"]
         stopped = self.advanced_before and not self.invoice["auto_advance"]
         return stopped and subscription["status"] != "unpaid"
 

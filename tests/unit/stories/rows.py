@@ -17,6 +17,7 @@ from tests.unit.stories.steps import (
     confirms,
     credits,
     debit_settles,
+    declined_next,
     deletes_the_customer,
     disputes,
     gives_it_up,
@@ -31,9 +32,11 @@ from tests.unit.stories.steps import (
     pays_outside,
     renewal,
     renewal_fails,
+    renewal_fails_later,
     reschedules,
     stripe_is_busy,
     takes_the_cancelling_back,
+    tries_it_first,
     until_next_try,
     voids,
     wait,
@@ -90,6 +93,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             after_last_retry_invoice="uncollectible",
         ),
         row("The second try comes in", OPEN, FAILED, next_try(None)),
+        row("The last try was declined, and the next cycle comes in", *TRIES, next_try(), wait(days=16), after_last_retry="past_due"),
     ),
     "Why a card was declined": (
         row("Expired", OPEN, renewal_fails("expired_card")),
@@ -135,6 +139,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("A SEPA account: the debit is under way", OPEN, FAILED, new_method(SEPA), wait(minutes=1), last=2),
         row("A SEPA account: the debit comes in", OPEN, FAILED, new_method(SEPA), debit_settles),
         row("A SEPA account: the debit comes back", OPEN, FAILED, new_method(SEPA_FAILS), debit_settles),
+        row("A SEPA account, then a good card while the debit is under way", OPEN, FAILED, new_method(SEPA), wait(hours=2), new_method()),
+        row("The same, and the debit comes back", OPEN, FAILED, new_method(SEPA_FAILS), wait(hours=2), new_method(), debit_settles),
         row("A US account that is closed", OPEN, FAILED, new_method(ACH_CLOSED), debit_settles),
     ),
     "SEPA debit": (
@@ -163,6 +169,9 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "The subscription": (
         row("Cancelled at once, after a failure", OPEN, FAILED, cancels),
         row("Cancelled, then a new card", OPEN, FAILED, cancels, new_method()),
+        row("Cancelled, and its invoice is collected after all", OPEN, FAILED, cancels, wait(hours=1), collects(True)),
+        row("Cancelled, collected after all, and declined again", OPEN, FAILED, cancels, wait(hours=1), collects(True), next_try()),
+        row("Cancelled while a debit is under way, which comes back", opens(SEPA), renewal_fails_later, cancels, wait(days=5)),
         row("To end with the period, after a failure", OPEN, FAILED, cancels_at_period_end),
         row("Going on after all", OPEN, cancels_at_period_end, takes_the_cancelling_back),
         row("Going on after all, after a failure", OPEN, FAILED, cancels_at_period_end, takes_the_cancelling_back),
@@ -193,6 +202,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("The first payment is declined", checks_out(BAD_CARD)),
         row("The first payment wants a confirmation", checks_out(NEEDS_BANK)),
         row("The first payment was declined, an hour later", checks_out(BAD_CARD), wait(hours=2)),
+        row("A free week ends, and the payment is declined", tries_it_first(), declined_next, wait(days=8)),
+        row("A free week ends, and there is no payment method", tries_it_first(None), wait(days=8)),
     ),
 }  # fmt: skip
 

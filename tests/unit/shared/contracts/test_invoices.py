@@ -167,6 +167,31 @@ def test_who_left_is_not_charged(
     assert collected is (stop is None)
 
 
+@pytest.mark.parametrize("reason", ["cancellation_requested", "payment_disputed"])
+@pytest.mark.parametrize(
+    ("after_the_end", "auto_advance", "stop"),
+    [
+        (dt.timedelta(hours=1), True, None),
+        (dt.timedelta(hours=1), None, Stop.SUBSCRIPTION_ENDED),
+        (dt.timedelta(hours=1), False, Stop.SUBSCRIPTION_ENDED),
+        (dt.timedelta(seconds=30), True, Stop.SUBSCRIPTION_ENDED),
+        (-DAY, True, Stop.SUBSCRIPTION_ENDED),
+    ],
+)
+def test_what_is_collected_after_the_end_of_a_subscription_goes_on(
+    after_the_end: dt.timedelta, auto_advance: bool | None, stop: Stop | None, reason: str
+) -> None:
+    """The last invoice, for what was used, or one whose collection somebody turned on again: Stripe's newest word, from well
+    after the end, decides. A word of the moments in which Stripe turns it off, and of before, does not."""
+    ended = SubscriptionState("canceled", reason, NOW)
+    invoice = story(seen(at=NOW + after_the_end, auto_advance=auto_advance))
+    assert collection_stopped(invoice, ended) is stop
+    assert collection_stopped(invoice, SubscriptionState("canceled", reason)) is not None
+    assert owed(invoice, ended) is (stop is None)
+    for change in MethodChange:
+        assert may_collect(invoice, ended, change, attempted=True) is (stop is None)
+
+
 def test_an_invoice_by_api_never_had_it_on() -> None:
     """Its failed charge is told and recovered; so is one whose events say nothing of it."""
     for never in (False, None):
