@@ -215,6 +215,20 @@ def close(world: World, invoice: Object, status: str) -> None:
     world.emit(event, invoice)
 
 
+def let_go(world: World, invoice: Object) -> None:
+    """After the business gave an invoice up: Stripe goes by the newest invoice that is not void, and a subscription that is
+    past due for none is active again. https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses
+    """
+    subscription = world.store.get(subscription_of(invoice) or "")
+    if subscription is None or subscription["status"] != "past_due":
+        return
+    mine = world.store.oldest("invoice", "subscription", subscription["id"])
+    newest = [one["status"] for one in mine if one["status"] not in ("draft", "void")][-1:]
+    if newest in (["paid"], ["uncollectible"]):
+        with world.edit(subscription, "customer.subscription.updated"):
+            subscription["status"] = "active"
+
+
 _ENDINGS = {
     "void": ("voided_at", "invoice.voided"),
     "uncollectible": ("marked_uncollectible_at", "invoice.marked_uncollectible"),

@@ -259,6 +259,7 @@ def _close(world: World, id: str, status: str) -> Object:
             f"You can only pass in open invoices. This invoice isn't open, it is {invoice['status']}."
         )
     collection.close(world, invoice, status)
+    collection.let_go(world, invoice)
     return invoice
 
 

@@ -59,6 +59,24 @@ def test_a_new_card_is_picked_up_by_the_next_retry(stripe: Stripe) -> None:
     assert stripe.get(f"/v1/customers/{customer}")["delinquent"] is False
 
 
+@pytest.mark.parametrize("how", ["void", "mark_uncollectible"])
+def test_an_invoice_that_the_business_gives_up_leaves_no_overdue_subscription(
+    stripe: Stripe, how: str
+) -> None:
+    """Stripe goes by the newest invoice that is not void; an older one that is still open does not count."""
+    customer = stripe.customer("pm_card_visa")
+    path = f"/v1/subscriptions/{stripe.subscription(customer)['id']}"
+    failed = []
+    for _ in range(2):
+        stripe.post(f"/sandbox/customers/{customer}/decline_next", decline_code="lost_card")
+        failed.append(stripe.post(f"/sandbox/customers/{customer}/charge_now")["id"])
+        stripe.world.advance(60)
+    stripe.post(f"/v1/invoices/{failed[1]}/{how}")
+    assert stripe.get(path)["status"] == ("past_due" if how == "void" else "active")
+    stripe.post(f"/v1/invoices/{failed[0]}/{how}")
+    assert stripe.get(path)["status"] == "active"
+
+
 def test_after_a_hard_decline_nothing_is_charged(stripe: Stripe) -> None:
     """The schedule goes on, but only a new payment method is tried."""
     customer = stripe.customer("pm_card_visa")

@@ -17,6 +17,7 @@ from tests.unit.stories.steps import (
     confirms,
     credits,
     debit_settles,
+    declined_next,
     deletes_the_customer,
     disputes,
     gives_it_up,
@@ -35,6 +36,7 @@ from tests.unit.stories.steps import (
     reschedules,
     stripe_is_busy,
     takes_the_cancelling_back,
+    tries_it_first,
     until_next_try,
     voids,
     wait,
@@ -91,6 +93,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
             after_last_retry_invoice="uncollectible",
         ),
         row("The second try comes in", OPEN, FAILED, next_try(None)),
+        row("The last try was declined, and the next cycle comes in", *TRIES, next_try(), wait(days=16), after_last_retry="past_due"),
     ),
     "Why a card was declined": (
         row("Expired", OPEN, renewal_fails("expired_card")),
@@ -199,6 +202,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("The first payment is declined", checks_out(BAD_CARD)),
         row("The first payment wants a confirmation", checks_out(NEEDS_BANK)),
         row("The first payment was declined, an hour later", checks_out(BAD_CARD), wait(hours=2)),
+        row("A free week ends, and the payment is declined", tries_it_first(), declined_next, wait(days=8)),
+        row("A free week ends, and there is no payment method", tries_it_first(None), wait(days=8)),
     ),
 }  # fmt: skip
 

@@ -68,6 +68,22 @@ def checks_out(method: str, **params: Any) -> Step:
 
 
 @named
+def tries_it_first(method: str | None = "pm_card_visa") -> Step:
+    """Maria begins with a week for nothing."""
+
+    def step(house: House) -> None:
+        house.open_shop(method)
+        house.subscribe(trial_period_days=7)
+
+    return step
+
+
+def declined_next(house: House) -> None:
+    """Her bank will decline the next charge, whenever that is."""
+    house.call(f"/sandbox/customers/{house.customer_id}/decline_next")
+
+
+@named
 def renewal_fails(code: str = "insufficient_funds", *, subscription: int = 0) -> Step:
     """The next cycle is charged and declined; a bank says so after some days."""
 
@@ -82,7 +98,7 @@ def renewal_fails(code: str = "insufficient_funds", *, subscription: int = 0) ->
 
 def renewal_fails_later(house: House) -> None:
     """The next cycle is debited; the bank has not answered yet, and will refuse."""
-    house.call(f"/sandbox/customers/{house.customer_id}/decline_next")
+    declined_next(house)
     renewal(house)
 
 
