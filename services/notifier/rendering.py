@@ -224,6 +224,9 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
             *(invoices or [purpose, Fact(_("Invoice"), number)]),
             Fact(_("Unpaid"), amount, strong=True, whole=True),
         ]
+        if coming := letter.next_appointment:
+            when = f"{days.short(coming)}, {days.hours(coming, None)}"
+            facts.append(Fact(_("Next appointment"), when))
         if not invoices:
             charged = wording.method_fact(letter.method, _)
             facts += [Fact(*charged)] if charged else []

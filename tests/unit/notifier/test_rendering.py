@@ -470,3 +470,19 @@ def test_the_line_below_the_subject_adds_to_it(kind: Kind, language: str) -> Non
     assert "149" not in words
     assert said.customer_name not in words
     assert said.business.name not in words
+
+
+@pytest.mark.parametrize("kind", sorted(TO_BUSINESS))
+def test_a_business_reads_who_writes_and_for_whom(kind: Kind) -> None:
+    """“We” in an email to a business is the platform: its name stands at the top and at the end, where it is known."""
+    result = rendered(kind)
+    assert "Portico, for <bdi>Sunrise Home Cleaning</bdi></td>" in result.html
+    assert "\nPortico, for Sunrise Home Cleaning\n" in result.text
+    assert "Portico" not in rendered(kind, platform=None).text
+    assert "Portico, for" not in rendered(Kind.PAYMENT_FAILED).text
+
+
+def test_a_business_reads_when_it_is_to_come_next_to_whoever_has_not_paid() -> None:
+    """Day and hour of the next appointment stand with what is unpaid, in the business's time zone; no line without one."""
+    assert "\nNext appointment: Wed, Dec 2, 9:00\u202fAM\n" in rendered(Kind.COLLECTION_ENDED).text
+    assert "appointment" not in rendered(Kind.COLLECTION_ENDED, next_appointment=None).text.lower()
