@@ -171,7 +171,7 @@ def test_a_debit_that_comes_back_after_the_end_is_told(house: House) -> None:
     business is told at once that this is unpaid."""
     house.hear(about(contract.SubscriptionEnded, status="canceled", ends_at=START))
     work(house)
-    assert "Nothing more is charged" in told(house).text
+    assert "Stripe makes no new invoices" in told(house).text
     stripe_says(house, subscription_status="canceled", auto_advance=False)
     house.clock.forward(days=4)
     house.hear(failed(auto_advance=False))
