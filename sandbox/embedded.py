@@ -36,7 +36,6 @@ from services.portal.service import PortalService
 from shared import tracing
 from shared.migrations import upgrade
 from shared.runtime import Running
-from shared.schema import WrongOwner
 from shared.settings import Reader, SettingsError
 from shared.telemetry import configure_logging
 
@@ -173,7 +172,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         ]
         for service, settings in services:
             upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
-    except (CannotStart, SettingsError, WrongOwner) as error:
+    except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
     tracing.start(services[0][1].tracing, "portico")

@@ -35,7 +35,9 @@ def _tell_away(reason: str, loop: str) -> None:
     now = time.monotonic()
     if now - _told.get(reason, -LONGEST_PAUSE_SECONDS) >= LONGEST_PAUSE_SECONDS:
         _told[reason] = now
-        log.warning("background round put off, the database is away", loop=loop, reason=reason)
+        log.warning(
+            "background round put off, the database can't be used", loop=loop, reason=reason
+        )
 
 
 class Loop(Entrypoint):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import telemetry, tracing
 from shared.database import ConnectTimeout, DatabaseUnavailable, is_away, reason_of
-from shared.schema import Standing, WrongOwner
+from shared.schema import Standing
 from shared.settings import Reader, Secret, SettingsError
 
 log = telemetry.get_logger(__name__)
@@ -189,7 +189,8 @@ def log_escaped_errors() -> None:
     hub = eventlet.hubs.get_hub()
 
     def log_it(*args: Any) -> None:
-        log.error("a green thread failed", exc_info=args[-1])
+        if not isinstance(args[-1][1], SettingsError):  # whoever waits for the start says it
+            log.error("a green thread failed", exc_info=args[-1])
 
     hub.squelch_generic_exception = hub.squelch_timer_exception = log_it
 
@@ -207,7 +208,7 @@ def serve(service: type, settings: ServiceSettings) -> None:
     def main() -> None:
         try:
             running.start()
-        except (SettingsError, WrongOwner) as error:
+        except SettingsError as error:
             _leave(_refuse(f"Portico can't start: {error}"), "")
         except BaseException:
             log.critical("could not start", exc_info=True)
@@ -245,7 +246,7 @@ def command_line(
         telemetry.configure_logging(name, level=settings.log_level)
         if command in (commands or {}):
             return (commands or {})[command](settings, words)
-    except (SettingsError, WrongOwner) as error:
+    except SettingsError as error:
         return _refuse(str(error))
     except DatabaseUnavailable as error:
         return _refuse(str(error), UNAVAILABLE)

@@ -17,6 +17,8 @@ from typing import Final
 
 from sqlalchemy import CheckConstraint, Column, Connection, MetaData, String, Table, inspect, text
 
+from shared.settings import SettingsError
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 FIRST_TABLES: Final = {
     "portal": "waiting_links",
@@ -38,7 +40,7 @@ class Standing(StrEnum):
     FOREIGN = "foreign"
 
 
-class WrongOwner(Exception):
+class WrongOwner(SettingsError):
     """The schema is another service's, or another program's. The text says whose, and what to look at."""
 
 

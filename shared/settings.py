@@ -35,7 +35,8 @@ PAIR = re.compile(
 
 
 class SettingsError(Exception):
-    """The settings are wrong. The text lists each one, what is wrong with it and what it should look like."""
+    """The settings are wrong, by themselves or for the place they are in (an address that is taken, another service's
+    database). The text lists each one, what is wrong with it and what it should look like."""
 
 
 class Secret:
