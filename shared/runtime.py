@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -192,7 +193,13 @@ def log_escaped_errors() -> None:
         if not isinstance(args[-1][1], SettingsError):  # whoever waits for the start says it
             log.error("a green thread failed", exc_info=args[-1])
 
+    def log_and_let_go(descriptor: int, exc_info: Any) -> None:
+        log_it(exc_info)
+        with contextlib.suppress(Exception):
+            hub.remove_descriptor(descriptor)
+
     hub.squelch_generic_exception = hub.squelch_timer_exception = log_it
+    hub.squelch_exception = log_and_let_go
 
 
 def serve(service: type, settings: ServiceSettings) -> None:

@@ -22,7 +22,8 @@ def running_with(*answers: dict[str, str]) -> Running:
 
     made = Running([])
     extensions = [SimpleNamespace(readiness_report=report), SimpleNamespace()]
-    made._runners = [SimpleNamespace(containers=[SimpleNamespace(extensions=extensions)])]
+    containers = [SimpleNamespace(extensions=extensions)]
+    made._runners = [SimpleNamespace(containers=containers, start=lambda: None)]
     return made
 
 
