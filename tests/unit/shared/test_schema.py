@@ -18,7 +18,7 @@ from shared.schema import FIRST_TABLES, Schema, Standing, WrongOwner, look, revi
 from shared.settings import Secret
 
 SERVICES = tuple(FIRST_TABLES)
-BEFORE_THE_MARK = {"portal": "0008", "billing": "0006", "notifier": "0010"}
+BEFORE_THE_MARK = {"portal": "0010", "billing": "0006", "notifier": "0011"}
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """The log's last safety net."""
 
-import os
 import io
 import json
 import logging
+import os
 
 import eventlet
 import pytest
