@@ -7,7 +7,6 @@ from typing import Any
 
 import eventlet
 import pytest
-from structlog.testing import capture_logs
 
 from shared import runtime
 from shared.runtime import Running
@@ -33,9 +32,15 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told_by(running: Running) -> list[tuple[str, str | None]]:
-    with capture_logs() as lines, eventlet.Timeout(5):
+    lines: list[tuple[str, str | None]] = []
+
+    def note(event: str, **values: Any) -> None:
+        lines.append((event, values.get("Database")))
+
+    with pytest.MonkeyPatch.context() as patch, eventlet.Timeout(5):
+        patch.setattr(runtime, "log", SimpleNamespace(info=note, error=note))
         running.tell_readiness(0.0)
-    return [(line["event"], line.get("Database")) for line in lines]
+    return lines
 
 
 def test_ready_is_said_once_it_is_so() -> None:
