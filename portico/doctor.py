@@ -101,7 +101,7 @@ def _look_at_whose(settings: Any) -> Iterator[Finding]:
 
     engine = make_engine(settings.database_url.reveal())
     try:
-        yield from check_whose(Transactions(engine))
+        yield from check_whose(Transactions(engine, "portal"))
     except (SQLAlchemyError, DatabaseUnavailable):
         return  # away, or behind: the look at the database has told
     finally:
@@ -115,22 +115,31 @@ def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
 
 
 def look_at_database(service: str, url: str) -> Iterator[Finding]:
-    """Whether the database answers, has the newest migration, and agrees about the time."""
+    """Whether the database answers, is the service's own, has the newest migration, and agrees about the time."""
     from sqlalchemy import func, select
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    from shared.database import ConnectTimeout, DatabaseUnavailable, make_engine
-    from shared.migrations import behind
+    from shared.database import ConnectTimeout, DatabaseUnavailable, make_engine, reason_of
+    from shared.schema import Standing, look
 
     area = f"database {service}"
     engine = make_engine(url)
     try:
-        has = behind(service, engine)
-        if has is not None:
+        with engine.connect() as connection:
+            found = look(connection, service)
+        if found.standing is Standing.FOREIGN:
+            yield finding(
+                area,
+                "database-owner",
+                found.problem or "",
+                f"look at {service.upper()}_DATABASE_URL",
+            )
+            return
+        if found.problem is not None:
             yield finding(
                 area,
                 "database-behind",
-                f"{service}'s database is not at the newest migration: it has {has}",
+                f"{service}'s database is not at the newest migration: it has {found.revision or 'none at all'}",
                 f"run `python -m services.{service} migrate`",
             )
         if engine.dialect.name == "postgresql":
@@ -144,14 +153,17 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
                     f"the clock of {service}'s database is off by {off:.0f} s",
                     "let NTP set the clocks of all machines",
                 )
-        if has is None:
+        if found.standing is Standing.AHEAD:
+            yield ok(
+                area, "database", f"answers, and has a newer release's migration: {found.revision}"
+            )
+        elif found.problem is None:
             yield ok(area, "database", "answers, and has the newest migration")
     except (DBAPIError, SQLAlchemyError, ConnectTimeout, DatabaseUnavailable, OSError) as error:
-        code = getattr(getattr(error, "orig", None), "pgcode", None)
         yield unknown(
             area,
             "database-unreachable",
-            f"{service}'s database can't be used: {type(getattr(error, 'orig', error)).__name__} {code or ''}".strip(),
+            f"{service}: {reason_of(error)}",
             f"look at {service.upper()}_DATABASE_URL, the network and the server",
         )
     finally:

@@ -36,7 +36,7 @@ from services.portal.service import PortalService
 from shared import tracing
 from shared.migrations import upgrade
 from shared.runtime import Running
-from shared.settings import SettingsError
+from shared.settings import Reader, SettingsError
 from shared.telemetry import configure_logging
 
 HOST: Final = "127.0.0.1"
@@ -113,13 +113,22 @@ def environment(
             del common[name]
     return {
         name: {
-            **common,
-            f"{name.upper()}_DATABASE_URL": f"sqlite:///{run.folder / name}.sqlite3",
+            **_unless_in_a_file(
+                {
+                    **common,
+                    f"{name.upper()}_DATABASE_URL": f"sqlite:///{run.folder / name}.sqlite3",
+                },
+                environ,
+            ),
             **environ,
             "HTTP_ADDRESS": f"{HOST}:{run.ports[name]}",
         }
         for name in ("portal", "billing", "notifier")
     }
+
+
+def _unless_in_a_file(defaults: dict[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in defaults.items() if not environ.get(f"{name}_FILE")}
 
 
 def _serve_sandbox(run: Places) -> Any:
@@ -137,7 +146,7 @@ def _serve_sandbox(run: Places) -> Any:
             sendgrid_webhook_url=f"{run.url('notifier')}/webhooks/sendgrid",
         )
     )
-    listener = eventlet.listen((HOST, run.ports["sandbox"]))
+    listener = eventlet.listen((HOST, run.ports["sandbox"]), reuse_port=False)
     quiet = logging.getLogger("sandbox.http")
     eventlet.spawn_n(wsgi.server, listener, app, log=quiet, log_output=False, debug=False)
     return app
@@ -149,10 +158,11 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     os.umask(OTHERS)
     try:
         run = places(environ)
+        reader = Reader(environ)
+        level = reader.log_level()
+        reader.done()
         log_file = run.folder / "portico.log"
-        configure_logging(
-            "portico", level=environ.get("LOG_LEVEL", "INFO"), stream=log_file.open("a")
-        )
+        configure_logging("portico", level=level, stream=log_file.open("a"))
         sandbox = _serve_sandbox(run)
         env = environment(run, environ, sandbox.extensions["mailbox"].public_key)
         services: list[tuple[type, Any]] = [
@@ -160,11 +170,11 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             (BillingService, billing_settings.load(env["billing"])),
             (NotifierService, notifier_settings.load(env["notifier"])),
         ]
+        for service, settings in services:
+            upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
     except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
-    for service, settings in services:
-        upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
     tracing.start(services[0][1].tracing, "portico")
     running = Running(services)
     running.stop_on_signals()

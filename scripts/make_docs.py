@@ -215,7 +215,7 @@ def settings_page() -> str:
         "",
         "Read from the environment at start, checked all together: a service with a missing or wrong one says which and "
         "what it should look like, and does not start. Any of them may come from a file instead: `NAME_FILE` names it "
-        "(secrets that an orchestrator mounts). `LOG_LEVEL` is `INFO` unless set. `make run` has a default for each.",
+        "(secrets that an orchestrator mounts); setting both is an error. `make run` has a default for each.",
     ]
     for service in SERVICES:
         own = [one for one in settings_of(service) if not one[0].startswith("OTEL_")]

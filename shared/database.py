@@ -38,11 +38,13 @@ from sqlalchemy import (
     insert,
     text,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
+
+from shared.schema import Schema, look
 
 CONNECT_SECONDS: Final = 3
 STATEMENT_SECONDS: Final = 10
@@ -80,9 +82,31 @@ REFUSED_SECONDS: Final = 10
 and in a file of SQLite's that is write-protected. After this time work may come again, and tells."""
 
 
+REFUSALS: Final = (
+    ("password authentication failed", "the database refuses the user or the password"),
+    ("no password supplied", "the database wants a password, and its URL has none"),
+    ("no pg_hba.conf entry", "the database lets nobody in from here under that name (pg_hba.conf)"),
+    ("permission denied for database", "the user may not connect to that database"),
+    ("is not permitted to log in", "the user may not log in to the database"),
+    ('FATAL:  role "', "the database has no such user"),
+    ('FATAL:  database "', "the server has no such database"),
+)
+"""What PostgreSQL says to a connection that it will not take, and what it means. psycopg2 gives no SQLSTATE then."""
+NO_RIGHTS: Final = "42501"
+
+
 class DatabaseUnavailable(Exception):
-    """The database does not answer, or takes no writes now. What was to be written is not there, or (when the answer to
-    the commit was lost) is there whole: the same work can be done again."""
+    """The database does not answer, takes no writes now, or is not yet (or no more) one that this release can work on. What
+    was to be written is not there, or (when the answer to the commit was lost) is there whole: the same work can be done
+    again."""
+
+
+class WrongSchema(DatabaseUnavailable):
+    """Its schema is not one that this release can work on; `schema` says what was found."""
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__(schema.problem)
+        self.schema = schema
 
 
 class UnstorableValue(Exception):
@@ -282,41 +306,53 @@ class Transactions:
     a slow neighbour would hold locks.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, service: str | None = None) -> None:
+        """With a `service` nothing is done before the schema has proved to be that service's, and new enough."""
         self.engine = engine
+        self._service = service
+        self._is_proved = False
         self._refused_at = -math.inf
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """BEGIN, the body, COMMIT; ROLLBACK when the body raises.
 
-        Raises DatabaseUnavailable when no connection can be had, it breaks, or the database takes no writes now;
-        UnstorableValue when it can take a value never.
+        Raises DatabaseUnavailable when no connection can be had, it breaks, the database takes no writes now, or its schema
+        is not ours to work on; UnstorableValue when it can take a value never.
         """
         session = Session(self.engine, expire_on_commit=False)
         try:
             with session.begin():
+                if self._service is not None and not self._is_proved:
+                    self._prove(session, self._service)
                 yield session
-        except (PoolTimeout, ConnectTimeout) as error:
-            raise DatabaseUnavailable(str(error)) from error
-        except DBAPIError as error:
-            if not _is_transient(error):
+        except (PoolTimeout, ConnectTimeout, DBAPIError) as error:
+            if not is_away(error):
                 raise
-            if _is_unseen(error):
+            if isinstance(error, DBAPIError) and _is_unseen(error):
                 self._refused_at = time.monotonic()
-            raise DatabaseUnavailable(
-                f"the database does not answer, or not now{_why(error)}"
-            ) from error
+            raise DatabaseUnavailable(reason_of(error)) from error
         finally:
             session.close()
 
     reading = transaction
     """The same, named for what it is used for: a read sees one moment."""
 
+    def _prove(self, session: Session, service: str) -> None:
+        try:
+            found = look(session.connection(), service)
+        except ProgrammingError as error:
+            raise DatabaseUnavailable(reason_of(error)) from error
+        if found.problem is not None:
+            raise WrongSchema(found)
+        self._is_proved = True
+
     def ping(self) -> None:
-        """Raise DatabaseUnavailable when the database does not answer a trivial statement, or takes no writes."""
+        """Raise DatabaseUnavailable when the database does not answer a trivial statement, takes no writes, or has another
+        schema than work needs."""
         if time.monotonic() - self._refused_at < REFUSED_SECONDS:
             raise DatabaseUnavailable("the database refused a write a moment ago")
+        self._is_proved = False  # it may have been restored, or emptied, since
         with self.transaction() as session:
             read_only = session.scalar(text(_READ_ONLY[self.engine.dialect.name]))
         if read_only == "on":
@@ -339,6 +375,30 @@ def _is_transient(error: DBAPIError) -> bool:
         or code.startswith(TRANSIENT_SQLSTATES)
         or _sqlite_code(error.orig or error) in TRANSIENT_SQLITE
     )
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a database that gives this error may well give none in a moment, or once somebody has seen to it."""
+    if isinstance(error, DBAPIError):
+        return _is_transient(error)
+    return isinstance(error, ConnectTimeout | PoolTimeout)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why the database can't be used, in words that show no value."""
+    if isinstance(error, ConnectTimeout | PoolTimeout):
+        return "the database gives no connection in time"
+    original = getattr(error, "orig", None) or error
+    code = getattr(original, "pgcode", None)
+    if code is None and isinstance(original, psycopg2.OperationalError):
+        for words, meaning in REFUSALS:
+            if words in str(original):
+                return meaning
+    if code == NO_RIGHTS:
+        return f"the database's user may not read or write its own tables ({code})"
+    if isinstance(error, DBAPIError) and is_away(error):
+        return f"the database does not answer, or not now{_why(error)}"
+    return f"the database can't be used: {type(original).__name__}"
 
 
 def _is_unseen(error: DBAPIError) -> bool:
@@ -365,8 +425,17 @@ class Database(DependencyProvider):
         settings = self.container.config["settings"]
         workers = self.container.max_workers
         self.transactions = Transactions(
-            make_engine(settings.database_url.reveal(), pool_size=min(10, workers))
+            make_engine(settings.database_url.reveal(), pool_size=min(10, workers)),
+            self.container.service_name,
         )
+        # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.
+        try:
+            with self.transactions.transaction():
+                pass
+        except WrongSchema as error:
+            error.schema.refuse_wrong_owner()
+        except DatabaseUnavailable:
+            pass
 
     def stop(self) -> None:
         self.transactions.engine.dispose()
@@ -378,14 +447,14 @@ class Database(DependencyProvider):
         return self.transactions
 
     def readiness(self) -> str | None:
-        """None when the database answers and takes writes, else what is wrong (for `/readyz`)."""
+        """None when the database answers, takes writes and has our schema, else what is wrong (for `/readyz`)."""
         try:
             with eventlet.Timeout(CONNECT_SECONDS, DatabaseUnavailable("no answer in time")):
                 self.transactions.ping()
         except DatabaseUnavailable as error:
             return str(error)
         except Exception as error:
-            return type(error).__name__
+            return reason_of(error)
         return None
 
 

@@ -26,6 +26,20 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+_told: dict[str, float] = {}
+"""When each reason for which the database is away was told last, by any loop of the process."""
+
+
+def _tell_away(reason: str, loop: str) -> None:
+    """Once for all loops, which all find the same, and again after the longest pause."""
+    now = time.monotonic()
+    if now - _told.get(reason, -LONGEST_PAUSE_SECONDS) >= LONGEST_PAUSE_SECONDS:
+        _told[reason] = now
+        log.warning(
+            "background round put off, the database can't be used", loop=loop, reason=reason
+        )
+
+
 class Loop(Entrypoint):
     """Entrypoint that runs its method again and again; see the module's text."""
 
@@ -86,7 +100,7 @@ class Loop(Entrypoint):
             return bool(result), False
         LOOP_FAILURES.labels(self.container.service_name, self.method_name).inc()
         if isinstance(exc_info[1], DatabaseUnavailable):
-            log.warning("background round put off, the database is away", loop=self.method_name)
+            _tell_away(str(exc_info[1]), self.method_name)
         else:
             log.error("background round failed", loop=self.method_name, exc_info=exc_info)
         return False, True

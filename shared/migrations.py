@@ -6,20 +6,19 @@ Migrations are run by a command (`python -m services.<service> migrate`), never 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Final
 
 from alembic import command, context
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, MetaData, text
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.database import ConnectTimeout, make_engine
+from shared.database import ConnectTimeout, make_engine, reason_of
+from shared.schema import ROOT, Standing, look
+from shared.telemetry import get_logger
 
-ROOT = Path(__file__).resolve().parent.parent
-NO_MIGRATION: Final = "no migration at all"
+log = get_logger(__name__)
+
 WAIT_SECONDS: Final = 1500.0
 WAIT_POLL_SECONDS: Final = 1.0
 LOCK = 0x506F7274  # two migration jobs at once take turns (PostgreSQL advisory lock)
@@ -32,8 +31,11 @@ def _config(service: str) -> Config:
     return config
 
 
-def upgrade(service: str, url: str, revision: str = "head") -> None:
-    """Bring the database of `service` at `url` to `revision`. Safe to run twice, and by two at once."""
+def upgrade(service: str, url: str, revision: str = "head") -> Standing:
+    """Bring the database of `service` at `url` to `revision`. Safe to run twice, and by two at once.
+
+    Returns how it stood before: one that is AHEAD is left as it is. Raises WrongOwner, having changed nothing.
+    """
     config = _config(service)
     engine = make_engine(url)
     try:
@@ -41,39 +43,39 @@ def upgrade(service: str, url: str, revision: str = "head") -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            found = look(connection, service)
+            found.refuse_wrong_owner()
+            if found.standing is not Standing.AHEAD:
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
+            return found.standing
     finally:
         engine.dispose()
-
-
-def behind(service: str, engine: Engine) -> str | None:
-    """None when the database has this code's newest migration, else which one it has (`doctor`, `/readyz`)."""
-    head = ScriptDirectory.from_config(_config(service)).get_current_head()
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    return None if current == head else (current or NO_MIGRATION)
 
 
 def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> bool:
     """Wait until the database of `service` has this code's newest migration, or a newer one; False after `seconds`.
 
     A new replica waits so for the migrations' job. A database that is ahead is right for old code, which must come up
-    again while its successor is rolled out.
+    again while its successor is rolled out. Raises WrongOwner at once.
     """
     end = time.monotonic() + seconds
-    known = {
-        script.revision for script in ScriptDirectory.from_config(_config(service)).walk_revisions()
-    }
+    told = None
     engine = make_engine(url, pool_size=1)
     try:
         while True:
             try:
-                found = behind(service, engine)
-                if found is None or (found != NO_MIGRATION and found not in known):
-                    return True
-            except (SQLAlchemyError, ConnectTimeout):  # the database itself may be coming up, too
-                pass
+                with engine.connect() as connection:
+                    found = look(connection, service)
+                found.refuse_wrong_owner()
+                problem = found.problem
+            except (SQLAlchemyError, ConnectTimeout) as error:  # it may be coming up, too
+                problem = reason_of(error)
+            if problem is None:
+                return True
+            if problem != told:
+                log.info("waiting for the database", reason=problem)
+                told = problem
             if time.monotonic() >= end:
                 return False
             time.sleep(WAIT_POLL_SECONDS)

@@ -71,8 +71,10 @@ def parse_age(text: str) -> dt.timedelta:
     return age
 
 
-def prune_command(rules: Sequence[Rule]) -> Callable[[ServiceSettings, list[str]], int]:
-    """The command `prune` of a service."""
+def prune_command(
+    service: str, rules: Sequence[Rule]
+) -> Callable[[ServiceSettings, list[str]], int]:
+    """The command `prune` of `service`."""
 
     def prune(settings: ServiceSettings, words: list[str]) -> int:
         from shared.cli import say  # typer and rich: a serving process never needs them
@@ -89,7 +91,7 @@ def prune_command(rules: Sequence[Rule]) -> Callable[[ServiceSettings, list[str]
             before = dt.datetime.now(dt.UTC) - parse_age(chosen.older_than)
         except ValueError as error:
             parser.error(f"--older-than: {error}")
-        database = Transactions(make_engine(settings.database_url.reveal()))
+        database = Transactions(make_engine(settings.database_url.reveal()), service)
         total: dict[str, int] = {}
         try:
             more = True

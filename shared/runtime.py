@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -14,16 +15,24 @@ from typing import Any, Final, Protocol
 
 import eventlet
 from nameko.runners import ServiceRunner
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import telemetry, tracing
+from shared.database import ConnectTimeout, DatabaseUnavailable, is_away, reason_of
+from shared.schema import Standing
 from shared.settings import Reader, Secret, SettingsError
 
 log = telemetry.get_logger(__name__)
 
 GRACE_SECONDS: Final = 25
+READY_SECONDS: Final = 1.0
+"""How often a service that is not ready yet looks whether it is."""
 START_SECONDS: Final = 3
 """How long a signal waits for a start that is under way. One that waits for its broker is not waited for."""
 MAX_WORKERS: Final = 50
+USAGE: Final = 2
+UNAVAILABLE: Final = 3
+"""Exit codes, as `portico` has them: wrong words or settings; something does not answer, and may later."""
 SECOND_SIGNAL: Final = b'{"event": "second signal, leaving now", "level": "error"}\n'
 
 
@@ -37,6 +46,10 @@ class ServiceSettings(Protocol):
     @property
     def http_address(self) -> str: ...
     @property
+    def http_shared(self) -> bool: ...
+    @property
+    def log_level(self) -> str: ...
+    @property
     def tracing(self) -> tracing.TracingSettings | None: ...
 
 
@@ -47,6 +60,7 @@ def container_config(
     return {
         "AMQP_URI": settings.amqp_uri.reveal(),
         "WEB_SERVER_ADDRESS": settings.http_address,
+        "http_shared": settings.http_shared,
         "max_workers": MAX_WORKERS,
         "SERVICE_CONTAINER_CLS": "shared.container.CorrelatedContainer",
         "settings": settings,
@@ -74,6 +88,31 @@ class Running:
         for thread in [eventlet.spawn(runner.start) for runner in self._runners]:
             thread.wait()
         self._started.send()
+
+    def failing(self) -> dict[str, str]:
+        """What keeps the services from being ready, by its part; empty when they are. As `/readyz` has it."""
+        return {
+            part: problem
+            for runner in self._runners
+            for container in runner.containers
+            for extension in container.extensions
+            if (report := getattr(extension, "readiness_report", None)) is not None
+            for part, problem in report()[1]["failing"].items()
+        }
+
+    def tell_readiness(self, began: float) -> None:
+        """Say once that all is ready, and until then, when it changes, why it is not. `began` is a time.monotonic()."""
+        told: dict[str, str] = {}
+        while not self._stopping:
+            with eventlet.Timeout(READY_SECONDS, False):
+                (self._stopped if self._started.ready() and told else self._started).wait()
+            failing = self.failing()
+            if self._started.ready() and not failing:
+                log.info("ready", seconds=round(time.monotonic() - began, 2))
+                return
+            if failing and failing != told:
+                log.error("not ready", **failing)
+            told = failing
 
     def stop_on_signals(self) -> None:
         """SIGTERM or SIGINT drains; a second one, or the end of the grace period, ends the process at once."""
@@ -151,9 +190,16 @@ def log_escaped_errors() -> None:
     hub = eventlet.hubs.get_hub()
 
     def log_it(*args: Any) -> None:
-        log.error("a green thread failed", exc_info=args[-1])
+        if not isinstance(args[-1][1], SettingsError):  # whoever waits for the start says it
+            log.error("a green thread failed", exc_info=args[-1])
+
+    def log_and_let_go(descriptor: int, exc_info: Any) -> None:
+        log_it(exc_info)
+        with contextlib.suppress(Exception):
+            hub.remove_descriptor(descriptor)
 
     hub.squelch_generic_exception = hub.squelch_timer_exception = log_it
+    hub.squelch_exception = log_and_let_go
 
 
 def serve(service: type, settings: ServiceSettings) -> None:
@@ -169,14 +215,16 @@ def serve(service: type, settings: ServiceSettings) -> None:
     def main() -> None:
         try:
             running.start()
+        except SettingsError as error:
+            _leave(_refuse(f"Portico can't start: {error}"), "")
         except BaseException:
             log.critical("could not start", exc_info=True)
             _leave(1, "")
         # What is there now is there to stay. A full collection that looks at it holds every green thread up for 55 ms.
         gc.freeze()
-        log.info("ready", seconds=round(time.monotonic() - started, 2))
 
     eventlet.spawn_n(main)
+    eventlet.spawn_n(running.tell_readiness, started)
     running.wait()
     tracing.stop()
     log.info("stopped", name=name)
@@ -198,39 +246,46 @@ def command_line(
     known = ["serve", *MIGRATING, *(commands or {})]
     if command not in known:
         return _refuse(f"usage: python -m services.{name} [{'|'.join(known)}]")
-    telemetry.configure_logging(name, level=os.environ.get("LOG_LEVEL", "INFO"))
     try:
         if command in MIGRATING:
             return MIGRATING[command](name, _database_url(name))
         settings = load(os.environ)
+        telemetry.configure_logging(name, level=settings.log_level)
+        if command in (commands or {}):
+            return (commands or {})[command](settings, words)
     except SettingsError as error:
         return _refuse(str(error))
-    if command == "serve":
-        serve(service, settings)
-    else:
-        return (commands or {})[command](settings, words)
+    except DatabaseUnavailable as error:
+        return _refuse(str(error), UNAVAILABLE)
+    serve(service, settings)
     return 0
 
 
-def _refuse(why: str) -> int:
-    from shared.cli import USAGE, complain  # typer and rich: a serving process never needs them
+def _refuse(why: str, code: int = USAGE) -> int:
+    from shared.cli import complain  # typer and rich: a serving process never needs them
 
     complain(why)
-    return USAGE
+    return code
 
 
 def _database_url(name: str) -> str:
     reader = Reader(os.environ)
-    url = reader.database_url(f"{name.upper()}_DATABASE_URL")
+    url, level = reader.database_url(name), reader.log_level()
     reader.done()
+    telemetry.configure_logging(name, level=level)
     return url.reveal()
 
 
 def _migrate(name: str, url: str) -> int:
     from shared.migrations import upgrade  # alembic: 8 MB that a serving process never needs
 
-    upgrade(name, url)
-    log.info("migrated")
+    try:
+        before = upgrade(name, url)
+    except (SQLAlchemyError, ConnectTimeout) as error:
+        if not is_away(error):
+            raise
+        raise DatabaseUnavailable(reason_of(error)) from error
+    log.info("already ahead: a newer release's" if before is Standing.AHEAD else "migrated")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Read a process's settings from the environment, and refuse to start with one message that names every wrong one.
 
 A setting ``NAME`` is read from the variable ``NAME``, or, for secrets that an orchestrator mounts, from the
-file that ``NAME_FILE`` names.
+file that ``NAME_FILE`` names. Both at once is an error: which of them is stale, nobody can know.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class _Required:
 REQUIRED: Final[Any] = _Required()
 """The default of a setting that has none."""
 
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 ADDRESS = re.compile(r"^[^\s:]+:\d{1,5}$")
 PAIR = re.compile(
     r"^[ \t]*[\w.!#$%&'*+^`|~-]+[ \t]*=[\x20\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*$", re.ASCII
@@ -34,7 +35,8 @@ PAIR = re.compile(
 
 
 class SettingsError(Exception):
-    """The settings are wrong. The text lists each one, what is wrong with it and what it should look like."""
+    """The settings are wrong, by themselves or for the place they are in (an address that is taken, another service's
+    database). The text lists each one, what is wrong with it and what it should look like."""
 
 
 class Secret:
@@ -85,22 +87,31 @@ class Reader:
     ) -> Any:
         text = self._environ.get(name, "")
         file = self._environ.get(f"{name}_FILE", "").strip()
-        if not text.strip() and file:
+        if file:
+            by_file, a_file = f"{name}_FILE", f"/run/secrets/{name.lower()}"
+            if text.strip():
+                problem = f"and {by_file} are both set: unset one of them"
+                self._problem(name, problem, meaning, f"{by_file}={a_file}")
+                return None
             try:
                 text = Path(file).read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
-                self._problem(f"{name}_FILE", f"can't be read: {reason}", meaning, example)
+                self._problem(by_file, f"can't be read: {reason}", meaning, f"{by_file}={a_file}")
+                return None
+            if not text.strip():
+                self._problem(by_file, "names an empty file", meaning, f"{by_file}={a_file}")
                 return None
         if not text.strip():
             if default is REQUIRED:
-                self._problem(name, "is not set", meaning, example)
+                self._problem(name, "is not set", meaning, f"{name}={example}")
                 return None
             return default
         try:
             value = parse(text.strip())
         except ValueError as error:
-            self._problem(name, str(error), meaning, example)
+            where = f"{name} (in the file of {name}_FILE)" if file else name
+            self._problem(where, str(error), meaning, f"{name}={example}")
             return None
         if isinstance(value, Secret):
             self._secrets[name] = (value,)
@@ -109,7 +120,7 @@ class Reader:
         return value
 
     def _problem(self, name: str, problem: str, meaning: str, example: str) -> None:
-        self._problems.append(f"  {name} {problem}\n      {meaning}; for example {name}={example}")
+        self._problems.append(f"  {name} {problem}\n      {meaning}; for example {example}")
 
     def text(self, name: str, *, meaning: str, example: str, default: Any = REQUIRED) -> Any:
         """A plain value."""
@@ -275,6 +286,27 @@ class Reader:
 
         return self._read(name, parse, default, meaning, default)
 
+    def log_level(self) -> str:
+        """`LOG_LEVEL`, in capitals; it may be written in small letters too."""
+
+        def parse(text: str) -> str:
+            if text.upper() not in LOG_LEVELS:
+                raise ValueError(f"is {text!r}, it must be one of {', '.join(LOG_LEVELS)}")
+            return text.upper()
+
+        return self._read(
+            "LOG_LEVEL", parse, "INFO", "how much is logged: this, and what is worse", "INFO"
+        )
+
+    def http_shared(self) -> bool:
+        """`HTTP_SHARED`: whether other processes may listen on the same address."""
+        return self.boolean(
+            "HTTP_SHARED",
+            meaning="whether several processes of this service may listen on the same `HTTP_ADDRESS` on one machine; "
+            "the kernel gives each new connection to one of them. Otherwise an address that is taken is an error",
+            default=False,
+        )
+
     def amqp_uri(self) -> Secret:
         """`AMQP_URI`: where RabbitMQ is. A `Secret`, since it usually carries a password."""
 
@@ -291,8 +323,8 @@ class Reader:
             "amqp://user:password@rabbitmq:5672/portico",
         )
 
-    def database_url(self, name: str) -> Secret:
-        """A SQLAlchemy database URL, as a `Secret`: PostgreSQL (psycopg2) or, embedded, SQLite. Several hosts may stand in
+    def database_url(self, service: str) -> Secret:
+        """`<SERVICE>_DATABASE_URL`: a SQLAlchemy database URL, as a `Secret`: PostgreSQL (psycopg2) or, embedded, SQLite. Several hosts may stand in
         it as libpq writes them: `postgresql://user:password@one:5432,two:5432/name?target_session_attrs=read-write`."""
 
         def parse(text: str) -> Secret:
@@ -305,11 +337,11 @@ class Reader:
             return Secret(_hosts_as_query(text))
 
         return self._read(
-            name,
+            f"{service.upper()}_DATABASE_URL",
             parse,
             REQUIRED,
-            "this service's own database",
-            "postgresql://portal:password@postgres:5432/portal",
+            f"{service}'s own database",
+            f"postgresql://{service}:password@postgres:5432/{service}",
         )
 
     def check(self, name: str, ok: bool, problem: str) -> None:

@@ -42,6 +42,7 @@ from shared.http_protocol import (
     Protocol,
     most_connections,
 )
+from shared.settings import SettingsError
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
@@ -67,10 +68,31 @@ Refuse = Callable[[Any], Response | None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
+    """A socket that listens on `address`, alone there unless `shared`: eventlet's own default lets a second process on this
+    machine take the same address, and each connection is answered by one or the other.
+
+    Raises SettingsError when the address is taken, not this machine's, or not ours to take.
+    """
+    try:
+        sock = eventlet.listen(address, backlog=BACKLOG, reuse_port=shared)
+    except OSError as error:
+        where = f"{address[0]}:{address[1]}"
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            f"HTTP_ADDRESS: can't listen on {where}: {reason}.\n"
+            "Set it to a free host:port of this machine, or end what listens there."
+        ) from None
+    sock.settimeout(None)  # as nameko does (https://github.com/celery/kombu/issues/838)
+    return sock
+
+
 class HardWebServer(WebServer):
     """The web server of a container; also answers `/healthz`, `/readyz` and `/metrics`."""
 
     _is_accepting: bool
+    _sock: Any
+    _starting: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,12 +173,20 @@ class HardWebServer(WebServer):
         page: Response | None = hook(request, error) if hook is not None else None
         return page if page is not None else _plain_error(error)
 
+    def setup(self) -> None:
+        """Take the address before anything of the service runs. Raises SettingsError when it can't be had."""
+        if self._sock is None:  # once, however many entrypoints ask
+            self._sock = listen(
+                self.bind_addr, shared=bool(self.container.config.get("http_shared"))
+            )
+
     def start(self) -> None:
-        if self._starting:  # once, however many entrypoints ask
+        if self._starting:
             return
+        self._starting = True
         self._most = most_connections()
-        super().start()
-        self._sock.listen(BACKLOG)
+        self._serv = self.get_wsgi_server(self._sock, self.get_wsgi_app())
+        self._gt = self.container.spawn_managed_thread(self.run)
         self.container.spawn_managed_thread(self._sweep)
 
     def run(self) -> None:
@@ -360,7 +390,10 @@ class Http(HttpRequestHandler):
         if isinstance(exc, Overloaded | ContainerBeingKilled):
             return _busy()
         away = isinstance(exc, DatabaseUnavailable)
-        log.error("request failed", route=self.url, exc_info=None if away else exc, away=away)
+        if away:
+            log.error("request failed", route=self.url, away=True, reason=str(exc))
+        else:
+            log.error("request failed", route=self.url, exc_info=exc, away=False)
         hook = getattr(self.container.service_cls, "failure_page", None)
         if hook is not None:
             page: Response = hook(exc)

@@ -11,4 +11,4 @@ from shared.retention import prune_command
 from shared.runtime import command_line
 
 if __name__ == "__main__":
-    sys.exit(command_line(BillingService, load, {"prune": prune_command(RULES)}))
+    sys.exit(command_line(BillingService, load, {"prune": prune_command("billing", RULES)}))

@@ -36,7 +36,7 @@ def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Tra
     engine = make_engine(settings.database_url.reveal())
     gateway = StripeGateway(settings.stripe_api_key.reveal(), settings.stripe_api_base)
     try:
-        yield gateway, Transactions(engine)
+        yield gateway, Transactions(engine, "billing")
     finally:
         gateway.close()
         engine.dispose()

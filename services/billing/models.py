@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from shared.database import UtcDateTime
 from shared.outbox import BigId, OutboxColumns
+from shared.schema import owner_table
 
 
 class Base(DeclarativeBase):
@@ -21,6 +23,9 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+SCHEMA_OWNER: Final = owner_table(Base.metadata, "billing")
 
 
 class InboxEvent(Base):

@@ -30,6 +30,8 @@ class Settings:
     stripe_look_rate: int
     """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
     tracing: TracingSettings | None = None
+    http_shared: bool = False
+    log_level: str = "INFO"
 
     @property
     def names_portal_configuration(self) -> bool:
@@ -46,7 +48,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings. Raises SettingsError that names every wrong one."""
     read = Reader(environ)
     amqp_uri = read.amqp_uri()
-    database_url = read.database_url("BILLING_DATABASE_URL")
+    database_url = read.database_url("billing")
     http_address = read.address(
         "HTTP_ADDRESS", meaning="where billing takes webhooks", default="127.0.0.1:8001"
     )
@@ -81,6 +83,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example="https://me.example.com",
     )
     tracing = read_tracing(read)
+    http_shared, log_level = read.http_shared(), read.log_level()
     look_rate = read.integer(
         "STRIPE_LOOK_RATE",
         meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
@@ -118,5 +121,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_portal_configuration=configuration,
         public_url=public_url,
         tracing=tracing,
+        http_shared=http_shared,
+        log_level=log_level,
         stripe_look_rate=look_rate,
     )

@@ -36,4 +36,4 @@ def preview(words: Sequence[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["preview"]:
         sys.exit(preview(sys.argv[2:]))
-    sys.exit(command_line(NotifierService, load, {"prune": prune_command(RULES)}))
+    sys.exit(command_line(NotifierService, load, {"prune": prune_command("notifier", RULES)}))

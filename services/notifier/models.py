@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -12,6 +12,7 @@ from services.notifier.domain import Status
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import UtcDateTime, in_order_of_time
 from shared.outbox import OutboxColumns
+from shared.schema import owner_table
 
 Moment = UtcDateTime
 
@@ -26,6 +27,9 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+SCHEMA_OWNER: Final = owner_table(Base.metadata, "notifier")
 
 
 def table_of(model: type[Base]) -> Table:

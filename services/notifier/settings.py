@@ -40,6 +40,8 @@ class Settings:
     address_hash_keys: tuple[Secret, ...] = ()
     """The keys of the hashes under which bounced addresses are kept: the first is used, all are known again."""
     tracing: TracingSettings | None = None
+    http_shared: bool = False
+    log_level: str = "INFO"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -66,7 +68,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     name, address = parseaddr(mail_from) if isinstance(mail_from, str) else ("", "")
     settings = Settings(
         amqp_uri=reader.amqp_uri(),
-        database_url=reader.database_url("NOTIFIER_DATABASE_URL"),
+        database_url=reader.database_url("notifier"),
         http_address=reader.address(
             "HTTP_ADDRESS", meaning="where the notifier listens", default="127.0.0.1:8002"
         ),
@@ -102,6 +104,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             min_length=KEY_LENGTH,
         ),
         tracing=read_tracing(reader),
+        http_shared=reader.http_shared(),
+        log_level=reader.log_level(),
     )
     if isinstance(mail_from, str):
         reader.check(

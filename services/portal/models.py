@@ -23,6 +23,7 @@ from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import UtcDateTime
 from shared.outbox import OutboxColumns
+from shared.schema import owner_table
 
 NAMES: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,6 +46,9 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {dt.datetime: UtcDateTime}  # noqa: RUF012 (SQLAlchemy's own spelling)
+
+
+SCHEMA_OWNER: Final = owner_table(Base.metadata, "portal")
 
 
 class BusinessRow(Base):

@@ -31,6 +31,8 @@ class Settings:
     platform_name: str = PLATFORM
     """What customers know this installation as: who runs the page, and sends the emails, for a business."""
     tracing: TracingSettings | None = None
+    http_shared: bool = False
+    log_level: str = "INFO"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,7 +52,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     )
     settings = Settings(
         amqp_uri=reader.amqp_uri(),
-        database_url=reader.database_url("PORTAL_DATABASE_URL"),
+        database_url=reader.database_url("portal"),
         http_address=reader.address(
             "HTTP_ADDRESS", meaning="where the portal listens", default="127.0.0.1:8000"
         ),
@@ -69,6 +71,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             default=PLATFORM,
         ),
         tracing=read_tracing(reader),
+        http_shared=reader.http_shared(),
+        log_level=reader.log_level(),
     )
     for origin in origins or ():  # None when it is wrong, which is told already
         parts = urlsplit(origin)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import eventlet
-from amqp.exceptions import AccessRefused, AMQPError, ChannelError
+from amqp.exceptions import AccessRefused, AMQPError, ChannelError, NotAllowed
 from kombu.exceptions import KombuError
 from kombu.pools import producers, set_limit
 from nameko.amqp.publish import Publisher, UndeliverableMessage
@@ -45,6 +45,15 @@ def refuse_when_blocked(reason: str = "") -> None:
 
 BROKER_ERRORS: Final = (OSError, AMQPError, KombuError, BrokerUnavailable, EOFError)
 """What a sick broker or connection raises."""
+
+
+def login_refused(error: BaseException) -> str | None:
+    """What a broker that lets us not in means, in words of the setting; None of any other error."""
+    if isinstance(error, AccessRefused) and "Login was refused" in str(error):
+        return "RabbitMQ refuses the user and password of AMQP_URI"
+    if isinstance(error, NotAllowed):
+        return "the user of AMQP_URI may not use its virtual host, or there is none"
+    return None
 
 
 def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> SingleConnection:
@@ -98,13 +107,16 @@ class BoundedPublisher(Publisher):
                     **settings,
                 )
         except AccessRefused as error:
+            if problem := login_refused(error):
+                raise BrokerUnavailable(problem) from error
             raise BrokerRefused(str(error)) from error
         except ChannelError as error:
             if "NO_ROUTE" in str(error):
                 raise UndeliverableMessage from error
             raise BrokerUnavailable(str(error)) from error
         except BROKER_ERRORS as error:
-            raise BrokerUnavailable(str(error) or type(error).__name__) from error
+            problem = login_refused(error) or str(error) or type(error).__name__
+            raise BrokerUnavailable(problem) from error
         finally:
             limit.cancel()
 

@@ -17,7 +17,7 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from shared.cli.findings import Finding, finding, ok, unknown
 from shared.messaging import rights, topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, make_connection
+from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, login_refused, make_connection
 
 AREA: Final = "broker"
 MANY: Final = 1000
@@ -40,19 +40,19 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
     try:
         connection = make_connection(uri)
         connection.connect()
-    except AccessRefused:
+    except AccessRefused as error:
         yield finding(
             AREA,
             "broker-login",
-            "RabbitMQ refuses the user and password of AMQP_URI",
+            login_refused(error) or "RabbitMQ refuses the user of AMQP_URI",
             "look at the user's password, and at the virtual host's permissions",
         )
         return
-    except amqp.exceptions.NotAllowed:
+    except amqp.exceptions.NotAllowed as error:
         yield finding(
             AREA,
             "broker-vhost",
-            "the user of AMQP_URI may not use its virtual host, or there is none",
+            login_refused(error) or "",
             "look at the end of AMQP_URI, and at the user's permissions there",
         )
         return

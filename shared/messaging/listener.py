@@ -26,7 +26,12 @@ from nameko.extensions import ProviderCollector
 from nameko.messaging import QueueConsumer, QueueConsumerStopped
 
 from shared.messaging import topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, make_connection
+from shared.messaging.amqp import (
+    BROKER_ERRORS,
+    BrokerUnavailable,
+    login_refused,
+    make_connection,
+)
 from shared.messaging.transport import ConnectionEnded
 from shared.messaging.watch import Watch
 from shared.telemetry import CONSUMING, get_logger
@@ -156,6 +161,8 @@ class SafeQueueConsumer(QueueConsumer):
         problem = "not connected to the broker"
         if isinstance(error, ChannelError):  # its words for what it refuses
             problem = str(error.message)
+        refused = login_refused(error)
+        problem = refused or problem
         is_news = problem != self._watch.problem
         self._watch.lost(problem, waits=isinstance(error, NotFound | AccessRefused))
         self._failures += 1
@@ -166,7 +173,7 @@ class SafeQueueConsumer(QueueConsumer):
         if self._failures & (self._failures - 1) == 0:  # the first, second, fourth, …
             log.warning(
                 "not listening",
-                error=repr(error),
+                error=refused or repr(error),
                 failures=self._failures,
                 exc_info=None if isinstance(error, BROKER_ERRORS) else error,
             )

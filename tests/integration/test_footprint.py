@@ -72,7 +72,7 @@ def look():
     os._exit(0)
 
 eventlet.spawn(look)
-serve(Idle, SimpleNamespace(amqp_uri=Secret("embedded://x"), http_address="127.0.0.1:0", tracing=None))
+serve(Idle, SimpleNamespace(amqp_uri=Secret("embedded://x"), http_address="127.0.0.1:0", http_shared=False, tracing=None))
 """
 
 

@@ -1,8 +1,10 @@
 """Fixtures of the tests of `shared`."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.fixtures.spans import Spans, recorded
 
@@ -12,3 +14,14 @@ def spans() -> Iterator[Spans]:
     """Tracing is on for this test; the spans that have ended."""
     with recorded() as ended:
         yield ended
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command configures the logging of its whole process: here it is others' too."""
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -56,6 +56,29 @@ def database() -> Iterator[Transactions]:
 
 
 @pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('FATAL:  password authentication failed for user "portal"', "refuses the user or the password"),
+        ('FATAL:  database "portal" does not exist', "the server has no such database"),
+        ('FATAL:  role "portal" does not exist', "the database has no such user"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "lets nobody in from here"),
+        ("could not connect to server: Connection refused", "the database does not answer"),
+    ],
+)  # fmt: skip
+def test_why_no_connection_is_had_is_told_in_words(
+    database: Transactions, said: str, told: str
+) -> None:
+    """psycopg2 gives no SQLSTATE then. What is told names no user, host or database."""
+    failed = f'connection to server at "10.0.0.2", port 5432 failed: {said}'
+    refused = OperationalError(
+        "", {}, psycopg2.OperationalError(failed), connection_invalidated=True
+    )
+    with pytest.raises(DatabaseUnavailable, match=told) as caught, database.transaction():
+        raise refused
+    assert not {"10.0.0", '"portal"'} & set(str(caught.value).split())
+
+
+@pytest.mark.parametrize(
     "code",
     ["08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "58030"],
 )  # fmt: skip

@@ -45,11 +45,80 @@ def test_secret_from_a_file(tmp_path):
 
 def test_an_unreadable_secret_file_is_named(tmp_path):
     """A missing file is an error that names the variable, not a default."""
-    with pytest.raises(SettingsError, match="KEY_FILE can't be read"):
+    with pytest.raises(
+        SettingsError, match=r"KEY_FILE can't be read(?s:.)*for example KEY_FILE=/run/secrets/key\n"
+    ):
         read(
             {"KEY_FILE": str(tmp_path / "none")},
             lambda reader: reader.secret("KEY", meaning="a key", example="x", default=None),
         )
+
+
+def one_key(environ):
+    return read(environ, lambda reader: reader.secret("KEY", meaning="a key", example="x"))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "KEY_FILE names an empty file"),
+        (b"\xff", "KEY_FILE can't be read: it is not text"),
+    ],
+)
+def test_a_file_without_a_value_is_named(tmp_path, content, told):
+    """An empty file, or one that is no text, is told as the file's fault, with a file as the example."""
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        one_key({"KEY_FILE": str(tmp_path / "key")})
+    assert told in str(caught.value)
+    assert "KEY_FILE=/run/secrets/key" in str(caught.value)
+
+
+def test_a_name_that_is_no_path_is_named():
+    """A NUL in the file's name is a message like any other."""
+    with pytest.raises(SettingsError, match="KEY_FILE can't be read"):
+        one_key({"KEY_FILE": "\x00"})
+
+
+def test_a_setting_and_its_file_exclude_each_other(tmp_path):
+    """Which of two values is the stale one nobody can know: neither is taken. A blank one counts as not set."""
+    (tmp_path / "key").write_text("from-the-file")
+    given = {"KEY_FILE": str(tmp_path / "key")}
+    with pytest.raises(SettingsError, match="KEY and KEY_FILE are both set") as caught:
+        one_key({**given, "KEY": "from-the-variable"})
+    assert str(caught.value).count("KEY and") == 1
+    assert "from-the-" not in str(caught.value)
+    assert one_key({**given, "KEY": " "}).reveal() == "from-the-file"
+
+
+def test_what_is_wrong_in_a_file_is_told_of_the_file(tmp_path):
+    """Who mends it must know where the value came from."""
+    (tmp_path / "uri").write_text("http://wrong")
+    with pytest.raises(SettingsError, match=r"AMQP_URI \(in the file of AMQP_URI_FILE\)"):
+        read({"AMQP_URI_FILE": str(tmp_path / "uri")}, Reader.amqp_uri)
+
+
+@pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
+def test_the_example_database_is_the_services_own(service):
+    """Whoever copies the example of each service gets three databases."""
+    with pytest.raises(
+        SettingsError, match=f"=postgresql://{service}:password@postgres:5432/{service}"
+    ):
+        read({}, lambda reader: reader.database_url(service))
+
+
+@pytest.mark.parametrize(
+    ("given", "level"), [("debug", "DEBUG"), ("Warning", "WARNING"), ("", "INFO")]
+)
+def test_log_levels(given, level):
+    """In small letters or capitals; INFO when it is not set."""
+    assert read({"LOG_LEVEL": given}, Reader.log_level) == level
+
+
+def test_an_unknown_log_level_is_told_with_the_known_ones():
+    """One message, with all that it may be."""
+    with pytest.raises(SettingsError, match="LOG_LEVEL is 'loud', it must be one of DEBUG, INFO,"):
+        read({"LOG_LEVEL": "loud"}, Reader.log_level)
 
 
 def test_secrets_never_show():
@@ -90,14 +159,14 @@ def test_several_secrets_newest_first():
 )
 def test_database_urls(given, used):
     """The usual spellings of a PostgreSQL URL all mean the one driver that works under green threads."""
-    url = read({"D": given}, lambda reader: reader.database_url("D"))
+    url = read({"D_DATABASE_URL": given}, lambda reader: reader.database_url("d"))
     assert url.reveal() == used
 
 
 def test_other_databases_are_refused():
     """A URL of a database that we don't run on is refused without repeating its password."""
     with pytest.raises(SettingsError) as caught:
-        read({"D": "mysql://u:hunter2@h/d"}, lambda reader: reader.database_url("D"))
+        read({"D_DATABASE_URL": "mysql://u:hunter2@h/d"}, lambda reader: reader.database_url("d"))
     assert "hunter2" not in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 
 import eventlet
 import pytest
@@ -93,14 +94,27 @@ def test_what_escapes_a_green_thread_is_redacted_too(lines, capfd):
         raise ValueError("ada@example.com")
 
     hub = eventlet.hubs.get_hub()
-    names = ("squelch_generic_exception", "squelch_timer_exception")
+    names = ("squelch_generic_exception", "squelch_timer_exception", "squelch_exception")
+    reading, writing = os.pipe()
+
+    def fails_after_a_wait():
+        eventlet.hubs.trampoline(reading, read=True)
+        fails()
+
     runtime.log_escaped_errors()
     try:
         eventlet.spawn_n(fails)
+        eventlet.spawn_n(fails_after_a_wait)
         eventlet.sleep(0)
+        os.write(writing, b"x")
+        eventlet.sleep(0.01)
     finally:
         for name in names:
             delattr(hub, name)
-    (line,) = lines()
-    assert "ValueError: ***@***" in line["exception"]
+        os.close(reading)
+        os.close(writing)
+    told = lines()
+    assert len(told) == 2
+    for line in told:
+        assert "ValueError: ***@***" in line["exception"]
     assert capfd.readouterr().err == ""

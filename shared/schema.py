@@ -1,0 +1,120 @@
+"""Whose a database's schema is, and whether this release can work on it; asked before the first transaction, at each `/readyz`,
+by `migrate` and by `doctor`.
+
+All services number their migrations from 0001, so a revision says nothing about whose a schema is. Its mark does: the one row of
+`schema_owner`, which each service's own migration writes. A schema of an older release has no mark; a table that no other service
+has is its proof then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import CheckConstraint, Column, Connection, MetaData, String, Table, inspect, text
+
+from shared.settings import SettingsError
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FIRST_TABLES: Final = {
+    "portal": "waiting_links",
+    "billing": "recovery_runs",
+    "notifier": "sendgrid_events",
+}
+"""Of each service a table that it has had since its first migration, and no other service has."""
+STRANGER: Final = "another program"
+
+
+class Standing(StrEnum):
+    """How a schema stands to the code that looks at it."""
+
+    EMPTY = "empty"
+    BEHIND = "behind"
+    CURRENT = "current"
+    AHEAD = "ahead"
+    """Of a newer release. Right for this code, which must come up again while its successor is rolled out."""
+    FOREIGN = "foreign"
+
+
+class WrongOwner(SettingsError):
+    """The schema is another service's, or another program's. The text says whose, and what to look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What was found for `service`."""
+
+    service: str
+    standing: Standing
+    owner: str | None
+    revision: str | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why this code can't work on it, and what to do; None when it can."""
+        if self.standing is Standing.FOREIGN:
+            return (
+                f"the database of {self.service.upper()}_DATABASE_URL is {self.owner}'s, not {self.service}'s: "
+                "each service has a database of its own"
+            )
+        if self.standing is Standing.EMPTY:
+            return f"the database is empty: run `python -m services.{self.service} migrate`"
+        if self.standing is Standing.BEHIND:
+            return (
+                f"the database is at migration {self.revision}, this release needs {revisions(self.service)[-1]}: "
+                f"run `python -m services.{self.service} migrate`"
+            )
+        return None
+
+    def refuse_wrong_owner(self) -> None:
+        """Raise WrongOwner when the schema is not the service's."""
+        if self.standing is Standing.FOREIGN:
+            raise WrongOwner(self.problem)
+
+
+@cache
+def revisions(service: str) -> tuple[str, ...]:
+    """The migrations that this code knows, oldest first, by the names of their files: a serving process has no alembic."""
+    files = (ROOT / "services" / service / "migrations" / "versions").glob("*.py")
+    return tuple(sorted(found[0] for file in files if (found := re.match(r"\d+", file.name))))
+
+
+def look(connection: Connection, service: str) -> Schema:
+    """Whose the schema that `connection` works in is, and where it stands."""
+    tables = inspect(connection)
+    revision = None
+    if tables.has_table("alembic_version"):
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    owner = None
+    if tables.has_table("schema_owner"):
+        owner = connection.scalar(text("SELECT service FROM schema_owner"))
+    if owner is None:
+        owner = " and ".join(
+            name for name, table in FIRST_TABLES.items() if tables.has_table(table)
+        )
+    if not owner and revision is not None:
+        owner = STRANGER
+    if owner and owner != service:
+        standing = Standing.FOREIGN
+    elif revision is None:
+        standing = Standing.EMPTY
+    elif revision not in revisions(service):
+        standing = Standing.AHEAD
+    else:
+        is_newest = revision == revisions(service)[-1]
+        standing = Standing.CURRENT if is_newest else Standing.BEHIND
+    return Schema(service, standing, owner or None, revision)
+
+
+def owner_table(metadata: MetaData, service: str) -> Table:
+    """The table of the mark, with room for one row and one name."""
+    return Table(
+        "schema_owner",
+        metadata,
+        Column("service", String(20), primary_key=True),
+        CheckConstraint(f"service = '{service}'", name="own"),
+    )
