@@ -17,6 +17,7 @@ from nameko.runners import ServiceRunner
 
 from shared import telemetry, tracing
 from shared.settings import Reader, Secret, SettingsError
+from shared.tracing.settings import TracingSettings
 
 log = telemetry.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class ServiceSettings(Protocol):
     @property
     def http_address(self) -> str: ...
     @property
-    def tracing(self) -> tracing.TracingSettings | None: ...
+    def tracing(self) -> TracingSettings | None: ...
 
 
 def container_config(

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from shared.known_secrets import is_guessable, is_published
@@ -82,7 +82,9 @@ class Reader:
 
     def _read(
         self, name: str, parse: Callable[[str], T], default: Any, meaning: str, example: str
-    ) -> Any:
+    ) -> T:
+        """The parsed value, or `default`; what stands for one with a problem is never seen, as `finish` raises."""
+        nothing = cast(T, None)
         text = self._environ.get(name, "")
         file = self._environ.get(f"{name}_FILE", "").strip()
         if not text.strip() and file:
@@ -91,17 +93,17 @@ class Reader:
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 self._problem(f"{name}_FILE", f"can't be read: {reason}", meaning, example)
-                return None
+                return nothing
         if not text.strip():
             if default is REQUIRED:
                 self._problem(name, "is not set", meaning, example)
-                return None
-            return default
+                return nothing
+            return cast(T, default)
         try:
             value = parse(text.strip())
         except ValueError as error:
             self._problem(name, str(error), meaning, example)
-            return None
+            return nothing
         if isinstance(value, Secret):
             self._secrets[name] = (value,)
         elif isinstance(value, tuple) and all(isinstance(one, Secret) for one in value):

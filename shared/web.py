@@ -350,9 +350,10 @@ class Http(HttpRequestHandler):
         try:
             # In this connection's own green thread: a second one for each request cost a fifth of the rate.
             result = self.container.run_here(self, (request,), request.path_values, {})
-            return self.response_from_result(result)
+            answer: Response = self.response_from_result(result)
         except Exception as error:
             return self.response_from_exception(error)
+        return answer
 
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):

@@ -55,7 +55,7 @@ from services.notifier.sendgrid_gateway import (
 from shared import tracing
 from shared.batching import Batched, Failed, in_halves
 from shared.database import Database, DatabaseUnavailable
-from shared.events import Event
+from shared.events import Event, InvoiceData
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume_from, consume_together
 from shared.retention import prune_round
@@ -152,7 +152,7 @@ class Addresses(DependencyProvider):
         return self.hasher
 
 
-def _hear(session: Session, batch: list[Event]) -> list[str]:
+def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[str]:
     return events.handle_invoices(session, batch, _now())
 
 
