@@ -344,7 +344,7 @@ class Http(HttpRequestHandler):
             return self._work(request)
 
     def _work(self, request: Any) -> Response:
-        pool = self.container._worker_pool
+        pool = self.container.workers
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
         try:
