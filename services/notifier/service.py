@@ -54,6 +54,7 @@ from services.notifier.sendgrid_gateway import (
 )
 from shared import tracing
 from shared.batching import Batched, Failed, in_halves
+from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
 from shared.database import Database, DatabaseUnavailable
 from shared.events import Event, InvoiceData
 from shared.loops import Waker, loop
@@ -192,9 +193,9 @@ class NotifierService(Operations):
     sendgrid = SendGrid()
     renderer = Templates()
     hasher = Addresses()
-    portal = RpcClient("portal", timeout=4.0)
+    portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
     fetch_contact = Fetch("contacts", fetch_contacts)
-    billing = RpcClient("billing", timeout=2.5)
+    billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
     fetch_invoice = Fetch("invoices", fetch_invoices, workers=4, most=MOST_INVOICES)
     hear = Batched("events", _hear, workers=1)
