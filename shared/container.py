@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Final
 
@@ -32,8 +33,27 @@ def new_correlation_id() -> str:
     return f"{random.getrandbits(64):016x}"
 
 
+@contextmanager
+def _place_in(pool: eventlet.GreenPool) -> Iterator[Any]:
+    """The calling green thread as one of the pool's, while it lasts: what `GreenPool.spawn` does around a new one."""
+    here = eventlet.getcurrent()
+    pool.sem.acquire()
+    if not pool.coroutines_running:
+        pool.no_coros_running = eventlet.Event()
+    pool.coroutines_running.add(here)
+    try:
+        yield here
+    finally:
+        pool._spawn_done(here)
+
+
 class CorrelatedContainer(ServiceContainer):
     """Binds the correlation id (and the service's name) of a worker's context to its green thread's log."""
+
+    @property
+    def workers(self) -> eventlet.GreenPool:
+        """The pool whose size is `max_workers`: how many run, are free, wait."""
+        return self._worker_pool
 
     def run_here(
         self,
@@ -49,20 +69,16 @@ class CorrelatedContainer(ServiceContainer):
         """
         if self._being_killed:
             raise ContainerBeingKilled
-        pool, here = self._worker_pool, eventlet.getcurrent()
-        pool.sem.acquire()
-        if not pool.coroutines_running:
-            pool.no_coros_running = eventlet.Event()
-        pool.coroutines_running.add(here)
-        worker_ctx = WorkerContext(
-            self, self.service_cls(), entrypoint, args, kwargs, data=context_data
-        )
-        self._worker_threads[worker_ctx] = here
-        try:
-            result, exc_info = self._work(worker_ctx, None)
-        finally:
-            self._worker_threads.pop(worker_ctx, None)
-            pool._spawn_done(here)
+        with _place_in(self.workers) as here:
+            worker_ctx = WorkerContext(
+                self, self.service_cls(), entrypoint, args, kwargs, data=context_data
+            )
+            threads = self._worker_threads
+            threads[worker_ctx] = here
+            try:
+                result, exc_info = self._work(worker_ctx, None)
+            finally:
+                threads.pop(worker_ctx, None)
         if exc_info is not None:
             raise exc_info[1]
         return result

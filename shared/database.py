@@ -287,7 +287,7 @@ def _ends_connection(error: BaseException) -> bool:
     if not isinstance(error, psycopg2.Error):
         return False
     if error.pgcode:
-        return error.pgcode.startswith(DROPPED_SQLSTATES)
+        return str(error.pgcode).startswith(DROPPED_SQLSTATES)
     # The server says each of its errors with an SQLSTATE: without one the connection broke, or never stood.
     return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
         type(error) is psycopg2.DatabaseError

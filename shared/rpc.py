@@ -237,7 +237,8 @@ class SafeRpcConsumer(RpcConsumer):
     @staticmethod
     def _encoded(result: Any, exc_info: Any) -> bytes:
         error = None if exc_info is None else serialize(_public(exc_info[1]))
-        return dumps({"result": msgspec.to_builtins(result), "error": error}).encode()
+        answer: str = dumps({"result": msgspec.to_builtins(result), "error": error})
+        return answer.encode()
 
 
 def _call_of(message: Any) -> Hashable:

@@ -21,6 +21,7 @@ from shared import telemetry, tracing
 from shared.database import ConnectTimeout, DatabaseUnavailable, is_away, reason_of
 from shared.schema import Standing
 from shared.settings import Reader, Secret, SettingsError
+from shared.tracing.settings import TracingSettings
 
 log = telemetry.get_logger(__name__)
 
@@ -50,7 +51,7 @@ class ServiceSettings(Protocol):
     @property
     def log_level(self) -> str: ...
     @property
-    def tracing(self) -> tracing.TracingSettings | None: ...
+    def tracing(self) -> TracingSettings | None: ...
 
 
 def container_config(

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from shared.known_secrets import is_guessable, is_published
@@ -84,7 +84,9 @@ class Reader:
 
     def _read(
         self, name: str, parse: Callable[[str], T], default: Any, meaning: str, example: str
-    ) -> Any:
+    ) -> T:
+        """The parsed value, or `default`; what stands for one with a problem is never seen, as `finish` raises."""
+        nothing = cast(T, None)
         text = self._environ.get(name, "")
         file = self._environ.get(f"{name}_FILE", "").strip()
         if file:
@@ -92,27 +94,27 @@ class Reader:
             if text.strip():
                 problem = f"and {by_file} are both set: unset one of them"
                 self._problem(name, problem, meaning, f"{by_file}={a_file}")
-                return None
+                return nothing
             try:
                 text = Path(file).read_text("utf-8")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or "it is not text"
                 self._problem(by_file, f"can't be read: {reason}", meaning, f"{by_file}={a_file}")
-                return None
+                return nothing
             if not text.strip():
                 self._problem(by_file, "names an empty file", meaning, f"{by_file}={a_file}")
-                return None
+                return nothing
         if not text.strip():
             if default is REQUIRED:
                 self._problem(name, "is not set", meaning, f"{name}={example}")
-                return None
-            return default
+                return nothing
+            return cast(T, default)
         try:
             value = parse(text.strip())
         except ValueError as error:
             where = f"{name} (in the file of {name}_FILE)" if file else name
             self._problem(where, str(error), meaning, f"{name}={example}")
-            return None
+            return nothing
         if isinstance(value, Secret):
             self._secrets[name] = (value,)
         elif isinstance(value, tuple) and all(isinstance(one, Secret) for one in value):

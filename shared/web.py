@@ -374,15 +374,16 @@ class Http(HttpRequestHandler):
             return self._work(request)
 
     def _work(self, request: Any) -> Response:
-        pool = self.container._worker_pool
+        pool = self.container.workers
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
         try:
             # In this connection's own green thread: a second one for each request cost a fifth of the rate.
             result = self.container.run_here(self, (request,), request.path_values, {})
-            return self.response_from_result(result)
+            answer: Response = self.response_from_result(result)
         except Exception as error:
             return self.response_from_exception(error)
+        return answer
 
     def response_from_exception(self, exc: Exception) -> Response:
         if isinstance(exc, HTTPException):

@@ -38,12 +38,14 @@ _RESERVED_HEADERS = frozenset(
 
 DOMAINS = {"portico.example": True, "sunrise-cleaning.example": True, "not-yet.example": False}
 """The account's authenticated domains, and whether their DNS records were found right."""
+Problem = dict[str, str | None]
+"""One entry of SendGrid's `errors`: message, field, help."""
 
 
 class SendGridError(Exception):
     """SendGrid would not take this request."""
 
-    def __init__(self, status: int, errors: list[dict[str, str | None]]) -> None:
+    def __init__(self, status: int, errors: list[Problem]) -> None:
         super().__init__("; ".join(str(error["message"]) for error in errors))
         self.status = status
         self.errors = errors
@@ -84,7 +86,7 @@ class Submission:
     sandbox_mode: bool
 
 
-def problem(message: str, field_name: str | None = None, anchor: str | None = None) -> dict:
+def problem(message: str, field_name: str | None = None, anchor: str | None = None) -> Problem:
     """One entry of SendGrid's ``errors`` array."""
     return {
         "message": message,
@@ -139,14 +141,14 @@ class _Check:
     payload: dict[str, Any]
     seen: dict[str, str] = field(default_factory=dict)
 
-    def problems(self) -> Iterator[dict]:
+    def problems(self) -> Iterator[Problem]:
         yield from self._personalizations()
         yield from self._sender()
         yield from self._subject()
         yield from self._content()
         yield from self._settings()
 
-    def _personalizations(self) -> Iterator[dict]:
+    def _personalizations(self) -> Iterator[Problem]:
         groups = self.payload.get("personalizations")
         if not isinstance(groups, list) or not groups:
             yield problem(
@@ -164,7 +166,7 @@ class _Check:
         for index, group in enumerate(groups):
             yield from self._group(group, f"personalizations.{index}")
 
-    def _group(self, group: Any, path: str) -> Iterator[dict]:
+    def _group(self, group: Any, path: str) -> Iterator[Problem]:
         if not isinstance(group, dict):
             yield problem("The personalization must be an object.", path)
             return
@@ -205,7 +207,7 @@ class _Check:
         yield from _custom_args(group.get("custom_args"), f"{path}.custom_args")
         yield from _headers(group.get("headers"), f"{path}.headers")
 
-    def _sender(self) -> Iterator[dict]:
+    def _sender(self) -> Iterator[Problem]:
         sender = self.payload.get("from")
         if not isinstance(sender, dict) or not sender.get("email"):
             yield problem(
@@ -228,7 +230,7 @@ class _Check:
                 "message.reply_to",
             )
 
-    def _subject(self) -> Iterator[dict]:
+    def _subject(self) -> Iterator[Problem]:
         groups = self.payload.get("personalizations")
         groups = groups if isinstance(groups, list) else []
         everywhere = groups and all(isinstance(g, dict) and g.get("subject") for g in groups)
@@ -242,7 +244,7 @@ class _Check:
         elif not isinstance(self.payload.get("subject"), str | None):
             yield problem("The subject must be a string.", "subject", "message.subject")
 
-    def _content(self) -> Iterator[dict]:
+    def _content(self) -> Iterator[Problem]:
         blocks = self.payload.get("content")
         if not isinstance(blocks, list) or not blocks:
             if not self._template():
@@ -286,7 +288,7 @@ class _Check:
                 "message.content.type",
             )
 
-    def _settings(self) -> Iterator[dict]:
+    def _settings(self) -> Iterator[Problem]:
         yield from _custom_args(self.payload.get("custom_args"), "custom_args")
         yield from _headers(self.payload.get("headers"), "headers")
         for name in ("mail_settings", "tracking_settings"):
@@ -319,7 +321,7 @@ def _is_address(entry: Any) -> bool:
     )
 
 
-def _custom_args(value: Any, path: str) -> Iterator[dict]:
+def _custom_args(value: Any, path: str) -> Iterator[Problem]:
     if value is None:
         return
     if not isinstance(value, dict) or any(not isinstance(v, str) for v in value.values()):
@@ -332,7 +334,7 @@ def _custom_args(value: Any, path: str) -> Iterator[dict]:
         )
 
 
-def _headers(value: Any, path: str) -> Iterator[dict]:
+def _headers(value: Any, path: str) -> Iterator[Problem]:
     if value is None:
         return
     if not isinstance(value, dict) or any(not isinstance(v, str) for v in value.values()):

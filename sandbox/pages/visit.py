@@ -83,7 +83,8 @@ class Visit:
     def flow_subscription(self) -> str | None:
         """The subscription that a cancelling or pausing deep link is about."""
         details: Any = (self.flow or {}).get(self.flow_type) or {}
-        return details.get("subscription")
+        subscription: str | None = details.get("subscription")
+        return subscription
 
     @property
     def return_url(self) -> str | None:

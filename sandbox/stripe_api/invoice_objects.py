@@ -249,7 +249,7 @@ def _take_off(invoice: Object, subtotal: int) -> int:
             rest -= part
             line["discount_amounts"].append({"amount": part, "discount": term["discount"]})
     invoice["total_discount_amounts"] = amounts
-    return min(sum(each["amount"] for each in amounts), max(subtotal, 0))
+    return int(min(sum(each["amount"] for each in amounts), max(subtotal, 0)))
 
 
 def _item_of(line: Object) -> str | None:

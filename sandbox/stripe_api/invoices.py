@@ -99,7 +99,7 @@ def list_all(world: World, ids: dict[str, str], params: Params) -> Object:
         world.get("customer", customer, "customer")
 
     def wanted(invoice: Object) -> bool:
-        return (
+        return bool(
             params.get("status", invoice["status"]) == invoice["status"]
             and params.get("customer", invoice["customer"]) == invoice["customer"]
             and params.get("collection_method", invoice["collection_method"])

@@ -73,7 +73,8 @@ def expand(world: World, obj: Object, paths: list[str]) -> Object:
         branch = tree
         for part in parts:
             branch = branch.setdefault(part, {})
-    return _expand(world, obj, tree, "")
+    expanded: Object = _expand(world, obj, tree, "")
+    return expanded
 
 
 def _expand(world: World, value: Any, tree: dict[str, Any], path: str) -> Any:

@@ -24,7 +24,7 @@ INCOMPLETE_FOR = 23 * 3600
 
 def period_end(subscription: Object) -> int:
     """When the current period ends."""
-    return min(item["current_period_end"] for item in subscription["items"]["data"])
+    return int(min(item["current_period_end"] for item in subscription["items"]["data"]))
 
 
 def next_period(subscription: Object, start: int) -> None:

@@ -12,12 +12,11 @@ from nameko.extensions import DependencyProvider
 from services.billing.budget import Budget
 from services.billing.handlers import looking, pricing
 from services.billing.ports import PaymentGateway
+from shared.contracts.deadlines import STRIPE_AT_MANY
 from shared.database import Database
 from shared.rpc import InvalidArgument, rpc
 
 MOST_LOOKS: Final = 100
-LOOK_SECONDS: Final = 1.8
-"""All of a look at many invoices: the notifier waits 2.5 s, and should get what the webhooks told in that time too."""
 
 
 class LookBudget(DependencyProvider):
@@ -70,7 +69,7 @@ class Looking:
 
 
 def _side_by_side(look: looking.Look, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
-    """Look at all at the same time, as far as that is done in `LOOK_SECONDS`."""
+    """Look at all at the same time, as far as that is done in `STRIPE_AT_MANY`."""
     found: dict[str, dict[str, Any] | None] = {}
 
     def one(id: str) -> None:
@@ -78,7 +77,7 @@ def _side_by_side(look: looking.Look, ids: Sequence[str]) -> dict[str, dict[str,
 
     # Log lines and spans of each look belong to the call.
     threads = [eventlet.spawn(contextvars.copy_context().run, one, id) for id in ids]
-    with eventlet.Timeout(LOOK_SECONDS, False):
+    with eventlet.Timeout(STRIPE_AT_MANY, False):
         for thread in threads:
             thread.wait()
     for thread in threads:

@@ -245,7 +245,8 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     def content(self) -> _Content:
         """The object and what changed on it; raises Unreadable."""
-        return _decode(self.data, _Content, "data")
+        content: _Content = _decode(self.data, _Content, "data")
+        return content
 
 
 _head_decoder = msgspec.json.Decoder(_Head)

@@ -30,6 +30,7 @@ from services.billing.settings import Settings
 from services.billing.stripe_gateway import StripeGateway
 from shared import tracing
 from shared.batching import Batched
+from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
 from shared.loops import Waker, loop
@@ -40,9 +41,6 @@ from shared.telemetry import get_logger
 from shared.web import WEBHOOK_BYTES, http
 
 log = get_logger(__name__)
-
-STRIPE_SECONDS: Final = 3.7
-"""All of a call that somebody waits for: callers give up after 4 s, and should get our error, not their own."""
 
 WEBHOOKS = Counter(
     "stripe_webhooks",
@@ -210,7 +208,7 @@ class BillingService(Looking, Operations):
         the session begins on Stripe's first page. Errors: InvalidArgument,
         UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with wire_errors(), self.breaker.guard(), within(STRIPE_SECONDS):
+        with wire_errors(), self.breaker.guard(), within(STRIPE_AT_A_CALL):
             url = portal.create_portal_session(
                 self.database,
                 self.gateway,
@@ -236,7 +234,7 @@ class BillingService(Looking, Operations):
 
         Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with wire_errors(), within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_AT_A_CALL):
             return invoices.invoice_state(self.gateway, invoice_id)
 
     @rpc
@@ -246,7 +244,7 @@ class BillingService(Looking, Operations):
         Errors: UnknownInvoice (also when it is another customer's), InvoiceClosed, StripeUnavailable (within 4 s),
         StripeRefused.
         """
-        with wire_errors(), within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_AT_A_CALL):
             return {
                 "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
             }
@@ -276,7 +274,7 @@ class BillingService(Looking, Operations):
         Twice is once. Errors: UnknownSubscription (also when it is another customer's), StripeUnavailable (within
         4 s; try again with the same key), StripeRefused.
         """
-        with wire_errors(), within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_AT_A_CALL):
             return cancelling.cancel_at_period_end(
                 self.gateway,
                 stripe_customer_id=stripe_customer_id,
@@ -291,7 +289,7 @@ class BillingService(Looking, Operations):
 
         Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
         """
-        with wire_errors(), within(STRIPE_SECONDS):
+        with wire_errors(), within(STRIPE_AT_A_CALL):
             return portal.customers_may(
                 self.database,
                 self.gateway,

@@ -88,7 +88,8 @@ def _id(value: Any) -> str | None:
     """The id of a field that may be expanded."""
     if value is None or isinstance(value, str):
         return clean(value) if value else None
-    return _get(value, "id")
+    found: str | None = _get(value, "id")
+    return found
 
 
 def _moment(value: int | None) -> dt.datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import msgspec
 import requests
@@ -18,6 +18,8 @@ LOOK_SECONDS: Final = (2.0, 3.0)
 PAGE: Final = 50
 MOST_PAGES: Final = 100
 """More than the 3,000 domains that SendGrid lets one account have."""
+
+Shape = TypeVar("Shape")
 
 
 class _Bearer(AuthBase):
@@ -108,7 +110,7 @@ class SendGridAccount:
         """Whether the account rewrites links by default. Our messages say no each; others' may not."""
         return self._get("tracking_settings/click", _Click).enabled
 
-    def _get(self, path: str, shape: Any) -> Any:
+    def _get(self, path: str, shape: type[Shape]) -> Shape:
         try:
             answer = self._session.get(
                 f"{self._base}/v3/{path}",

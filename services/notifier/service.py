@@ -54,8 +54,9 @@ from services.notifier.sendgrid_gateway import (
 )
 from shared import tracing
 from shared.batching import Batched, Failed, in_halves
+from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
 from shared.database import Database, DatabaseUnavailable
-from shared.events import Event
+from shared.events import Event, InvoiceData
 from shared.loops import Waker, loop
 from shared.messaging import EventPublisher, Permanent, consume_from, consume_together
 from shared.retention import prune_round
@@ -152,7 +153,7 @@ class Addresses(DependencyProvider):
         return self.hasher
 
 
-def _hear(session: Session, batch: list[Event]) -> list[str]:
+def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[str]:
     return events.handle_invoices(session, batch, _now())
 
 
@@ -192,9 +193,9 @@ class NotifierService(Operations):
     sendgrid = SendGrid()
     renderer = Templates()
     hasher = Addresses()
-    portal = RpcClient("portal", timeout=4.0)
+    portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
     fetch_contact = Fetch("contacts", fetch_contacts)
-    billing = RpcClient("billing", timeout=2.5)
+    billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
     fetch_invoice = Fetch("invoices", fetch_invoices, workers=4, most=MOST_INVOICES)
     hear = Batched("events", _hear, workers=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,10 +14,6 @@ from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline, PaymentMethod, told_method
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
 from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
-
-BILLING_SECONDS: Final = 4.5
-"""How long a click waits for billing: its own limit is 4 s, the customer's answer comes within 5."""
-MAIL_SECONDS: Final = 4.0
 
 Shape = TypeVar("Shape")
 

@@ -35,4 +35,5 @@ def appointment_file(snapshot: Snapshot, ref: int, now: dt.datetime) -> bytes | 
     calendar.add("version", "2.0")
     calendar.add("method", "PUBLISH")
     calendar.add_component(event)
-    return calendar.to_ical()
+    made: bytes = calendar.to_ical()
+    return made

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import events as event_handlers
 from services.portal.handlers import importing, story, visits
 from services.portal.handlers.importing import CustomerLine
 from services.portal.retention import RULES
@@ -117,6 +116,5 @@ class Operations:
         """Forget what only proves that something was done long ago."""
         now = dt.datetime.now(dt.UTC)
         with self.db.transaction() as session:
-            more = event_handlers.forget_old(session, now)
-            more = visits.forget_old(session, now) or more
+            more = visits.forget_old(session, now)
         return prune_round(self.db, RULES, now) or more

@@ -40,7 +40,7 @@ from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
 from shared.batching import Batched
 from shared.database import DatabaseUnavailable
-from shared.events import CustomerEvidenceChanged, Event, InvoicePaymentFailed
+from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
 from shared.l10n.locales import SOURCE
 from shared.messaging import Permanent, consume_lane, consume_together
 from shared.rpc import InvalidArgument, rpc
@@ -55,7 +55,7 @@ def _contacts(session: Session, asked: list[customers.Asked]) -> list[Person | N
     return customers.contacts(session, asked, utc_now())
 
 
-def _hear(session: Session, batch: list[Event]) -> list[bool]:
+def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[bool]:
     return event_handlers.handle_invoices(session, batch, utc_now())
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.portal import views
-from services.portal.adapters import BILLING_SECONDS, MAIL_SECONDS
 from services.portal.answers import answer, choose_for
 from services.portal.domain.snapshot import Snapshot
 from services.portal.handlers import visits
@@ -24,6 +23,7 @@ from services.portal.links import TOKEN
 from services.portal.metrics import VISITS
 from services.portal.wiring import Wiring
 from shared.batching import Batched
+from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
 from shared.database import Database, DatabaseUnavailable
 from shared.rpc import RpcClient
 from shared.telemetry import get_logger
@@ -60,8 +60,8 @@ class Visiting:
     db = Database()
     look = Batched("looks", _look)
     wiring = Wiring()
-    billing = RpcClient("billing", timeout=BILLING_SECONDS)
-    notifier = RpcClient("notifier", timeout=MAIL_SECONDS)
+    billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
+    notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)
 
     def _note_click(self, visit: Visit, now: dt.datetime) -> None:
         """Remember that the customer goes on to Stripe, for the "just back?" hint; the click is more than the hint."""

@@ -276,7 +276,7 @@ class SafeQueueConsumer(QueueConsumer):
         """Let the work that is under way settle its messages, or another process would do it once more; then go."""
         if self._consumers:  # killed
             return
-        while self._unsettled and self.container._worker_pool.running():
+        while self._unsettled and self.container.workers.running():
             with suppress(TimeoutError):
                 connection.drain_events(timeout=LOOK_UP_SECONDS)
         with eventlet.Timeout(FAREWELL_SECONDS, False):

@@ -12,11 +12,7 @@ from services.billing.domain.changes import (
     is_invoice,
     may_try,
 )
-from services.billing.domain.declines import (
-    Decline,
-    PaymentProblem,
-    decline_reason,
-)
+from services.billing.domain.declines import PaymentProblem, decline_reason
 from services.billing.domain.errors import (
     BillingError,
     InvalidRequest,
@@ -73,6 +69,7 @@ from services.billing.domain.portal import (
     portal_settings_url,
     portal_source,
 )
+from shared.contracts.payments import Decline
 
 __all__ = [
     "A_MONTH",

@@ -30,7 +30,7 @@ from services.billing.ports import PaymentGateway
 from services.billing.translation import translate
 from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
 from shared.database import Transactions
-from shared.events import Event, InvoiceData
+from shared.events import Event, InvoiceData, carries
 
 STRIPE, WEBHOOKS = "stripe", "webhooks"
 """Where a state comes from."""
@@ -93,19 +93,18 @@ def invoices_heard(
     session: Session, invoice_ids: Sequence[str], *, livemode: bool
 ) -> dict[str, Invoice]:
     """The story of each of these invoices as the stored webhooks tell it."""
-    told: dict[str, list[Event]] = defaultdict(list)
+    told: dict[str, list[Event[InvoiceData]]] = defaultdict(list)
     for payload in queries.payloads_about(session, invoice_ids):
         for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
-            if isinstance(outgoing.event.data, InvoiceData):
+            if carries(outgoing.event, InvoiceData):
                 told[outgoing.event.data.invoice_id].append(outgoing.event)
     return {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
 
 
-def _merged(heard: Iterable[Event]) -> Invoice:
+def _merged(heard: Iterable[Event[InvoiceData]]) -> Invoice:
     invoice = Invoice()
     for event in heard:
-        data: Any = event.data
-        invoice = merge(invoice, observe(data, event.occurred_at))
+        invoice = merge(invoice, observe(event.data, event.occurred_at))
     return invoice
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from services.billing import portal_queries
 from services.billing.domain import (
+    DASHBOARD,
     FLOWS,
     InvalidRequest,
     NoDefaultConfiguration,
@@ -150,7 +151,7 @@ def create_portal_session(
 def _record_never_saved(database: Transactions, livemode: bool, now: dt.datetime) -> None:
     with database.transaction() as session:
         portal_queries.record_configuration(
-            session, portal_queries.DASHBOARD, livemode, portal_queries.NONE_SAVED, now
+            session, DASHBOARD, livemode, portal_queries.NONE_SAVED, now
         )
 
 

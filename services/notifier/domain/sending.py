@@ -79,7 +79,7 @@ def backoff(tries: int, chance: float, policy: SendingPolicy) -> dt.timedelta:
     don't come back together.
     """
     exponent = min(max(tries, 1) - 1, 30)
-    longest = min(policy.first_wait * 2**exponent, policy.longest_wait)
+    longest = min(policy.first_wait * (1 << exponent), policy.longest_wait)
     return longest * (0.5 + chance / 2)
 
 

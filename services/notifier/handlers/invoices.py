@@ -11,7 +11,6 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -56,12 +55,12 @@ class Heard:
         return attempt_key(self.invoice_id, self.seen.attempt_count)
 
 
-def read(event: Event) -> tuple[events.InvoiceData, Observation]:
+def read(event: Event[events.InvoiceData]) -> Observation:
     """What an event says about its invoice. Raises UnreadableEvent."""
-    data: Any = event.data
+    data = event.data
     if data.status not in FINALITY:
         raise UnreadableEvent(f"unknown invoice status {data.status[:40]!r}")
-    return data, observe(data, event.occurred_at)
+    return observe(data, event.occurred_at)
 
 
 Step = Callable[[Session, Sequence[Heard], dt.datetime], dict[str, str]]

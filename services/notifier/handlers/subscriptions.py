@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -39,9 +39,9 @@ moment: then the email counts what was sent, and names all that ended."""
 ENDED: Final = (Ending.SUBSCRIPTION_FAILED, Ending.SUBSCRIPTION_ENDED)
 
 
-def changed(session: Session, event: Event, now: dt.datetime) -> str:
+def changed(session: Session, event: Event[events.SubscriptionData], now: dt.datetime) -> str:
     """A subscription changed: perhaps it is unpaid now, perhaps its planned end was withdrawn."""
-    data = _expect(event)
+    data = event.data
     if data.status == "unpaid":
         _note_ends_of(session, event, data, now)
     if data.ends_at is not None or data.cancel_at_period_end:
@@ -55,13 +55,13 @@ def changed(session: Session, event: Event, now: dt.datetime) -> str:
     return _note_plan(session, event, data, Kind.CANCELLATION_WITHDRAWN, key, reason, now)
 
 
-def ends(session: Session, event: Event, now: dt.datetime) -> str:
+def ends(session: Session, event: Event[events.SubscriptionData], now: dt.datetime) -> str:
     """A subscription will end, or has ended: the business hears of it once, unless the end was its own decision here.
 
     An end with something unpaid is told with that, in one email. Emails that ask for money need nothing of this: each looks
     at the subscription again before it goes out.
     """
-    data = _expect(event)
+    data = event.data
     ended = isinstance(data, events.SubscriptionEnded)
     told_with_debt = ended and _note_ends_of(session, event, data, now)
     ends_at = data.ends_at or (event.occurred_at if ended else None)
@@ -204,9 +204,3 @@ def note_silent(session: Session, now: dt.datetime) -> bool:
     silent = queries.lock_silent(session, now - SILENT_FOR, AT_ONCE)
     note_ends(session, [(one, None) for one in silent], now)
     return len(silent) == AT_ONCE
-
-
-def _expect(event: Event) -> Any:
-    if not isinstance(event.data, events.SubscriptionData):
-        raise TypeError(f"{event.type} was routed to a handler of subscriptions")
-    return event.data

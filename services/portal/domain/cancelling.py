@@ -66,4 +66,4 @@ def next_step(
 
 def pause_after(tries: int) -> dt.timedelta:
     """How long to wait after the `tries`-th failure in a row: 5 s, doubling, at most an hour."""
-    return min(FIRST_PAUSE * 2 ** min(max(tries - 1, 0), 12), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(max(tries - 1, 0), 12)), LONGEST_PAUSE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
 
@@ -18,11 +18,8 @@ from shared import events
 from shared.contracts.invoices import merge, observe
 from shared.events import Event
 
-KEEP_PROCESSED: Final = dt.timedelta(days=60)
-"""How long an event's id is remembered. Stripe and the broker repeat within days; the effects are idempotent by
-themselves too."""
-
-Handler = Callable[[Session, Event, dt.datetime], None]
+Handler = Callable[[Session, Event[Any], dt.datetime], None]
+"""Each says by the type of its event what it is for; a test holds `ROUTES` against that."""
 
 
 def handle(session: Session, event: Event, now: dt.datetime) -> bool:
@@ -36,25 +33,27 @@ def handle(session: Session, event: Event, now: dt.datetime) -> bool:
     return True
 
 
-def is_about_invoice(event: Event) -> bool:
+def is_about_invoice(event: Event) -> TypeGuard[Event[events.InvoiceData]]:
     """Whether many events of this kind can be acted upon together (`handle_invoices`)."""
-    return isinstance(event.data, events.InvoiceData)
+    return events.carries(event, events.InvoiceData)
 
 
-def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) -> list[bool]:
+def handle_invoices(
+    session: Session, batch: Sequence[Event[events.InvoiceData]], now: dt.datetime
+) -> list[bool]:
     """The same for events about invoices that came together, in a handful of statements in all.
 
     The invoices are locked in one order; events about one of them are merged one after another as they came.
     """
     fresh = queries.first_times(session, [event.id for event in batch], now)
     outcomes: list[bool] = []
-    mine: list[Event] = []
+    mine: list[Event[events.InvoiceData]] = []
     for event in batch:
         outcomes.append(event.id in fresh)
         if event.id in fresh:
             fresh.discard(event.id)  # a second copy in the same batch is none of ours
             mine.append(event)
-    data: list[Any] = [event.data for event in mine]
+    data = [event.data for event in mine]
     rows = queries.invoices_for_change(
         session, {one.invoice_id: one.stripe_customer_id for one in data}
     )
@@ -70,15 +69,12 @@ def handle_invoices(session: Session, batch: Sequence[Event], now: dt.datetime) 
     return outcomes
 
 
-def forget_old(session: Session, now: dt.datetime, limit: int = 1000) -> bool:
-    """Forget the ids of events processed long ago. True: there may be more."""
-    return queries.forget_events(session, now - KEEP_PROCESSED, limit) == limit
-
-
-def note_method_change(session: Session, event: Event, now: dt.datetime) -> None:
+def note_method_change(
+    session: Session, event: Event[events.PaymentMethodChanged], now: dt.datetime
+) -> None:
     """A new payment method: what is owed on it is on its way to being paid. A card that its bank renewed is nobody's new one:
     what comes of it is told when it has come, and it pays nothing that Stripe has given up."""
-    data: Any = event.data
+    data = event.data
     if data.renewed:
         return
     scope = data.invoice_id or data.subscription_id or ""
@@ -89,9 +85,11 @@ def note_method_change(session: Session, event: Event, now: dt.datetime) -> None
         queries.write_invoice(row, with_method_change(queries.read_invoice(row), event.occurred_at))
 
 
-def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
+def note_subscription(
+    session: Session, event: Event[events.SubscriptionData], now: dt.datetime
+) -> None:
     """What the page says of a subscription; one that ends needs nobody's approval any more."""
-    data: Any = event.data
+    data = event.data
     ended = isinstance(data, events.SubscriptionEnded)
     newest = subscriptions.note_subscription(
         session,
@@ -121,13 +119,16 @@ def note_subscription(session: Session, event: Event, now: dt.datetime) -> None:
         overtake(session, data.subscription_id, now)
 
 
-def forget_stripe_customer(session: Session, event: Event, now: dt.datetime) -> None:
+def forget_stripe_customer(
+    session: Session, event: Event[events.CustomerDeleted], now: dt.datetime
+) -> None:
     """Stripe's customer is gone: nothing can be managed there any more."""
-    data: Any = event.data
-    evidence.forget_stripe_customer(session, data.stripe_customer_id, event.occurred_at, now)
+    evidence.forget_stripe_customer(session, event.data.stripe_customer_id, event.occurred_at, now)
 
 
-def ignore_old_link(session: Session, event: Event, now: dt.datetime) -> None:
+def ignore_old_link(
+    session: Session, event: Event[events.CustomerLinked], now: dt.datetime
+) -> None:
     """A release that can't tell a stranger's word from the host's says whose a Stripe customer is. This release's billing
     reads the same Stripe event again from its inbox, and says what it is worth."""
     LINK_EVIDENCE.labels("old_release", "ignored").inc()

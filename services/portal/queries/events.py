@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
@@ -32,16 +32,6 @@ def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) ->
             returning="event_id",
         )
     )
-
-
-def forget_events(session: Session, before: dt.datetime, limit: int) -> int:
-    """Forget up to `limit` events processed before a moment; how many they were."""
-    old = (
-        select(ProcessedEventRow.event_id)
-        .where(ProcessedEventRow.processed_at < before)
-        .limit(limit)
-    )
-    return changed(session, delete(ProcessedEventRow).where(ProcessedEventRow.event_id.in_(old)))
 
 
 def invoices_for_change(session: Session, customers: Mapping[str, str]) -> dict[str, InvoiceRow]:

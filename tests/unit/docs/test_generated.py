@@ -33,10 +33,30 @@ LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))],
     ids=lambda page: page.name,
 )
 def test_no_link_is_dead(page):
     """Links between pages lead to files that exist."""
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_every_decision_is_in_the_index():
+    """docs/architecture.md lists the decisions, each once and in order."""
+    listed = re.findall(
+        r"^\| \[\d+\]\(adr/([^)]+)\)", (ROOT / "docs/architecture.md").read_text(), re.M
+    )
+    assert listed == sorted(page.name for page in (ROOT / "docs/adr").glob("*.md"))
+
+
+PATH = re.compile(r"`((?:services|shared|portico|sandbox|tests|scripts|docs|deploy)/[\w./*<>-]+)`")
+
+
+def test_the_contributors_page_names_files_that_exist():
+    """Who is told to change a file finds it; `<…>` and `*` stand for any name."""
+    named = PATH.findall((ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 40
+    for path in named:
+        pattern = re.sub(r"<[^>]*>", "*", path).rstrip("/")
+        assert any(ROOT.glob(pattern)), f"{path} is not there"

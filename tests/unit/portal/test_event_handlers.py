@@ -13,7 +13,6 @@ from services.portal.domain.notice import Tone
 from services.portal.handlers import story
 from services.portal.handlers.events import (
     ROUTES,
-    forget_old,
     handle,
     handle_invoices,
 )
@@ -23,7 +22,9 @@ from services.portal.models import (
     InvoiceRow,
     ProcessedEventRow,
 )
+from services.portal.retention import RULES
 from shared import events
+from shared.retention import RETENTION, prune_batch
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -180,12 +181,11 @@ def test_invoices_wait_for_their_customer(session: Session) -> None:
 
 
 def test_processed_events_are_forgotten_in_time(session: Session, customer_id: str) -> None:
-    """The memory of events does not grow for ever."""
-    handle(session, event(failed()), ago(days=90))
-    handle(session, event(paid()), NOW)
-    assert not forget_old(session, NOW)
+    """The memory of events does not grow for ever, and ends when every other one ends."""
+    handle(session, event(failed()), ago(days=RETENTION.days + 1))
+    handle(session, event(paid()), ago(days=RETENTION.days - 1))
+    assert prune_batch(session, RULES, NOW - RETENTION)[ProcessedEventRow.__tablename__] == 1
     assert session.scalar(select(func.count()).select_from(ProcessedEventRow)) == 1
-    assert forget_old(session, ahead(days=90), limit=1)
 
 
 def test_events_that_come_together_end_as_those_that_come_alone(

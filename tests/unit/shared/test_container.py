@@ -99,7 +99,7 @@ def test_no_more_at_once_than_workers(container: CorrelatedContainer) -> None:
     assert diary(container).lines == ("wait", "wait")
     for thread in threads:
         thread.wait()
-    assert container._worker_pool.free() == 2
+    assert container.workers.free() == 2
 
 
 def test_stopping_waits_for_them(container: CorrelatedContainer) -> None:

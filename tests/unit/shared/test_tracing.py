@@ -185,7 +185,7 @@ def work(container: CorrelatedContainer, *args: Any, **context: str) -> None:
     """Run the one method of a container's service as nameko would."""
     entrypoint: Entrypoint = next(iter(container.entrypoints))
     container.spawn_worker(entrypoint, args, {}, context_data=context)
-    container._worker_pool.waitall()
+    container.workers.waitall()
 
 
 @pytest.mark.parametrize("fail", [False, True])
