@@ -15,6 +15,10 @@ SETTLING_FOR: Final = dt.timedelta(minutes=15)
 """How long after a new payment method we say that the payment is on its way. Cards answer in seconds; after this, or as soon
 as a bank debit is known to be under way, the customer is told that the outcome takes days."""
 
+TRIED_WITHIN: Final = dt.timedelta(hours=2)
+"""How long a new payment method may wait for our own try of it (a bank is asked about a card once an hour). When billing knows of
+no payment by then, none is under way: collecting was stopped when it came, or the limits of tries were reached."""
+
 THANKS_FOR: Final = dt.timedelta(days=1)
 """How long the page says "paid, thank you"."""
 
@@ -81,7 +85,8 @@ class Invoice(contracts.Invoice):
         plan = contracts.retry_plan(
             self,
             subscription,
-            needs_new_method=self._asked and self.needs_new_method,
+            # One came: what Stripe charges next is that.
+            needs_new_method=self._asked and self.needs_new_method and self.retrying_since is None,
             now=now,
             silent_for=now - (self.last_failed_at or now),
         )
@@ -116,6 +121,15 @@ class Invoice(contracts.Invoice):
         since, last = self.under_way_since, self.last_failed_at
         tried = since is not None and last is not None and since > last
         return tried and self.retrying_since is None
+
+    def under_way(self, now: dt.datetime) -> bool:
+        """Whether a payment is under way, or a new payment method is about to be charged."""
+        since = self.retrying_since
+        if since is None:
+            return self.debit_under_way
+        # A new payment method forgets when to ask again: the moment is there once billing was asked, and knew of none.
+        known_of_none = self.ask_again_at is not None and not self.takes_days
+        return not (known_of_none and now - since >= TRIED_WITHIN)
 
     @property
     def replacement_failed(self) -> bool:

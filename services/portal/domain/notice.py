@@ -138,7 +138,7 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
     if not owned.owed:
         return None
     retrying = invoice.retrying_since
-    if retrying is not None:
+    if retrying is not None and invoice.under_way(now):
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
         return State.SETTLING if soon else State.PENDING

@@ -79,7 +79,7 @@ class OwnedInvoice:
             invoice.decline,
             ended_unpaid=self.subscription is not None and self.subscription.ended_unpaid,
             confirm=wants_confirmation(invoice.needs_confirmation, invoice.decline),
-            under_way=invoice.retrying_since is not None or invoice.debit_under_way,
+            under_way=invoice.under_way(now),
         )
 
 

@@ -131,6 +131,17 @@ def test_a_payment_that_takes_days_stops_updating() -> None:
     assert notice.refresh_seconds is None
 
 
+def test_a_payment_that_never_began_is_not_called_under_way() -> None:
+    """Collecting was stopped when the new payment method came: once billing knows of no payment, the invoice is due as before."""
+    known = with_method_change(invoice(FAILED), ago(hours=3))
+    assert state_of(*owned(known), NOW) is State.PENDING, "nobody was asked yet"
+    asked = replace(known, ask_again_at=ago(minutes=1))
+    assert state_of(*owned(asked), NOW) is State.DECLINED
+    assert state_of(*owned(asked), ago(hours=2)) is State.PENDING, "our own try may wait an hour"
+    under_way = replace(asked, under_way_since=asked.retrying_since)
+    assert state_of(*owned(under_way), NOW) is State.PENDING
+
+
 def test_a_confirmation_is_asked_for_whichever_event_comes_first() -> None:
     """`payment_failed` and `payment_action_required` of one attempt mean: confirm."""
     asked = observation(What.ACTION_REQUIRED, at=ago(hours=1))

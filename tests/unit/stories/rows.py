@@ -127,6 +127,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("The date is withdrawn after the second try", OPEN, FAILED, next_try(), reschedules(), wait(minutes=20), last=2),
         row("The business switches collecting off", OPEN, FAILED, collects(False)),
         row("The business switches it on again", OPEN, FAILED, collects(False), collects(True)),
+        row("It does so a while after a new card came", OPEN, FAILED, collects(False), new_method(), wait(hours=1), collects(True), wait(hours=2)),
         row("An invoice made by API is declined", OPEN, invoice_by_api),
         row("An invoice to be paid by hand: the try is declined", OPEN, invoice_to_be_paid_by_hand),
     ),
