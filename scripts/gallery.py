@@ -1,6 +1,6 @@
 """Every page state and every email, drawn without a running system: for screenshots and for accessibility tests.
 
-python -m scripts.gallery       # make screenshots: var/screenshots, and the few of the README in docs/images
+python -m scripts.gallery       # make screenshots: var/screenshots, and the few that are kept in docs/images
 """
 
 from __future__ import annotations
@@ -53,8 +53,17 @@ NASTY: Final = (
     "<script>alert(1)</script>\"'>&amp;<b> \u202e {{ 7*7 }} %(name)s مرحبا بكم שלום "
     + "Wolfeschlegelsteinhausenbergerdorff " * 5
 )[:200]
-README: Final = {"page": "declined", "paid": "paid", "email": "email-payment-failed"}
-"""The pictures of the README, and what each shows."""
+KEPT: Final = {
+    "page": "declined",
+    "paid": "paid",
+    "email": "email-payment-failed",
+    "several": "declined-several",
+    "ended": "ended-unpaid",
+    "german": "declined-de",
+    "collection-ended": "email-collection-ended",
+    "cancellation": "email-cancellation-requested",
+}
+"""The pictures that are kept in docs/images, and what each shows."""
 SIZES: Final = {"phone": (390, 844), "desktop": (1280, 900)}
 
 
@@ -383,12 +392,12 @@ def _shots(browser: Browser, drawn: dict[str, Drawn]) -> Iterator[Path]:
             context.close()
 
 
-def _for_readme(browser: Browser, drawn: dict[str, Drawn]) -> None:
+def _keep(browser: Browser, drawn: dict[str, Drawn]) -> None:
     """A phone's first look at each, small."""
     width, height = SIZES["phone"]
     page = browser.new_page(viewport={"width": width, "height": height})
     serve(page, drawn)
-    for picture, name in README.items():
+    for picture, name in KEPT.items():
         page.goto(PLACE + name)
         page.screenshot(path=ROOT / "docs" / "images" / f"{picture}.png", animations="disabled")
     page.close()
@@ -404,7 +413,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=flags)
         drawn = {**pages(), **emails()}
-        _for_readme(browser, drawn)
+        _keep(browser, drawn)
         count = sum(1 for _ in _shots(browser, drawn))
         browser.close()
     print(f"{count} screenshots are in {FOLDER.relative_to(ROOT)}")
