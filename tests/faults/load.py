@@ -33,6 +33,9 @@ PRE_STOP_SECONDS: Final = 1.0
 """How long a process serves on when requests already go elsewhere; in a cluster it is ten."""
 GOOD: Final = "as it should be"
 
+MOST_CUSTOMERS: Final = 2000
+"""Enough for five minutes of new customers."""
+
 _seeds = itertools.count(1000)
 
 
@@ -61,6 +64,7 @@ class Load:
         self.answers: dict[str, Counter[str]] = defaultdict(Counter)
         """What each kind of request was answered with, and how often."""
         self.plan = Plan(0)
+        self._portions = itertools.count()
         # What came before is no business of this plan's.
         self.plan.genuine |= {row[0] for row in system.rows("billing", "SELECT id FROM inbox")}
         self._forged = 0
@@ -169,7 +173,8 @@ class Load:
             self._ended.wait(pause)
 
     def _post_portion(self, _: str) -> None:
-        part = make_plan(PORTION, next(_seeds), steps=1)
+        first = next(self._portions) * PORTION % MOST_CUSTOMERS
+        part = make_plan(PORTION, next(_seeds), steps=1, first=first)
         (deliveries,) = part.segments
         for name in ("genuine", "forged", "failures", "must_mail"):
             getattr(self.plan, name).update(getattr(part, name))

@@ -117,8 +117,9 @@ MORE_KINDS: Final = (
 )
 
 
-def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
-    """The plan of this size and seed, always the same."""
+def make_plan(events: int, seed: int, *, steps: int | None = None, first: int = 0) -> Plan:
+    """The plan of this size and seed, always the same. Its customers are numbered from `first` on: whoever had an email in the
+    last ten minutes waits for the next."""
     dice = random.Random(seed)
     plan = Plan(seed)
     deliveries: list[Delivery] = []
@@ -126,8 +127,10 @@ def make_plan(events: int, seed: int, *, steps: int | None = None) -> Plan:
     for number in range(events):
         if made >= events:
             break
-        story = list(_story(dice, f"{seed}x{number}", f"cus_faults{number}"))[: events - made]
-        plan.customers = max(plan.customers, number + 1)
+        story = list(_story(dice, f"{seed}x{number}", f"cus_faults{first + number}"))[
+            : events - made
+        ]
+        plan.customers = max(plan.customers, first + number + 1)
         made += len(story)
         for event in story:
             plan.genuine.add(event["id"])

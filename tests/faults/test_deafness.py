@@ -16,7 +16,7 @@ from sandbox.processes import Process
 from sandbox.servers import own_folder
 from shared import events
 from shared.messaging.topology import queue_name
-from tests.faults.load import Load, make_visitors
+from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors
 from tests.faults.system import STALL_SECONDS, System
 
 pytestmark = pytest.mark.timeout(900)
@@ -31,7 +31,7 @@ def system() -> Iterator[System]:
     folder = own_folder("faults")
     folder.chmod(0o711)
     with System(folder, replicas={"billing": 2}) as made:
-        made.make_customers()
+        made.make_customers(MOST_CUSTOMERS)
         yield made
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,7 +15,7 @@ from sandbox.python_process import REPOSITORY
 from sandbox.servers import own_folder
 from shared.events import CustomerEvidenceChanged
 from shared.messaging.topology import RPC_EXCHANGE
-from tests.faults.load import Load, make_visitors
+from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors
 from tests.faults.releases import NoHistory, export, release_before
 from tests.faults.system import ProxiedStack, System
 from tests.fixtures import least_privilege
@@ -58,7 +58,7 @@ def system(old: Path, request: pytest.FixtureRequest) -> Iterator[System]:
     made.stack.code = old
     made.calls_on = RPC_EXCHANGE
     with made:
-        made.make_customers()
+        made.make_customers(MOST_CUSTOMERS)
         yield made
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from kombu import Connection
 
 from sandbox.processes import SERVICES
 from sandbox.servers import own_folder
-from tests.faults.load import Load, make_visitors
+from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors
 from tests.faults.payloads import invoice_event
 from tests.faults.plan import Delivery
 from tests.faults.poster import Poster
@@ -54,7 +54,7 @@ def system() -> Iterator[System]:
     folder = own_folder("rotation")
     folder.chmod(0o711)
     with System(folder, replicas={}, kind=RotatingStack) as made:
-        made.make_customers()
+        made.make_customers(MOST_CUSTOMERS)
         yield made
     shutil.rmtree(folder, ignore_errors=True)
 
