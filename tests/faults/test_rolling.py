@@ -118,6 +118,7 @@ def test_rights_are_narrowed_after_the_upgrade_and_widened_before_the_way_back(
     assert books.complaints() == []
 
 
+@pytest.mark.parametrize("system", [ProxiedStack], indirect=True)
 def test_evidence_waits_for_a_portal_that_knows_it(system: System, old: Path) -> None:
     """Beside a new billing an old portal links nobody by a stranger's word and gives nothing up; what metadata says is there
     when the new portal comes."""
