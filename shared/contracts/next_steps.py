@@ -35,10 +35,6 @@ class NextStep(StrEnum):
     """Nobody knows yet whether, or when."""
 
 
-WANTS_METHOD = frozenset(NextStep) - {NextStep.PROCESSING, NextStep.CONFIRM}
-"""The steps that another payment method takes, or the same one put right."""
-
-
 def wants_confirmation(asked: bool, decline: Decline | None) -> bool:
     """Whether what helps is that the customer confirms the payment with their bank.
 

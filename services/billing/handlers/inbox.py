@@ -143,11 +143,6 @@ def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime)
         recovery_queries.wake(session, customers, now)
 
 
-def store_webhook(session: Session, received: Received, now: dt.datetime) -> Outcome:
-    """The same for one webhook alone."""
-    return store_webhooks(session, [received], now)[0]
-
-
 def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> dict[str, Any]:
     """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
 

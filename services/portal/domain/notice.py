@@ -91,7 +91,7 @@ class Line:
     @property
     def wants_method(self) -> bool:
         """Whether what helps is another payment method, or the same one put right."""
-        return self.asks and self.state is not State.CONFIRM
+        return self.state in DECLINES
 
 
 @dataclass(frozen=True, slots=True)

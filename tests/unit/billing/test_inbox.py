@@ -23,7 +23,6 @@ from services.billing.handlers.inbox import (
     inbox_events,
     read_webhook,
     replay,
-    store_webhook,
     store_webhooks,
     tell_evidence_again,
 )
@@ -33,6 +32,7 @@ from shared import events
 from shared.batching import batch_transactions
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
+from tests.unit.billing.webhooks import store_webhook
 
 
 def receive(database: Transactions, name: str, edit: Edit | None = None) -> Outcome:

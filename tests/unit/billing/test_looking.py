@@ -17,6 +17,7 @@ from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
+from tests.unit.billing.webhooks import store_webhook
 
 FAILED, PAID = "invoice.payment_failed", "invoice.paid"
 CONFIRM = "invoice.payment_action_required"
@@ -65,7 +66,7 @@ def hear(database: Transactions, name: str, number: int, edit: Edit | None = Non
             edit(event)
 
     with database.transaction() as session:
-        inbox.store_webhook(session, inbox.read_webhook(payload(name, change), livemode=False), NOW)
+        store_webhook(session, inbox.read_webhook(payload(name, change), livemode=False), NOW)
 
 
 def subscription_of(event: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from services.billing.domain import (
     StripeUnavailable,
     UnknownStripeCustomer,
 )
-from services.billing.handlers.inbox import Outcome, read_webhook, store_webhook
+from services.billing.handlers.inbox import Outcome, read_webhook
 from services.billing.handlers.portal import (
     NEVER_SAVED_FOR,
     InUse,
@@ -31,6 +31,7 @@ from services.billing.handlers.portal import (
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.webhooks import store_webhook
 
 PUBLIC = "https://me.example.com"
 BACK = f"{PUBLIC}/me/token"

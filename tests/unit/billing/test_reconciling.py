@@ -22,6 +22,7 @@ from services.billing.models import InboxEvent, OutboxEvent, Reconciliation
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Clock, payload
 from tests.unit.billing.fakes import FakePaymentGateway
+from tests.unit.billing.webhooks import store_webhook
 
 SINCE = NOW - dt.timedelta(days=3)
 
@@ -40,7 +41,7 @@ def happened(gateway: FakePaymentGateway, name: str, number: int, **fields: Any)
 
 def webhook(database: Transactions, body: bytes) -> inbox.Outcome:
     with database.transaction() as session:
-        return inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), NOW)
+        return store_webhook(session, inbox.read_webhook(body, livemode=False), NOW)
 
 
 def run(database: Transactions, gateway: FakePaymentGateway, clock: Clock) -> Report:
@@ -246,7 +247,7 @@ def test_rounds_stretch_while_webhooks_arrive(
     clock.forward(minutes=5)
     with database.transaction() as session:
         body = payload("invoice.payment_failed")
-        inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), clock())
+        store_webhook(session, inbox.read_webhook(body, livemode=False), clock())
     asked = asked_of_stripe(gateway)
     for _ in range(3):
         clock.forward(minutes=15)
@@ -278,10 +279,10 @@ def test_a_thin_event_is_answered_from_the_log_within_minutes(
     clock.forward(minutes=4)
     with database.transaction() as session:
         received = inbox.read_webhook(json.dumps(event).encode(), livemode=False)
-        assert inbox.store_webhook(session, received, clock()) is inbox.Outcome.THIN
+        assert store_webhook(session, received, clock()) is inbox.Outcome.THIN
         connected = payload("invoice.paid", lambda event: event.update(account="acct_1"))
         received = inbox.read_webhook(connected, livemode=False)
-        assert inbox.store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
+        assert store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
         since = NOW - dt.timedelta(days=1)
         assert queries.delivered_kinds(session, since) == {"thin": 1, "connected": 1, "own": 0}
     assert scheduled(database, gateway, holder="me", clock=clock) is None

@@ -55,6 +55,7 @@ from tests.unit.billing.fakes import (
     Trouble,
     charged_to,
 )
+from tests.unit.billing.webhooks import store_webhook
 
 INVOICE = Invoice(
     id="in_1",
@@ -746,7 +747,7 @@ def test_the_webhooks_know_that_collection_was_once_on(loop: Loop) -> None:
 
     with loop.database.transaction() as session:
         body = payload("invoice.payment_failed", mine)
-        inbox.store_webhook(session, inbox.read_webhook(body, livemode=False), loop.clock())
+        store_webhook(session, inbox.read_webhook(body, livemode=False), loop.clock())
     loop.gateway.invoices["in_1"] = dataclasses.replace(
         INVOICE, auto_advance=False, billing_reason="manual"
     )

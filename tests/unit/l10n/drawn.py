@@ -26,13 +26,13 @@ from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
 from shared.contracts.invoices import Retry
-from shared.contracts.next_steps import WANTS_METHOD
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,
+    WANTS_METHOD,
     ago,
     ahead,
     appointment,

@@ -17,7 +17,11 @@ from services.portal.models import CustomerRow
 from services.portal.references import CheckoutReferences
 from shared import events
 from shared.contracts.invoices import Observation, merge
+from shared.contracts.next_steps import NextStep
 from shared.settings import Secret
+
+WANTS_METHOD = frozenset(NextStep) - {NextStep.PROCESSING, NextStep.CONFIRM}
+"""The steps that another payment method takes, or the same one put right."""
 
 NOW = dt.datetime(2026, 3, 5, 18, 0, tzinfo=dt.UTC)
 CUSTOMER_ID = "AAAAAAAAAAAAAAAAAAAAAA"

@@ -15,10 +15,10 @@ from services.portal import request_views, views
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.handlers.cancelling import Asking
 from services.portal.texts import LOCALES, choose_locale, languages, texts_in
-from shared.contracts.next_steps import WANTS_METHOD, NextStep
+from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import price
-from tests.unit.portal.builders import NOW, TOKEN, ago, business, snapshot
+from tests.unit.portal.builders import NOW, TOKEN, WANTS_METHOD, ago, business, snapshot
 from tests.unit.portal.test_request_views import SUBSCRIPTION
 from tests.unit.portal.test_views import owed
 
