@@ -57,7 +57,7 @@ def test_the_business_hears_of_a_cancellation_and_of_its_withdrawal(embedded: Em
             lambda number=number: len(sandbox.kinds(BUSINESS)) == number,
             what=f"email number {number} to the business",
         )
-        time.sleep(1)  # Stripe's moments are whole seconds
+        next_second()
     assert sandbox.kinds(BUSINESS) == expected
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
 
-from tests.fixtures.story import Customer, Story, eventually, link_in
+from tests.fixtures.story import Customer, Story, eventually, link_in, next_second
 
 BUTTON = "Manage payment + subscriptions"
 
@@ -35,11 +35,12 @@ def subscription(story: Story, customer: Customer) -> dict[str, Any]:
 
 
 def card_of_its_own(story: Story, customer: Customer, token: str) -> str:
-    """Give the customer's subscription a default card of its own."""
+    """Give the customer's subscription a default card of its own, before anything that Stripe charges it for."""
     card = story.post(f"/v1/payment_methods/{token}/attach", customer=str(customer.stripe_id))["id"]
     story.post(
         f"/v1/subscriptions/{subscription(story, customer)['id']}", default_payment_method=card
     )
+    next_second()
     return str(card)
 
 
