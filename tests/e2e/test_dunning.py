@@ -9,7 +9,7 @@ import requests
 
 from sandbox.keys import own_secrets
 from sandbox.processes import Embedded
-from tests.fixtures.story import eventually
+from tests.fixtures.story import eventually, next_second
 
 ADA = "ada@example.com"
 BUSINESS = "hello@sunrise-cleaning.example"
