@@ -7,7 +7,7 @@ PY := .venv/bin/python
 STRIPE_CLI := .venv/stripe-cli/node_modules/.bin/stripe
 PYTEST = STRIPE_CLI="$(abspath $(wildcard $(STRIPE_CLI)))" $(PY) -m pytest
 DEPLOY_TOOLS := .venv/deploy
-PATHS := portico services shared sandbox tests examples scripts deploy
+PATHS := portico services shared local sandbox tests examples scripts deploy
 
 # What is installed, each written when it succeeded: the second time costs nothing.
 FOR_RUN := .venv/.for-run
@@ -25,11 +25,11 @@ help: ## List the targets
 
 .PHONY: run
 run: $(FOR_RUN) ## The whole loop in one process, in memory and SQLite; needs Python alone
-	@exec $(PY) -m sandbox
+	@exec $(PY) -m local
 
 .PHONY: stack
 stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitMQ and PostgreSQL
-	@exec $(PY) -m sandbox.stack
+	@exec $(PY) -m local.stack
 
 ##@ Check
 

@@ -1,12 +1,12 @@
 """`python -m portico`, and the console command `portico`."""
 
-import shared.green  # noqa: F401, I001 (first: databases and Stripe are reached with time limits that need it)
+import shared.nameko_ext.green  # noqa: F401, I001 (first: databases and Stripe are reached with time limits that need it)
 
 import sys
 import traceback
 
 from portico.main import app
-from shared.cli import FINDING, complain
+from portico.cli import FINDING, complain
 
 
 def main() -> None:

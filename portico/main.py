@@ -7,15 +7,12 @@ from typing import Annotated
 
 import typer
 
-from portico import deadletters
-from portico.doctor import doctor
-from portico.erase import erase
-from portico.explain import explain
-from portico.stats import stats
-from services.billing import cli as billing
-from services.notifier import cli as notifier
-from services.portal import cli as portal
-from shared.cli import Desk, PorticoGroup, desk_of
+from portico.cli import Desk, PorticoGroup, desk_of
+from portico.commands import billing, deadletters, notifier, portal
+from portico.commands.doctor import doctor
+from portico.commands.erase import erase
+from portico.commands.explain import explain
+from portico.commands.stats import stats
 
 app = typer.Typer(
     cls=PorticoGroup,

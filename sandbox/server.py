@@ -5,7 +5,7 @@ SANDBOX_WEBHOOK_URL with SANDBOX_WEBHOOK_SECRET, SANDBOX_SENDGRID_WEBHOOK_URL, a
 reach it under another name than its address.
 """
 
-import shared.green  # noqa: F401, I001  (patches the standard library before anything else is imported)
+import shared.nameko_ext.green  # noqa: F401, I001  (patches the standard library before anything else is imported)
 
 import logging
 import os

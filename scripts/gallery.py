@@ -18,10 +18,9 @@ from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from services.notifier.domain import Kind
-from services.notifier.letters import Line as MailLine
-from services.notifier.rendering import Renderer
-from services.notifier.samples import sample_letter
-from services.portal import request_views, views
+from services.notifier.emails.letters import Line as MailLine
+from services.notifier.emails.rendering import Renderer
+from services.notifier.emails.samples import sample_letter
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.notice import Line, Notice, State, Tone
@@ -35,6 +34,7 @@ from services.portal.domain.snapshot import (
 )
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from services.portal.web import request_views, views
 from shared.contracts.invoices import Ending
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod

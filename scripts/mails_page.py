@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.notifier.domain import Kind
-from services.notifier.rendering import Letter, Renderer
-from services.notifier.samples import sample_letter
-from services.notifier.texts import CATALOGUES, DOMAIN
+from services.notifier.emails.rendering import Letter, Renderer
+from services.notifier.emails.samples import sample_letter
+from services.notifier.emails.texts import CATALOGUES, DOMAIN
 from shared.contracts.payments import Decline
 from shared.l10n.catalogues import available
 

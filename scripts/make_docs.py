@@ -130,7 +130,7 @@ def events_page() -> str:
 
 def rpc_methods(service: type) -> list[tuple[str, Any]]:
     """The methods of a service class that others may call."""
-    from shared.rpc import CheckedRpc
+    from shared.nameko_ext.rpc import CheckedRpc
 
     return [
         (name, method)

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from shared.database import Transactions, make_engine
-from shared.runtime import ServiceSettings
+from shared.nameko_ext.runtime import ServiceSettings
 
 RETENTION: Final = dt.timedelta(days=90)
 SHORTEST: Final = dt.timedelta(days=45)
@@ -77,7 +77,7 @@ def prune_command(
     """The command `prune` of `service`."""
 
     def prune(settings: ServiceSettings, words: list[str]) -> int:
-        from shared.cli import say  # typer and rich: a serving process never needs them
+        from shared.terminal import say  # typer: a serving process never needs them
 
         parser = argparse.ArgumentParser(
             prog="prune",

@@ -26,7 +26,7 @@ def pytest_collection_finish() -> None:
     """In a patched process threads are no threads, and the next test with a server of its own waits for ever."""
     if already_patched:
         raise pytest.UsageError(
-            "a test module patches this process: import nothing that imports shared.green"
+            "a test module patches this process: import nothing that imports shared.nameko_ext.green"
         )
 
 

@@ -16,29 +16,32 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
-from services.billing import queries, webhook
-from services.billing.breaker import Breaker
+from services.billing.adapters.stripe import webhook
+from services.billing.adapters.stripe.breaker import Breaker
+from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain import StripeKeyRefused, StripeRefused, StripeUnavailable
-from services.billing.handlers import cancelling, inbox, invoices, portal, reconciling, recovery
-from services.billing.handlers.customer_lease import CustomerBusy
-from services.billing.looking_service import Looking
-from services.billing.operations import Operations
-from services.billing.payloads import NotAnEvent
+from services.billing.handlers import cancelling, inbox, invoices
+from services.billing.queries import inbox as queries
 from services.billing.retention import RULES
-from services.billing.rpc_errors import wire_errors, within
+from services.billing.rpc.errors import wire_errors, within
+from services.billing.rpc.invoice_reports import Looking
+from services.billing.rpc.operations import Operations
 from services.billing.settings import Settings
-from services.billing.stripe_gateway import StripeGateway
+from services.billing.stripe_events.payloads import NotAnEvent
+from services.billing.workflows import portal, reconciling, recovery
+from services.billing.workflows.customer_lease import CustomerBusy
 from shared import tracing
-from shared.batching import Batched
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
-from shared.loops import Waker, loop
-from shared.messaging import EventPublisher, Permanent, consume
+from shared.nameko_ext.batching import Batched
+from shared.nameko_ext.consumer import Permanent, consume
+from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.publisher import EventPublisher
+from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
-from shared.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
-from shared.web import WEBHOOK_BYTES, http
 
 log = get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """`python -m services.notifier [serve|migrate|wait-migrated|prune|preview KIND]`."""
 
-import shared.green  # noqa: F401, I001 (first: everything after it is cooperative)
+import shared.nameko_ext.green  # noqa: F401, I001 (first: everything after it is cooperative)
 
 import argparse
 import sys
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.notifier.domain import Kind
-from services.notifier.previewing import write_preview
+from services.notifier.emails.previewing import write_preview
 from services.notifier.retention import RULES
 from services.notifier.service import NotifierService
 from services.notifier.settings import load
 from shared.retention import prune_command
-from shared.runtime import command_line
+from shared.nameko_ext.runtime import command_line
 
 
 def preview(words: Sequence[str]) -> int:
     """Write an email with sample data to files; needs no settings and sends nothing."""
-    from shared.cli import say  # typer and rich: a serving process never needs them
+    from shared.terminal import say  # typer: a serving process never needs them
 
     parser = argparse.ArgumentParser(
         prog="python -m services.notifier preview",

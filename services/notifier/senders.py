@@ -17,7 +17,7 @@ from nameko.extensions import DependencyProvider, Entrypoint
 
 from services.notifier.queries import Leased
 from shared import tracing
-from shared.loops import Loop
+from shared.nameko_ext.loops import Loop
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)

@@ -17,17 +17,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics, queries
-from services.notifier.domain import AddressHasher, Kind, SendingPolicy
-from services.notifier.handlers import (
-    asking,
-    events,
-    feedback,
-    invoices,
-    posting,
-    sending,
-    subscriptions,
-)
-from services.notifier.neighbours import (
+from services.notifier.adapters.neighbours import (
     MOST_INVOICES,
     BillingInvoices,
     Fetch,
@@ -36,15 +26,8 @@ from services.notifier.neighbours import (
     fetch_contacts,
     fetch_invoices,
 )
-from services.notifier.operations import Operations
-from services.notifier.queries import Leased
-from services.notifier.rendering import Renderer
-from services.notifier.retention import RULES
-from services.notifier.samples import sample_letter
-from services.notifier.sender_domains import SenderDomains
-from services.notifier.senders import SenderPlaces, meanwhile, sender
-from services.notifier.sendgrid_account import LOOK_SECONDS, SendGridAccount
-from services.notifier.sendgrid_gateway import (
+from services.notifier.adapters.sendgrid.account import LOOK_SECONDS, SendGridAccount
+from services.notifier.adapters.sendgrid.gateway import (
     SIGNATURE_HEADER,
     TIMESTAMP_HEADER,
     BadWebhook,
@@ -52,22 +35,30 @@ from services.notifier.sendgrid_gateway import (
     SignedEvents,
     signing_headers,
 )
+from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
+from services.notifier.domain import AddressHasher, Kind, SendingPolicy
+from services.notifier.emails.rendering import Renderer
+from services.notifier.emails.samples import sample_letter
+from services.notifier.handlers import delivery as posting
+from services.notifier.handlers import events, feedback, invoices, subscriptions
+from services.notifier.handlers import requests as asking
+from services.notifier.queries import Leased
+from services.notifier.retention import RULES
+from services.notifier.rpc.operations import Operations
+from services.notifier.senders import SenderPlaces, meanwhile, sender
+from services.notifier.workflows import sending
 from shared import tracing
-from shared.batching import Batched, Failed, in_halves
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
 from shared.database import Database, DatabaseUnavailable
 from shared.events import Event, InvoiceData
-from shared.loops import Waker, loop
-from shared.messaging import EventPublisher, Permanent, consume_from, consume_together
+from shared.nameko_ext.batching import Batched, Failed, in_halves
+from shared.nameko_ext.consumer import Permanent, consume_from, consume_together
+from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.publisher import EventPublisher
+from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcClient, rpc
+from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
-from shared.rpc import (
-    InvalidArgument,
-    NotFound,
-    RpcClient,
-    rpc,
-)
 from shared.telemetry import get_logger
-from shared.web import WEBHOOK_BYTES, http
 
 log = get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.rpc import RpcError
+from shared.nameko_ext.rpc import RpcError
 
 
 class LinkInvalid(RpcError):

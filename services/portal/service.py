@@ -10,11 +10,8 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
-from services.portal import views, wire
-from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
-from services.portal.answers import answer, came_from_words, choose_for, redirect
-from services.portal.calendars import appointment_file
-from services.portal.cancelling_service import Cancelling
+from services.portal import serializers as wire
+from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.domain.looks import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
@@ -24,10 +21,7 @@ from services.portal.handlers import events as event_handlers
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.evidence import Evidence
-from services.portal.handlers.learning import MISSING
 from services.portal.handlers.visits import Visit
-from services.portal.learning_service import Learning
-from services.portal.linking_service import Linking
 from services.portal.metrics import (
     BILLING_OPENED,
     CONFIGURATION_MISSING,
@@ -35,15 +29,22 @@ from services.portal.metrics import (
     LINK_CONFLICTS,
     VISITS,
 )
-from services.portal.operations import Operations
 from services.portal.ports import BillingUnavailable, MailUnavailable
-from services.portal.visiting import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
-from shared.batching import Batched
+from services.portal.rpc.linking import Linking
+from services.portal.rpc.operations import Operations
+from services.portal.web import views
+from services.portal.web.billing_sync import Learning
+from services.portal.web.calendars import appointment_file
+from services.portal.web.cancellations import Cancelling
+from services.portal.web.entrypoints import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
+from services.portal.web.responses import answer, came_from_words, choose_for, redirect
+from services.portal.workflows.billing_sync import MISSING
 from shared.database import DatabaseUnavailable
 from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
 from shared.l10n.locales import SOURCE
-from shared.messaging import Permanent, consume_lane, consume_together
-from shared.rpc import InvalidArgument, rpc
+from shared.nameko_ext.batching import Batched
+from shared.nameko_ext.consumer import Permanent, consume_lane, consume_together
+from shared.nameko_ext.rpc import InvalidArgument, rpc
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)

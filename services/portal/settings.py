@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.portal.signing import KEY_LENGTH
+from services.portal.tokens.signing import KEY_LENGTH
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 

@@ -2,7 +2,7 @@
 
 RabbitMQ knows three rights on exchanges and queues, by name, and on topic exchanges besides which routing keys a user may
 publish (write) and bind (read). **A user without topic permissions on an exchange may use every key there**, so each user
-has some on each topic exchange that it may write to or read from. What they can't bound, `shared.rpc` refuses: see
+has some on each topic exchange that it may write to or read from. What they can't bound, `shared.nameko_ext.rpc` refuses: see
 docs/adr/0015. A right that is taken away here goes a release after the code that needs it.
 """
 

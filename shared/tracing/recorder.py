@@ -24,7 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.re import parse_env_headers
 from prometheus_client import Counter
 
-from shared.outgoing import session_to
+from shared.http_client import session_to
 from shared.telemetry import get_logger
 from shared.tracing import Traced
 from shared.tracing.settings import TracingSettings

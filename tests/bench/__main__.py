@@ -23,7 +23,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "100000"))
 CONNECTIONS = 64
 CALLERS = (1, 4, 16, 64, 128, 256)
-"""A process sheds load beyond 300: 50 requests in work and 250 that wait (shared/web.py)."""
+"""A process sheds load beyond 300: 50 requests in work and 250 that wait (shared/nameko_ext/web.py)."""
 SERVICES = ("portal", "billing", "notifier")
 WARM = 600
 """Requests before the first round: templates, statements and connections are made by then, on every side."""

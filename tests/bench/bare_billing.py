@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shared.green  # noqa: F401  (patches first)
+import shared.nameko_ext.green  # noqa: F401  (patches first)
 
 import sys  # isort: skip
 from collections.abc import Callable  # isort: skip
@@ -12,7 +12,7 @@ from nameko.extensions import DependencyProvider  # isort: skip
 
 from services.billing.service import BillingService  # isort: skip
 from services.billing.settings import load  # isort: skip
-from shared.runtime import command_line  # isort: skip
+from shared.nameko_ext.runtime import command_line  # isort: skip
 
 
 class NoWaker(DependencyProvider):

@@ -19,12 +19,12 @@ from typing import Any, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import text
 
-from sandbox.processes import Process
-from sandbox.servers import PostgreSQL, StartError, own_folder
+from local.processes import Process
+from local.servers import PostgreSQL, StartError, own_folder
 from services.billing.handlers.inbox import Outcome, Received, read_webhook, store_webhooks
-from services.billing.queries import OUTBOX
+from services.billing.queries.inbox import OUTBOX
 from services.portal import queries
-from services.portal.queries import people
+from services.portal.queries import customers as people
 from shared.database import Transactions, make_engine
 from tests.bench import growth_report, growth_seed, seed
 from tests.bench.system import event_template

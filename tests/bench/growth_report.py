@@ -13,7 +13,7 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.servers import PostgreSQL
+from local.servers import PostgreSQL
 from tests.bench.report import machine, paragraph, replace_part
 
 AIM: Final = 1.3

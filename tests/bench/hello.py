@@ -18,8 +18,9 @@ from nameko.web.handlers import http  # noqa: E402
 from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
-from services.portal import queries, wire  # noqa: E402
-from services.portal.links import Links  # noqa: E402
+from services.portal import queries  # noqa: E402
+from services.portal import serializers as wire  # noqa: E402
+from services.portal.tokens.links import Links  # noqa: E402
 from shared.settings import Secret  # noqa: E402
 
 ENGINE = create_engine(os.environ["DATABASE_URL"], pool_size=10, max_overflow=10)

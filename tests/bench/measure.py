@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sandbox.python_process import REPOSITORY, python_environment
+from local.python_process import REPOSITORY, python_environment
 
 TICK = os.sysconf("SC_CLK_TCK")
 

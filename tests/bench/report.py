@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.python_process import REPOSITORY
+from local.python_process import REPOSITORY
 from tests.bench.load import percentile
 from tests.bench.measure import Figure
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import Any
 
-from services.portal.links import Links
+from services.portal.tokens.links import Links
 
 APPOINTMENTS = 3
 """Upcoming ones a customer; one more is past."""

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.processes import SERVICES, Process, Stack, fetch
-from sandbox.python_process import REPOSITORY, python_environment
-from sandbox.servers import free_port, own_folder
+from local.processes import SERVICES, Process, Stack, fetch
+from local.python_process import REPOSITORY, python_environment
+from local.servers import free_port, own_folder
 from tests.bench import load as generator
 from tests.bench import seed
 from tests.bench.measure import cpu_seconds, load, memory_mb

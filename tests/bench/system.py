@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sandbox.processes import Process, Stack
-from sandbox.python_process import REPOSITORY, answers, python_environment
-from sandbox.servers import Child, StartError, free_port, own_folder
-from services.portal.links import Links
+from local.processes import Process, Stack
+from local.python_process import REPOSITORY, answers, python_environment
+from local.servers import Child, StartError, free_port, own_folder
+from services.portal.tokens.links import Links
 from shared.settings import Secret
 from tests.bench import seed
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import requests
 
+from services.billing.adapters.stripe.gateway import WORK_RETRIES
 from services.billing.domain import (
     BillingError,
     Customer,
@@ -20,7 +21,6 @@ from services.billing.domain import (
     Subscription,
 )
 from services.billing.ports import PaymentGateway
-from services.billing.stripe_gateway import WORK_RETRIES
 from tests.unit.billing import fakes
 from tests.unit.billing.fakes import Trouble, charged_to
 

@@ -19,6 +19,14 @@ from werkzeug.serving import make_server
 
 from sandbox.mail import Mailbox, blueprint
 from sandbox.mail.events import encode
+from services.notifier.adapters.sendgrid.account import SendGridAccount
+from services.notifier.adapters.sendgrid.gateway import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    SendGridMailer,
+    SignedEvents,
+)
+from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain import (
     Accepted,
     Kind,
@@ -29,14 +37,6 @@ from services.notifier.domain import (
     Unavailable,
 )
 from services.notifier.ports import Mail, Mailer
-from services.notifier.sender_domains import SenderDomains
-from services.notifier.sendgrid_account import SendGridAccount
-from services.notifier.sendgrid_gateway import (
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
-    SendGridMailer,
-    SignedEvents,
-)
 from tests.unit.notifier.fakes import FakeMailer
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

@@ -20,7 +20,8 @@ from werkzeug.serving import make_server
 
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
-from services.billing import stripe_gateway
+from services.billing.adapters.stripe import gateway as stripe_gateway
+from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain import (
     BillingError,
     Decline,
@@ -41,7 +42,6 @@ from services.billing.domain import (
     fate,
     pay_key,
 )
-from services.billing.stripe_gateway import StripeGateway
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import MethodKind, PaymentMethod
 from tests.contract.payment_worlds import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import requests
 
+from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain import PriceLook
-from services.billing.stripe_gateway import StripeGateway
 from shared.contracts.prices import Lasts, Pricing, next_amount, price
 from tests.contract.payment_worlds import GOOD, StripeWorld
 from tests.contract.test_payment_gateway import KEY, running

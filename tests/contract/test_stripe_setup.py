@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from services.billing.cli import configuration_view, describe
-from services.billing.configuring import configure_portal, set_up, stripe_and_database
+from portico.commands.billing import configuration_view, describe
+from portico.stripe_setup import configure_portal, set_up, stripe_and_database
+from services.billing.adapters.stripe.account import StripeAccount
+from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain import InvalidRequest, PortalPolicy, PortalSource
-from services.billing.handlers import portal
-from services.billing.handlers.reconciling import reconcile
 from services.billing.settings import Settings
-from services.billing.stripe_account import StripeAccount
-from services.billing.stripe_gateway import StripeGateway
-from services.billing.translation import WANTED
+from services.billing.stripe_events.translation import WANTED
+from services.billing.workflows import portal
+from services.billing.workflows.reconciling import reconcile
 from shared.database import Transactions
 from shared.migrations import upgrade
 from shared.settings import Secret

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.host_app import Portico
-from sandbox.processes import Embedded, Stack, fetch
+from local.processes import Embedded, Stack, fetch
 from tests.fixtures.story import Story
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from sandbox.processes import Embedded
+from local.processes import Embedded
 from tests.e2e.test_dunning import ADA, Sandbox
 from tests.fixtures.story import eventually
 

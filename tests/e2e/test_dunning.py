@@ -7,8 +7,8 @@ from typing import Any
 
 import requests
 
+from local.processes import Embedded
 from sandbox.keys import own_secrets
-from sandbox.processes import Embedded
 from tests.fixtures.story import eventually, next_second
 
 ADA = "ada@example.com"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from sandbox.processes import Stack
+from local.processes import Stack
 from tests.fixtures.story import Story, link_in
 
 

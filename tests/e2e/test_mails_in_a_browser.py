@@ -10,10 +10,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from services.notifier.domain import Kind
-from services.notifier.letters import Letter
+from services.notifier.emails.letters import Letter
+from services.notifier.emails.rendering import Renderer
+from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
-from services.notifier.rendering import Renderer
-from services.notifier.samples import sample_letter
 
 WIDTHS = (600, 360)
 SCHEMES = ("light", "dark")

@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from sandbox.processes import Embedded, fetch
+from local.processes import Embedded, fetch
 from tests.fixtures.story import eventually
 
 BUTTON = "Manage payment + subscriptions"

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 import requests
 
-from sandbox.processes import Embedded, fetch
+from local.processes import Embedded, fetch
 from tests.fixtures.story import eventually
 
 KEY = "sk_test_0123456789ab"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page
 
-from sandbox.processes import Embedded
+from local.processes import Embedded
 from tests.e2e.test_bank_accounts import Customer
 from tests.e2e.test_dunning import Sandbox
 from tests.fixtures.story import eventually

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.servers import own_folder
+from local.servers import own_folder
 from tests.faults.poster import Poster
 from tests.faults.system import System
 

@@ -3,7 +3,7 @@
 The real service runs; one function at the point is wrapped. Nothing of this is in production code.
 """
 
-import shared.green  # noqa: F401, I001  (patches the standard library first)
+import shared.nameko_ext.green  # noqa: F401, I001  (patches the standard library first)
 
 import functools
 import importlib
@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from shared.runtime import command_line
+from shared.nameko_ext.runtime import command_line
 from tests.faults.points import POINTS, RECOVERY_POINTS, Point
 
 

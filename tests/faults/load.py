@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from amqp.exceptions import AMQPError
 
 from examples.host_app import PorticoError
-from sandbox.processes import SERVICES, Process
+from local.processes import SERVICES, Process
 from tests.faults.books import Books, check
 from tests.faults.plan import Plan, make_plan
 from tests.faults.poster import Poster

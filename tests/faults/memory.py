@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sandbox.processes import Process
+from local.processes import Process
 
 
 def megabytes(process: Process) -> float:

@@ -52,10 +52,10 @@ POINTS = {
         "billing", "services.billing.service", "BillingService.stripe_webhook", False
     ),
     "before the publish": Point(
-        "billing", "shared.messaging.publisher", "BatchPublisher.publish_batch", True, _a_batch
+        "billing", "shared.nameko_ext.publisher", "BatchPublisher.publish_batch", True, _a_batch
     ),
     "after the publish, before the mark": Point(
-        "billing", "shared.messaging.publisher", "BatchPublisher.publish_batch", False, _a_batch
+        "billing", "shared.nameko_ext.publisher", "BatchPublisher.publish_batch", False, _a_batch
     ),
     "after the mark, before the commit": Point(
         "billing", "shared.outbox", "Outbox.relay", False, _a_round_with_events
@@ -67,18 +67,18 @@ POINTS = {
         "notifier", "services.notifier.handlers.events", "handle_invoices", False
     ),
     "after the commit, before the ack": Point(
-        "notifier", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "notifier", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
     ),
     "after the lease": Point(
-        "notifier", "services.notifier.handlers.sending", "lease", False, _some
+        "notifier", "services.notifier.workflows.sending", "lease", False, _some
     ),
     "marked “about to post”, before the post": Point(
-        "notifier", "services.notifier.sendgrid_gateway", "SendGridMailer.send", True
+        "notifier", "services.notifier.adapters.sendgrid.gateway", "SendGridMailer.send", True
     ),
     "after SendGrid’s 202, before the record": Point(
-        "notifier", "services.notifier.sendgrid_gateway", "SendGridMailer.send", False
+        "notifier", "services.notifier.adapters.sendgrid.gateway", "SendGridMailer.send", False
     ),
-    "after the record": Point("notifier", "services.notifier.handlers.sending", "send_one", False),
+    "after the record": Point("notifier", "services.notifier.workflows.sending", "send_one", False),
     "SendGrid’s webhook, before its commit": Point(
         "notifier", "services.notifier.handlers.feedback", "handle", False, _some
     ),
@@ -86,25 +86,25 @@ POINTS = {
         "portal", "services.portal.handlers.events", "handle_invoices", False
     ),
     "the page’s notice, before the ack": Point(
-        "portal", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "portal", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
     ),
 }
 
 RECOVERY_POINTS = {
     "the change is written, before Stripe is asked": Point(
-        "billing", "services.billing.handlers.recovery", "_Recovery.run", True
+        "billing", "services.billing.workflows.recovery", "_Recovery.run", True
     ),
     "the try is written, before the payment": Point(
-        "billing", "services.billing.stripe_gateway", "StripeGateway.pay", True
+        "billing", "services.billing.adapters.stripe.gateway", "StripeGateway.pay", True
     ),
     "after the payment, before the record": Point(
-        "billing", "services.billing.stripe_gateway", "StripeGateway.pay", False
+        "billing", "services.billing.adapters.stripe.gateway", "StripeGateway.pay", False
     ),
     "after the record, before the change is closed": Point(
-        "billing", "services.billing.recovery_queries", "close_change", True
+        "billing", "services.billing.queries.recovery", "close_change", True
     ),
     "after the change is closed, before the ack": Point(
-        "billing", "shared.messaging.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "billing", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
     ),
 }
 """Where a new card is tried."""

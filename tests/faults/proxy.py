@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any
 
-from sandbox.servers import free_port
+from local.servers import free_port
 
 CHUNK = 1 << 16
 

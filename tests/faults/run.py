@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.servers import own_folder
+from local.servers import own_folder
 from tests.faults.books import Books, check
 from tests.faults.plan import Plan, make_plan
 from tests.faults.poster import Ledger, Poster

@@ -13,8 +13,8 @@ from typing import Any, Final
 import kombu
 from typer.testing import CliRunner
 
+from portico.cli import Desk
 from portico.main import app
-from shared.cli import Desk
 from shared.messaging import topology
 from tests.faults.books import DUNNING, accepted_mails
 from tests.faults.plan import Plan

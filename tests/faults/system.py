@@ -18,8 +18,8 @@ from typing import Any
 import kombu
 
 from examples.host_app import CALLS, Portico
-from sandbox.processes import SERVICES, Process, Stack
-from sandbox.servers import PostgreSQL, RabbitMQ
+from local.processes import SERVICES, Process, Stack
+from local.servers import PostgreSQL, RabbitMQ
 from shared.messaging.topology import queue_name
 from tests.faults.plan import CUSTOMERS, Step
 from tests.faults.proxy import Proxy

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sandbox.processes import Process
-from shared.http_bodies import BODY_BUDGET
+from local.processes import Process
+from shared.nameko_ext.http_bodies import BODY_BUDGET
 from tests.faults.memory import forget_most, megabytes, most_megabytes
 from tests.faults.payloads import other_event
 from tests.faults.plan import Delivery

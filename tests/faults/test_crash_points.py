@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import Process
-from services.billing.stripe_gateway import StripeGateway
+from local.processes import Process
+from services.billing.adapters.stripe.gateway import StripeGateway
 from shared.messaging import topology
 from tests.contract.payment_worlds import DECLINES, StripeWorld
 from tests.faults.books import accepted_mails

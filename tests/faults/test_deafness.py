@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import kombu
 import pytest
 
-from sandbox.processes import Process
-from sandbox.servers import own_folder
+from local.processes import Process
+from local.servers import own_folder
 from shared import events
 from shared.messaging.topology import queue_name
 from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors

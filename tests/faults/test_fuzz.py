@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.servers import own_folder
+from local.servers import own_folder
 from tests.faults.fuzz.doors import Doors, Sender, Target
 from tests.faults.fuzz.queues import Queues
 from tests.faults.fuzz.run import Fuzz, started_system

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.python_process import REPOSITORY
-from sandbox.servers import Child, free_port
+from local.python_process import REPOSITORY
+from local.servers import Child, free_port
 from tests.faults.crowd import Crowd
 from tests.faults.system import System, answers
 

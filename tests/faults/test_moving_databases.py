@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 
 from examples.host_app import Portico, PorticoError
-from sandbox.processes import SERVICES
-from sandbox.servers import PostgreSQL
+from local.processes import SERVICES
+from local.servers import PostgreSQL
 from tests.faults.poster import Poster
 from tests.faults.system import System
 from tests.faults.test_promises import alive, failed, mails, ready, settle

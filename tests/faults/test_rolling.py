@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from examples.host_app import Portico
-from sandbox.processes import SERVICES
-from sandbox.python_process import REPOSITORY
-from sandbox.servers import own_folder
+from local.processes import SERVICES
+from local.python_process import REPOSITORY
+from local.servers import own_folder
 from shared.events import CustomerEvidenceChanged
 from shared.messaging.topology import RPC_EXCHANGE
 from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors

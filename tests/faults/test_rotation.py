@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 from kombu import Connection
 
-from sandbox.processes import SERVICES
-from sandbox.servers import own_folder
+from local.processes import SERVICES
+from local.servers import own_folder
 from tests.faults.load import MOST_CUSTOMERS, Load, make_visitors
 from tests.faults.payloads import invoice_event
 from tests.faults.plan import Delivery

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.servers import own_folder
+from local.servers import own_folder
 from tests.faults.plan import make_plan
 from tests.faults.run import Run, run
 from tests.faults.stories import Told, look

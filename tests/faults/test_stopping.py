@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sandbox.processes import SERVICES
+from local.processes import SERVICES
 from tests.faults.books import accepted_mails
 from tests.faults.payloads import invoice_event, signature
 from tests.faults.plan import Delivery

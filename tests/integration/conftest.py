@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from examples.host_app import Portico
-from sandbox.processes import Stack
-from sandbox.servers import PostgreSQL
+from local.processes import Stack
+from local.servers import PostgreSQL
 from tests.fixtures.story import Story
 
 

@@ -16,8 +16,8 @@ import kombu
 import pytest
 import requests
 
-from sandbox.processes import SERVICES, Stack
-from sandbox.stack import seed
+from local.processes import SERVICES, Stack
+from local.stack import seed
 from shared.messaging import topology
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from sandbox.python_process import REPOSITORY, python_environment
+from local.python_process import REPOSITORY, python_environment
 
-NOBODY = {"alembic", "mako", "typer", "portico", "sandbox", "shared.cli", "dns", "opentelemetry"}
+NOBODY = {"alembic", "mako", "typer", "portico", "sandbox", "portico.cli", "dns", "opentelemetry"}
 """Migrating and the command line are other processes, tracing is off by default, and dnspython would come with eventlet's own
 resolver."""
 OTHERS = {
@@ -34,7 +34,7 @@ def slow(host, *rest):
     return system(host, *rest)
 
 socket.getaddrinfo = slow
-import shared.green
+import shared.nameko_ext.green
 import eventlet
 """
 """A process whose name server answers when something is written to `writer`."""
@@ -55,11 +55,11 @@ print("given up")
 """
 
 SERVE = """
-import shared.green
+import shared.nameko_ext.green
 import gc, os
 from types import SimpleNamespace
 import eventlet
-from shared.runtime import serve
+from shared.nameko_ext.runtime import serve
 from shared.settings import Secret
 
 class Idle:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.servers import PostgreSQL
+from local.servers import PostgreSQL
 from tests.bench import growth_seed
 
 ROWS = 1000

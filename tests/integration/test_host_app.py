@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from examples import host_app
-from sandbox.processes import Stack
+from local.processes import Stack
 from tests.fixtures.story import Story, eventually
 
 

@@ -12,7 +12,7 @@ import amqp
 import kombu
 import pytest
 
-from sandbox.servers import RabbitMQ
+from local.servers import RabbitMQ
 from shared.messaging.transport import MESSAGE_BYTES
 from tests.fixtures.listener import CALLS, EVENTS, Listener, eventually
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from examples.host_app import Portico
-from sandbox.processes import SERVICES, Process, Stack
-from sandbox.servers import Child, PostgreSQL, RabbitMQ
+from local.processes import SERVICES, Process, Stack
+from local.servers import Child, PostgreSQL, RabbitMQ
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in
 from tests.fixtures.system import assert_private

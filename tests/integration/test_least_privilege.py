@@ -26,12 +26,12 @@ from kombu import Connection, Exchange, Producer, Queue
 
 from examples import host_app
 from examples.host_app import Portico, PorticoError
-from sandbox.processes import SERVICES, fetch
-from sandbox.servers import PostgreSQL, RabbitMQ, free_port
-from shared.cli.rpc import RpcCaller, Unavailable
+from local.processes import SERVICES, fetch
+from local.servers import PostgreSQL, RabbitMQ, free_port
+from portico.checks.broker import check_broker
+from portico.cli.rpc import RpcCaller, Unavailable
 from shared.messaging import rights, topology
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused
-from shared.messaging.checking import check_broker
 from tests.fixtures.least_privilege import COMPONENTS, PASSWORD, LeastPrivilege
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from sandbox.servers import PostgreSQL
+from local.servers import PostgreSQL
 from services.portal.domain.linking import CustomerRef, Source, decide_standing
 from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers import customers

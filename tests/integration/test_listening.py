@@ -10,7 +10,7 @@ import amqp
 import kombu
 import pytest
 
-from sandbox.servers import RabbitMQ
+from local.servers import RabbitMQ
 from tests.fixtures.listener import CALLS, EVENTS, Listener, eventually
 
 HEALS_WITHIN = 5.0

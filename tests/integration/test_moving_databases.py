@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from sandbox.servers import PostgreSQL
+from local.servers import PostgreSQL
 from services.portal.models import BusinessRow, CustomerRow
 from shared.database import DatabaseUnavailable, Transactions, UnstorableValue, make_engine
 
@@ -194,7 +194,7 @@ def test_no_error_shows_a_value(portal: Transactions) -> None:
 
 
 ASK = """
-import shared.green
+import shared.nameko_ext.green
 import sys, time
 from sqlalchemy import text
 from shared.database import Transactions, make_engine

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
-from sandbox.servers import PostgreSQL
-from services.billing.payloads import parse_event
-from services.billing.queries import OUTBOX, payloads_about, store_stripe_events
+from local.servers import PostgreSQL
+from services.billing.queries.inbox import OUTBOX, payloads_about, store_stripe_events
 from services.billing.retention import RULES as BILLINGS_RULES
-from services.billing.translation import Status, Translation
+from services.billing.stripe_events.payloads import parse_event
+from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries import (
@@ -28,7 +28,8 @@ from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal import queries
 from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
-from services.portal.queries import links, people
+from services.portal.queries import customers as people
+from services.portal.queries import links
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from examples.host_app import PorticoError
-from sandbox.processes import Stack
+from local.processes import Stack
 from tests.fixtures.story import BUSINESS, Story, eventually, link_in
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import REPOSITORY
-from sandbox.servers import free_port
+from local.processes import REPOSITORY
+from local.servers import free_port
 
 PARTS = ("PORTAL", "BILLING", "NOTIFIER", "SANDBOX")
 
 
-@pytest.mark.parametrize("module", ["sandbox", "sandbox.stack"])
+@pytest.mark.parametrize("module", ["sandbox", "local.stack"])
 def test_everything_that_a_run_writes_is_its_owners(module: str, tmp_path: Path) -> None:
     """Databases with their journals, logs, keys, settings and the servers' data: files 0600, folders 0700."""
     var, log = tmp_path / "var", tmp_path / "terminal"

@@ -13,7 +13,7 @@ from kombu import Connection
 from shared import events
 from shared.messaging import topology
 from shared.messaging.amqp import BrokerUnavailable
-from shared.messaging.publisher import BatchPublisher, Unroutable
+from shared.nameko_ext.publisher import BatchPublisher, Unroutable
 
 PORTAL, NOTIFIER = topology.queue_name("portal"), topology.queue_name("notifier")
 MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -50,7 +50,7 @@ def channel(amqp_uri: str) -> Iterator[Any]:
 @pytest.fixture
 def publisher(amqp_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchPublisher]:
     """Billing's, which looks for the queues of its consumers before each batch."""
-    monkeypatch.setattr("shared.messaging.publisher.LOOK_SECONDS", 0)
+    monkeypatch.setattr("shared.nameko_ext.publisher.LOOK_SECONDS", 0)
     made = BatchPublisher(amqp_uri, "billing")
     yield made
     made.close()
@@ -140,7 +140,7 @@ def test_an_exchange_or_a_queue_that_was_made_anew_passes_nobody_by(
     """Deleted and made again since the publisher looked, and bound for one of two consumers so far: both hear the next event."""
     portal, notifier = make(channel, "portal"), make(channel, "notifier")
     assert publisher.publish_batch([deleted()]) == [None]
-    monkeypatch.setattr("shared.messaging.publisher.LOOK_SECONDS", 3600)
+    monkeypatch.setattr("shared.nameko_ext.publisher.LOOK_SECONDS", 3600)
     channel.exchange_delete("billing.events")
     topology.exchange("billing", by="billing")(channel).declare()
     topology.event_queue("portal")(channel).declare()

@@ -14,15 +14,7 @@ import kombu
 import psycopg2
 import pytest
 
-from sandbox.servers import (
-    Child,
-    PostgreSQL,
-    RabbitMQ,
-    StartError,
-    free_port,
-    is_free,
-    own_folder,
-)
+from local.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port, is_free, own_folder
 from tests.fixtures.servers import REPOSITORY
 
 QUORUM = {"x-queue-type": "quorum"}
@@ -157,7 +149,7 @@ def test_a_program_that_is_never_ready_is_ended(tmp_path: Path) -> None:
 OWNS_SERVERS = """
 import sys, time
 from pathlib import Path
-from sandbox.servers import PostgreSQL, RabbitMQ, Child, own_folder
+from local.servers import PostgreSQL, RabbitMQ, Child, own_folder
 folder = own_folder("orphan")
 folder.chmod(0o711)
 postgres = PostgreSQL(folder / "postgresql")

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from services.billing.handlers import inbox
-from services.billing.payloads import NotAnEvent
+from services.billing.stripe_events.payloads import NotAnEvent
+from services.notifier.adapters.sendgrid.gateway import SignedEvents
 from services.notifier.domain import AddressHasher
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import feedback
 from services.notifier.handlers.invoices import UnreadableEvent
-from services.notifier.sendgrid_gateway import SignedEvents
 from services.portal.handlers import events as portal_events
 from shared import events
 from shared.database import Transactions, make_engine

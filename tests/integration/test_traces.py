@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from examples.host_app import Portico
-from sandbox.processes import SERVICES, Process, Stack
-from sandbox.servers import PostgreSQL, RabbitMQ, free_port
+from local.processes import SERVICES, Process, Stack
+from local.servers import PostgreSQL, RabbitMQ, free_port
 from tests.fixtures.collector import Collector, Seen
 from tests.fixtures.story import Story, eventually
 from tests.fixtures.system import assert_private, leaks

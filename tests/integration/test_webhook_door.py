@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox.processes import Stack
+from local.processes import Stack
 from tests.fixtures.story import Story, eventually
 from tests.fixtures.webhooks import deliver, golden, signature
 

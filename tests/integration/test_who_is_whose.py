@@ -11,7 +11,7 @@ import requests
 from kombu import Connection, Exchange, Queue
 
 from examples.host_app import PorticoError, payment_link
-from sandbox.processes import Stack
+from local.processes import Stack
 from tests.fixtures.story import BUSINESS, Customer, Story, eventually
 
 _numbers = itertools.count(1)

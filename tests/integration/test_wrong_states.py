@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from local.processes import Process, fetch
+from local.servers import PostgreSQL, free_port
 from sandbox.keys import own_secrets
-from sandbox.processes import Process, fetch
-from sandbox.servers import PostgreSQL, free_port
 
 Made = Callable[..., Process]
 

@@ -22,7 +22,7 @@ STARTS = ("", "//127.0.0.1:", "invoice.stripe.com/i/", "sk_live_", "://a:", "a@"
 WHOLE = (arguments.EMAIL, arguments.HOSTNAME)
 """Those that are only asked whether they match a text as a whole."""
 
-PROCESSES = ("__main__", "shared.green")
+PROCESSES = ("__main__", "shared.nameko_ext.green")
 """They make a process theirs when they are imported."""
 
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.billing import portal_queries, queries, recovery_queries
 from services.billing.domain import UnknownInboxEvent
-from services.billing.payloads import NotAnEvent, StripeEvent, parse_event
-from services.billing.translation import (
+from services.billing.queries import inbox as queries
+from services.billing.queries import portal as portal_queries
+from services.billing.queries import recovery as recovery_queries
+from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event
+from services.billing.stripe_events.translation import (
     EVIDENCE_TYPES,
     WANTED,
     Status,

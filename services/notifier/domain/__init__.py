@@ -4,22 +4,6 @@ Standard library only, and no clock and no randomness of their own: both come in
 """
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher, address_hash
-from services.notifier.domain.deciding import (
-    STOPPED_BECAUSE,
-    Failure,
-    InvoiceNow,
-    Send,
-    Suppress,
-    Told,
-    as_it_stands,
-    decide,
-    how_it_ended,
-    is_replacement,
-    is_told,
-    kind_to_say,
-    look_again,
-    wants_recovered_email,
-)
 from services.notifier.domain.incidents import (
     CLOSED_BECAUSE,
     Incident,
@@ -36,6 +20,22 @@ from services.notifier.domain.keys import (
     request_key,
     resend_key,
     unreachable_key,
+)
+from services.notifier.domain.notification_rules import (
+    STOPPED_BECAUSE,
+    Failure,
+    InvoiceNow,
+    Send,
+    Suppress,
+    Told,
+    as_it_stands,
+    decide,
+    how_it_ended,
+    is_replacement,
+    is_told,
+    kind_to_say,
+    look_again,
+    wants_recovered_email,
 )
 from services.notifier.domain.planned_ends import (
     PlanNotice,

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.notifier.domain.deciding import InvoiceNow, Suppress, as_it_stands
 from services.notifier.domain.incidents import Incident
+from services.notifier.domain.notification_rules import InvoiceNow, Suppress, as_it_stands
 from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
 from shared.contracts.invoices import (
     NAMES_A_DATE_WITHIN,

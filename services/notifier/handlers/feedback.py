@@ -17,7 +17,7 @@ from services.notifier.domain import (
     Status,
     unreachable_key,
 )
-from services.notifier.handlers.posting import mark_others_sent, mark_sent
+from services.notifier.handlers.delivery import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
 from shared.events import Event, NotificationUndeliverable

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
-from shared.rpc import InvalidArgument
+from shared.nameko_ext.rpc import InvalidArgument
 from shared.text import without_turns
 
 EMAIL: Final = re.compile(

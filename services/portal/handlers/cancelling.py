@@ -30,10 +30,10 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavailable
-from services.portal.queries import people
+from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import choose_locale, texts_in
-from shared.rpc import NotFound
+from shared.nameko_ext.rpc import NotFound
 
 LEASE: Final = dt.timedelta(minutes=1)
 """Longer than a step may take; a step of a worker that died is tried again after it."""

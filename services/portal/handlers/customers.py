@@ -16,12 +16,13 @@ from services.portal.errors import UnknownCustomer
 from services.portal.handlers import arguments, evidence
 from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
 from services.portal.handlers.evidence import HostWord
-from services.portal.links import MAX_GENERATION
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
-from services.portal.queries import links, people
+from services.portal.queries import customers as people
+from services.portal.queries import links
 from services.portal.queries.page import business_of
-from services.portal.references import CheckoutReferences
-from shared.rpc import InvalidArgument, NotFound
+from services.portal.tokens.links import MAX_GENERATION
+from services.portal.tokens.references import CheckoutReferences
+from shared.nameko_ext.rpc import InvalidArgument, NotFound
 
 
 @dataclass(frozen=True, slots=True)

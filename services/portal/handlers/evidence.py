@@ -19,8 +19,8 @@ from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import CustomerRow, LinkEvidenceRow
 from services.portal.queries import events as processed
 from services.portal.queries import links
-from services.portal.references import CheckoutReference, CheckoutReferences
-from services.portal.signing import BadToken
+from services.portal.tokens.references import CheckoutReference, CheckoutReferences
+from services.portal.tokens.signing import BadToken
 from shared.events import CustomerEvidenceChanged, Event
 from shared.telemetry import get_logger
 

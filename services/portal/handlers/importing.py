@@ -15,8 +15,9 @@ from services.portal.handlers import arguments, evidence
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow
-from services.portal.queries import bulk, links, people
-from shared.rpc import InvalidArgument, NotFound
+from services.portal.queries import bulk, links
+from services.portal.queries import customers as people
+from shared.nameko_ext.rpc import InvalidArgument, NotFound
 
 MOST_LINES: Final = 5000
 """How many customers one call may bring."""

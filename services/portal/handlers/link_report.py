@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, Effect, Source, decide_standing, history
 from services.portal.models import LinkEvidenceRow
-from services.portal.queries import links, people
+from services.portal.queries import customers as people
+from services.portal.queries import links
 from services.portal.queries.links import Component
-from services.portal.wire import moment
-from shared.rpc import NotFound
+from services.portal.serializers import moment
+from shared.nameko_ext.rpc import NotFound
 
 MOST_EVIDENCE: Final = 500
 

@@ -15,11 +15,11 @@ from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
 from services.portal.errors import LinkInvalid, LinkReplaced
-from services.portal.links import Claim, Links
 from services.portal.ports import BillingPages
-from services.portal.queries import people
+from services.portal.queries import customers as people
 from services.portal.queries import visits as log
-from services.portal.signing import BadToken
+from services.portal.tokens.links import Claim, Links
+from services.portal.tokens.signing import BadToken
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
 FROM_ACTION_REQUIRED: Final = "payment_action_required"

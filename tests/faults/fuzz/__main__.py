@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sandbox.servers import own_folder
+from local.servers import own_folder
 from tests.faults.fuzz.run import Fuzz, started_system
 
 

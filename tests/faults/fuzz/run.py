@@ -21,8 +21,8 @@ import kombu
 from amqp.exceptions import AMQPError
 
 from examples.host_app import Portico
-from sandbox.processes import SERVICES
-from shared.cli import progress_bar
+from local.processes import SERVICES
+from portico.cli import progress_bar
 from shared.messaging.deadletters import DeadLetters
 from tests.faults.books import accepted_mails
 from tests.faults.fuzz.doors import Doors, Sender, Shot, Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.billing.breaker import FAILURES, OPEN_SECONDS, Breaker
+from services.billing.adapters.stripe.breaker import FAILURES, OPEN_SECONDS, Breaker
 from services.billing.domain import (
     BillingError,
     StripeBusy,

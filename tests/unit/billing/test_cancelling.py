@@ -16,8 +16,9 @@ from services.billing.domain import (
     UnknownInvoice,
     UnknownSubscription,
 )
-from services.billing.handlers import cancelling, portal
+from services.billing.handlers import cancelling
 from services.billing.handlers.invoices import hosted_invoice_url
+from services.billing.workflows import portal
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.fakes import PERIOD_END, FakePaymentGateway

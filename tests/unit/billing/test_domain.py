@@ -6,6 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.billing.adapters.stripe.objects import (
+    to_invoice,
+    to_payment_problem,
+)
 from services.billing.domain import (
     PORTAL_LOCALES,
     Decline,
@@ -18,7 +22,7 @@ from services.billing.domain import (
     pay_key,
     portal_locale,
 )
-from services.billing.stripe_objects import to_configuration, to_invoice, to_payment_problem
+from services.billing.stripe_events.portal_configurations import to_configuration
 from tests.unit.billing.fakes import charged_to
 
 

@@ -27,10 +27,10 @@ from services.billing.handlers.inbox import (
     tell_evidence_again,
 )
 from services.billing.models import InboxEvent, OutboxEvent
-from services.billing.payloads import NotAnEvent
+from services.billing.stripe_events.payloads import NotAnEvent
 from shared import events
-from shared.batching import batch_transactions
 from shared.database import Transactions
+from shared.nameko_ext.batching import batch_transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.webhooks import store_webhook
 

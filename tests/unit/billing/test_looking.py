@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.billing.budget import BURST_SECONDS, Budget
 from services.billing.domain import PaymentProblem, Subscription
+from services.billing.domain.budget import BURST_SECONDS, Budget
 from services.billing.handlers import inbox
 from services.billing.handlers.invoices import invoice_state
-from services.billing.handlers.looking import Look, invoice_states
+from services.billing.workflows.invoice_reports import Look, invoice_states
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.fakes import VISA, FakePaymentGateway

@@ -10,8 +10,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.billing import portal_queries
 from services.billing.models import Base
+from services.billing.queries import portal as portal_queries
 from shared.database import make_engine
 from shared.migrations import upgrade
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from services.billing import portal_queries, queries
 from services.billing.domain import (
     Customer,
     InvalidRequest,
@@ -20,7 +19,9 @@ from services.billing.domain import (
     UnknownStripeCustomer,
 )
 from services.billing.handlers.inbox import Outcome, read_webhook
-from services.billing.handlers.portal import (
+from services.billing.queries import inbox as queries
+from services.billing.queries import portal as portal_queries
+from services.billing.workflows.portal import (
     NEVER_SAVED_FOR,
     InUse,
     configuration_in_use,

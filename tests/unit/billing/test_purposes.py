@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.billing.payloads import parse_event
-from services.billing.purposes import Line, Lines, Purpose, purpose_of
-from services.billing.stripe_objects import to_invoice
-from services.billing.translation import translate
+from services.billing.adapters.stripe.objects import to_invoice
+from services.billing.stripe_events.payloads import parse_event
+from services.billing.stripe_events.purposes import Line, Lines, Purpose, purpose_of
+from services.billing.stripe_events.translation import translate
 from tests.unit.billing.test_stripe_objects import stripe
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "stripe" / "invoice.payment_failed.json"

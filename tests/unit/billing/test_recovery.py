@@ -27,8 +27,15 @@ from services.billing.domain import (
 )
 from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
 from services.billing.handlers import inbox
-from services.billing.handlers.customer_lease import CustomerBusy
-from services.billing.handlers.recovery import (
+from services.billing.models import (
+    PaymentMethodChange,
+    PaymentTry,
+    Recovery,
+    RecoveryLease,
+    RecoveryRun,
+)
+from services.billing.workflows.customer_lease import CustomerBusy
+from services.billing.workflows.recovery import (
     PAUSES,
     Report,
     Run,
@@ -36,13 +43,6 @@ from services.billing.handlers.recovery import (
     recover,
     recoveries,
     resume,
-)
-from services.billing.models import (
-    PaymentMethodChange,
-    PaymentTry,
-    Recovery,
-    RecoveryLease,
-    RecoveryRun,
 )
 from shared.database import Transactions
 from tests.unit.billing.conftest import Clock, payload

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.billing.domain import Customer, StripeUnavailable, Subscription, Wish
 from services.billing.domain.changes import MOST_A_DAY, ONCE_IN
-from services.billing.handlers.customer_lease import LEASE, CustomerBusy
 from services.billing.models import Base, RecoveryLease
+from services.billing.workflows.customer_lease import LEASE, CustomerBusy
 from tests.unit import tables
 from tests.unit.billing.conftest import Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway, Trouble, charged_to

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import select
 
-from services.billing import queries
 from services.billing.models import OutboxEvent
+from services.billing.queries import inbox as queries
 from shared.database import Transactions
 from shared.events import CustomerDeleted, CustomerLinked, Event
 from shared.messaging.amqp import BrokerUnavailable

@@ -6,9 +6,9 @@ import datetime as dt
 
 import pytest
 
-from services.billing import queries
 from services.billing.domain import InvalidRequest
-from services.billing.handlers import republish
+from services.billing.queries import inbox as queries
+from services.billing.workflows import republish
 from shared.database import Transactions
 from shared.events import CustomerDeleted, CustomerLinked, Data, Event
 from shared.messaging.amqp import BrokerUnavailable

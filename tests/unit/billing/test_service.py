@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from services.billing import service
-from services.billing.breaker import Breaker
+from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.domain import (
     BillingError,
     Customer,
@@ -27,17 +27,17 @@ from services.billing.domain import (
     StripeRateLimited,
     StripeUnavailable,
 )
-from services.billing.handlers.customer_lease import LEASE
 from services.billing.handlers.inbox import Outcome, Received
-from services.billing.handlers.recovery import PAUSES
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
-from services.billing.rpc_errors import WIRE_ERRORS
+from services.billing.rpc.errors import WIRE_ERRORS
 from services.billing.service import BillingService
-from shared.batching import batch_transactions
+from services.billing.workflows.customer_lease import LEASE
+from services.billing.workflows.recovery import PAUSES
 from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
-from shared.messaging import Permanent
-from shared.rpc import InvalidArgument, RpcError
+from shared.nameko_ext.batching import batch_transactions
+from shared.nameko_ext.consumer import Permanent
+from shared.nameko_ext.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to

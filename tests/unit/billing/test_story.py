@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.billing.handlers.story import erase, story
+from services.billing.handlers.timeline import erase, story
 from services.billing.models import (
     PaymentMethodChange,
     PaymentMethodChangeEvent,

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import PaymentProblem
-from services.billing.stripe_objects import (
+from services.billing.adapters.stripe.objects import (
     to_look,
     to_payment_method,
     to_payment_problem,
     to_payment_trace,
 )
+from services.billing.domain import PaymentProblem
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 
 CARD = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.billing.budget import Budget
 from services.billing.domain import PriceLook, StripeRefused
-from services.billing.handlers.pricing import subscription_prices
-from services.billing.payloads import parse_event
-from services.billing.translation import translate
+from services.billing.domain.budget import Budget
+from services.billing.stripe_events.payloads import parse_event
+from services.billing.stripe_events.translation import translate
+from services.billing.workflows.pricing import subscription_prices
 from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from tests.unit.billing.conftest import Edit, payload

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.billing.payloads import NotAnEvent, StripeEvent, parse_event, subject_of
-from services.billing.translation import (
+from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event, subject_of
+from services.billing.stripe_events.translation import (
     EVIDENCE_TYPES,
     WANTED,
     Status,

@@ -8,7 +8,7 @@ import hmac
 import pytest
 import stripe  # noqa: TID251  (the library signs what the check must accept)
 
-from services.billing.webhook import BadSignature, verify
+from services.billing.adapters.stripe.webhook import BadSignature, verify
 
 BODY = '{"id": "evt_1", "type": "x", "näme": "ß"}'.encode()
 SECRET, OTHER = "whsec_0123456789abcdef", "whsec_fedcba9876543210"

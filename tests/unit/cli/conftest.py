@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from typer.main import get_command
 
+from portico.cli import Desk, Fault, Unavailable
 from portico.main import app
-from shared.cli import Desk, Fault, Unavailable
 
 COMMAND = get_command(app)
 """Built once: it is the same for every test, and takes longer than most of them."""

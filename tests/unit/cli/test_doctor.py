@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from portico.doctor import Eyes, examine, look_at_database
-from services.billing.checks import check_stripe
+from portico.checks.billing import check_stripe
+from portico.checks.broker import check_broker
+from portico.checks.notifier import check_senders, check_sendgrid
+from portico.cli.findings import Finding, Level
+from portico.commands.doctor import Eyes, examine, look_at_database
+from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.domain import (
     PortalConfiguration,
     PortalConfigurationMissing,
@@ -23,14 +27,10 @@ from services.billing.domain import (
     StripeRefused,
     StripeUnavailable,
 )
-from services.billing.handlers.portal import InUse
-from services.billing.stripe_account import WebhookEndpoint
-from services.billing.translation import WANTED
-from services.notifier.checks import check_senders, check_sendgrid
-from services.notifier.sendgrid_account import SendGridTrouble
-from shared.cli.findings import Finding, Level
+from services.billing.stripe_events.translation import WANTED
+from services.billing.workflows.portal import InUse
+from services.notifier.adapters.sendgrid.account import SendGridTrouble
 from shared.database import make_engine
-from shared.messaging.checking import check_broker
 from shared.migrations import upgrade
 from shared.settings import Secret
 from tests.fixtures.unpublished import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portico.explain import in_order
+from portico.commands.explain import in_order
 from portico.standing import headline
 from tests.unit.cli.conftest import FakeServices, Run
 

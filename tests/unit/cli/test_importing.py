@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portico.cli import Unavailable
+from portico.importing import Import
+from portico.spreadsheets import guarded, unguarded
 from services.portal.handlers import importing
-from services.portal.importing import Import
 from services.portal.models import Base, CustomerRow
-from services.portal.spreadsheets import guarded, unguarded
-from shared.cli import Unavailable
 from shared.messaging.transport import MESSAGE_BYTES
 from tests.unit import tables
 from tests.unit.cli.conftest import FakeServices, Run

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from portico import deadletters
-from shared.cli import Fault, Unavailable, complain, data_stream, output, print_json, say
-from shared.cli.output import console, literal, one_line, print_table, printable, progress_bar
+from portico.cli import Fault, Unavailable, complain, data_stream, output, print_json, say
+from portico.cli.output import console, literal, one_line, print_table, printable, progress_bar
+from portico.commands import deadletters
 from shared.messaging.deadletters import DeadLetter
 from tests.unit.cli.conftest import FakeServices, Run
 
@@ -281,7 +281,12 @@ def test_a_defects_traceback_is_printed_without_harm() -> None:
 
 
 PRINTING = ("portico", "services", "shared")
-STREAMS = {"shared/cli/output.py", "shared/telemetry.py", "shared/runtime.py"}
+STREAMS = {
+    "portico/cli/output.py",
+    "shared/terminal.py",
+    "shared/telemetry.py",
+    "shared/nameko_ext/runtime.py",
+}
 """Who may touch the streams: the one place that prints, the logs (JSON), and the runner's last words."""
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from portico.charts import nice_step, page
 from portico.figures import bar, duration, money
-from services.notifier.handlers import counting
+from services.notifier.handlers import stats as counting
 from services.notifier.models import IncidentRow, Notification
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit import tables

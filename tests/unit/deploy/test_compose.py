@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from local.processes import SERVICES
 from sandbox import config
-from sandbox.processes import SERVICES
 from scripts.make_docs import settings_of
 from tests.unit.deploy.manifests import REPOSITORY, run
 

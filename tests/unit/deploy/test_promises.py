@@ -8,9 +8,9 @@ import re
 import pytest
 import yaml
 
-from shared.http_bodies import BODY_BUDGET
-from shared.http_protocol import MAX_CONNECTIONS
-from shared.runtime import GRACE_SECONDS
+from shared.nameko_ext.http_bodies import BODY_BUDGET
+from shared.nameko_ext.http_protocol import MAX_CONNECTIONS
+from shared.nameko_ext.runtime import GRACE_SECONDS
 from tests.unit.deploy.manifests import (
     K8S,
     OVERLAYS,

@@ -16,7 +16,7 @@ import yaml
 
 from shared.messaging import topology
 from shared.messaging.rights import users, users_while_upgrading
-from shared.web import Http
+from shared.nameko_ext.web import Http
 from tests.unit.deploy.manifests import (
     K8S,
     OVERLAYS,

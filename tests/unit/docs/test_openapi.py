@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from scripts.make_docs import SERVICES
-from shared.web import Http
+from shared.nameko_ext.web import Http
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[3] / "docs/openapi.yaml").read_text()

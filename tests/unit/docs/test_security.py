@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.billing.webhook import TOLERANCE_SECONDS
-from services.notifier.sendgrid_gateway import TOLERANCE
+from services.billing.adapters.stripe.webhook import TOLERANCE_SECONDS
+from services.notifier.adapters.sendgrid.gateway import TOLERANCE
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "security.md").read_text()

@@ -14,17 +14,17 @@ from babel import Locale
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
-from services.notifier import texts as mails
 from services.notifier.domain import Kind
+from services.notifier.emails import texts as mails
+from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
-from services.notifier.samples import sample_letter
-from services.portal import request_views, views
 from services.portal import texts as pages
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from services.portal.web import request_views, views
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import pytest
 from babel import Locale
 
-from services.notifier import letters
-from services.notifier import texts as mails
-from services.notifier import wording as mail_words
 from services.notifier.domain import InvoiceNow, Kind, Reason, kind_to_say, look_again, schedule
 from services.notifier.domain.incidents import Incident
+from services.notifier.emails import letters
+from services.notifier.emails import texts as mails
+from services.notifier.emails import wording as mail_words
 from services.notifier.ports import InvoiceReport
-from services.portal import wording as page_words
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.notice import Line, Notice, make_notice
 from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.texts import texts_in
+from services.portal.web import wording as page_words
 from shared.contracts.invoices import InvoiceStatus, RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, PaymentMethod

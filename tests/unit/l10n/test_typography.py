@@ -7,9 +7,9 @@ import re
 import pytest
 from babel import Locale
 
-from services.notifier import texts as mails
 from services.notifier.domain import Kind
-from services.notifier.samples import sample_letter
+from services.notifier.emails import texts as mails
+from services.notifier.emails.samples import sample_letter
 from services.portal import texts as pages
 from shared.l10n.money import money
 from shared.l10n.typography import labelled, typeset

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import select
 
 from services.notifier.domain import AddressHasher, SendingPolicy
-from services.notifier.handlers import events, posting, sending
+from services.notifier.emails.rendering import Renderer
+from services.notifier.handlers import delivery as posting
+from services.notifier.handlers import events
 from services.notifier.models import Base, Notification
-from services.notifier.rendering import Renderer
+from services.notifier.workflows import sending
 from shared import events as contract
 from shared.database import Transactions
 from tests.fixtures.unpublished import ADDRESS_KEY

@@ -11,7 +11,7 @@ from services.notifier import queries
 from services.notifier.domain import AddressHash, AddressHasher, Kind, Reason, address_hash
 from services.notifier.handlers import feedback
 from services.notifier.models import SuppressedAddress
-from services.notifier.queries.looking_back import erase_customer
+from services.notifier.queries.timeline import erase_customer
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from services.notifier.domain import Kind, Reason, Refused
-from services.notifier.handlers import asking
-from services.notifier.handlers.asking import RequestContext
+from services.notifier.handlers import requests as asking
+from services.notifier.handlers.requests import RequestContext
 from services.notifier.models import Notification
 from services.notifier.ports import Business, CancellationLinks
 from shared import events as contract

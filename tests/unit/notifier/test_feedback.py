@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
 
+from services.notifier.adapters.sendgrid.gateway import BadWebhook, SignedEvents
 from services.notifier.domain import Reason, address_hash
 from services.notifier.handlers import feedback
 from services.notifier.models import (
@@ -22,7 +23,6 @@ from services.notifier.models import (
     SendGridEvent,
     SuppressedAddress,
 )
-from services.notifier.sendgrid_gateway import BadWebhook, SignedEvents
 from services.notifier.service import NotifierService
 from shared import events as wire
 from shared.database import DatabaseUnavailable

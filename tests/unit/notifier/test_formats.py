@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier import formats, texts, wording
+from services.notifier.emails import formats, texts, wording
 from shared.contracts.payments import PaymentMethod
 
 

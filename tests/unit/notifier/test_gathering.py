@@ -9,8 +9,8 @@ import pytest
 from services.notifier import queries
 from services.notifier.domain import InvoiceNow, Kind, MaybeSent, Reason, Refused
 from services.notifier.domain.reminders import GATHER_FOR
-from services.notifier.handlers import sending
 from services.notifier.models import IncidentRow, Notification
+from services.notifier.workflows import sending
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import a_contact

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.notifier.domain import InvoiceNow, Kind, Reason, Unavailable
-from services.notifier.handlers import sending
 from services.notifier.models import Notification
+from services.notifier.workflows import sending
 from shared import events as contract
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, failed, paid

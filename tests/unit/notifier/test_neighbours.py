@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from services.notifier.adapters.neighbours import BillingInvoices, fetch_invoices
 from services.notifier.domain import (
     Incident,
     schedule,
 )
-from services.notifier.neighbours import BillingInvoices, fetch_invoices
-from shared.batching import Overloaded
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
-from shared.rpc import RemoteFault, RpcTimeout
+from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.rpc import RemoteFault, RpcTimeout
 from tests.unit.notifier.fakes import START
 
 OPEN = {"status": "open", "amount_remaining": 14900, "subscription_status": "past_due"}

@@ -19,10 +19,11 @@ from services.notifier.domain import (
     Refused,
     Unavailable,
 )
-from services.notifier.handlers import posting, sending
-from services.notifier.handlers.composing import compose
+from services.notifier.handlers import delivery as posting
+from services.notifier.handlers.compose import compose
 from services.notifier.models import IncidentRow
 from services.notifier.queries import Leased
+from services.notifier.workflows import sending
 from shared.contracts.invoices import Retry
 from tests.unit.notifier.conftest import RENDERER, House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact

@@ -19,10 +19,10 @@ from services.notifier.domain import (
     InvoiceNow,
     Kind,
 )
-from services.notifier.letters import Letter, letter
+from services.notifier.emails.letters import Letter, letter
+from services.notifier.emails.rendering import Rendered, Renderer
+from services.notifier.emails.samples import BUSINESS, sample_letter
 from services.notifier.ports import Business, InvoiceReport
-from services.notifier.rendering import Rendered, Renderer
-from services.notifier.samples import BUSINESS, sample_letter
 from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from tests.unit.notifier.conftest import RENDERER

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.notifier.sender_domains import (
+from services.notifier.adapters.sendgrid.sender_domains import (
     ASK_AGAIN,
     GOOD_FOR,
     SenderDomains,

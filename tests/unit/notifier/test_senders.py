@@ -12,7 +12,7 @@ from eventlet.event import Event
 from services.notifier.domain import Kind
 from services.notifier.queries import Leased
 from services.notifier.senders import Places, Sender, meanwhile
-from shared.loops import Loop
+from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START
 
 EMAIL = Leased(

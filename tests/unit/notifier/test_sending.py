@@ -20,9 +20,12 @@ from services.notifier.domain import (
     Unavailable,
     backoff,
 )
-from services.notifier.handlers import asking, feedback, posting, sending
+from services.notifier.handlers import delivery as posting
+from services.notifier.handlers import feedback
+from services.notifier.handlers import requests as asking
 from services.notifier.models import IncidentRow
 from services.notifier.service import NotifierService
+from services.notifier.workflows import sending
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable

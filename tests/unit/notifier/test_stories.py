@@ -16,7 +16,7 @@ from services.notifier.domain import (
     QuietHours,
     ReminderPolicy,
 )
-from services.notifier.handlers import asking
+from services.notifier.handlers import requests as asking
 from services.notifier.models import Base
 from services.notifier.ports import Business
 from shared import events as contract

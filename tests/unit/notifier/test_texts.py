@@ -15,9 +15,9 @@ from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
 from services.notifier.domain import DUNNING, Kind
+from services.notifier.emails.samples import sample_letter
+from services.notifier.emails.texts import CATALOGUES, choose_locale
 from services.notifier.ports import Business
-from services.notifier.samples import sample_letter
-from services.notifier.texts import CATALOGUES, choose_locale
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.l10n.typography import typeset

@@ -12,13 +12,13 @@ from babel import Locale
 from bs4 import BeautifulSoup
 
 from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, InvoiceNow, Kind
-from services.notifier.handlers.composing import compose
-from services.notifier.letters import letter
+from services.notifier.emails.letters import letter
+from services.notifier.emails.rendering import Rendered
+from services.notifier.emails.samples import sample_letter
+from services.notifier.emails.texts import translations
+from services.notifier.handlers.compose import compose
 from services.notifier.ports import Business, InvoiceReport
 from services.notifier.queries import Leased
-from services.notifier.rendering import Rendered
-from services.notifier.samples import sample_letter
-from services.notifier.texts import translations
 from shared.contracts.invoices import Retry
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.notifier.fakes import a_contact

@@ -14,7 +14,7 @@ from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
 from services.portal.handlers import customers, evidence
 from services.portal.models import CustomerRow
-from services.portal.references import CheckoutReferences
+from services.portal.tokens.references import CheckoutReferences
 from shared import events
 from shared.contracts.invoices import Observation, merge
 from shared.contracts.next_steps import NextStep

@@ -29,7 +29,7 @@ from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
-from shared.rpc import NotFound
+from shared.nameko_ext.rpc import NotFound
 from tests.unit.portal.builders import NOW, add_business, add_customer, ago, ahead, business, event
 
 REQUEST_ID = "AAAAAAAAAAAAAAAAAAAAAA"

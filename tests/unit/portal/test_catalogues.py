@@ -11,10 +11,10 @@ from babel import Locale
 from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
-from services.portal import request_views, views
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.handlers.cancelling import Asking
 from services.portal.texts import LOCALES, choose_locale, languages, texts_in
+from services.portal.web import request_views, views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import price

@@ -21,10 +21,10 @@ from services.portal.handlers import customers, visits
 from services.portal.handlers.arguments import AppointmentArgument
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
-from services.portal.links import Claim
 from services.portal.models import CustomerRow
+from services.portal.tokens.links import Claim
 from shared import events
-from shared.rpc import InvalidArgument, NotFound
+from shared.nameko_ext.rpc import InvalidArgument, NotFound
 from tests.unit.portal.builders import (
     CUSTOMER_ID,
     NOW,

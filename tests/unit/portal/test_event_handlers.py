@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.portal import queries, wire
+from services.portal import queries
+from services.portal import serializers as wire
 from services.portal.domain.notice import Tone
-from services.portal.handlers import story
+from services.portal.handlers import timeline as story
 from services.portal.handlers.events import (
     ROUTES,
     handle,

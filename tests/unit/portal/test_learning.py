@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.portal import queries, wire
-from services.portal.adapters import RpcBilling, RpcBillingPages
+from services.portal import queries
+from services.portal import serializers as wire
+from services.portal.adapters.services import RpcBilling, RpcBillingPages
 from services.portal.domain.notice import Line, State
 from services.portal.domain.snapshot import OwnedInvoice
-from services.portal.handlers import learning, visits
+from services.portal.handlers import visits
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import subscriptions
+from services.portal.workflows import billing_sync as learning
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.database import Transactions
 from shared.events import InvoiceUpdated, PaymentMethodChanged
-from shared.rpc import RemoteFault, RpcTimeout
+from shared.nameko_ext.rpc import RemoteFault, RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,

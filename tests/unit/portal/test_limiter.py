@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.portal import limiter
-from services.portal.limiter import PER_SECONDS, SESSIONS, Limiter
+from services.portal.web import limiter
+from services.portal.web.limiter import PER_SECONDS, SESSIONS, Limiter
 
 
 class Clock:

@@ -11,10 +11,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from services.portal.checks import check_whose
+from portico.checks.portal import check_whose
 from services.portal.domain.linking import REFERENCE_AGE
 from services.portal.errors import StripeCustomerConflict
-from services.portal.handlers import cancelling, customers, importing, link_report, story
+from services.portal.handlers import cancelling, customers, importing, link_report
+from services.portal.handlers import timeline as story
 from services.portal.handlers.events import handle
 from services.portal.handlers.importing import CustomerLine
 from services.portal.models import (
@@ -29,8 +30,8 @@ from services.portal.queries import links
 from services.portal.retention import RULES
 from shared import events
 from shared.database import Transactions
+from shared.nameko_ext.rpc import InvalidArgument, NotFound
 from shared.retention import prune_batch
-from shared.rpc import InvalidArgument, NotFound
 from tests.unit.portal.builders import (
     NOW,
     REFERENCES,

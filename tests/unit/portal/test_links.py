@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.portal.domain.people import new_public_id, public_id_bytes
-from services.portal.links import Claim, Links
-from services.portal.signing import BadToken
+from services.portal.tokens.links import Claim, Links
+from services.portal.tokens.signing import BadToken
 from shared.settings import Secret
 
 OLD, NEW = Secret("o" * 32), Secret("n" * 32)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from services.portal.domain.linking import CLOCK_SKEW, REFERENCE_AGE, reference_problem
 from services.portal.domain.people import new_public_id
-from services.portal.links import Links
-from services.portal.references import CheckoutReferences
-from services.portal.request_links import RequestLinks
-from services.portal.signing import BadToken
+from services.portal.tokens.links import Links
+from services.portal.tokens.references import CheckoutReferences
+from services.portal.tokens.request_links import RequestLinks
+from services.portal.tokens.signing import BadToken
 from shared.settings import Secret
 from tests.unit.portal.builders import NOW
 

@@ -15,9 +15,9 @@ from services.portal.domain.cancelling import (
     next_step,
     pause_after,
 )
-from services.portal.links import Links
-from services.portal.request_links import RequestLinks
-from services.portal.signing import BadToken
+from services.portal.tokens.links import Links
+from services.portal.tokens.request_links import RequestLinks
+from services.portal.tokens.signing import BadToken
 from shared.settings import Secret
 
 KEY = Secret("k" * 32)

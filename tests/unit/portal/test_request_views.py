@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from services.portal import request_views, views
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
+from services.portal.web import request_views, views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import Pricing, Terms

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from services.portal import queries
-from services.portal.adapters import RpcBilling
+from services.portal.adapters.services import RpcBilling
 from services.portal.domain.snapshot import Snapshot, Subscription
 from services.portal.domain.subscribed import (
     ASKED_FOR,
@@ -21,16 +21,17 @@ from services.portal.domain.subscribed import (
     standing,
     to_ask_about,
 )
-from services.portal.handlers import learning, visits
+from services.portal.handlers import visits
 from services.portal.handlers.cancelling import Request, describe
 from services.portal.handlers.events import handle
 from services.portal.models import Base, SubscriptionRow
 from services.portal.ports import BillingUnavailable, PriceSeen
 from services.portal.queries.subscriptions import PREVIEW_GOOD_FOR
+from services.portal.workflows import billing_sync as learning
 from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from shared.database import Transactions
-from shared.rpc import RpcTimeout
+from shared.nameko_ext.rpc import RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,

@@ -14,16 +14,16 @@ from babel.messages.pofile import read_po
 from icalendar import Calendar
 
 from services.portal import texts as words
-from services.portal import views
-from services.portal.adapters import RpcBillingPages, RpcFreshLinkMailer
-from services.portal.calendars import appointment_file
+from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.domain.notice import Notice, Tone
 from services.portal.domain.people import mask_email
 from services.portal.handlers.visits import open_billing
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.settings import load
 from services.portal.texts import LOCALES, choose_locale, texts_in
-from shared.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from services.portal.web import views
+from services.portal.web.calendars import appointment_file
+from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.settings import SettingsError
 from tests.fixtures.unpublished import LINK_KEY, OLD_LINK_KEY, PASSWORD
 from tests.unit.portal.builders import NOW, TOKEN, ahead, appointment, snapshot

@@ -10,11 +10,12 @@ from babel import Locale
 from bs4 import BeautifulSoup
 from sqlalchemy.orm import Session
 
-from services.portal import views, wire
+from services.portal import serializers as wire
 from services.portal.domain.notice import ASKING, Notice, State, Tone
 from services.portal.handlers import customers
 from services.portal.handlers.customers import Asked
-from shared.rpc import InvalidArgument
+from services.portal.web import views
+from shared.nameko_ext.rpc import InvalidArgument
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from babel import Locale
 
-from services.portal import views
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
+from services.portal.web import views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from tests.unit.portal.builders import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.ports import PORTS, CannotStart, chosen_ports
-from sandbox.stack import choose_ports
+from local.ports import PORTS, CannotStart, chosen_ports
+from local.stack import choose_ports
 
 
 def test_the_environment_names_ports() -> None:

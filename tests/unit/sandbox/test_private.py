@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.embedded import data_folder
+from local.embedded import data_folder
 from sandbox.keys import own_secrets
 from sandbox.private import open_private, private_folder, tighten
 

@@ -23,9 +23,9 @@ from shared.database import (
     make_engine,
 )
 from shared.events import CustomerDeleted, Event, encode
-from shared.messaging import consumer
-from shared.messaging.consumer import EventConsumer
-from shared.web import Http
+from shared.nameko_ext import consumer
+from shared.nameko_ext.consumer import EventConsumer
+from shared.nameko_ext.web import Http
 from tests.unit.billing.conftest import NOW
 
 EVENT = Event(

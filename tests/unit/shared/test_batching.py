@@ -10,8 +10,8 @@ import pytest
 from eventlet.event import Event
 from sqlalchemy import text
 
-from shared.batching import Batcher, Interrupted, Overloaded, batch_transactions
 from shared.database import DatabaseUnavailable, Transactions, make_engine
+from shared.nameko_ext.batching import Batcher, Interrupted, Overloaded, batch_transactions
 
 
 class Doubler:

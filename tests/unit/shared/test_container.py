@@ -10,7 +10,7 @@ import structlog
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from shared.container import CorrelatedContainer
+from shared.nameko_ext.container import CorrelatedContainer
 
 
 class Door(Entrypoint):

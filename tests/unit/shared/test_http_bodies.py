@@ -7,7 +7,7 @@ from collections.abc import Callable
 import eventlet
 import pytest
 
-from shared.http_bodies import BodyBudget, NoRoom, Room, TooLarge
+from shared.nameko_ext.http_bodies import BodyBudget, NoRoom, Room, TooLarge
 
 
 class Clock:

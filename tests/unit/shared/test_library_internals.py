@@ -14,20 +14,20 @@ import pytest
 from eventlet import GreenPool
 
 ROOT = Path(__file__).parents[3]
-OURS = ("shared", "services", "portico")
+OURS = ("shared", "services", "portico", "local")
 NO_LIBRARIES = (*OURS, "builtins", "typing", "abc", "enum")
 
 INHERITED = {
     # Workers in the green thread of their request: counted, and ended when the container is killed.
-    "shared.container.CorrelatedContainer": {
+    "shared.nameko_ext.container.CorrelatedContainer": {
         "_being_killed", "_run_worker", "_worker_pool", "_worker_threads",
     },
     # A request line that is too long, or no HTTP, is answered.
-    "shared.http_protocol.Protocol": {"_read_request_line"},
+    "shared.nameko_ext.http_protocol.Protocol": {"_read_request_line"},
     # A web server that drains.
-    "shared.web.HardWebServer": {"_gt", "_is_accepting", "_serv", "_sock", "_starting"},
+    "shared.nameko_ext.web.HardWebServer": {"_gt", "_is_accepting", "_serv", "_sock", "_starting"},
     # A listener that begins anew: nameko's ends the container.
-    "shared.messaging.listener.SafeQueueConsumer": {
+    "shared.nameko_ext.listener.SafeQueueConsumer": {
         "_cancel_consumers_if_requested", "_consumers", "_consumers_ready", "_pending_remove_providers", "_providers",
     },
     # A closed channel stays closed, an ended connection ended.
@@ -35,17 +35,17 @@ INHERITED = {
     "shared.messaging.transport.Connection": {"_handshake_complete"},
     "shared.messaging.transport.SingleConnection": {"_connection", "_connection_factory"},
     # The broker in memory wakes its consumers.
-    "shared.messaging.embedded.Channel": {"_has_queue", "_put"},
-    "shared.messaging.embedded.Transport": {"_deliver"},
+    "local.memory_broker.Channel": {"_has_queue", "_put"},
+    "local.memory_broker.Transport": {"_deliver"},
     # A call that is forgotten when nobody waits for its answer any more.
-    "shared.rpc.SafeReplyListener": {"_reply_events"},
-    "shared.rpc._BoundedMethod": {"_call", "_get_header_name"},
+    "shared.nameko_ext.rpc.SafeReplyListener": {"_reply_events"},
+    "shared.nameko_ext.rpc._BoundedMethod": {"_call", "_get_header_name"},
     # Templates whose texts are translated when they are compiled.
     "shared.templating.TranslatedEnvironment": {"_generate"},
 }  # fmt: skip
 """By our class: names of its library's classes that it reads, calls or overrides."""
 
-OF_OTHERS = {("shared/container.py", "_spawn_done"), ("shared/messaging/transport.py", "_CONTENT_METHODS")}  # fmt: skip
+OF_OTHERS = {("shared/nameko_ext/container.py", "_spawn_done"), ("shared/messaging/transport.py", "_CONTENT_METHODS")}  # fmt: skip
 """By module: names of objects that are not its own."""
 DOCUMENTED = {"_exit", "_replace", "_asdict"}
 """Public, whatever the underscore says: of `os` and of named tuples."""

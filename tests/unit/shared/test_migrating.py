@@ -10,7 +10,7 @@ from services.notifier.service import NotifierService
 from services.notifier.settings import load
 from shared.database import make_engine
 from shared.migrations import upgrade, wait_migrated
-from shared.runtime import command_line
+from shared.nameko_ext.runtime import command_line
 
 
 @pytest.fixture

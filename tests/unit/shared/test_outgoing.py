@@ -8,9 +8,9 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from services.billing.stripe_objects import PATH_WORDS
+from services.billing.adapters.stripe.objects import PATH_WORDS
 from shared import tracing
-from shared.outgoing import session_to
+from shared.http_client import session_to
 from tests.fixtures.spans import Spans, named, parent
 
 

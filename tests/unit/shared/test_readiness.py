@@ -8,8 +8,8 @@ from typing import Any
 import eventlet
 import pytest
 
-from shared import runtime
-from shared.runtime import Running
+from shared.nameko_ext import runtime
+from shared.nameko_ext.runtime import Running
 
 
 def running_with(*answers: dict[str, str]) -> Running:

@@ -23,11 +23,7 @@ METHODS = {
     }
     for service, class_name in SERVICES.items()
 }
-COMMANDS = [
-    *ROOT.glob("portico/*.py"),
-    *ROOT.glob("services/*/cli.py"),
-    ROOT / "services" / "portal" / "importing.py",
-]
+COMMANDS = [*ROOT.glob("portico/*.py"), *ROOT.glob("portico/commands/*.py")]
 
 
 def texts_in(tree: ast.AST) -> set[str]:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
-from shared import rpc
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging.amqp import BoundedPublisher, BrokerRefused
 from shared.messaging.transport import REPLY_BYTES
-from shared.rpc import (
+from shared.nameko_ext import rpc
+from shared.nameko_ext.rpc import (
     BYTES_AT_ONCE,
     InternalError,
     InvalidArgument,

@@ -10,10 +10,10 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from portico.doctor import look_at_database
+from portico.commands.doctor import look_at_database
 from shared.database import Database, DatabaseUnavailable, Transactions, make_engine
 from shared.migrations import _config, upgrade, wait_migrated
-from shared.runtime import command_line
+from shared.nameko_ext.runtime import command_line
 from shared.schema import FIRST_TABLES, Schema, Standing, WrongOwner, look, revisions
 from shared.settings import Secret
 

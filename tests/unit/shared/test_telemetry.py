@@ -8,7 +8,8 @@ import os
 import eventlet
 import pytest
 
-from shared import runtime, telemetry
+from shared import telemetry
+from shared.nameko_ext import runtime
 from shared.telemetry import HEAD, TAIL, configure_logging, redact
 
 EXAMPLES = [

@@ -20,15 +20,15 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from shared import events, tracing
-from shared.batching import Batcher
-from shared.container import CorrelatedContainer
 from shared.messaging.amqp import BrokerUnavailable
-from shared.messaging.consumer import EventConsumer
-from shared.messaging.publisher import BatchPublisher
-from shared.rpc import CheckedRpc, RpcTimeout, _BoundedMethod
+from shared.nameko_ext.batching import Batcher
+from shared.nameko_ext.consumer import EventConsumer
+from shared.nameko_ext.container import CorrelatedContainer
+from shared.nameko_ext.publisher import BatchPublisher
+from shared.nameko_ext.rpc import CheckedRpc, RpcTimeout, _BoundedMethod
+from shared.nameko_ext.web import Http
 from shared.telemetry import configure_logging, get_logger
 from shared.tracing.recorder import WatchedExporter
-from shared.web import Http
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.spans import Spans, ids, named, parent
 from tests.unit.billing.conftest import NOW
@@ -53,7 +53,7 @@ def event(number: int = 1) -> events.Event:
 def test_off_nothing_is_imported_and_nothing_changes() -> None:
     """A process without the variables never loads OpenTelemetry, not even with all of billing in it."""
     code = (
-        "import shared.green, sys, services.billing.service, services.notifier.service;"
+        "import shared.nameko_ext.green, sys, services.billing.service, services.notifier.service;"
         "from shared import tracing;"
         "assert tracing.http_server('GET', '/') is tracing.NOTHING and tracing.here() == '';"
         "sys.exit(sum(name.startswith('opentelemetry') for name in sys.modules))"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from nameko.exceptions import ContainerBeingKilled
 
-from shared.batching import Overloaded
-from shared.web import Http
+from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.web import Http
 
 
 @pytest.mark.parametrize("error", [Overloaded("full"), ContainerBeingKilled()], ids=repr)

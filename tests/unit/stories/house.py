@@ -29,32 +29,36 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode as read_form
 from sandbox.stripe_api.versions import render_for
 from services.billing import models as billing_models
-from services.billing import queries as billing_queries
-from services.billing.budget import Budget
+from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain import StripeUnavailable
-from services.billing.handlers import inbox, looking, recovery
-from services.billing.stripe_gateway import StripeGateway
-from services.billing.translation import ROUTES
+from services.billing.domain.budget import Budget
+from services.billing.handlers import inbox
+from services.billing.queries import inbox as billing_queries
+from services.billing.stripe_events.translation import ROUTES
+from services.billing.workflows import invoice_reports as looking
+from services.billing.workflows import recovery
 from services.notifier import models as notifier_models
-from services.notifier.domain import ACTIVE
-from services.notifier.handlers import counting
-from services.notifier.handlers import events as notifier_events
-from services.notifier.neighbours import (
+from services.notifier.adapters.neighbours import (
     BillingInvoices,
     PortalContacts,
     fetch_contacts,
     fetch_invoices,
 )
+from services.notifier.domain import ACTIVE
+from services.notifier.handlers import events as notifier_events
+from services.notifier.handlers import stats as counting
 from services.notifier.ports import Mail
 from services.portal import models as portal_models
-from services.portal import views, wire
-from services.portal.adapters import RpcBilling
+from services.portal import serializers as wire
+from services.portal.adapters.services import RpcBilling
 from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
 from services.portal.handlers import customers as portal_customers
 from services.portal.handlers import events as portal_events
-from services.portal.handlers import evidence, learning, visits
-from services.portal.handlers.learning import CARD_ANSWERS_IN
+from services.portal.handlers import evidence, visits
+from services.portal.web import views
+from services.portal.workflows import billing_sync as learning
+from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
 from shared import events as contract
 from tests.unit import tables
 from tests.unit.notifier.conftest import House as Notifier

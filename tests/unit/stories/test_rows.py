@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.billing.translation import ROUTES
+from services.billing.stripe_events.translation import ROUTES
 from shared import events
 from shared.events import encode
 from tests.unit.stories import table

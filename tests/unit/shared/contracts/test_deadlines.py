@@ -6,15 +6,15 @@ from itertools import pairwise
 
 import pytest
 
-from services.billing import looking_service
 from services.billing import service as billing
+from services.billing.rpc import invoice_reports as looking_service
+from services.notifier.adapters.neighbours import POST_SECONDS
 from services.notifier.domain.sending import SendingPolicy
-from services.notifier.neighbours import POST_SECONDS
 from services.notifier.service import NotifierService
 from services.portal.service import PortalService
 from shared.contracts import deadlines
-from shared.runtime import GRACE_SECONDS
-from shared.web import DRAIN_SECONDS
+from shared.nameko_ext.runtime import GRACE_SECONDS
+from shared.nameko_ext.web import DRAIN_SECONDS
 
 WAY_BACK = 0.25
 """What an answer may take on its way, through a broker and two busy processes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier import texts as mails
+from services.notifier.emails import texts as mails
 from services.portal import texts as pages
 
 

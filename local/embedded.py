@@ -1,0 +1,223 @@
+"""`make run`: all of Portico and the sandbox in one process. For looking and developing, not for production.
+
+In-memory broker, SQLite files, a stand-in for Stripe and the mailbox. Every setting has a default here and can
+be overridden in the environment; with `AMQP_URI` and the database URLs the same services use real servers, with
+`STRIPE_API_KEY=sk_test_…` they talk to Stripe's test mode.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import eventlet
+from eventlet import wsgi
+
+import local.memory_broker  # noqa: F401  (registers embedded://)
+from local.ports import PORTS, CannotStart, chosen_ports, taken
+from sandbox import demo
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+from sandbox.keys import own_secrets
+from sandbox.private import OTHERS, private_folder, tighten
+from services.billing import settings as billing_settings
+from services.billing.service import BillingService
+from services.notifier import settings as notifier_settings
+from services.notifier.service import NotifierService
+from services.portal import settings as portal_settings
+from services.portal.service import PortalService
+from shared import tracing
+from shared.migrations import upgrade
+from shared.nameko_ext.runtime import Running
+from shared.settings import Reader, SettingsError
+from shared.telemetry import configure_logging
+
+HOST: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where this run listens and keeps its files."""
+
+    folder: Path
+    ports: Mapping[str, int]
+
+    def url(self, name: str) -> str:
+        return f"http://{HOST}:{self.ports[name]}"
+
+
+def places(environ: Mapping[str, str]) -> Places:
+    """Ports and folder from PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, SANDBOX_PORT and PORTICO_VAR."""
+    ports = chosen_ports(environ, PORTS)
+    for name, port in ports.items():
+        _check_free(name, port)
+    return Places(data_folder(environ), ports)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of this run, `var` or PORTICO_VAR, with nothing of ours in it that others can read."""
+    folder = Path(environ.get("PORTICO_VAR", "var")).absolute()
+    try:
+        private_folder(folder)
+    except OSError as error:
+        raise CannotStart(f"can't make the folder for data, PORTICO_VAR: {error}") from None
+    tighten(file for pattern in OUR_FILES for file in folder.glob(pattern))
+    if "PORTICO_VAR" not in environ:  # a folder of somebody's choice may be shared on purpose
+        tighten([folder])
+    return folder
+
+
+OUR_FILES: Final = ("secrets.json", "*.sqlite3*", "portico.log")
+
+
+def _check_free(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise taken(name, port, "make run") from None
+
+
+def environment(
+    run: Places, environ: Mapping[str, str], mail_key: str
+) -> dict[str, dict[str, str]]:
+    """The environment of each service: this run's defaults under what the caller has set."""
+    common = {
+        "AMQP_URI": "embedded://localhost/",
+        "PUBLIC_URL": run.url("portal"),
+        "STRIPE_API_BASE": run.url("sandbox"),
+        "STRIPE_LOOK_RATE": "100",  # our own Stripe has no limit
+        "SENDGRID_API_BASE": run.url("sandbox"),
+        "SENDGRID_WEBHOOK_PUBLIC_KEY": mail_key,
+        "PORTAL_SESSION_ORIGINS": run.url("sandbox"),
+        "MAIL_FROM": "billing@portico.example",
+        **own_secrets(run.folder),
+    }
+    if environ.get("STRIPE_API_KEY", "").strip() or environ.get("STRIPE_API_KEY_FILE", "").strip():
+        # Real test mode: nothing of the sandbox's Stripe may stand in for what is missing.
+        for name in (
+            "STRIPE_API_BASE",
+            "STRIPE_LOOK_RATE",
+            "STRIPE_API_KEY",
+            "STRIPE_WEBHOOK_SECRETS",
+            "PORTAL_SESSION_ORIGINS",
+        ):
+            del common[name]
+    return {
+        name: {
+            **_unless_in_a_file(
+                {
+                    **common,
+                    f"{name.upper()}_DATABASE_URL": f"sqlite:///{run.folder / name}.sqlite3",
+                },
+                environ,
+            ),
+            **environ,
+            "HTTP_ADDRESS": f"{HOST}:{run.ports[name]}",
+        }
+        for name in ("portal", "billing", "notifier")
+    }
+
+
+def _unless_in_a_file(defaults: dict[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in defaults.items() if not environ.get(f"{name}_FILE")}
+
+
+def _serve_sandbox(run: Places) -> Any:
+    app = create_app(
+        SandboxConfig(
+            public_url=run.url("sandbox"),
+            business_name=demo.BUSINESS_NAME,
+            state_path=str(run.folder / "sandbox.sqlite3"),
+            webhook_endpoints=(
+                (
+                    f"{run.url('billing')}/webhooks/stripe",
+                    own_secrets(run.folder)["STRIPE_WEBHOOK_SECRETS"],
+                ),
+            ),
+            sendgrid_webhook_url=f"{run.url('notifier')}/webhooks/sendgrid",
+        )
+    )
+    listener = eventlet.listen((HOST, run.ports["sandbox"]), reuse_port=False)
+    quiet = logging.getLogger("sandbox.http")
+    eventlet.spawn_n(wsgi.server, listener, app, log=quiet, log_output=False, debug=False)
+    return app
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Start everything, print where to look, run until Ctrl-C. Returns the exit code."""
+    started = time.monotonic()
+    os.umask(OTHERS)
+    try:
+        run = places(environ)
+        reader = Reader(environ)
+        level = reader.log_level()
+        reader.done()
+        log_file = run.folder / "portico.log"
+        configure_logging("portico", level=level, stream=log_file.open("a"))
+        sandbox = _serve_sandbox(run)
+        env = environment(run, environ, sandbox.extensions["mailbox"].public_key)
+        services: list[tuple[type, Any]] = [
+            (PortalService, portal_settings.load(env["portal"])),
+            (BillingService, billing_settings.load(env["billing"])),
+            (NotifierService, notifier_settings.load(env["notifier"])),
+        ]
+        for service, settings in services:
+            upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
+    except (CannotStart, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    tracing.start(services[0][1].tracing, "portico")
+    running = Running(services)
+    running.stop_on_signals()
+    running.start()
+    customers: list[dict[str, Any]] = []
+    if env["billing"].get("STRIPE_API_BASE") == run.url("sandbox"):
+        customers = demo.seed(
+            env["portal"]["AMQP_URI"], run.url("sandbox"), env["billing"]["STRIPE_API_KEY"]
+        )
+        sandbox.extensions["demo_customers"].show(customers)
+    _say(run, env, customers, time.monotonic() - started)
+    running.wait()
+    tracing.stop()
+    print("\nStopped. Data is kept; `make clean` removes it.")
+    return 0
+
+
+def _say(
+    run: Places, env: dict[str, dict[str, str]], customers: list[dict[str, Any]], seconds: float
+) -> None:
+    lines = [f"Portico is ready ({seconds:.1f} s). Open:", ""]
+    if customers:
+        lines += [
+            f"  {run.url('sandbox')}/         the sandbox: decline a charge and follow the story"
+        ]
+        lines += [f"  {run.url('sandbox')}/inbox    the mailbox"]
+        lines += ["", "  A page for each kind of customer:"]
+        lines += [f"  {person['link']}   {person['description']}" for person in customers]
+    else:
+        lines += [
+            "  Talking to Stripe with your own key. Forward webhooks with Stripe's CLI:",
+            f"  stripe listen --forward-to {run.url('billing')}/webhooks/stripe",
+            f"  {run.url('sandbox')}/inbox    the mailbox (mails stay here)",
+        ]
+    broker = env["portal"]["AMQP_URI"].startswith("embedded")
+    lines += [
+        "",
+        "Embedded: "
+        + ("an in-memory broker, " if broker else "your RabbitMQ, ")
+        + "SQLite unless a database URL is set, a stand-in for Stripe and the mailbox,",
+        "all in this one process, open to this machine only. For looking and developing; nothing here is durable"
+        if broker
+        else "in this one process, open to this machine only. For looking and developing",
+        f"like RabbitMQ and PostgreSQL are (`make stack`). Logs: {os.path.relpath(run.folder)}/portico.log. Stop: Ctrl-C.",
+    ]
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,1 @@
+"""What `portico doctor` looks at."""

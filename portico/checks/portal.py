@@ -1,0 +1,82 @@
+"""The portal's part of `portico doctor`: link keys, the public address, and which Stripe customer is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from portico.cli.findings import Finding, ask, finding, ok
+from services.portal.queries import links
+from services.portal.settings import Settings
+from shared.database import Transactions
+from shared.settings import is_loopback
+
+AREA: Final = "links"
+WHOSE: Final = "who is whose"
+MOST_COUNTED: Final = 1000
+MOST_KEYS: Final = 3
+
+
+def check_links(settings: Settings) -> Iterator[Finding]:
+    """The keys that sign links, without showing any of them, and where links lead."""
+    keys = [key.reveal() for key in settings.link_keys]
+    before = 0
+    if len(set(keys)) < len(keys):
+        before += 1
+        yield finding(
+            AREA,
+            "links-double",
+            "PORTAL_LINK_KEYS holds the same key twice",
+            "remove one of them; was a new one meant?",
+        )
+    if len(keys) > MOST_KEYS:
+        before += 1
+        yield finding(
+            AREA,
+            "links-many",
+            f"PORTAL_LINK_KEYS holds {len(keys)} keys: links under keys of long ago still open",
+            "keep the newest, and the one before while its links are in use",
+        )
+    if urlsplit(settings.public_url).scheme != "https" and not is_loopback(settings.public_url):
+        before += 1
+        yield finding(
+            AREA,
+            "public-http",
+            f"PUBLIC_URL is {settings.public_url}: customers' links travel readable",
+            "serve the portal with TLS and set an https:// address",
+        )
+    if not before:
+        yield ok(
+            AREA,
+            "links",
+            f"{len(keys)} link key{'s' if len(keys) > 1 else ''}, PUBLIC_URL is right",
+        )
+
+
+def check_whose(database: Transactions) -> Iterator[Finding]:
+    """Links that nobody speaks for, and evidence that disagrees."""
+    with database.reading() as session:
+        unknown = len(links.unknown_links(session, None, 0, MOST_COUNTED))
+        conflicts = len(links.open_conflicts(session, MOST_COUNTED))
+    if conflicts:
+        yield finding(
+            WHOSE,
+            "link-conflicts",
+            f"{_count(conflicts)} customers or Stripe customers are claimed twice: the later claim is refused",
+            "`portico customers evidence cus_…` tells who says what; decide with `portico customers link` or `unlink`",
+        )
+    if unknown:
+        yield ask(
+            WHOSE,
+            "links-unknown",
+            f"{_count(unknown)} links between a customer and a Stripe customer are of unknown source: they were made "
+            "before evidence was kept, when a stranger's Checkout could make one",
+            "`portico customers evidence --unknown` lists them; confirm each with `portico customers link`, or by import",
+        )
+    if not conflicts and not unknown:
+        yield ok(WHOSE, "links-evidence", "every link rests on evidence, and none is in conflict")
+
+
+def _count(number: int) -> str:
+    return f"at least {number:,}" if number >= MOST_COUNTED else str(number)

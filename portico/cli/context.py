@@ -1,0 +1,112 @@
+"""What every command gets: the environment and a way to call the services; and the exit codes they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from portico.cli.output import forget_output
+from portico.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Unavailable
+from shared.settings import Reader, SettingsError
+from shared.terminal import complain, one_line, printable
+
+OK: Final = 0
+FINDING: Final = 1
+"""The answer is bad news: something was found, or is not there."""
+USAGE: Final = 2
+"""Wrong words or wrong settings; nothing was done."""
+UNAVAILABLE: Final = 3
+"""Something does not answer; the same command may work later."""
+
+EXIT_OF_FAULT: Final = {
+    "InvalidArgument": USAGE,
+    "InternalError": UNAVAILABLE,
+    "StripeUnavailable": UNAVAILABLE,
+    "TemporarilyUnavailable": UNAVAILABLE,
+    "MethodNotFound": UNAVAILABLE,
+}
+
+
+class Stop(Exception):
+    """Ends a command with a message on standard error and an exit code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def connect(environ: Mapping[str, str], timeout: float) -> RpcCaller:
+    """A caller on the broker that AMQP_URI (or AMQP_URI_FILE) names. Raises SettingsError."""
+    reader = Reader(environ)
+    uri = reader.amqp_uri()
+    reader.done()
+    return RpcCaller(uri.reveal(), timeout)
+
+
+@dataclass
+class Desk:
+    """The surroundings of a command; tests bring their own."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    make_caller: Callable[[Mapping[str, str], float], Any] = connect
+
+    @contextmanager
+    def calling(self, timeout: float = TIMEOUT_SECONDS) -> Iterator[Caller]:
+        """A caller for the body. Raises SettingsError."""
+        with self.make_caller(self.environ, timeout) as caller:
+            yield cast(Caller, caller)
+
+
+def desk_of(ctx: typer.Context) -> Desk:
+    """The desk that the command line was given, else one on the process's environment."""
+    found = ctx.find_object(Desk)
+    return found if found is not None else Desk()
+
+
+class PorticoGroup(TyperGroup):
+    """Turns what may go wrong into one line on standard error and an exit code."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _printable_usage_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with _printable_usage_errors():
+                return super().invoke(ctx)
+        except Stop as stop:
+            _fail(stop.code, str(stop))
+        except SettingsError as error:
+            _fail(USAGE, str(error).replace("Portico can't start", "This command can't run"))
+        except Unavailable as error:
+            _fail(UNAVAILABLE, one_line(str(error)))
+        except Fault as fault:
+            _fail(EXIT_OF_FAULT.get(fault.error, FINDING), one_line(str(fault)))
+        except BrokenPipeError:  # `portico … | head`
+            forget_output()
+            raise typer.Exit(OK) from None
+
+
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    """Typer prints usage errors itself, with the texts (of a file's header, say) that stand in them."""
+    try:
+        yield
+    except TyperException as error:
+        if hasattr(error, "message"):
+            error.message = printable(error.message)
+        if type(error).__name__ == "NoArgsIsHelpError":  # Typer has no public name for it
+            error.exit_code = OK  # who names no command asks what there is: nothing is wrong
+        raise
+
+
+def _fail(code: int, message: str) -> None:
+    complain(message)
+    raise typer.Exit(code)

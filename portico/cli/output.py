@@ -1,0 +1,129 @@
+"""Output: a table for people, JSON for scripts. The one place that prints: nothing here lets a text from outside command a
+terminal, and nothing prints a secret, because nothing secret is handed in.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TextIO
+
+import typer
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from shared.terminal import COMMANDING, one_line, printable
+
+WIDE = 240
+"""Columns of a table that goes into a file or a pipe: ids must not be cut there."""
+
+
+def literal(text: Any) -> str:
+    """A text from outside for a place in a console's markup: one line in which nothing is markup or a command."""
+    return escape(one_line(str(text)))
+
+
+class _Terminal(Console):
+    """A console whose own colours reach the terminal, and no command that stands in a text."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(printable(segment.text), segment.style)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, made anew so that tests and pipes see their own streams."""
+    stream = sys.stderr if stderr else sys.stdout
+    return _Terminal(
+        stderr=stderr, width=None if stream.isatty() else WIDE, highlight=False, soft_wrap=False
+    )
+
+
+def confirm(question: str) -> None:
+    """Ask for a yes; without it the command ends."""
+    typer.confirm(printable(question), abort=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, legible in every language; what commands a terminal is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # Outside strings there is none of them but line ends, so this is still the same document.
+    sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+
+
+class _Shown(io.TextIOBase):
+    """Standard output where a person watches it."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(printable(text))
+
+
+def data_stream() -> TextIO | io.TextIOBase:
+    """Standard output for data: byte for byte into a file or a pipe, `printable` on a terminal."""
+    return _Shown() if sys.stdout.isatty() else sys.stdout
+
+
+def forget_output() -> None:
+    """Nobody reads standard output any more (`portico … | head`): let what is still written go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _cell(value: Any) -> Text:
+    if value is None or value == "":
+        return Text("–")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    return Text(one_line(str(value)))
+
+
+def as_moment(value: str | None) -> str:
+    """`2026-11-23T10:00:00.123456Z` as `2026-11-23 10:00:00`, UTC."""
+    return value.replace("T", " ")[:19] if value else "–"
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "Nothing there."
+) -> None:
+    """A table, or one line when it has no rows."""
+    listed = [[_cell(value) for value in row] for row in rows]
+    if not listed:
+        console().print(empty)
+        return
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in listed:
+        table.add_row(*row)
+    console().print(table)
+
+
+def progress_bar(*columns: str) -> Progress:
+    """A progress bar on standard error, with these fields at its end; silent where nobody watches."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        *(TextColumn(f"{{task.fields[{name}]}}") for name in columns),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )

@@ -1,0 +1,379 @@
+"""billing's part of `portico`: what Stripe told us, and what Stripe must be told."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from portico.cli import (
+    FINDING,
+    OK,
+    Stop,
+    as_moment,
+    desk_of,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    since,
+)
+
+if TYPE_CHECKING:
+    from services.billing.settings import Settings
+    from services.billing.workflows.portal import InUse
+
+events = typer.Typer(
+    help="Stripe events: what came in, translating one again, and publishing again what a queue lost.",
+    no_args_is_help=True,
+)
+stripe = typer.Typer(
+    help="What Stripe must know of us: the webhook endpoint, the Billing Portal configuration.",
+    no_args_is_help=True,
+)
+
+invoices = typer.Typer(help="Invoices at Stripe.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+
+@events.command("list")
+def list_events(
+    ctx: typer.Context,
+    status: Annotated[
+        Literal["translated", "ignored", "quarantined", "connected", "thin"] | None,
+        typer.Option(
+            help="Only those that were translated, ignored or quarantined, are of connected accounts, or thin."
+        ),
+    ] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only this type, such as invoice.payment_failed.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Stripe events as they were stored, newest first.
+
+    Example: portico events list --status quarantined
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call("billing", "inbox_events", status=status, type=type_, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("received (UTC)", "event", "type", "status", "reason"),
+        (
+            (
+                as_moment(row["received_at"]),
+                row["event_id"],
+                row["type"],
+                row["status"],
+                row["reason"],
+            )
+            for row in found
+        ),
+        empty="No event is stored that matches.",
+    )
+
+
+@events.command("show")
+def show_event(
+    ctx: typer.Context,
+    event_id: Annotated[str, typer.Argument(metavar="EVENT", help="Stripe's id, evt_….")],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="The stored body too; it holds personal data.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """One stored Stripe event: deliveries, translation, and what was published of it.
+
+    Example: portico events show evt_1Nabc
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call("billing", "inbox_event", event_id=event_id, payload=payload)
+    if as_json:
+        print_json(found)
+        return
+    published = found.pop("published")
+    body = found.pop("payload", None)
+    print_table(("field", "value"), found.items())
+    print_table(
+        ("our event", "queued", "published", "tries", "error"),
+        (
+            (
+                one["type"],
+                as_moment(one["created_at"]),
+                as_moment(one["published_at"]),
+                one["attempts"],
+                one["last_error"],
+            )
+            for one in published
+        ),
+        empty="Nothing was published of it.",
+    )
+    if payload:
+        say(body or "(no body is kept of this event)")
+
+
+@events.command("replay")
+def replay_event(
+    ctx: typer.Context,
+    event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...", help="Stripe's ids.")],
+    as_json: AsJson = False,
+) -> None:
+    """Translate stored events again, as after an upgrade that understands them. What was said is not said again.
+
+    Example: portico events replay evt_1Nabc evt_1Ndef
+    """
+    with desk_of(ctx).calling() as call:
+        done = [call.call("billing", "replay", event_id=event_id) for event_id in event_ids]
+    if as_json:
+        print_json(done)
+        return
+    print_table(
+        ("event", "status", "newly queued", "reason"),
+        ((one["event_id"], one["status"], ", ".join(one["queued"]), one["reason"]) for one in done),
+    )
+
+
+@events.command("republish")
+def republish(
+    ctx: typer.Context,
+    queue: Annotated[
+        str, typer.Option(help="The queue that lost them, such as notifier.billing-events.")
+    ],
+    since_: Annotated[
+        str,
+        typer.Option(
+            "--since",
+            help="Events that were published from then on: 12h, 3d, or an ISO time. At most 45 days back.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a service once more what its queue was sent: after somebody deleted the queue, or a broker came back empty.
+
+    The service acts on what it had not seen, so it is safe to repeat, and to begin too early. Others hear nothing of it.
+
+    Example: portico events republish --queue notifier.billing-events --since 12h
+    """
+    now = dt.datetime.now(dt.UTC)
+    wanted = {
+        "queue": queue,
+        "since": since(since_, now).isoformat(),
+        "until": now.isoformat(),
+    }
+    with desk_of(ctx).calling(timeout=60) as call:
+        total = call.call("billing", "republish", **wanted, dry_run=True)["events"]
+        if not dry_run:
+            with progress_bar("count") as bar:
+                task = bar.add_task("events", total=total, count="")
+                done, after = 0, 0
+                while after is not None:
+                    page = call.call("billing", "republish", **wanted, after=after)
+                    done, after = done + page["events"], page["next"]
+                    bar.update(task, completed=done, count=f"{done:,}")
+            total = done
+    if as_json:
+        print_json({"queue": queue, "events": total, "dry_run": dry_run})
+    else:
+        say(f"{total:,} events {'would go' if dry_run else 'went'} into {queue} once more.")
+
+
+def reconcile(
+    ctx: typer.Context,
+    since_: Annotated[
+        str,
+        typer.Option(
+            "--since", help="How far back: 3d, 12h, or an ISO time. Stripe keeps 30 days."
+        ),
+    ] = "3d",
+    as_json: AsJson = False,
+) -> None:
+    """Ask Stripe for events that never reached us, and take them as if they had. Safe to repeat.
+
+    Example: portico reconcile --since 3d
+    """
+    start = since(since_, dt.datetime.now(dt.UTC))
+    with desk_of(ctx).calling(timeout=600) as call:
+        found = call.call("billing", "reconcile", since=start.isoformat())
+    if as_json:
+        print_json(found)
+        return
+    say(
+        f"{found['seen']} events seen at Stripe, {found['new']} of them new to us, "
+        f"{found['swept']} unpaid invoices that nobody was told about; "
+        f"{found['older']} older ones that were unpaid before Portico ran here, told to nobody."
+    )
+
+
+OUTCOMES = {
+    "paid": "paid",
+    "already_paid": "paid already",
+    "processing": "on its way; the outcome takes days",
+    "declined": "declined",
+    "authentication_required": "not paid: the customer has to confirm it with their bank",
+}
+SETTLED = ("paid", "already_paid", "processing")
+
+
+@invoices.command("collect")
+def collect(
+    ctx: typer.Context,
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="Stripe's id, in_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Charge an invoice now, with the payment method that Stripe would choose.
+
+    Also one that is collected no more: marked as uncollectible, of a subscription that has ended, or with automatic
+    collection turned off. Portico never does that by itself. The customer gets no email when it fails; they and the business
+    hear when it is paid, if they were told that it was not.
+
+    Example: portico invoices collect in_1Nabc
+    """
+    with desk_of(ctx).calling(timeout=60) as call:
+        done = call.call(
+            "billing",
+            "collect_invoice",
+            invoice_id=invoice_id,
+            request_id=secrets.token_urlsafe(12),
+        )
+    from babel import Locale
+
+    from shared.l10n.money import money
+
+    if as_json:
+        print_json(done)
+    else:
+        amount = money(done["amount"], done["currency"], Locale.parse("en_US"))
+        why = f" ({done['detail']})" if done["detail"] else ""
+        say(f"{invoice_id}: {amount} {OUTCOMES.get(done['outcome'], done['outcome'])}{why}")
+    raise typer.Exit(OK if done["outcome"] in SETTLED else FINDING)
+
+
+def _settings(ctx: typer.Context) -> Settings:
+    from services.billing.settings import load
+
+    return load(desk_of(ctx).environ)
+
+
+class Allowed(enum.StrEnum):
+    """What customers may do by themselves."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+
+@stripe.command("portal-config")
+def portal_config(
+    ctx: typer.Context,
+    allow: Annotated[
+        list[Allowed] | None,
+        typer.Option(help="Let customers cancel (at the period's end) or pause; may be repeated."),
+    ] = None,
+    business: Annotated[
+        str | None, typer.Option(metavar="ID", help="For this business alone.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Only look, change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what customers may do on Stripe's page and why, or make or change the configuration that Portico keeps there.
+
+    Where one is saved in Stripe's dashboard customers get that, and it is changed there. Portico's own serves where none is,
+    where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Without --allow it is conservative: update
+    the card, see invoices, nothing else. Needs billing's settings.
+
+    Example: portico stripe portal-config --allow cancel
+    """
+    from portico.stripe_setup import configure_portal
+    from services.billing.domain import BillingError, PortalPolicy
+
+    allowed = allow or []
+    policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
+    try:
+        found = configure_portal(_settings(ctx), business, None if show else policy)
+    except BillingError as error:
+        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
+    if as_json:
+        print_json(configuration_view(found))
+    else:
+        say(describe(found))
+
+
+def configuration_view(found: InUse) -> dict[str, Any]:
+    """The configuration that customers get as JSON."""
+    return {
+        "configuration": found.configuration.id,
+        "key": found.configuration.key,
+        "livemode": found.configuration.livemode,
+        "source": found.source.value,
+        "why": found.source.why,
+        "customers_may": dict(found.configuration.describe()),
+    }
+
+
+def describe(found: InUse) -> str:
+    """The same for people: what a customer may do on Stripe's page, and why."""
+    used = found.configuration
+    mode = "live" if used.livemode else "test"
+    lines = [
+        f"{used.id} ({mode} mode): {found.source.why}.",
+        "Customers may:",
+    ]
+    lines += [f"  {'yes' if allowed else 'no ':3}  {words}" for words, allowed in used.describe()]
+    return "\n".join(lines)
+
+
+@stripe.command("setup")
+def setup(
+    ctx: typer.Context,
+    url: Annotated[
+        str,
+        typer.Option(help="Where Stripe reaches billing: https://…/webhooks/stripe.", prompt=False),
+    ],
+    secret_file: Annotated[
+        Path,
+        typer.Option(
+            help="A new file for the endpoint's signing secret, which Stripe tells only once; made with mode 0600. "
+            "It goes into STRIPE_WEBHOOK_SECRETS (or name it in STRIPE_WEBHOOK_SECRETS_FILE)."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
+
+    An endpoint of this URL that exists is mended instead (events, enabled). Its API version can't be changed: an
+    endpoint of another version is left alone and reported. Safe to repeat. Needs billing's settings; the webhook
+    secret may still be missing.
+
+    Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
+    """
+    from portico.stripe_setup import BadSecretFile, set_up
+    from services.billing.domain import BillingError
+    from services.billing.settings import load
+
+    environ = dict(desk_of(ctx).environ)
+    if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
+        environ["STRIPE_WEBHOOK_SECRETS"] = secrets.token_hex(24)  # stands in until Stripe tells it
+    try:
+        done = set_up(load(environ), url, secret_file)
+    except BadSecretFile as error:
+        raise typer.BadParameter(str(error), param_hint="--secret-file") from None
+    except BillingError as error:
+        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
+    if as_json:
+        print_json(done)
+    else:
+        say(f"endpoint {done['endpoint']}: {done['what']}")
+        if done["secret_file"]:
+            say(
+                f"its signing secret is in {done['secret_file']}: put it into STRIPE_WEBHOOK_SECRETS"
+            )
+        say(f"portal configuration {done['configuration']}: {done['configuration_why']}")
+    raise typer.Exit(FINDING if done["problem"] else OK)

@@ -1,0 +1,204 @@
+"""`portico deadletters`: what a consumer gave up, and what a person does about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from portico.cli import (
+    FINDING,
+    USAGE,
+    Fault,
+    Stop,
+    Unavailable,
+    complain,
+    confirm,
+    desk_of,
+    one_line,
+    print_json,
+    print_table,
+    say,
+)
+from shared.messaging.amqp import BROKER_ERRORS
+from shared.messaging.deadletters import DeadLetter, DeadLetters, queues
+from shared.settings import Reader
+
+app = typer.Typer(
+    help="Messages that a consumer gave up: look, replay, discard.", no_args_is_help=True
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+Queue = Annotated[
+    str | None,
+    typer.Option(metavar="QUEUE", help="Only of this queue, such as notifier.billing-events."),
+]
+Keys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY...", help="As `list` shows them: the events' ids, or body:…."),
+]
+Everything = Annotated[bool, typer.Option("--all", help="All of the queue, or of every queue.")]
+
+
+@contextmanager
+def broker(ctx: typer.Context) -> Iterator[DeadLetters]:
+    """The dead letters of the broker that AMQP_URI names. Raises SettingsError, Unavailable."""
+    reader = Reader(desk_of(ctx).environ)
+    uri = reader.amqp_uri()
+    reader.done()
+    if uri.reveal().startswith("embedded"):
+        raise Unavailable("AMQP_URI is embedded://: that broker lives inside `make run`'s process")
+    try:
+        yield DeadLetters(uri.reveal())
+    except BROKER_ERRORS as error:
+        raise Unavailable(f"RabbitMQ can't be used: {type(error).__name__}") from None
+
+
+def names(letter: DeadLetter) -> set[str]:
+    """What people may call a letter: its key, also as `list` shows it where the key itself could command a terminal."""
+    return {letter.key, one_line(letter.key)}
+
+
+def _check_queue(queue: str | None) -> list[str]:
+    if queue is not None and queue not in queues():
+        raise typer.BadParameter(
+            f"no such queue; there are {', '.join(queues())}", param_hint="--queue"
+        )
+    return [queue] if queue else queues()
+
+
+@app.command("list")
+def list_letters(
+    ctx: typer.Context,
+    queue: Queue = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, oldest first.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Dead letters with the reason, the tries and where they came from. Looking changes nothing. Ends with 1 when
+    there are any.
+
+    Example: portico deadletters list --queue notifier.billing-events
+    """
+    _check_queue(queue)
+    with broker(ctx) as letters:
+        found = letters.look(queue, limit)
+    if as_json:
+        print_json([letter.view() for letter in found])
+    else:
+        print_table(
+            ("queue", "key", "x-attempt", "replays", "original routing key", "x-error"),
+            (
+                (one.queue, one.key, one.attempts, one.replays, one.routing_key, one.reason)
+                for one in found
+            ),
+            empty="No dead letters.",
+        )
+    if found:
+        raise typer.Exit(FINDING)
+
+
+@app.command("show")
+def show_letter(
+    ctx: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As `list` shows it.")],
+    queue: Queue = None,
+    as_json: AsJson = False,
+) -> None:
+    """One dead letter with its headers and its body.
+
+    Example: portico deadletters show evt_1Nabc/invoice.payment_failed
+    """
+    _check_queue(queue)
+    with broker(ctx) as letters:
+        found = [letter for letter in letters.look(queue, 10_000) if key in names(letter)]
+    if not found:
+        raise Stop(FINDING, "there is no such dead letter")
+    if as_json:
+        print_json([letter.view(body=True) for letter in found])
+        return
+    for letter in found:
+        print_table(("field", "value"), letter.view().items())
+        say(letter.body.decode("utf-8", "replace"))
+
+
+@app.command("replay")
+def replay(
+    ctx: typer.Context,
+    keys: Keys = None,
+    queue: Queue = None,
+    everything: Everything = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give dead letters back to their queue. The broker confirms each before its dead letter goes, so none is lost;
+    consumers know an event by its id, so none acts twice.
+
+    Example: portico deadletters replay --queue notifier.billing-events --all
+    """
+    _move(ctx, keys, queue, everything, as_json, "replayed")
+
+
+@app.command("discard")
+def discard(
+    ctx: typer.Context,
+    keys: Keys = None,
+    queue: Queue = None,
+    everything: Everything = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Throw dead letters away for good.
+
+    Example: portico deadletters discard body:4f0c2a9d11e0aa37 --yes
+    """
+    if not yes:
+        confirm("Throw them away for good?")
+    _move(ctx, keys, queue, everything, as_json, "discarded")
+
+
+def _move(
+    ctx: typer.Context,
+    keys: list[str] | None,
+    queue: str | None,
+    everything: bool,
+    as_json: bool,
+    action: str,
+) -> None:
+    if bool(keys) == everything:
+        raise Stop(USAGE, "name keys, or say --all")
+    wanted = set(keys or [])
+    moved: list[DeadLetter] = []
+    with broker(ctx) as letters:
+        for name in _check_queue(queue):
+            move = letters.replay if action == "replayed" else letters.discard
+            moved += move(name, lambda letter: everything or bool(names(letter) & wanted))
+    note(ctx, moved, action)
+    if as_json:
+        print_json([letter.view() for letter in moved])
+    else:
+        for letter in moved:
+            say(f"{action}: {one_line(letter.key)} ({letter.queue})")
+    lacking = wanted.difference(*map(names, moved))
+    if lacking:
+        raise Stop(FINDING, f"not found: {', '.join(sorted(lacking))}")
+
+
+def note(ctx: typer.Context, moved: list[DeadLetter], action: str) -> None:
+    """Tell billing what was done, for the events' stories; the work itself is done whether it answers or not."""
+    if not moved:
+        return
+    try:
+        with desk_of(ctx).calling() as call:
+            for letter in moved:
+                call.call(
+                    "billing",
+                    "note_dead_letter",
+                    queue=letter.queue,
+                    event_id=letter.key,
+                    action=action,
+                    reason=letter.reason,
+                    attempts=letter.attempts,
+                )
+    except (Fault, Unavailable) as error:
+        complain(f"done, but not noted for `portico explain`: {one_line(str(error))}")

@@ -1,0 +1,349 @@
+"""`portico doctor`: everything that can be wrong around Portico and can be seen from here, with what to do about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import typer
+
+from portico.cli import FINDING, OK, UNAVAILABLE, desk_of, print_json
+from portico.cli.findings import Finding, Level, finding, ok, unknown
+from portico.cli.output import console, literal
+from shared.settings import SettingsError
+
+SERVICES: Final = ("portal", "billing", "notifier")
+
+
+def _load(service: str, environ: Mapping[str, str]) -> Any:
+    import importlib
+
+    return importlib.import_module(f"services.{service}.settings").load(environ)
+
+
+def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from portico.checks.billing import DAYS, check_stripe
+    from portico.stripe_setup import stripe_and_database
+    from services.billing.adapters.stripe.account import StripeAccount
+    from services.billing.queries import inbox as queries
+    from services.billing.workflows import portal
+    from shared.database import DatabaseUnavailable
+
+    now = dt.datetime.now(dt.UTC)
+    setting = settings.stripe_portal_configuration
+    with stripe_and_database(settings) as (gateway, database):
+
+        def delivered() -> dict[str, int]:
+            with database.reading() as session:
+                return queries.delivered_kinds(session, now - dt.timedelta(days=DAYS))
+
+        try:
+            yield from check_stripe(
+                settings,
+                StripeAccount(gateway),
+                lambda: portal.configuration_in_use(database, gateway, None, setting),
+                delivered,
+                lambda: dt.datetime.now(dt.UTC),
+                **wishes,
+            )
+        except (SQLAlchemyError, DatabaseUnavailable):
+            return  # away, or behind: the look at the database has told
+
+
+def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:
+    from portico.checks.notifier import check_sendgrid
+    from services.notifier.adapters.sendgrid.account import SendGridAccount
+
+    account = SendGridAccount(settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base)
+    try:
+        yield from check_sendgrid(settings, account)
+    finally:
+        account.close()
+
+
+def _look_at_senders(portal: Any, notifier: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from portico.checks.notifier import check_senders
+    from services.notifier.adapters.sendgrid.account import SendGridAccount
+    from services.portal.queries.customers import sender_addresses
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    account = SendGridAccount(notifier.sendgrid_api_key.reveal(), notifier.sendgrid_api_base)
+    engine = make_engine(portal.database_url.reveal())
+    try:
+        with Transactions(engine).reading() as session:
+            addresses = sender_addresses(session)
+        yield from check_senders(addresses, account)
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
+        account.close()
+
+
+def _look_at_links(settings: Any) -> Iterator[Finding]:
+    from portico.checks.portal import check_links
+
+    yield from check_links(settings)
+
+
+def _look_at_whose(settings: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from portico.checks.portal import check_whose
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    engine = make_engine(settings.database_url.reveal())
+    try:
+        yield from check_whose(Transactions(engine, "portal"))
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
+
+
+def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
+    from portico.checks.broker import check_broker
+
+    yield from check_broker(uri, services)
+
+
+def look_at_database(service: str, url: str) -> Iterator[Finding]:
+    """Whether the database answers, is the service's own, has the newest migration, and agrees about the time."""
+    from sqlalchemy import func, select
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from shared.database import ConnectTimeout, DatabaseUnavailable, make_engine, reason_of
+    from shared.schema import Standing, look
+
+    area = f"database {service}"
+    engine = make_engine(url)
+    try:
+        with engine.connect() as connection:
+            found = look(connection, service)
+        if found.standing is Standing.FOREIGN:
+            yield finding(
+                area,
+                "database-owner",
+                found.problem or "",
+                f"look at {service.upper()}_DATABASE_URL",
+            )
+            return
+        if found.problem is not None:
+            yield finding(
+                area,
+                "database-behind",
+                f"{service}'s database is not at the newest migration: it has {found.revision or 'none at all'}",
+                f"run `python -m services.{service} migrate`",
+            )
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                there = connection.execute(select(func.clock_timestamp())).scalar_one()
+            off = abs((dt.datetime.now(dt.UTC) - there).total_seconds())
+            if off > 5:
+                yield finding(
+                    "clock",
+                    "clock-database",
+                    f"the clock of {service}'s database is off by {off:.0f} s",
+                    "let NTP set the clocks of all machines",
+                )
+        if found.standing is Standing.AHEAD:
+            yield ok(
+                area, "database", f"answers, and has a newer release's migration: {found.revision}"
+            )
+        elif found.problem is None:
+            yield ok(area, "database", "answers, and has the newest migration")
+    except (DBAPIError, SQLAlchemyError, ConnectTimeout, DatabaseUnavailable, OSError) as error:
+        yield unknown(
+            area,
+            "database-unreachable",
+            f"{service}: {reason_of(error)}",
+            f"look at {service.upper()}_DATABASE_URL, the network and the server",
+        )
+    finally:
+        engine.dispose()
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """How each part of the world is looked at; tests bring their own."""
+
+    stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
+    sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
+    senders: Callable[[Any, Any], Iterable[Finding]] = _look_at_senders
+    links: Callable[[Any], Iterable[Finding]] = _look_at_links
+    whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
+    broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
+    database: Callable[[str, str], Iterable[Finding]] = look_at_database
+    load: Callable[[str, Mapping[str, str]], Any] = field(default=_load)
+
+
+def examine(
+    environ: Mapping[str, str],
+    services: Iterable[str] = SERVICES,
+    eyes: Eyes | None = None,
+    *,
+    webhook_url: str | None = None,
+    may_cancel: bool = False,
+    looked: Collection[str] = (),
+) -> Iterator[Finding]:
+    """Every finding, as it is found; what is well too. `looked` are the codes of what a person has looked at."""
+    for one in _examine(environ, services, eyes, webhook_url=webhook_url, may_cancel=may_cancel):
+        if one.level is Level.ASK and one.code in looked:
+            yield ok(one.area, one.code, f"you have looked: {one.text}")
+        else:
+            yield one
+
+
+def _examine(
+    environ: Mapping[str, str],
+    services: Iterable[str],
+    eyes: Eyes | None,
+    *,
+    webhook_url: str | None,
+    may_cancel: bool,
+) -> Iterator[Finding]:
+    eyes = eyes or Eyes()
+    loaded: dict[str, Any] = {}
+    for service in services:
+        try:
+            loaded[service] = eyes.load(service, environ)
+        except SettingsError as error:
+            yield from _settings(service, error)
+        else:
+            yield ok("settings", "settings", f"{service}'s settings are whole")
+    yield from _together(loaded)
+    for service, settings in loaded.items():
+        yield from eyes.database(service, settings.database_url.reveal())
+    for uri in sorted({settings.amqp_uri.reveal() for settings in loaded.values()}):
+        yield from eyes.broker(uri, loaded)
+    if "portal" in loaded:
+        yield from eyes.links(loaded["portal"])
+        yield from eyes.whose(loaded["portal"])
+    if "billing" in loaded:
+        yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
+    if "notifier" in loaded:
+        yield from eyes.sendgrid(loaded["notifier"])
+    if "notifier" in loaded and "portal" in loaded:
+        yield from eyes.senders(loaded["portal"], loaded["notifier"])
+
+
+def _settings(service: str, error: SettingsError) -> Iterator[Finding]:
+    """One finding a setting: its line says what is wrong, the next one what it should look like."""
+    lines = str(error).splitlines()[1:-1]
+    for number, line in enumerate(lines):
+        if line.startswith("  ") and not line.startswith("    "):
+            follows = lines[number + 1].strip() if number + 1 < len(lines) else ""
+            todo = follows if follows and lines[number + 1].startswith("    ") else "mend it"
+            yield finding("settings", "settings", f"{service}: {line.strip()}", todo)
+
+
+def _together(loaded: Mapping[str, Any]) -> Iterator[Finding]:
+    """What only several services' settings show."""
+    urls = Counter(settings.database_url.reveal() for settings in loaded.values())
+    if urls and max(urls.values()) > 1:
+        yield finding(
+            "settings",
+            "database-shared",
+            "two services have the same database: each has its own tables of the same names",
+            "give each service a database of its own",
+        )
+    if len({settings.amqp_uri.reveal().rpartition("/")[2] for settings in loaded.values()}) > 1:
+        yield finding(
+            "settings",
+            "broker-apart",
+            "the services' AMQP_URIs name different virtual hosts: they don't hear each other",
+            "let all name the same one",
+        )
+    public = {loaded[name].public_url for name in ("portal", "billing") if name in loaded}
+    if len(public) > 1:
+        yield finding(
+            "settings",
+            "public-urls",
+            f"portal and billing have different PUBLIC_URLs ({', '.join(sorted(public))}): billing refuses the way back",
+            "set the same one for both",
+        )
+
+
+MARKS: Final = {
+    Level.OK: "[green]ok     [/green]",
+    Level.FINDING: "[bold red]finding[/bold red]",
+    Level.ASK: "[yellow]ask    [/yellow]",
+    Level.UNKNOWN: "[magenta]unknown[/magenta]",
+}
+
+
+def doctor(
+    ctx: typer.Context,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only portal, billing or notifier, where a place has one's settings; may be repeated.",
+        ),
+    ] = None,
+    webhook_url: Annotated[
+        str | None,
+        typer.Option(help="Where Stripe should deliver; else any …/webhooks/stripe will do."),
+    ] = None,
+    may_cancel: Annotated[
+        bool,
+        typer.Option("--may-cancel", help="That customers cancel or pause by themselves is meant."),
+    ] = False,
+    looked: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CODE",
+            help="You have looked at what `ask` names under this code (--json shows codes); may be repeated.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Don't tell what is well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
+
+    Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
+    endpoint, portal configuration), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
+    1 when something was found, with 3 when nothing was but something could not be looked at.
+
+    Example: portico doctor --service billing --webhook-url https://hooks.example.com/webhooks/stripe
+    """
+    chosen = service or list(SERVICES)
+    wrong = sorted(set(chosen) - set(SERVICES))
+    if wrong:
+        raise typer.BadParameter(f"no such service: {', '.join(wrong)}", param_hint="--service")
+    found = []
+    for one in examine(
+        desk_of(ctx).environ,
+        chosen,
+        webhook_url=webhook_url,
+        may_cancel=may_cancel,
+        looked=looked or (),
+    ):
+        found.append(one)
+        if not as_json and not (quiet and one.level is Level.OK):
+            _say(one)
+    count = Counter(one.level for one in found)
+    if as_json:
+        print_json([one.view() for one in found])
+    else:
+        console().print(
+            f"\n{count[Level.FINDING]} found, {count[Level.UNKNOWN]} could not be looked at, "
+            f"{count[Level.ASK]} for you to look at, {count[Level.OK]} well"
+        )
+    raise typer.Exit(
+        FINDING if count[Level.FINDING] else UNAVAILABLE if count[Level.UNKNOWN] else OK
+    )
+
+
+def _say(one: Finding) -> None:
+    out = console()
+    out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
+    if one.todo:
+        out.print(f"{'':27}→ {literal(one.todo)}", soft_wrap=True)

@@ -1,0 +1,106 @@
+"""`portico customers erase`: forget a person in all three services and in the broker's dead letters."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from portico.cli import (
+    FINDING,
+    Caller,
+    Fault,
+    Stop,
+    confirm,
+    desk_of,
+    print_json,
+    progress_bar,
+    say,
+)
+from portico.commands import deadletters
+
+
+def erase(
+    ctx: typer.Context,
+    customer: Annotated[
+        str, typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id.")
+    ],
+    business: Annotated[
+        str | None,
+        typer.Option("--business", metavar="ID", help="For your own id, where there are several."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Forget a customer: in the portal, in billing's stored events, in the notifier, and in dead letters.
+
+    Delete the customer at Stripe first, or Stripe's next event brings the name back. Of Stripe's events the id and the
+    type stay, so that none acts twice; of an address that bounced or complained a hash stays, so that it is not
+    written to again. Stripe, SendGrid, your logs and your backups have their own time limits. Safe to repeat: if it
+    was stopped, run it again; by cus_… when the portal has forgotten already.
+
+    Example: portico customers erase cus_Nabc --yes
+    """
+    with desk_of(ctx).calling(timeout=60) as call:
+        who = _who(call, customer, business)
+        if not yes:
+            confirm(f"Forget {customer} for good, in all services?")
+        done = _erase(ctx, call, who)
+    if as_json:
+        print_json(done)
+    else:
+        say(
+            f"Forgotten: {done['notifier']} rows of the notifier, {done['emptied']} bodies and {done['billing']} rows "
+            f"of billing, {done['dead_letters']} dead letters, {done['portal']} rows of the portal"
+            + (", the customer among them." if done["customer"] else ".")
+        )
+
+
+def _who(call: Caller, reference: str, business: str | None) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = call.call(
+            "portal", "find_customer", reference=reference, business_id=business
+        )
+    except Fault as fault:
+        if fault.error != "NotFound" or not reference.startswith("cus_"):
+            raise
+        # The portal does not know (any more): the others may.
+        return {"customer_id": None, "platform_stripe_customer_id": reference, "email": None}
+    return found
+
+
+def _erase(ctx: typer.Context, call: Caller, who: dict[str, Any]) -> dict[str, Any]:
+    """The portal last: it alone knows which ids belong together, should this be stopped half-way."""
+    customer_id, stripe_id = who["customer_id"], who["platform_stripe_customer_id"]
+    ids = {"customer_id": customer_id, "stripe_customer_id": stripe_id}
+    done: dict[str, Any] = {"dead_letters": 0, "emptied": 0, "billing": 0}
+    done["notifier"] = call.call("notifier", "erase_customer", **ids)["deleted"]
+    marks = [one for one in (customer_id, who["email"]) if one]
+    first = stripe_id or (marks[0] if marks else None)
+    if first is None:
+        raise Stop(FINDING, "nothing to look for")
+    with progress_bar() as bar:
+        task = bar.add_task("stored events", total=None)
+        after: str | None = "inbox:"
+        while after is not None:
+            step = call.call(
+                "billing",
+                "erase_customer",
+                stripe_customer_id=first,
+                also=[one for one in marks if one != first],
+                after=after,
+            )
+            done["emptied"] += step["emptied"]
+            done["billing"] += step["deleted"]
+            after = step["next"]
+            bar.advance(task)
+    needles = [first, *marks]
+    with deadletters.broker(ctx) as letters:
+        for queue in letters.counts():
+            gone = letters.discard(
+                queue, lambda letter: any(letter.mentions(needle) for needle in needles)
+            )
+            done["dead_letters"] += len(gone)
+    answer = call.call("portal", "erase_customer", **ids)
+    done["customer"], done["portal"] = answer["customer"], answer["rows"]
+    return done

@@ -1,0 +1,313 @@
+"""`portico explain`: what happened to an invoice, a customer, an event or an email, told by the three services."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+import typer
+
+from portico.cli import (
+    FINDING,
+    OK,
+    UNAVAILABLE,
+    Caller,
+    Fault,
+    Stop,
+    Unavailable,
+    complain,
+    desk_of,
+    one_line,
+    print_json,
+)
+from portico.cli.output import console, literal
+from portico.figures import ENGLISH
+from portico.standing import headline
+from shared.l10n.dates import full_day
+from shared.messaging.amqp import BROKER_ERRORS
+from shared.messaging.deadletters import DeadLetters
+from shared.settings import Reader
+
+MOST_DEAD_LETTERS = 2000
+COLOURS = {
+    "received": "cyan",
+    "deduped": "bright_black",
+    "ignored": "bright_black",
+    "connected": "bright_black",
+    "thin": "yellow",
+    "quarantined": "red",
+    "not_published": "red",
+    "suppressed": "yellow",
+    "failed": "red",
+    "bounced": "red",
+    "dead_letter": "red",
+    "sent": "green",
+    "delivered": "green",
+    "paid": "bold green",
+    "retried": "magenta",
+    "billing_session": "blue",
+    "page": "blue",
+    "page_from_mail": "blue",
+}
+
+
+@dataclass
+class Story:
+    """The steps of all services, and whose they are."""
+
+    subject: str
+    kind: str
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    customer: dict[str, Any] | None = None
+    invoices: set[str] = field(default_factory=set)
+    stripe_customers: set[str] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
+    standing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Where invoices stand, by id: the subject, or what the customer owes."""
+    silent: list[str] = field(default_factory=list)
+    """Who did not answer, so that the story is not whole."""
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Take what one service told."""
+        known = {_same(step) for step in self.steps}
+        self.steps += [step for step in part["steps"] if _same(step) not in known]
+        self.customer = self.customer or part.get("customer")
+        self.standing |= {one["invoice_id"]: one for one in part.get("standing") or ()}
+        for name in ("invoices", "stripe_customers", "events"):
+            getattr(self, name).update(part.get(name) or ())
+
+    def view(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "subject": self.subject,
+            "kind": self.kind,
+            "customer": self.customer,
+            "invoices": sorted(self.invoices),
+            "stripe_customers": sorted(self.stripe_customers),
+            "standing": sorted(self.standing.values(), key=lambda one: one["invoice_id"]),
+            "steps": in_order(self.steps),
+            "silent": self.silent,
+        }
+
+
+CAUSE_TO_EFFECT: Final = (
+    *("told", "failed", "card_changed", "retried", "paid", "void", "uncollectible"),
+    *(
+        "received",
+        "connected",
+        "thin",
+        "ignored",
+        "quarantined",
+        "deduped",
+        "queued",
+        "published",
+        "decided",
+    ),
+    *("notified", "suppressed", "sent", "bounced", "delivered", "feedback", "shown_as_owed"),
+    *("page_from_mail", "page", "billing_session", "shown_as_closed"),
+)
+"""What comes before what, where the clocks don't tell: a failure before its email, an email before the click."""
+RANK: Final = {step: rank for rank, step in enumerate(CAUSE_TO_EFFECT)}
+FOLLOWS: Final = {
+    "paid": {"retried"},
+    "delivered": {"sent"},
+    "feedback": {"sent"},
+    "shown_as_owed": {"failed", "published"},
+    "shown_as_closed": {"paid", "void", "uncollectible", "published"},
+}
+"""Steps that Stripe and SendGrid tell in whole seconds, and what of the same second they came after."""
+
+
+def in_order(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps as they happened. Where a time is in whole seconds, what caused it in that second came before it, and
+    what has the very same time stands from cause to effect."""
+    placed: list[tuple[dt.datetime, int, dict[str, Any]]] = []
+    for step in sorted(steps, key=_rank):
+        at = _moment(step["at"])
+        if at.microsecond == 0:
+            causes = {"told", *FOLLOWS.get(step["step"], ())}
+            same = (when for when, _, one in placed if one["step"] in causes)
+            at = max((when for when in same if when.replace(microsecond=0) == at), default=at)
+        placed.append((at, _rank(step), step))
+    return [step for _, _, step in sorted(placed, key=lambda one: one[:2])]
+
+
+def _rank(step: dict[str, Any]) -> int:
+    return RANK.get(step["step"], len(RANK))
+
+
+def _same(step: dict[str, Any]) -> tuple[Any, ...]:
+    return (step["at"], step["service"], step["step"], step["text"], step.get("event_id"))
+
+
+def _moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+def kind_of(subject: str) -> str:
+    """What an id is of, by its form."""
+    for prefix, kind in (("in_", "invoice"), ("evt_", "event"), ("ntf_", "notification")):
+        if subject.startswith(prefix):
+            return kind
+    return "customer"
+
+
+def tell(call: Caller, subject: str, business: str | None) -> Story:
+    """Ask the services. Raises Fault when a customer is not known; a service that is silent is noted."""
+    subject = subject.partition("/")[0] if subject.startswith("evt_") else subject
+    story = Story(subject, kind_of(subject))
+
+    def ask(service: str, **arguments: Any) -> None:
+        try:
+            story.add(call.call(service, "story", **arguments))
+        except Unavailable as error:
+            if service not in story.silent:
+                story.silent.append(service)
+                complain(f"{service} tells nothing: {one_line(str(error))}")
+
+    if story.kind == "invoice":
+        ask("billing", invoice_id=subject)
+        ask("notifier", invoice_id=subject, event_ids=sorted(story.events))
+        ask("portal", invoice_id=subject)
+    elif story.kind == "event":
+        ask("billing", event_id=subject)
+        ask("notifier", event_id=subject)
+    elif story.kind == "notification":
+        ask("notifier", notification_id=subject)
+        for event_id in sorted(story.events):
+            ask("billing", event_id=event_id)
+    else:
+        _tell_customer(call, story, ask, business)
+    return story
+
+
+def _tell_customer(call: Caller, story: Story, ask: Any, business: str | None) -> None:
+    ids: dict[str, str] = {}
+    try:
+        found = call.call("portal", "find_customer", reference=story.subject, business_id=business)
+        ids["customer_id"] = found["customer_id"]
+        if found["platform_stripe_customer_id"]:
+            ids["stripe_customer_id"] = found["platform_stripe_customer_id"]
+    except (Fault, Unavailable):
+        if not story.subject.startswith("cus_"):
+            raise
+        ids["stripe_customer_id"] = story.subject
+    stripe_id = ids.get("stripe_customer_id")
+    if stripe_id:
+        ask("billing", stripe_customer_id=stripe_id)
+    ask("notifier", event_ids=sorted(story.events), **ids)
+    if "customer_id" in ids:
+        ask("portal", customer_id=ids["customer_id"])
+    else:
+        ask("portal", stripe_customer_id=stripe_id)
+
+
+def add_dead_letters(story: Story, letters: DeadLetters) -> None:
+    """Dead letters that name the subject, as they lie there now."""
+    needles = {story.subject} if story.kind != "customer" else story.stripe_customers
+    needles |= story.events if story.kind != "customer" else set()
+    for letter in letters.look(limit=MOST_DEAD_LETTERS):
+        if any(letter.mentions(needle) for needle in needles):
+            replayed = f", replayed {letter.replays}x" if letter.replays else ""
+            story.steps.append(
+                {
+                    "at": dt.datetime.now(dt.UTC).isoformat(),
+                    "service": letter.queue.partition(".")[0],
+                    "step": "dead_letter",
+                    "text": f"now a dead letter of {letter.queue} after {letter.attempts} retries{replayed}: {letter.reason}",
+                    "event_id": letter.key,
+                }
+            )
+
+
+def explain(
+    ctx: typer.Context,
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="INVOICE|CUSTOMER|EVENT|NOTIFICATION",
+            help="in_…, cus_… or Portico's or your own id of a customer, evt_…, ntf_….",
+        ),
+    ],
+    business: Annotated[
+        str | None,
+        typer.Option("--business", metavar="ID", help="For your own id, where there are several."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document instead of a time line.")
+    ] = False,
+) -> None:
+    """Where it stands, then the whole story as a time line: received, deduped, decided, queued, sent, delivered, opened, retried, paid.
+
+    Asks the three services and looks at the dead letters. Times are UTC. Ends with 1 when nothing is known, with 3
+    when somebody did not answer and the story may lack their part.
+
+    Example: portico explain in_1Nabc
+    """
+    desk = desk_of(ctx)
+    with desk.calling() as call:
+        story = tell(call, subject, business)
+    reader = Reader(desk.environ)
+    uri = reader.amqp_uri()
+    try:
+        if uri is not None and not uri.reveal().startswith("embedded"):
+            add_dead_letters(story, DeadLetters(uri.reveal()))
+    except BROKER_ERRORS as error:
+        story.silent.append("dead letters")
+        complain(f"dead letters could not be read: {type(error).__name__}")
+    told = story.view()
+    if as_json:
+        print_json(told)
+    elif told["steps"]:
+        show(told)
+    if not told["steps"] and not story.silent:
+        raise Stop(FINDING, f"nothing is known of this {story.kind}")
+    raise typer.Exit(UNAVAILABLE if story.silent else OK)
+
+
+def show(told: dict[str, Any]) -> None:
+    """The time line for people."""
+    out = console()
+    who = told["customer"]
+    heading = f"{told['kind']} {told['subject']}"
+    if who:
+        heading += f" · customer {who['customer_id']} (yours: {who['external_id']})"
+    out.print(f"[bold]{literal(heading)}[/bold]")
+    now = dt.datetime.now(dt.UTC)
+    for one in told["standing"]:
+        line = headline(one, told["steps"], now)
+        if told["kind"] == "customer":
+            line += f" · {one['number'] or one['invoice_id']}"
+        out.print(f"[bold]{literal(line)}[/bold]", soft_wrap=True)
+    day = None
+    before: dt.datetime | None = None
+    for step in told["steps"]:
+        at = _moment(step["at"]).astimezone(dt.UTC)
+        if at.date() != day:
+            day = at.date()
+            out.print(f"\n[bold]{full_day(day, ENGLISH, year=True)}[/bold] (UTC)")
+        colour = COLOURS.get(step["step"], "default")
+        mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step['service']):<9}"
+        out.print(
+            f"{mark} [{colour}]{literal(step['step']):<18}[/{colour}] {literal(step['text'])}",
+            soft_wrap=True,
+        )
+        before = at
+    others = sorted(set(told["invoices"]) - {told["subject"]})
+    if others and told["kind"] != "customer":
+        out.print(f"\nMore: portico explain {literal(others[0])}")
+
+
+def _pause(before: dt.datetime | None, at: dt.datetime) -> str:
+    if before is None:
+        return ""
+    seconds = (at - before).total_seconds()
+    if seconds < 1:
+        return "" if seconds < 0.001 else f"+{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"+{seconds:.0f} s"
+    if seconds < 7200:
+        return f"+{seconds / 60:.0f} min"
+    return f"+{seconds / 3600:.0f} h" if seconds < 172_800 else f"+{seconds / 86_400:.0f} d"

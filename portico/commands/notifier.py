@@ -1,0 +1,207 @@
+"""The notifier's part of `portico`: its emails."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from portico.cli import (
+    FINDING,
+    OK,
+    Caller,
+    as_moment,
+    desk_of,
+    print_json,
+    print_table,
+    progress_bar,
+    say,
+    since,
+)
+
+notifications = typer.Typer(
+    help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
+)
+mail = typer.Typer(help="The emails' texts.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+COLUMNS = ("created (UTC)", "notification", "kind", "status", "invoice", "attempt", "tries", "why")
+BULK = 200
+
+
+@notifications.command("list")
+def list_notifications(
+    ctx: typer.Context,
+    invoice: Annotated[str | None, typer.Option(help="Only of this invoice, in_….")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="Only of this Stripe customer, cus_….")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Emails with what became of them, newest first.
+
+    Example: portico notifications list --invoice in_1Nabc
+    """
+    with desk_of(ctx).calling() as call:
+        found = call.call(
+            "notifier",
+            "notifications",
+            invoice_id=invoice,
+            stripe_customer_id=customer,
+            limit=limit,
+        )
+    if as_json:
+        print_json(found)
+        return
+    _show(found, empty="No email is recorded that matches.")
+
+
+def _show(found: list[dict[str, Any]], *, empty: str) -> None:
+    print_table(
+        COLUMNS,
+        (
+            (
+                as_moment(row["created_at"]),
+                row["notification_id"],
+                row["kind"],
+                row["status"],
+                row["invoice_id"],
+                row["attempt"],
+                row["attempts"],
+                row["reason"] or row["last_error"],
+            )
+            for row in found
+        ),
+        empty=empty,
+    )
+
+
+@notifications.command("resend")
+def resend(
+    ctx: typer.Context,
+    notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Send an email once more. It is looked at again first: one about a paid invoice is not sent.
+
+    Example: portico notifications resend ntf_6x0Q
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call("notifier", "resend", notification_id=notification_id)
+    if as_json:
+        print_json(done)
+    elif done["created"]:
+        say(f"{done['notification_id']} is due now.")
+    else:
+        say(f"{done['notification_id']} waits already: nothing was added.")
+
+
+@notifications.command("resend-failed")
+def resend_failed(
+    ctx: typer.Context,
+    since_: Annotated[
+        str | None,
+        typer.Option("--since", help="What failed from then on: 12h, 3d, or an ISO time."),
+    ] = None,
+    invoice: Annotated[
+        str | None, typer.Option(help="Only of this invoice, in_…; needs no --since.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only name those that would be sent again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send once more every email that certainly never went out: after a key that was rotated wrongly, say.
+
+    Each is looked at again first: one about a paid invoice is not sent. Left out are those that were asked for again
+    already, so it is safe to repeat, and those that SendGrid may have taken. Ends with 0 when it did (or found
+    nothing), with 1 when --dry-run found some.
+
+    Example: portico notifications resend-failed --since 12h --dry-run
+    """
+    if since_ is None and invoice is None:
+        raise typer.BadParameter("say from when on, or which invoice", param_hint="--since")
+    start = since(since_, dt.datetime.now(dt.UTC)).isoformat() if since_ else None
+    wanted = {"failed_since": start, "invoice_id": invoice, "limit": BULK, "dry_run": dry_run}
+    with desk_of(ctx).calling(timeout=60) as call:
+        if dry_run:
+            answer = call.call("notifier", "resend_failed", **wanted)
+            found, more = answer["notifications"], answer["more"]
+        else:
+            found, more = _resend_all(call, wanted), False
+    if as_json:
+        print_json({"notifications": found, "more": more})
+    elif dry_run:
+        _show(found, empty="No email failed that could be sent again.")
+        if more:
+            say(f"These are the oldest {len(found)}; there are more.")
+    else:
+        say(f"{len(found)} emails are due once more.")
+    raise typer.Exit(FINDING if dry_run and found else OK)
+
+
+def _resend_all(call: Caller, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Portion by portion; what fails anew meanwhile is not asked for again."""
+    made: list[dict[str, Any]] = []
+    with progress_bar("count") as bar:
+        task = bar.add_task("emails", total=None, count="")
+        more = True
+        while more:
+            answer = call.call("notifier", "resend_failed", **wanted)
+            made += answer["notifications"]
+            bar.update(task, completed=len(made), count=f"{len(made):,}")
+            more = answer["more"]
+            wanted["failed_before"] = answer["failed_before"]
+    return made
+
+
+@notifications.command("cancel")
+def cancel(
+    ctx: typer.Context,
+    notification_id: Annotated[str, typer.Argument(metavar="NOTIFICATION", help="ntf_….")],
+    as_json: AsJson = False,
+) -> None:
+    """Keep an email that waits from being sent. Too late once it is on its way.
+
+    Example: portico notifications cancel ntf_6x0Q
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call("notifier", "cancel", notification_id=notification_id)
+    if as_json:
+        print_json(done)
+    else:
+        say(f"{done['notification_id']} will not be sent.")
+
+
+@mail.command("preview")
+def preview(
+    kind: Annotated[
+        Literal[
+            "payment_failed",
+            "payment_reminder",
+            "payment_action_required",
+            "payment_recovered",
+            "fresh_link",
+        ],
+        typer.Argument(metavar="KIND", help="Which email."),
+    ],
+    locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
+        "var/preview"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Write an email with sample data as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
+
+    Example: portico mail preview payment_failed --locale de
+    """
+    from services.notifier.emails.previewing import write_preview
+
+    written = [str(path) for path in write_preview(kind, locale, out)]
+    if as_json:
+        print_json(written)
+    else:
+        say("\n".join(written))

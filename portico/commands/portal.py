@@ -1,0 +1,339 @@
+"""The portal's part of `portico`: customers and their links."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from portico.cli import FINDING, OK, complain, data_stream, desk_of, print_json, progress_bar, say
+from portico.spreadsheets import guarded
+
+customers = typer.Typer(
+    help="Customers: import and export many, erase one; which Stripe customer is whose.",
+    no_args_is_help=True,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+Business = Annotated[
+    str | None,
+    typer.Option(
+        "--business", metavar="ID", help="Your id of the business, where there are several."
+    ),
+]
+Customer = Annotated[
+    str, typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id.")
+]
+EXPORT_PAGE = 1000
+UNKNOWN_PAGE = 1000
+EXPORTED = (
+    "external_id",
+    "name",
+    "email",
+    "locale",
+    "timezone",
+    "platform_stripe_customer_id",
+    "customer_id",
+)
+
+
+@customers.command("import")
+def import_file(
+    ctx: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", exists=True, dir_okay=False, readable=True)
+    ],
+    business: Annotated[
+        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
+    ],
+    batch: Annotated[int, typer.Option(min=1, max=5000, help="Customers in one call.")] = 1000,
+    at_once: Annotated[int, typer.Option(min=1, max=16, help="Calls under way at a time.")] = 3,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin at the top though an earlier run got further.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make or change customers from a CSV file of any length.
+
+    The first line names the columns: external_id, name, email, and if you like locale, timezone and
+    platform_stripe_customer_id; others are ignored. Customers are known by external_id, so importing again changes and
+    never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the Stripe id). A Stripe
+    id is your word on who is whose, as `link` is.
+
+    Every line that can't be taken is told with its number in FILE.csv.errors.csv. A run that was stopped goes on
+    where it was: FILE.csv.import.json remembers. Ends with 1 when lines were left out.
+
+    Example: portico customers import customers.csv --business sunrise-cleaning
+    """
+    from portico.importing import BadFile, Import
+
+    desk = desk_of(ctx)
+    try:
+        run = Import(file, business, restart=restart)
+    except BadFile as error:
+        raise typer.BadParameter(str(error), param_hint="FILE.csv") from None
+    if run.resumed_at:
+        complain(f"going on after line {run.resumed_at}")
+    with desk.calling(timeout=60) as call, progress_bar("rate", "bad") as bar:
+        task = bar.add_task(
+            "customers", total=run.size, completed=run.offset, rate="", bad="0 bad lines"
+        )
+        for _ in run.work(call, batch, at_once):
+            bar.update(
+                task,
+                completed=run.offset,
+                rate=f"{run.rate:,.0f}/s",
+                bad=f"{run.counts['errors']} bad lines",
+            )
+    summary = run.summary()
+    if as_json:
+        print_json(summary)
+    else:
+        say(
+            f"{summary['lines']:,} customers in {summary['seconds']:,.1f} s ({run.rate:,.0f}/s): "
+            f"{summary['created']:,} made, {summary['updated']:,} changed, {summary['unchanged']:,} as they were, "
+            f"{summary['errors']:,} bad lines"
+            + (f" (see {run.errors_file})" if summary["errors"] else "")
+        )
+    raise typer.Exit(FINDING if summary["errors"] else OK)
+
+
+@customers.command("export")
+def export_file(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A new file, or - for stdout.")],
+    business: Annotated[
+        str, typer.Option("--business", metavar="ID", help="Your id of the business.")
+    ],
+) -> None:
+    """Write a business's customers as CSV, with Portico's ids; `import` takes the file again, and then the Stripe ids in it
+    are your word: look through `evidence --unknown` first.
+
+    Holds names and addresses: the file is made readable for you alone. A cell that a spreadsheet would run as a formula (it
+    begins with =, +, - or @) has an apostrophe before it, which `import` takes away.
+
+    Example: portico customers export backup.csv --business sunrise-cleaning
+    """
+    import os
+
+    to_stdout = str(file) == "-"
+    try:
+        stream = (
+            data_stream()
+            if to_stdout
+            else os.fdopen(
+                os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
+                "w",
+                encoding="utf-8",
+                newline="",
+            )
+        )
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE.csv") from None
+    done = 0
+    try:
+        writer = csv.DictWriter(stream, EXPORTED, lineterminator="\n")
+        writer.writeheader()
+        with desk_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
+            task = bar.add_task("customers", total=None, count="")
+            after: int | None = 0
+            while after is not None:
+                page = call.call(
+                    "portal",
+                    "export_customers",
+                    business_id=business,
+                    after=after,
+                    limit=EXPORT_PAGE,
+                )
+                if page["total"] is not None:
+                    bar.update(task, total=page["total"])
+                writer.writerows(
+                    {name: guarded(value or "") for name, value in customer.items()}
+                    for customer in page["customers"]
+                )
+                done += len(page["customers"])
+                bar.update(task, completed=done, count=f"{done:,}")
+                after = page["next"]
+    finally:
+        if not to_stdout:
+            stream.close()
+    complain(f"{done:,} customers written")
+
+
+def find(call: Any, reference: str, business: str | None) -> dict[str, Any]:
+    """The customer that a person means. Raises Fault (NotFound), Unavailable."""
+    found: dict[str, Any] = call.call(
+        "portal", "find_customer", reference=reference, business_id=business
+    )
+    return found
+
+
+@customers.command("link")
+def link_customer(
+    ctx: typer.Context,
+    customer: Customer,
+    stripe_customer: Annotated[str, typer.Argument(metavar="cus_…")],
+    business: Business = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which Stripe customer a customer is. Your word overrules what Stripe's metadata and references say.
+
+    It is refused while you have given that Stripe customer to somebody else: `unlink` them first.
+
+    Example: portico customers link 1001 cus_Nabc --business sunrise-cleaning
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call(
+            "portal",
+            "link_customer",
+            customer_id=find(call, customer, business)["customer_id"],
+            stripe_customer_id=stripe_customer,
+        )
+    _show_link(done, as_json=as_json)
+
+
+@customers.command("unlink")
+def unlink_customer(
+    ctx: typer.Context,
+    customer: Customer,
+    stripe_customer: Annotated[
+        str | None,
+        typer.Argument(metavar="[cus_…]", help="Which one is not theirs; else the present one."),
+    ] = None,
+    business: Business = None,
+    let_stripe_decide: Annotated[
+        bool,
+        typer.Option(
+            "--let-stripe-decide",
+            help="Only take back what you said of them: metadata and references decide again.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say that a customer is *not* a Stripe customer. No metadata and no reference links the two again, until you do.
+
+    Example: portico customers unlink 1001 --business sunrise-cleaning
+    """
+    with desk_of(ctx).calling() as call:
+        done = call.call(
+            "portal",
+            "unlink_customer",
+            customer_id=find(call, customer, business)["customer_id"],
+            stripe_customer_id=stripe_customer,
+            withdraw_only=let_stripe_decide,
+        )
+    _show_link(done, as_json=as_json)
+
+
+def _show_link(done: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(done)
+        return
+    stripe_id = done["platform_stripe_customer_id"]
+    now = f"is linked with {stripe_id}" if stripe_id else "is linked with no Stripe customer"
+    say(f"{done['customer_id']} {now}")
+
+
+@customers.command("evidence")
+def evidence(
+    ctx: typer.Context,
+    customer: Annotated[
+        str | None,
+        typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id."),
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option(
+            "--unknown", help="List the links that nobody has spoken for since evidence is kept."
+        ),
+    ] = False,
+    business: Business = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a customer is linked with a Stripe customer, or not: who said what, when, and what it does.
+
+    Ends with 1 when evidence is in conflict, and with --unknown when there are such links.
+
+    Example: portico customers evidence cus_Nabc
+    """
+    if (customer is None) != unknown:
+        raise typer.BadParameter("name a customer, or give --unknown", param_hint="CUSTOMER")
+    with desk_of(ctx).calling(timeout=30) as call:
+        if customer is None:
+            _list_unknown(call, business, as_json=as_json)
+        told = call.call("portal", "link_evidence", **_whose(call, customer, business))
+    if as_json:
+        print_json(told)
+    else:
+        _show_evidence(told)
+    raise typer.Exit(FINDING if told["conflicts"] else OK)
+
+
+def _whose(call: Any, reference: str | None, business: str | None) -> dict[str, Any]:
+    """By Stripe's id also a Stripe customer who is nobody's."""
+    if reference is not None and reference.startswith("cus_"):
+        return {"stripe_customer_id": reference}
+    return {"customer_id": find(call, reference or "", business)["customer_id"]}
+
+
+def _show_evidence(told: dict[str, Any]) -> None:
+    for one in told["evidence"]:
+        whom = one["customer_id"] or one["names"] or "nobody"
+        if one["business_id"]:
+            whom += f" of {one['business_id']}"
+        says = f"{one['stripe_customer_id']} is {'not ' if one['denies'] else ''}{whom}"
+        reason = f" ({one['reason']})" if one["reason"] else ""
+        say(
+            f"{one['said_at']}  {one['effect']:<9}  {one['source']:<9}  {one['object_id']}: {says}{reason}"
+        )
+    for one in told["links"]:
+        say(f"\n{one['customer_id']} is linked with {one['stripe_customer_id']} ({one['source']})")
+    for one in told["conflicts"]:
+        say(
+            f"\nConflict: {one['stripe_customer_id']} is not linked with {one['customer_id']}: {one['reason']}"
+        )
+    if not told["evidence"]:
+        say("nobody has said anything")
+
+
+def _list_unknown(call: Any, business: str | None, *, as_json: bool) -> NoReturn:
+    found: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = call.call(
+            "portal", "unknown_links", business_id=business, after=after, limit=UNKNOWN_PAGE
+        )
+        found += page["links"]
+        after = page["next"]
+    if as_json:
+        print_json(found)
+    for one in () if as_json else found:
+        say(
+            f"{one['customer_id']}  {one['business_id']}/{one['external_id']}  {one['stripe_customer_id']}"
+        )
+    raise typer.Exit(FINDING if found else OK)
+
+
+def link(
+    ctx: typer.Context,
+    customer: Customer,
+    business: Business = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Make a new link; all earlier ones stop working.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a customer's own link. Whoever has it sees this customer's page: give it to nobody else.
+
+    Example: portico link 1001 --business sunrise-cleaning
+    """
+    with desk_of(ctx).calling() as call:
+        found = find(call, customer, business)
+        method = "rotate_link" if rotate else "link"
+        made = call.call("portal", method, customer_id=found["customer_id"])
+    if as_json:
+        print_json({name: made[name] for name in ("customer_id", "url", "generation")})
+    else:
+        say(made["url"])

@@ -1,0 +1,111 @@
+"""`portico stats`: what became of failed charges, in the terminal and as a page of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portico.charts import AMOUNTS, page
+from portico.cli import complain, desk_of, print_json, print_table, since
+from portico.cli.output import console, literal
+from portico.figures import bar, duration, money
+
+
+def stats(
+    ctx: typer.Context,
+    since_: Annotated[
+        str,
+        typer.Option("--since", help="From when on: 30d, 12w, or an ISO time; up to two years."),
+    ] = "30d",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page with charts to this file; it needs nothing else, light and dark."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document instead of bars.")
+    ] = False,
+) -> None:
+    """Failed autopay invoices and what became of them: mailed, delivered, recovered, lost; money; time to recover.
+
+    Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money is not added up over
+    currencies.
+
+    Example: portico stats --since 90d --html report.html
+    """
+    start = since(since_, dt.datetime.now(dt.UTC))
+    with desk_of(ctx).calling(timeout=30) as call:
+        found = call.call("notifier", "stats", since=start.isoformat())
+    if html is not None:
+        try:
+            descriptor = os.open(html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(page(found))
+        except OSError as error:
+            raise typer.BadParameter(f"{html}: {error.strerror}", param_hint="--html") from None
+    if as_json:
+        print_json(found)
+        return
+    show(found)
+    if html is not None:
+        complain(f"written: {html}")
+
+
+def show(found: dict[str, Any]) -> None:
+    """The numbers for people."""
+    out = console()
+    out.print(
+        f"[bold]Failed autopay invoices[/bold] from {literal(found['since'][:10])} to {literal(found['until'][:10])} (UTC)\n"
+    )
+    if not found["failed"]:
+        out.print("None failed.")
+        return
+    came_in = [
+        money(row["recovered_amount"], row["currency"])
+        for row in found["currencies"]
+        if row["recovered_amount"]
+    ]
+    out.print(f"money recovered: [bold]{literal(', '.join(came_in) or '–')}[/bold]\n")
+    for name, colour in (
+        ("failed", "red"),
+        ("mailed", "cyan"),
+        ("delivered", "blue"),
+        ("recovered", "green"),
+        ("forgiven", "white"),
+        ("open", "yellow"),
+        ("lost", "magenta"),
+    ):
+        value = found[name]
+        share = f"{100 * value / found['failed']:.0f} %"
+        out.print(
+            f"{name:<10} {value:>9,} {share:>6}  [{colour}]{bar(value, found['failed'])}[/{colour}]"
+        )
+    out.print(
+        f"\nmedian time to recover: [bold]{duration(found['median_seconds_to_recover'])}[/bold]"
+    )
+    most = max(one["count"] for one in found["times_to_recover"])
+    for one in found["times_to_recover"]:
+        if most:
+            out.print(
+                f"  {literal(one['within']):<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
+            )
+    print_table(
+        ("currency", *AMOUNTS),
+        (
+            (
+                row["currency"].upper(),
+                *(money(row[f"{name}_amount"], row["currency"]) for name in AMOUNTS),
+            )
+            for row in found["currencies"]
+        ),
+    )
+    suppressed = [row for row in found["mails"] if row["status"] == "suppressed"][:8]
+    if suppressed:
+        out.print("no email, because")
+        for row in suppressed:
+            out.print(f"  {row['count']:>9,}  {literal(row['reason'])}")

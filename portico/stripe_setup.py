@@ -1,0 +1,139 @@
+"""Telling Stripe about us: the Billing Portal configuration and the webhook endpoint, as code."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.billing.adapters.stripe.account import StripeAccount
+from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.domain import (
+    InvalidRequest,
+    PortalConfigurationMissing,
+    PortalPolicy,
+    PortalSource,
+    configuration_key,
+    portal_settings_url,
+)
+from services.billing.settings import Settings
+from services.billing.stripe_events.translation import WANTED
+from services.billing.workflows import portal
+from shared.database import Transactions, make_engine
+from shared.settings import is_loopback
+
+
+class BadSecretFile(Exception):
+    """The file for the signing secret can't be made."""
+
+
+@contextmanager
+def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Transactions]]:
+    """Billing's gateway and database, for one command."""
+    engine = make_engine(settings.database_url.reveal())
+    gateway = StripeGateway(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+    try:
+        yield gateway, Transactions(engine, "billing")
+    finally:
+        gateway.close()
+        engine.dispose()
+
+
+def configure_portal(
+    settings: Settings, business_id: str | None, policy: PortalPolicy | None
+) -> portal.InUse:
+    """Make Portico's configuration, or a business's own, follow `policy`; with None only look. Raises BillingError, and
+    InvalidRequest where customers would get another one all the same."""
+    setting = settings.stripe_portal_configuration
+    with stripe_and_database(settings) as (gateway, database):
+        if policy is None:
+            return portal.configuration_in_use(database, gateway, business_id, setting)
+        key, source = configuration_key(business_id), PortalSource.BUSINESS
+        if business_id is None:
+            source = portal.choose(database, gateway.livemode, None, setting).source
+            saved = gateway.default_configuration() if source.dashboard_counts else None
+            if source is PortalSource.NAMED:
+                raise InvalidRequest(
+                    f"STRIPE_PORTAL_CONFIGURATION is set to {setting}: Portico does not change it. "
+                    "Look at it with --show, or unset the variable."
+                )
+            if saved is not None:
+                raise InvalidRequest(
+                    f"customers get what is saved in Stripe's dashboard ({saved.id}): change it there, at "
+                    f"{portal_settings_url(livemode=gateway.livemode)}, look at it with --show, or set "
+                    "STRIPE_PORTAL_CONFIGURATION to portico."
+                )
+            if source is PortalSource.DASHBOARD:
+                source = PortalSource.NEVER_SAVED
+        now = dt.datetime.now(dt.UTC)
+        made = portal.ensure_configuration(database, gateway, key, policy=policy, now=now)
+        return portal.InUse(source, made)
+
+
+def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
+    """The webhook endpoint for `url`, and a portal configuration. Raises BillingError, BadSecretFile.
+
+    The signing secret of a new endpoint goes into `secret_file` and nowhere else: Stripe tells it only once, and
+    a terminal's scrollback is no place for it.
+    """
+    if not url.startswith("https://") and not is_loopback(url):
+        raise InvalidRequest("--url: Stripe delivers to https:// only")
+    if not url.endswith("/webhooks/stripe"):
+        raise InvalidRequest("--url: billing takes webhooks at …/webhooks/stripe")
+    wanted = sorted(WANTED)
+    with stripe_and_database(settings) as (gateway, database):
+        written, problem = None, False
+        account = StripeAccount(gateway)
+        known = [one for one in account.webhook_endpoints() if one.url == url]
+        if not known:
+            _make_secret_file(secret_file)  # before the endpoint: a secret without a place is lost
+            try:
+                made, secret = account.create_webhook_endpoint(url, wanted)
+            except BaseException:
+                secret_file.unlink()
+                raise
+            secret_file.write_text(secret.reveal() + "\n")
+            written, endpoint, what = str(secret_file), made, "made"
+        else:
+            endpoint, what = known[0], "as it should be"
+            if not endpoint.hears(wanted) or not endpoint.enabled:
+                # What others have added stays.
+                account.update_webhook_endpoint(endpoint.id, sorted(endpoint.events | set(wanted)))
+                what = "mended: events and enabled"
+            if endpoint.api_version != gateway.api_version:
+                problem = True
+                what += (
+                    f"; but it is of API version {endpoint.api_version or '(the account default)'}, not "
+                    f"{gateway.api_version}: Stripe can't change that. Make a second endpoint, then remove this one"
+                )
+        try:
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
+        except PortalConfigurationMissing:
+            if settings.names_portal_configuration:
+                raise
+            now = dt.datetime.now(dt.UTC)
+            portal.ensure_configuration(database, gateway, configuration_key(None), now=now)
+            used = portal.configuration_in_use(
+                database, gateway, None, settings.stripe_portal_configuration
+            )
+    return {
+        "endpoint": endpoint.id,
+        "what": what,
+        "problem": problem,
+        "events": wanted,
+        "secret_file": written,
+        "configuration": used.configuration.id,
+        "configuration_why": used.source.why,
+    }
+
+
+def _make_secret_file(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise BadSecretFile(f"{path}: {error.strerror}") from None

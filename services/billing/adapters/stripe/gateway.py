@@ -1,0 +1,431 @@
+"""Stripe behind the port: with `stripe_errors` the only module that imports stripe.
+
+Stripe's objects and errors end here; what leaves are frozen dataclasses and the errors of `domain`. Facts about the
+library that are built in below were measured with stripe 16.1.0:
+
+- `StripeClient` does not retry unless told to, and its default time-out is 80 s.
+- Its default HTTP client opens a TLS connection per green thread; a shared session with a pool costs a fifth.
+- Telemetry writes a file under the home directory.
+- The `stripe` logger prints response bodies at DEBUG, portal URLs among them, and Stripe's messages at INFO, which
+  may quote an e-mail address.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import requests
+import stripe  # noqa: TID251
+from prometheus_client import Counter
+
+from services.billing.adapters.stripe.errors import (
+    is_replayed,
+    meaning_of,
+    payment_of,
+    stripe_errors,
+    summary_of,
+)
+from services.billing.adapters.stripe.objects import (
+    CHOICE_EXPANDS,
+    LOOK_EXPANDS,
+    PATH_WORDS,
+    PREVIEW_EXPANDS,
+    configuration_policy,
+    to_customers_defaults,
+    to_hosted_invoice,
+    to_invoice,
+    to_look,
+    to_payment_trace,
+    to_price_look,
+    to_subscription,
+)
+from services.billing.domain import (
+    OWN_POINTING_PREFIX,
+    Customer,
+    HostedInvoice,
+    Invoice,
+    InvoiceLook,
+    KeySpent,
+    NoDefaultConfiguration,
+    Payment,
+    PaymentTrace,
+    PayOutcome,
+    PortalConfiguration,
+    PortalConfigurationMissing,
+    PortalFlowRefused,
+    PortalPolicy,
+    PortalSession,
+    PriceLook,
+    StripePermissionMissing,
+    StripeRefused,
+    Subscription,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    UnknownSubscription,
+    is_live_key,
+)
+from services.billing.settings import STRIPE_API
+from services.billing.stripe_events.portal_configurations import to_configuration
+from shared.contracts.payments import is_source
+from shared.http_client import session_to
+
+CLICK_TIMEOUT: Final = (2.0, 3.0)
+"""Connect and read, in seconds, while a customer waits."""
+WORK_TIMEOUT: Final = (3.0, 10.0)
+CLICK_RETRIES: Final = 0
+WORK_RETRIES: Final = 2
+POOL_SIZE: Final = 50
+"""As many connections as nameko has workers."""
+PAGE: Final = 100
+MOST_TYPES: Final = 20
+"""How many types of events Stripe's log takes in one question. https://docs.stripe.com/api/events/list"""
+NEVER_SAVED: Final = re.compile(
+    r"default configuration has not been created|save your customer portal settings", re.IGNORECASE
+)
+"""How Stripe says that a session was to use the dashboard's configuration, and that there is none. It has no code."""
+MAX_INVOICES: Final = 300
+"""A customer with more open invoices than this needs a person."""
+
+
+READS: Final = Counter(
+    "stripe_reads_total",
+    "GET requests that Stripe answered; it counts them against a month's allowance",
+)
+
+
+def _count_read(response: requests.Response, *_: Any, **__: Any) -> None:
+    if response.request.method == "GET":
+        READS.inc()
+
+
+class StripeGateway:
+    """`PaymentGateway` on Stripe's API, or on a stand-in at `api_base`."""
+
+    def __init__(self, api_key: str, api_base: str) -> None:
+        self.livemode = is_live_key(api_key)
+        self.dashboard_url = _dashboard(api_base, livemode=self.livemode)
+        self._may_see_choice = True
+        # Telemetry is a switch of the whole library: set where the library is first used, not at import.
+        stripe.enable_telemetry = False
+        logging.getLogger("stripe").setLevel(logging.WARNING)
+        self._session = session_to(api_base, words=PATH_WORDS, connections=POOL_SIZE)
+        self._session.hooks["response"].append(_count_read)
+
+        def client(timeout: tuple[float, float], retries: int) -> Any:
+            return stripe.StripeClient(
+                api_key,
+                base_addresses={"api": api_base},
+                max_network_retries=retries,
+                http_client=stripe.RequestsClient(timeout=timeout, session=self._session),
+            ).v1
+
+        self._click = client(CLICK_TIMEOUT, CLICK_RETRIES)
+        self._work = client(WORK_TIMEOUT, WORK_RETRIES)
+
+    def __repr__(self) -> str:
+        return f"StripeGateway(livemode={self.livemode})"
+
+    @property
+    def api(self) -> Any:
+        """The client for work that nobody waits for; `stripe_account` looks at the account itself with it."""
+        return self._work
+
+    @property
+    def api_version(self) -> str:
+        """The API version that the library speaks, which payloads must have too."""
+        return str(stripe.api_version)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    # -- portal -------------------------------------------------------------------------------------------
+
+    def create_portal_session(
+        self,
+        stripe_customer_id: str,
+        configuration_id: str | None,
+        return_url: str,
+        flow: str | None,
+        locale: str,
+    ) -> PortalSession:
+        params: dict[str, Any] = {
+            "customer": stripe_customer_id,
+            "return_url": return_url,
+            "locale": locale,
+            "expand": ["configuration"],
+        }
+        if configuration_id is not None:
+            params["configuration"] = configuration_id
+        if flow is not None:
+            params["flow_data"] = {
+                "type": flow,
+                "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
+            }
+        with stripe_errors(customer=stripe_customer_id, configuration=configuration_id):
+            try:
+                made = self._click.billing_portal.sessions.create(params)
+            except stripe.InvalidRequestError as error:
+                refusal = meaning_of(error, stripe_customer_id, configuration_id)
+                if type(refusal) is StripeRefused:
+                    if configuration_id is None and NEVER_SAVED.search(str(error.user_message)):
+                        raise NoDefaultConfiguration(summary_of(error)) from None
+                    if flow is not None:
+                        raise PortalFlowRefused(summary_of(error)) from None
+                raise
+        used = made.configuration
+        return PortalSession(
+            str(made.url), None if isinstance(used, str) else to_configuration(used)
+        )
+
+    def default_configuration(self) -> PortalConfiguration | None:
+        with stripe_errors():
+            found = self._click.billing_portal.configurations.list({"is_default": True, "limit": 1})
+        return next((one for one in map(to_configuration, found.data) if one.is_default), None)
+
+    def configuration(self, configuration_id: str) -> PortalConfiguration:
+        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+            return to_configuration(
+                self._click.billing_portal.configurations.retrieve(configuration_id)
+            )
+
+    def find_configuration(self, key: str) -> PortalConfiguration | None:
+        with stripe_errors():
+            found = self._click.billing_portal.configurations.list({"active": True, "limit": PAGE})
+            for one in found.auto_paging_iter():
+                configuration = to_configuration(one)
+                if configuration.key == key:
+                    return configuration
+        return None
+
+    def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
+        mode = "live" if self.livemode else "test"
+        options = {
+            "idempotency_key": f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
+        }
+        with stripe_errors():
+            return to_configuration(
+                self._click.billing_portal.configurations.create(
+                    {
+                        **configuration_policy(policy),
+                        "metadata": {"portico_key": key},
+                        "name": f"Portico {key}"[:100],
+                    },
+                    options,
+                )
+            )
+
+    def update_configuration(
+        self, configuration_id: str, policy: PortalPolicy
+    ) -> PortalConfiguration:
+        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+            return to_configuration(
+                self._work.billing_portal.configurations.update(
+                    configuration_id, configuration_policy(policy)
+                )
+            )
+
+    # -- looking ------------------------------------------------------------------------------------------
+
+    def invoice(self, invoice_id: str) -> Invoice:
+        return to_invoice(self._invoice(invoice_id))
+
+    def look(self, invoice_id: str) -> InvoiceLook:
+        if self._may_see_choice:
+            try:
+                whole = {"expand": LOOK_EXPANDS + CHOICE_EXPANDS}
+                return to_look(self._invoice(invoice_id, whole))
+            except StripePermissionMissing:
+                self._may_see_choice = False  # asked once a process; the rest is seen without
+        return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
+
+    def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
+        return to_hosted_invoice(self._invoice(invoice_id))
+
+    def _invoice(self, invoice_id: str, params: dict[str, Any] | None = None) -> Any:
+        with stripe_errors(missing=UnknownInvoice):
+            return self._click.invoices.retrieve(invoice_id, params or {})
+
+    def payment_trace(self, invoice_id: str) -> PaymentTrace:
+        with stripe_errors():
+            payments = self._work.invoice_payments.list(
+                {"invoice": invoice_id, "expand": ["data.payment.payment_intent.latest_charge"]}
+            )
+        return to_payment_trace(payments.data)
+
+    def customer(self, stripe_customer_id: str) -> Customer:
+        with stripe_errors(missing=UnknownStripeCustomer):
+            found = self._work.customers.retrieve(stripe_customer_id)
+        if getattr(found, "deleted", False):
+            raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
+        return Customer(found.id, to_customers_defaults(found))
+
+    def method_type(self, method_id: str) -> str | None:
+        if method_id.startswith("card_"):
+            return "card"
+        if is_source(method_id):
+            return None
+        try:
+            with stripe_errors():
+                return str(self._work.payment_methods.retrieve(method_id).type)
+        except StripePermissionMissing:
+            return None
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        try:
+            with stripe_errors(missing=_Missing):
+                return to_subscription(self._work.subscriptions.retrieve(subscription_id))
+        except _Missing:
+            return None
+
+    def price_look(self, subscription_id: str) -> PriceLook | None:
+        params = {"subscription": subscription_id, "expand": PREVIEW_EXPANDS}
+        try:
+            with stripe_errors(missing=_Missing):
+                # A POST that changes nothing.
+                preview = self._click.invoices.create_preview(params)
+        except _Missing:
+            return None
+        return to_price_look(preview)
+
+    def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
+        with stripe_errors(customer=stripe_customer_id):
+            # Without a status Stripe lists all that are not canceled.
+            found = self._work.subscriptions.list({"customer": stripe_customer_id, "limit": PAGE})
+            return [to_subscription(one) for one in _up_to(MAX_INVOICES, found)]
+
+    def open_invoices(
+        self, stripe_customer_id: str, subscription_id: str | None = None
+    ) -> list[Invoice]:
+        params: dict[str, Any] = {
+            "customer": stripe_customer_id,
+            "status": "open",
+            "collection_method": "charge_automatically",
+            "limit": PAGE,
+        }
+        if subscription_id is not None:
+            params["subscription"] = subscription_id
+        with stripe_errors(customer=stripe_customer_id):
+            found = self._work.invoices.list(params)
+            return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
+
+    def events_since(
+        self, since: dt.datetime, types: Sequence[str], most_pages: int
+    ) -> Iterator[list[bytes]]:
+        for some in _in_groups(types, MOST_TYPES):
+            yield from self._log_of(
+                {"types": some, "created": {"gte": int(since.timestamp())}, "limit": PAGE},
+                most_pages,
+            )
+
+    def _log_of(self, params: dict[str, Any], most_pages: int) -> Iterator[list[bytes]]:
+        # Stripe lists newest first. Ids alone are kept on the way back to the beginning; then the pages are read
+        # again, oldest first, so that memory stays bounded by a page however long we were away. The oldest page is in
+        # hand by then: a walk that finds a single page, as nearly all do, reads once.
+        starts: list[str | None] = [None]
+        page = self._events(params)
+        while page.has_more and len(starts) < most_pages:
+            starts.append(str(page.data[-1].id))
+            page = self._events({**params, **_after(starts[-1])})
+        yield _oldest_first(page)
+        for start in reversed(starts[:-1]):
+            yield _oldest_first(self._events({**params, **_after(start)}))
+
+    def _events(self, params: dict[str, Any]) -> Any:
+        with stripe_errors():
+            return self._work.events.list(params)
+
+    def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
+        params: dict[str, Any] = {
+            "status": "open",
+            "collection_method": "charge_automatically",
+            "created": {"gte": int(since.timestamp())},
+            "limit": PAGE,
+        }
+        start: str | None = None
+        for _ in range(most_pages):
+            with stripe_errors():
+                page = self._work.invoices.list({**params, **_after(start)})
+            yield [to_invoice(one) for one in page.data]
+            if not page.has_more:
+                return
+            start = str(page.data[-1].id)
+
+    # -- doing --------------------------------------------------------------------------------------------
+
+    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+        # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
+        # answer the third from memory without doing it. The prefix marks the resulting event as our own.
+        key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"
+        default = {"default_payment_method": payment_method}
+        if is_source(payment_method):  # a payment method of its own would be charged before it
+            default = {"default_source": payment_method, "default_payment_method": ""}
+        with stripe_errors():
+            self._work.subscriptions.update(subscription_id, default, {"idempotency_key": key})
+
+    def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
+        with stripe_errors(missing=UnknownSubscription):
+            return to_subscription(
+                self._work.subscriptions.update(
+                    subscription_id,
+                    {"cancel_at_period_end": True},
+                    {"idempotency_key": idempotency_key},
+                )
+            )
+
+    def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
+        name = "source" if payment_method and is_source(payment_method) else "payment_method"
+        chosen = {name: payment_method} if payment_method else {}
+        with stripe_errors():
+            try:
+                paid = self._work.invoices.pay(
+                    invoice_id,
+                    {**chosen, "off_session": True},
+                    {"idempotency_key": idempotency_key},
+                )
+            except stripe.CardError as error:
+                return payment_of(error)
+            except stripe.APIError as error:
+                if is_replayed(error):
+                    raise KeySpent(summary_of(error)) from None
+                raise
+        if paid.status == "paid":
+            return Payment(PayOutcome.PAID)
+        return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
+
+
+def _dashboard(api_base: str, *, livemode: bool) -> str:
+    """Stripe's dashboard; a stand-in plays it at its own address."""
+    base = api_base.rstrip("/")
+    host = "https://dashboard.stripe.com" if base == STRIPE_API else f"{base}/dashboard"
+    return host if livemode else f"{host}/test"
+
+
+def _in_groups(types: Sequence[str], most: int) -> list[list[str]]:
+    return [list(types[at : at + most]) for at in range(0, len(types), most)]
+
+
+def _oldest_first(page: Any) -> list[bytes]:
+    # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
+    return [json.dumps(one.to_dict(), default=str).encode() for one in reversed(page.data)]
+
+
+def _after(start: str | None) -> dict[str, str]:
+    return {"starting_after": start} if start else {}
+
+
+class _Missing(Exception):
+    """Stripe has no such object."""
+
+
+def _up_to(limit: int, page: Any) -> Iterator[Any]:
+    for number, one in enumerate(page.auto_paging_iter()):
+        if number >= limit:
+            return
+        yield one

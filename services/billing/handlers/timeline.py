@@ -1,0 +1,258 @@
+"""Looking back: what billing knows of an invoice, a customer or an event, as steps of a time line."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.billing.domain import UnknownInboxEvent
+from services.billing.models import (
+    DeadLetterAction,
+    InboxEvent,
+    OutboxEvent,
+    PaymentMethodChange,
+)
+from services.billing.queries import recovery as recovery_queries
+from services.billing.queries import timeline as history
+from services.billing.stripe_events.translation import ROUTES, Status
+
+MOST_EVENTS: Final = 200
+MOST_CARD_EVENTS: Final = 50
+ERASE_ROWS: Final = 2000
+"""Rows that one call looks through: a second or so, far from the statement's time limit."""
+
+Step = dict[str, Any]
+
+
+def story(
+    session: Session,
+    *,
+    invoice_id: str | None,
+    stripe_customer_id: str | None,
+    event_id: str | None,
+) -> dict[str, Any]:
+    """`{"steps", "invoices", "stripe_customers", "events"}`: the steps in order, and the ids met on the way.
+
+    By event: that one alone. By invoice: its events, and new cards of its customer since the first of them. By
+    customer: the newest 200 events. Older ones are left out.
+    """
+    if event_id is not None:
+        row = session.get(InboxEvent, event_id)
+        rows = [row] if row is not None else []
+    else:
+        rows = history.inbox_about(
+            session,
+            object_id=invoice_id,
+            stripe_customer_id=None if invoice_id else stripe_customer_id,
+            limit=MOST_EVENTS,
+        )
+    customers = {row.stripe_customer_id for row in rows if row.stripe_customer_id}
+    if invoice_id is not None and rows:
+        known = {row.id for row in rows}
+        for customer in sorted(customers):
+            rows += [
+                row
+                for row in history.cards_changed(
+                    session, customer, rows[0].received_at, MOST_CARD_EVENTS
+                )
+                if row.id not in known
+            ]
+    ids = [row.id for row in rows]
+    published = history.published_of(session, ids)
+    steps = [step for row in rows for step in _inbox_steps(row, published)]
+    steps += [step for row in published for step in _outbox_steps(row)]
+    steps += [_dead_letter_step(row) for row in history.dead_letter_actions(session, ids)]
+    whose = None if invoice_id or event_id else stripe_customer_id
+    change_ids = set()
+    if event_id is not None:
+        change = recovery_queries.change_told_by(session, event_id)
+        change_ids |= {change.id} if change else set()
+    else:
+        tries = recovery_queries.recoveries(
+            session, stripe_customer_id=whose, invoice_id=invoice_id, limit=MOST_EVENTS
+        )
+        steps += [_recovery_step(one) for one in tries]
+        change_ids |= {one.change_id for one in tries if one.change_id}
+    changes = recovery_queries.changes_about(
+        session,
+        stripe_customer_id=whose,
+        change_ids=sorted(change_ids),
+        limit=MOST_CARD_EVENTS,
+    )
+    told = recovery_queries.told_by(session, [row.id for row in changes])
+    steps += [step for row in changes for step in _change_steps(row, told[row.id])]
+    return {
+        "steps": sorted(steps, key=lambda step: step["at"]),
+        "invoices": sorted(
+            {row.object_id for row in rows if (row.object_id or "").startswith("in_")}
+        ),
+        "stripe_customers": sorted(customers),
+        "events": ids,
+    }
+
+
+def _step(at: dt.datetime, what: str, text: str, **more: Any) -> Step:
+    return {"at": at.isoformat(), "service": "billing", "step": what, "text": text, **more}
+
+
+def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
+    more = {"event_id": row.id, "object_id": row.object_id}
+    came = "Stripe delivered" if row.deliveries else "no webhook came; found in Stripe's log:"
+    steps = [_step(row.received_at, "received", f"{came} {row.type}", **more)]
+    if row.status != Status.TRANSLATED:
+        steps.append(_step(row.received_at, row.status, f"{row.type}: {row.reason}", **more))
+    elif row.type in ROUTES and not any(one.event_id.startswith(f"{row.id}/") for one in published):
+        text = f"{row.type}: said before, by another Stripe event for the same thing"
+        steps.append(_step(row.received_at, "deduped", text, **more))
+    if row.deliveries > 1 and row.last_delivered_at is not None:
+        # At least: copies that came at the very same moment may not have been counted.
+        times = "once" if row.deliveries == 2 else f"{row.deliveries - 1} times"
+        text = f"{row.type} delivered again, at least {times}, without effect"
+        steps.append(_step(row.last_delivered_at, "deduped", text, **more))
+    if row.replays and row.replayed_at is not None:
+        text = f"{row.type} translated again by hand ({row.replays}x), now {row.status}"
+        steps.append(_step(row.replayed_at, "replayed", text, **more))
+    return steps
+
+
+def _outbox_steps(row: OutboxEvent) -> list[Step]:
+    more = {"event_id": row.event_id}
+    steps = [_step(row.created_at, "queued", f"{row.type} queued for the other services", **more)]
+    if row.published_at is not None:
+        tries = f" after {row.attempts} failed tries" if row.attempts else ""
+        steps.append(_step(row.published_at, "published", f"{row.type} published{tries}", **more))
+    elif row.attempts:
+        text = f"{row.type} not published yet, {row.attempts} tries: {row.last_error}"
+        steps.append(_step(row.next_attempt_at, "not_published", text, **more))
+    return steps
+
+
+def _dead_letter_step(row: DeadLetterAction) -> Step:
+    text = f"dead letter of {row.queue} {row.action} by hand; it had been given up: {row.reason}"
+    return _step(row.at, f"dead_letter_{row.action}", text, event_id=row.event_id)
+
+
+WORDS: Final = {
+    "unknown": "asked of the new payment method; Stripe's answer is not known yet",
+    "paid": "paid with the new payment method",
+    "already_paid": "was paid already when the new payment method was tried",
+    "already_tried": "was just tried with the new payment method by Stripe itself, and declined",
+    "processing": "charged to the new payment method, which settles in days",
+    "declined": "declined on the new payment method",
+    "authentication_required": "needs the customer's confirmation on the new payment method",
+    "closed": "was closed when the new payment method was tried",
+    "refused": "refused by Stripe for the new payment method",
+    "not_charged": "not charged: Stripe's answer was lost, and it shows no charge",
+    "capped": "not tried: it was tried as often as banks put up with",
+}
+
+
+def _recovery_step(one: recovery_queries.Recovered) -> Step:
+    text = f"retried at once: {one.invoice_id} {WORDS.get(one.outcome, one.outcome)}"
+    detail = f" ({one.detail})" if one.detail else ""
+    more = {"change_id": one.change_id} if one.change_id else {}
+    return _step(
+        one.at, "retried", text + detail, object_id=one.invoice_id, outcome=one.outcome, **more
+    )
+
+
+ENDS: Final = {
+    "done": "carried out",
+    "no_card": "left alone: it is not what would be charged any more",
+    "gone": "left alone: its customer or subscription is gone",
+}
+
+
+def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[Step]:
+    card = f"change of card to {row.payment_method_id}"
+    more = {"change_id": row.id, "event_id": row.id}
+    text = f"{card}, told by {', '.join(told)}"
+    steps = [_step(row.opened_at, "card_changed", text, **more)]
+    if row.closed_at is not None:
+        text = f"{card} {ENDS.get(row.outcome or '', row.outcome)}"
+        steps.append(_step(row.closed_at, "card_change_ended", text, **more))
+    else:
+        text = f"{card} is open: billing goes on with it now"
+        steps.append(_step(row.due_at, "card_change_due", text, **more))
+    return steps
+
+
+def show_event(session: Session, event_id: str, *, payload: bool) -> dict[str, Any]:
+    """One stored event whole. Raises UnknownInboxEvent."""
+    row = session.get(InboxEvent, event_id)
+    if row is None:
+        raise UnknownInboxEvent(f"no stored event {event_id}")
+    shown: dict[str, Any] = {
+        "event_id": row.id,
+        "type": row.type,
+        "about": row.object_id,
+        "stripe_customer_id": row.stripe_customer_id,
+        "api_version": row.api_version,
+        "livemode": row.livemode,
+        "created": row.created,
+        "received_at": row.received_at.isoformat(),
+        "deliveries": row.deliveries,
+        "status": row.status,
+        "reason": row.reason,
+        "replays": row.replays,
+        "published": [
+            {
+                "event_id": one.event_id,
+                "type": one.type,
+                "created_at": one.created_at.isoformat(),
+                "published_at": one.published_at.isoformat() if one.published_at else None,
+                "attempts": one.attempts,
+                "last_error": one.last_error,
+            }
+            for one in history.published_of(session, [event_id])
+        ],
+    }
+    if payload:
+        shown["payload"] = row.payload
+    return shown
+
+
+def note_dead_letter(
+    session: Session,
+    *,
+    queue: str,
+    event_id: str,
+    action: str,
+    reason: str,
+    attempts: int,
+    now: dt.datetime,
+) -> None:
+    """Keep what a person did with a dead letter."""
+    session.add(
+        DeadLetterAction(
+            queue=queue[:255],
+            event_id=event_id[:512],
+            action=action,
+            reason=reason[:500],
+            attempts=attempts,
+            at=now,
+        )
+    )
+
+
+def erase(
+    session: Session, *, stripe_customer_id: str, also: list[str], after: str | None
+) -> dict[str, Any]:
+    """One round of forgetting a customer: `{"emptied", "deleted", "next"}`; call again with `next` until it is None.
+
+    `also` names further marks of the person to look for in stored bodies: the address, Portico's id.
+    """
+    needles = [stripe_customer_id, *also]
+    table, _, position = (after or "inbox:").partition(":")
+    deleted = emptied = 0
+    if table == "inbox":
+        emptied, last = history.erase_inbox(session, needles, position, ERASE_ROWS)
+        follows: str | None = "outbox:0" if last is None else f"inbox:{last}"
+    else:
+        deleted, end = history.erase_outbox(session, needles, int(position), ERASE_ROWS)
+        follows = None if end is None else f"outbox:{end}"
+        if follows is None:
+            deleted += history.erase_recoveries(session, stripe_customer_id)
+    return {"emptied": emptied, "deleted": deleted, "next": follows}

@@ -1,0 +1,310 @@
+"""Every statement of billing. Functions of a session; the caller opens the transaction and commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol, cast
+
+from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.billing.models import (
+    InboxEvent,
+    OutboxEvent,
+    Reconciliation,
+)
+from services.billing.stripe_events.payloads import StripeEvent, subject_of
+from services.billing.stripe_events.translation import Status, Translation
+from shared.database import insert_new
+from shared.outbox import Outbox, Outgoing
+
+# --- inbox ---------------------------------------------------------------------------------------------------
+
+
+def store_stripe_events(
+    session: Session,
+    received: Iterable[tuple[StripeEvent, str, Translation]],
+    now: dt.datetime,
+    *,
+    delivered: bool = True,
+) -> set[str]:
+    """Write events with their payloads to the inbox, in one statement; the ids of those that were not there yet.
+    `delivered`: by webhooks, not read from Stripe's log.
+
+    Written in the order of their ids, so that two batches with the same events never wait for each other in a
+    circle.
+    """
+    rows = [
+        {
+            "id": event.id,
+            "type": event.type,
+            "api_version": event.api_version,
+            "livemode": event.livemode,
+            "account": event.account,
+            "created": event.created,
+            "received_at": now,
+            "status": translation.status.value,
+            "reason": translation.reason,
+            "payload": payload,
+            "object_id": (subject := subject_of(event)).object_id,
+            "stripe_customer_id": subject.stripe_customer_id,
+            "deliveries": int(delivered),
+            "replays": 0,
+        }
+        for event, payload, translation in sorted(received, key=lambda one: one[0].id)
+    ]
+    table = cast(Table, InboxEvent.__table__)
+    return set(insert_new(session, table, rows, conflict=["id"], returning="id"))
+
+
+def count_deliveries(session: Session, again: Mapping[str, int], now: dt.datetime) -> None:
+    """Note that these events were delivered so many times more.
+
+    A row that somebody else is writing now is skipped: a count is not worth a wait, and never a deadlock.
+    """
+    free = session.scalars(
+        select(InboxEvent.id)
+        .where(InboxEvent.id.in_(sorted(again)))
+        .with_for_update(skip_locked=True)
+    ).all()
+    for times in sorted({again[event_id] for event_id in free}):
+        session.execute(
+            update(InboxEvent)
+            .where(InboxEvent.id.in_([one for one in free if again[one] == times]))
+            .values(deliveries=InboxEvent.deliveries + times, last_delivered_at=now)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def inbox_event(session: Session, event_id: str) -> InboxEvent | None:
+    """One stored Stripe event, locked against a second replay at the same time."""
+    return session.get(InboxEvent, event_id, with_for_update=True)
+
+
+def inbox_events(
+    session: Session,
+    *,
+    status: str | None,
+    type: str | None,
+    before: dt.datetime | None,
+    limit: int,
+) -> Sequence[InboxEvent]:
+    """Stored Stripe events, newest first."""
+    statement = select(InboxEvent).order_by(InboxEvent.received_at.desc(), InboxEvent.id.desc())
+    if status is not None:
+        statement = statement.where(InboxEvent.status == status)
+    if type is not None:
+        statement = statement.where(InboxEvent.type == type)
+    if before is not None:
+        statement = statement.where(InboxEvent.received_at < before)
+    return session.scalars(statement.limit(limit)).all()
+
+
+def payloads_about(
+    session: Session, object_ids: Sequence[str], types: Sequence[str] | None = None
+) -> Sequence[str]:
+    """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
+    statement = select(InboxEvent.payload).where(
+        InboxEvent.object_id.in_(object_ids), InboxEvent.payload != ""
+    )
+    if types is None:
+        statement = statement.where(InboxEvent.status == Status.TRANSLATED.value)
+    else:
+        statement = statement.where(InboxEvent.type.in_(types))
+    return session.scalars(statement).all()
+
+
+# --- outbox --------------------------------------------------------------------------------------------------
+
+
+OUTBOX: Final = Outbox(OutboxEvent)
+
+
+class Unsaid(Protocol):
+    """A failure that may not have been announced, and the keys under which it would have been."""
+
+    @property
+    def outgoing(self) -> Outgoing: ...
+    @property
+    def said_as(self) -> tuple[str, ...]: ...
+
+
+def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
+    """Which of these events the outbox has, under whatever dedupe key."""
+    return set(
+        session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(event_ids)))
+    )
+
+
+def announce_unsaid(session: Session, unsaid: Sequence[Unsaid], now: dt.datetime) -> list[str]:
+    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
+    keys = [key for one in unsaid for key in one.said_as]
+    said = set(
+        session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
+    )
+    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.said_as)]
+    return OUTBOX.add(session, fresh, now)
+
+
+# --- reconciliation ------------------------------------------------------------------------------------------
+
+STRIPE_LOG: Final = "stripe"
+SWEEP: Final = "sweep"
+"""When unpaid invoices were last looked through."""
+ANNOUNCED_FROM: Final = "announced_from"
+"""What failed before this moment was there before Portico was: the sweep announces none of it."""
+
+
+def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
+    """How far the log has been walked; None at the very first call, which sets the cursor to now, and draws the line
+    `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": STRIPE_LOG, "until": now}
+    if insert_new(session, table, [row], conflict=["name"], returning="name"):
+        keep_moment(session, ANNOUNCED_FROM, now)
+        return None
+    return moment_of(session, STRIPE_LOG)
+
+
+def moment_of(session: Session, name: str) -> dt.datetime | None:
+    """A moment that reconciliation keeps under a name."""
+    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == name))
+
+
+def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
+    """Keep a moment under a name."""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": name, "until": moment}
+    if not insert_new(session, table, [row], conflict=["name"], returning="name"):
+        session.execute(
+            update(Reconciliation).where(Reconciliation.name == name).values(until=moment)
+        )
+
+
+def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
+    """Whether Stripe has delivered anything new since a moment that says what happened on our own account."""
+    found = select(InboxEvent.id).where(
+        InboxEvent.received_at > since,
+        InboxEvent.deliveries > 0,
+        InboxEvent.status.not_in((Status.THIN.value, Status.CONNECTED.value)),
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def thin_arrived(session: Session, since: dt.datetime) -> bool:
+    """Whether a thin event came since a moment: what it is about stands in Stripe's log."""
+    found = select(InboxEvent.id).where(
+        InboxEvent.received_at > since, InboxEvent.status == Status.THIN.value
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def delivered_kinds(session: Session, since: dt.datetime) -> dict[str, int]:
+    """How many events Stripe has delivered since a moment, by what they turned out to be: `thin`, `connected`, `own`."""
+    apart = (Status.THIN.value, Status.CONNECTED.value)
+    counted = session.execute(
+        select(InboxEvent.status, func.count())
+        .where(InboxEvent.received_at > since, InboxEvent.deliveries > 0)
+        .group_by(InboxEvent.status)
+    ).all()
+    kinds = dict.fromkeys((*apart, "own"), 0)
+    for status, count in counted:
+        kinds[status if status in apart else "own"] += count
+    return kinds
+
+
+def take_reconciliation(
+    session: Session, holder: str, now: dt.datetime, until: dt.datetime
+) -> bool:
+    """Take the log for `holder`, or keep it; False while somebody else has it."""
+    reconciled_until(session, now)
+    taken = session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            or_(
+                Reconciliation.holder.is_(None),
+                Reconciliation.holder == holder,
+                Reconciliation.lease_until <= now,
+            ),
+        )
+        .values(holder=holder, lease_until=until)
+        .returning(Reconciliation.name)
+    ).all()
+    return bool(taken)
+
+
+def finish_reconciliation(
+    session: Session, holder: str, since: dt.datetime, until: dt.datetime
+) -> None:
+    """Move the cursor to `until`, unless the walk left a gap behind the cursor."""
+    session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            Reconciliation.holder == holder,
+            Reconciliation.until >= since,
+            Reconciliation.until < until,
+        )
+        .values(until=until)
+    )
+
+
+def release_reconciliation(session: Session, holder: str) -> None:
+    """Give the log back, if it is still ours."""
+    session.execute(
+        update(Reconciliation)
+        .where(Reconciliation.name == STRIPE_LOG, Reconciliation.holder == holder)
+        .values(holder=None, lease_until=None)
+    )
+
+
+# --- evidence told again -------------------------------------------------------------------------------------
+
+EVIDENCE: Final = "evidence"
+NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def evidence_told_until(session: Session) -> dt.datetime | None:
+    """Up to which moment of receipt stored events were looked at again, locked; None while somebody else is at it."""
+    table = cast(Table, Reconciliation.__table__)
+    insert_new(
+        session, table, [{"name": EVIDENCE, "until": NEVER}], conflict=["name"], returning="name"
+    )
+    return session.scalar(
+        select(Reconciliation.until)
+        .where(Reconciliation.name == EVIDENCE)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def evidence_told(session: Session, until: dt.datetime) -> None:
+    """Everything received up to this moment was looked at again."""
+    session.execute(
+        update(Reconciliation).where(Reconciliation.name == EVIDENCE).values(until=until)
+    )
+
+
+def inbox_between(
+    session: Session, types: Sequence[str], after: dt.datetime, until: dt.datetime, limit: int
+) -> Sequence[InboxEvent]:
+    """Stored events of these types in the order of their receipt: `limit`, and those received in the same moment as the
+    last of them."""
+    wanted = (
+        InboxEvent.type.in_(types),
+        InboxEvent.received_at > after,
+        InboxEvent.received_at <= until,
+    )
+    last = session.scalar(
+        select(InboxEvent.received_at)
+        .where(*wanted)
+        .order_by(InboxEvent.received_at)
+        .offset(limit - 1)
+        .limit(1)
+    )
+    return session.scalars(
+        select(InboxEvent)
+        .where(*wanted, InboxEvent.received_at <= (last or until))
+        .order_by(InboxEvent.received_at, InboxEvent.id)
+    ).all()

@@ -1,0 +1,351 @@
+"""The shapes of Stripe's events, as far as we read them.
+
+A payload follows the *endpoint's* API version, not the library's, so both invoice shapes are read: up to
+2025-02-24 (`invoice.subscription`) and since 2025-03-31.basil (`invoice.parent.subscription_details`). What is
+not named here is skipped by the parser without being built, which is why this is cheap.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from services.billing.stripe_events.purposes import Lines, Purpose, purpose_of
+from shared.text import REPLACEMENT, clean, decode_json
+
+# Shorter by the type that it gets in our own events' ids, which have to fit a column of 255.
+Id = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,200}\Z")]
+"""An id of Stripe's. In one that is longer or has other characters something is wrong."""
+Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9_]{1,20}\Z")]
+"""A state, an interval: one of a few words of Stripe's."""
+LongWord = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9_]{1,50}\Z")]
+Currency = Annotated[str, msgspec.Meta(pattern=r"\A[a-z]{3}\Z")]
+LARGEST: Final = (1 << 53) - 1
+"""The largest whole number that every JSON parser reads exactly; no amount of money is larger."""
+Amount = Annotated[int, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
+
+
+class NotAnEvent(Exception):
+    """The body is not a Stripe event at all: not UTF-8, not JSON, or without an id and a type."""
+
+
+class Unreadable(Exception):
+    """An event of a type that we handle, of a shape that we can't read. The text names the field."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """An expanded object where an id is usual."""
+
+    id: Id
+
+
+Ref = Id | Reference
+
+
+def ref_id(value: str | Reference | None) -> str | None:
+    """The id, whether Stripe sent it plain or expanded."""
+    return value.id if isinstance(value, Reference) else value
+
+
+def moment(seconds: int | None) -> dt.datetime | None:
+    """Stripe's seconds since the epoch as an aware UTC datetime."""
+    if seconds is None:
+        return None
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    except (OverflowError, ValueError, OSError):
+        raise Unreadable(f"{seconds} is no moment") from None
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """The keys that a host application may set to say whose a Stripe object is.
+
+    Other tools write a `customer_id` too, so the names with our prefix count first. Anybody's own use of all of them is
+    possible, so any text is read; `usable_id` tells which can be an id.
+    """
+
+    portico_customer_id: str | None = None
+    portico_business_id: str | None = None
+    customer_id: str | None = None
+    business_id: str | None = None
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """The customer that is named, and the business whose own id that is."""
+        for customer, business in (
+            (self.portico_customer_id, self.portico_business_id),
+            (self.customer_id, self.business_id),
+        ):
+            if usable_id(customer):
+                return usable_id(customer), usable_id(business)
+        return None, None
+
+    def before(self, changed: Mapping[str, Any]) -> Metadata:
+        """The same before a change, of which `previous_attributes.metadata` tells; null: the key was not there."""
+        known = {
+            name: value if isinstance(value, str) else None
+            for name, value in changed.items()
+            if name in self.__struct_fields__
+        }
+        return msgspec.structs.replace(self, **known)
+
+
+def usable_id(value: str | None) -> str | None:
+    """The text if it can be an id of a host application: short and printable; else None."""
+    value = (value or "").strip()
+    fits = 0 < len(value) <= 255 and value.isprintable() and REPLACEMENT not in value
+    return value if fits else None
+
+
+class SubscriptionDetails(msgspec.Struct, frozen=True):
+    subscription: Ref | None = None
+
+
+class InvoiceParent(msgspec.Struct, frozen=True):
+    subscription_details: SubscriptionDetails | None = None
+
+
+class StatusTransitions(msgspec.Struct, frozen=True):
+    finalized_at: int | None = None
+
+
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """`invoice`, either shape."""
+
+    id: Id
+    customer: Ref
+    status: Word
+    currency: Currency
+    amount_due: Amount
+    amount_remaining: Amount
+    amount_paid: Amount = 0
+    attempt_count: Count = 0
+    attempted: bool = False
+    collection_method: Word = "charge_automatically"
+    billing_reason: LongWord | None = None
+    number: str | None = None
+    next_payment_attempt: int | None = None
+    auto_advance: bool | None = None
+    pre_payment_credit_notes_amount: Amount = 0
+    status_transitions: StatusTransitions | None = None
+    default_payment_method: Ref | None = None
+    default_source: Ref | None = None
+    subscription: Ref | None = None
+    parent: InvoiceParent | None = None
+    lines: msgspec.Raw = msgspec.Raw(b"{}")
+    description: Any = None
+
+    @property
+    def purpose(self) -> Purpose:
+        """What it is for. Nothing that is wrong with its lines keeps an invoice from being read."""
+        memo = self.description if isinstance(self.description, str) else None
+        try:
+            return purpose_of(decode_object(self.lines, Lines | None) or Lines(), memo)
+        except Unreadable:
+            return purpose_of(Lines(), memo)
+
+    @property
+    def subscription_id(self) -> str | None:
+        details = self.parent.subscription_details if self.parent else None
+        return ref_id(self.subscription) or (ref_id(details.subscription) if details else None)
+
+
+class InvoiceSettings(msgspec.Struct, frozen=True):
+    default_payment_method: Ref | None = None
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """`customer`."""
+
+    id: Id
+    metadata: Metadata | None = None
+    invoice_settings: InvoiceSettings | None = None
+    default_source: Ref | None = None
+
+
+class DeletedCustomer(msgspec.Struct, frozen=True):
+    """`customer` in `customer.deleted`: nothing but its id matters."""
+
+    id: Id
+
+
+class CheckoutSession(msgspec.Struct, frozen=True, kw_only=True):
+    """`checkout.session`; `customer` is null for a guest."""
+
+    id: Id
+    customer: Ref | None = None
+    client_reference_id: str | None = None
+    created: int | None = None
+
+
+class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """`payment_method`; `customer` is null when nobody keeps it."""
+
+    id: Id
+    customer: Ref | None = None
+
+
+THIN_EVENT: Final = "v2.core.event"
+"""The `object` of a thin event."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """The envelope, lenient about everything but what makes it an event."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_\-]{1,200}\Z")]
+    type: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
+    created: Any = None
+    livemode: Any = None
+    api_version: Any = None
+    account: Any = None
+    request: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    object: Any = None
+    context: Any = None
+    related_object: Any = None
+
+
+class _Content(msgspec.Struct, frozen=True):
+    object: msgspec.Raw
+    previous_attributes: dict[str, msgspec.Raw] | None = None
+
+
+class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One Stripe event: the envelope parsed, the object still raw."""
+
+    id: str
+    type: str
+    api_version: str | None
+    livemode: bool | None
+    account: str | None
+    created: int | None
+    idempotency_key: str | None
+    """Of the request that caused the event, where there was one."""
+    data: msgspec.Raw
+    about: str | None = None
+    """The id of what a thin event is about: it names that, and holds none of it; None in events that hold it (snapshots).
+    https://docs.stripe.com/event-destinations#benefits-of-thin-events"""
+
+    @property
+    def thin(self) -> bool:
+        """Whether it is a thin event, whose kind is another choice for an endpoint in Stripe's dashboard."""
+        return self.about is not None
+
+    def occurred_at(self) -> dt.datetime:
+        """When Stripe says it happened. Resolution is a second: never order by it."""
+        at = moment(self.created)
+        if at is None:
+            raise Unreadable("the event has no `created`")
+        return at
+
+    def content(self) -> _Content:
+        """The object and what changed on it; raises Unreadable."""
+        content: _Content = _decode(self.data, _Content, "data")
+        return content
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+def parse_event(body: bytes | str) -> StripeEvent:
+    """Read the envelope. Raises NotAnEvent when there is none; wrong optional fields are read as None."""
+    try:
+        head = decode_json(_head_decoder, body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise NotAnEvent("the body is not a Stripe event") from None
+    request = head.request if isinstance(head.request, dict) else {}
+    thin = head.object == THIN_EVENT
+    return StripeEvent(
+        id=head.id,
+        type=head.type,
+        api_version=_short_text(head.api_version),
+        livemode=head.livemode if isinstance(head.livemode, bool) else None,
+        account=_short_text(head.context if thin else head.account),
+        created=_thin_created(head.created) if thin else _created(head.created),
+        idempotency_key=_short_text(request.get("idempotency_key")),
+        data=head.data,
+        about=(_id_of(head.related_object) or "") if thin else None,
+    )
+
+
+def _created(value: Any) -> int | None:
+    return value if type(value) is int and abs(value) < 1 << 62 else None
+
+
+def _thin_created(value: Any) -> int | None:
+    """Thin events write ISO 8601."""
+    try:
+        return int(dt.datetime.fromisoformat(value).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _short_text(value: Any) -> str | None:
+    return value[:255] if isinstance(value, str) else None
+
+
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+
+
+def decode_object(raw: msgspec.Raw, shape: Any) -> Any:
+    """The event's object in the given shape; raises Unreadable that names the field."""
+    return _decode(raw, shape, "data.object")
+
+
+def _decode(raw: msgspec.Raw, shape: Any, where: str) -> Any:
+    decoder = _decoders.get(shape)
+    if decoder is None:
+        decoder = _decoders[shape] = msgspec.json.Decoder(shape)
+    try:
+        return decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom and what an event is about, as far as it says so in the usual places: for looking back."""
+
+    object_id: str | None = None
+    """The invoice where one is named, else the event's object."""
+    stripe_customer_id: str | None = None
+
+
+class _AnyObject(msgspec.Struct, frozen=True):
+    id: Any = None
+    object: Any = None
+    customer: Any = None
+    invoice: Any = None
+
+
+def subject_of(event: StripeEvent) -> Subject:
+    """The event's subject; empty where its object can't be read. Never raises."""
+    if event.thin:
+        return Subject(event.about or None)
+    try:
+        found: _AnyObject = decode_object(event.content().object, _AnyObject)
+    except Unreadable:
+        return Subject()
+    own = _id_of(found.id)
+    customer = own if found.object == "customer" else _id_of(found.customer)
+    return Subject(_id_of(found.invoice) or own, customer)
+
+
+def _id_of(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("id")
+    return _short_text(value) or None
+
+
+def attribute(value: Any, *path: str) -> Any:
+    """The attribute at the end of the path, a text cleaned; None where anything on the way is absent."""
+    for name in path:
+        if value is None:
+            return None
+        value = getattr(value, name, None)
+    return clean(value) if isinstance(value, str) else value

@@ -1,0 +1,155 @@
+"""Look again at many invoices at once: at Stripe itself where the budget allows it, else at what its webhooks have told
+(docs/adr/0012-looking-again-within-a-budget.md)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from services.billing.domain import (
+    PaymentProblem,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+)
+from services.billing.domain.budget import Budget
+from services.billing.handlers.invoices import as_told, dashboard_page, invoice_state
+from services.billing.ports import PaymentGateway
+from services.billing.queries import inbox as queries
+from services.billing.stripe_events.payloads import (
+    StripeEvent,
+    Unreadable,
+    decode_object,
+    moment,
+    parse_event,
+)
+from services.billing.stripe_events.translation import translate
+from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
+from shared.database import Transactions
+from shared.events import Event, InvoiceData, carries
+
+STRIPE, WEBHOOKS = "stripe", "webhooks"
+"""Where a state comes from."""
+
+SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
+SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
+
+Look = Callable[[str], dict[str, Any] | None]
+SideBySide = Callable[[Look, Sequence[str]], Mapping[str, dict[str, Any] | None]]
+"""Does a look for each of many invoices at the same time, within a limit; those that are not done by then are missing."""
+
+
+def invoice_states(
+    database: Transactions,
+    gateway: PaymentGateway,
+    budget: Budget,
+    invoice_ids: Sequence[str],
+    *,
+    side_by_side: SideBySide,
+) -> dict[str, dict[str, Any]]:
+    """The state of each invoice, by its id, with `source`; one that neither Stripe nor its webhooks tell of is left out.
+
+    Stripe is asked about all or about none: a caller with many does not wait for a look at a few of them.
+    """
+    wanted = sorted(set(invoice_ids))
+    states: dict[str, dict[str, Any]] = {}
+    if budget.take(len(wanted)):
+        found = side_by_side(lambda invoice_id: _look(gateway, invoice_id), wanted)
+        states = {id: {**state, "source": STRIPE} for id, state in found.items() if state}
+    missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
+    if missing:
+        with database.reading() as session:
+            heard = states_heard(session, missing, livemode=gateway.livemode)
+        states |= {
+            id: {**state, "dashboard_url": dashboard_page(gateway, id), "source": WEBHOOKS}
+            for id, state in heard.items()
+        }
+    return states
+
+
+def _look(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any] | None:
+    try:
+        return invoice_state(gateway, invoice_id)
+    except (UnknownInvoice, StripeUnavailable, StripeRefused):
+        return None
+
+
+def states_heard(
+    session: Session, invoice_ids: Sequence[str], *, livemode: bool
+) -> dict[str, dict[str, Any]]:
+    """What the stored webhooks tell of these invoices: no payment method, and of declines only that a confirmation is wanted."""
+    invoices = invoices_heard(session, invoice_ids, livemode=livemode)
+    states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
+    return {
+        invoice_id: _state(invoice_id, invoice, states) for invoice_id, invoice in invoices.items()
+    }
+
+
+def invoices_heard(
+    session: Session, invoice_ids: Sequence[str], *, livemode: bool
+) -> dict[str, Invoice]:
+    """The story of each of these invoices as the stored webhooks tell it."""
+    told: dict[str, list[Event[InvoiceData]]] = defaultdict(list)
+    for payload in queries.payloads_about(session, invoice_ids):
+        for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
+            if carries(outgoing.event, InvoiceData):
+                told[outgoing.event.data.invoice_id].append(outgoing.event)
+    return {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
+
+
+def _merged(heard: Iterable[Event[InvoiceData]]) -> Invoice:
+    invoice = Invoice()
+    for event in heard:
+        invoice = merge(invoice, observe(event.data, event.occurred_at))
+    return invoice
+
+
+def _state(
+    invoice_id: str, invoice: Invoice, states: Mapping[str, SubscriptionState]
+) -> dict[str, Any]:
+    confirm = PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None
+    return {"invoice_id": invoice_id} | as_told(
+        invoice, problem=confirm, subscription=states.get(invoice.subscription_id or "")
+    )
+
+
+class _Details(msgspec.Struct, frozen=True):
+    reason: str | None = None
+
+
+class _Subscription(msgspec.Struct, frozen=True):
+    id: str
+    status: str
+    cancellation_details: _Details | None = None
+    ended_at: int | None = None
+
+
+def _subscription_states(
+    session: Session, subscription_ids: Iterable[str | None]
+) -> dict[str, SubscriptionState]:
+    """How subscriptions stand by the newest word of them; the end is always the last word."""
+    wanted = sorted(one for one in subscription_ids if one)
+    found: dict[str, tuple[tuple[bool, int], SubscriptionState]] = {}
+    for payload in queries.payloads_about(session, wanted, SUBSCRIPTION_NEWS) if wanted else ():
+        event = parse_event(payload)
+        read = _subscription_state(event)
+        if read is not None:
+            newness = (event.type == SUBSCRIPTION_ENDED, event.created or 0)
+            subscription_id, subscription = read
+            if subscription_id not in found or newness >= found[subscription_id][0]:
+                found[subscription_id] = newness, subscription
+    return {subscription_id: subscription for subscription_id, (_, subscription) in found.items()}
+
+
+def _subscription_state(event: StripeEvent) -> tuple[str, SubscriptionState] | None:
+    try:
+        told: _Subscription = decode_object(event.content().object, _Subscription)
+    except Unreadable:
+        return None
+    details = told.cancellation_details
+    reason = details.reason if details else None
+    return told.id, SubscriptionState(told.status, reason, moment(told.ended_at))

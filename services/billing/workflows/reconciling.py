@@ -1,0 +1,241 @@
+"""Reconciliation: what Stripe says happened, against what we heard; what is owed, against what was said.
+
+Two passes. The first walks Stripe's log of events (`GET /v1/events`) through the same inbox as a webhook: a webhook
+that never came becomes the same email, one that came is a duplicate. The second looks at open, attempted autopay
+invoices for which no failure was ever announced, and announces it under the key that a late webhook would have: so
+the sweep never says what was said, and of two events about one charge the notifier tells the customer once.
+
+No call to Stripe stands inside a transaction. A lease keeps replicas from doing the work twice; done twice all the
+same, it would change nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from services.billing.domain import InvalidRequest, Invoice, ReconciliationRunning
+from services.billing.handlers import inbox
+from services.billing.ports import PaymentGateway
+from services.billing.queries import inbox as queries
+from services.billing.stripe_events.payloads import NotAnEvent
+from services.billing.stripe_events.translation import WANTED, dedupe_key
+from shared import events
+from shared.database import Transactions
+from shared.outbox import Outgoing
+
+EVERY: Final = dt.timedelta(minutes=15)
+"""Between two walks when no webhook has come since the last one."""
+EVERY_WHILE_HEARD: Final = dt.timedelta(hours=1)
+"""Between two walks while webhooks arrive. Stripe counts reads against a month's allowance of 10,000 or more."""
+EVERY_WHILE_THIN: Final = dt.timedelta(minutes=5)
+"""Between two walks while an endpoint delivers thin events, which only say that there is something in the log."""
+SWEEP_EVERY: Final = dt.timedelta(days=1)
+"""Between two looks through unpaid invoices when the log held nothing that was missed."""
+OVERLAP: Final = dt.timedelta(hours=1)
+"""Events may become visible at Stripe a little after their time: each scheduled walk looks this far back again."""
+LEASE: Final = dt.timedelta(minutes=2)
+"""Longer than one page with its retries; renewed before each."""
+LONGEST: Final = dt.timedelta(days=30)
+"""Stripe's log reaches back thirty days. https://docs.stripe.com/api/events/list"""
+MOST_PAGES: Final = 500
+"""Fifty thousand events; a longer absence is walked in several runs, each from the cursor on."""
+SWEPT: Final = dt.timedelta(days=30)
+"""How old an invoice the sweep looks at. Shorter than any retention of the outbox, in which it finds what was said."""
+
+_AGE: Final = re.compile(r"(\d{1,5})([mhd])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass
+class Report:
+    """What a run found: events at Stripe, how many of them were new to us, unpaid invoices nobody had been told about, and
+    those of them that are older than this installation, which are announced to nobody."""
+
+    seen: int = 0
+    new: int = 0
+    swept: int = 0
+    older: int = 0
+
+
+def parse_since(since: str, now: dt.datetime) -> dt.datetime:
+    """`90m`, `12h`, `3d`, or a moment in ISO 8601 with a time zone. Raises InvalidRequest."""
+    age = _AGE.fullmatch(since.strip())
+    if age:
+        moment = now - dt.timedelta(**{_UNITS[age[2]]: int(age[1])})
+    else:
+        try:
+            moment = dt.datetime.fromisoformat(since.strip())
+        except ValueError:
+            raise InvalidRequest(
+                "since: expected 90m, 12h, 3d or a moment such as 2026-11-20T08:00:00Z"
+            ) from None
+        if moment.tzinfo is None:
+            raise InvalidRequest("since: expected a time zone, such as Z at the end")
+    if not now - LONGEST <= moment <= now:
+        raise InvalidRequest("since: expected a moment of the last 30 days; Stripe keeps no more")
+    return moment
+
+
+def scheduled(
+    database: Transactions,
+    gateway: PaymentGateway,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> Report | None:
+    """The round that runs by itself: from the cursor on, when the last one is long enough ago; None when not."""
+    now = clock()
+    with database.transaction() as session:
+        cursor = queries.reconciled_until(session, now)
+        if cursor is None or cursor > now - EVERY_WHILE_THIN:
+            return None
+        thin = queries.thin_arrived(session, cursor)
+        if not thin and cursor > now - EVERY:
+            return None
+        heard = not thin and queries.webhooks_arrived(session, cursor)
+        if heard and cursor > now - EVERY_WHILE_HEARD:
+            return None
+        swept_at = queries.moment_of(session, queries.SWEEP)
+    try:
+        return reconcile(
+            database,
+            gateway,
+            max(cursor - OVERLAP, now - LONGEST),
+            holder=holder,
+            clock=clock,
+            sweep=swept_at is None or swept_at <= now - SWEEP_EVERY,
+        )
+    except ReconciliationRunning:
+        return None
+
+
+def reconcile(
+    database: Transactions,
+    gateway: PaymentGateway,
+    since: dt.datetime,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+    sweep: bool = True,
+) -> Report:
+    """Both passes, from `since` on. `holder` names this run. Without `sweep` the second pass is made only where the first
+    one found what no webhook had brought.
+
+    Raises ReconciliationRunning while another one is under way, StripeUnavailable, StripeRefused; what was found until
+    then is kept.
+    """
+    began = clock()
+
+    def keep_lease() -> None:
+        now = clock()
+        with database.transaction() as session:
+            mine = queries.take_reconciliation(session, holder, now, now + LEASE)
+        if not mine:
+            raise ReconciliationRunning("a reconciliation is under way already; look again soon")
+
+    keep_lease()
+    try:
+        report = Report()
+        # Oldest first, as the webhooks would have come.
+        for page in gateway.events_since(since, sorted(WANTED), MOST_PAGES):
+            _take_in(database, gateway.livemode, page, report, clock)
+            keep_lease()
+        if sweep or report.new:
+            _sweep(database, gateway, began, report, keep_lease, clock)
+        with database.transaction() as session:
+            queries.finish_reconciliation(session, holder, since, began)
+        return report
+    finally:
+        with database.transaction() as session:
+            queries.release_reconciliation(session, holder)
+
+
+def _sweep(
+    database: Transactions,
+    gateway: PaymentGateway,
+    began: dt.datetime,
+    report: Report,
+    keep_lease: Callable[[], None],
+    clock: Callable[[], dt.datetime],
+) -> None:
+    with database.reading() as session:
+        announced_from = queries.moment_of(session, queries.ANNOUNCED_FROM)
+    for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
+        owed = [one for one in invoices if one.collectable]
+        ours = [one for one in owed if not _is_older(one, announced_from)]
+        report.older += len(owed) - len(ours)
+        with database.transaction() as session:
+            unsaid = [_failure(one, gateway.livemode, clock()) for one in ours]
+            report.swept += len(queries.announce_unsaid(session, unsaid, clock()))
+        keep_lease()
+    with database.transaction() as session:
+        queries.keep_moment(session, queries.SWEEP, began)
+
+
+def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:
+    """Whether it was unpaid before there was a Portico here. Its next failure comes as an event like any other."""
+    if announced_from is None or invoice.finalized_at is None:
+        return False
+    return invoice.finalized_at < announced_from
+
+
+def _take_in(
+    database: Transactions,
+    livemode: bool,
+    page: Iterable[bytes],
+    report: Report,
+    clock: Callable[[], dt.datetime],
+) -> None:
+    def store(received: inbox.Received) -> inbox.Outcome:
+        with database.transaction() as session:
+            return inbox.store_webhooks(session, [received], clock(), delivered=False)[0]
+
+    for body in page:
+        report.seen += 1
+        try:
+            received = inbox.read_webhook(body, livemode=livemode)
+        except NotAnEvent:
+            continue  # Stripe's own list holds none; a stand-in's might
+        _, outcome = inbox.keep(store, received)
+        report.new += outcome is not inbox.Outcome.DUPLICATE
+
+
+@dataclass(frozen=True)
+class Unsaid:
+    """A failure that may not have been announced, and the keys under which it would have been."""
+
+    outgoing: Outgoing
+    said_as: tuple[str, ...]
+
+
+def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> Unsaid:
+    """The event that a webhook about this invoice's last attempt would have become."""
+    data = events.InvoicePaymentFailed(
+        invoice_id=invoice.id,
+        stripe_customer_id=invoice.stripe_customer_id,
+        status=invoice.status,
+        currency=invoice.currency,
+        amount_due=invoice.amount_due,
+        amount_remaining=invoice.amount_remaining,
+        amount_paid=invoice.amount_paid,
+        attempt_count=invoice.attempt_count,
+        attempted=invoice.attempted,
+        collection_method=invoice.collection_method,
+        billing_reason=invoice.billing_reason,
+        number=invoice.number,
+        subscription_id=invoice.subscription_id,
+        purpose=invoice.purpose,
+        purpose_more=invoice.purpose_more,
+        next_payment_attempt=invoice.next_payment_attempt,
+        livemode=livemode,
+    )
+    occasion = (invoice.id, invoice.attempt_count, None)
+    key = dedupe_key(data, *occasion)
+    name = f"sweep/{invoice.id}/{invoice.attempt_count}"
+    event = events.Event(id=f"{name}/{data.type}", occurred_at=now, correlation_id=name, data=data)
+    confirm = key.replace(data.type, events.InvoicePaymentActionRequired.type, 1)
+    return Unsaid(Outgoing(event, key), (key, confirm))

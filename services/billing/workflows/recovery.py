@@ -1,0 +1,507 @@
+"""The loop closes: a new card pays what is open, now, and is charged from now on.
+
+Stripe's portal changes only the customer's default payment method; retries charge the subscription's own first.
+So the old, declined card would go on being charged after the customer has given a new one. Here the customer's
+subscriptions are pointed at the new card and what is owed is paid with it.
+
+A change of card is a row that Stripe's events join; each try is a row too, written before Stripe is asked, and both name
+the idempotency key (docs/adr/0017-a-change-of-card-is-a-row.md). No call to Stripe stands inside a transaction. Whatever
+dies, and whenever: the lease runs out, and who goes on finds in the rows what was asked, and at Stripe what came of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.billing.domain import (
+    ONCE_IN,
+    Change,
+    Invoice,
+    KeySpent,
+    Payment,
+    PaymentTrace,
+    PayOutcome,
+    StripeKeyRefused,
+    StripeRefused,
+    StripeUnavailable,
+    Try,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    Wish,
+    fate,
+    is_invoice,
+    may_try,
+)
+from services.billing.ports import PaymentGateway
+from services.billing.queries import recovery as queries
+from services.billing.workflows.customer_lease import CustomerLease, lease_of
+from services.billing.workflows.invoice_reports import invoices_heard
+from shared.contracts.invoices import SubscriptionState, may_collect
+from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
+from shared.database import Transactions
+from shared.events import PaymentMethodChanged
+
+PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
+"""How long after each run somebody goes on with a change that is still open; then at the last pace."""
+DEBIT_LOOK: Final = dt.timedelta(days=1)
+"""When somebody looks again at an invoice that another method's debit is under way for, if no event tells of its end."""
+MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
+"""Reasons of invoices that Stripe makes, and begins to collect, by itself."""
+MOST_DUE: Final = 100
+"""Changes that one look for work finds: more than there are customers in somebody's hands."""
+
+
+class Run(enum.StrEnum):
+    """Why a run did what it did."""
+
+    DONE = "done"
+    KNOWN = "known"
+    """The change that the event tells of was carried out before."""
+    POSTPONED = "postponed"
+    """A bank was asked about this card within the hour: somebody goes on at the hour's end. Or another method's debit is under
+    way: somebody goes on when it comes back, or looks a day later."""
+    NO_CARD = "no_card"
+    """The card of the change is not, or no longer, the one that would be charged."""
+    GONE = "gone"
+    """The customer or the subscription does not exist any more."""
+
+
+@dataclass
+class Report:
+    """What a run did, for the log."""
+
+    run: Run
+    change_id: str | None = None
+    payments: dict[str, Payment] = field(default_factory=dict)
+    pointed: list[str] = field(default_factory=list)
+    not_pointed: list[str] = field(default_factory=list)
+    """Subscriptions whose own default Stripe would not change."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """For what the card is, and which subscriptions must learn of it."""
+
+    scope: str
+    """Empty: everything the customer owes; else the id of one subscription, or of one invoice."""
+    point: tuple[str, ...] = ()
+
+    @property
+    def subscription_id(self) -> str | None:
+        return None if is_invoice(self.scope) else self.scope or None
+
+    def is_for(self, invoice: Invoice) -> bool:
+        """Whether this open invoice is meant."""
+        return not is_invoice(self.scope) or invoice.id == self.scope
+
+
+def wish_of(
+    session: Session, stripe_event_id: str, set_at: dt.datetime, data: PaymentMethodChanged
+) -> Wish | None:
+    """What our own event means; None where it names no card. Stripe's type of it stands in the inbox."""
+    if data.payment_method_id is None:
+        return None
+    scope = data.invoice_id or data.subscription_id or ""
+    return Wish(
+        event_id=stripe_event_id,
+        kind=queries.type_of(session, stripe_event_id)
+        or ("customer.subscription.updated" if scope else "customer.updated"),
+        stripe_customer_id=data.stripe_customer_id,
+        payment_method=data.payment_method_id,
+        scope=scope,
+        set_at=set_at,
+    )
+
+
+def recover(
+    database: Transactions,
+    gateway: PaymentGateway,
+    wish: Wish,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> Report:
+    """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
+
+    `holder` names this run. Raises CustomerBusy when somebody else has the customer: the event must come again. Raises
+    StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
+    (SCA) are outcomes, recorded in `payment_tries`.
+    """
+    with lease_of(database, wish.stripe_customer_id, holder, clock) as lease:
+        with lease.kept() as session:
+            change = _join(session, wish, clock())
+        if change is None or change.closed_at is not None:
+            return Report(Run.KNOWN, change.id if change else None)
+        return _Recovery(database, gateway, change, lease, clock).run()
+
+
+def due(database: Transactions, now: dt.datetime) -> list[str]:
+    """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
+    with database.reading() as session:
+        return list(queries.due_changes(session, now, MOST_DUE))
+
+
+def resume(
+    database: Transactions,
+    gateway: PaymentGateway,
+    change_id: str,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> Report:
+    """Go on with a change. Raises as `recover` does."""
+    with database.reading() as session:
+        change = queries.change(session, change_id)
+    if change is None:  # erased meanwhile
+        return Report(Run.GONE, change_id)
+    with lease_of(database, change.stripe_customer_id, holder, clock) as lease:
+        with lease.kept() as session:
+            change = queries.change(session, change_id)
+        if change is None or change.closed_at is not None:
+            return Report(Run.KNOWN, change_id)
+        return _Recovery(database, gateway, change, lease, clock).run()
+
+
+def _join(session: Session, wish: Wish, now: dt.datetime) -> Change | None:
+    """The change that the event belongs to; None where a release before this one has carried it out."""
+    known = queries.change_told_by(session, wish.event_id)
+    if known is not None:
+        return known
+    latest = queries.latest_change(session, wish.stripe_customer_id, wish.payment_method)
+    if latest is not None and latest.includes(wish):
+        return queries.join_change(session, latest, wish, now)
+    if _done_by_another_release(session, wish, latest, now):
+        return None
+    return queries.open_change(session, wish, now)
+
+
+def _done_by_another_release(
+    session: Session, wish: Wish, latest: Change | None, now: dt.datetime
+) -> bool:
+    """Whether a replica that writes no changes has tried the card since it was set, while both run side by side."""
+    if latest is not None and latest.closed_at is None:
+        return False
+    runs = queries.recent_runs(session, wish.stripe_customer_id, wish.payment_method, now)
+    return any(
+        finished >= wish.set_at
+        and not (latest and latest.closed_at and finished <= latest.closed_at)
+        for scope, finished in runs.items()
+        if scope in ("", wish.scope)
+    )
+
+
+class _Recovery:
+    """One run of one change, while its customer is ours."""
+
+    def __init__(
+        self,
+        database: Transactions,
+        gateway: PaymentGateway,
+        change: Change,
+        lease: CustomerLease,
+        clock: Callable[[], dt.datetime],
+    ) -> None:
+        self._database = database
+        self._gateway = gateway
+        self._change = change
+        self._lease = lease
+        self._clock = clock
+        self._report = Report(Run.DONE, change.id)
+        self._unknown: dict[str, Try] = {}
+        """By invoice: the try whose answer is not known."""
+        self._subscriptions: dict[str, SubscriptionState | None] = {}
+        """How subscriptions stand, as far as they were asked about."""
+        self._methods: dict[str, ChargeDefaults] = {}
+        """What subscriptions are charged to, as far as they were seen."""
+        self._saved = SavedMethod(change.payment_method)
+        self._held: set[str] = set()
+        """Invoices that could not be paid because of that."""
+        self._waits: list[dt.datetime] = []
+        """Until when invoices are held back by the hour's limit, or by a debit of another method."""
+
+    def run(self) -> Report:
+        with self._lease.kept() as session:
+            queries.begin_run(session, self._change.id, self._clock(), PAUSES)
+        plans = self._plans()
+        if isinstance(plans, Run):
+            self._report.run = plans
+            plans = []
+        self._learn_fates(own_keys=bool(plans))
+        for plan in plans:
+            self._carry_out(plan)
+        self._held |= {
+            invoice for invoice, one in self._unknown.items() if one.change_id == self._change.id
+        }
+        if self._held:
+            raise StripeUnavailable(f"not known what became of {', '.join(sorted(self._held))}")
+        self._end()
+        return self._report
+
+    def _end(self) -> None:
+        with self._lease.kept() as session:
+            if self._waits:
+                self._report.run = Run.POSTPONED
+                queries.postpone(session, self._change.id, max(self._waits))
+            else:
+                queries.close_change(session, self._change.id, self._report.run, self._clock())
+
+    # -- which card, for what ---------------------------------------------------------------------------------
+
+    def _plans(self) -> list[_Plan] | Run:
+        """What to do, from what Stripe says now: the events are only hints, and may be old."""
+        found: dict[str, _Plan] = {}
+        gone = True
+        for scope in sorted(self._change.scopes):
+            if is_invoice(scope):
+                plans = self._invoices_plans(scope)
+            else:
+                plans = self._subscriptions_plans(scope) if scope else self._customers_plans()
+            gone = gone and plans is None
+            found |= {plan.scope: plan for plan in plans or ()}
+        if "" in found:
+            return [found[""]]
+        return list(found.values()) or (Run.GONE if gone else Run.NO_CARD)
+
+    def _subscriptions_plans(self, subscription_id: str) -> list[_Plan] | None:
+        subscription = self._gateway.subscription(subscription_id)
+        if (
+            subscription is None
+            or subscription.stripe_customer_id != self._change.stripe_customer_id
+        ):
+            return None
+        self._methods[subscription.id] = subscription.defaults
+        charged = subscription.own_default == self._change.payment_method
+        return [_Plan(subscription.id)] if charged else []
+
+    def _invoices_plans(self, invoice_id: str) -> list[_Plan] | None:
+        try:
+            invoice = self._gateway.invoice(invoice_id)
+        except UnknownInvoice:
+            return None
+        if invoice.stripe_customer_id != self._change.stripe_customer_id:
+            return None
+        own = charged_method(SAYS_NOTHING, invoice=invoice.defaults)
+        charged = own is not None and own.id == self._change.payment_method
+        return [_Plan(invoice_id)] if charged else []
+
+    def _customers_plans(self) -> list[_Plan] | None:
+        card = self._change.payment_method
+        try:
+            customer = self._gateway.customer(self._change.stripe_customer_id)
+        except UnknownStripeCustomer:
+            return None
+        subscriptions = self._gateway.subscriptions(customer.id)
+        self._methods |= {one.id: one.defaults for one in subscriptions}
+        if customer.default == card:
+            point = tuple(
+                one.id
+                for one in subscriptions
+                if one.has_another_default(card) and self._takes(one.defaults)
+            )
+            return [_Plan("", point)]
+        # A card that the bank replaced may be the own default of a subscription instead of the customer's.
+        return [_Plan(one.id) for one in subscriptions if one.own_default == card]
+
+    def _takes(self, *billed: ChargeDefaults | None) -> bool:
+        """Whether invoice and subscription take a method of the new one's type: Stripe passes over what they don't."""
+        restricted = [one for one in billed if one is not None and one.types]
+        if restricted and self._saved.type is None:
+            kind = self._gateway.method_type(self._saved.id)
+            self._saved = SavedMethod(self._saved.id, kind)
+        return all(one.takes(self._saved) for one in restricted)
+
+    # -- carrying it out --------------------------------------------------------------------------------------
+
+    def _carry_out(self, plan: _Plan) -> None:
+        change = self._change
+        for subscription_id in plan.point:
+            self._lease.keep()
+            try:
+                self._gateway.point_subscription(subscription_id, change.payment_method)
+            except StripeKeyRefused:
+                raise
+            except StripeRefused:
+                # Ended meanwhile, or takes no such card: no reason not to pay what is owed.
+                self._report.not_pointed.append(subscription_id)
+            else:
+                self._report.pointed.append(subscription_id)
+        with self._database.reading() as session:
+            answered = queries.answered_invoices(session, change.id)
+            runs = queries.recent_runs(
+                session, change.stripe_customer_id, change.payment_method, self._clock()
+            )
+        open_ones = self._gateway.open_invoices(change.stripe_customer_id, plan.subscription_id)
+        for invoice in filter(plan.is_for, open_ones):
+            if invoice.id in answered or not self._may_collect(invoice):
+                continue
+            unknown = self._unknown.get(invoice.id)
+            if unknown is not None:
+                if unknown.may_be_repeated(change.id, self._clock()):
+                    self._ask(unknown, plan)
+                else:
+                    self._held.add(invoice.id)
+                continue
+            scopes = (invoice.subscription_id, invoice.id)
+            until = change.waits_until(runs, scopes, self._clock())
+            if until is not None:
+                self._waits.append(until)
+            else:
+                self._try(invoice, plan)
+
+    def _may_collect(self, invoice: Invoice) -> bool:
+        """Whether the new card may be charged for it: nothing that Stripe or the business stopped collecting is.
+
+        Stripe tells whether it goes on by itself, and not whether it ever did, nor when a charge failed: that is in its
+        webhooks. Without them a subscription's renewals go on by themselves, and a first payment is one at checkout.
+        """
+        if not invoice.collectable:
+            return False
+        if not self._takes(invoice.defaults, self._methods.get(invoice.subscription_id or "")):
+            return False
+        with self._database.reading() as session:
+            heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
+        known = heard.get(invoice.id)
+        by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
+        failed_at = known.last_failed_at if known else None
+        told_at = known.auto_advance_as_of if known and known.auto_advance else None
+        return may_collect(
+            replace(
+                invoice,
+                was_advancing=by_itself,
+                last_failed_at=failed_at,
+                auto_advance_as_of=told_at,
+            ),
+            self._subscription(invoice.subscription_id),
+            self._change.came_about,
+            attempted=invoice.attempted,
+        )
+
+    def _subscription(self, subscription_id: str | None) -> SubscriptionState | None:
+        if subscription_id is None:
+            return None
+        if subscription_id not in self._subscriptions:
+            found = self._gateway.subscription(subscription_id)
+            self._subscriptions[subscription_id] = found.state if found else None
+        return self._subscriptions[subscription_id]
+
+    def _try(self, invoice: Invoice, plan: _Plan) -> None:
+        """Ask the bank, unless it has just answered, or was asked often enough."""
+        now = self._clock()
+        since = max(self._change.set_at, now - ONCE_IN)
+        trace = self._trace(invoice.id)
+        if trace.processing and trace.debited not in (None, self._change.payment_method):
+            self._waits.append(now + DEBIT_LOOK)
+            return
+        with self._lease.kept() as session:
+            if trace.problem is not None and trace.problem.answers(
+                self._change.payment_method, since
+            ):
+                payment = Payment(PayOutcome.ALREADY_TRIED)
+            elif trace.processing:
+                payment = Payment(PayOutcome.PROCESSING)
+            elif not may_try(
+                queries.times_tried(session, invoice.id, now), self._change.payment_method, now
+            ):
+                payment = Payment(PayOutcome.CAPPED)
+            else:
+                payment = Payment(PayOutcome.UNKNOWN)
+            started = queries.start_try(
+                session,
+                self._change,
+                invoice_id=invoice.id,
+                attempt=invoice.attempt_count,
+                since=since,
+                payment=payment,
+                now=now,
+            )
+        self._report.payments[invoice.id] = payment
+        if payment.outcome is PayOutcome.UNKNOWN:
+            self._ask(started, plan)
+
+    def _trace(self, invoice_id: str) -> PaymentTrace:
+        """What Stripe's own attempt with the card came to, between its setting and us.
+
+        A failure from before the card was set says nothing: the bank may have renewed the card behind the same id, or
+        the customer came back to it. Best effort: where Stripe does not tell, one charge too many is declined once
+        more, while one too few would leave an invoice unpaid.
+        """
+        try:
+            return self._gateway.payment_trace(invoice_id)
+        except (StripeUnavailable, StripeRefused):
+            return PaymentTrace()
+
+    def _ask(self, asked: Try, plan: _Plan) -> None:
+        """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
+        with self._lease.kept() as session:
+            queries.send_try(session, asked, self._clock())
+            queries.note_run(session, self._change, plan.scope, self._clock())
+        self._unknown[asked.invoice_id] = asked
+        try:
+            payment: Payment | None = self._gateway.pay(
+                asked.invoice_id, asked.payment_method, asked.key
+            )
+        except StripeKeyRefused:
+            raise  # nothing was asked of a bank; with another key this one's question is still open
+        except StripeRefused as error:
+            payment = self._fate(asked) or Payment(PayOutcome.REFUSED, str(error))
+        except StripeUnavailable as error:
+            if isinstance(error, KeySpent):
+                with self._database.transaction() as session:
+                    queries.spend_key(session, asked)
+            payment = self._fate(asked)
+        self._learn(asked, payment)
+
+    # -- what became of a try ---------------------------------------------------------------------------------
+
+    def _learn_fates(self, *, own_keys: bool) -> None:
+        """Read off Stripe's objects what became of tries without an answer, of whatever change of this customer.
+
+        No other key asks about an invoice before that is known. What does not show long after the last asking did not
+        happen, unless its own key can still be sent again: `own_keys` says whether this run will.
+        """
+        with self._database.reading() as session:
+            unknown = queries.unknown_tries(session, self._change.stripe_customer_id)
+        for one in unknown:
+            self._lease.keep()
+            self._unknown[one.invoice_id] = one
+            payment = self._fate(one)
+            now = self._clock()
+            repeated = own_keys and one.may_be_repeated(self._change.id, now)
+            if payment is None and one.is_settled(now) and not repeated:
+                payment = Payment(PayOutcome.NOT_CHARGED)
+            self._learn(one, payment)
+
+    def _fate(self, asked: Try) -> Payment | None:
+        trace = self._gateway.payment_trace(asked.invoice_id)
+        try:
+            invoice = self._gateway.invoice(asked.invoice_id)
+        except UnknownInvoice:
+            return Payment(PayOutcome.CLOSED)
+        return fate(invoice, trace, asked.payment_method, asked.since)
+
+    def _learn(self, asked: Try, payment: Payment | None) -> None:
+        if payment is None:
+            return
+        with self._database.transaction() as session:
+            queries.end_try(session, asked, payment, self._clock())
+        del self._unknown[asked.invoice_id]
+        if asked.change_id == self._change.id:
+            self._report.payments[asked.invoice_id] = payment
+
+
+def recoveries(
+    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Tries for people, newest first."""
+    return [
+        asdict(one) | {"at": one.at.isoformat()}
+        for one in queries.recoveries(
+            session, stripe_customer_id=stripe_customer_id, invoice_id=invoice_id, limit=limit
+        )
+    ]

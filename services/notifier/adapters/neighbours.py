@@ -1,0 +1,330 @@
+"""The other services and the provider, as the ports that handlers know. Answers are parsed here, at the edge."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import eventlet
+import msgspec
+from nameko.extensions import DependencyProvider
+
+from services.notifier.domain import (
+    InvoiceNow,
+    MaybeSent,
+    Outcome,
+    QuietHours,
+    ReminderPolicy,
+)
+from services.notifier.ports import (
+    Business,
+    CancellationLinks,
+    Contact,
+    InvoiceReport,
+    Mail,
+    Mailer,
+    PortalUnavailable,
+    RequestClosed,
+    UnknownCustomer,
+)
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.payments import Decline, PaymentMethod, told_method
+from shared.nameko_ext.batching import Batcher, Interrupted, Overloaded
+from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+POST_SECONDS: Final = 20
+"""Longest time that one message may take in all. The HTTP client's own limits are per read, and an answer that
+trickles in byte by byte never meets them."""
+
+
+class _WirePolicy(msgspec.Struct):
+    interval_days: int = 3
+    quiet_from: str | None = None
+    quiet_until: str | None = None
+
+
+class _WireLinks(msgspec.Struct):
+    approve: str
+    decline: str
+    expires_at: dt.datetime | None = None
+
+
+class _WireBusiness(msgspec.Struct):
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    website: str | None = None
+    logo_url: str | None = None
+    color: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+    sender_email: str | None = None
+    service_note: str | None = None
+    reminder_policy: _WirePolicy | None = None
+
+
+class _WireContact(msgspec.Struct):
+    customer_id: str
+    name: str
+    link: str
+    business: _WireBusiness
+    email: str | None = None
+    locale: str | None = None
+    timezone: str | None = None
+    next_appointment: dt.datetime | None = None
+    platform: str | None = None
+
+
+class _WireDecline(msgspec.Struct):
+    reason: str
+    needs_new_method: bool = False
+
+
+class _WireInvoice(msgspec.Struct):
+    status: str | None = None
+    amount_remaining: int | None = None
+    number: str | None = None
+    purpose: str | None = None
+    purpose_more: int = 0
+    next_payment_attempt: dt.datetime | None = None
+    decline: _WireDecline | None = None
+    method: PaymentMethod | None = None
+    card: PaymentMethod | None = None
+    """From a billing of the release before, which names cards alone."""
+    next_method: PaymentMethod | None = None
+    auto_advance: bool | None = None
+    processing: bool = False
+    charge_id: str | None = None
+    payment_method_id: str | None = None
+    subscription_status: str | None = None
+    subscription_end_reason: str | None = None
+    subscription_ended_at: dt.datetime | None = None
+    dashboard_url: str | None = None
+    source: str = "stripe"
+
+
+CLOSED_REQUEST: Final = frozenset({"NotFound", "UnknownRequest", "RequestClosed"})
+"""The portal's errors for a request that nobody can answer any more."""
+
+
+Portal = Any
+Billing = Any
+"""The RPC proxies of the other services, as a worker has them."""
+
+MOST_INVOICES: Final = 100
+"""How many invoices billing answers about in one call."""
+
+
+def fetch_contacts(asked: list[tuple[Portal, str]]) -> list[dict[str, Any] | None]:
+    """The portal's answers about Stripe customers, many in one call; None for one that it does not know.
+
+    The work of a `Batcher`: each caller brings its own proxy, and one of them makes the call for all.
+    """
+    answers = asked[0][0].contacts(stripe_customer_ids=[stripe_id for _, stripe_id in asked])
+    return [answers.get(stripe_id) for _, stripe_id in asked]
+
+
+class Fetch(DependencyProvider):
+    """Injects a batcher that asks another service about many things in one call."""
+
+    def __init__(self, name: str, work: Callable[[list[Any]], list[Any]], **bounds: int) -> None:
+        self.label, self.work, self.bounds = name, work, bounds
+
+    def setup(self) -> None:
+        away = (RemoteFault, RpcTimeout, RpcUnavailable)
+        self.batcher = Batcher(self.label, self.work, fails_all=away, **self.bounds)
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
+        return self.batcher
+
+
+class PortalContacts:
+    """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
+
+    def __init__(self, portal: Portal, fetch: Callable[[tuple[Portal, str]], Any]) -> None:
+        """`fetch` does `fetch_contacts` for one question, together with others."""
+        self._portal = portal
+        self._fetch = fetch
+
+    def contact(
+        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> Contact:
+        """See `Contacts.contact`."""
+        with _portals_faults(UnknownCustomer, ("UnknownCustomer", "NotFound")):
+            if customer_id:
+                answer = self._portal.contact(customer_id=customer_id)
+            else:
+                answer = self._fetch((self._portal, stripe_customer_id or ""))
+            if answer is None:
+                raise UnknownCustomer
+            return _read_contact(answer)
+
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        """See `Contacts.cancellation_links`."""
+        with _portals_faults(RequestClosed, CLOSED_REQUEST):
+            wire = msgspec.convert(
+                self._portal.cancellation_links(request_id=request_id), _WireLinks
+            )
+        return CancellationLinks(
+            approve=wire.approve, decline=wire.decline, expires_at=_aware(wire.expires_at)
+        )
+
+
+@contextmanager
+def _portals_faults(missing: type[Exception], names: Container[str]) -> Iterator[None]:
+    """The portal's faults as the ports know them: `names` mean `missing`, everything else can be asked again."""
+    try:
+        yield
+    except RemoteFault as fault:
+        if fault.error in names:
+            raise missing from None
+        raise PortalUnavailable(f"the portal failed: {fault.error}") from None
+    except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
+        raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
+    except msgspec.ValidationError as error:
+        raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
+
+
+def _read_contact(answer: Any) -> Contact:
+    wire = msgspec.convert(answer, _WireContact)
+    return Contact(
+        customer_id=wire.customer_id,
+        name=wire.name,
+        email=wire.email,
+        locale=wire.locale,
+        timezone=wire.timezone,
+        link=wire.link,
+        next_appointment=_aware(wire.next_appointment),
+        platform=wire.platform,
+        business=Business(
+            name=wire.business.name,
+            email=wire.business.email,
+            phone=wire.business.phone,
+            website=wire.business.website,
+            logo_url=wire.business.logo_url,
+            color=wire.business.color,
+            locale=wire.business.locale or "en",
+            timezone=wire.business.timezone or "UTC",
+            sender_email=wire.business.sender_email,
+            service_note=wire.business.service_note,
+            reminders=_policy(wire.business.reminder_policy),
+        ),
+    )
+
+
+def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
+    """The business's reminder policy; the default where the portal has none or says something unreadable."""
+    if wire is None:
+        return ReminderPolicy()
+    quiet = None
+    try:
+        if wire.quiet_from and wire.quiet_until:
+            quiet = QuietHours(
+                dt.time.fromisoformat(wire.quiet_from), dt.time.fromisoformat(wire.quiet_until)
+            )
+    except ValueError:
+        log.warning("quiet hours can't be read, writing at any hour")
+    return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
+
+
+def fetch_invoices(asked: list[tuple[Billing, str]]) -> list[dict[str, Any] | None]:
+    """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
+    answers = asked[0][0].invoice_states(invoice_ids=[invoice_id for _, invoice_id in asked])
+    return [answers.get(invoice_id) for _, invoice_id in asked]
+
+
+class BillingInvoices:
+    """`Invoices` over RPC to billing; best effort, since the email must not depend on it. Those asked for at the same
+    time share a call."""
+
+    def __init__(self, billing: Billing, fetch: Callable[[tuple[Billing, str]], Any]) -> None:
+        """`fetch` does `fetch_invoices` for one question, together with others."""
+        self._billing = billing
+        self._fetch = fetch
+
+    def report(self, invoice_id: str) -> InvoiceReport | None:
+        """See `Invoices.report`."""
+        try:
+            answer = self._state(invoice_id)
+            wire = msgspec.convert(answer, _WireInvoice) if answer is not None else None
+            why = "nobody knows it"
+        except (
+            RemoteFault,
+            RpcTimeout,
+            RpcUnavailable,
+            Overloaded,
+            Interrupted,
+            msgspec.ValidationError,
+        ) as error:
+            wire = None
+            why = error.error if isinstance(error, RemoteFault) else type(error).__name__
+        if wire is None:
+            log.warning("invoice not looked up, writing without it", invoice_id=invoice_id, why=why)
+            return None
+        now = InvoiceNow(
+            status=_member(InvoiceStatus, wire.status),
+            amount_remaining=wire.amount_remaining,
+            next_payment_attempt=_aware(wire.next_payment_attempt),
+            number=wire.number,
+            purpose=wire.purpose,
+            purpose_more=wire.purpose_more,
+            decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            needs_new_method=wire.decline is not None and wire.decline.needs_new_method,
+            auto_advance=wire.auto_advance,
+            processing=wire.processing,
+            charge_id=wire.charge_id,
+            payment_method_id=wire.payment_method_id,
+            subscription_status=wire.subscription_status,
+            subscription_end_reason=wire.subscription_end_reason,
+            subscription_ended_at=wire.subscription_ended_at,
+            heard=wire.source == "webhooks",
+        )
+        return InvoiceReport(
+            now=now,
+            method=told_method(wire.method, wire.card),
+            dashboard_url=wire.dashboard_url,
+            next_method=told_method(wire.next_method),
+        )
+
+    def _state(self, invoice_id: str) -> Any:
+        try:
+            return self._fetch((self._billing, invoice_id))
+        except RemoteFault as fault:
+            if fault.error != "MethodNotFound":
+                raise
+        # A billing of the version before this one, in the middle of an upgrade.
+        return self._billing.invoice_state(invoice_id=invoice_id)
+
+
+class PunctualMailer:
+    """A `Mailer` with an end: whatever happens, one message takes no longer than `seconds`."""
+
+    def __init__(self, mailer: Mailer, seconds: float = POST_SECONDS) -> None:
+        self._mailer = mailer
+        self._seconds = seconds
+
+    def send(self, mail: Mail) -> Outcome:
+        """See `Mailer.send`."""
+        limit = eventlet.Timeout(self._seconds)
+        try:
+            return self._mailer.send(mail)
+        except eventlet.Timeout as expired:
+            if expired is not limit:
+                raise
+            return MaybeSent("no whole answer from SendGrid in time")
+        finally:
+            limit.cancel()
+
+
+def _member(kind: Any, value: str | None) -> Any:
+    """The enum's member; None for a value that this code does not know (yet)."""
+    return kind(value) if value in set(kind) else None
+
+
+def _aware(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment.replace(tzinfo=dt.UTC) if moment and moment.tzinfo is None else moment

@@ -1,0 +1,314 @@
+"""Turns a letter into subject, text and HTML.
+
+The words stand in `templates/email/<kind>/`, the look of all emails in `templates/email/_layout.html`.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from babel import Locale
+from babel.support import NullTranslations
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from services.notifier.domain import (
+    DUNNING,
+    TO_BUSINESS,
+    Kind,
+)
+from services.notifier.emails import formats, texts, wording
+from services.notifier.emails.letters import Letter, Line
+from services.notifier.emails.markup import bdi, button_url, host, web_address
+from shared.contracts.invoices import Ending
+from shared.contracts.payments import Decline
+from shared.contracts.prices import Price
+from shared.l10n.dates import Days
+from shared.l10n.money import money
+from shared.l10n.palette import palette
+from shared.l10n.typography import labelled
+from shared.templating import TranslatedEnvironment
+
+COLLECTABLE: Final = (
+    Ending.SUBSCRIPTION_FAILED,
+    Ending.SUBSCRIPTION_UNPAID,
+    Ending.NO_MORE_TRIES,
+)
+"""The ends after which a new payment method is charged all the same (`contracts.invoices.may_collect`)."""
+
+TEMPLATES: Final = Path(__file__).parents[1] / "templates" / "email"
+
+
+@dataclass(frozen=True, repr=False)
+class Rendered:
+    """A finished email. `subject` is one line."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button. Without a label it bears the template's `action`."""
+
+    url: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the box with the invoice's facts."""
+
+    label: str
+    value: str
+    strong: bool = False
+    whole: bool = False
+    """It is never broken into lines: an amount."""
+    number: str = ""
+    """Of several alike: stands after the label."""
+    detail: str = ""
+    """What the label is about, in other words."""
+
+
+@dataclass
+class Renderer:
+    """Renders letters; safe to share between green threads (Jinja's environments are)."""
+
+    catalogues: Path = texts.CATALOGUES
+    _environments: dict[tuple[str, bool], TranslatedEnvironment] = field(default_factory=dict)
+
+    def render(self, letter: Letter) -> Rendered:
+        """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
+        locale = texts.choose_locale(letter.locale, letter.business.locale, folder=self.catalogues)
+        words = texts.translations(locale, self.catalogues)
+        common = _common(letter, locale, words)
+        plain = common | _names(letter, locale, html=False)
+        rich = common | _names(letter, locale, html=True)
+        subject = self._fill(letter.kind, "subject.txt", locale, plain)
+        text = self._fill(letter.kind, "body.txt", locale, plain)
+        html = self._fill(letter.kind, "body.html", locale, rich | {"subject": subject.strip()})
+        return Rendered(
+            subject=formats.plain_line(subject),
+            text=re.sub(r"\n{3,}", "\n\n", text).strip() + "\n",
+            html=html.strip() + "\n",
+        )
+
+    def _fill(self, kind: Kind, name: str, locale: Locale, values: dict[str, Any]) -> str:
+        environment = self._environment(locale, html=name.endswith(".html"))
+        return environment.get_template(f"{kind.value}/{name}").render(values)
+
+    def _environment(self, locale: Locale, *, html: bool) -> TranslatedEnvironment:
+        key = (texts.catalogue(locale, self.catalogues), html)
+        if key not in self._environments:
+            environment = TranslatedEnvironment(
+                loader=FileSystemLoader(TEMPLATES),
+                autoescape=html,
+                undefined=StrictUndefined,
+                auto_reload=False,
+                trim_blocks=True,
+                lstrip_blocks=True,
+                keep_trailing_newline=True,
+                extensions=["jinja2.ext.i18n"],
+            )
+            environment.filters["combine"] = operator.or_
+            environment.filters["quoted"] = formats.quoted
+            environment.filters["labelled"] = partial(labelled, language=locale.language)
+            environment.globals.update(bdi=bdi, host=host)
+            words = texts.translations(locale, self.catalogues)
+            environment.install_gettext_translations(  # type: ignore[attr-defined]
+                words, newstyle=True
+            )
+            environment.translate_with(words.gettext)
+            self._environments[key] = environment
+        return self._environments[key]
+
+
+def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str, Any]:
+    """What text and HTML share. All of it is plain text; the HTML environment escapes it."""
+    _ = words.gettext
+    days = Days(locale, letter.timezone, letter.now)
+    coming = letter.next_appointment
+    links_until = letter.links.expires_at if letter.links else None
+    business = letter.business
+    url = button_url(letter.link, letter.kind) if letter.link else ""
+    buttons = [Button(url)] if url else []
+    if letter.kind is Kind.COLLECTION_ENDED and (page := web_address(letter.dashboard_url)):
+        buttons = [Button(page, _("Open the invoice in Stripe"))]
+    if letter.links is not None:
+        buttons = [
+            # What keeps the revenue is the button that stands out.
+            Button(letter.links.decline, _("Keep the subscription")),
+            Button(letter.links.approve, _("Approve cancellation")),
+        ]
+    return {
+        "kind": letter.kind.value,
+        "to_business": letter.kind in TO_BUSINESS,
+        "lang": str(locale).replace("_", "-"),
+        "direction": locale.text_direction,
+        "amount": _amount(letter, locale),
+        "facts": _facts(letter, locale, days, words),
+        "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
+        "why": wording.why_declined(letter.decline, letter.method, _),
+        "next_step": wording.what_next(
+            letter.decline,
+            letter.method,
+            letter.next_attempt,
+            days,
+            _,
+            planned=letter.planned,
+            ended=letter.ended_unpaid,
+            next_method=letter.next_method,
+        ),
+        "tries": wording.how_often(letter.tries, words.ngettext),
+        "ending": letter.ending,
+        "goes_on": letter.ending in COLLECTABLE and not letter.bad_debt,
+        "several": len(letter.lines) > 1,
+        "mails": letter.mails,
+        "last_tried": days.full(letter.last_tried) if letter.last_tried else None,
+        "on_last_tried": days.on_full(letter.last_tried) if letter.last_tried else None,
+        "next_attempt": days.full(letter.next_attempt) if letter.next_attempt else None,
+        "on_next_attempt": days.on_full(letter.next_attempt) if letter.next_attempt else None,
+        "ended_unpaid": letter.ended_unpaid,
+        "ends_on": days.full(letter.ends_at) if letter.ends_at else None,
+        "ends_on_date": days.date(letter.ends_at) if letter.ends_at else None,
+        "on_ends_on_date": days.on_date(letter.ends_at) if letter.ends_at else None,
+        "ended": letter.ended,
+        "links_until": days.full(links_until) if links_until else None,
+        "note": formats.plain_text(letter.note, 2000) if letter.note else "",
+        "opens": urlsplit(url).netloc,
+        "platform": formats.plain_name(letter.platform) if letter.platform else "",
+        "next_day": days.full(coming) if coming else None,
+        "next_time": days.hours(coming, None) if coming else None,
+        "service_note": formats.plain_text(business.service_note or "", 200)
+        if letter.kind in DUNNING
+        else "",
+        "url": url,
+        "buttons": buttons,
+        "reply_to": business.email,
+        "phone": formats.plain_name(business.phone) if business.phone else None,
+        "website": web_address(business.website),
+        "logo_url": web_address(business.logo_url),
+        "colors": palette(business.color),
+    }
+
+
+def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
+    """The box with what can be looked up: each kind has its own, and what is not known is left out."""
+    _ = words.gettext
+    purpose = Fact(_("For"), wording.several(letter.purpose, letter.purpose_more, words.ngettext))
+    amount = _amount(letter, locale) or ""
+    number = formats.plain_name(letter.number) if letter.number else ""
+    plan = formats.plain_name(letter.description) if letter.description else ""
+    customer = formats.plain_name(letter.customer_name)
+    ends_on = days.short(letter.ends_at) if letter.ends_at else ""
+    paid_on = Fact(_("Paid on"), days.short(letter.paid_at) if letter.paid_at else "")
+    address = Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254))
+    kind = letter.kind
+    if kind is Kind.CANCELLATION_REQUESTED:
+        ends = Fact(_("Paid until"), ends_on)
+    else:
+        ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
+    facts: list[Fact] = []
+    if kind is Kind.COLLECTION_ENDED:
+        invoices = [_line_fact(line, locale, words) for line in letter.lines]
+        facts = [
+            Fact(_("Customer"), customer),
+            address,
+            *(invoices or [purpose, Fact(_("Invoice"), number)]),
+            Fact(_("Unpaid"), amount, strong=True, whole=True),
+        ]
+        if coming := letter.next_appointment:
+            when = f"{days.short(coming)}, {days.hours(coming, None)}"
+            facts.append(Fact(_("Next appointment"), when))
+        if not invoices:
+            charged = wording.method_fact(letter.method, _)
+            facts += [Fact(*charged)] if charged else []
+            facts.append(Fact(_("Reason"), wording.reason(letter.decline, _) or ""))
+    elif letter.lines:
+        facts = [_line_fact(line, locale, words) for line in letter.lines]
+        facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
+    elif kind in DUNNING:
+        due = Fact(_("Amount due"), amount, strong=True, whole=True)
+        facts = [due, purpose, Fact(_("Invoice"), number)]
+        if charged := wording.method_fact(letter.method, _):
+            facts.append(Fact(*charged))
+    elif kind is Kind.PAYMENT_RECOVERED:
+        paid = Fact(_("Amount paid"), amount, strong=True, whole=True)
+        facts = [paid, paid_on, purpose, Fact(_("Invoice"), number)]
+    elif kind is Kind.CUSTOMER_RECOVERED:
+        facts = [
+            Fact(_("Customer"), customer),
+            Fact(_("Amount paid"), amount, strong=True, whole=True),
+            paid_on,
+            Fact(_("Invoice"), number),
+        ]
+    elif kind is Kind.CUSTOMER_UNREACHABLE:
+        facts = [
+            Fact(_("Customer"), customer),
+            address,
+            Fact(_("Amount due"), amount, strong=True, whole=True),
+            Fact(_("Invoice"), number if amount else ""),
+        ]
+    elif kind in (
+        Kind.CANCELLATION_REQUESTED,
+        Kind.SUBSCRIPTION_ENDING,
+        Kind.CANCELLATION_WITHDRAWN,
+    ):
+        facts = [
+            Fact(_("Customer"), customer),
+            *([address] if kind is Kind.CANCELLATION_REQUESTED else []),
+            Fact(_("Subscription"), plan),
+            Fact(_("Price"), _price(letter.price, locale, words)),
+            ends,
+        ]
+    elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
+        facts = [Fact(_("Subscription"), plan), ends]
+    return [fact for fact in facts if fact.value]
+
+
+def _line_fact(line: Line, locale: Locale, words: NullTranslations) -> Fact:
+    number = formats.plain_name(line.number) if line.number else ""
+    return Fact(
+        words.gettext("Invoice"),
+        money(line.amount, line.currency, locale),
+        whole=True,
+        number=number,
+        detail=wording.several(line.purpose, line.purpose_more, words.ngettext),
+    )
+
+
+def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
+    written = functools.partial(money, locale=locale)
+    return wording.price(said, written, words.gettext, words.ngettext) if said else ""
+
+
+def _amount(letter: Letter, locale: Locale) -> str | None:
+    if letter.amount is None or not letter.currency:
+        return None
+    return money(letter.amount, letter.currency, locale)
+
+
+def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
+    """The two names that strangers chose, made harmless for this format."""
+    business = formats.plain_name(letter.business.name)
+    customer = formats.plain_name(letter.customer_name, longest=60)
+    to_business = letter.kind in TO_BUSINESS
+
+    def shown(name: str) -> str:
+        return bdi(name) if html else formats.isolated(name, locale)
+
+    return {
+        "business": shown(business),
+        "business_plain": business,
+        "customer": shown(customer),
+        "greeted": shown(business if to_business else customer),
+        "writer": shown(customer if to_business else business),
+        "initial": formats.initial(business),
+    }

@@ -1,0 +1,244 @@
+"""Plain words for what failed, and why. Never a code, and never a guess: what is not known is not said."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from services.notifier.emails.formats import plain_name
+from shared.contracts.invoices import LONGEST_PURPOSE, Retry, RetryPlan
+from shared.contracts.next_steps import NextStep, next_step
+from shared.contracts.payments import Decline, MethodKind, PaymentMethod
+from shared.contracts.prices import Price
+from shared.l10n import brands
+from shared.l10n.dates import Days
+
+Gettext = Callable[[str], str]
+Ngettext = Callable[[str, str, int], str]
+
+
+def method_fact(method: PaymentMethod | None, _: Gettext) -> tuple[str, str] | None:
+    """What was charged, as the box of facts says it: a label, and what stands beside it. None when it has no name."""
+    kind = method.kind if method else MethodKind.OTHER
+    if method is None or kind is MethodKind.OTHER:
+        return None
+    if kind is MethodKind.WALLET:
+        wallet = brands.wallet(method.type)
+        return (_("Payment method"), wallet) if wallet else None
+    if method.last4 is None:
+        return None
+    if kind is MethodKind.BANK:
+        return _("Bank account"), brands.masked(plain_name(method.bank or ""), method.last4)
+    return _("Card"), brands.masked(brands.card_brand(method.brand) or "", method.last4)
+
+
+def method_name(method: PaymentMethod | None, _: Gettext) -> str:
+    """The same on one line, after a colon: `Visa •••• 4242`, `Bank account Chase •••• 6789`, `PayPal`."""
+    label, name = method_fact(method, _) or ("", "")
+    kind = method.kind if method else MethodKind.OTHER
+    known = kind is MethodKind.WALLET or (kind is MethodKind.CARD and method and method.brand)
+    return name if known else f"{label} {name}"
+
+
+def several(first: str | None, more: int, ngettext: Ngettext) -> str:
+    """`Weekly home cleaning and 2 more`: the first of several things, and how many others there are."""
+    name = plain_name(first or "", LONGEST_PURPOSE)
+    if not name or more < 1:
+        return name
+    text = ngettext("%(what)s and %(num)s more", "%(what)s and %(num)s more", more)
+    return text % {"what": name, "num": more}
+
+
+def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
+    """What was charged, within a sentence: `your Visa ending in 4242`.
+
+    Languages with cases have it in the one that all sentences of `why_declined` want.
+    """
+    kind = method.kind if method else MethodKind.OTHER
+    words = _("your payment method")
+    values: dict[str, str | None] = {}
+    if method is not None:
+        values = {
+            "bank": plain_name(method.bank or ""),
+            "brand": brands.card_brand(method.brand),
+            "last4": method.last4,
+            "wallet": brands.wallet(method.type),
+        }
+    if kind is MethodKind.CARD:
+        words = _("your card")
+        if values["last4"]:
+            words = _("your card ending in %(last4)s")
+            if values["brand"]:
+                words = _("your %(brand)s ending in %(last4)s")
+    elif kind is MethodKind.BANK:
+        words = _("your bank account")
+        if values["last4"]:
+            words = _("your bank account ending in %(last4)s")
+            if values["bank"]:
+                words = _("your bank account at %(bank)s ending in %(last4)s")
+    elif values.get("wallet"):
+        words = _("your %(wallet)s account")
+    return words % values
+
+
+def why_declined(decline: Decline | None, method: PaymentMethod | None, _: Gettext) -> str | None:
+    """One sentence on why the charge failed; None when Stripe does not say.
+
+    Lost and stolen cards read like any other decline: Stripe asks to keep that reason from whoever is paying
+    (docs.stripe.com/declines/codes, `lost_card`, `stolen_card`).
+    """
+    if decline is None:
+        return None
+    fact = method_fact(method, _)
+    sentences = {
+        Decline.EXPIRED_CARD: _("Your payment method has expired, so the payment failed."),
+        Decline.INSUFFICIENT_FUNDS: _("There was not enough money available for this payment."),
+        Decline.LOST_OR_STOLEN: _("The payment from %(method)s was declined."),
+        Decline.INCORRECT_DETAILS: _("Some of the details we have for %(method)s are not right."),
+        Decline.PROCESSING_ERROR: _(
+            "There was a technical problem while the payment was being processed."
+        ),
+        Decline.NO_PAYMENT_METHOD: _("There was no payment method on file that we could charge."),
+        Decline.ACCOUNT_CLOSED: _("The account is closed, or it can’t be charged."),
+        Decline.NOT_AUTHORIZED: _("The permission to charge %(method)s was withdrawn."),
+        Decline.DECLINED: _("The payment from %(method)s was declined, and we were not told why."),
+    }
+    kind = method.kind if method else MethodKind.OTHER
+    if kind in (MethodKind.CARD, MethodKind.BANK):
+        sentences[Decline.INCORRECT_DETAILS] = _(
+            "Your bank says that some of the details we have for %(method)s are not right."
+        )
+    if kind is MethodKind.CARD:
+        sentences |= {
+            Decline.EXPIRED_CARD: _("Your card (%(card)s) has expired, so the payment failed.")
+            if fact
+            else _("Your card has expired, so the payment failed."),
+            Decline.INSUFFICIENT_FUNDS: _(
+                "Your bank says there was not enough money available on %(method)s."
+            ),
+            Decline.LOST_OR_STOLEN: _("Your bank declined %(method)s."),
+            Decline.DECLINED: _("Your bank declined %(method)s and did not tell us why."),
+        }
+    elif kind is MethodKind.BANK:
+        sentences |= {
+            Decline.INSUFFICIENT_FUNDS: _(
+                "Your bank says there was not enough money in %(method)s."
+            ),
+            Decline.ACCOUNT_CLOSED: _(
+                "Your bank says that %(method)s is closed or can’t be debited."
+            ),
+            Decline.DECLINED: _(
+                "Your bank returned the payment from %(method)s and did not tell us why."
+            ),
+        }
+    sentence = sentences.get(decline)
+    if sentence is None:
+        return None
+    return sentence % {"method": method_phrase(method, _), "card": fact[1] if fact else ""}
+
+
+def what_next(
+    decline: Decline | None,
+    method: PaymentMethod | None,
+    next_attempt: dt.datetime | None,
+    days: Days,
+    _: Gettext,
+    *,
+    planned: Retry = Retry.UNKNOWN,
+    ended: bool = False,
+    next_method: PaymentMethod | None = None,
+) -> str:
+    """What happens without the customer, what the customer can do about it, and how long that takes where it takes days.
+
+    `planned` says whether Stripe will try again by itself, `next_attempt` when; `ended`: it ended the subscription over this
+    payment. `next_method` is what it will charge then: said only where it is another one than failed.
+    """
+    kind = method.kind if method else MethodKind.OTHER
+    state = next_step(RetryPlan(planned, next_attempt), decline, ended_unpaid=ended)
+    if state is NextStep.ENDED:
+        step = _(
+            "Your subscription has ended because we didn’t receive this payment, and the amount is still due. "
+            "As soon as you have added a new payment method, the amount is charged to it."
+        )
+    elif state is NextStep.ADD_METHOD:
+        step = _("As soon as you have added a payment method, the amount is charged to it.")
+    elif state is NextStep.OVER:
+        step = _(
+            "We won’t try again automatically. As soon as you have added a new payment method, "
+            "the amount is charged to it."
+        )
+    elif state is NextStep.ENTER_AGAIN:
+        step = _("Please enter the details again or add a different payment method.")
+    elif state is NextStep.NEW_METHOD:
+        step = {
+            MethodKind.CARD: _("This card can’t be charged any more, so please add a new one."),
+            MethodKind.BANK: _(
+                "This bank account can’t be debited any more, so please add a new payment method."
+            ),
+        }.get(kind, _("It can’t be charged any more, so please add a new payment method."))
+    elif next_attempt is not None:
+        step = _(
+            "We will try again on %(day)s. To pay sooner, or in another way, "
+            "please update your payment method."
+        ) % {"day": days.full(next_attempt), "on_day": days.on_full(next_attempt)}
+        another = method_fact(next_method, _)
+        if another and another != method_fact(method, _):
+            step = _(
+                "We will try again on %(day)s. The payment will then be taken from: %(method)s. "
+                "To pay sooner, or in another way, please update your payment method."
+            ) % {
+                "day": days.full(next_attempt),
+                "on_day": days.on_full(next_attempt),
+                "method": method_name(next_method, _),
+            }
+    else:
+        step = _(
+            "We may try again. To be sure that everything goes on as usual, "
+            "please update your payment method."
+        )
+    if kind is MethodKind.BANK:
+        step += " " + _("Payments from a bank account take a few days to arrive.")
+    return step
+
+
+def how_often(tries: int, ngettext: Ngettext) -> str | None:
+    """How often the charge was tried; None when that is not known."""
+    if tries < 1:
+        return None
+    sentence = ngettext("We have tried once.", "We have tried %(num)d times.", tries)
+    return sentence % {"num": tries} if "%(num)d" in sentence else sentence
+
+
+def reason(decline: Decline | None, _: Gettext) -> str | None:
+    """Why the last charge failed, in a few words for the business; None when Stripe does not say."""
+    if decline is None:
+        return None
+    return {
+        Decline.EXPIRED_CARD: _("The card has expired"),
+        Decline.INSUFFICIENT_FUNDS: _("Not enough money"),
+        Decline.AUTHENTICATION_REQUIRED: _("The customer hasn’t confirmed the payment"),
+        Decline.INCORRECT_DETAILS: _("Incorrect details"),
+        Decline.PROCESSING_ERROR: _("Technical problem"),
+        Decline.NO_PAYMENT_METHOD: _("No payment method on file"),
+        Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
+        Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
+    }.get(decline, _("Declined by the bank"))
+
+
+def price(said: Price, money: Callable[[int, str], str], _: Gettext, ngettext: Ngettext) -> str:
+    """`$149.00 every month`, with what comes on top. `money` writes an amount of a currency."""
+    if said.amount is None:
+        return _("Billed by usage")
+    count = said.interval_count
+    if said.interval == "day":
+        text = ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
+    elif said.interval == "week":
+        text = ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
+    elif said.interval == "month":
+        text = ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
+    elif said.interval == "year":
+        text = ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
+    else:
+        text = "%(amount)s"
+    text = text % {"amount": money(said.amount, said.currency), "num": count}
+    return _("%(price)s, plus usage") % {"price": text} if said.usage else text

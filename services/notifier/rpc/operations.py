@@ -1,0 +1,87 @@
+"""The notifier's RPC methods for those who operate it; mixed into the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from services.notifier import queries
+from services.notifier.handlers import requests as asking
+from services.notifier.handlers import stats as counting
+from services.notifier.handlers import timeline as story
+from services.notifier.queries import timeline as looking_back
+from shared.database import Database
+from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcError, rpc
+
+LONGEST_STATS: Final = dt.timedelta(days=732)
+MOST_EVENTS: Final = 300
+
+
+class TooLate(RpcError):
+    """The email is on its way, sent, or was never to be sent: there is nothing to cancel."""
+
+
+class Operations:
+    """Cancelling, counting, forgetting, and the story of an invoice. The service that mixes it in has `db`."""
+
+    db: Database
+
+    @rpc
+    def cancel(self, notification_id: str) -> dict[str, Any]:
+        """Keep a notification that waits from being sent. Raises NotFound, TooLate."""
+        with self.db.transaction() as session:
+            row = queries.by_id(session, notification_id, lock=True)
+            if row is None:
+                raise NotFound("notification_id: there is no such notification")
+            if not looking_back.cancel(row):
+                raise TooLate(f"this notification is {row.status}: there is nothing to cancel")
+            return asking.view(row)
+
+    @rpc
+    def story(
+        self,
+        invoice_id: str | None = None,
+        stripe_customer_id: str | None = None,
+        customer_id: str | None = None,
+        event_id: str | None = None,
+        notification_id: str | None = None,
+        event_ids: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """What the notifier knows, as steps of a time line, with the ids met on the way: by one of the ids.
+
+        `event_ids` (at most 300) are Stripe events whose outcome is wanted besides.
+        """
+        keys = (invoice_id, stripe_customer_id, customer_id, event_id, notification_id)
+        if all(one is None for one in keys):
+            raise InvalidArgument("expected an id")
+        with self.db.reading() as session:
+            return story.story(
+                session,
+                invoice_id=invoice_id,
+                stripe_customer_id=stripe_customer_id,
+                customer_id=customer_id,
+                event_id=event_id,
+                notification_id=notification_id,
+                event_ids=(event_ids or [])[:MOST_EVENTS],
+            )
+
+    @rpc
+    def stats(self, since: dt.datetime) -> dict[str, Any]:
+        """Failed autopay invoices since a moment and what became of them: counts, money, days, times."""
+        now = dt.datetime.now(dt.UTC)
+        if since.tzinfo is None or not now - LONGEST_STATS <= since <= now:
+            raise InvalidArgument("since: expected a past moment with its zone, within two years")
+        with self.db.reading() as session:
+            return counting.stats(session, since.astimezone(dt.UTC), now)
+
+    @rpc
+    def erase_customer(
+        self, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> dict[str, Any]:
+        """Forget a customer's emails and invoices: `{"deleted"}`, how many rows. Safe to repeat."""
+        if not stripe_customer_id and not customer_id:
+            raise InvalidArgument("expected stripe_customer_id, customer_id, or both")
+        with self.db.transaction() as session:
+            return {
+                "deleted": looking_back.erase_customer(session, stripe_customer_id, customer_id)
+            }

@@ -1,0 +1,314 @@
+"""Sending one notification: look again, render, mark "about to post", post, record what came of it.
+
+The steps that touch the database are short transactions; no other system is called inside one. Emails that reach the
+same step at the same moment share a transaction (`handlers/posting.py`), and each goes on when it is committed. At
+each point where the process can die the row says what to do next:
+
+================================  ================================================================
+died …                            what happens next
+================================  ================================================================
+after `lease`, before `begin`     the lease ends, another sender takes the row; nothing was sent
+after `begin`, before the post    "maybe sent": after the grace period it is sent, once more
+after the post, before `record`   the same, unless SendGrid's webhook has confirmed it by then
+after `record`                    nothing is left to do
+================================  ================================================================
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from sqlalchemy.orm import Session
+
+from services.notifier import queries
+from services.notifier.domain import (
+    STOPPED_BECAUSE,
+    TO_BUSINESS,
+    AddressHasher,
+    Incident,
+    Kind,
+    Reason,
+    SendingPolicy,
+    Status,
+    Stop,
+    after_unknown_customer,
+    how_it_ended,
+    look_again,
+    schedule,
+)
+from services.notifier.emails.rendering import Renderer
+from services.notifier.handlers.compose import OpenInvoice, compose
+from services.notifier.handlers.delivery import (
+    Answered,
+    Posting,
+    Result,
+    finish,
+    retry,
+    retry_or_give_up,
+)
+from services.notifier.handlers.subscriptions import note_ends
+from services.notifier.ports import (
+    CancellationLinks,
+    Contact,
+    Contacts,
+    Invoices,
+    Mailer,
+    PortalUnavailable,
+    RequestClosed,
+    UnknownCustomer,
+)
+from services.notifier.queries import Leased
+from shared.contracts.invoices import owed
+from shared.database import DatabaseUnavailable, Transactions
+
+T = TypeVar("T")
+
+RECORD_PAUSES: Final = (0.2, 1.0, 3.0, 8.0)
+"""Seconds between the tries to write down an answer: losing it would send the email twice."""
+
+ALARMING: Final = frozenset({"refused", "gave_up", "unconfirmed", "stumbled"})
+"""Outcomes that a person should look at."""
+
+
+class Meanwhile(Protocol):
+    """Ask something in the background, while something else is asked."""
+
+    def __call__(self, ask: Callable[[], T]) -> Callable[[], T]:
+        """Gives what to call for the answer: it waits for it, and raises what `ask` raised."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Everything that sending needs: the database, the three other systems, and the clock and dice of the day."""
+
+    db: Transactions
+    contacts: Contacts
+    invoices: Invoices
+    mailer: Mailer
+    renderer: Renderer
+    hasher: AddressHasher
+    begin: Callable[[Posting], Result | None]
+    """`posting.begin_posts` for one email, in a transaction that it may share with others."""
+    record: Callable[[Answered], Result]
+    """`posting.record_answers` for one answer, in the same way."""
+    now: Callable[[], dt.datetime]
+    chance: Callable[[], float]
+    """Uniform in [0, 1)."""
+    pause: Callable[[float], object]
+    """Wait so many seconds."""
+    meanwhile: Meanwhile
+    policy: SendingPolicy = field(default_factory=SendingPolicy)
+
+
+def lease(desk: Desk, limit: int) -> list[Leased]:
+    """Take up to `limit` notifications that are due."""
+    with desk.db.transaction() as session:
+        return queries.lease_due(session, desk.now(), limit, desk.policy)
+
+
+def send_one(desk: Desk, leased: Leased) -> Result:
+    """Send one leased notification, or record why not. Other systems are called outside any transaction."""
+    reached = desk.meanwhile(lambda: _reach(desk, leased))
+    if leased.lookups and _is_unknown(reached):
+        return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
+    report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
+    stale = look_again(leased.kind, leased.incident, report.now if report else None)
+    if stale is not None:
+        return _suppress(desk, leased, stale)
+    try:
+        contact, links = reached()
+    except UnknownCustomer:
+        return _unknown_customer(desk, leased)
+    except PortalUnavailable as error:
+        return _not_now(desk, leased, "portal_unavailable", str(error))
+    except RequestClosed:
+        return _suppress(desk, leased, Reason.REQUEST_CLOSED)
+    to_business = leased.kind in TO_BUSINESS
+    address = contact.business.email if to_business else contact.email
+    if not address:
+        return _suppress(
+            desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
+        )
+    others: list[OpenInvoice] | None = []
+    if leased.kind is Kind.COLLECTION_ENDED:
+        leased, others = _gather_ends(desk, leased)
+    elif leased.gathers:
+        others = _gather(desk, leased)
+    if others is None:
+        return Result(leased.kind, "lease_lost")
+    planned = schedule(
+        leased.incident,
+        report.now if report else None,
+        desk.now() - leased.heard_at,
+        desk.now(),
+    )
+    mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now(), others)
+    refusal = desk.begin(
+        Posting(
+            leased=leased,
+            mail=mail,
+            address=desk.hasher(mail.to),
+            contact=contact,
+            planned=planned,
+            invoice=report.now if report else None,
+            others={
+                one.incident.invoice_id: one.report.now if one.report else None for one in others
+            },
+        )
+    )
+    if refusal is not None:
+        return refusal
+    outcome = desk.mailer.send(mail)
+    return _patiently(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
+    """What else this customer owes, told of or not, for one email; None when the lease was lost.
+
+    What waits to be told together is tied to this email first, so that a sender that dies here leaves it whole.
+    """
+    customers = {leased.stripe_customer_id} if leased.stripe_customer_id else set()
+    with desk.db.transaction() as session:
+        incidents = queries.lock_open_incidents(session, {leased.invoice_id or ""}, customers)
+        row = queries.lock_leased(session, leased)
+        if row is None:
+            return None
+        queries.gather(session, leased, desk.now())
+        row.context = {**(row.context or {}), queries.GATHERS: True}
+    open_ones = [
+        one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
+    ]
+    return [
+        one
+        for one in _with_reports(desk, open_ones)
+        if look_again(leased.kind, one.incident, one.report.now if one.report else None) is None
+    ]
+
+
+def _with_reports(desk: Desk, incidents: Sequence[Incident]) -> list[OpenInvoice]:
+    reports = [desk.meanwhile(partial(desk.invoices.report, one.invoice_id)) for one in incidents]
+    return [OpenInvoice(one, asked()) for one, asked in zip(incidents, reports, strict=True)]
+
+
+def _gather_ends(desk: Desk, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
+    """What else this customer leaves unpaid for good, for one email to the business; and how often the customer was asked."""
+    with desk.db.reading() as session:
+        unpaid = queries.read_open_incidents(session, leased.stripe_customer_id or "")
+    now = desk.now()
+    failed = [
+        one
+        for one in unpaid
+        if one.invoice_id != leased.invoice_id and one.first_failed_at is not None
+    ]
+    others = [
+        one
+        for one in _with_reports(desk, failed)
+        if how_it_ended(one.incident, one.report.now if one.report else None, now) is not None
+    ]
+    told = {leased.invoice_id or "", *(one.incident.invoice_id for one in others)}
+    with desk.db.reading() as session:
+        mails = queries.times_asked(session, told)
+    return replace(leased, context={**leased.context, "mails": mails}), others
+
+
+def _is_unknown(reached: Callable[[], object]) -> bool:
+    try:
+        reached()
+    except UnknownCustomer:
+        return True
+    except (PortalUnavailable, RequestClosed):
+        return False
+    return False
+
+
+def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
+    """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
+    contact = desk.contacts.contact(
+        stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
+        customer_id=leased.customer_id,
+    )
+    if leased.kind is not Kind.CANCELLATION_REQUESTED:
+        return contact, None
+    request_id = str(leased.context.get("request_id", ""))
+    return contact, desk.contacts.cancellation_links(request_id)
+
+
+def stumbled(desk: Desk, leased: Leased, why: str) -> Result:
+    """Something failed that nobody foresaw: try again later, not in a tight circle and not for ever."""
+    return _patiently(
+        desk, lambda: _not_now(desk, leased, "stumbled", f"failed inside the notifier: {why}")
+    )
+
+
+def _patiently(desk: Desk, write: Callable[[], T]) -> T:
+    """Write something down although the database is away for some seconds."""
+    for seconds in RECORD_PAUSES:
+        try:
+            return write()
+        except DatabaseUnavailable:
+            desk.pause(seconds)
+    return write()
+
+
+def _not_now(desk: Desk, leased: Leased, word: str, why: str) -> Result:
+    def body(session: Session) -> Result:
+        row = queries.lock_leased(session, leased)
+        if row is None:
+            return Result(leased.kind, "lease_lost")
+        if row.unconfirmed_since is not None and row.due_at > desk.now() + desk.policy.lease:
+            # It was about to be posted, or was: the grace period decides, not the backoff.
+            row.last_error = why
+            return Result(leased.kind, word, why)
+        row.attempts += 1
+        return retry_or_give_up(row, leased.kind, word, why, desk.now(), desk.chance(), desk.policy)
+
+    return _transact(desk, body)
+
+
+def _unknown_customer(desk: Desk, leased: Leased) -> Result:
+    def body(session: Session) -> Result:
+        row = queries.lock_leased(session, leased)
+        if row is None:
+            return Result(leased.kind, "lease_lost")
+        row.lookups += 1
+        follows = after_unknown_customer(
+            leased.kind, row.created_at, row.lookups, desk.now(), desk.policy
+        )
+        if isinstance(follows, Stop):
+            finish(row, follows.status, follows.reason, desk.now())
+            return Result(leased.kind, "suppressed", follows.reason)
+        retry(row, follows, "the portal does not know the customer yet")
+        row.reason = None
+        row.ready_at = follows.due_at  # its day begins when there is somebody to write to
+        return Result(leased.kind, "unknown_customer")
+
+    return _transact(desk, body)
+
+
+def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
+    """Where nothing more is collected, the customer is not asked, and the business has to know: it may be the first failure, of
+    a debit that was under way when the subscription ended, so no event after this one will tell."""
+
+    def body(session: Session) -> Result:
+        if leased.invoice_id and reason in STOPPED_BECAUSE.values():
+            incidents = queries.lock_open_incidents(session, {leased.invoice_id}, ())
+            note_ends(session, [(one, None) for one in incidents.values()], desk.now())
+        row = queries.lock_leased(session, leased)
+        if row is None:
+            return Result(leased.kind, "lease_lost")
+        finish(row, Status.SUPPRESSED, reason, desk.now())
+        if leased.gathers:
+            queries.release_gathered(session, leased.notification_id, desk.now())
+        return Result(leased.kind, "suppressed", reason)
+
+    return _transact(desk, body)
+
+
+def _transact(desk: Desk, body: Callable[[Session], T]) -> T:
+    with desk.db.transaction() as session:
+        return body(session)

@@ -1,0 +1,122 @@
+"""Entrypoints around whose a Stripe customer is: the host's word, what there is to say for a link, and telling of changes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from services.portal.errors import StripeCustomerConflict
+from services.portal.handlers import customers, link_report
+from services.portal.metrics import LINK_CONFLICTS
+from services.portal.queries import links
+from services.portal.web.entrypoints import Visiting, utc_now
+from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.publisher import EventPublisher
+from shared.nameko_ext.rpc import InvalidArgument, rpc
+
+MOST_UNKNOWN: Final = 1000
+
+
+class Linking(Visiting):
+    """Who is whose."""
+
+    publisher = EventPublisher()
+    wake_relay = Waker("relay")
+
+    @rpc
+    def link_customer(self, customer_id: str, stripe_customer_id: str) -> dict[str, Any]:
+        """Your word that a customer (Portico's id) is this Stripe customer: `{"customer_id", "platform_stripe_customer_id"}`.
+
+        It replaces your earlier word and overrules metadata and Checkout references. Raises NotFound, InvalidArgument when
+        Stripe has deleted that customer, and StripeCustomerConflict, with nothing written, when you have given it to
+        another customer: take that back first (`unlink_customer`).
+        """
+        try:
+            done = self._write(
+                lambda session: customers.link_customer(
+                    session,
+                    customer_id=customer_id,
+                    stripe_customer_id=stripe_customer_id,
+                    now=utc_now(),
+                )
+            )
+        except StripeCustomerConflict:
+            LINK_CONFLICTS.labels("rpc").inc()
+            raise
+        self.wake_relay()
+        return asdict(done)
+
+    @rpc
+    def unlink_customer(
+        self,
+        customer_id: str,
+        stripe_customer_id: str | None = None,
+        withdraw_only: bool = False,
+    ) -> dict[str, Any]:
+        """Your word that a customer is *not* this Stripe customer; the one they are linked with, unless you name it:
+        `{"customer_id", "platform_stripe_customer_id"}`, whom they are linked with now.
+
+        No metadata and no reference links the two again, until you do. With `withdraw_only` you take back what you said of
+        this customer (of one Stripe customer, if named), such a refusal too, and Stripe's metadata and references decide.
+        Raises NotFound, InvalidArgument.
+        """
+        done = self._write(
+            lambda session: customers.unlink_customer(
+                session,
+                customer_id=customer_id,
+                stripe_customer_id=stripe_customer_id,
+                withdraw_only=withdraw_only,
+                now=utc_now(),
+            )
+        )
+        self.wake_relay()
+        return asdict(done)
+
+    @rpc
+    def checkout_reference(self, customer_id: str) -> dict[str, Any]:
+        """A signed `client_reference_id` for a Checkout session or Payment Link of this customer: `{"reference"}`, 86
+        characters of `[A-Za-z0-9_-]`.
+
+        The Stripe customer of a session with it is linked with this customer, unless something stronger says otherwise. It
+        counts in sessions that begin within seven days: make one each time you make the session or the link to it. Give it
+        to this customer alone. Raises NotFound.
+        """
+        with self.db.reading() as session:
+            reference = customers.checkout_reference(
+                session, self.wiring.references, customer_id=customer_id, now=utc_now()
+            )
+        return {"reference": reference}
+
+    @rpc
+    def link_evidence(
+        self, customer_id: str | None = None, stripe_customer_id: str | None = None
+    ) -> dict[str, Any]:
+        """Everything that speaks for or against a link, by one of the two ids: `{"evidence", "conflicts", "links"}`.
+
+        Each piece of evidence has `source` (`host`, `metadata`, `reference`, `unknown`), `object_id` (what says it), whom it
+        names, `said_at`, `withdrawn_at`, and its `effect`: `decides`, `agrees`, `overruled`, `conflict`, `denied`, `waits`
+        (for a customer whom you have not told us of), `silent`, `refused` (with `reason`) or `withdrawn`. Other customers
+        and Stripe customers that are decided together with the one asked for are in it.
+        """
+        if (customer_id is None) == (stripe_customer_id is None):
+            raise InvalidArgument("give customer_id or stripe_customer_id, and not both")
+        with self.db.reading() as session:
+            return link_report.evidence(
+                session, customer_id=customer_id, stripe_customer_id=stripe_customer_id
+            )
+
+    @rpc
+    def unknown_links(
+        self, business_id: str | None = None, after: int = 0, limit: int = 100
+    ) -> dict[str, Any]:
+        """Customers whose link nobody has spoken for since evidence is kept: `{"links", "next"}`; go on with `after=next`
+        until null. Confirm them with `link_customer`, or by import. Raises NotFound for the business."""
+        if not 1 <= limit <= MOST_UNKNOWN:
+            raise InvalidArgument(f"limit: expected 1 to {MOST_UNKNOWN}")
+        with self.db.reading() as session:
+            return link_report.unknown(session, business_id=business_id, after=after, limit=limit)
+
+    @loop(poll=2.0)
+    def relay(self) -> bool:
+        """Publish the portal's own events: which links have changed, and which were refused."""
+        return links.OUTBOX.relay_round(self.db, self.publisher, utc_now())

@@ -1,0 +1,121 @@
+"""The portal's RPC methods for those who operate it; mixed into the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.portal.handlers import importing, visits
+from services.portal.handlers import timeline as story
+from services.portal.handlers.importing import CustomerLine
+from services.portal.retention import RULES
+from services.portal.web.activity_buffer import VisitLog
+from shared.database import Database
+from shared.nameko_ext.loops import loop
+from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.retention import prune_round
+
+
+class Operations:
+    """Import, export, erasure, the story of a customer, and what customers do on the page. The service that mixes it in has `db` and `_write`."""
+
+    db: Database
+    looks = VisitLog()
+    _write: Callable[[Callable[[Session], Any]], Any]
+
+    @rpc
+    def import_customers(self, business_id: str, rows: list[CustomerLine]) -> dict[str, Any]:
+        """Make or change up to 5,000 customers by the host's own ids, with a handful of statements.
+
+        Answers `{"created", "updated", "unchanged", "errors": [{"row", "error"}]}`: a wrong row is left out and
+        named by its place, from 0. Idempotent. Raises NotFound for the business.
+        """
+        now = dt.datetime.now(dt.UTC)
+        done = self._write(
+            lambda session: importing.import_customers(
+                session, business_id=business_id, lines=rows, now=now
+            )
+        )
+        answer: dict[str, Any] = done.view()
+        return answer
+
+    @rpc
+    def export_customers(
+        self, business_id: str, after: int = 0, limit: int = 1000
+    ) -> dict[str, Any]:
+        """A page of a business's customers: `{"customers", "next", "total"}`; go on with `after=next` until null."""
+        with self.db.reading() as session:
+            return importing.export_customers(
+                session, business_id=business_id, after=after, limit=limit
+            )
+
+    @rpc
+    def find_customer(self, reference: str, business_id: str | None = None) -> dict[str, Any]:
+        """A customer by Portico's id, Stripe's id, or the host's own id (with its business, where there are
+        several). Raises NotFound."""
+        with self.db.reading() as session:
+            row, business = importing.find(session, reference, business_id)
+            return {
+                "customer_id": row.public_id,
+                "business_id": business.business_id,
+                "external_id": row.external_id,
+                "email": row.email,
+                "platform_stripe_customer_id": row.platform_stripe_customer_id,
+            }
+
+    @rpc
+    def erase_customer(
+        self, customer_id: str | None = None, stripe_customer_id: str | None = None
+    ) -> dict[str, Any]:
+        """Forget a customer with all that is kept of them. Safe to repeat; the other services have their own."""
+        if not customer_id and not stripe_customer_id:
+            raise InvalidArgument("expected customer_id, stripe_customer_id, or both")
+        with self.db.transaction() as session:
+            return importing.erase(
+                session,
+                customer_id=customer_id,
+                stripe_customer_id=stripe_customer_id,
+                now=dt.datetime.now(dt.UTC),
+            )
+
+    @rpc
+    def story(
+        self,
+        invoice_id: str | None = None,
+        stripe_customer_id: str | None = None,
+        customer_id: str | None = None,
+    ) -> dict[str, Any]:
+        """What the portal knows, as steps of a time line, whose they are, and where their invoices stand: by one of the
+        three ids."""
+        if sum(one is not None for one in (invoice_id, stripe_customer_id, customer_id)) != 1:
+            raise InvalidArgument(
+                "expected exactly one of invoice_id, stripe_customer_id, customer_id"
+            )
+        with self.db.reading() as session:
+            return story.story(
+                session,
+                invoice_id=invoice_id,
+                stripe_customer_id=stripe_customer_id,
+                customer_id=customer_id,
+                now=dt.datetime.now(dt.UTC),
+            )
+
+    @loop(poll=2.0)
+    def note_visits(self) -> bool:
+        """Write down the looks of the last moments, all in one statement."""
+        waiting = self.looks.take()
+        if waiting:
+            with self.db.transaction() as session:
+                visits.note(session, waiting)
+        return False
+
+    @loop(poll=3600)
+    def forget_old_events(self) -> bool:
+        """Forget what only proves that something was done long ago."""
+        now = dt.datetime.now(dt.UTC)
+        with self.db.transaction() as session:
+            more = visits.forget_old(session, now)
+        return prune_round(self.db, RULES, now) or more

@@ -1,0 +1,141 @@
+"""Entrypoints around requests to cancel: the customer asks, the business answers, the rest follows by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from babel import Locale
+from werkzeug.wrappers import Request, Response
+
+from services.portal.adapters.services import RpcBilling, RpcMail
+from services.portal.domain.cancelling import Decision
+from services.portal.handlers import cancelling
+from services.portal.handlers.cancelling import Asking
+from services.portal.handlers.visits import Visit
+from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
+from services.portal.queries import subscriptions as queries
+from services.portal.tokens.request_links import TOKEN
+from services.portal.tokens.signing import BadToken
+from services.portal.web import request_views
+from services.portal.web.entrypoints import NothingHere, Visiting, mangled, utc_now, visitors
+from services.portal.web.responses import answer, choose_for, choose_for_business, redirect
+from shared.nameko_ext.loops import Waker, loop
+from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.web import http
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+LOUD_AFTER: Final = 5
+"""A step that failed this often in a row is an error, no passing trouble."""
+
+
+class Cancelling(Visiting):
+    """Cancelling with the business's approval."""
+
+    wake_requests = Waker("carry_out_requests")
+
+    @visitors("POST", "/me/<token>/cancellation/<int:ref>")
+    def ask_to_cancel(self, request: Request, visit: Visit, ref: int) -> Response:
+        """The customer asks the business to end a subscription; a calm page says what happens next."""
+        now = utc_now()
+        snapshot = visit.snapshot
+        subscription = cancelling.subscription_of(snapshot, ref)
+        if subscription is None:
+            raise NothingHere
+        outcome = self._write(lambda session: cancelling.ask(session, snapshot, subscription, now))
+        if outcome is Asking.NOT_OFFERED:  # decided or ended since the page was drawn
+            return redirect(self.wiring.links.url(visit.token))
+        self.wake_requests()
+        locale = choose_for(request, visit)
+        page = request_views.asked(snapshot, subscription, visit.token, locale, outcome, utc_now())
+        return answer(page)
+
+    @http("GET", "/requests/<token>", refuse=mangled(TOKEN))
+    def look_at_request(self, request: Request, token: str) -> Response:
+        """What the business is asked, and both answers. Looking decides nothing: mail scanners look."""
+        arrived = time.monotonic()
+        said = self._said(token)
+        if said is None:
+            return self._nothing_here(request, arrived)
+        with self.db.reading() as session:
+            found = cancelling.look(session, said.request_id, utc_now())
+        if found is None:
+            return self._nothing_here(request, arrived)
+        locale = self._locale(request, found)
+        page = request_views.answer_request(found, self._tokens(found), locale, utc_now())
+        return answer(page)
+
+    @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
+    def answer_request(self, request: Request, token: str) -> Response:
+        """The business approves or declines, once."""
+        arrived = time.monotonic()
+        said = self._said(token)
+        if said is None:
+            return self._nothing_here(request, arrived)
+        now = utc_now()
+        decision: Decision = said.decision
+        with self.db.transaction() as session:
+            decided = cancelling.decide(session, said.request_id, decision, now)
+        if decided is None:
+            return self._nothing_here(request, arrived)
+        found, counted = decided
+        if counted:
+            log.info("request answered", request_id=found.request_id, answer=decision.value)
+            self.wake_requests()
+        page = request_views.answer_request(
+            found, self._tokens(found), self._locale(request, found), now, just_now=counted
+        )
+        return answer(page)
+
+    def _said(self, token: str) -> Any:
+        try:
+            return self.wiring.request_links.read(token)
+        except BadToken:
+            return None
+
+    def _tokens(self, found: cancelling.Request) -> dict[Decision, str]:
+        links = self.wiring.request_links
+        return {decision: links.token(found.request_id, decision) for decision in Decision}
+
+    @staticmethod
+    def _locale(request: Request, found: cancelling.Request) -> Locale:
+        return choose_for_business(request, found.business.locale)
+
+    @rpc
+    def cancellation_links(self, request_id: str) -> dict[str, Any]:
+        """Where the business answers an open request: `{"approve", "decline"}`, each a URL.
+
+        They are secrets: ask for them when the mail is sent, and store or log them nowhere. Raises NotFound, or
+        RequestClosed when the request is answered or the subscription ends anyway.
+        """
+        with self.db.reading() as session:
+            cancelling.open_links_of(session, request_id)
+        links = self.wiring.request_links
+        return {decision.value: links.url(request_id, decision) for decision in Decision}
+
+    @loop(poll=5.0)
+    def carry_out_requests(self) -> bool:
+        """One step that is due for a request: tell the business, plan the end, tell the customer."""
+        now = utc_now()
+        with self.db.transaction() as session:
+            errand = cancelling.take_errand(session, now)
+            REQUESTS_WAITING.set((waiting := queries.waiting_requests(session))[0])
+            REQUESTS_AGE.set((now - waiting[1]).total_seconds() if waiting[1] else 0)
+        if errand is None:
+            return False
+        done = cancelling.run_errand(errand, RpcBilling(self.billing), RpcMail(self.notifier))
+        with self.db.transaction() as session:
+            tries = cancelling.finish_errand(session, errand, done, utc_now())
+        ERRANDS.labels(errand.step.value, done.problem or "ok").inc()
+        if done.problem is not None:
+            say = log.error if tries >= LOUD_AFTER else log.warning
+            say(
+                "step for a request failed",
+                request_id=errand.request_id,
+                step=errand.step.value,
+                reason=done.problem,
+                tries=tries,
+            )
+        return True

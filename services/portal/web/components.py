@@ -1,0 +1,35 @@
+"""What the portal's settings make, once a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nameko.extensions import DependencyProvider
+
+from services.portal.settings import Settings
+from services.portal.tokens.links import Links
+from services.portal.tokens.references import CheckoutReferences
+from services.portal.tokens.request_links import RequestLinks
+from services.portal.web.limiter import Limiter
+
+
+class Wired:
+    """What the settings make, once a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.links = Links(settings.link_keys, settings.public_url)
+        self.request_links = RequestLinks(settings.link_keys, settings.public_url)
+        self.references = CheckoutReferences(settings.link_keys)
+        self.session_origins = settings.portal_session_origins
+        self.platform = settings.platform_name
+        self.limiter = Limiter()
+
+
+class Wiring(DependencyProvider):
+    """Injects `Wired`."""
+
+    def setup(self) -> None:
+        self.wired = Wired(self.container.config["settings"])
+
+    def get_dependency(self, worker_ctx: Any) -> Wired:
+        return self.wired

@@ -1,0 +1,144 @@
+"""What the portal's entrypoints share: the things that are injected, and who comes with which link."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import eventlet
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Request, Response
+
+from services.portal.domain.snapshot import Snapshot
+from services.portal.handlers import visits
+from services.portal.handlers.visits import Visit
+from services.portal.metrics import VISITS
+from services.portal.tokens.links import TOKEN
+from services.portal.web import views
+from services.portal.web.components import Wiring
+from services.portal.web.responses import answer, choose_for
+from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
+from shared.database import Database, DatabaseUnavailable
+from shared.nameko_ext.batching import Batched
+from shared.nameko_ext.rpc import RpcClient
+from shared.nameko_ext.web import Refuse, http
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+NOTHING_HERE_SECONDS: Final = 0.05
+"""Every "nothing here" leaves this long after the request came, so that its time doesn't tell a forged link from
+a customer who is gone."""
+RETRY_AFTER_SECONDS: Final = 30
+
+Result = TypeVar("Result")
+Service = TypeVar("Service", bound="Visiting")
+Values = ParamSpec("Values")
+
+
+class NothingHere(Exception):
+    """What was asked for does not exist, or is not this visitor's: which of the two is not told."""
+
+
+def utc_now() -> dt.datetime:
+    """This moment, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
+    return visits.look_many(session, public_ids, utc_now())
+
+
+class Visiting:
+    """Base of the portal's entrypoints."""
+
+    db = Database()
+    look = Batched("looks", _look)
+    wiring = Wiring()
+    billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
+    notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)
+
+    def _note_click(self, visit: Visit, now: dt.datetime) -> None:
+        """Remember that the customer goes on to Stripe, for the "just back?" hint; the click is more than the hint."""
+        try:
+            with self.db.transaction() as session:
+                visits.opened(session, visit.snapshot.customer_id, now)
+        except DatabaseUnavailable:
+            log.warning("click not noted", customer_id=visit.snapshot.customer_id)
+
+    def _find(self, token: str) -> Visit | None:
+        claim = visits.read_claim(self.wiring.links, token)
+        if claim is None:
+            return None
+        return visits.visit(self.look(claim.public_id), claim, token)
+
+    @staticmethod
+    def _nothing_here(request: Request, arrived: float) -> Response:
+        VISITS.labels("nothing").inc()
+        page = views.nothing_here(choose_for(request))
+        eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
+        return answer(page, 404)
+
+    def _replaced(self, request: Request, visit: Visit) -> Response:
+        VISITS.labels("replaced").inc()
+        page = views.replaced(visit.snapshot.business, visit.token, choose_for(request, visit))
+        return answer(page, 410)
+
+    def _write(self, handler: Callable[[Session], Result]) -> Result:
+        """Run a handler in a transaction; once more when somebody else made the same row at the same moment."""
+        try:
+            with self.db.transaction() as session:
+                return handler(session)
+        except IntegrityError:
+            with self.db.transaction() as session:
+                return handler(session)
+
+
+def mangled(shape: re.Pattern[str]) -> Refuse:
+    """For `http`: nothing is at addresses whose token has not this shape, and their bodies are not read."""
+
+    def refuse(request: Any) -> Response | None:
+        if shape.fullmatch(request.path_values["token"]):
+            return None
+        return Visiting._nothing_here(request, time.monotonic())
+
+    return refuse
+
+
+def visitors(
+    method: str, url: str, *, also_replaced: bool = False
+) -> Callable[[Callable[Concatenate[Service, Request, Visit, Values], Response]], Any]:
+    """Decorate a method of a `Visiting` that answers at `url` (with `<token>` in it) whoever holds a good link.
+
+    The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
+    nothing is here, and so does one for whom it raises NothingHere; with a replaced link, the page that offers
+    to mail the new one, unless it is `also_replaced` links that the method is for.
+    """
+
+    def decorate(
+        page: Callable[Concatenate[Service, Request, Visit, Values], Response],
+    ) -> Any:
+        @http(method, url, refuse=mangled(TOKEN))
+        @functools.wraps(page)
+        def entrypoint(
+            self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs
+        ) -> Response:
+            arrived = time.monotonic()
+            visit = self._find(token)
+            if visit is None:
+                return self._nothing_here(request, arrived)
+            if not (visit.current or also_replaced):
+                return self._replaced(request, visit)
+            try:
+                return page(self, request, visit, *args, **values)
+            except NothingHere:
+                return self._nothing_here(request, arrived)
+
+        return entrypoint
+
+    return decorate

@@ -1,0 +1,463 @@
+"""RPC with manners: arguments checked against the method's type hints, every wait bounded, errors with names.
+
+On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy` talks to our services.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+import uuid
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Final, TypeVar, get_type_hints
+
+import eventlet
+import msgspec
+from eventlet.event import Event
+from kombu.utils.json import dumps
+from nameko.amqp.publish import UndeliverableMessage
+from nameko.constants import NON_PERSISTENT
+from nameko.exceptions import (
+    IncorrectSignature,
+    MalformedRequest,
+    MethodNotFound,
+    UnknownService,
+    serialize,
+)
+from nameko.rpc import (
+    MethodProxy,
+    ReplyListener,
+    Rpc,
+    RpcConsumer,
+    RpcProxy,
+)
+
+from shared import tracing
+from shared.database import DatabaseUnavailable, UnstorableValue
+from shared.messaging import incoming, topology
+from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavailable
+from shared.messaging.transport import REPLY_BYTES
+from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.listener import InHand, SafeQueueConsumer
+from shared.telemetry import RPC_SECONDS, get_logger
+from shared.text import clean
+
+log = get_logger(__name__)
+
+DEFAULT_TIMEOUT_SECONDS: Final = 5.0
+CALL_EXCHANGES: Final = (topology.RPC_EXCHANGE, topology.HOST_EXCHANGE)
+BYTES_AT_ONCE: Final = 8 << 20
+"""Requests that are worked on at a time, in bytes: read, they take up to twenty times as much memory."""
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class RpcError(Exception):
+    """Base of the errors that a caller may see; the class name and the text cross the wire."""
+
+
+class InvalidArgument(RpcError):
+    """An argument is missing, unknown or wrong; the text names it and says what was expected."""
+
+
+class NotFound(RpcError):
+    """What the caller asked for does not exist."""
+
+
+class TemporarilyUnavailable(RpcError):
+    """The called service can't read or write its database at this moment. The same call may be made again."""
+
+
+class InternalError(RpcError):
+    """Something failed inside the called service; its log tells more, the caller learns no details."""
+
+
+class RpcUnavailable(Exception):
+    """The call could not be delivered: no such service has ever run, or the broker is out of reach."""
+
+
+class RpcRefused(RpcUnavailable):
+    """The broker does not let this service call the method: its rights don't name it (`shared/messaging/rights.py`)."""
+
+
+class RpcTimeout(Exception):
+    """No answer in time. The call may still have had its effect."""
+
+
+class RemoteFault(Exception):
+    """The called service answered with an error. `error` is its class name there, `message` its text."""
+
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
+        self.message = message
+
+
+def argument_checker(
+    method: Callable[..., Any],
+) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
+    """A function that turns raw call arguments into typed keyword arguments, or raises InvalidArgument.
+
+    Types come from the method's hints: builtins, datetimes, msgspec structs, lists of them, Literal, Optional.
+    """
+    hints = get_type_hints(method, include_extras=True)
+    parameters = [p for p in inspect.signature(method).parameters.values() if p.name != "self"]
+    names = [p.name for p in parameters]
+    fields: list[Any] = [
+        (p.name, hints.get(p.name, Any))
+        if p.default is inspect.Parameter.empty
+        else (p.name, hints.get(p.name, Any), p.default)
+        for p in parameters
+    ]
+    struct = msgspec.defstruct(
+        f"{method.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True
+    )
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if len(args) > len(names):
+            raise InvalidArgument(
+                f"{method.__name__} takes {len(names)} arguments, got {len(args)}"
+            )
+        given = dict(zip(names, args, strict=False))
+        twice = given.keys() & kwargs.keys()
+        if twice:
+            raise InvalidArgument(f"{min(twice)}: given twice")
+        try:
+            for name, value in {**given, **kwargs}.items():
+                for place in _unclean(value, name):
+                    raise InvalidArgument(f"{place}: expected text without control characters")
+            checked = msgspec.convert({**given, **kwargs}, struct)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument(_name_the_field(str(error))) from None
+        except RecursionError:
+            raise InvalidArgument("the arguments are nested too deeply") from None
+        return {name: getattr(checked, name) for name in names}
+
+    return check
+
+
+def _unclean(value: Any, place: str) -> Iterator[str]:
+    """Where in it a text is not one that a database, a log line and a mail can take: JSON can say NUL and half characters."""
+    if isinstance(value, str):
+        if clean(value) != value:
+            yield place
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _unclean(name, f"{place} (a name in it)")
+            yield from _unclean(one, f"{place}.{name}")
+    elif isinstance(value, list | tuple):
+        for number, one in enumerate(value):
+            yield from _unclean(one, f"{place}[{number}]")
+
+
+def _name_the_field(text: str) -> str:
+    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``."""
+    message, _, path = text.replace("`", "").partition(" - at $")
+    message = message.replace("Object missing required field", "missing").replace(
+        "Object contains unknown field", "unknown argument"
+    )
+    message = message[:1].lower() + message[1:]
+    return f"{path.lstrip('.')}: {message}" if path else message
+
+
+class SafeRpcConsumer(RpcConsumer):
+    """nameko's RPC consumer whose failures answer the caller, or are logged, and never kill the container."""
+
+    queue_consumer = SafeQueueConsumer()
+    queue: Any
+
+    def setup(self) -> None:
+        if self.queue is None:
+            self.queue = topology.rpc_queue(self.container.service_name)
+            self.queue_consumer.register_provider(self)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_hand = InHand()
+        self._bytes = 0
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        if not _came_straight(message):
+            log.warning(
+                "call refused, it came by a detour", exchange=message.delivery_info.get("exchange")
+            )
+            self.queue_consumer.ack_message(message)
+            return
+        # Delivered again after a broken connection, it must not be done twice.
+        if self._in_hand.joins(_call_of(message), message):
+            return
+        self._bytes += len(body)
+        try:
+            if self._bytes > BYTES_AT_ONCE:
+                raise Overloaded("too many large calls at once")
+            request = incoming.read_json(message)
+            if not isinstance(request, dict):
+                raise MalformedRequest("the request is no object with args and kwargs")
+            provider = self.get_provider_for_method(message.delivery_info["routing_key"])
+            provider.handle_message(request, message)
+        except incoming.Unreadable as error:
+            self.give_up(message, str(error))
+        except Exception:
+            self.handle_result(message, None, sys.exc_info())
+
+    def give_up(self, message: Any, reason: str) -> None:
+        """Answer a request that can't even be read; whoever asks need not wait until their patience ends."""
+        error = MalformedRequest(f"the request is {reason}")
+        self.handle_result(message, None, (type(error), error, None))
+
+    def handle_result(self, message: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+        self._bytes -= len(message.body)
+        try:
+            self._answer(message, result, exc_info)
+        except Exception as error:
+            log.warning("RPC answer not sent", error=repr(error))
+        # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
+        self.queue_consumer.ack_message(self._in_hand.release(_call_of(message), message))
+        return result, exc_info
+
+    def _answer(self, message: Any, result: Any, exc_info: Any) -> None:
+        reply_to = message.properties.get("reply_to")
+        if not reply_to:
+            return
+        answer = self._encoded(None if exc_info else result, exc_info)
+        if len(answer) > REPLY_BYTES:
+            error = InternalError("the answer is too large")
+            answer = self._encoded(None, (type(error), error, None))
+        BoundedPublisher(self.container.config["AMQP_URI"]).publish(
+            answer,
+            serializer=None,
+            content_type="application/json",
+            content_encoding="utf-8",
+            exchange=_way_back(message),
+            routing_key=reply_to,
+            correlation_id=message.properties.get("correlation_id"),
+            delivery_mode=NON_PERSISTENT,
+        )
+
+    @staticmethod
+    def _encoded(result: Any, exc_info: Any) -> bytes:
+        error = None if exc_info is None else serialize(_public(exc_info[1]))
+        answer: str = dumps({"result": msgspec.to_builtins(result), "error": error})
+        return answer.encode()
+
+
+def _call_of(message: Any) -> Hashable:
+    """What tells one call from another: who waits for its answer, under which id. One that nobody waits for is like no other."""
+    properties = message.properties
+    return (properties.get("reply_to"), properties.get("correlation_id") or id(message))
+
+
+def _came_straight(message: Any) -> bool:
+    """Whether the caller published the request where the broker bounds which methods a user may call.
+
+    It checks the routing key at that moment alone. A message that an exchange of the caller's own hands on (bound to the
+    exchange for calls, or with that as its alternate), or that dead-letters into it, passes by unchecked: the first two show
+    where they were published, the third the broker's mark.
+    """
+    detour = "x-death" in (message.headers or {})
+    return message.delivery_info.get("exchange") in CALL_EXCHANGES and not detour
+
+
+def _way_back(message: Any) -> str:
+    """The exchange on which the request came: its caller is bound there, and perhaps nowhere else."""
+    came_by = message.delivery_info.get("exchange")
+    return came_by if came_by in CALL_EXCHANGES else topology.RPC_EXCHANGE
+
+
+def _public(error: BaseException) -> Exception:
+    """The error as the caller may see it: ours as they are, anything else without its text."""
+    if isinstance(error, RpcError | MethodNotFound | Overloaded):
+        return error
+    if isinstance(error, IncorrectSignature | MalformedRequest):
+        return InvalidArgument(str(error))
+    if isinstance(error, UnstorableValue):
+        return InvalidArgument("a number is too large or a text too long to be stored")
+    if isinstance(error, DatabaseUnavailable):
+        return TemporarilyUnavailable("the database is away, or takes no writes now")
+    return InternalError("the call failed inside the service; see its log")
+
+
+class CheckedRpc(Rpc):
+    """RPC entrypoint that checks arguments before a worker is taken."""
+
+    rpc_consumer = SafeRpcConsumer()
+
+    def setup(self) -> None:
+        super().setup()
+        self._check = argument_checker(getattr(self.container.service_cls, self.method_name))
+
+    def span(self, worker_ctx: Any) -> tracing.Span:
+        """The span of one call, in the trace of whoever calls."""
+        called_from = worker_ctx.data.get(tracing.KEY, "")
+        return tracing.rpc_server(self.container.service_name, self.method_name, called_from)
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        if not isinstance(body.get("args"), list | tuple) or not isinstance(
+            body.get("kwargs"), dict
+        ):
+            raise MalformedRequest("the request needs args (a list) and kwargs (an object)")
+        kwargs = self._check(tuple(body["args"]), body["kwargs"])
+        started = time.perf_counter()
+
+        def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
+            error = exc_info and exc_info[1]
+            if isinstance(error, DatabaseUnavailable):
+                log.warning("RPC method refused, the database is away", method=self.method_name)
+            elif error is not None and not isinstance(error, RpcError | Overloaded):
+                log.error("RPC method failed", method=self.method_name, exc_info=exc_info)
+            answer = self.rpc_consumer.handle_result(message, result, exc_info)
+            RPC_SECONDS.labels(self.container.service_name, self.method_name, outcome).observe(
+                time.perf_counter() - started
+            )
+            return answer
+
+        self.container.spawn_worker(
+            self,
+            (),
+            kwargs,
+            context_data=incoming.own_headers(message.headers).context(),
+            handle_result=settle,
+        )
+
+
+def rpc(method: Method) -> Method:
+    """Decorate a service method that others may call."""
+    decorated: Method = CheckedRpc.decorator(method)
+    return decorated
+
+
+class SafeReplyListener(ReplyListener):
+    """nameko's reply listener on the hardened consumer."""
+
+    queue_consumer = SafeQueueConsumer()
+
+    def setup(self) -> None:
+        self.routing_key = str(uuid.uuid4())
+        self.queue = topology.reply_queue(
+            self.container.service_name,
+            self.routing_key,
+            queue_arguments={"x-expires": topology.REPLY_EXPIRES_MS},
+        )
+        self.queue_consumer.register_provider(self)
+
+    def handle_message(self, body: Any, message: Any) -> None:
+        self._hand_over(message, incoming.read_reply(message))
+
+    def give_up(self, message: Any, reason: str) -> None:
+        """Tell whoever waits for a reply that it has come and can't be read."""
+        self._hand_over(message, incoming.unreadable_reply(reason))
+
+    def _hand_over(self, message: Any, reply: incoming.Reply) -> None:
+        self.queue_consumer.ack_message(message)
+        waiting = self._reply_events.pop(message.properties.get("correlation_id"), None)
+        if waiting is not None:
+            waiting.send(reply)
+
+    def forget(self, correlation_id: str | None) -> None:
+        """Drop the event of a call that nobody waits for any more."""
+        self._reply_events.pop(correlation_id, None)
+
+
+class _OneReply:
+    """The reply listener as one call sees it: remembers which reply the call waits for."""
+
+    def __init__(self, listener: SafeReplyListener) -> None:
+        self._listener = listener
+        self.routing_key = listener.routing_key
+        self.correlation_id: str | None = None
+
+    def get_reply_event(self, correlation_id: str) -> Event:
+        self.correlation_id = correlation_id
+        event: Event = self._listener.get_reply_event(correlation_id)
+        return event
+
+
+class _BoundedMethod(MethodProxy):
+    publisher_cls = BoundedPublisher
+
+    def __init__(
+        self,
+        worker_ctx: Any,
+        service: str,
+        method: str,
+        listener: SafeReplyListener,
+        timeout: float,
+    ) -> None:
+        # The request expires with our patience: nothing stale runs when the service comes back.
+        super().__init__(
+            worker_ctx,
+            service,
+            method,
+            listener,
+            expiration=timeout,
+            delivery_mode=NON_PERSISTENT,
+        )
+        self._listener = listener
+        self._timeout = timeout
+
+    def __call__(self, **kwargs: Any) -> Any:
+        with tracing.rpc_client(self.service_name, self.method_name):
+            return self._within_patience(**kwargs)
+
+    def get_message_headers(self, worker_ctx: Any) -> dict[str, Any]:
+        headers: dict[str, Any] = super().get_message_headers(worker_ctx)
+        if here := tracing.here():
+            headers[self._get_header_name(tracing.KEY)] = here
+        return headers
+
+    def _within_patience(self, **kwargs: Any) -> Any:
+        self.reply_listener = reply = _OneReply(self._listener)
+        limit = eventlet.Timeout(self._timeout)
+        try:
+            return _result_of(self._call(**kwargs).reply_event.wait())
+        except eventlet.Timeout as expired:
+            if expired is not limit:
+                raise
+            raise RpcTimeout(
+                f"{self.service_name}.{self.method_name}: no answer in {self._timeout:g} s"
+            ) from None
+        except (UnknownService, UndeliverableMessage):
+            raise RpcUnavailable(f"{self.service_name} has never run on this broker") from None
+        except BrokerRefused as error:
+            raise RpcRefused(f"{self.service_name}.{self.method_name}: {error}") from error
+        except BrokerUnavailable as error:
+            raise RpcUnavailable(f"the broker is out of reach: {error}") from error
+        finally:
+            limit.cancel()
+            self._listener.forget(reply.correlation_id)
+
+
+def _result_of(reply: incoming.Reply) -> Any:
+    if reply.error:
+        raise RemoteFault(reply.error, reply.text)
+    return reply.result
+
+
+class _BoundedService:
+    def __init__(
+        self, worker_ctx: Any, service: str, listener: SafeReplyListener, timeout: float
+    ) -> None:
+        self._parts = (worker_ctx, service, listener, timeout)
+
+    def __getattr__(self, name: str) -> _BoundedMethod:
+        worker_ctx, service, listener, timeout = self._parts
+        return _BoundedMethod(worker_ctx, service, name, listener, timeout)
+
+
+class RpcClient(RpcProxy):
+    """Injects a proxy of another service: `self.billing.invoice_state(invoice_id=…)`.
+
+    Calls take keyword arguments, return the result, or raise RpcTimeout, RpcUnavailable or RemoteFault.
+    """
+
+    rpc_reply_listener = SafeReplyListener()
+
+    def __init__(self, target_service: str, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        super().__init__(target_service)
+        self.timeout = timeout
+
+    def get_dependency(self, worker_ctx: Any) -> _BoundedService:
+        return _BoundedService(
+            worker_ctx, self.target_service, self.rpc_reply_listener, self.timeout
+        )
