@@ -138,6 +138,15 @@ sbom: $(FOR_TEST) $(FOR_DEPLOY) ## A CycloneDX list of the Python packages in th
 docs: $(FOR_TEST) ## Write the pages that come from the code: events, RPC, settings
 	@$(PY) -m scripts.make_docs
 
+LOCALES := shared/l10n/locales
+
+.PHONY: texts
+texts: $(FOR_TEST) ## Bring the catalogues up to date with the texts in code and templates; LANGUAGE=sv begins a new one
+	@.venv/bin/pybabel --quiet extract -F $(LOCALES)/babel.cfg --no-location --sort-output --project=Portico \
+		--copyright-holder="The Portico authors" --version=1 -o $(LOCALES)/portico.pot .
+	@.venv/bin/pybabel --quiet update --ignore-pot-creation-date -D portico -i $(LOCALES)/portico.pot -d $(LOCALES)
+	@if [ -n "$(LANGUAGE)" ]; then .venv/bin/pybabel --quiet init -D portico -i $(LOCALES)/portico.pot -d $(LOCALES) -l $(LANGUAGE); fi
+
 COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 

@@ -39,6 +39,7 @@ from shared.contracts.invoices import Ending
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
+from shared.l10n.locales import SOURCE, languages
 
 ACCOUNT: Final = PaymentMethod(type="us_bank_account", bank="STRIPE TEST BANK", last4="6789")
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -331,7 +332,7 @@ def pages() -> dict[str, Drawn]:
         "nothing-here": views.nothing_here(english),
         "trouble": views.trouble(english),
     }
-    for language in ("es", "fr", "de", "pt_BR", "nl", "it", "pl"):
+    for language in sorted(languages() - {SOURCE}):
         found[f"declined-{language}"] = _me(Tone.DECLINED, declined, locale=language)
     return {name: Drawn(page.html, dict(page.headers)) for name, page in found.items()}
 

@@ -1,42 +1,20 @@
-"""Words, amounts, dates and times in the customer's language. English is the source; catalogues are PO files
-under `locales/`.
-"""
+"""Words, amounts, dates and times of a page in the customer's language."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
-from typing import Final
 
 from babel import Locale
 
 from services.portal.domain.snapshot import Subscription
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.contracts.prices import Price, price
-from shared.l10n import brands, catalogues, locales
+from shared.l10n import brands
+from shared.l10n.catalogues import translations
 from shared.l10n.dates import Days, zone_label
-from shared.l10n.locales import SOURCE
 from shared.l10n.money import money
-
-LOCALES: Final = Path(__file__).parent / "locales"
-DOMAIN: Final = "portal"
-
-
-def languages() -> frozenset[str]:
-    """What the page speaks: languages, or where the texts are one country's a locale (`pt_BR`)."""
-    return catalogues.available(LOCALES, DOMAIN) | {SOURCE}
-
-
-def choose_locale(preferences: Iterable[str | None]) -> Locale:
-    """The first preference whose language the page speaks, else English in their part of the world."""
-    return locales.choose_locale(preferences, languages())
-
-
-def catalogue(locale: Locale) -> str:
-    """The name of the catalogue that speaks to a locale."""
-    return catalogues.name(LOCALES, DOMAIN, locale)
+from shared.l10n.phrases import price_phrase, several
 
 
 class Texts:
@@ -44,7 +22,7 @@ class Texts:
 
     def __init__(self, locale: Locale) -> None:
         self.locale = locale
-        self.catalogue = catalogues.translations(LOCALES, DOMAIN, locale)
+        self.catalogue = translations(locale)
         self.gettext = self.catalogue.gettext
         self.ngettext = self.catalogue.ngettext
         self.pgettext = self.catalogue.pgettext
@@ -69,41 +47,11 @@ class Texts:
 
     def several(self, first: str, more: int) -> str:
         """`Weekly home cleaning and 2 more`: the first of several things, and how many others there are."""
-        if more < 1:
-            return first
-        text = self.ngettext("%(what)s and %(num)s more", "%(what)s and %(num)s more", more)
-        return type(first)(text) % {"what": first, "num": more}
+        return several(first, more, self.catalogue)
 
     def price(self, said: Price, days: Days) -> str:
         """`$149.00 every month`, with what comes on top and how long a discount lasts."""
-        if said.amount is None:
-            return self.gettext("Billed by usage")
-        text = self._every(said.amount, said)
-        if said.until is not None and said.afterwards is not None:
-            text = self.gettext("%(price)s until %(day)s (discount included), then %(amount)s") % {
-                "price": text,
-                "day": days.date(said.until),
-                "amount": self.money(said.afterwards, said.currency),
-            }
-        elif said.discount is not None:
-            text = self.gettext("%(price)s, discount included") % {"price": text}
-        if said.usage:
-            text = self.gettext("%(price)s, plus usage") % {"price": text}
-        return text
-
-    def _every(self, amount: int, said: Price) -> str:
-        count = said.interval_count
-        if said.interval == "day":
-            text = self.ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
-        elif said.interval == "week":
-            text = self.ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
-        elif said.interval == "month":
-            text = self.ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
-        elif said.interval == "year":
-            text = self.ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
-        else:
-            text = "%(amount)s"
-        return text % {"amount": self.money(amount, said.currency), "num": count}
+        return price_phrase(said, days, self.catalogue)
 
     def subscription(self, subscription: Subscription, days: Days) -> str:
         """`Fortnightly clean, $149.00 every month`: its name and its price, as far as they may be said."""

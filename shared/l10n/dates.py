@@ -18,14 +18,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from babel import Locale
 from babel.dates import format_time, get_timezone_name, match_skeleton, parse_pattern
 
+from shared.l10n.grammar import DayRules, first_that_fits, grammar
+from shared.l10n.locales import catalogue_of
+
 REMEMBERED: Final = 4096
 """How many answers are kept: many customers have a visit on the same day at the same hour, and CLDR's patterns cost more
 than all the rest of a page."""
-
-_FIRST: Final = {"fr": "er", "it": "º", "pt": "º"}
-"""What the first of a month has after its 1, as CLDR doesn't say: `1er décembre`, `1º de dezembro`."""
-_ACCUSATIVE: Final = {"środa": "środę", "sobota": "sobotę", "niedziela": "niedzielę"}
-"""The Polish weekdays that change after `w`."""
 
 
 @lru_cache(REMEMBERED)
@@ -51,8 +49,7 @@ def full_day(day: dt.date, locale: Locale, *, year: bool) -> str:
     pattern = (
         locale.date_formats["full"].pattern if year else _whole_words(_pattern("MMMMEEEEd", locale))
     )
-    # Spanish has no comma between the weekday and its date (Ortografía de la RAE), whatever CLDR says.
-    if locale.language == "es":
+    if not _rules(locale).comma_after_weekday:
         pattern = pattern.replace("EEEE, ", "EEEE ")
     return _written(pattern, day, locale)
 
@@ -71,6 +68,18 @@ def short_day(day: dt.date, locale: Locale, *, year: bool) -> str:
 
 
 @lru_cache(REMEMBERED)
+def brief_day(day: dt.date, locale: Locale, *, year: bool) -> str:
+    """The day as lists have it where the weekday is no matter: `Nov 27`."""
+    return _written(_pattern("yMMMd" if year else "MMMd", locale), day, locale)
+
+
+@lru_cache(REMEMBERED)
+def full_month(day: dt.date, locale: Locale) -> str:
+    """Its month and year: `November 2026`."""
+    return _written(_pattern("yMMMM", locale), day, locale)
+
+
+@lru_cache(REMEMBERED)
 def short_month(day: dt.date, locale: Locale) -> str:
     """Its month alone: `Nov`."""
     return _written("LLL", day, locale)
@@ -82,31 +91,10 @@ def clock(time: dt.time, locale: Locale) -> str:
     return format_time(time, "short", locale=locale)
 
 
-_ON: Final[dict[str, Callable[[str], str]]] = {
-    "de": "am {}".format,
-    "en": "on {}".format,
-    "es": "el {}".format,
-    "fr": "le {}".format,
-    # A weekday has no article; the eighth and the eleventh begin with a vowel.
-    "it": lambda day: day if day[0].isalpha() else _italian_the(day),
-    "nl": "op {}".format,
-    "pl": lambda day: _polish_on(day) if day[0].isalpha() else day,
-    # `em` is one word with the article of a weekday, and Saturday and Sunday are masculine.
-    "pt": lambda day: (
-        ("em " if day[0].isdigit() else "no " if day.startswith(("sáb", "dom")) else "na ") + day
-    ),
-}
-"""A day in whole words with the word before it that says when something happens."""
-
-
-def _italian_the(day: str) -> str:
-    return ("l’" if re.match(r"(8|11)\b", day) else "il ") + day
-
-
-def _polish_on(day: str) -> str:
-    weekday, comma, rest = day.partition(",")
-    word = "we" if weekday == "wtorek" else "w"
-    return f"{word} {_ACCUSATIVE.get(weekday, weekday)}{comma}{rest}"
+@lru_cache(REMEMBERED)
+def on(day: str, locale: Locale) -> str:
+    """A day in whole words with the word before it that says when something happens: `on Friday, November 27`."""
+    return first_that_fits(_rules(locale).on, day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +135,7 @@ class Days:
         return self._on(self.date(moment))
 
     def _on(self, day: str) -> str:
-        return _ON.get(self.locale.language, str)(day)
+        return on(day, self.locale)
 
     def month(self, moment: dt.datetime) -> str:
         """`Nov`."""
@@ -186,8 +174,12 @@ def _whole_words(pattern: str) -> str:
     )
 
 
+def _rules(locale: Locale) -> DayRules:
+    return grammar(catalogue_of(locale)).days
+
+
 def _written(pattern: str, day: dt.date, locale: Locale) -> str:
-    first = _FIRST.get(locale.language)
+    first = _rules(locale).first
     if first and day.day == 1:
         pattern = _outside_quotes(
             pattern, lambda part: re.sub(r"(?<!d)d(?!d)", f"d'{first}'", part)

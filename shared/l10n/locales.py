@@ -1,16 +1,31 @@
-"""Which of the wished-for languages somebody is spoken to in."""
+"""Which languages there are, and which of them somebody is spoken to in.
+
+A language is a folder under `locales/` (what is in it: its README). Nothing else names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Final
 
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
+LOCALES: Final = Path(__file__).parent / "locales"
+DOMAIN: Final = "portico"
 SOURCE: Final = "en"
 """The language of all texts in the code; the others have catalogues."""
+ENGLISH: Final = Locale.parse("en_US")
+"""How the command line, the timeline and the sandbox write amounts and dates."""
+
+
+@cache
+def languages() -> frozenset[str]:
+    """What pages and emails speak: languages, or where the texts are one country's a locale (`pt_BR`)."""
+    found = LOCALES.glob(f"*/LC_MESSAGES/{DOMAIN}.po")
+    return frozenset(path.parent.parent.name for path in found) | {SOURCE}
 
 
 @lru_cache(maxsize=1024)
@@ -22,15 +37,15 @@ def parse_locale(tag: str | None) -> Locale | None:
         return None
 
 
-def choose_locale(preferences: Iterable[str | None], catalogues: Container[str]) -> Locale:
-    """The first preference that one of the `catalogues` speaks, with its territory, else English.
+def choose_locale(preferences: Iterable[str | None]) -> Locale:
+    """The first preference whose language is spoken, with its territory, else English in their part of the world.
 
     English for somebody in Germany keeps Germany's way of writing amounts and dates (CLDR has `en_DE`). Words, dates and
     amounts always come from the same locale: a page half in one language serves nobody.
     """
     parsed = [locale for locale in map(parse_locale, preferences) if locale is not None]
     for locale in parsed:
-        if (spoken := spoken_as(locale, catalogues)) is not None:
+        if (spoken := _spoken_as(locale)) is not None:
             return spoken
     for locale in parsed:
         if (regional := parse_locale(f"{SOURCE}_{_territory(locale)}")) is not None:
@@ -38,16 +53,24 @@ def choose_locale(preferences: Iterable[str | None], catalogues: Container[str])
     return Locale.parse(SOURCE)
 
 
-def spoken_as(locale: Locale, catalogues: Container[str]) -> Locale | None:
+@lru_cache(maxsize=1024)
+def catalogue_of(locale: Locale) -> str:
+    """Which language speaks to a locale: `pt_BR` to `pt_PT`, `de` to `de_AT`; the source where none does."""
+    spoken = _spoken_as(locale)
+    names = () if spoken is None else (str(spoken), spoken.language)
+    return next((each for each in names if each in languages()), SOURCE)
+
+
+def _spoken_as(locale: Locale) -> Locale | None:
     """The locale that somebody of this one is spoken to in; None when there is nothing in their language.
 
     Mostly their own. A language that has only the catalogue of one country is spoken as there, whole: Brazilian words
     (`pt_BR`) are no better for having Portugal's dates around them, and the page says that it is Brazilian.
     """
-    if locale.language == SOURCE or locale.language in catalogues or str(locale) in catalogues:
+    if locale.language in languages() or str(locale) in languages():
         return locale
     usual = f"{locale.language}_{_territory(Locale(locale.language))}"
-    return Locale.parse(usual) if usual in catalogues else None
+    return Locale.parse(usual) if usual in languages() else None
 
 
 def _territory(locale: Locale) -> str:

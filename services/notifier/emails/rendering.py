@@ -5,7 +5,6 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 
 from __future__ import annotations
 
-import functools
 import operator
 import re
 from dataclasses import dataclass, field
@@ -23,15 +22,17 @@ from services.notifier.domain import (
     TO_BUSINESS,
     Kind,
 )
-from services.notifier.emails import formats, texts, wording
+from services.notifier.emails import formats, wording
 from services.notifier.emails.letters import Letter, Line
 from services.notifier.emails.markup import bdi, button_url, host, web_address
-from shared.contracts.invoices import Ending
+from shared.contracts.invoices import LONGEST_PURPOSE, Ending
 from shared.contracts.payments import Decline
-from shared.contracts.prices import Price
+from shared.l10n.catalogues import translations
 from shared.l10n.dates import Days
+from shared.l10n.locales import catalogue_of, choose_locale
 from shared.l10n.money import money
 from shared.l10n.palette import palette
+from shared.l10n.phrases import price_phrase, several
 from shared.l10n.typography import labelled
 from shared.templating import TranslatedEnvironment
 
@@ -81,13 +82,12 @@ class Fact:
 class Renderer:
     """Renders letters; safe to share between green threads (Jinja's environments are)."""
 
-    catalogues: Path = texts.CATALOGUES
     _environments: dict[tuple[str, bool], TranslatedEnvironment] = field(default_factory=dict)
 
     def render(self, letter: Letter) -> Rendered:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
-        locale = texts.choose_locale(letter.locale, letter.business.locale, folder=self.catalogues)
-        words = texts.translations(locale, self.catalogues)
+        locale = choose_locale((letter.locale, letter.business.locale))
+        words = translations(locale)
         common = _common(letter, locale, words)
         plain = common | _names(letter, locale, html=False)
         rich = common | _names(letter, locale, html=True)
@@ -105,7 +105,8 @@ class Renderer:
         return environment.get_template(f"{kind.value}/{name}").render(values)
 
     def _environment(self, locale: Locale, *, html: bool) -> TranslatedEnvironment:
-        key = (texts.catalogue(locale, self.catalogues), html)
+        language = catalogue_of(locale)
+        key = (language, html)
         if key not in self._environments:
             environment = TranslatedEnvironment(
                 loader=FileSystemLoader(TEMPLATES),
@@ -119,9 +120,9 @@ class Renderer:
             )
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = formats.quoted
-            environment.filters["labelled"] = partial(labelled, language=locale.language)
+            environment.filters["labelled"] = partial(labelled, language=language)
             environment.globals.update(bdi=bdi, host=host)
-            words = texts.translations(locale, self.catalogues)
+            words = translations(locale)
             environment.install_gettext_translations(  # type: ignore[attr-defined]
                 words, newstyle=True
             )
@@ -202,7 +203,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
 def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
     """The box with what can be looked up: each kind has its own, and what is not known is left out."""
     _ = words.gettext
-    purpose = Fact(_("For"), wording.several(letter.purpose, letter.purpose_more, words.ngettext))
+    purpose = Fact(_("For"), _several(letter, words))
     amount = _amount(letter, locale) or ""
     number = formats.plain_name(letter.number) if letter.number else ""
     plan = formats.plain_name(letter.description) if letter.description else ""
@@ -265,7 +266,7 @@ def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) 
             Fact(_("Customer"), customer),
             *([address] if kind is Kind.CANCELLATION_REQUESTED else []),
             Fact(_("Subscription"), plan),
-            Fact(_("Price"), _price(letter.price, locale, words)),
+            Fact(_("Price"), price_phrase(letter.price, days, words) if letter.price else ""),
             ends,
         ]
     elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
@@ -280,13 +281,12 @@ def _line_fact(line: Line, locale: Locale, words: NullTranslations) -> Fact:
         money(line.amount, line.currency, locale),
         whole=True,
         number=number,
-        detail=wording.several(line.purpose, line.purpose_more, words.ngettext),
+        detail=_several(line, words),
     )
 
 
-def _price(said: Price | None, locale: Locale, words: NullTranslations) -> str:
-    written = functools.partial(money, locale=locale)
-    return wording.price(said, written, words.gettext, words.ngettext) if said else ""
+def _several(of: Letter | Line, words: NullTranslations) -> str:
+    return several(formats.plain_name(of.purpose or "", LONGEST_PURPOSE), of.purpose_more, words)
 
 
 def _amount(letter: Letter, locale: Locale) -> str | None:

@@ -6,10 +6,9 @@ import datetime as dt
 from collections.abc import Callable
 
 from services.notifier.emails.formats import plain_name
-from shared.contracts.invoices import LONGEST_PURPOSE, Retry, RetryPlan
+from shared.contracts.invoices import Retry, RetryPlan
 from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
-from shared.contracts.prices import Price
 from shared.l10n import brands
 from shared.l10n.dates import Days
 
@@ -38,15 +37,6 @@ def method_name(method: PaymentMethod | None, _: Gettext) -> str:
     kind = method.kind if method else MethodKind.OTHER
     known = kind is MethodKind.WALLET or (kind is MethodKind.CARD and method and method.brand)
     return name if known else f"{label} {name}"
-
-
-def several(first: str | None, more: int, ngettext: Ngettext) -> str:
-    """`Weekly home cleaning and 2 more`: the first of several things, and how many others there are."""
-    name = plain_name(first or "", LONGEST_PURPOSE)
-    if not name or more < 1:
-        return name
-    text = ngettext("%(what)s and %(num)s more", "%(what)s and %(num)s more", more)
-    return text % {"what": name, "num": more}
 
 
 def method_phrase(method: PaymentMethod | None, _: Gettext) -> str:
@@ -223,22 +213,3 @@ def reason(decline: Decline | None, _: Gettext) -> str | None:
         Decline.ACCOUNT_CLOSED: _("The account is closed or can’t be debited"),
         Decline.NOT_AUTHORIZED: _("The permission to charge was withdrawn"),
     }.get(decline, _("Declined by the bank"))
-
-
-def price(said: Price, money: Callable[[int, str], str], _: Gettext, ngettext: Ngettext) -> str:
-    """`$149.00 every month`, with what comes on top. `money` writes an amount of a currency."""
-    if said.amount is None:
-        return _("Billed by usage")
-    count = said.interval_count
-    if said.interval == "day":
-        text = ngettext("%(amount)s every day", "%(amount)s every %(num)s days", count)
-    elif said.interval == "week":
-        text = ngettext("%(amount)s every week", "%(amount)s every %(num)s weeks", count)
-    elif said.interval == "month":
-        text = ngettext("%(amount)s every month", "%(amount)s every %(num)s months", count)
-    elif said.interval == "year":
-        text = ngettext("%(amount)s every year", "%(amount)s every %(num)s years", count)
-    else:
-        text = "%(amount)s"
-    text = text % {"amount": money(said.amount, said.currency), "num": count}
-    return _("%(price)s, plus usage") % {"price": text} if said.usage else text

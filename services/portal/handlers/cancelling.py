@@ -32,7 +32,8 @@ from services.portal.models import (
 from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavailable
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
-from services.portal.texts import choose_locale, texts_in
+from services.portal.texts import texts_in
+from shared.l10n.locales import choose_locale
 from shared.nameko_ext.rpc import NotFound
 
 LEASE: Final = dt.timedelta(minutes=1)

@@ -11,8 +11,8 @@ from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Request, Response
 
 from services.portal.handlers.visits import CAME_FROM, Visit
-from services.portal.texts import choose_locale
 from services.portal.web import views
+from shared.l10n.locales import choose_locale
 from shared.nameko_ext.web import Answer
 
 LONGEST_WISH: Final = 500

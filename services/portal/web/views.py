@@ -22,10 +22,11 @@ from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.domain.subscribed import Standing, next_charge, standing
 from services.portal.settings import PLATFORM
-from services.portal.texts import Texts, catalogue, texts_in
+from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
 from services.portal.web.markup import bdi, breakable, host, host_of, ltr, shown, tel, whole
 from shared.contracts.prices import next_amount, price
+from shared.l10n.locales import catalogue_of
 from shared.l10n.palette import Palette, Shades, palette
 from shared.templating import TranslatedEnvironment
 
@@ -177,7 +178,7 @@ def draw(
 ) -> Page:
     """A template as a page, in one language and one business's colours, with the headers that make it safe."""
     frame = _frame(str(locale), business, form_targets)
-    html = _template(catalogue(locale), template).render(
+    html = _template(catalogue_of(locale), template).render(
         frame=frame, texts=frame.texts, business=business, **context
     )
     if refresh_seconds is None:
@@ -221,7 +222,7 @@ def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]
         business_initial=initial,
         colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
         contact=Markup(  # noqa: S704 (drawn by a template that escapes)
-            _template(catalogue(parsed), "contact.html").render(business=business)
+            _template(catalogue_of(parsed), "contact.html").render(business=business)
         ),
         headers=(
             ("Content-Type", "text/html; charset=utf-8"),

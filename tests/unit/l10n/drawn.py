@@ -11,14 +11,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from babel import Locale
-from babel.messages.catalog import Message
-from babel.messages.pofile import read_po
 
 from services.notifier.domain import Kind
-from services.notifier.emails import texts as mails
 from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
-from services.portal import texts as pages
 from services.portal.domain.cancelling import Decision
 from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
@@ -42,28 +38,11 @@ from tests.unit.portal.builders import (
 from tests.unit.portal.test_request_views import SUBSCRIPTION
 from tests.unit.portal.test_views import owed
 
-LANGUAGES = ("de", "en", "es", "fr", "it", "nl", "pl", "pt_BR")
 CARD = PaymentMethod(type="card", brand="visa", last4="4242", exp_month=2, exp_year=2026)
 BANK = PaymentMethod(type="sepa_debit", bank="Postbank", last4="3000")
 UNSEEN = re.compile(r"<(style|script|head)\b.*?</\1>", re.DOTALL)
 BLOCK = re.compile(r"</?(p|h[1-6]|li|ul|td|tr|table|div|section|button|dt|dd|br|summary)\b[^>]*>")
 NOT_OURS = re.compile(r"https?://\S+|\+1[ \d()-]+")
-
-
-def catalogue(service: str, language: str) -> dict[str, tuple[str, ...]]:
-    """Each text of the source and its forms in a language, as they stand in the file."""
-    folder = {"notifier": mails.CATALOGUES, "portal": pages.LOCALES}[service]
-    path = folder / language / "LC_MESSAGES" / f"{service}.po"
-    if language == "en":
-        path = folder / f"{service}.pot"
-    with path.open("rb") as file:
-        found: list[Message] = [message for message in read_po(file) if message.id]
-    texts = {}
-    for message in found:
-        key = message.id if isinstance(message.id, str) else message.id[0]
-        said = message.id if language == "en" else message.string
-        texts[key] = (said,) if isinstance(said, str) else tuple(said)
-    return texts
 
 
 def seen(document: str) -> str:

@@ -13,7 +13,6 @@ from babel import Locale
 from services.notifier.domain import InvoiceNow, Kind, Reason, kind_to_say, look_again, schedule
 from services.notifier.domain.incidents import Incident
 from services.notifier.emails import letters
-from services.notifier.emails import texts as mails
 from services.notifier.emails import wording as mail_words
 from services.notifier.ports import InvoiceReport
 from services.portal.domain.invoices import Invoice
@@ -24,7 +23,9 @@ from services.portal.web import wording as page_words
 from shared.contracts.invoices import InvoiceStatus, RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, PaymentMethod
-from tests.unit.l10n.drawn import BANK, CARD, LANGUAGES
+from shared.l10n.catalogues import translations
+from tests.fixtures.languages import LANGUAGES
+from tests.unit.l10n.drawn import BANK, CARD
 from tests.unit.notifier.fakes import a_contact
 from tests.unit.portal.builders import NOW, ago, ahead
 
@@ -177,7 +178,7 @@ STEPS = {
 def test_the_step_has_the_same_sentences_on_both(step: NextStep, language: str) -> None:
     """In every language, for a card, an account, a wallet and what has no name; the page may say first what happened."""
     locale = Locale.parse(language)
-    page_texts, mail_texts = texts_in(locale), mails.translations(locale)
+    page_texts, mail_texts = texts_in(locale), translations(locale)
     days = page_texts.days("UTC", NOW)
     (line,), letter = on_page(STEPS[step]).lines, in_mail(STEPS[step])
     assert isinstance(letter, letters.Letter)

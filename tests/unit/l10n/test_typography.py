@@ -8,16 +8,15 @@ import pytest
 from babel import Locale
 
 from services.notifier.domain import Kind
-from services.notifier.emails import texts as mails
 from services.notifier.emails.samples import sample_letter
-from services.portal import texts as pages
+from shared.l10n.catalogues import translations
 from shared.l10n.money import money
 from shared.l10n.typography import labelled, typeset
-from tests.unit.l10n.drawn import LANGUAGES, all_mails, all_pages, catalogue
+from tests.fixtures.languages import LANGUAGES, texts
+from tests.unit.l10n.drawn import all_mails, all_pages
 from tests.unit.notifier.conftest import RENDERER
 
 EVERY = pytest.mark.parametrize("language", LANGUAGES)
-SERVICES = ("notifier", "portal")
 NOT_FRENCH = (
     r"(?<!\u202f)[;?!](?![;?!\w])",  # no narrow no-break space before it
     r"(?<!\u00a0):(?!\S)",
@@ -56,14 +55,10 @@ def test_french_is_set_as_french_printers_do(typed: str, set_: str) -> None:
 
 
 def test_every_french_text_is_set_so() -> None:
-    """Each text of both catalogues, each mail and each page, in their subjects and labels too."""
-    french = Locale("fr")
-    for service, words in (
-        ("notifier", mails.translations(french)),
-        ("portal", pages.texts_in(french).catalogue),
-    ):
-        for key in catalogue(service, "fr"):
-            assert faults(words.gettext(key)) == []
+    """Each text of the catalogue, each mail and each page, in their subjects and labels too."""
+    french = translations(Locale("fr"))
+    for key in texts("fr"):
+        assert faults(french.gettext(key)) == []
     for text in (*all_mails("fr"), *all_pages("fr")):
         assert faults(text) == []
 
@@ -76,10 +71,9 @@ def test_elsewhere_no_space_stands_before_a_sign(language: str) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("service", SERVICES)
-def test_no_text_has_a_typewriters_signs(language: str, service: str) -> None:
+def test_no_text_has_a_typewriters_signs(language: str) -> None:
     """Apostrophes and quotes are curly, an ellipsis is one character, no dash is a hyphen, no space is doubled."""
-    for forms in catalogue(service, language).values():
+    for forms in texts(language).values():
         for form in forms:
             assert not re.search(r"""['"`´]|\.\.|\s-\s|--| {2}""", form), form
 

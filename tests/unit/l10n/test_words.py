@@ -5,43 +5,42 @@ from __future__ import annotations
 import re
 
 import pytest
+from babel import Locale
 
-from tests.unit.l10n.drawn import LANGUAGES, catalogue
-from tests.unit.l10n.glossary import ADDRESSED, INFORMAL, INSTEAD
+from shared.l10n.catalogues import translations
+from shared.l10n.grammar import grammar
+from tests.fixtures.languages import LANGUAGES, TRANSLATED, texts
+from tests.unit.l10n.drawn import all_mails, all_pages
 
-SERVICES = ("notifier", "portal")
-OTHERS = tuple(language for language in LANGUAGES if language != "en")
 
-
-@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_thing_has_one_name(service: str, language: str) -> None:
+def test_a_thing_has_one_name(language: str) -> None:
     """What the mail calls it the page calls it too, and neither uses a second word for it."""
     assert [
         (form, better)
-        for forms in catalogue(service, language).values()
+        for forms in texts(language).values()
         for form in forms
-        for word, better in INSTEAD[language].items()
+        for word, better in grammar(language).style.instead.items()
         if re.search(word, form)
     ] == []
 
 
-@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize("language", TRANSLATED)
 def test_nobody_is_a_friend_in_one_text_and_a_customer_in_the_next(language: str) -> None:
     """All texts are formal, mails and pages."""
-    for service in SERVICES:
-        forms = [form for forms in catalogue(service, language).values() for form in forms]
-        friends = [form for form in forms if re.search(INFORMAL[language], form, re.IGNORECASE)]
-        assert friends == []
-        assert any(re.search(ADDRESSED[language], form) for form in forms)
+    style = grammar(language).style
+    forms = [form for forms in texts(language).values() for form in forms]
+    assert [form for form in forms if re.search(style.informal, form, re.IGNORECASE)] == []
+    for drawn in (all_mails(language), all_pages(language)):
+        assert any(re.search(style.formal, text) for text in drawn)
 
 
-@pytest.mark.parametrize("language", OTHERS)
-def test_the_same_sentence_is_translated_once(language: str) -> None:
-    """What stands in mails and pages word for word in English does so in every language."""
-    mail, page = (catalogue(service, language) for service in SERVICES)
-    both = sorted(mail.keys() & page)
-    assert [(mail[key][0], page[key][0]) for key in both if mail[key][0] != page[key][0]] == []
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_button_of_the_mail_is_the_heading_of_the_page(language: str) -> None:
+    """Who comes from the mail's button finds its words on the page."""
+    words = translations(Locale.parse(language)).gettext("Update your payment method")
+    for drawn in (all_mails(language), all_pages(language)):
+        assert any(words in text for text in drawn)
 
 
 @pytest.mark.parametrize(
@@ -49,5 +48,6 @@ def test_the_same_sentence_is_translated_once(language: str) -> None:
 )
 def test_a_second_word_is_found(language: str, word: str) -> None:
     """The expressions find what they are there for, and not what is right."""
-    assert any(re.search(pattern, word) for pattern in INSTEAD[language])
-    assert not any(re.search(pattern, "Zahlungsmethode da Stripe") for pattern in INSTEAD[language])
+    instead = grammar(language).style.instead
+    assert any(re.search(pattern, word) for pattern in instead)
+    assert not any(re.search(pattern, "Zahlungsmethode da Stripe") for pattern in instead)

@@ -1,4 +1,4 @@
-"""Names, languages and payment methods."""
+"""Names and payment methods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.emails import formats, texts, wording
+from services.notifier.emails import formats, wording
 from shared.contracts.payments import PaymentMethod
 
 
@@ -18,28 +18,6 @@ def test_no_name_breaks_a_header(name: str) -> None:
     assert not any(ord(char) < 32 or char in "\x7f\u2028\u2029\u202e" for char in plain)
     plain.encode()
     assert not set(formats.display_name(name)) & set('"<>\\,;\r\n')
-
-
-@pytest.mark.parametrize(
-    ("wishes", "expected"),
-    [
-        (("en-GB",), "en_GB"),
-        (("sv-SE", "en-US"), "en_US"),  # the business's language is spoken, the customer's not yet
-        (("sv",), "en_SE"),  # English words, Sweden's way to write amounts
-        (("pt-BR", "en-US"), "pt_BR"),
-        (("ja-JP",), "en"),  # CLDR has no English for Japan
-        (("pt", "en-US"), "pt_BR"),
-        (("pt-PT", "en-US"), "pt_BR"),  # Portugal reads Brazilian, and is told so
-        ((None, ""), "en"),
-        (("xx-nonsense",), "en"),
-        (("../../etc",), "en"),
-    ],
-)
-def test_the_language_is_the_first_wish_that_is_spoken(
-    wishes: tuple[str | None, ...], expected: str
-) -> None:
-    """Customer's, then business's, then English."""
-    assert str(texts.choose_locale(*wishes)) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +19,12 @@ from services.notifier.domain import (
     Kind,
 )
 from services.notifier.emails.letters import Letter, letter
-from services.notifier.emails.rendering import Rendered, Renderer
+from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import BUSINESS, sample_letter
 from services.notifier.ports import Business, InvoiceReport
 from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.payments import Decline, PaymentMethod
+from tests.fixtures.languages import LANGUAGES
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.notifier.fakes import a_contact
 
@@ -370,24 +370,6 @@ def test_the_footer_knows_only_what_the_business_gave() -> None:
     assert "reply to this email" in rendered().text
 
 
-def test_a_catalogue_makes_an_email_of_another_language(tmp_path: Path) -> None:
-    """A `.po` file is all that a language needs; amounts and dates follow it."""
-    folder = tmp_path / "de" / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    (folder / "notifier.po").write_text(
-        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n\n'
-        'msgid "Update your payment method"\nmsgstr "Zahlungsart ändern"\n\n'
-        'msgid "Hello %(name)s,"\nmsgstr "Guten Tag %(name)s,"\n',
-        encoding="utf-8",
-    )
-    german = Renderer(catalogues=tmp_path)
-    result = german.render(dataclasses.replace(sample_letter(Kind.PAYMENT_FAILED), locale="de-AT"))
-    assert "Zahlungsart ändern" in result.html
-    assert "Guten Tag Dana Reyes," in result.text
-    assert 'lang="de-AT"' in result.html
-    assert "$\xa0149,00" in result.text
-
-
 def test_a_letter_prefers_what_billing_just_read() -> None:
     """A part payment, a number and a date that the event did not know yet."""
     incident = Incident(
@@ -457,7 +439,7 @@ def test_an_ended_subscription_comes_first(kind: Kind) -> None:
     assert "try again" not in result.html
 
 
-@pytest.mark.parametrize("language", ["en", "de", "fr", "pl"])
+@pytest.mark.parametrize("language", LANGUAGES)
 @EVERY_KIND
 def test_the_line_below_the_subject_adds_to_it(kind: Kind, language: str) -> None:
     """A preheader that repeats the subject, its amount or its name is a line lost."""

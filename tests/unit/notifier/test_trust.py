@@ -8,21 +8,19 @@ import re
 from typing import Any
 
 import pytest
-from babel import Locale
 from bs4 import BeautifulSoup
 
 from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, InvoiceNow, Kind
 from services.notifier.emails.letters import letter
 from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import sample_letter
-from services.notifier.emails.texts import translations
 from services.notifier.handlers.compose import compose
 from services.notifier.ports import Business, InvoiceReport
 from services.notifier.queries import Leased
 from shared.contracts.invoices import Retry
+from tests.fixtures.languages import LANGUAGES
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.notifier.fakes import a_contact
-from tests.unit.notifier.test_texts import LANGUAGES
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 NOTE = "We come as planned while your payment is open."
@@ -170,13 +168,3 @@ def test_the_sender_is_the_businesss_own_where_it_has_one() -> None:
     asked = mail(Kind.PAYMENT_FAILED)
     assert asked == ("billing@acme.example", "Portico", "hi@acme.example")
     assert mail(Kind.SUBSCRIPTION_ENDING)[:2] == (None, None)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_button_and_the_heading_of_the_page_say_the_same(language: str) -> None:
-    """Who comes from the email's button finds its words on the page."""
-    from services.portal.texts import texts_in
-
-    words = "Update your payment method"
-    locale = Locale.parse(language)
-    assert translations(locale).gettext(words) == texts_in(locale).gettext(words)

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from babel import Locale
-from babel.messages.extract import extract_from_dir
-from babel.messages.frontend import parse_mapping_cfg as parse_mapping
-from babel.messages.pofile import read_po
 from icalendar import Calendar
 
 from services.portal import texts as words
 from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
-from services.portal.domain.notice import Notice, Tone
 from services.portal.domain.people import mask_email
 from services.portal.handlers.visits import open_billing
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.settings import load
-from services.portal.texts import LOCALES, choose_locale, texts_in
-from services.portal.web import views
+from services.portal.texts import texts_in
 from services.portal.web.calendars import appointment_file
 from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
 from shared.settings import SettingsError
 from tests.fixtures.unpublished import LINK_KEY, OLD_LINK_KEY, PASSWORD
-from tests.unit.portal.builders import NOW, TOKEN, ahead, appointment, snapshot
+from tests.unit.portal.builders import NOW, ahead, appointment, snapshot
 
 ROOM = Path(words.__file__).parent
 
@@ -50,13 +44,6 @@ def test_amounts_by_currency_and_locale(
     assert texts_in(Locale.parse(locale)).money(amount, currency) == shown
 
 
-def test_the_customers_language_comes_before_the_browsers() -> None:
-    """The first wish that the page speaks wins; nonsense and unknown languages are passed over."""
-    assert str(choose_locale(["en_GB", "en_US"])) == "en_GB"
-    assert str(choose_locale([None, "", "nonsense!", "tlh", "en-AU"])) == "en_AU"
-    assert str(choose_locale([])) == "en"
-
-
 def test_a_visit_over_midnight_names_both_days() -> None:
     """The end of a night shift is not taken for the same evening."""
     shown = texts_in(Locale.parse("en")).days("UTC", NOW).hours(NOW, ahead(hours=12))
@@ -69,19 +56,6 @@ def test_a_visit_over_midnight_names_both_days() -> None:
 def test_time_zones_have_names(zone: str, label: str) -> None:
     """People read "Pacific Time", not a database's key."""
     assert texts_in(Locale.parse("en")).zone_label(zone) == label
-
-
-def test_the_catalogue_template_is_complete() -> None:
-    """Every text of the pages stands in portal.pot, for translators, and no other does."""
-    with (LOCALES / "babel.cfg").open() as config:
-        methods, options = parse_mapping(config)
-    found = {
-        message
-        for _, _, message, _, _ in extract_from_dir(ROOM, method_map=methods, options_map=options)
-    }
-    with (LOCALES / "portal.pot").open("rb") as file:
-        template = {message.id for message in read_po(file) if message.id}
-    assert template == found
 
 
 @pytest.mark.parametrize(
@@ -232,36 +206,3 @@ def test_keys_that_others_know_are_for_a_laptop(name: str, value: str, problem: 
     assert value not in str(refused.value)
     for public in ("http://localhost:8000", "http://127.0.0.1", "http://[::1]:8000"):
         assert load({**ENVIRON, name: value, "PUBLIC_URL": public})
-
-
-@pytest.fixture
-def german(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A catalogue in German beside the English source."""
-    folder = tmp_path / "de" / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    (folder / "portal.po").write_text(
-        'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
-        'msgid "Hello, %(name)s"\nmsgstr "Guten Tag, %(name)s"\n',
-        "utf-8",
-    )
-    monkeypatch.setattr(words, "LOCALES", tmp_path)
-    caches = (words._texts, views._environment, views._template, views._frame)
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
-
-
-@pytest.mark.usefixtures("german")
-def test_a_catalogue_is_all_that_a_language_takes() -> None:
-    """A PO file laid beside the others speaks: words, dates and amounts of the page follow it."""
-    locale = choose_locale(["de_AT", "en"])
-    view = views.MeView(
-        snapshot=snapshot(), notice=Notice(Tone.WELL), token=TOKEN, locale=locale, now=NOW
-    )
-    page = views.me(view, session_origins=())
-    assert '<html lang="de-AT" dir="ltr">' in page.html
-    assert "Guten Tag, <bdi>Maria Lopez</bdi>" in page.html
-    assert "Sa., 7. März" in page.html
-    assert dict(page.headers)["Content-Language"] == "de-AT"

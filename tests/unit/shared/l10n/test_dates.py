@@ -7,7 +7,8 @@ import datetime as dt
 import pytest
 from babel import Locale
 
-from shared.l10n.dates import Days, zone_label
+from shared.l10n.dates import Days, brief_day, full_month, zone_label
+from tests.fixtures.languages import LANGUAGES
 
 NOW = dt.datetime(2026, 11, 24, 15, tzinfo=dt.UTC)
 
@@ -55,9 +56,7 @@ def test_a_day_in_a_sentence_is_whole_words_and_in_a_row_short(
     assert written.date(at(1, 1, 2027)).endswith("2027")
 
 
-@pytest.mark.parametrize(
-    "locale", ["de", "en", "en_DE", "es", "fr", "fr_CA", "it", "nl", "pl", "pt_BR"]
-)
+@pytest.mark.parametrize("locale", [*LANGUAGES, "en_DE", "fr_CA"])
 def test_no_day_of_the_year_ends_a_sentence_twice(locale: str) -> None:
     """A day in whole words has no abbreviation's full stop at its end, and every weekday is there in full."""
     written = days(locale)
@@ -131,3 +130,13 @@ def test_a_zone_has_the_name_that_people_use() -> None:
     """And a mere offset its own."""
     assert zone_label("America/Los_Angeles", Locale.parse("en")) == "Pacific Time"
     assert zone_label("Etc/UTC", Locale.parse("de")) == "UTC"
+
+
+def test_lists_have_a_day_without_its_weekday_and_a_month_with_its_year() -> None:
+    """The command line's and the sandbox's, by the same patterns."""
+    day = at(12, 1).date()
+    english = Locale.parse("en_US")
+    assert brief_day(day, english, year=False) == "Dec 1"
+    assert brief_day(day, english, year=True) == "Dec 1, 2026"
+    assert full_month(day, english) == "December 2026"
+    assert brief_day(day, Locale("fr"), year=False) == "1er déc."
