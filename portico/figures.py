@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from babel import Locale
-
+from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money as write_money
-
-ENGLISH: Final = Locale.parse("en_US")
 
 BAR = 40
 PARTS = " ▏▎▍▌▋▊▉█"

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from portico.figures import money
 from shared.contracts.invoices import InvoiceStatus, Retry, Stop
+from shared.l10n.dates import brief_day
+from shared.l10n.locales import ENGLISH
 
 MAIL_STEPS: Final = {
     "notified": "mail is due",
@@ -84,5 +86,5 @@ def _moment(text: str, now: dt.datetime) -> str:
 
 
 def _day(at: dt.datetime, now: dt.datetime) -> str:
-    local = at.astimezone(dt.UTC)
-    return f"{local:%b} {local.day}" + (f", {local.year}" if local.year != now.year else "")
+    day = at.astimezone(dt.UTC).date()
+    return brief_day(day, ENGLISH, year=day.year != now.year)

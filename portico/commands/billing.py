@@ -244,14 +244,13 @@ def collect(
             invoice_id=invoice_id,
             request_id=secrets.token_urlsafe(12),
         )
-    from babel import Locale
-
+    from shared.l10n.locales import ENGLISH
     from shared.l10n.money import money
 
     if as_json:
         print_json(done)
     else:
-        amount = money(done["amount"], done["currency"], Locale.parse("en_US"))
+        amount = money(done["amount"], done["currency"], ENGLISH)
         why = f" ({done['detail']})" if done["detail"] else ""
         say(f"{invoice_id}: {amount} {OUTCOMES.get(done['outcome'], done['outcome'])}{why}")
     raise typer.Exit(OK if done["outcome"] in SETTLED else FINDING)

@@ -23,9 +23,9 @@ from portico.cli import (
     print_json,
 )
 from portico.cli.output import console, literal
-from portico.figures import ENGLISH
 from portico.standing import headline
 from shared.l10n.dates import full_day
+from shared.l10n.locales import ENGLISH
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader

@@ -9,6 +9,8 @@ from sandbox.console.methods import charged_method
 from sandbox.pages import wording
 from sandbox.pages.billing import Json
 from sandbox.stripe_api.errors import StripeError
+from shared.l10n.dates import full_month
+from shared.l10n.locales import ENGLISH
 
 EXTRA = "Extra visit"
 EXTRA_PRICE = {"amount": 8900, "currency": "usd"}
@@ -104,7 +106,7 @@ def expire(world: World, customer_id: str, name: str) -> Notice:
         {"card": {"exp_month": before.month, "exp_year": before.year}},
     )
     return Notice(
-        f"{name}’s card expired in {before:%B %Y}. The next charge is declined for that reason: "
+        f"{name}’s card expired in {full_month(before.date(), ENGLISH)}. The next charge is declined for that reason: "
         "“Charge now” shows it.",
         "warn",
     )

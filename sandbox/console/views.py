@@ -25,6 +25,7 @@ from sandbox.console.actions import Notice, World, act
 from sandbox.console.people import DemoCustomers, Person, Standing, Unreadable, standing
 from sandbox.design import STATIC, TEMPLATES, hardened
 from sandbox.mail import Mailbox
+from sandbox.pages import wording
 from sandbox.stripe_api.errors import StripeError
 
 LISTED_EVENTS = 9
@@ -85,7 +86,7 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
             events=_events(world),
             heard=_heard(world),
             mails=mailbox.accepted,
-            now=datetime.fromtimestamp(world.now(), UTC).strftime("%-d %B %Y, %H:%M UTC"),
+            now=wording.day_and_time(world.now()),
             faults=faults.current(_faults()),
             troubles=faults.CHOICES,
             account=business.account(world),

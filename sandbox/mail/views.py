@@ -22,6 +22,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from sandbox.design import STATIC, TEMPLATES, hardened
 from sandbox.mail.mailbox import Mail, Mailbox
 from sandbox.mail.rules import DOMAINS, MAX_REQUEST_BYTES, SendGridError, authorize, parse, problem
+from shared.l10n.dates import brief_day
+from shared.l10n.locales import ENGLISH
 
 LISTED = 100
 ACCOUNT: dict[str, Any] = {
@@ -224,7 +226,7 @@ def _when(mail: Mail) -> str:
     moment = datetime.fromtimestamp(mail.received_at, UTC)
     if moment.date() == datetime.now(UTC).date():
         return moment.strftime("%H:%M:%S")
-    return moment.strftime("%-d %b %H:%M")
+    return f"{brief_day(moment.date(), ENGLISH, year=False)}, {moment:%H:%M}"
 
 
 def _opening_in_top(html: str) -> str:

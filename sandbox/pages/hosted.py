@@ -176,6 +176,7 @@ def _page(world: Stripe, template: str, status: int = 200, **values: Any) -> Any
         business=billing.business_name(world),
         money=wording.money,
         day=wording.day,
+        card_name=wording.card_name,
         line_of=wording.line,
         **values,
     )

@@ -307,6 +307,7 @@ def _page(visit: Visit, template: str, status: int = 200, **values: Any) -> AnyR
         visit=visit,
         money=wording.money,
         day=wording.day,
+        card_name=wording.card_name,
         line_of=wording.line,
         **values,
     )

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from babel import Locale
-
+from shared.l10n import brands, dates
+from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money as write_money
 
-ENGLISH: Final = Locale.parse("en_US")
-
-_BRANDS = {
-    "amex": "American Express",
-    "cartes_bancaires": "Cartes Bancaires",
-    "diners": "Diners Club",
-    "jcb": "JCB",
-    "unionpay": "UnionPay",
-}
 _DEBITS = {
     "acss_debit": "Bank account",
     "au_becs_debit": "BECS Direct Debit",
@@ -26,7 +17,7 @@ _DEBITS = {
     "sepa_debit": "SEPA Direct Debit",
     "us_bank_account": "Bank account",
 }
-_INTERVALS = {"day": "day", "week": "week", "month": "month", "year": "year"}
+_INTERVALS = ("day", "week", "month", "year")
 
 
 def money(amount: int, currency: str) -> str:
@@ -35,8 +26,17 @@ def money(amount: int, currency: str) -> str:
 
 
 def day(moment: int | None) -> str:
-    """Epoch seconds as ``23 November 2026`` (UTC); empty for None."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%-d %B %Y") if moment else ""
+    """Epoch seconds as ``November 23, 2026`` (UTC); empty for None."""
+    return dates.date(_utc(moment).date(), ENGLISH, year=True) if moment else ""
+
+
+def day_and_time(moment: int) -> str:
+    """Epoch seconds as ``November 23, 2026, 6:00 PM UTC``."""
+    return f"{day(moment)}, {dates.clock(_utc(moment).time(), ENGLISH)} UTC"
+
+
+def _utc(moment: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(moment, dt.UTC)
 
 
 def recurring(price: dict[str, Any], quantity: int) -> str:
@@ -50,9 +50,9 @@ def recurring(price: dict[str, Any], quantity: int) -> str:
     if price.get("unit_amount") is None or price.get("transform_quantity"):
         return "by quantity"
     amount = money(price["unit_amount"] * quantity, price["currency"])
-    name = _INTERVALS.get(rhythm.get("interval", ""), "")
+    name = rhythm.get("interval", "")
     count = rhythm.get("interval_count") or 1
-    if not name:
+    if name not in _INTERVALS:
         return amount
     return f"{amount} per {name}" if count == 1 else f"{amount} every {count} {name}s"
 
@@ -68,9 +68,12 @@ def method_name(method: dict[str, Any]) -> str:
     kind = method["type"]
     details = method.get(kind) or {}
     if kind == "card":
-        brand = str(details.get("brand", "card"))
-        name = _BRANDS.get(brand, brand.replace("_", " ").title())
-    else:
-        name = _DEBITS.get(kind, kind.replace("_", " ").capitalize())
-    last4 = details.get("last4")
-    return f"{name} •••• {last4}" if last4 else name
+        return card_name(details)
+    name = _DEBITS.get(kind) or brands.wallet(kind) or kind.replace("_", " ").capitalize()
+    return brands.masked(name, details["last4"]) if details.get("last4") else name
+
+
+def card_name(card: dict[str, Any]) -> str:
+    """A card as ``Visa •••• 4242``."""
+    name = brands.card_brand(card.get("brand")) or "Card"
+    return brands.masked(name, card["last4"]) if card.get("last4") else name

@@ -11,6 +11,8 @@ from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscripti
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
+from shared.l10n.locales import ENGLISH
+from shared.l10n.money import money
 
 if TYPE_CHECKING:
     from sandbox.stripe_api.world import World
@@ -112,7 +114,7 @@ def _description(price: Object, quantity: int, name: str, *, trial: bool) -> str
     unit = price["unit_amount"]
     if unit is None:
         return f"{quantity} × {name}"
-    each = f"${unit / 100:.2f}" if price["currency"] == "usd" else f"{unit} {price['currency']}"
+    each = money(unit, price["currency"], ENGLISH)
     return f"{quantity} × {name} (at {each} / {price['recurring']['interval']})"
 
 

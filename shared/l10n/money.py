@@ -11,28 +11,13 @@ from typing import Final
 from babel import Locale
 from babel.numbers import get_currency_precision
 
-# Stripe's minor units are not ISO's or CLDR's (docs.stripe.com/currencies): it writes ISK and UGX with two
-# decimals that are always 00, MGA with none, and nearly everything else with two.
-_NO_DECIMALS: Final = frozenset(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "JPY",
-        "KMF",
-        "KRW",
-        "MGA",
-        "PYG",
-        "RWF",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ]
-)
-_THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+_DECIMALS: Final = {
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF"), 0),
+    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
+}
+"""The decimals of Stripe's minor units that are not two (https://docs.stripe.com/currencies#minor-units). They are neither
+ISO's nor CLDR's: Stripe writes ISK and UGX with two that are always 00, and MGA with none."""
 REMEMBERED: Final = 4096
 """How many amounts are kept: they come again and again."""
 _LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=[\d-])")
@@ -40,10 +25,7 @@ _LETTER_BESIDE_DIGIT: Final = re.compile(r"(?<=[A-Za-z])(?=[\d-])")
 
 def minor_digits(currency: str) -> int:
     """How many decimals Stripe's minor unit of a currency has."""
-    code = currency.upper()
-    if code in _NO_DECIMALS:
-        return 0
-    return 3 if code in _THREE_DECIMALS else 2
+    return _DECIMALS.get(currency.upper(), 2)
 
 
 @lru_cache(REMEMBERED)

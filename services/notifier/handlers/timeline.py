@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from babel import Locale
 from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import timeline as looking_back
+from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
 
 MOST_NOTIFICATIONS: Final = 200
-ENGLISH: Final = Locale.parse("en_US")
 """Stories are for whoever runs Portico."""
 Step = dict[str, Any]
 

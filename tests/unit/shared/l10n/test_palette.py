@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+from babel import Locale
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.notifier.domain import Kind
+from services.notifier.emails.samples import sample_letter
+from services.portal.domain.notice import Notice, Tone
+from services.portal.web import views
 from shared.l10n.palette import DARK_GROUNDS, DEFAULT_COLOR, LIGHT_GROUNDS, contrast, palette
+from tests.unit.notifier.conftest import RENDERER
+from tests.unit.portal.builders import NOW, TOKEN, business, snapshot
 
 hexes = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
 
@@ -37,3 +46,19 @@ def test_what_is_no_colour_becomes_the_default(color: str | None) -> None:
     """Nothing but six or three hexadecimal digits gets into a style."""
     assert palette(color).light.button == DEFAULT_COLOR
     assert palette("#ABC") == palette("#aabbcc")
+
+
+@pytest.mark.parametrize("color", ["#0f766e", "#ffe600", "#000000", None])
+def test_page_and_mail_have_the_same_colours(color: str | None) -> None:
+    """The button that led to the page looks as the one on it, light and dark."""
+    found = palette(color)
+    drawn = snapshot(business=business(color=color))
+    view = views.MeView(drawn, Notice(Tone.WELL), TOKEN, Locale("en"), NOW)
+    page = views.me(view, session_origins=()).html
+    letter = sample_letter(Kind.PAYMENT_FAILED)
+    branded = dataclasses.replace(letter.business, color=color)
+    mail = RENDERER.render(dataclasses.replace(letter, business=branded)).html
+    for shades in (found.light, found.dark):
+        assert f"--button:{shades.button};--on-button:{shades.on_button}" in page
+        assert f"background-color:{shades.button}" in mail.replace(": ", ":")
+        assert f"color:{shades.on_button}" in mail.replace(": ", ":")
