@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import (
+    STOPPED_BECAUSE,
     Incident,
     Kind,
     Reason,
@@ -30,7 +31,7 @@ from services.notifier.domain import (
 )
 from services.notifier.handlers.subscriptions import note_ends
 from shared import events
-from shared.contracts.invoices import FINALITY, Observation, ending, observe
+from shared.contracts.invoices import FINALITY, Observation, ending, observe, owed
 from shared.events import Event
 
 
@@ -133,7 +134,7 @@ def _what_came(row: queries.NewNotification) -> str:
 
 def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
     """Invoices stand differently: what waits for a closed one is suppressed, and someone who was told of the failure
-    is told that it is paid."""
+    is told that it is paid. What nobody was told while collecting had stopped is due when it goes on."""
     closed: dict[Reason, list[str]] = defaultdict(list)
     for one in heard:
         if one.incident.closed_because is not None:
@@ -145,6 +146,12 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
     ]
     if dated:
         queries.look_at_once(session, dated, now, Reason.WAITS_FOR_SCHEDULE)
+    # Somebody may have switched collecting on again: what was not told because it had stopped is told now.
+    collected = [
+        one.invoice_id for one in heard if one.seen.auto_advance is True and owed(one.incident)
+    ]
+    if collected:
+        queries.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
     note_ends(
         session,
         [(one.incident, one.event) for one in heard if _may_have_ended(one.incident, now)],

@@ -50,6 +50,7 @@ from services.notifier.queries.notifications import (
     release_gathered,
     suppress_waiting,
     told_in,
+    untold_failures_due,
 )
 from services.notifier.queries.records import (
     OUTBOX,
@@ -125,6 +126,7 @@ __all__ = [
     "suppressed_addresses",
     "times_asked",
     "told_in",
+    "untold_failures_due",
     "waits_for_customer",
     "wake_for_customer",
 ]

@@ -29,6 +29,7 @@ from services.notifier.domain import (
     STOPPED_BECAUSE,
     TO_BUSINESS,
     AddressHasher,
+    Again,
     Incident,
     Kind,
     Reason,
@@ -295,18 +296,29 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
     a debit that was under way when the subscription ended, so no event after this one will tell."""
 
     def body(session: Session) -> Result:
+        resumed = False
         if leased.invoice_id and reason in STOPPED_BECAUSE.values():
             incidents = queries.lock_open_incidents(session, {leased.invoice_id}, ())
+            resumed = any(_resumed(leased.incident, one) for one in incidents.values())
             note_ends(session, [(one, None) for one in incidents.values()], desk.now())
         row = queries.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
+        if resumed:  # heard while Stripe was asked: nobody else would wake this one
+            retry(row, Again(due_at=desk.now()), "collecting goes on; it is looked at again")
+            return Result(leased.kind, "resumed")
         finish(row, Status.SUPPRESSED, reason, desk.now())
         if leased.gathers:
             queries.release_gathered(session, leased.notification_id, desk.now())
         return Result(leased.kind, "suppressed", reason)
 
     return _transact(desk, body)
+
+
+def _resumed(before: Incident | None, incident: Incident) -> bool:
+    """Whether collecting was switched on again since the incident stood as `before`."""
+    known = before.auto_advance_as_of if before else None
+    return incident.auto_advance is True and incident.auto_advance_as_of != known
 
 
 def _transact(desk: Desk, body: Callable[[Session], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy import update
 from services.notifier.domain import InvoiceNow, Reason
 from services.notifier.handlers import events, invoices
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent
+from services.notifier.ports import InvoiceReport
+from services.notifier.workflows import sending
 from shared import events as contract
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, event, failed, paid
@@ -86,6 +89,98 @@ def test_while_a_payment_is_under_way_nobody_is_asked(house: House) -> None:
     house.hear(failed())
     assert house.work() == ["suppressed"]
     assert house.row().reason == Reason.PAYMENT_UNDER_WAY
+
+
+def switched(event_id: str, *, on: bool, **before: float) -> Any:
+    """Somebody has switched the automatic collection of the invoice on or off."""
+    at = START + dt.timedelta(**before)
+    return event(contract.InvoiceUpdated, event_id, auto_advance=on, occurred_at=at)
+
+
+def stopped(house: House) -> None:
+    """A failure of which nobody was told, since collecting had stopped by then."""
+    house.hear(switched("evt_on", on=True))
+    house.hear(switched("evt_off", on=False, minutes=1))
+    house.hear(failed("evt_1", auto_advance=False, occurred_at=START + dt.timedelta(minutes=2)))
+    house.billing.say(
+        "in_1",
+        InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, auto_advance=False),
+    )
+    house.work()
+    assert reasons(house) == [Reason.COLLECTION_STOPPED]
+
+
+def reasons(house: House) -> list[str | None]:
+    """Why the customer was not written to, a failure each; the business hears of it in an email of its own."""
+    return [row.reason for row in house.rows() if row.kind == "payment_failed"]
+
+
+def collected_again(house: House) -> None:
+    house.billing.say(
+        "in_1", InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, auto_advance=True)
+    )
+
+
+def test_what_was_not_told_while_collecting_had_stopped_is_told_when_it_goes_on(
+    house: House,
+) -> None:
+    """The page asks again from then on, so the email goes too: once, however often something about the invoice changes."""
+    stopped(house)
+    house.clock.forward(days=2)
+    collected_again(house)
+    house.hear(switched("evt_again", on=True, days=2))
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+    house.hear(switched("evt_more", on=True, days=2, minutes=1))
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+
+
+def test_what_stays_stopped_stays_untold(house: House) -> None:
+    """News of an invoice that is collected no more wakes nothing; what Stripe says before the email goes decides."""
+    stopped(house)
+    house.hear(switched("evt_off_2", on=False, hours=1))
+    assert reasons(house) == [Reason.COLLECTION_STOPPED]
+    house.hear(switched("evt_on_2", on=True, hours=2))
+    assert reasons(house) == [None]
+    house.work()
+    assert reasons(house) == [Reason.COLLECTION_STOPPED], "Stripe says that it is off"
+    assert house.mailed_to("dana@example.com") == []
+
+
+def test_what_was_told_since_is_not_told_again(house: House) -> None:
+    """A later failure was told while collecting went on: the one that was not is history."""
+    stopped(house)
+    collected_again(house)
+    later = START + dt.timedelta(days=3)
+    house.clock.forward(days=3)
+    house.hear(failed("evt_2", attempt_count=2, occurred_at=later))
+    house.hear(switched("evt_again", on=True, days=3, minutes=1))
+    house.work()
+    house.hear(switched("evt_more", on=True, days=3, minutes=2))
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
+    assert reasons(house) == [Reason.COLLECTION_STOPPED, None]
+
+
+def test_collecting_that_goes_on_while_stripe_is_asked_is_not_missed(house: House) -> None:
+    """Stripe said that it is off a moment before it was on again, and the news came before the row was set aside."""
+    house.hear(switched("evt_on", on=True))
+    house.hear(switched("evt_off", on=False, minutes=1))
+    house.hear(failed("evt_1", auto_advance=False, occurred_at=START + dt.timedelta(minutes=2)))
+
+    class Slow:
+        def report(self, invoice_id: str) -> InvoiceReport:
+            house.hear(switched("evt_again", on=True, minutes=3))
+            off = InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, auto_advance=False)
+            return InvoiceReport(now=off)
+
+    leased = next(one for one in sending.lease(house.desk, 9) if one.kind == "payment_failed")
+    desk = replace(house.desk, invoices=Slow())
+    assert sending.send_one(desk, leased).outcome == "resumed"
+    collected_again(house)
+    house.work()
+    assert house.mailed_to("dana@example.com") == ["payment_failed"]
 
 
 def test_an_upgrade_mails_nobody_anew(house: House) -> None:

@@ -130,6 +130,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         row("It does so a while after a new card came", OPEN, FAILED, collects(False), new_method(), wait(hours=1), collects(True), wait(hours=2)),
         row("An invoice made by API is declined", OPEN, invoice_by_api),
         row("An invoice to be paid by hand: the try is declined", OPEN, invoice_to_be_paid_by_hand),
+        row("It was off when the first debit came back, and is switched on again", opens(SEPA), renewal_fails_later, collects(False), debit_settles, collects(True)),
     ),
     "The payment method is replaced": (
         row("A good card", OPEN, FAILED, new_method()),
