@@ -9,6 +9,7 @@ from sandbox.stripe_api import (
     dunning,
     payment_methods,
     setup_intents,
+    sources,
     subscription_cycle,
 )
 from sandbox.stripe_api.checkout import complete
@@ -167,10 +168,14 @@ def automatically_update(world: World, ids: dict[str, str], params: Params) -> O
     method = world.get("payment_method", ids["method"])
     card: dict[str, Any] = method["card"]
     before = {"card": {"exp_month": card["exp_month"], "exp_year": card["exp_year"]}}
+    source = sources.shown(method)
     card["exp_month"] = int(params.get("exp_month", card["exp_month"]))
     card["exp_year"] = int(params.get("exp_year", card["exp_year"] + 4))
     world.save(method)
-    world.emit("payment_method.automatically_updated", method, before)
+    if method["id"].startswith("card_"):
+        sources.tell_change(world, method, source)
+    else:
+        world.emit("payment_method.automatically_updated", method, before)
     return payment_methods.shown(method) or {}
 
 

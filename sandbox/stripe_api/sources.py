@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.errors import StripeError, missing
-from sandbox.stripe_api.rendering import as_list, included
+from sandbox.stripe_api.rendering import as_list, diff, included
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 
@@ -49,7 +49,7 @@ def add(world: World, ids: dict[str, str], params: Params) -> Object:
     with world.edit(customer, "customer.updated"):
         if customer["default_source"] is None:
             customer["default_source"] = method["id"]
-    source = _shown(method)
+    source = shown(method)
     world.emit("customer.source.created", source)
     return source
 
@@ -57,7 +57,7 @@ def add(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("GET", "/v1/customers/{customer}/sources/{source}")
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
     """One."""
-    return _shown(of_customer(world, world.get("customer", ids["customer"]), ids["source"]))
+    return shown(of_customer(world, world.get("customer", ids["customer"]), ids["source"]))
 
 
 @route("POST", "/v1/customers/{customer}/sources/{source}")
@@ -67,10 +67,18 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
     method = world.get("payment_method", ids["source"])
     change = {key: value for key, value in params.items() if key == "metadata"}
     card = {key: int(params[key]) for key in ("exp_month", "exp_year") if params.get(key)}
+    before = shown(method)
     with world.edit(method, "payment_method.updated"):
         payment_methods.change(method, {**change, "card": card})
-    source = _shown(method)
-    world.emit("customer.source.updated", source, {"metadata": {}})
+    return tell_change(world, method, before)
+
+
+def tell_change(world: World, method: Object, before: Object) -> Object:
+    """Tell that a saved card is not what it was `before`; the card now."""
+    source = shown(method)
+    previous = diff(before, source)
+    if previous:
+        world.emit("customer.source.updated", source, previous)
     return source
 
 
@@ -85,11 +93,12 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     if was_default and left:
         with world.edit(customer, "customer.updated"):
             customer["default_source"] = left[0]["id"]
-    world.emit("customer.source.deleted", _shown(method))
+    world.emit("customer.source.deleted", shown(method))
     return {"id": method["id"], "object": "card", "deleted": True}
 
 
-def _shown(method: Object) -> Object:
+def shown(method: Object) -> Object:
+    """A saved card as Stripe shows it."""
     card: dict[str, Any] = method.get("card") or {}
     return {
         "id": method["id"],
@@ -109,13 +118,13 @@ def _shown(method: Object) -> Object:
 
 @included("customer", "sources")
 def _sources(world: World, customer: Object) -> Object:
-    found = [_shown(method) for method in _saved(world, customer["id"])]
+    found = [shown(method) for method in _saved(world, customer["id"])]
     return as_list(found, f"/v1/customers/{customer['id']}/sources")
 
 
 def _default_source(world: World, one: Object) -> Object | None:
     method = world.store.get(one["default_source"]) if one["default_source"] else None
-    return _shown(method) if method else None
+    return shown(method) if method else None
 
 
 for _kind in ("customer", "invoice", "subscription"):

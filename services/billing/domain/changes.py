@@ -14,8 +14,8 @@ from typing import Final
 
 from shared.contracts.invoices import MethodChange
 
-RENEWED: Final = "payment_method.automatically_updated"
-"""The network renewed the card behind the same id; nobody decided anything."""
+RENEWED: Final = frozenset({"customer.source.updated", "payment_method.automatically_updated"})
+"""The card behind the same id was renewed; nobody chose another one."""
 SIBLINGS: Final = dt.timedelta(minutes=1)
 """Events of different types this close, by Stripe's clock, tell of one change: an application sets the customer's default and
 then each subscription's."""
@@ -72,7 +72,7 @@ class Change:
     @property
     def came_about(self) -> MethodChange:
         """Whether somebody chose the card, or its bank merely renewed it."""
-        chosen = any(kind != RENEWED for kind, _ in self.told)
+        chosen = any(kind not in RENEWED for kind, _ in self.told)
         return MethodChange.CHOSEN if chosen else MethodChange.RENEWED
 
     @property

@@ -25,6 +25,7 @@ from shared.events import EVENTS
 
 CARD_EVENTS = (
     "customer.updated",
+    "customer.source.updated",
     "customer.subscription.updated",
     "payment_method.automatically_updated",
 )

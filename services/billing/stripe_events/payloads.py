@@ -190,6 +190,13 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     customer: Ref | None = None
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """`card`, `bank_account` or `source`, of the API before payment methods; `customer` is null when nobody keeps it."""
+
+    id: Id
+    customer: Ref | None = None
+
+
 THIN_EVENT: Final = "v2.core.event"
 """The `object` of a thin event."""
 

@@ -389,6 +389,23 @@ def _payment_method_updated(event: StripeEvent) -> Iterator[Draft]:
         yield from _payment_method_changed(event, stripe_customer_id, method.id, renewed=True)
 
 
+_RENEWED: Final = frozenset({"exp_month", "exp_year", "fingerprint", "last4"})
+"""What tells one plastic card from the one that its bank sends in its place."""
+
+
+def _source_updated(event: StripeEvent) -> Iterator[Draft]:
+    """A saved card of the API before payment methods has another date or number behind the same id. A name or an address says
+    nothing to a bank."""
+    content = event.content()
+    changes = content.previous_attributes or {}
+    if _RENEWED.isdisjoint({*_changed_fields(changes, "card"), *changes}):
+        return
+    source: payloads.Source = decode_object(content.object, payloads.Source)
+    stripe_customer_id = ref_id(source.customer)
+    if stripe_customer_id:
+        yield from _payment_method_changed(event, stripe_customer_id, source.id, renewed=True)
+
+
 def _customer_deleted(event: StripeEvent) -> Iterator[Draft]:
     customer: payloads.DeletedCustomer = decode_object(
         event.content().object, payloads.DeletedCustomer
@@ -456,6 +473,8 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     "checkout.session.completed": _checkout_completed,
     # The bank replaced a card and told Stripe: the customer need do nothing.
     "payment_method.automatically_updated": _payment_method_updated,
+    # The same of a card that was saved before there were payment methods.
+    "customer.source.updated": _source_updated,
 }
 """Stripe type to translation into events of ours."""
 

@@ -34,7 +34,8 @@ from services.billing.domain.changes import (
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, RENEWED, SUBSCRIPTION
 
-KINDS = (CUSTOMER, SUBSCRIPTION, RENEWED)
+SOURCE = "customer.source.updated"
+KINDS = (CUSTOMER, SUBSCRIPTION, RENEWED, SOURCE)
 moments = st.integers(-7200, 7200).map(lambda seconds: NOW + dt.timedelta(seconds=seconds))
 kinds = st.sampled_from(KINDS)
 changes = st.builds(

@@ -564,6 +564,25 @@ def test_a_card_that_the_bank_replaced_is_told() -> None:
     assert (data.stripe_customer_id, data.payment_method_id) == (CUSTOMER, NEW_CARD)
 
 
+def test_a_card_saved_before_payment_methods_that_was_renewed_is_told() -> None:
+    """A new date behind the same id is a new chance, as with a payment method; a name or a note says nothing to a bank."""
+    assert only(read("customer.source.updated")) == events.PaymentMethodChanged(
+        stripe_customer_id=CUSTOMER,
+        payment_method_id="card_1SLb902eZvKYlo2CoLdCaRd1",
+        renewed=True,
+    )
+
+    def nested(event: dict[str, Any]) -> None:  # a `src_…` keeps its card one level deeper
+        event["data"]["previous_attributes"] = {"card": {"exp_year": 2026}}
+
+    assert only(read("customer.source.updated", nested)).renewed
+
+    def other(event: dict[str, Any]) -> None:
+        event["data"]["previous_attributes"] = {"metadata": {}, "name": None}
+
+    assert read("customer.source.updated", other).status is Status.IGNORED
+
+
 def test_a_default_that_was_only_taken_away_is_no_news() -> None:
     """Without a new card there is nothing to pay with."""
 
