@@ -125,9 +125,14 @@ class InvoiceMarkedUncollectible(InvoiceData, frozen=True, kw_only=True):
 
 
 class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
-    """Something about an open, attempted invoice changed: usually the date of the next attempt is known now."""
+    """Something about an open, attempted invoice changed: usually the date of the next attempt is known now. Or, with
+    `processing`, a payment of it has begun."""
 
     type: ClassVar[str] = "invoice.updated"
+
+    processing: bool = False
+    """True: a payment whose outcome takes time (a bank debit) has begun, and the event tells that alone. It is told by the
+    payment: `amount_due` and `amount_remaining` are what is being debited, and counts, dates and what it is for are not known."""
 
 
 class CustomerLinked(Data, frozen=True, kw_only=True):

@@ -86,6 +86,8 @@ def new_intent(
         "metadata": {},
         "next_action": None,
         "on_behalf_of": None,
+        # https://docs.stripe.com/api/payment_intents/object: not said there, but those of invoices name them here.
+        "payment_details": {"customer_reference": None, "order_reference": invoice},
         "payment_method": None,
         "payment_method_options": {},
         "payment_method_types": ["card"],

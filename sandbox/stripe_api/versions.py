@@ -1,6 +1,6 @@
 """Events in the shape of an older API version: an endpoint hears the version it was made with.
 
-Only what receivers of billing events trip over is turned back: the invoice and the subscription of before
+Only what receivers of billing events trip over is turned back: the invoice, the payment intent and the subscription of before
 2025-03-31 (https://docs.stripe.com/changelog/basil).
 """
 
@@ -24,6 +24,8 @@ def render_for(event: Object, version: str | None) -> Object:
     if obj.get("object") == "invoice":
         _old_invoice(obj)
         obj.update(event.get("_payment", _NO_PAYMENT))
+    elif obj.get("object") == "payment_intent":
+        obj["invoice"] = obj.get("payment_details", {}).get("order_reference")
     elif obj.get("object") == "subscription":
         _old_subscription(obj, event.get("_discount"))
     return shown

@@ -82,6 +82,8 @@ class Observation:
     """The charge was Portico's own, with a new payment method."""
     action_required: bool = False
     """The customer's bank wants a confirmation."""
+    processing: bool = False
+    """A payment whose outcome takes time has begun. Such an event tells nothing else of the invoice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,8 @@ class Invoice:
     last_failure_own: bool = False
     """The last failure was of our own retry with a new payment method."""
     action_required_at: dt.datetime | None = None
+    under_way_since: dt.datetime | None = None
+    """When a payment whose outcome takes time last began; see `payment_under_way`."""
     closed_at: dt.datetime | None = None
     """When it was paid, voided or given up (of the status that won)."""
 
@@ -192,6 +196,7 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
         failed=action_required or isinstance(data, events.InvoicePaymentFailed),
         own_retry=data.own_retry,
         action_required=action_required,
+        processing=isinstance(data, events.InvoiceUpdated) and data.processing,
     )
 
 
@@ -237,12 +242,16 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
             changes["last_failure_own"] = known.last_failure_own or seen.own_retry
     if seen.action_required:
         changes["action_required_at"] = _latest(known.action_required_at, seen.at)
+    if seen.processing:
+        changes["under_way_since"] = _latest(known.under_way_since, seen.at)
     return replace(known, **changes)
 
 
 def _amounts_are_newer(known: Invoice, seen: Observation) -> bool:
     """By attempt, then by time. Within one second the smaller remainder counts as the later one: most changes of an
-    amount are payments and credits."""
+    amount are payments and credits. That a payment began says nothing of them."""
+    if seen.processing:
+        return False
     if known.as_of is None:
         return True
 
@@ -333,6 +342,16 @@ def at_checkout(invoice: Invoice, failed_at: dt.datetime | None) -> bool:
     if invoice.finalized_at is None or failed_at is None:
         return True
     return failed_at - invoice.finalized_at < AT_CHECKOUT_FOR
+
+
+def payment_under_way(invoice: Invoice) -> bool:
+    """Whether a payment that takes days (a bank debit) has begun and not come back: nobody is asked for what is on its way.
+
+    Stripe tells of the end by `invoice.paid` or `invoice.payment_failed`. Within one second the failure was of the try before:
+    no bank answers as soon as that, while our own retry follows a failure at once.
+    """
+    since, last = invoice.under_way_since, invoice.last_failed_at
+    return since is not None and (last is None or since >= last)
 
 
 def is_autopay_debt(invoice: Invoice) -> bool:

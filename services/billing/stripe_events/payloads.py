@@ -8,6 +8,7 @@ not named here is skipped by the parser without being built, which is why this i
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -190,6 +191,37 @@ class PaymentMethod(msgspec.Struct, frozen=True, kw_only=True):
     customer: Ref | None = None
 
 
+_INVOICE: Final = re.compile(r"in_[A-Za-z0-9_]{1,190}")
+"""An id of an invoice, where anything may stand."""
+
+
+class PaymentDetails(msgspec.Struct, frozen=True):
+    order_reference: Any = None
+
+
+class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """`payment_intent`; `customer` is null for a guest."""
+
+    id: Id
+    currency: Currency
+    amount: Amount
+    customer: Ref | None = None
+    invoice: Ref | None = None
+    payment_details: PaymentDetails | None = None
+
+    @property
+    def invoice_id(self) -> str | None:
+        """The invoice that it pays; None: none, or it does not say."""
+        return ref_id(self.invoice) or _ordered(self.payment_details)
+
+
+def _ordered(details: PaymentDetails | None) -> str | None:
+    """The invoice that a payment was made for. Since 2025-03-31.basil a payment intent has no `invoice`; those that Stripe makes
+    for an invoice name it as the order's reference, which others may use for references of their own."""
+    reference = details.order_reference if details else None
+    return reference if isinstance(reference, str) and _INVOICE.fullmatch(reference) else None
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """`card`, `bank_account` or `source`, of the API before payment methods; `customer` is null when nobody keeps it."""
 
@@ -328,6 +360,7 @@ class _AnyObject(msgspec.Struct, frozen=True):
     object: Any = None
     customer: Any = None
     invoice: Any = None
+    payment_details: Any = None
 
 
 def subject_of(event: StripeEvent) -> Subject:
@@ -340,7 +373,14 @@ def subject_of(event: StripeEvent) -> Subject:
         return Subject()
     own = _id_of(found.id)
     customer = own if found.object == "customer" else _id_of(found.customer)
-    return Subject(_id_of(found.invoice) or own, customer)
+    return Subject(_id_of(found.invoice) or _ordered_of(found) or own, customer)
+
+
+def _ordered_of(found: _AnyObject) -> str | None:
+    details = found.payment_details
+    if found.object != "payment_intent" or not isinstance(details, dict):
+        return None
+    return _ordered(PaymentDetails(details.get("order_reference")))
 
 
 def _id_of(value: Any) -> str | None:

@@ -222,6 +222,26 @@ def _invoice_updated(event: StripeEvent) -> Iterator[Draft]:
         yield Draft(data, dedupe_key(data, data.invoice_id, event.id))
 
 
+def _payment_processing(event: StripeEvent) -> Iterator[Draft]:
+    """A bank has been asked for money. Nobody but the payment says so: on the invoice nothing need change."""
+    intent: payloads.PaymentIntent = decode_object(event.content().object, payloads.PaymentIntent)
+    stripe_customer_id, invoice_id = ref_id(intent.customer), intent.invoice_id
+    if stripe_customer_id and invoice_id:
+        data = events.InvoiceUpdated(
+            invoice_id=invoice_id,
+            stripe_customer_id=stripe_customer_id,
+            status="open",
+            currency=intent.currency,
+            amount_due=intent.amount,
+            amount_remaining=intent.amount,
+            attempted=True,
+            livemode=bool(event.livemode),
+            own_retry=_own_retry_key(event) is not None,
+            processing=True,
+        )
+        yield Draft(data, dedupe_key(data, invoice_id, event.id))
+
+
 def _invoice_method_changed(event: StripeEvent) -> Iterator[Draft]:
     """Somebody said what this one invoice is to be charged to; one that was not tried yet Stripe charges by itself."""
     content = event.content()
@@ -456,6 +476,8 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
     # The date of the next attempt is often null in payment_failed and set here a moment later. And somebody may say what this
     # one invoice is to be charged to.
     "invoice.updated": _invoice_updated,
+    # A bank debit is under way, whoever began it: nothing on the invoice need say so, and nobody is asked for what is on its way.
+    "payment_intent.processing": _payment_processing,
     # Whose a Stripe customer is, by metadata: writing it needs the secret key.
     "customer.created": _customer,
     # The same, set later; and the heart of the loop: Stripe's portal changes the customer's default card here.

@@ -28,7 +28,13 @@ from services.billing.stripe_events.payloads import (
     parse_event,
 )
 from services.billing.stripe_events.translation import translate
-from shared.contracts.invoices import Invoice, SubscriptionState, merge, observe
+from shared.contracts.invoices import (
+    Invoice,
+    SubscriptionState,
+    merge,
+    observe,
+    payment_under_way,
+)
 from shared.database import Transactions
 from shared.events import Event, InvoiceData, carries
 
@@ -113,7 +119,10 @@ def _state(
 ) -> dict[str, Any]:
     confirm = PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None
     return {"invoice_id": invoice_id} | as_told(
-        invoice, problem=confirm, subscription=states.get(invoice.subscription_id or "")
+        invoice,
+        problem=confirm,
+        subscription=states.get(invoice.subscription_id or ""),
+        processing=invoice.status == "open" and payment_under_way(invoice),
     )
 
 

@@ -17,7 +17,8 @@ from shared.database import insert_new
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
-_FIELDS: Final = tuple(field.name for field in fields(Incident))
+_FIELDS: Final = tuple(field.name for field in fields(Incident) if field.name != "under_way_since")
+"""Whether a payment is under way billing is asked before each email: it knows by its webhooks, too, when Stripe is busy."""
 
 
 def lock_incidents_made(session: Session, customers: Mapping[str, str]) -> dict[str, Incident]:

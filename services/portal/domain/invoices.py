@@ -44,9 +44,6 @@ class Invoice(contracts.Invoice):
     """The failure that these were asked for; an answer that names nothing is an answer, too."""
     needs_new_method: bool = False
     """After that failure Stripe charges nothing until there is a new payment method."""
-    under_way_since: dt.datetime | None = None
-    """The change of the payment method, or the word of Stripe's after the last failure, whose payment is known to be under
-    way, and to take days."""
     ask_again_at: dt.datetime | None = None
     """Before this billing isn't asked again whether a payment is under way."""
 
@@ -106,7 +103,8 @@ class Invoice(contracts.Invoice):
     @property
     def takes_days(self) -> bool:
         """The payment with the new payment method is known to be under way: a bank has to answer."""
-        return self.under_way_since is not None and self.under_way_since == self.retrying_since
+        since, changed = self.under_way_since, self.retrying_since
+        return since is not None and changed is not None and since >= changed
 
     @property
     def tried_since_failure(self) -> bool:
@@ -117,16 +115,16 @@ class Invoice(contracts.Invoice):
 
     @property
     def debit_under_way(self) -> bool:
-        """Stripe has tried again by itself since the last failure, and the bank has not answered yet."""
-        since, last = self.under_way_since, self.last_failed_at
-        tried = since is not None and last is not None and since > last
-        return tried and self.retrying_since is None
+        """A payment has begun since the last failure with what is there, and the bank has not answered yet."""
+        return contracts.payment_under_way(self) and self.retrying_since is None
 
     def under_way(self, now: dt.datetime) -> bool:
         """Whether a payment is under way, or a new payment method is about to be charged."""
         since = self.retrying_since
         if since is None:
             return self.debit_under_way
+        if contracts.payment_under_way(self):
+            return True  # with the new one, or still with the one before it
         # A new payment method forgets when to ask again: the moment is there once billing was asked, and knew of none.
         known_of_none = self.ask_again_at is not None and not self.takes_days
         return not (known_of_none and now - since >= TRIED_WITHIN)

@@ -280,7 +280,7 @@ def invoices_to_ask_about(
                     unanswered,
                     or_(
                         InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since != changed_at,
+                        InvoiceRow.under_way_since < changed_at,
                     ),
                 ),
                 # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
@@ -298,7 +298,7 @@ def invoices_to_ask_about(
                     or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
                     or_(
                         InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since <= InvoiceRow.last_failed_at,
+                        InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
                     ),
                 ),
             ),

@@ -13,6 +13,7 @@ from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import subscriptions as queries
 from services.portal.queries.events import read_invoice
+from shared.contracts.invoices import payment_under_way
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.database import Transactions
 
@@ -104,6 +105,8 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
         else:
             pause = min(max(now - invoice.as_of, CARD_ANSWERS_IN), DEBIT_EVERY)
             learnt["ask_again_at"] = now + pause
+    if payment_under_way(invoice) and not seen.processing:
+        learnt["under_way_since"] = None  # over by now; the event of its end is on its way
     return learnt
 
 

@@ -114,6 +114,22 @@ def test_a_payment_that_was_told_counts_in_whatever_order(
     assert ask(database, gateway, "in_1")["in_1"]["status"] == "paid"
 
 
+def test_a_debit_that_began_is_known_from_its_own_event(
+    database: Transactions, gateway: FakePaymentGateway
+) -> None:
+    """No email asks for what is on its way, also when Stripe is not asked; once it has come back one does."""
+
+    def later(event: dict[str, Any]) -> None:
+        event["created"] += 9 * 86400
+
+    hear(database, FAILED, 1)
+    begun = "payment_intent.processing"
+    hear(database, begun, 2, lambda event: event["data"]["object"].update(invoice="in_1"))
+    assert ask(database, gateway, "in_1")["in_1"]["processing"]
+    hear(database, FAILED, 3, later)
+    assert not ask(database, gateway, "in_1")["in_1"]["processing"]
+
+
 def test_that_a_confirmation_is_wanted_is_known_from_its_own_event(
     database: Transactions, gateway: FakePaymentGateway
 ) -> None:

@@ -583,6 +583,53 @@ def test_a_card_saved_before_payment_methods_that_was_renewed_is_told() -> None:
     assert read("customer.source.updated", other).status is Status.IGNORED
 
 
+@pytest.mark.parametrize(
+    "name", ["payment_intent.processing", "payment_intent.processing.2020-08-27"]
+)
+def test_a_debit_that_began_is_told_of_its_invoice(name: str) -> None:
+    """Whoever began it: only the payment says so, and names its invoice in a shape of each time."""
+    assert only(read(name)) == events.InvoiceUpdated(
+        invoice_id=INVOICE,
+        stripe_customer_id=CUSTOMER,
+        status="open",
+        currency="usd",
+        amount_due=8900,
+        amount_remaining=8900,
+        attempted=True,
+        processing=True,
+    )
+    assert subject_of(parse_event(payload(name))).object_id == INVOICE
+
+
+@pytest.mark.parametrize(
+    "reference", [None, "cs_test_a1", "order 4711", {"id": "in_1"}, "in_" + 300 * "x"]
+)
+def test_a_payment_of_no_invoice_is_nobodys_debt(reference: Any) -> None:
+    """Others may use the order's reference for references of their own, and most payments are of no invoice."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["payment_details"] = {"order_reference": reference}
+
+    assert read("payment_intent.processing", edit).status is Status.IGNORED
+
+    def none(event: dict[str, Any]) -> None:
+        event["data"]["object"]["payment_details"] = None
+
+    assert read("payment_intent.processing", none).status is Status.IGNORED
+
+
+def test_each_debit_is_said_and_the_retry_of_ours_is_known() -> None:
+    """Two debits of one invoice are two events of ours; one that we asked for says so."""
+
+    def ours(event: dict[str, Any]) -> None:
+        event.update(id="evt_2", request={"id": "req_1", "idempotency_key": "pay:in_1:pm_1:evt_1"})
+
+    (first,) = read("payment_intent.processing").outgoing
+    (second,) = read("payment_intent.processing", ours).outgoing
+    assert first.dedupe_key != second.dedupe_key
+    assert (first.event.data.own_retry, second.event.data.own_retry) == (False, True)  # type: ignore[attr-defined]
+
+
 def test_a_default_that_was_only_taken_away_is_no_news() -> None:
     """Without a new card there is nothing to pay with."""
 

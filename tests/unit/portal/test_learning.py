@@ -293,6 +293,51 @@ def test_stripes_own_next_debit_is_under_way(database: Transactions, customer_id
     assert line(database, customer_id).state is State.DECLINED
 
 
+def test_a_debit_that_an_event_told_of_is_under_way_without_asking(
+    database: Transactions, customer_id: str
+) -> None:
+    """Whoever began it: nothing is asked of the customer from then on, until it comes back."""
+    billing = FakeBilling(seen=DeclineSeen(ACCOUNT))
+    learning.learn_cards(database, billing, NOW)
+    begun = invoice_data(InvoiceUpdated, attempt_count=0, processing=True)
+    with database.transaction() as session:
+        handle(session, event(begun, ago(minutes=2)), NOW)
+    assert line(database, customer_id).state is State.PENDING
+    learning.learn_cards(database, billing, NOW)
+    assert billing.asked == ["in_1"], "once, about the failure"
+    with database.transaction() as session:
+        handle(session, event(failed(), ago(minutes=1)), NOW)
+    assert line(database, customer_id).state is State.DECLINED
+
+
+def test_a_debit_of_which_stripe_knows_no_more_is_over(
+    database: Transactions, customer_id: str
+) -> None:
+    """The question came after the event of its beginning and before that of its end."""
+    begun = invoice_data(InvoiceUpdated, attempt_count=0, processing=True)
+    with database.transaction() as session:
+        handle(session, event(begun, ago(minutes=2)), NOW)
+    assert line(database, customer_id).state is State.PENDING
+    learning.learn_cards(database, FakeBilling(seen=DeclineSeen(ACCOUNT)), NOW)
+    assert line(database, customer_id).state is State.DECLINED
+
+
+def test_a_debit_with_a_new_account_that_an_event_told_of_takes_days(
+    database: Transactions, customer_id: str
+) -> None:
+    """The account was replaced, and the debit of it began a moment later."""
+    learning.learn_cards(database, FakeBilling(), NOW - dt.timedelta(minutes=30))
+    replaced(database, seconds=9)
+    assert state(database, customer_id) is State.SETTLING
+    begun = invoice_data(InvoiceUpdated, attempt_count=0, processing=True, own_retry=True)
+    with database.transaction() as session:
+        handle(session, event(begun, ago(seconds=8)), NOW)
+    assert state(database, customer_id) is State.PENDING
+    billing = FakeBilling()
+    learning.learn_cards(database, billing, NOW)
+    assert billing.asked == []
+
+
 def replaced(database: Transactions, **before: float) -> dt.datetime:
     """The customer's payment method was replaced some time before NOW."""
     at = ago(**before)

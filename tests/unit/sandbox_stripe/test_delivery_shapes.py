@@ -39,6 +39,17 @@ def test_old_endpoints_hear_the_old_shape(stripe: Stripe, version: str) -> None:
     assert render_for(event, "2025-04-30.basil") is event
 
 
+def test_a_payment_names_its_invoice_in_the_shape_of_its_time(stripe: Stripe) -> None:
+    """Before 2025-03-31 as its invoice; since then as the reference of its order."""
+    stripe.subscription(stripe.customer("pm_card_visa"))
+    told = next(e for e in stripe.events if e["type"] == "payment_intent.succeeded")
+    now = told["data"]["object"]
+    assert "invoice" not in now
+    old = render_for(told, "2020-08-27")["data"]["object"]
+    assert old["invoice"] == now["payment_details"]["order_reference"]
+    assert old["invoice"].startswith("in_")
+
+
 def test_the_table_of_parameters_is_up_to_date() -> None:
     """The committed file is what the installed library's sources say."""
     made = make_parameters.build(Path(library.__file__).parent)

@@ -247,6 +247,19 @@ def pays_by_hand(house: House) -> None:
     _tried(house, f"/v1/invoices/{invoice['id']}/pay", payment_method=card)
 
 
+@named
+def pays_by_debit(method: str) -> Step:
+    """Maria has her bank account debited on Stripe's page, once."""
+
+    def step(house: House) -> None:
+        invoice = _open(house)
+        account = house.call(f"/v1/payment_methods/{method}/attach", customer=house.customer_id)
+        path = f"/v1/invoices/{invoice['id']}/pay"
+        _tried(house, path, payment_method=account["id"], off_session=False)
+
+    return step
+
+
 def gives_it_up(house: House) -> None:
     """The business marks the invoice uncollectible."""
     invoice = _open(house)

@@ -33,6 +33,7 @@ STEPS = st.one_of(
     st.builds(steps.renewal_fails, CODES),
     st.builds(steps.next_try, st.one_of(st.none(), CODES)),
     st.builds(steps.new_method, METHODS),
+    st.builds(steps.pays_by_debit, st.sampled_from([SEPA, SEPA_FAILS, ACH])),
     st.builds(steps.credits, st.sampled_from([0.5, 1.0])),
     st.builds(steps.collects, st.booleans()),
     st.builds(steps.confirms, st.booleans()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 from typing import Any
@@ -30,6 +31,7 @@ from shared.contracts.invoices import (
     merge,
     observe,
     owed,
+    payment_under_way,
     retry_plan,
     settlement,
 )
@@ -89,6 +91,7 @@ _observations = st.builds(
     failed=st.booleans(),
     own_retry=st.booleans(),
     action_required=st.booleans(),
+    processing=st.booleans(),
 )
 
 
@@ -103,6 +106,44 @@ def test_order_and_repetition_change_nothing(observations: list[Observation], ra
     for each in shuffled:
         other = merge(other, each)
     assert one == other
+
+
+def began(minutes: int) -> Observation:
+    """What a payment that begins tells of its invoice."""
+    data = events.InvoiceUpdated(
+        invoice_id="in_1",
+        stripe_customer_id="cus_1",
+        status="open",
+        currency="usd",
+        amount_due=5000,
+        amount_remaining=5000,
+        attempted=True,
+        processing=True,
+    )
+    return observe(data, NOW + dt.timedelta(minutes=minutes))
+
+
+def test_a_payment_that_began_is_under_way_until_it_comes_back() -> None:
+    """Whoever began it, and in whatever order the events come; of one second the failure is the earlier one."""
+    assert payment_under_way(story(began(0)))
+    assert payment_under_way(story(seen(), began(0)))
+    assert payment_under_way(story(seen(), began(5)))
+    assert not payment_under_way(story(began(0), seen(at=NOW + dt.timedelta(minutes=1))))
+    assert payment_under_way(story(began(0), seen(at=NOW + DAY), began(2000)))
+    assert not payment_under_way(story(seen()))
+
+
+def test_a_payment_that_began_tells_nothing_else() -> None:
+    """It is told by the payment, which knows neither what the invoice comes to nor when it is tried."""
+    known = story(seen(next_payment_attempt=NOW + DAY, collection_method="send_invoice"))
+    after = merge(known, began(5))
+    assert dataclasses.replace(after, under_way_since=None) == known
+
+
+def test_a_release_before_reads_a_payment_that_began_as_no_news() -> None:
+    """It knows no `processing`: an update that names no attempt changes neither amounts nor dates of a failed invoice."""
+    known = story(seen(next_payment_attempt=NOW + DAY))
+    assert merge(known, dataclasses.replace(began(5), processing=False)) == known
 
 
 def test_what_is_paid_was_not_voided() -> None:
