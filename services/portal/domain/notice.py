@@ -75,7 +75,8 @@ class Line:
     step: NextStep = NextStep.MAY_TRY_AGAIN
     """What comes next, while it is owed."""
     tried_again: bool = False
-    """What is under way is Stripe's own further try, with the payment method that is there."""
+    """What is under way began after a failure without a new payment method of ours to thank for: Stripe's own further try, or a
+    debit that the customer began on Stripe's page."""
     invoice_id: str | None = None
     """Stripe's id."""
     purpose: str | None = None

@@ -230,9 +230,9 @@ def test_each_payment_has_the_button_that_helps() -> None:
 
 
 def test_stripes_own_further_try_is_no_new_payment_method() -> None:
-    """A debit that follows by itself takes days, and nobody has saved anything."""
+    """A debit that follows by itself, or that the customer began at Stripe, takes days, and nobody has saved anything here."""
     page = draw(Notice(Tone.PENDING, (owed(State.PENDING, tried_again=True),))).html
-    assert "We’ve tried again, and we’re waiting to hear from your bank." in page
+    assert "We’re waiting to hear from your bank." in page
     assert "Your new payment method is saved" not in page
 
 
