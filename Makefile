@@ -89,7 +89,7 @@ STORIES ?= 2000
 
 .PHONY: test-stories
 test-stories: $(FOR_TEST) ## What each room says in each situation, then in invented stories: STORIES=2000 (about four in a second)
-	@STORIES=$(STORIES) $(PYTEST) tests/unit/stories
+	@STORIES=$(STORIES) $(PYTEST) --timeout 0 tests/unit/stories
 
 .PHONY: k8s
 k8s: $(FOR_TEST) $(FOR_DEPLOY) promtool ## Render every overlay and check it: schemas, checkov, references, alerts, YAML, Dockerfile
