@@ -33,8 +33,8 @@ def stats(
 ) -> None:
     """Failed autopay invoices and what became of them: mailed, delivered, recovered, lost; money; time to recover.
 
-    Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money is not added up over
-    currencies.
+    Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money that was
+    refunded later still counts as recovered: Stripe's reports tell of refunds. Money is not added up over currencies.
 
     Example: portico stats --since 90d --html report.html
     """

@@ -32,7 +32,8 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, A
 
     Each invoice counts once, however often it failed. `recovered` is money that came in, `forgiven` what a credit note let
     go, `lost` void or uncollectible, `open` none of these: still owed, or open and collected by nobody any more. The four
-    amounts add up to what failed.
+    amounts add up to what failed. Money that was refunded afterwards is not recovered and should not count; it does, since
+    Stripe's events of a refund name no invoice: what was given back stands in Stripe's own reports.
     """
     currencies: dict[str, dict[str, int]] = {}
     for row in looking_back.counts_by_currency(session, since):

@@ -337,6 +337,16 @@ def disputes(house: House) -> None:
             return
 
 
+def refunds(house: House) -> None:
+    """The business gives the last payment back."""
+    paid = [
+        charge
+        for charge in house.world.store.oldest("charge", "customer", house.customer_id)
+        if charge["status"] == "succeeded"
+    ]
+    house.call("/v1/refunds", charge=paid[-1]["id"])
+
+
 def debit_settles(house: House) -> None:
     """The bank's answer to the debit under way comes."""
     at = house.get(f"/sandbox/customers/{house.customer_id}/settlement")["at"]
