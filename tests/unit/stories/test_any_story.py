@@ -9,7 +9,7 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.domain import DUNNING, Kind, Reason
+from services.notifier.domain import DUNNING, STOPPED_BECAUSE, Kind, Reason
 from tests.unit.stories import steps
 from tests.unit.stories.claims import contradictions
 from tests.unit.stories.drawing import Drawn, draw
@@ -84,6 +84,10 @@ AT_LAST = (
 """All is told, and everybody has had the time to do what follows."""
 
 
+STOPPED = frozenset(one.value for one in STOPPED_BECAUSE.values())
+"""Why a failure was not told while nobody collected its invoice."""
+
+
 def untold(drawn: Drawn) -> list[str]:
     """Failures that the customer should have heard of once, and heard of never or twice."""
     rows = [one for one in drawn.house.notifier.rows() if Kind(one.kind) in DUNNING]
@@ -99,6 +103,9 @@ def untold(drawn: Drawn) -> list[str]:
         mine = [one for one in rows if one.invoice_id == invoice_id]
         if {one.reason for one in mine} - own and not any(one.sent_at for one in mine):
             found.append(f"{invoice_id} is asked for, and no mail told of it")
+        held = [one for one in mine if one.sent_at or one.told_in or one.reason in STOPPED]
+        if held and held[-1].reason in STOPPED:
+            found.append(f"{invoice_id} is collected again, and nobody told of its last failure")
     return found
 
 
