@@ -1,8 +1,8 @@
-"""Databases under green threads: one engine a process and URL, short transactions, the same code on
-PostgreSQL (production) and SQLite (embedded).
+"""Databases: one engine a process and URL, short transactions, the same code on PostgreSQL (production) and SQLite
+(embedded).
 
-The rules come from measurements, each of them an outage elsewhere: psycopg2 ignores `connect_timeout` under
-eventlet; SQLite over several connections loses updates or freezes the process.
+Every wait has an end. libpq keeps those of a connection in a plain process, and `shared.nameko_ext.green`, which waits in
+its place, in one of green threads. SQLite over several connections loses updates or freezes the process, so it has one.
 
 Databases move: a primary fails over, is restarted, runs out of room. What is said in that time about a statement is no
 verdict on the statement. All of it is one error, DatabaseUnavailable, and the rest of the code knows no other: webhooks
@@ -20,12 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import eventlet
 import psycopg2
-import psycopg2.extensions
-from eventlet.hubs import trampoline
-from eventlet.patcher import is_monkey_patched
-from nameko.extensions import DependencyProvider
 from sqlalchemy import (
     DateTime,
     Dialect,
@@ -44,13 +39,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
+from shared.contracts.deadlines import DATABASE_ANSWERS, DATABASE_STATEMENT
 from shared.schema import Schema, look
 
 CONNECT_SECONDS: Final = 3
-STATEMENT_SECONDS: Final = 10
-ANSWER_SECONDS: Final = 13
-"""How long we wait for a word of PostgreSQL before the connection is given up. Longer than `STATEMENT_SECONDS`, which the
-server itself keeps: this one is for a server that is frozen, or behind a network that swallows packets."""
 POOL_WAIT_SECONDS: Final = 5
 
 TRANSIENT_SQLSTATES: Final = ("08", "25006", "40001", "40P01", "53", "55P03", "57", "58030")
@@ -83,6 +75,7 @@ and in a file of SQLite's that is write-protected. After this time work may come
 
 
 REFUSALS: Final = (
+    ("timeout expired", "the database gives no connection in time"),
     ("password authentication failed", "the database refuses the user or the password"),
     ("no password supplied", "the database wants a password, and its URL has none"),
     ("no pg_hba.conf entry", "the database lets nobody in from here under that name (pg_hba.conf)"),
@@ -91,7 +84,7 @@ REFUSALS: Final = (
     ('FATAL:  role "', "the database has no such user"),
     ('FATAL:  database "', "the server has no such database"),
 )
-"""What PostgreSQL says to a connection that it will not take, and what it means. psycopg2 gives no SQLSTATE then."""
+"""What PostgreSQL or libpq says of a connection that is not to be had, and what it means. psycopg2 gives no SQLSTATE then."""
 NO_RIGHTS: Final = "42501"
 
 
@@ -155,72 +148,42 @@ def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Eng
         # Several rows that change alike are one message to the server, not one each.
         executemany_mode="values_plus_batch",
         connect_args={
-            "options": f"-c statement_timeout={STATEMENT_SECONDS * 1000} -c timezone=UTC "
+            "options": f"-c statement_timeout={DATABASE_STATEMENT * 1000} -c timezone=UTC "
             "-c idle_in_transaction_session_timeout=60000 -c lock_timeout=5000",
             "application_name": "portico",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            "tcp_user_timeout": ANSWER_SECONDS * 1000,
+            "tcp_user_timeout": DATABASE_ANSWERS * 1000,
         },
     )
-    if is_monkey_patched("psycopg"):
-        psycopg2.extensions.set_wait_callback(_wait_within_limit)
-
     event.listen(engine, "handle_error", _on_error)
 
     @event.listens_for(engine, "do_connect")
-    def connect_within_limit(
+    def connect_in_time(
         dialect: Dialect, record: Any, cargs: tuple[Any, ...], cparams: dict[str, Any]
     ) -> Any:
         places = _places(cparams)
         for place in places[:-1]:
-            with suppress(ConnectTimeout, psycopg2.OperationalError):
-                return _connect(dialect, cargs, cparams | place, CONNECT_SECONDS / len(places))
-        return _connect(dialect, cargs, cparams | places[-1], CONNECT_SECONDS / len(places))
+            with suppress(psycopg2.OperationalError):
+                return dialect.connect(*cargs, **cparams | place)
+        return dialect.connect(*cargs, **cparams | places[-1])
 
     return engine
 
 
-def _places(parameters: dict[str, Any]) -> list[dict[str, str]]:
-    """Each host of a connection's parameters with its port. libpq would go through them by itself, but under eventlet it
-    waits at a silent one for as long as the network does."""
+def _places(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each host of a connection's parameters with its port, and its share of `CONNECT_SECONDS`, in libpq's whole seconds. libpq
+    would go through the hosts by itself, but where it does not wait itself, it never leaves a silent one."""
     hosts = str(parameters.get("host", "")).split(",")
     ports = str(parameters.get("port", "")).split(",")
+    limit = {"connect_timeout": math.ceil(CONNECT_SECONDS / len(hosts))}
     if len(hosts) == 1:
-        return [{}]
+        return [limit]
     return [
-        {"host": host, "port": ports[min(number, len(ports) - 1)] or "5432"}
+        {"host": host, "port": ports[min(number, len(ports) - 1)] or "5432", **limit}
         for number, host in enumerate(hosts)
     ]
-
-
-def _connect(
-    dialect: Dialect, arguments: tuple[Any, ...], parameters: dict[str, Any], seconds: float
-) -> Any:
-    with eventlet.Timeout(seconds, ConnectTimeout("no connection in time")):
-        return dialect.connect(*arguments, **parameters)
-
-
-def _wait_within_limit(connection: Any) -> None:
-    """eventlet's way to wait for PostgreSQL, with an end. What is raised here makes psycopg2 close the connection."""
-    silence = psycopg2.OperationalError("no word from the database in time")
-    while True:
-        state = connection.poll()
-        if state == psycopg2.extensions.POLL_OK:
-            return
-        reading = state == psycopg2.extensions.POLL_READ
-        trampoline(
-            connection.fileno(),
-            read=reading,
-            write=not reading,
-            timeout=ANSWER_SECONDS,
-            timeout_exc=silence,
-        )
-
-
-class ConnectTimeout(Exception):
-    """PostgreSQL did not accept a connection within the limit."""
 
 
 def _sqlite_engine(url: str) -> Engine:
@@ -326,7 +289,7 @@ class Transactions:
                 if self._service is not None and not self._is_proved:
                     self._prove(session, self._service)
                 yield session
-        except (PoolTimeout, ConnectTimeout, DBAPIError) as error:
+        except (PoolTimeout, DBAPIError) as error:
             if not is_away(error):
                 raise
             if isinstance(error, DBAPIError) and _is_unseen(error):
@@ -381,12 +344,12 @@ def is_away(error: BaseException) -> bool:
     """Whether a database that gives this error may well give none in a moment, or once somebody has seen to it."""
     if isinstance(error, DBAPIError):
         return _is_transient(error)
-    return isinstance(error, ConnectTimeout | PoolTimeout)
+    return isinstance(error, PoolTimeout)
 
 
 def reason_of(error: BaseException) -> str:
     """Why the database can't be used, in words that show no value."""
-    if isinstance(error, ConnectTimeout | PoolTimeout):
+    if isinstance(error, PoolTimeout):
         return "the database gives no connection in time"
     original = getattr(error, "orig", None) or error
     code = getattr(original, "pgcode", None)
@@ -414,48 +377,6 @@ def _is_unseen(error: DBAPIError) -> bool:
 def _why(error: DBAPIError) -> str:
     code = getattr(error.orig, "pgcode", None) or getattr(error.orig, "sqlite_errorname", None)
     return f" ({code})" if code else ""
-
-
-class Database(DependencyProvider):
-    """Injects `Transactions` on the database of the service's settings (`settings.database_url`)."""
-
-    transactions: Transactions
-
-    def setup(self) -> None:
-        settings = self.container.config["settings"]
-        workers = self.container.max_workers
-        self.transactions = Transactions(
-            make_engine(settings.database_url.reveal(), pool_size=min(10, workers)),
-            self.container.service_name,
-        )
-        # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.
-        try:
-            with self.transactions.transaction():
-                pass
-        except WrongSchema as error:
-            error.schema.refuse_wrong_owner()
-        except DatabaseUnavailable:
-            pass
-
-    def stop(self) -> None:
-        self.transactions.engine.dispose()
-
-    def kill(self) -> None:
-        self.transactions.engine.dispose()
-
-    def get_dependency(self, worker_ctx: Any) -> Transactions:
-        return self.transactions
-
-    def readiness(self) -> str | None:
-        """None when the database answers, takes writes and has our schema, else what is wrong (for `/readyz`)."""
-        try:
-            with eventlet.Timeout(CONNECT_SECONDS, DatabaseUnavailable("no answer in time")):
-                self.transactions.ping()
-        except DatabaseUnavailable as error:
-            return str(error)
-        except Exception as error:
-            return reason_of(error)
-        return None
 
 
 def in_order_of_time(name: str, column: str) -> Index:

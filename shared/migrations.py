@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.database import ConnectTimeout, make_engine, reason_of
+from shared.database import make_engine, reason_of
 from shared.schema import ROOT, Standing, look
 from shared.telemetry import get_logger
 
@@ -69,7 +69,7 @@ def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> b
                     found = look(connection, service)
                 found.refuse_wrong_owner()
                 problem = found.problem
-            except (SQLAlchemyError, ConnectTimeout) as error:  # it may be coming up, too
+            except SQLAlchemyError as error:  # it may be coming up, too
                 problem = reason_of(error)
             if problem is None:
                 return True

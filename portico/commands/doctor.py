@@ -119,7 +119,7 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
     from sqlalchemy import func, select
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    from shared.database import ConnectTimeout, DatabaseUnavailable, make_engine, reason_of
+    from shared.database import DatabaseUnavailable, make_engine, reason_of
     from shared.schema import Standing, look
 
     area = f"database {service}"
@@ -159,7 +159,7 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
             )
         elif found.problem is None:
             yield ok(area, "database", "answers, and has the newest migration")
-    except (DBAPIError, SQLAlchemyError, ConnectTimeout, DatabaseUnavailable, OSError) as error:
+    except (DBAPIError, SQLAlchemyError, DatabaseUnavailable, OSError) as error:
         yield unknown(
             area,
             "database-unreachable",

@@ -32,10 +32,10 @@ from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
 from shared import tracing
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
-from shared.database import Database
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import InvalidArgument, rpc

@@ -49,10 +49,11 @@ from services.notifier.senders import SenderPlaces, meanwhile, sender
 from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
-from shared.database import Database, DatabaseUnavailable
+from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData
 from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from, consume_together
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcClient, rpc

@@ -1,4 +1,5 @@
-"""How long one service waits for another, and the other for its vendor, in seconds: one table, as each depends on the next.
+"""How long one service waits for another, for its vendor and for its database, in seconds: one table, as each depends on the
+next.
 
 Who answers must give up before who waits does. Then the caller gets the reason, which it can act on, and not a timeout of its
 own after which nobody knows whether the call had its effect. `ORDER` says which waits lie inside which; a test holds it.
@@ -24,11 +25,17 @@ NOTIFIER_WAITS_FOR_BILLING: Final = 2.5
 """The notifier's RPC to billing: how invoices stand. Without an answer the email goes out with what it knows."""
 STRIPE_AT_MANY: Final = 1.8
 """All of a look at many invoices or prices at once. What did not come by then is told from the webhooks, in the rest of the time."""
+DATABASE_STATEMENT: Final = 10
+"""One statement. PostgreSQL itself ends it then."""
+DATABASE_ANSWERS: Final = 13
+"""A word of PostgreSQL, before its connection is given up: for a server that is frozen, or behind a network that swallows
+packets."""
 
 ORDER: Final = (
     (STRIPE_AT_A_CALL, BILLING_ANSWERS, PORTAL_WAITS_FOR_BILLING, CLICK),
     (STRIPE_AT_MANY, NOTIFIER_WAITS_FOR_BILLING),
     (STRIPE_AT_MANY, PORTAL_WAITS_FOR_BILLING),
     (PORTAL_WAITS_FOR_NOTIFIER, CLICK),
+    (DATABASE_STATEMENT, DATABASE_ANSWERS),
 )
 """Each row from the innermost wait to the outermost."""

@@ -31,7 +31,8 @@ from prometheus_client import Histogram
 from sqlalchemy.orm import Session
 
 from shared import tracing
-from shared.database import Database, DatabaseUnavailable, Transactions
+from shared.database import DatabaseUnavailable, Transactions
+from shared.nameko_ext.database import Database
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

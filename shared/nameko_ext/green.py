@@ -1,6 +1,8 @@
 """Imported first in every process: makes the standard library cooperative (eventlet) before anything else
 has a chance to keep a reference to the blocking one. Patched late, TLS ends in RecursionError.
 
+PostgreSQL is waited for by eventlet, within the limits that libpq keeps where it waits by itself: eventlet's own wait has none.
+
 Names are looked up by the system's resolver, in a thread. eventlet would do it with dnspython, at 21 MB and a tenth of a
 second of CPU a process, and with the name servers that stood in /etc/resolv.conf when the process began.
 """
@@ -9,6 +11,7 @@ import atexit
 import gc
 import os
 import socket
+import time
 import warnings
 from typing import Any
 
@@ -23,6 +26,12 @@ warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 import eventlet  # noqa: E402
 from eventlet import tpool  # noqa: E402
 from eventlet.green import socket as green_socket  # noqa: E402
+from eventlet.hubs import trampoline  # noqa: E402
+from psycopg2 import OperationalError, extensions  # noqa: E402
+
+from shared.contracts.deadlines import DATABASE_ANSWERS  # noqa: E402
+
+CONNECTED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
 
 
 def look_up(
@@ -35,7 +44,35 @@ def look_up(
         return tpool.execute(system_look_up, host, port, family, type, proto, flags)
 
 
+def wait_for_postgresql(connection: Any) -> None:
+    """Let other green threads go on until PostgreSQL has answered: within `connect_timeout` while the connection is made, and
+    `DATABASE_ANSWERS` between two words later. What is raised here makes psycopg2 close the connection.
+
+    Raises psycopg2.OperationalError.
+    """
+    connecting = connection.status not in CONNECTED
+    limit: float = _connect_seconds(connection) if connecting else DATABASE_ANSWERS
+    end = time.monotonic() + limit
+    silence = OperationalError(
+        "timeout expired" if connecting else "no word from the database in time"
+    )
+    while (state := connection.poll()) != extensions.POLL_OK:
+        reading = state == extensions.POLL_READ
+        trampoline(
+            connection.fileno(),
+            read=reading,
+            write=not reading,
+            timeout=max(0.0, end - time.monotonic()) if connecting else limit,
+            timeout_exc=silence,
+        )
+
+
+def _connect_seconds(connection: Any) -> int:
+    return int(extensions.parse_dsn(connection.dsn).get("connect_timeout", 0)) or DATABASE_ANSWERS
+
+
 eventlet.monkey_patch()
+extensions.set_wait_callback(wait_for_postgresql)
 atexit.unregister(tpool.killall)  # it would hold the end of the process up for a look-up that hangs
 socket.getaddrinfo = look_up
 green_socket.getaddrinfo = look_up  # what eventlet's create_connection calls

@@ -18,7 +18,7 @@ from nameko.runners import ServiceRunner
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import telemetry, tracing
-from shared.database import ConnectTimeout, DatabaseUnavailable, is_away, reason_of
+from shared.database import DatabaseUnavailable, is_away, reason_of
 from shared.schema import Standing
 from shared.settings import Reader, Secret, SettingsError
 from shared.tracing.settings import TracingSettings
@@ -282,7 +282,7 @@ def _migrate(name: str, url: str) -> int:
 
     try:
         before = upgrade(name, url)
-    except (SQLAlchemyError, ConnectTimeout) as error:
+    except SQLAlchemyError as error:
         if not is_away(error):
             raise
         raise DatabaseUnavailable(reason_of(error)) from error

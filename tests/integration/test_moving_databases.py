@@ -224,3 +224,64 @@ def test_the_first_host_that_takes_writes_is_taken(url: str, postgres: PostgreSQ
     with pytest.raises(DatabaseUnavailable):
         Transactions(make_engine(only)).ping()
     postgres.drop_database(f"{name}_standby")
+
+
+SILENT = """
+import sys, time
+from shared.database import DatabaseUnavailable, Transactions, make_engine
+began = time.monotonic()
+try:
+    Transactions(make_engine(sys.argv[1])).ping()
+except DatabaseUnavailable as away:
+    print(away, time.monotonic() - began < 4, sep="; ")
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import shared.nameko_ext.green\n"], ids=["plain", "green"])
+def test_a_silent_host_is_given_up_in_time(first: str) -> None:
+    """In a plain process libpq sees to it, and in one of green threads, where it does not, our own wait."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        done = subprocess.run(
+            [sys.executable, "-c", first + SILENT, f"postgresql+psycopg2://x@127.0.0.1:{silent.getsockname()[1]}/x"],
+            cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    assert done.stdout == "the database gives no connection in time; True\n", done.stderr
+
+
+FROZEN = """
+import shared.nameko_ext.green as green
+import socket, time
+import eventlet
+from psycopg2 import OperationalError, extensions
+
+class Standing:
+    status = extensions.STATUS_BEGIN
+
+    def __init__(self):
+        self.ours, self.servers = socket.socketpair()
+
+    def fileno(self):
+        return self.ours.fileno()
+
+    def poll(self):
+        return extensions.POLL_READ
+
+green.DATABASE_ANSWERS = 0.2
+others = []
+eventlet.spawn_after(0.1, others.append, "went on")
+try:
+    green.wait_for_postgresql(Standing())
+except OperationalError as error:
+    print(error, *others, sep="; ")
+"""
+
+
+def test_a_frozen_server_is_given_up_and_holds_nobody_else_up() -> None:
+    """A connection that stands, whose server says nothing more: others go on meanwhile, and then it is over."""
+    done = subprocess.run(
+        [sys.executable, "-c", FROZEN],
+        cwd=REPOSITORY, env=dict(os.environ), capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.stdout == "no word from the database in time; went on\n", done.stderr

@@ -14,7 +14,7 @@ from services.billing.ports import PaymentGateway
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import pricing
 from shared.contracts.deadlines import STRIPE_AT_MANY
-from shared.database import Database
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import InvalidArgument, rpc
 
 MOST_LOOKS: Final = 100

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from services.billing import domain
 from services.billing.handlers import timeline as story
 from services.billing.workflows import republish
-from shared.database import Database
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import InvalidArgument, RpcError, rpc
 from shared.outbox import Publisher
 

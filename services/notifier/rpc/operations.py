@@ -10,7 +10,7 @@ from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline as story
 from services.notifier.queries import timeline as looking_back
-from shared.database import Database
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcError, rpc
 
 LONGEST_STATS: Final = dt.timedelta(days=732)

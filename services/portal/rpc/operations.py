@@ -13,7 +13,7 @@ from services.portal.handlers import timeline as story
 from services.portal.handlers.importing import CustomerLine
 from services.portal.retention import RULES
 from services.portal.web.activity_buffer import VisitLog
-from shared.database import Database
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
 from shared.nameko_ext.rpc import InvalidArgument, rpc
 from shared.retention import prune_round

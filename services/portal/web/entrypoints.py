@@ -23,8 +23,9 @@ from services.portal.web import views
 from services.portal.web.components import Wiring
 from services.portal.web.responses import answer, choose_for
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
-from shared.database import Database, DatabaseUnavailable
+from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
 from shared.telemetry import get_logger

@@ -11,8 +11,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from portico.commands.doctor import look_at_database
-from shared.database import Database, DatabaseUnavailable, Transactions, make_engine
+from shared.database import DatabaseUnavailable, Transactions, make_engine
 from shared.migrations import _config, upgrade, wait_migrated
+from shared.nameko_ext.database import Database
 from shared.nameko_ext.runtime import command_line
 from shared.schema import FIRST_TABLES, Schema, Standing, WrongOwner, look, revisions
 from shared.settings import Secret

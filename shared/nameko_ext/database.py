@@ -1,0 +1,59 @@
+"""A service's own database, injected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import eventlet
+from nameko.extensions import DependencyProvider
+
+from shared.database import (
+    CONNECT_SECONDS,
+    DatabaseUnavailable,
+    Transactions,
+    WrongSchema,
+    make_engine,
+    reason_of,
+)
+
+
+class Database(DependencyProvider):
+    """Injects `Transactions` on the database of the service's settings (`settings.database_url`)."""
+
+    transactions: Transactions
+
+    def setup(self) -> None:
+        settings = self.container.config["settings"]
+        workers = self.container.max_workers
+        self.transactions = Transactions(
+            make_engine(settings.database_url.reveal(), pool_size=min(10, workers)),
+            self.container.service_name,
+        )
+        # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.
+        try:
+            with self.transactions.transaction():
+                pass
+        except WrongSchema as error:
+            error.schema.refuse_wrong_owner()
+        except DatabaseUnavailable:
+            pass
+
+    def stop(self) -> None:
+        self.transactions.engine.dispose()
+
+    def kill(self) -> None:
+        self.transactions.engine.dispose()
+
+    def get_dependency(self, worker_ctx: Any) -> Transactions:
+        return self.transactions
+
+    def readiness(self) -> str | None:
+        """None when the database answers, takes writes and has our schema, else what is wrong (for `/readyz`)."""
+        try:
+            with eventlet.Timeout(CONNECT_SECONDS, DatabaseUnavailable("no answer in time")):
+                self.transactions.ping()
+        except DatabaseUnavailable as error:
+            return str(error)
+        except Exception as error:
+            return reason_of(error)
+        return None
