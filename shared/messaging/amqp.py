@@ -1,8 +1,7 @@
-"""Publishing that never hangs: connections and publishes with limits, hard-closed when anything goes wrong.
+"""Connections and publishes with limits, hard-closed when anything goes wrong.
 
-With the stock publisher a frozen broker stalls web pages that need no broker (105 s measured): kombu closes the
-channel of a failed publish politely and waits for ever. Here every wait has an end, and a connection on which
-something failed is thrown away without a word.
+kombu closes the channel of a failed publish politely, and waits for ever. Here a connection on which something failed is
+thrown away without a word. What services publish has an end as a whole, too: `shared.nameko_ext.bounded_publisher`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import eventlet
 from amqp.exceptions import AccessRefused, AMQPError, ChannelError, NotAllowed
 from kombu.exceptions import KombuError
 from kombu.pools import producers, set_limit
-from nameko.amqp.publish import Publisher, UndeliverableMessage
 
 from shared.messaging.transport import SingleConnection
 
@@ -37,6 +34,10 @@ class BrokerBlocked(BrokerUnavailable):
 
 class BrokerRefused(BrokerUnavailable):
     """RabbitMQ does not let this user publish there, or not with this routing key; trying again can't help."""
+
+
+class Unroutable(Exception):
+    """No queue takes the message: the one that should is not there, or is not bound for it. It would never be heard of."""
 
 
 def refuse_when_blocked(reason: str = "") -> None:
@@ -79,46 +80,33 @@ def borrowed_producer(uri: str) -> Iterator[Any]:
             raise
 
 
-class BoundedPublisher(Publisher):
-    """nameko's publisher with confirms, within `PUBLISH_SECONDS`, or BrokerUnavailable."""
+def publish(uri: str, payload: Any, *, headers: dict[str, Any], **properties: Any) -> None:
+    """Publish one message, confirmed; `properties` are those of kombu's `Producer.publish`.
 
-    def publish(self, payload: Any, **kwargs: Any) -> None:
-        options = {**self.publish_kwargs, **kwargs}
-        headers = {**options.pop("headers", {}), **options.pop("extra_headers", {})}
-        mandatory = options.pop("mandatory", self.mandatory)
-        settings: dict[str, Any] = {
-            "delivery_mode": self.delivery_mode,
-            "priority": self.priority,
-            "expiration": self.expiration,
-            "serializer": self.serializer,
-            **options,
-        }
-        limit = eventlet.Timeout(PUBLISH_SECONDS + CONNECT_SECONDS, BrokerUnavailable("no confirm"))
-        try:
-            with borrowed_producer(self.amqp_uri) as producer:
-                producer.publish(
-                    payload,
-                    headers=headers,
-                    mandatory=mandatory,
-                    retry=True,
-                    retry_policy={"max_retries": 1, "interval_start": 0.1},
-                    timeout=PUBLISH_SECONDS,
-                    confirm_timeout=PUBLISH_SECONDS,
-                    **settings,
-                )
-        except AccessRefused as error:
-            if problem := login_refused(error):
-                raise BrokerUnavailable(problem) from error
-            raise BrokerRefused(str(error)) from error
-        except ChannelError as error:
-            if "NO_ROUTE" in str(error):
-                raise UndeliverableMessage from error
-            raise BrokerUnavailable(str(error)) from error
-        except BROKER_ERRORS as error:
-            problem = login_refused(error) or str(error) or type(error).__name__
+    Raises Unroutable (when it is `mandatory`), BrokerRefused or BrokerUnavailable.
+    """
+    try:
+        with borrowed_producer(uri) as producer:
+            producer.publish(
+                payload,
+                headers=headers,
+                retry=True,
+                retry_policy={"max_retries": 1, "interval_start": 0.1},
+                timeout=PUBLISH_SECONDS,
+                confirm_timeout=PUBLISH_SECONDS,
+                **properties,
+            )
+    except AccessRefused as error:
+        if problem := login_refused(error):
             raise BrokerUnavailable(problem) from error
-        finally:
-            limit.cancel()
+        raise BrokerRefused(str(error)) from error
+    except ChannelError as error:
+        if "NO_ROUTE" in str(error):
+            raise Unroutable(str(error)) from error
+        raise BrokerUnavailable(str(error)) from error
+    except BROKER_ERRORS as error:
+        problem = login_refused(error) or str(error) or type(error).__name__
+        raise BrokerUnavailable(problem) from error
 
 
 def publish_raw(
@@ -130,13 +118,15 @@ def publish_raw(
     headers: dict[str, Any],
     **properties: Any,
 ) -> None:
-    """Publish a body as it is (already JSON), persistent, mandatory, confirmed."""
-    BoundedPublisher(uri).publish(
+    """Publish a body as it is (already JSON), persistent, mandatory, confirmed. Raises what `publish` does."""
+    publish(
+        uri,
         body,
         exchange=exchange,
         routing_key=routing_key,
         headers=headers,
         mandatory=True,
+        delivery_mode="persistent",
         serializer=None,
         content_type="application/json",
         content_encoding="utf-8",

@@ -23,7 +23,7 @@ from nameko.extensions import Entrypoint
 from shared import events, tracing
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
-from shared.messaging.amqp import publish_raw
+from shared.nameko_ext.bounded_publisher import publish_raw
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer, is_stale
 from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, get_logger, redact
 

@@ -19,15 +19,11 @@ from nameko.extensions import DependencyProvider
 
 from shared import events, tracing
 from shared.messaging import topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, make_connection
+from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, make_connection
 
 BATCH_SECONDS: Final = 10
 LOOK_SECONDS: Final = 5
 """How often a publisher looks whether the queues of its consumers are still there."""
-
-
-class Unroutable(Exception):
-    """A consumer of the event has no queue, or none is bound for its type: it would never hear of it."""
 
 
 class Refused(Exception):

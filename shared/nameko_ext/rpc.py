@@ -16,7 +16,6 @@ import eventlet
 import msgspec
 from eventlet.event import Event
 from kombu.utils.json import dumps
-from nameko.amqp.publish import UndeliverableMessage
 from nameko.constants import NON_PERSISTENT
 from nameko.exceptions import (
     IncorrectSignature,
@@ -36,9 +35,10 @@ from nameko.rpc import (
 from shared import tracing
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
-from shared.messaging.amqp import BoundedPublisher, BrokerRefused, BrokerUnavailable
+from shared.messaging.amqp import BrokerRefused, BrokerUnavailable, Unroutable
 from shared.messaging.transport import REPLY_BYTES
 from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer
 from shared.telemetry import RPC_SECONDS, get_logger
 from shared.text import clean
@@ -417,7 +417,7 @@ class _BoundedMethod(MethodProxy):
             raise RpcTimeout(
                 f"{self.service_name}.{self.method_name}: no answer in {self._timeout:g} s"
             ) from None
-        except (UnknownService, UndeliverableMessage):
+        except (UnknownService, Unroutable):
             raise RpcUnavailable(f"{self.service_name} has never run on this broker") from None
         except BrokerRefused as error:
             raise RpcRefused(f"{self.service_name}.{self.method_name}: {error}") from error

@@ -31,7 +31,8 @@ from local.servers import PostgreSQL, RabbitMQ, free_port
 from portico.checks.broker import check_broker
 from portico.cli.rpc import RpcCaller, Unavailable
 from shared.messaging import rights, topology
-from shared.messaging.amqp import BoundedPublisher, BrokerRefused
+from shared.messaging.amqp import BrokerRefused
+from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from tests.fixtures.least_privilege import COMPONENTS, PASSWORD, LeastPrivilege
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually, link_in

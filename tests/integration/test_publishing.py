@@ -12,8 +12,8 @@ from kombu import Connection
 
 from shared import events
 from shared.messaging import topology
-from shared.messaging.amqp import BrokerUnavailable
-from shared.nameko_ext.publisher import BatchPublisher, Unroutable
+from shared.messaging.amqp import BrokerUnavailable, Unroutable
+from shared.nameko_ext.publisher import BatchPublisher
 
 PORTAL, NOTIFIER = topology.queue_name("portal"), topology.queue_name("notifier")
 MOMENT = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from shared.database import DatabaseUnavailable, UnstorableValue
-from shared.messaging.amqp import BoundedPublisher, BrokerRefused
+from shared.messaging.amqp import BrokerRefused
 from shared.messaging.transport import REPLY_BYTES
 from shared.nameko_ext import rpc
+from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.rpc import (
     BYTES_AT_ONCE,
     InternalError,
