@@ -33,9 +33,8 @@ from services.notifier import settings as notifier_settings
 from services.notifier.service import NotifierService
 from services.portal import settings as portal_settings
 from services.portal.service import PortalService
-from shared import tracing
 from shared.migrations import upgrade
-from shared.nameko_ext.runtime import Running
+from shared.nameko_ext.runtime import Running, start_tracing, stop_tracing
 from shared.settings import Reader, SettingsError
 from shared.telemetry import configure_logging
 
@@ -175,7 +174,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
-    tracing.start(services[0][1].tracing, "portico")
+    start_tracing(services[0][1].tracing, "portico")
     running = Running(services)
     running.stop_on_signals()
     running.start()
@@ -187,7 +186,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         sandbox.extensions["demo_customers"].show(customers)
     _say(run, env, customers, time.monotonic() - started)
     running.wait()
-    tracing.stop()
+    stop_tracing()
     print("\nStopped. Data is kept; `make clean` removes it.")
     return 0
 

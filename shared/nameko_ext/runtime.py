@@ -34,6 +34,8 @@ MAX_WORKERS: Final = 50
 USAGE: Final = 2
 UNAVAILABLE: Final = 3
 """Exit codes, as `portico` has them: wrong words or settings; something does not answer, and may later."""
+FLUSH_SECONDS: Final = 3
+"""What a stopping process gives its last spans, after its work has been finished."""
 SECOND_SIGNAL: Final = b'{"event": "second signal, leaving now", "level": "error"}\n'
 
 
@@ -203,12 +205,30 @@ def log_escaped_errors() -> None:
     hub.squelch_exception = log_and_let_go
 
 
+def start_tracing(settings: TracingSettings | None, service: str) -> None:
+    """Record from now on what this process does, in the name of `service`; None: record nothing."""
+    if settings is None:
+        return
+    # OpenTelemetry and requests: a process that is not traced never needs them.
+    from shared.http_client import session_to
+    from shared.tracing.recorder import OpenTelemetryRecorder, exporting
+
+    session = session_to(settings.endpoint)
+    tracing.use(OpenTelemetryRecorder(exporting(settings, service, session)))
+
+
+def stop_tracing() -> None:
+    """Record nothing more, and hand over what is recorded, as far as that is done in `FLUSH_SECONDS`."""
+    with eventlet.Timeout(FLUSH_SECONDS, False):
+        tracing.stop()
+
+
 def serve(service: type, settings: ServiceSettings) -> None:
     """Run one service until SIGTERM."""
     name: str = service.name  # type: ignore[attr-defined]
     started = time.monotonic()
     log_escaped_errors()
-    tracing.start(settings.tracing, name)
+    start_tracing(settings.tracing, name)
     running = Running([(service, settings)])
     running.stop_on_signals()
     log.info("starting", address=settings.http_address)
@@ -227,7 +247,7 @@ def serve(service: type, settings: ServiceSettings) -> None:
     eventlet.spawn_n(main)
     eventlet.spawn_n(running.tell_readiness, started)
     running.wait()
-    tracing.stop()
+    stop_tracing()
     log.info("stopped", name=name)
 
 

@@ -1,8 +1,8 @@
 """Traces: what one webhook, click or call set in motion, across HTTP, RPC and RabbitMQ (docs/adr/0011-traces.md).
 
 The hooks stand at the boundaries (web server, RPC, publisher, consumer, vendors' HTTP). While tracing is off, which it is
-unless the standard `OTEL_…` variables switch it on, each is one comparison and OpenTelemetry is not even imported. What
-a span may say is decided in one place, `recorder`: routes and templates, ids, outcomes; never a link, a session's
+unless the standard `OTEL_…` variables switch it on, each is one comparison and OpenTelemetry is not even imported. Who starts
+the process hands a recorder over (`use`). What a span may say is decided in one place, `shared.tracing.recorder`: routes and templates, ids, outcomes; never a link, a session's
 URL, an address, a key or an exception's text.
 
 Between processes a trace travels as W3C's `traceparent`: in nameko's context headers, in the envelope of an event, and
@@ -11,13 +11,8 @@ in the row of an email that will be sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-from shared.tracing.settings import TracingSettings
-
-if TYPE_CHECKING:
-    from shared.tracing.recorder import Recorder
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 KEY: Final = "traceparent"
 """The key in nameko's context data, and so the header `nameko.traceparent`."""
@@ -50,6 +45,25 @@ class Span(Protocol):
         """End it without its ever having been current."""
 
 
+class Recorder(Protocol):
+    """What records, behind the hooks below: see each for what it is told."""
+
+    def here(self) -> str: ...
+    def log_fields(self) -> dict[str, str]: ...
+    def note(self, facts: Mapping[str, str]) -> None: ...
+    def http_server(self, method: str, route: str, traceparent: str) -> Span: ...
+    def http_client(self, method: str, host: str, template: str) -> Span: ...
+    def rpc_server(self, service: str, method: str, traceparent: str) -> Span: ...
+    def rpc_client(self, service: str, method: str) -> Span: ...
+    def publish(self, exchange: str, event: Any) -> Span: ...
+    def process(self, exchange: str, queue: str, event: Any) -> Span: ...
+    def task(self, name: str, traceparent: str, facts: Mapping[str, str]) -> Span: ...
+    def batch(self, name: str, callers: Sequence[Traced]) -> Span: ...
+
+    def close(self) -> None:
+        """Hand over what is recorded; takes as long as that takes."""
+
+
 class _Nothing:
     """What a hook gives while tracing is off."""
 
@@ -75,14 +89,6 @@ NOTHING: Final[Span] = _Nothing()
 _recorder: Recorder | None = None
 
 
-def start(settings: TracingSettings | None, service: str) -> None:
-    """Record from now on what this process does, in the name of `service`; None: record nothing."""
-    if settings is not None:
-        from shared.tracing.recorder import Recorder, exporting
-
-        use(Recorder(exporting(settings, service)))
-
-
 def use(recorder: Recorder | None) -> None:
     """Record with this one; None: record nothing."""
     global _recorder
@@ -90,7 +96,7 @@ def use(recorder: Recorder | None) -> None:
 
 
 def stop() -> None:
-    """Record nothing more, and hand over what is recorded, within `recorder.FLUSH_SECONDS`."""
+    """Record nothing more, and hand over what is recorded."""
     recorder = _recorder
     use(None)
     if recorder is not None:

@@ -12,7 +12,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import eventlet
+import requests
+import structlog
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -24,17 +25,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.re import parse_env_headers
 from prometheus_client import Counter
 
-from shared.http_client import session_to
-from shared.telemetry import get_logger
 from shared.tracing import Traced
 from shared.tracing.settings import TracingSettings
 
-log = get_logger(__name__)
+log: Any = structlog.get_logger(__name__)
 
 EXPORT_SECONDS: Final = 10
 """All that one batch may take, with its tries. The queue behind it is bounded, and drops what is oldest."""
-FLUSH_SECONDS: Final = 3
-"""What a stopping process gives its last spans, after its work has been finished."""
 
 SPANS: Final = Counter(
     "trace_spans",
@@ -99,17 +96,16 @@ class RecordedSpan:
         self._span.end()
 
 
-class Recorder:
-    """Begins spans. Each belongs to the current one of its green thread, unless a `traceparent` says otherwise."""
+class OpenTelemetryRecorder:
+    """Begins spans (a `shared.tracing.Recorder`). Each belongs to the current one of its green thread, unless a `traceparent` says otherwise."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("portico")
 
     def close(self) -> None:
-        """Hand over what is recorded, while `FLUSH_SECONDS` last."""
-        with eventlet.Timeout(FLUSH_SECONDS, False):
-            self._provider.shutdown()
+        """See `shared.tracing.Recorder`."""
+        self._provider.shutdown()
 
     # -- the current span ---------------------------------------------------------------------------------
 
@@ -244,15 +240,15 @@ class WatchedExporter(SpanExporter):
         self._exporter.shutdown()
 
 
-def exporting(settings: TracingSettings, service: str) -> TracerProvider:
-    """A provider that sends what is sampled to the collector, in the background."""
+def exporting(settings: TracingSettings, service: str, session: requests.Session) -> TracerProvider:
+    """A provider that sends what is sampled to the collector, in the background and over `session`, which is not traced."""
     # The library tells each failed try, and what it could not parse of the headers, which hold a key.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     exporter = OTLPSpanExporter(
         endpoint=settings.endpoint,
         headers=parse_env_headers(settings.headers.reveal(), liberal=True),
         timeout=EXPORT_SECONDS,
-        session=session_to(settings.endpoint),
+        session=session,
     )
     provider = TracerProvider(
         sampler=sampler(settings),

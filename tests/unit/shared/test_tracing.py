@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,14 @@ from typing import Any
 import eventlet
 import pytest
 from nameko.extensions import Entrypoint
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from shared import events, tracing
 from shared.messaging.amqp import BrokerUnavailable
+from shared.nameko_ext import runtime
 from shared.nameko_ext.batching import Batcher
 from shared.nameko_ext.consumer import EventConsumer
 from shared.nameko_ext.container import CorrelatedContainer
@@ -28,7 +30,7 @@ from shared.nameko_ext.publisher import BatchPublisher
 from shared.nameko_ext.rpc import CheckedRpc, RpcTimeout, _BoundedMethod
 from shared.nameko_ext.web import Http
 from shared.telemetry import configure_logging, get_logger
-from shared.tracing.recorder import WatchedExporter
+from shared.tracing.recorder import OpenTelemetryRecorder, WatchedExporter
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.spans import Spans, ids, named, parent
 from tests.unit.billing.conftest import NOW
@@ -67,6 +69,21 @@ def test_off_an_event_looks_as_ever() -> None:
     assert b"traceparent" not in events.encode(event())
     known = events.decode(events.encode(event()).replace(b'"data"', b'"traceparent":"x","data"'))
     assert known.traceparent == "x"
+
+
+def test_a_collector_that_takes_nothing_holds_no_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stops gives its last spans some seconds, and ends without them."""
+
+    class Stuck(OpenTelemetryRecorder):
+        def close(self) -> None:
+            eventlet.sleep(30)
+
+    monkeypatch.setattr(runtime, "FLUSH_SECONDS", 0.05)
+    tracing.use(Stuck(TracerProvider(shutdown_on_exit=False)))
+    began = time.monotonic()
+    runtime.stop_tracing()
+    assert time.monotonic() - began < 5
+    assert not tracing.is_on()
 
 
 # --- HTTP ----------------------------------------------------------------------------------------------------
