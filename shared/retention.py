@@ -1,12 +1,11 @@
 """How long rows are kept that only prove that something was done: the memory of an inbox, an outbox, a consumer.
 
-They are deleted in small batches, each a transaction of its own, by a slow loop of each service and by
-`python -m services.<name> prune --older-than 90d`.
+They are deleted in small batches, each a transaction of its own, by a slow loop of each service and by the command `prune`
+(`shared.nameko_ext.pruning`).
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import re
 from collections.abc import Callable, Sequence
@@ -16,8 +15,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
-from shared.database import Transactions, make_engine
-from shared.nameko_ext.runtime import ServiceSettings
+from shared.database import Transactions
 
 RETENTION: Final = dt.timedelta(days=90)
 SHORTEST: Final = dt.timedelta(days=45)
@@ -69,42 +67,3 @@ def parse_age(text: str) -> dt.timedelta:
             f"at least {SHORTEST.days}d: what could still come again must still be known"
         )
     return age
-
-
-def prune_command(
-    service: str, rules: Sequence[Rule]
-) -> Callable[[ServiceSettings, list[str]], int]:
-    """The command `prune` of `service`."""
-
-    def prune(settings: ServiceSettings, words: list[str]) -> int:
-        from shared.terminal import say  # typer: a serving process never needs them
-
-        parser = argparse.ArgumentParser(
-            prog="prune",
-            description="Delete rows that only prove that something was done long ago.",
-        )
-        parser.add_argument(
-            "--older-than", default=f"{RETENTION.days}d", metavar="AGE", help="default: %(default)s"
-        )
-        chosen = parser.parse_args(words)
-        try:
-            before = dt.datetime.now(dt.UTC) - parse_age(chosen.older_than)
-        except ValueError as error:
-            parser.error(f"--older-than: {error}")
-        database = Transactions(make_engine(settings.database_url.reveal()), service)
-        total: dict[str, int] = {}
-        try:
-            more = True
-            while more:
-                with database.transaction() as session:
-                    gone = prune_batch(session, rules, before)
-                for name, count in gone.items():
-                    total[name] = total.get(name, 0) + count
-                more = any(count >= BATCH for count in gone.values())
-        finally:
-            database.engine.dispose()
-        for name, count in total.items():
-            say(f"{name}: {count} deleted")
-        return 0
-
-    return prune

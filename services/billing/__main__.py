@@ -7,7 +7,7 @@ import sys
 from services.billing.retention import RULES
 from services.billing.service import BillingService
 from services.billing.settings import load
-from shared.retention import prune_command
+from shared.nameko_ext.pruning import prune_command
 from shared.nameko_ext.runtime import command_line
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from services.notifier.emails.previewing import write_preview
 from services.notifier.retention import RULES
 from services.notifier.service import NotifierService
 from services.notifier.settings import load
-from shared.retention import prune_command
+from shared.nameko_ext.pruning import prune_command
 from shared.nameko_ext.runtime import command_line
 
 

@@ -7,7 +7,7 @@ import sys
 from services.portal.retention import RULES
 from services.portal.service import PortalService
 from services.portal.settings import load
-from shared.retention import prune_command
+from shared.nameko_ext.pruning import prune_command
 from shared.nameko_ext.runtime import command_line
 
 if __name__ == "__main__":
