@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
+from services.portal.domain import base64url
+from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes
 from services.portal.tokens.signing import Codec, token_form
 from shared.settings import Secret
 
@@ -45,7 +46,7 @@ class Links:
         """What a token says. Raises BadToken when it isn't exactly as `token` writes it."""
         raw = self._codec.read(token)
         return Claim(
-            public_id=public_id_text(raw[:PUBLIC_ID_BYTES]),
+            public_id=base64url.encode(raw[:PUBLIC_ID_BYTES]),
             generation=int.from_bytes(raw[PUBLIC_ID_BYTES:], "big"),
         )
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
+from services.portal.domain import base64url
+from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes
 from services.portal.tokens.signing import Codec
 from shared.settings import Secret
 
@@ -53,7 +54,7 @@ class CheckoutReferences:
         """What a reference says. Raises BadToken when it isn't exactly as `write` writes it."""
         raw = self._codec.read(text)
         return CheckoutReference(
-            public_id=public_id_text(raw[:PUBLIC_ID_BYTES]),
+            public_id=base64url.encode(raw[:PUBLIC_ID_BYTES]),
             business_digest=raw[PUBLIC_ID_BYTES:-TIME_BYTES],
             made_at=dt.datetime.fromtimestamp(int.from_bytes(raw[-TIME_BYTES:], "big"), dt.UTC),
         )

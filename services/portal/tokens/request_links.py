@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.portal.domain import base64url
 from services.portal.domain.cancelling import Decision
-from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes, public_id_text
+from services.portal.domain.people import PUBLIC_ID_BYTES, public_id_bytes
 from services.portal.tokens.signing import BadToken, Codec, token_form
 from shared.settings import Secret
 
@@ -50,4 +51,4 @@ class RequestLinks:
         decision = {code: decision for decision, code in CODES.items()}.get(raw[-1])
         if decision is None:
             raise BadToken
-        return Answer(public_id_text(raw[:PUBLIC_ID_BYTES]), decision)
+        return Answer(base64url.encode(raw[:PUBLIC_ID_BYTES]), decision)
