@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg2
+from prometheus_client import Counter
 from sqlalchemy import (
     DateTime,
     Dialect,
@@ -262,6 +263,15 @@ def _sqlite_code(error: BaseException) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
+_COUNTERS: Final = "counters"
+
+
+def count_on_commit(session: Session, counter: Counter) -> None:
+    """Count one more once the session's transaction is committed. One that is rolled back, to be done again perhaps, counts
+    nothing."""
+    session.info.setdefault(_COUNTERS, []).append(counter)
+
+
 class Transactions:
     """What a service's method gets: short transactions on its own database.
 
@@ -278,7 +288,7 @@ class Transactions:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """BEGIN, the body, COMMIT; ROLLBACK when the body raises.
+        """BEGIN, the body, COMMIT; ROLLBACK when the body raises. Then what `count_on_commit` was asked to count is counted.
 
         Raises DatabaseUnavailable when no connection can be had, it breaks, the database takes no writes now, or its schema
         is not ours to work on; UnstorableValue when it can take a value never.
@@ -289,6 +299,8 @@ class Transactions:
                 if self._service is not None and not self._is_proved:
                     self._prove(session, self._service)
                 yield session
+            for counter in session.info.get(_COUNTERS, ()):
+                counter.inc()
         except (PoolTimeout, DBAPIError) as error:
             if not is_away(error):
                 raise

@@ -20,6 +20,7 @@ from services.notifier.domain import (
 from services.notifier.handlers.delivery import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
+from shared.database import count_on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
 
@@ -78,7 +79,7 @@ def handle(
         fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
     ):
         _apply(session, item, known[item.notification_id], now, hasher)
-        FEEDBACK.labels(item.event).inc()
+        count_on_commit(session, FEEDBACK.labels(item.event))
     outcomes = []
     for item in batch:
         outcomes.append(item.sg_event_id in new_ids)

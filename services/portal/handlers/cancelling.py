@@ -33,6 +33,7 @@ from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavail
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
+from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
 from shared.nameko_ext.rpc import NotFound
 
@@ -79,7 +80,7 @@ def ask(
         )
     )
     session.flush()
-    CANCELLATIONS.labels("asked").inc()
+    count_on_commit(session, CANCELLATIONS.labels("asked"))
     return Asking.ASKED
 
 
@@ -143,7 +144,7 @@ def decide(
         row.decided_at = now
         row.next_try_at, row.tries, row.last_error = now, 0, None
         session.flush()
-        CANCELLATIONS.labels(row.status).inc()
+        count_on_commit(session, CANCELLATIONS.labels(row.status))
     return _request(*found, now), counted
 
 
@@ -160,7 +161,7 @@ def overtake(session: Session, subscription_id: str, now: dt.datetime) -> None:
     """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
     row = queries.open_request(session, subscription_id)
     if row is not None:
-        _overtake(row, now)
+        _overtake(session, row, now)
 
 
 def overtake_all(
@@ -168,12 +169,12 @@ def overtake_all(
 ) -> None:
     """The customer is not this Stripe customer any more: what they asked about its subscriptions must not be carried out."""
     for row in queries.unfinished_requests(session, customer_pk, stripe_customer_id):
-        _overtake(row, now)
+        _overtake(session, row, now)
 
 
-def _overtake(row: CancellationRequestRow, now: dt.datetime) -> None:
+def _overtake(session: Session, row: CancellationRequestRow, now: dt.datetime) -> None:
     row.status, row.decided_at, row.next_try_at = "overtaken", now, None
-    CANCELLATIONS.labels("overtaken").inc()
+    count_on_commit(session, CANCELLATIONS.labels("overtaken"))
 
 
 # The steps
@@ -281,7 +282,7 @@ def finish_errand(session: Session, errand: Errand, done: Done, now: dt.datetime
         row.business_told_at = row.business_told_at or now
     elif errand.step is Step.CANCEL:
         row.carried_out_at, row.ends_at = row.carried_out_at or now, done.ends_at
-        CANCELLATIONS.labels("carried_out").inc()
+        count_on_commit(session, CANCELLATIONS.labels("carried_out"))
     else:
         row.customer_told_at = row.customer_told_at or now
     row.tries, row.last_error = 0, None

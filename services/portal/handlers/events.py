@@ -16,6 +16,7 @@ from services.portal.queries import events as queries
 from services.portal.queries import subscriptions
 from shared import events
 from shared.contracts.invoices import merge, observe
+from shared.database import count_on_commit
 from shared.events import Event
 
 Handler = Callable[[Session, Event[Any], dt.datetime], None]
@@ -131,7 +132,7 @@ def ignore_old_link(
 ) -> None:
     """A release that can't tell a stranger's word from the host's says whose a Stripe customer is. This release's billing
     reads the same Stripe event again from its inbox, and says what it is worth."""
-    LINK_EVIDENCE.labels("old_release", "ignored").inc()
+    count_on_commit(session, LINK_EVIDENCE.labels("old_release", "ignored"))
 
 
 ROUTES: Final[dict[type[events.Data], Handler]] = {

@@ -21,6 +21,7 @@ from services.portal.queries import events as processed
 from services.portal.queries import links
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
+from shared.database import count_on_commit
 from shared.events import CustomerEvidenceChanged, Event
 from shared.telemetry import get_logger
 
@@ -103,7 +104,7 @@ def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> li
     for one in mine:
         rows = known.setdefault(one.object_id, [])
         outcome = "gone" if one.stripe_customer_id in gone else _take(session, one, rows, now)
-        LINK_EVIDENCE.labels(one.source, outcome).inc()
+        count_on_commit(session, LINK_EVIDENCE.labels(one.source, outcome))
     session.flush()
     for rows in known.values():
         _let_stand([row for row in rows if row.source == Source.METADATA])
@@ -227,7 +228,7 @@ def host_says(session: Session, words: Sequence[HostWord], now: dt.datetime) -> 
             if row.source == Source.HOST and row.withdrawn_at is None and (same or not row.denies):
                 row.withdrawn_at = now
         session.add(_host_row(one.public_id, one.stripe_customer_id, now, denies=False))
-        LINK_EVIDENCE.labels(Source.HOST, "taken").inc()
+        count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "taken"))
     session.flush()
     settle(session, {one.stripe_customer_id for one in words}, {one.customer for one in words}, now)
 
@@ -237,7 +238,7 @@ def host_denies(session: Session, row: CustomerRow, stripe_id: str, now: dt.date
     caller holds the lock."""
     _withdraw(session, row, stripe_id, now)
     session.add(_host_row(row.public_id, stripe_id, now, denies=True))
-    LINK_EVIDENCE.labels(Source.HOST, "denied").inc()
+    count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "denied"))
     settle(session, {stripe_id}, {row.id}, now)
 
 
@@ -247,7 +248,7 @@ def host_withdraws(
     """The host takes back what it said of a customer, of one Stripe customer or of all: what Stripe says decides. The caller
     holds the lock."""
     _withdraw(session, row, stripe_id, now)
-    LINK_EVIDENCE.labels(Source.HOST, "withdrawn").inc()
+    count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "withdrawn"))
     settle(session, {stripe_id} if stripe_id else (), {row.id}, now)
 
 

@@ -18,6 +18,7 @@ from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import links
 from services.portal.queries.links import Component, Customer
 from shared import events
+from shared.database import count_on_commit
 from shared.outbox import Outgoing
 from shared.telemetry import get_logger
 
@@ -97,7 +98,7 @@ def _link(
         customer.row.platform_stripe_customer_id = _stripe_id(claim)
         if before is not None:
             overtake_all(session, customer.row.id, before, now)
-        told += _change(customer, before, claim)
+        told += _change(session, customer, before, claim)
     session.flush()
     return told
 
@@ -106,10 +107,12 @@ def _stripe_id(claim: Claim | None) -> str | None:
     return None if claim is None else claim.stripe_customer_id
 
 
-def _change(customer: Customer, before: str | None, claim: Claim | None) -> Iterator[events.Data]:
+def _change(
+    session: Session, customer: Customer, before: str | None, claim: Claim | None
+) -> Iterator[events.Data]:
     change = "linked" if before is None else "unlinked" if claim is None else "replaced"
     source = "none" if claim is None else claim.source.value
-    LINK_CHANGES.labels(source, change).inc()
+    count_on_commit(session, LINK_CHANGES.labels(source, change))
     if change != "linked" or source != Source.HOST:  # not each line of an import
         say = log.info if change == "linked" else log.warning
         say(
@@ -150,7 +153,7 @@ def _refuse(
         row.reason, row.evidence = conflict.reason.value, claim.source.value
         row.event_id = event_ids[claim.id] or ""
         row.seen_at, row.resolved_at = now, None
-        told.append(_refusal(customer, conflict))
+        told.append(_refusal(session, customer, conflict))
     for key, row in on_record.items():
         if key not in lasting and row.resolved_at is None:
             row.resolved_at = now
@@ -158,9 +161,9 @@ def _refuse(
     return told
 
 
-def _refusal(customer: Customer, conflict: Conflict) -> events.Data:
+def _refusal(session: Session, customer: Customer, conflict: Conflict) -> events.Data:
     claim = conflict.claim
-    LINK_CONFLICTS.labels("event").inc()
+    count_on_commit(session, LINK_CONFLICTS.labels("event"))
     log.warning(
         "link refused",
         reason=conflict.reason.value,

@@ -121,8 +121,9 @@ class Cancelling(Visiting):
         now = utc_now()
         with self.db.transaction() as session:
             errand = cancelling.take_errand(session, now)
-            REQUESTS_WAITING.set((waiting := queries.waiting_requests(session))[0])
-            REQUESTS_AGE.set((now - waiting[1]).total_seconds() if waiting[1] else 0)
+            waiting, oldest = queries.waiting_requests(session)
+        REQUESTS_WAITING.set(waiting)
+        REQUESTS_AGE.set((now - oldest).total_seconds() if oldest else 0)
         if errand is None:
             return False
         done = cancelling.run_errand(errand, RpcBilling(self.billing), RpcMail(self.notifier))

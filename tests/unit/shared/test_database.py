@@ -3,10 +3,12 @@
 import datetime as dt
 
 import pytest
+from prometheus_client import Counter
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.database import Transactions, UtcDateTime, insert_new, make_engine
+from shared.database import Transactions, UtcDateTime, count_on_commit, insert_new, make_engine
 
 
 class Base(DeclarativeBase):
@@ -79,3 +81,33 @@ def test_rollback_when_the_body_raises(db):
         raise KeyError
     with db.reading() as session:
         assert session.scalars(select(Note)).all() == []
+
+
+def counted_by(counter):
+    ((metric,),) = ([family.samples[0]] for family in counter.collect())
+    return metric.value
+
+
+def test_only_what_is_committed_is_counted(db):
+    """A transaction that is rolled back, and done again, counts once: what it counted is what came of it."""
+    counter = Counter("notes_total", "Notes", registry=None)
+
+    def note(key):
+        with db.transaction() as session:
+            count_on_commit(session, counter)
+            assert counted_by(counter) == counted  # not before the commit
+            session.add(Note(key=key, at=NOW))
+
+    counted = 0
+    note("a")
+    counted = 1
+    assert counted_by(counter) == 1
+    with pytest.raises(IntegrityError):
+        note("a")
+    assert counted_by(counter) == 1
+    with pytest.raises(KeyError), db.transaction() as session:
+        count_on_commit(session, counter)
+        raise KeyError
+    assert counted_by(counter) == 1
+    note("b")
+    assert counted_by(counter) == 2
