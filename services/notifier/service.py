@@ -186,10 +186,10 @@ class NotifierService(Operations):
     renderer = Templates()
     hasher = Addresses()
     portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
-    fetch_contact = Fetch("contacts", fetch_contacts)
+    fetch_contact = Fetch("contacts", "portal", fetch_contacts)
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
-    fetch_invoice = Fetch("invoices", fetch_invoices, workers=4, most=MOST_INVOICES)
+    fetch_invoice = Fetch("invoices", "billing", fetch_invoices, workers=4, most=MOST_INVOICES)
     hear = Batched("events", _hear, workers=1)
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)

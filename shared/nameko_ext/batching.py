@@ -13,6 +13,8 @@ The rules that callers may rely on:
 - **Bounds**: with `waiting` items in the queue the next call raises Overloaded at once.
 - **Cancelling**: a caller whose `eventlet.Timeout` fires leaves; an item that nobody took yet is not done at all,
   one that is under way is finished, and its result dropped.
+- **Nobody's own**: a batch runs in a green thread of its own, with a correlation id of its own in its log lines and its calls
+  to other services; no caller's deadline, log context or proxy is that of the others. Its span: docs/adr/0011-traces.md.
 
 Work must be repeatable: after a failure some of its items run again. A transaction that was rolled back is.
 """
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import eventlet
+import structlog
 from eventlet.event import Event
 from nameko.extensions import DependencyProvider
 from prometheus_client import Histogram
@@ -32,6 +35,7 @@ from sqlalchemy.orm import Session
 
 from shared import tracing
 from shared.database import DatabaseUnavailable, Transactions
+from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.database import Database
 
 Item = TypeVar("Item")
@@ -162,7 +166,10 @@ class Batcher(Generic[Item, Result]):
                 pending = self._pending
                 calls = [pending.popleft() for _ in range(min(len(pending), self._most))]
                 self._observe(len(calls))
-                with tracing.batch(self._name, calls):
+                with (
+                    tracing.batch(self._name, calls),
+                    structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
+                ):
                     self._do(calls)
         except BaseException as error:  # this green thread is killed: nobody may wait for ever
             for call in calls:

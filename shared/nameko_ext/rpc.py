@@ -10,13 +10,16 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Hashable, Iterator
+from types import SimpleNamespace
 from typing import Any, Final, TypeVar, get_type_hints
 
 import eventlet
 import msgspec
+import structlog
 from eventlet.event import Event
 from kombu.utils.json import dumps
 from nameko.constants import NON_PERSISTENT
+from nameko.containers import WorkerContext
 from nameko.exceptions import (
     IncorrectSignature,
     MalformedRequest,
@@ -39,6 +42,7 @@ from shared.messaging.amqp import BrokerRefused, BrokerUnavailable, Unroutable
 from shared.messaging.transport import REPLY_BYTES
 from shared.nameko_ext.batching import Overloaded
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
+from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer
 from shared.telemetry import RPC_SECONDS, get_logger
 from shared.text import clean
@@ -461,3 +465,10 @@ class RpcClient(RpcProxy):
         return _BoundedService(
             worker_ctx, self.target_service, self.rpc_reply_listener, self.timeout
         )
+
+    def proxy_for(self, work: str) -> _BoundedService:
+        """A proxy for work that is no single worker's, such as a batch. Its calls carry the correlation id that is bound to
+        the log here, or a new one."""
+        id_ = structlog.contextvars.get_contextvars().get(KEY) or new_correlation_id()
+        entrypoint = SimpleNamespace(method_name=work)
+        return self.get_dependency(WorkerContext(self.container, None, entrypoint, data={KEY: id_}))

@@ -32,7 +32,7 @@ from services.notifier.ports import (
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline, PaymentMethod, told_method
 from shared.nameko_ext.batching import Batcher, Interrupted, Overloaded
-from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.nameko_ext.rpc import RemoteFault, RpcClient, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -120,33 +120,46 @@ MOST_INVOICES: Final = 100
 """How many invoices billing answers about in one call."""
 
 
-def fetch_contacts(asked: list[tuple[Portal, str]]) -> list[dict[str, Any] | None]:
-    """The portal's answers about Stripe customers, many in one call; None for one that it does not know.
-
-    The work of a `Batcher`: each caller brings its own proxy, and one of them makes the call for all.
-    """
-    answers = asked[0][0].contacts(stripe_customer_ids=[stripe_id for _, stripe_id in asked])
-    return [answers.get(stripe_id) for _, stripe_id in asked]
+def fetch_contacts(portal: Portal, stripe_ids: list[str]) -> list[dict[str, Any] | None]:
+    """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
+    answers = portal.contacts(stripe_customer_ids=stripe_ids)
+    return [answers.get(stripe_id) for stripe_id in stripe_ids]
 
 
 class Fetch(DependencyProvider):
-    """Injects a batcher that asks another service about many things in one call."""
+    """Injects a batcher that asks another service about many things in one call, over a proxy of the batch's own."""
 
-    def __init__(self, name: str, work: Callable[[list[Any]], list[Any]], **bounds: int) -> None:
-        self.label, self.work, self.bounds = name, work, bounds
+    def __init__(
+        self,
+        name: str,
+        target_service: str,
+        work: Callable[[Any, list[str]], list[Any]],
+        **bounds: int,
+    ) -> None:
+        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the ids."""
+        self.label, self.target_service, self.work, self.bounds = name, target_service, work, bounds
 
     def setup(self) -> None:
-        away = (RemoteFault, RpcTimeout, RpcUnavailable)
-        self.batcher = Batcher(self.label, self.work, fails_all=away, **self.bounds)
+        client = next(
+            each
+            for each in self.container.dependencies
+            if isinstance(each, RpcClient) and each.target_service == self.target_service
+        )
 
-    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
+        def ask(ids: list[str]) -> list[Any]:
+            return self.work(client.proxy_for(self.label), ids)
+
+        away = (RemoteFault, RpcTimeout, RpcUnavailable)
+        self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[str, Any]:
         return self.batcher
 
 
 class PortalContacts:
     """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
 
-    def __init__(self, portal: Portal, fetch: Callable[[tuple[Portal, str]], Any]) -> None:
+    def __init__(self, portal: Portal, fetch: Callable[[str], Any]) -> None:
         """`fetch` does `fetch_contacts` for one question, together with others."""
         self._portal = portal
         self._fetch = fetch
@@ -159,7 +172,7 @@ class PortalContacts:
             if customer_id:
                 answer = self._portal.contact(customer_id=customer_id)
             else:
-                answer = self._fetch((self._portal, stripe_customer_id or ""))
+                answer = self._fetch(stripe_customer_id or "")
             if answer is None:
                 raise UnknownCustomer
             return _read_contact(answer)
@@ -232,17 +245,17 @@ def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
     return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
 
 
-def fetch_invoices(asked: list[tuple[Billing, str]]) -> list[dict[str, Any] | None]:
+def fetch_invoices(billing: Billing, invoice_ids: list[str]) -> list[dict[str, Any] | None]:
     """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
-    answers = asked[0][0].invoice_states(invoice_ids=[invoice_id for _, invoice_id in asked])
-    return [answers.get(invoice_id) for _, invoice_id in asked]
+    answers = billing.invoice_states(invoice_ids=invoice_ids)
+    return [answers.get(invoice_id) for invoice_id in invoice_ids]
 
 
 class BillingInvoices:
     """`Invoices` over RPC to billing; best effort, since the email must not depend on it. Those asked for at the same
     time share a call."""
 
-    def __init__(self, billing: Billing, fetch: Callable[[tuple[Billing, str]], Any]) -> None:
+    def __init__(self, billing: Billing, fetch: Callable[[str], Any]) -> None:
         """`fetch` does `fetch_invoices` for one question, together with others."""
         self._billing = billing
         self._fetch = fetch
@@ -293,7 +306,7 @@ class BillingInvoices:
 
     def _state(self, invoice_id: str) -> Any:
         try:
-            return self._fetch((self._billing, invoice_id))
+            return self._fetch(invoice_id)
         except RemoteFault as fault:
             if fault.error != "MethodNotFound":
                 raise

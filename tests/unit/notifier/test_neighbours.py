@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import eventlet
 import pytest
+import structlog
 
-from services.notifier.adapters.neighbours import BillingInvoices, fetch_invoices
+from services.notifier.adapters.neighbours import BillingInvoices, Fetch, fetch_invoices
 from services.notifier.domain import (
     Incident,
     schedule,
@@ -14,7 +17,7 @@ from services.notifier.domain import (
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
 from shared.nameko_ext.batching import Overloaded
-from shared.nameko_ext.rpc import RemoteFault, RpcTimeout
+from shared.nameko_ext.rpc import RemoteFault, RpcClient, RpcTimeout
 from tests.unit.notifier.fakes import START
 
 OPEN = {"status": "open", "amount_remaining": 14900, "subscription_status": "past_due"}
@@ -39,15 +42,51 @@ class Billing:
 
 
 def invoices(billing: Billing) -> BillingInvoices:
-    return BillingInvoices(billing, lambda question: fetch_invoices([question])[0])
+    return BillingInvoices(billing, lambda invoice_id: fetch_invoices(billing, [invoice_id])[0])
 
 
 def test_many_invoices_are_one_call() -> None:
     """Each question gets its own answer, and None where billing knows nothing."""
     billing = Billing({"in_1": OPEN, "in_3": OPEN | {"status": "paid"}})
-    answers = fetch_invoices([(billing, "in_1"), (billing, "in_2"), (billing, "in_3")])
+    answers = fetch_invoices(billing, ["in_1", "in_2", "in_3"])
     assert [answer and answer["status"] for answer in answers] == ["open", None, "paid"]
     assert billing.calls == [["in_1", "in_2", "in_3"]]
+
+
+class Client(RpcClient):
+    """An RPC client whose calls remember whose context they carry."""
+
+    def __init__(self, container: Any, contexts: list[dict[str, Any]]) -> None:
+        super().__init__("billing")
+        self.container, self.contexts = container, contexts
+
+    def get_dependency(self, worker_ctx: Any) -> Any:
+        def invoice_states(invoice_ids: list[str]) -> dict[str, Any]:
+            self.contexts.append(worker_ctx.context_data)
+            return {one: {"status": one} for one in invoice_ids}
+
+        return SimpleNamespace(invoice_states=invoice_states)
+
+
+def test_a_shared_call_carries_no_callers_context() -> None:
+    """What three senders ask at once is one call, with an id of its own in the place of the first sender's."""
+    contexts: list[dict[str, Any]] = []
+    container = SimpleNamespace(config={}, service_name="notifier")
+    container.dependencies = {Client(container, contexts)}
+    fetch = Fetch("invoices", "billing", fetch_invoices)
+    fetch.container = container
+    fetch.setup()
+    ask = fetch.get_dependency(None)
+
+    def sender(number: int) -> Any:
+        with structlog.contextvars.bound_contextvars(correlation_id=f"sender {number}"):
+            return ask(f"in_{number}")
+
+    threads = [eventlet.spawn(sender, number) for number in range(3)]
+    assert [thread.wait() for thread in threads] == [{"status": f"in_{n}"} for n in range(3)]
+    (context,) = contexts
+    assert context["correlation_id"] not in {None, "sender 0", "sender 1", "sender 2"}
+    assert [call.rpartition(".")[0] for call in context["call_id_stack"]] == ["notifier.invoices"]
 
 
 @pytest.mark.parametrize(("source", "heard"), [("stripe", False), ("webhooks", True)])

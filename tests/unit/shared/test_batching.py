@@ -7,6 +7,7 @@ from typing import Any
 
 import eventlet
 import pytest
+import structlog
 from eventlet.event import Event
 from sqlalchemy import text
 
@@ -222,3 +223,32 @@ def test_a_batch_is_one_transaction() -> None:
     with database.reading() as session:
         assert list(session.scalars(text("SELECT n FROM t ORDER BY n"))) == [0, 1, 2, 4, 5]
     database.engine.dispose()
+
+
+def test_a_batch_is_no_callers_own() -> None:
+    """Its log lines and calls carry an id of its own, none of a caller's context, and the first caller's deadline ends its wait alone."""
+    seen: list[dict[str, Any]] = []
+    gate = Event()
+
+    def work(items: list[int]) -> list[int]:
+        seen.append(structlog.contextvars.get_contextvars())
+        gate.wait()
+        return items
+
+    batcher = Batcher("test", work, workers=1)
+
+    def call(item: int) -> Any:
+        context = {"correlation_id": f"caller {item}", "caller": item}
+        with structlog.contextvars.bound_contextvars(**context):
+            with eventlet.Timeout(0.01 if item == 0 else 5, False):
+                return batcher(item)
+            return "too late"
+
+    threads = [eventlet.spawn(call, item) for item in range(3)]
+    eventlet.sleep(0.02)
+    gate.send()
+    assert ends(threads) == ["too late", 1, 2]
+    assert ends([eventlet.spawn(call, 3)]) == [3]
+    assert [set(one) for one in seen] == [{"correlation_id"}] * 2
+    ids = [one["correlation_id"] for one in seen]
+    assert len({*ids, "caller 0", "caller 1", "caller 2", "caller 3"}) == 6

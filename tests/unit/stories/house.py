@@ -219,9 +219,11 @@ class House:
         self.billing = tables.empty(billing_models.Base.metadata)
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)
-        self.notifier.portal = PortalContacts(PortalRpc(self), lambda one: fetch_contacts([one])[0])
+        self.notifier.portal = PortalContacts(
+            PortalRpc(self), lambda one: fetch_contacts(PortalRpc(self), [one])[0]
+        )
         self.notifier.billing = BillingInvoices(
-            BillingRpc(self), lambda one: fetch_invoices([one])[0]
+            BillingRpc(self), lambda one: fetch_invoices(BillingRpc(self), [one])[0]
         )
         self.wire = Wire()
         self.stripe_busy = False
