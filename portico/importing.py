@@ -20,10 +20,9 @@ from typing import IO, Any, Final
 
 from portico.cli import Caller
 from portico.spreadsheets import guarded, unguarded
+from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 from shared.text import clean
 
-NEEDED: Final = ("external_id", "name", "email")
-OPTIONAL: Final = ("locale", "timezone", "platform_stripe_customer_id")
 LONGEST_LINE: Final = 64 * 1024
 HEAD: Final = 64 * 1024
 """Bytes at the file's beginning that tell it apart from another one of the same size."""
@@ -100,7 +99,7 @@ class Import:
             first = next(lines, "")
         header = next(csv.reader([first.removeprefix("\ufeff")]), [])
         names = [name.strip().lower() for name in header]
-        missing = [name for name in NEEDED if name not in names]
+        missing = [name for name in COLUMNS_NEEDED if name not in names]
         if missing:
             raise BadFile(
                 f"the first line must name the columns; missing: {', '.join(missing)} (it has: {', '.join(names)[:200]})"
@@ -109,9 +108,7 @@ class Import:
         if double:
             raise BadFile(f"the first line names a column twice: {', '.join(double)}")
         self._width = len(names)
-        self._places = [
-            names.index(name) if name in names else None for name in (*NEEDED, *OPTIONAL)
-        ]
+        self._places = [names.index(name) if name in names else None for name in COLUMNS]
         self.counts = dict.fromkeys(COUNTS, 0)
         self.offset, self._line, self._errors_size = lines.offset, 1, 0
         self.resumed_at = 0

@@ -64,7 +64,7 @@ def _section(words: tuple[str, ...], command: Any) -> list[str]:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option"]
     names = " ".join(str(one.metavar or one.name.upper()) for one in arguments)
-    text, _, example = inspect.cleandoc(command.callback.__doc__ or "").partition("Example: ")
+    text, _, example = inspect.cleandoc(command.help or "").partition("Example: ")
     lines = [
         "",
         f"## `{' '.join(words)}`",

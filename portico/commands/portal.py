@@ -10,6 +10,7 @@ import typer
 
 from portico.cli import FINDING, OK, complain, data_stream, desk_of, print_json, progress_bar, say
 from portico.spreadsheets import guarded
+from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 
 customers = typer.Typer(
     help="Customers: import and export many, erase one; which Stripe customer is whose.",
@@ -28,18 +29,21 @@ Customer = Annotated[
 ]
 EXPORT_PAGE = 1000
 UNKNOWN_PAGE = 1000
-EXPORTED = (
-    "external_id",
-    "name",
-    "email",
-    "locale",
-    "timezone",
-    "platform_stripe_customer_id",
-    "customer_id",
-)
+IMPORT_HELP = f"""Make or change customers from a CSV file of any length.
+
+The first line names the columns: {", ".join(COLUMNS_NEEDED)}, and if you like
+{", ".join(COLUMNS[len(COLUMNS_NEEDED) : -1])} and {COLUMNS[-1]}; others are ignored. Customers are known by external_id, so
+importing again changes and never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the
+Stripe id). A Stripe id is your word on who is whose, as `link` is.
+
+Every line that can't be taken is told with its number in FILE.csv.errors.csv. A run that was stopped goes on
+where it was: FILE.csv.import.json remembers. Ends with 1 when lines were left out.
+
+Example: portico customers import customers.csv --business sunrise-cleaning
+"""
 
 
-@customers.command("import")
+@customers.command("import", help=IMPORT_HELP)
 def import_file(
     ctx: typer.Context,
     file: Annotated[
@@ -55,18 +59,7 @@ def import_file(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make or change customers from a CSV file of any length.
-
-    The first line names the columns: external_id, name, email, and if you like locale, timezone and
-    platform_stripe_customer_id; others are ignored. Customers are known by external_id, so importing again changes and
-    never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the Stripe id). A Stripe
-    id is your word on who is whose, as `link` is.
-
-    Every line that can't be taken is told with its number in FILE.csv.errors.csv. A run that was stopped goes on
-    where it was: FILE.csv.import.json remembers. Ends with 1 when lines were left out.
-
-    Example: portico customers import customers.csv --business sunrise-cleaning
-    """
+    # Its text is IMPORT_HELP, which names the columns.
     from portico.importing import BadFile, Import
 
     desk = desk_of(ctx)
@@ -134,7 +127,10 @@ def export_file(
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE.csv") from None
     done = 0
     try:
-        writer = csv.DictWriter(stream, EXPORTED, lineterminator="\n")
+        # A portal of another release may answer with fewer columns, or more.
+        writer = csv.DictWriter(
+            stream, (*COLUMNS, "customer_id"), extrasaction="ignore", lineterminator="\n"
+        )
         writer.writeheader()
         with desk_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
             task = bar.add_task("customers", total=None, count="")

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 from services.portal.domain.notice import State, state_of
+from services.portal.domain.people import NOT_FOR_LINKS, PROFILE
 from services.portal.domain.snapshot import Business, Snapshot
 from services.portal.handlers.customers import Person
 
@@ -54,9 +55,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> dict[str, Any]:
     return {
         "customer_id": found.customer_id,
         "external_id": found.external_id,
-        "name": found.name,
-        "locale": found.locale,
-        "timezone": found.timezone,
+        **{name: getattr(found, name) for name in PROFILE if name not in NOT_FOR_LINKS},
         "business": business(found.business),
         "platform_stripe_customer_id": found.platform_stripe_customer_id,
         "can_manage_billing": found.can_manage_billing,
@@ -79,10 +78,7 @@ def contact(person: Person, link: str, platform: str) -> dict[str, Any]:
     """The answer of `contact`, and one of `contacts`."""
     return {
         "customer_id": person.customer_id,
-        "name": person.name,
-        "email": person.email,
-        "locale": person.locale,
-        "timezone": person.timezone,
+        **{name: getattr(person, name) for name in PROFILE},
         "link": link,
         "next_appointment": moment(person.next_appointment),
         "platform": platform,

@@ -18,7 +18,11 @@ from services.portal.domain.subscribed import to_ask_about
 from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, evidence, visits
 from services.portal.handlers import events as event_handlers
-from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
+from services.portal.handlers.arguments import (
+    AppointmentArgument,
+    CustomerLine,
+    ReminderPolicyArgument,
+)
 from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.evidence import Evidence
 from services.portal.handlers.visits import Visit
@@ -252,17 +256,20 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
         Raises StripeCustomerConflict, with nothing written, when you have given the Stripe id to another customer.
         """
+        given = CustomerLine(
+            external_id=external_id,
+            name=name,
+            email=email,
+            locale=locale,
+            timezone=timezone,
+            platform_stripe_customer_id=platform_stripe_customer_id,
+        )
         try:
             made = self._write(
                 lambda session: customers.upsert_customer(
                     session,
                     business_id=business_id,
-                    external_id=external_id,
-                    name=name,
-                    email=email,
-                    locale=locale,
-                    timezone=timezone,
-                    platform_stripe_customer_id=platform_stripe_customer_id,
+                    given=given,
                     now=utc_now(),
                 )
             )

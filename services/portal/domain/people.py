@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from dataclasses import MISSING, dataclass, fields
 from typing import Final
 
 from services.portal.domain import base64url
@@ -14,6 +15,40 @@ FRESH_LINK_EVERY: Final = dt.timedelta(hours=1)
 PUBLIC_ID_BYTES: Final = 16
 PUBLIC_ID_LENGTH: Final = 22
 """In characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerProfile:
+    """What the host application says of a customer, beside the ids. This is the one list of these fields: import, export and the
+    RPC answers follow it, and `tests/unit/portal/test_profile.py` says where a new one is missing.
+
+    A new field is the last one, and optional: releases that don't know it run beside those that do.
+    """
+
+    name: str
+    email: str
+    locale: str | None = None
+    timezone: str | None = None
+
+
+PROFILE: Final = tuple(field.name for field in fields(CustomerProfile))
+OPTIONAL: Final = frozenset(
+    field.name for field in fields(CustomerProfile) if field.default is not MISSING
+)
+NOT_FOR_LINKS: Final = frozenset({"email"})
+"""What the answer about a link (`lookup`) leaves out: whoever holds one learns no address from it."""
+
+_FIRST_COLUMNS: Final = (
+    "external_id",
+    "name",
+    "email",
+    "locale",
+    "timezone",
+    "platform_stripe_customer_id",
+)
+COLUMNS: Final = (*_FIRST_COLUMNS, *(name for name in PROFILE if name not in _FIRST_COLUMNS))
+"""The columns of an import, in the order in which they cross the wire: later ones come last."""
+COLUMNS_NEEDED: Final = ("external_id", *(name for name in PROFILE if name not in OPTIONAL))
 
 
 def new_public_id() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.portal.domain.invoices import Invoice
+from services.portal.domain.people import CustomerProfile
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
@@ -125,16 +126,12 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(CustomerProfile):
     """A customer with all that the page shows."""
 
     customer_id: str
     """The public id."""
     external_id: str
-    name: str
-    email: str
-    locale: str | None
-    timezone: str | None
     link_generation: int
     platform_stripe_customer_id: str | None
     billing_opened_at: dt.datetime | None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal
+from functools import lru_cache, partial
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from services.portal.domain.people import PROFILE
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
 from shared.nameko_ext.rpc import InvalidArgument
@@ -173,6 +174,29 @@ def phone(field: str, value: str | None) -> str | None:
     if trimmed is not None and sum(character.isdigit() for character in trimmed) < 3:
         raise InvalidArgument(f"{field}: expected a telephone number")
     return trimmed
+
+
+class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
+    """One customer of `import_customers`, as an array in this order. null keeps what is there, "" clears it."""
+
+    external_id: str
+    name: Annotated[str, partial(text, longest=200)]
+    email: Annotated[str, email]
+    locale: Annotated[str | None, locale] = None
+    timezone: Annotated[str | None, zone] = None
+    platform_stripe_customer_id: str | None = None
+
+
+_CHECKS: Final = {
+    name: get_args(hint)[1]
+    for name, hint in get_type_hints(CustomerLine, include_extras=True).items()
+    if name in PROFILE
+}
+
+
+def profile_field(field: str, value: Any) -> Any:
+    """A field of `CustomerProfile` by the check that stands at its type in `CustomerLine`. Raises InvalidArgument."""
+    return _CHECKS[field](field, value)
 
 
 def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:

@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from services.portal.domain.people import new_public_id
+from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import LONGEST_NOTE, Business
 from services.portal.errors import UnknownCustomer
 from services.portal.handlers import arguments, evidence
-from services.portal.handlers.arguments import AppointmentArgument, ReminderPolicyArgument
+from services.portal.handlers.arguments import (
+    AppointmentArgument,
+    CustomerLine,
+    ReminderPolicyArgument,
+)
 from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import customers as people
 from services.portal.queries import links
-from services.portal.queries.page import business_of
+from services.portal.queries.page import business_of, profile_of
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
 from shared.nameko_ext.rpc import InvalidArgument, NotFound
@@ -100,30 +104,16 @@ def upsert_business(
 
 
 def upsert_customer(
-    session: Session,
-    *,
-    business_id: str,
-    external_id: str,
-    name: str,
-    email: str,
-    locale: str | None,
-    timezone: str | None,
-    platform_stripe_customer_id: str | None,
-    now: dt.datetime,
+    session: Session, *, business_id: str, given: CustomerLine, now: dt.datetime
 ) -> Upserted:
-    """Make or change the customer that the host knows as `external_id`.
+    """Make or change the customer that the host knows as `external_id`; what is not given is cleared.
 
     A Stripe id that isn't given keeps what is there; one that Stripe has deleted is left out; another one than before
     replaces it. Raises StripeCustomerConflict when the host has given the id to another customer.
     """
-    values = {
-        "name": arguments.text("name", name, 200),
-        "email": arguments.email("email", email),
-        "locale": arguments.locale("locale", locale),
-        "timezone": arguments.zone("timezone", timezone),
-    }
-    external_id = arguments.identifier("external_id", external_id)
-    stripe_id = platform_stripe_customer_id
+    values = {name: arguments.profile_field(name, getattr(given, name)) for name in PROFILE}
+    external_id = arguments.identifier("external_id", given.external_id)
+    stripe_id = given.platform_stripe_customer_id
     if stripe_id is not None:
         stripe_id = arguments.identifier("platform_stripe_customer_id", stripe_id, 255)
     business = people.business(session, arguments.identifier("business_id", business_id))
@@ -291,15 +281,11 @@ def asked_for(stripe_customer_id: str | None, customer_id: str | None) -> Asked:
     return Asked(stripe_customer_id, customer_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person(CustomerProfile):
     """Whom to write to, and in whose name."""
 
     customer_id: str
-    name: str
-    email: str
-    locale: str | None
-    timezone: str | None
     link_generation: int
     business: Business
     reminder_policy: dict[str, Any] | None
@@ -340,10 +326,7 @@ def known(person: Person | None) -> Person:
 def _person(row: Row[Any]) -> Person:
     return Person(
         customer_id=row.c_public_id,
-        name=row.c_name,
-        email=row.c_email,
-        locale=row.c_locale,
-        timezone=row.c_timezone,
+        **profile_of(row),
         link_generation=row.c_link_generation,
         business=business_of(row),
         reminder_policy=row.b_reminder_policy,

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy.orm import Session
 
-from services.portal.domain.people import PUBLIC_ID_LENGTH, new_public_id
+from services.portal.domain.people import (
+    COLUMNS,
+    OPTIONAL,
+    PROFILE,
+    PUBLIC_ID_LENGTH,
+    new_public_id,
+)
 from services.portal.handlers import arguments, evidence
+from services.portal.handlers.arguments import CustomerLine
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow
@@ -21,17 +27,6 @@ from shared.nameko_ext.rpc import InvalidArgument, NotFound
 
 MOST_LINES: Final = 5000
 """How many customers one call may bring."""
-
-
-class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
-    """One customer of `import_customers`, as an array in this order. null keeps what is there, "" clears it."""
-
-    external_id: str
-    name: str
-    email: str
-    locale: str | None = None
-    timezone: str | None = None
-    platform_stripe_customer_id: str | None = None
 
 
 @dataclass
@@ -98,14 +93,11 @@ def import_customers(
 
 
 def _check(row: int, line: CustomerLine) -> _Wish:
-    values: dict[str, str | None] = {
-        "name": arguments.text("name", line.name, 200),
-        "email": arguments.email("email", line.email),
+    values = {
+        name: arguments.profile_field(name, value.strip() or None if name in OPTIONAL else value)
+        for name in PROFILE
+        if (value := getattr(line, name)) is not None
     }
-    if line.locale is not None:
-        values["locale"] = arguments.locale("locale", line.locale.strip() or None)
-    if line.timezone is not None:
-        values["timezone"] = arguments.zone("timezone", line.timezone.strip() or None)
     stripe_id = (line.platform_stripe_customer_id or "").strip() or None
     if stripe_id is not None:
         stripe_id = arguments.identifier("platform_stripe_customer_id", stripe_id, 255)
@@ -129,8 +121,7 @@ def _write(
         if row is None:
             new.append(
                 {
-                    "locale": None,
-                    "timezone": None,
+                    **dict.fromkeys(PROFILE),
                     **wish.values,
                     "public_id": new_public_id(),
                     "business_pk": business.id,
@@ -220,15 +211,7 @@ def export_customers(
     rows = bulk.page_of_customers(session, business.id, after, limit)
     return {
         "customers": [
-            {
-                "external_id": row.external_id,
-                "name": row.name,
-                "email": row.email,
-                "locale": row.locale,
-                "timezone": row.timezone,
-                "platform_stripe_customer_id": row.platform_stripe_customer_id,
-                "customer_id": row.public_id,
-            }
+            {**{name: getattr(row, name) for name in COLUMNS}, "customer_id": row.public_id}
             for row in rows
         ],
         "next": rows[-1].id if len(rows) == limit else None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from services.portal.domain.people import PROFILE
 from services.portal.models import (
     AppointmentRow,
     CancellationRequestRow,
@@ -24,8 +25,6 @@ from services.portal.models import (
 )
 from services.portal.queries.statements import changed, table_of
 from shared.database import insert_new
-
-CHANGEABLE: Final = ("name", "email", "locale", "timezone")
 
 
 def customers_of_host(
@@ -65,7 +64,7 @@ def change_customers(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["id"],
-            set_={name: getattr(statement.excluded, name) for name in (*CHANGEABLE, "updated_at")},
+            set_={name: getattr(statement.excluded, name) for name in (*PROFILE, "updated_at")},
         ),
         list(rows),
     )

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import THANKS_FOR, Invoice
+from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import (
     Appointment,
     Business,
@@ -179,10 +180,7 @@ def _snapshot(
     return Snapshot(
         customer_id=first.c_public_id,
         external_id=first.c_external_id,
-        name=first.c_name,
-        email=first.c_email,
-        locale=first.c_locale,
-        timezone=first.c_timezone,
+        **profile_of(first),
         link_generation=first.c_link_generation,
         platform_stripe_customer_id=first.c_platform_stripe_customer_id,
         billing_opened_at=first.c_billing_opened_at,
@@ -202,6 +200,11 @@ def _snapshot(
             if row.i_invoice_id is not None
         ),
     )
+
+
+def profile_of(row: Row[Any]) -> dict[str, Any]:
+    """The fields of `CustomerProfile` in a row whose columns of the customer are called `c_…`."""
+    return {name: getattr(row, f"c_{name}") for name in PROFILE}
 
 
 def business_of(row: Row[Any]) -> Business:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import importing, visits
 from services.portal.handlers import timeline as story
-from services.portal.handlers.importing import CustomerLine
+from services.portal.handlers.arguments import CustomerLine
 from services.portal.retention import RULES
 from services.portal.web.activity_buffer import VisitLog
 from shared.nameko_ext.database import Database

@@ -20,6 +20,7 @@ from portico.cli import Unavailable
 from portico.importing import Import
 from portico.spreadsheets import guarded, unguarded
 from services.portal.handlers import importing
+from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import Base, CustomerRow
 from shared.messaging.transport import MESSAGE_BYTES
 from tests.unit import tables
@@ -41,7 +42,7 @@ class Portal:
         self.calls += 1
         if self.calls == self.fail_at:
             raise Unavailable("portal: no answer")
-        lines = msgspec.convert(rows, list[importing.CustomerLine])
+        lines = msgspec.convert(rows, list[CustomerLine])
         return importing.import_customers(
             self.session, business_id=business_id, lines=lines, now=NOW
         ).view()

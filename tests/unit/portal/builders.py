@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
 from services.portal.handlers import customers, evidence
+from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import CustomerRow
 from services.portal.tokens.references import CheckoutReferences
 from shared import events
@@ -54,16 +55,10 @@ def add_business(session: Session, business_id: str = "sunrise", **changes: Any)
 
 
 def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> customers.Upserted:
-    given: dict[str, Any] = {
-        "business_id": "sunrise",
-        "name": "Maria Lopez",
-        "email": "maria@example.com",
-        "locale": None,
-        "timezone": None,
-        "platform_stripe_customer_id": None,
-    }
-    given.update(changes)
-    return customers.upsert_customer(session, external_id=external_id, now=NOW, **given)
+    given: dict[str, Any] = {"name": "Maria Lopez", "email": "maria@example.com", **changes}
+    business_id = given.pop("business_id", "sunrise")
+    line = CustomerLine(external_id=external_id, **given)
+    return customers.upsert_customer(session, business_id=business_id, given=line, now=NOW)
 
 
 def event(data: events.Data, at: dt.datetime = NOW, event_id: str | None = None) -> events.Event:

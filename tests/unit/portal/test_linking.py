@@ -16,8 +16,8 @@ from services.portal.domain.linking import REFERENCE_AGE
 from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers import cancelling, customers, importing, link_report
 from services.portal.handlers import timeline as story
+from services.portal.handlers.arguments import CustomerLine
 from services.portal.handlers.events import handle
-from services.portal.handlers.importing import CustomerLine
 from services.portal.models import (
     CancellationRequestRow,
     CustomerRow,
