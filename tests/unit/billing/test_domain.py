@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from services.billing.adapters.stripe.objects import (
     to_invoice,
@@ -23,6 +22,7 @@ from services.billing.domain import (
     portal_locale,
 )
 from services.billing.stripe_events.portal_configurations import to_configuration
+from tests.unit.any_text import any_text
 from tests.unit.billing.fakes import charged_to
 
 
@@ -78,13 +78,13 @@ def test_the_closest_language_of_stripes_page(locale: str | None, expected: str)
     assert portal_locale(locale) == expected
 
 
-@given(st.text(max_size=40))
+@given(any_text(max_size=40))
 def test_any_locale_is_one_that_stripe_takes(locale: str) -> None:
     """Whatever a customer's record says, Stripe never refuses the session for its language."""
     assert portal_locale(locale) in PORTAL_LOCALES | {"auto"}
 
 
-@given(st.text(max_size=60))
+@given(any_text(max_size=60))
 def test_no_text_opens_a_way_to_elsewhere(tail: str) -> None:
     """Whatever stands in a return URL, it is refused or leads to our own host."""
     from urllib.parse import urlsplit

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -24,6 +23,7 @@ from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import Base, CustomerRow
 from shared.messaging.transport import MESSAGE_BYTES
 from tests.unit import tables
+from tests.unit.any_text import any_text
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.portal.builders import NOW, add_business
 
@@ -281,7 +281,7 @@ def test_an_export_holds_no_formula_and_comes_back_as_it_was(
     assert again.read_bytes() == out.read_bytes()
 
 
-@given(st.text())
+@given(any_text())
 def test_every_cell_can_be_read_back(cell: str) -> None:
     """Whatever stands in a cell: written, it is no formula, and read it is the same."""
     written = guarded(cell)

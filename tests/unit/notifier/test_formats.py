@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from services.notifier.emails import formats, wording
 from shared.contracts.payments import PaymentMethod
+from tests.unit.any_text import any_text
 
 
-@given(st.text(max_size=300))
+@given(any_text(max_size=300))
 def test_no_name_breaks_a_header(name: str) -> None:
     """Whatever it is, the result is one short line that encodes, without header syntax in the From."""
     plain = formats.plain_name(name)

@@ -23,23 +23,24 @@ from shared.messaging.incoming import (
     read_json,
     read_reply,
 )
+from tests.unit.any_text import any_text
 
 scalars = (
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats()
-    | st.text()
+    | any_text()
     | st.binary()
     | st.decimals(-10, 10, places=2)
 )
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(any_text(), inner), max_leaves=5
 )
 names = st.sampled_from(
     ["x-attempt", "x-replays", "x-error", "x-original-routing-key", "x-delivery-count", "nameko.correlation_id",
      "nameko.traceparent", "x-first-death-reason"]
-) | st.text(max_size=300) | st.binary(max_size=20)  # fmt: skip
+) | any_text(max_size=300) | st.binary(max_size=20)  # fmt: skip
 
 
 def message(body: Any = b"{}", **how: Any) -> Any:

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.text import DEEPEST, REPLACEMENT, _shallow, clean, decode_json, without_turns
+from tests.unit.any_text import any_text
 
 ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
-NASTY = st.text(
-    st.one_of(st.sampled_from('\x00\x08\x0c\x1b\x7f\x85\x9b\ud800\udc00\\"/[]{}\t\r\nü😀'), st.characters())
-)  # fmt: skip
+NASTY = any_text(halves=True) | st.lists(
+    st.sampled_from('\x00\x08\x0c\x1b\x7f\x85\x9b\ud800\udc00\\"/[]{}\t\r\nü😀') | any_text(1, halves=True)
+).map("".join)  # fmt: skip
 DOCUMENTS = st.recursive(
     st.one_of(NASTY, st.none(), st.booleans(), st.integers(-(1 << 53), 1 << 53)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NASTY, inner, max_size=4),
