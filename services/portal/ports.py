@@ -124,11 +124,3 @@ class Mail(Protocol):
     def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
         """Write to a customer. Raises MailUnavailable."""
         ...
-
-
-class FreshLinkMailer(Protocol):
-    """Mails a customer their current link, to the address on file."""
-
-    def send_fresh_link(self, customer_id: str) -> None:
-        """Ask for the mail. Raises MailUnavailable."""
-        ...

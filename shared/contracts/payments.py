@@ -145,14 +145,10 @@ class SavedMethod:
     type: str | None = None
     """Stripe's word, `card`, `us_bank_account`; None where only the id is known."""
 
-    @property
-    def is_source(self) -> bool:
-        """Whether it is of the API before payment methods: Stripe takes it as a `source`, not as a `payment_method`."""
-        return is_source(self.id)
-
 
 def is_source(method_id: str) -> bool:
-    """Whether an id is that of a card, a bank account or a source of the API before payment methods."""
+    """Whether an id is that of a card, a bank account or a source of the API before payment methods, which Stripe takes as a
+    `source`, not as a `payment_method`."""
     return method_id.startswith(("ba_", "card_", "src_"))
 
 

@@ -48,7 +48,7 @@ class Hello:
         claim = LINKS.read(token)
         now = dt.datetime.now(dt.UTC)
         with Session(ENGINE) as session:
-            found = queries.lookup(session, claim.public_id, now)
+            found = queries.lookup_many(session, [claim.public_id], now).get(claim.public_id)
         if found is None:
             raise LookupError("no such customer")
         return wire.snapshot(found, now)

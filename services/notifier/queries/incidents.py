@@ -149,22 +149,11 @@ def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incid
     return [_incident(row) for row in rows]
 
 
-def read_incident(session: Session, invoice_id: str | None) -> Incident | None:
-    """The invoice's incident, unlocked."""
-    row = session.get(IncidentRow, invoice_id) if invoice_id else None
-    return _incident(row) if row else None
-
-
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
     rows = [_values(one) for one in incidents]
     if rows:
         session.execute(update(IncidentRow), rows)
-
-
-def store_incident(session: Session, incident: Incident) -> None:
-    """Write one incident back."""
-    store_incidents(session, [incident])
 
 
 def _values(incident: Incident) -> dict[str, Any]:

@@ -54,12 +54,6 @@ def note_outcomes(session: Session, outcomes: Mapping[str, str]) -> None:
         session.execute(update(ProcessedEvent), rows)
 
 
-def event_outcome(session: Session, event_id: str) -> str | None:
-    """What came of an event; None when it was never seen."""
-    row = session.get(ProcessedEvent, event_id)
-    return row.outcome if row else None
-
-
 def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:
     """Remember that the Stripe customer is gone."""
     insert_new(

@@ -79,13 +79,13 @@ def _origin(address: str) -> str:
 
 
 class RpcFreshLinkMailer:
-    """`FreshLinkMailer` over notifier's RPC."""
+    """Has the notifier mail a customer their current link, to the address on file."""
 
     def __init__(self, notifier: Any) -> None:
         self._notifier = notifier
 
     def send_fresh_link(self, customer_id: str) -> None:
-        """See `FreshLinkMailer.send_fresh_link`."""
+        """Ask for the mail. Raises MailUnavailable."""
         try:
             self._notifier.send_fresh_link(customer_id=customer_id)
         except (RpcTimeout, RpcUnavailable, RemoteFault) as error:

@@ -1,5 +1,5 @@
 """Every statement that the portal sends to its database."""
 
-from services.portal.queries.page import lookup, lookup_many
+from services.portal.queries.page import lookup_many
 
-__all__ = ["lookup", "lookup_many"]
+__all__ = ["lookup_many"]

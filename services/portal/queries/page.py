@@ -147,11 +147,6 @@ def lookup_many(
     }
 
 
-def lookup(session: Session, public_id: str, now: dt.datetime) -> Snapshot | None:
-    """One customer, whole, or None."""
-    return lookup_many(session, [public_id], now).get(public_id)
-
-
 def _appointments(
     session: Session, customers: set[int], now: dt.datetime
 ) -> dict[int, tuple[Appointment, ...]]:

@@ -15,6 +15,7 @@ from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice,
 from services.portal.handlers import customers, evidence
 from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import CustomerRow
+from services.portal.queries.page import lookup_many
 from services.portal.tokens.references import CheckoutReferences
 from shared import events
 from shared.contracts.invoices import Observation, merge
@@ -249,3 +250,8 @@ def stripe_id_of(session: Session, customer_id: str) -> str | None:
     return session.scalar(
         select(CustomerRow.platform_stripe_customer_id).where(CustomerRow.public_id == customer_id)
     )
+
+
+def lookup(session: Session, public_id: str, now: dt.datetime) -> Snapshot | None:
+    """One customer, whole, or None."""
+    return lookup_many(session, [public_id], now).get(public_id)

@@ -30,7 +30,16 @@ from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailab
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
 from shared.nameko_ext.rpc import NotFound
-from tests.unit.portal.builders import NOW, add_business, add_customer, ago, ahead, business, event
+from tests.unit.portal.builders import (
+    NOW,
+    add_business,
+    add_customer,
+    ago,
+    ahead,
+    business,
+    event,
+    lookup,
+)
 
 REQUEST_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
@@ -103,7 +112,7 @@ def customer_id(session: Session) -> str:
 def look(session: Session, customer_id: str, now: dt.datetime = NOW) -> Snapshot:
     session.flush()
     session.expire_all()
-    found = queries.lookup(session, customer_id, now)
+    found = lookup(session, customer_id, now)
     assert found is not None
     return found
 

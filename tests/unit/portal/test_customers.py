@@ -34,6 +34,7 @@ from tests.unit.portal.builders import (
     ahead,
     event,
     failed,
+    lookup,
 )
 
 
@@ -227,7 +228,7 @@ def test_a_look_brings_the_nearest_appointments(session: Session) -> None:
         *(visit(f"p{number:02}", starts_at=ago(days=number + 1)) for number in range(30)),
     )
     session.flush()
-    snapshot = queries.lookup(session, made.customer_id, NOW)
+    snapshot = lookup(session, made.customer_id, NOW)
     assert snapshot is not None
     assert [each.external_id for each in snapshot.appointments] == [
         *(f"f{number:02}" for number in range(20)),

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.portal import queries
 from services.portal import serializers as wire
 from services.portal.domain.notice import Tone
 from services.portal.handlers import timeline as story
@@ -35,6 +34,7 @@ from tests.unit.portal.builders import (
     event,
     failed,
     invoice_data,
+    lookup,
     paid,
     says,
     take_in,
@@ -51,7 +51,7 @@ def changed(
 
 def tone(session: Session, customer_id: str) -> Tone:
     session.flush()
-    snapshot = queries.lookup(session, customer_id, NOW)
+    snapshot = lookup(session, customer_id, NOW)
     assert snapshot is not None
     return notice_for(snapshot, NOW).tone
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.portal import queries
 from services.portal import serializers as wire
 from services.portal.adapters.services import RpcBilling, RpcBillingPages
 from services.portal.domain.notice import Line, State
@@ -37,6 +36,7 @@ from tests.unit.portal.builders import (
     failed,
     invoice,
     invoice_data,
+    lookup,
     observation,
     paid,
     snapshot,
@@ -104,7 +104,7 @@ def customer_id(database: Transactions) -> str:
 
 def line(database: Transactions, customer_id: str) -> Line:
     with database.reading() as session:
-        found = queries.lookup(session, customer_id, NOW)
+        found = lookup(session, customer_id, NOW)
         assert found is not None
         return visits.notice_for(found, NOW).lines[0]
 
@@ -130,7 +130,7 @@ def test_what_an_invoice_is_for_is_learnt_where_its_events_do_not_say(
         handle(session, event(failed(invoice_id="in_3", purpose="Deep clean")), NOW)
     learning.learn_cards(database, FakeBilling(seen), NOW)
     with database.reading() as session:
-        found = queries.lookup(session, customer_id, NOW)
+        found = lookup(session, customer_id, NOW)
     assert found is not None
     told = {
         one.invoice_id: (one.invoice.purpose, one.invoice.purpose_more) for one in found.invoices
@@ -355,7 +355,7 @@ CHANGED: Any = {
 
 def state(database: Transactions, customer_id: str, now: dt.datetime = NOW) -> State:
     with database.reading() as session:
-        found = queries.lookup(session, customer_id, now)
+        found = lookup(session, customer_id, now)
         assert found is not None
         return visits.notice_for(found, now).lines[0].state
 

@@ -17,11 +17,10 @@ from services.portal.handlers import arguments, customers, importing
 from services.portal.handlers.arguments import CustomerLine
 from services.portal.handlers.customers import Asked
 from services.portal.models import Base, CustomerRow
-from services.portal.queries.page import lookup
 from services.portal.service import PortalService
 from shared.database import UtcDateTime
 from shared.nameko_ext.rpc import InvalidArgument
-from tests.unit.portal.builders import NOW, add_business
+from tests.unit.portal.builders import NOW, add_business, lookup
 
 OURS = {
     "id",

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.portal import queries
 from services.portal.adapters.services import RpcBilling
 from services.portal.domain.snapshot import Snapshot, Subscription
 from services.portal.domain.subscribed import (
@@ -41,6 +40,7 @@ from tests.unit.portal.builders import (
     ahead,
     event,
     failed,
+    lookup,
     paid,
 )
 from tests.unit.portal.test_cancelling import news
@@ -74,7 +74,7 @@ def hear(database: Transactions, at: dt.datetime = EARLIER, **changes: Any) -> N
 
 def found(database: Transactions, customer_id: str, now: dt.datetime = NOW) -> Snapshot:
     with database.reading() as session:
-        snapshot = queries.lookup(session, customer_id, now)
+        snapshot = lookup(session, customer_id, now)
     assert snapshot is not None
     return snapshot
 
