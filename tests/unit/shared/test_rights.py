@@ -49,7 +49,7 @@ def called_of_service(service: str) -> Iterator[str]:
                 case _:
                     continue
             for called in set(SERVICES) - {service}:
-                if ast.unparse(proxy) in (f"self._{called}", f"self.{called}", "asked[0][0]"):
+                if ast.unparse(proxy) in (f"self._{called}", f"self.{called}", called):
                     yield from (f"{called}.{name}" for name in names & METHODS[called])
 
 
