@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from portico.figures import duration, money
+from shared.contracts.rpc.notifier import CurrencyStats, DayStats, RecoveryTime, Stats
 
 FUNNEL: Final = ("failed", "mailed", "delivered", "recovered")
 ENDS: Final = ("recovered", "forgiven", "open", "lost")
@@ -53,9 +54,9 @@ th { text-align: left; font-weight: 400; color: var(--soft); padding-right: 1rem
 """
 
 
-def page(found: dict[str, Any]) -> str:
+def page(found: Stats) -> str:
     """The whole page of what `notifier.stats` answers."""
-    failed, recovered = found["failed"], found["recovered"]
+    failed, recovered = found.failed, found.recovered
     share = f"{100 * recovered / failed:.0f} %" if failed else "–"
     parts = [
         "<!doctype html>",
@@ -63,15 +64,15 @@ def page(found: dict[str, Any]) -> str:
         '<meta name="referrer" content="no-referrer"><title>Failed payments and what became of them</title>',
         f"<style>{STYLE}</style></head><body><main>",
         "<header><h1>Failed payments and what became of them</h1>",
-        f"<p>{escape(found['since'][:10])} to {escape(found['until'][:10])}, UTC. Each autopay invoice counts once.</p></header>",
-        _figure_of_money(found["currencies"]),
+        f"<p>{f'{found.since:%Y-%m-%d}'} to {f'{found.until:%Y-%m-%d}'}, UTC. Each autopay invoice counts once.</p></header>",
+        _figure_of_money(found.currencies),
         _figure(share, f"of invoices recovered: {recovered:,}"),
-        _figure(duration(found["median_seconds_to_recover"]), "median time to recover"),
+        _figure(duration(found.median_seconds_to_recover), "median time to recover"),
         _figure(f"{failed:,}", "invoices failed"),
-        f"<section><h2>Money</h2>{_money(found['currencies'])}</section>",
+        f"<section><h2>Money</h2>{_money(found.currencies)}</section>",
         f"<section><h2>From failure to payment</h2>{_funnel(found)}</section>",
-        f"<section><h2>By day of the first failure</h2>{_days(found['days'])}</section>",
-        f'<section class="half"><h2>Time to recover</h2>{_times(found["times_to_recover"])}</section>',
+        f"<section><h2>By day of the first failure</h2>{_days(found.days)}</section>",
+        f'<section class="half"><h2>Time to recover</h2>{_times(found.times_to_recover)}</section>',
         f'<section class="half"><h2>Where they stand</h2>{_ends(found)}</section>',
         "</main></body></html>",
     ]
@@ -82,10 +83,10 @@ def _figure(value: str, words: str) -> str:
     return f'<section class="figure"><b>{escape(value)}</b><span>{escape(words)}</span></section>'
 
 
-def _figure_of_money(currencies: list[dict[str, Any]]) -> str:
+def _figure_of_money(currencies: list[CurrencyStats]) -> str:
     """What came in, currency by currency: amounts of two don't add up."""
-    came_in = [row for row in currencies if row["recovered_amount"]]
-    amounts = [money(row["recovered_amount"], row["currency"]) for row in came_in] or ["–"]
+    came_in = [row for row in currencies if row.recovered_amount]
+    amounts = [money(row.recovered_amount, row.currency) for row in came_in] or ["–"]
     shown = "".join(f"<b>{escape(amount)}</b>" for amount in amounts)
     return f'<section class="figure money">{shown}<span>recovered</span></section>'
 
@@ -106,19 +107,19 @@ def _bars(rows: list[tuple[str, int, str]], most: int) -> str:
     return f"<dl>{''.join(body)}</dl>"
 
 
-def _funnel(found: dict[str, Any]) -> str:
-    rows = [(name, found[name], name) for name in FUNNEL]
-    return _bars(rows, found["failed"])
+def _funnel(found: Stats) -> str:
+    rows = [(name, getattr(found, name), name) for name in FUNNEL]
+    return _bars(rows, found.failed)
 
 
-def _ends(found: dict[str, Any]) -> str:
-    rows = [(name, found[name], name) for name in ENDS]
+def _ends(found: Stats) -> str:
+    rows = [(name, getattr(found, name), name) for name in ENDS]
     most = max(value for _, value, _ in rows)
     return _bars(rows, most)
 
 
-def _times(times: list[dict[str, Any]]) -> str:
-    rows = [(one["within"], one["count"], "recovered") for one in times]
+def _times(times: list[RecoveryTime]) -> str:
+    rows = [(one.within, one.count, "recovered") for one in times]
     most = max(value for _, value, _ in rows)
     return _bars(rows, most)
 
@@ -131,11 +132,11 @@ def nice_step(most: int) -> int:
     return int(next(step * size for step in (1, 2, 5, 10) if step * size * 4 >= most))
 
 
-def _days(days: list[dict[str, Any]]) -> str:
+def _days(days: list[DayStats]) -> str:
     """A column a day (or a few days, where there are many): recovered at the bottom, then forgiven, open, lost."""
     together = max(1, math.ceil(len(days) / 62))
     groups = [days[start : start + together] for start in range(0, len(days), together)]
-    sums = [{name: sum(day[name] for day in group) for name in ENDS} for group in groups]
+    sums = [{name: sum(getattr(day, name) for day in group) for name in ENDS} for group in groups]
     most = max((sum(each.values()) for each in sums), default=0)
     step = nice_step(most)
     top = max(step * math.ceil(most / step), step)
@@ -160,10 +161,10 @@ def _days(days: list[dict[str, Any]]) -> str:
                 columns.append(
                     f'<rect class="{name}" x="{x + width * 0.12:.1f}" y="{y:.1f}" width="{width * 0.76:.1f}" height="{tall:.1f}" rx="1.5"/>'
                 )
-        body.append(f"<g><title>{escape(group[0]['day'])}: {told}</title>{''.join(columns)}</g>")
+        body.append(f"<g><title>{escape(group[0].day)}: {told}</title>{''.join(columns)}</g>")
         if (len(groups) - 1 - number) % every == 0:  # the newest always
             body.append(
-                f'<text class="dim" x="{x + width / 2:.1f}" y="{height + 32}" text-anchor="middle">{escape(group[0]["day"][5:])}</text>'
+                f'<text class="dim" x="{x + width / 2:.1f}" y="{height + 32}" text-anchor="middle">{escape(group[0].day[5:])}</text>'
             )
     legend = "".join(
         f'<span><i style="background: var(--{name})"></i>{name}</span>' for name in ENDS
@@ -175,15 +176,15 @@ def _days(days: list[dict[str, Any]]) -> str:
     )
 
 
-def _money(currencies: list[dict[str, Any]]) -> str:
+def _money(currencies: list[CurrencyStats]) -> str:
     """A table a currency, which is whole on the smallest phone."""
     tables = []
     for row in currencies:
         lines = "".join(
             f'<tr{" class=main" if name == "recovered" else ""}><th scope="row">{name}</th>'
-            f"<td>{escape(money(row[f'{name}_amount'], row['currency']))}</td></tr>"
+            f"<td>{escape(money(getattr(row, f'{name}_amount'), row.currency))}</td></tr>"
             for name in AMOUNTS
         )
-        caption = escape(row["currency"].upper())
+        caption = escape(row.currency.upper())
         tables.append(f"<table><caption>{caption}</caption><tbody>{lines}</tbody></table>")
     return f'<div class="sums">{"".join(tables)}</div>' if tables else "<p>None.</p>"

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from portico.cli import Caller
+from portico.cli.rpc import read
 from portico.spreadsheets import guarded, unguarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
+from shared.contracts.rpc import portal
 from shared.text import clean
 
 LONGEST_LINE: Final = 64 * 1024
@@ -221,16 +223,16 @@ class Import:
             batch.lines.append(line)
 
     def _settle(self, call: Caller, batch: _Batch, errors: IO[str]) -> None:
-        answer = call.wait(batch.call_id)
+        answer = read(portal.IMPORT_CUSTOMERS, call.wait(batch.call_id))
         problems = batch.problems + [
-            (batch.lines[error["row"]], error["error"]) for error in answer["errors"]
+            (batch.lines[error.row], error.error) for error in answer.errors
         ]
         csv.writer(errors, lineterminator="\n").writerows(
             (line, guarded(problem)) for line, problem in sorted(problems)
         )
         errors.flush()
         for name in ("created", "updated", "unchanged"):
-            self.counts[name] += answer[name]
+            self.counts[name] += getattr(answer, name)
         self.counts["errors"] += len(problems)
         self.counts["lines"] += len(batch.rows) + len(batch.problems)
         self.offset, self._line = batch.offset, batch.line

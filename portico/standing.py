@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from portico.figures import money
 from shared.contracts.invoices import InvoiceStatus, Retry, Stop
+from shared.contracts.rpc.base import TimelineStep
+from shared.contracts.rpc.portal import InvoiceStanding
 from shared.l10n.dates import brief_day
 from shared.l10n.locales import ENGLISH
 
@@ -20,68 +22,64 @@ MAIL_STEPS: Final = {
     "failed": "mail failed",
 }
 """What the newest step of an invoice's emails says."""
-STOPPED: Final = {
+STOPPED: Final[dict[str, str]] = {
     Stop.SUBSCRIPTION_ENDED: "collected no more: the subscription was ended",
     Stop.TURNED_OFF: "collected no more: automatic collection was turned off",
 }
 
 
-def headline(standing: dict[str, Any], steps: Sequence[dict[str, Any]], now: dt.datetime) -> str:
+def headline(standing: InvoiceStanding, steps: Sequence[TimelineStep], now: dt.datetime) -> str:
     """`Open: $149.00, 1 try, mail delivered 07:04, next try Dec 2`.
 
     `standing` is the portal's word on the invoice, `steps` are those of the story, in order. Times are UTC.
     """
     parts = [_amounts(standing)]
-    tries = standing["attempt_count"]
+    tries = standing.attempt_count
     if tries:
         parts.append(f"{tries} {'try' if tries == 1 else 'tries'}")
-    parts += [_mail(standing["invoice_id"], steps, now), _ahead(standing, now)]
+    parts += [_mail(standing.invoice_id, steps, now), _ahead(standing, now)]
     return ", ".join(part for part in parts if part)
 
 
-def _amounts(standing: dict[str, Any]) -> str:
+def _amounts(standing: InvoiceStanding) -> str:
     def written(name: str) -> str:
-        return money(standing[name], standing["currency"])
+        return money(getattr(standing, name), standing.currency)
 
-    status = standing["status"]
+    status = standing.status
     if status == InvoiceStatus.PAID:
-        if standing["forgiven"] and standing["paid"] <= 0:
+        if standing.forgiven and standing.paid <= 0:
             return f"Forgiven: {written('forgiven')}"
-        rest = f", {written('forgiven')} forgiven" if standing["forgiven"] else ""
+        rest = f", {written('forgiven')} forgiven" if standing.forgiven else ""
         return f"Paid: {written('paid')}{rest}"
     name = "due" if status == InvoiceStatus.VOID else "remaining"
     return f"{status.capitalize()}: {written(name)}"
 
 
-def _mail(invoice_id: str, steps: Sequence[dict[str, Any]], now: dt.datetime) -> str:
-    ours = [
-        step
-        for step in steps
-        if step.get("notification_id") and step.get("object_id") == invoice_id
-    ]
-    newest = next((step for step in reversed(ours) if step["step"] in MAIL_STEPS), None)
+def _mail(invoice_id: str, steps: Sequence[TimelineStep], now: dt.datetime) -> str:
+    ours = [step for step in steps if step.notification_id and step.object_id == invoice_id]
+    newest = next((step for step in reversed(ours) if step.step in MAIL_STEPS), None)
     if newest is not None:
-        return f"{MAIL_STEPS[newest['step']]} {_moment(newest['at'], now)}"
+        return f"{MAIL_STEPS[newest.step]} {_moment(newest.at, now)}"
     return "no mail" if ours else ""
 
 
-def _ahead(standing: dict[str, Any], now: dt.datetime) -> str:
+def _ahead(standing: InvoiceStanding, now: dt.datetime) -> str:
     """What will happen by itself, and what has to happen before."""
-    if standing["status"] != InvoiceStatus.OPEN:
+    if standing.status != InvoiceStatus.OPEN:
         return ""
-    if standing["stopped"]:
-        return STOPPED.get(standing["stopped"], "collected no more")
-    if standing["next_charge"]:
-        return f"next try {_day(dt.datetime.fromisoformat(standing['next_charge']), now)}"
-    if standing["needs_confirmation"]:
+    if standing.stopped:
+        return STOPPED.get(standing.stopped, "collected no more")
+    if standing.next_charge:
+        return f"next try {_day(standing.next_charge, now)}"
+    if standing.needs_confirmation:
         return "waits for the customer's confirmation"
-    if standing["retry"] == Retry.WAITS_FOR_METHOD:
+    if standing.retry == Retry.WAITS_FOR_METHOD:
         return "no further try before there is a new payment method"
-    return "no further try by itself" if standing["retry"] == Retry.OVER else "no next try known"
+    return "no further try by itself" if standing.retry == Retry.OVER else "no next try known"
 
 
-def _moment(text: str, now: dt.datetime) -> str:
-    at = dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+def _moment(moment: dt.datetime, now: dt.datetime) -> str:
+    at = moment.astimezone(dt.UTC)
     return f"{at:%H:%M}" if at.date() == now.date() else f"{_day(at, now)}, {at:%H:%M}"
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import sys
 import textwrap
+import types
 import typing
 import warnings
 from pathlib import Path
@@ -23,6 +24,9 @@ from scripts import broker_rights  # noqa: E402
 from scripts.cli_page import cli_page  # noqa: E402
 from scripts.mails_page import mails_page  # noqa: E402
 from shared import events  # noqa: E402
+from shared.contracts.rpc import METHODS  # noqa: E402
+from shared.contracts.rpc.base import Arguments, Method, Values  # noqa: E402
+from shared.contracts.rpc.errors import ERRORS  # noqa: E402
 from shared.messaging import topology  # noqa: E402
 from shared.settings import REQUIRED, Reader, Secret  # noqa: E402
 
@@ -36,7 +40,7 @@ def field_texts(cls: type) -> dict[str, str]:
     """The docstrings that stand below the fields of a struct, inherited ones included."""
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__ != cls.__module__:
+        if base.__module__.partition(".")[0] != cls.__module__.partition(".")[0]:
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -53,33 +57,58 @@ def field_texts(cls: type) -> dict[str, str]:
 
 def type_name(hint: Any) -> str:
     """A type as people write it."""
-    if isinstance(hint, type) and not typing.get_args(hint):
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return type_name(parts[0])
+    if origin is typing.Literal:
+        return " or ".join(f'"{word}"' for word in parts)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(type_name(part) for part in parts if part is not msgspec.UnsetType)
+    if origin is not None:
+        return f"{type_name(origin)}[{', '.join(type_name(part) for part in parts)}]"
+    if isinstance(hint, type):
         return {"datetime": "UTC time", "NoneType": "null"}.get(hint.__name__, hint.__name__)
-    return (
-        str(hint)
-        .replace("typing.", "")
-        .replace("datetime.datetime", "UTC time")
-        .replace("None", "null")
-    )
+    return {Any: "any"}.get(hint, str(hint))
+
+
+def words_of(hint: Any) -> tuple[str, ...]:
+    """The words that a text may be, where its annotation says them."""
+    notes = getattr(hint, "__metadata__", ())
+    found = [word for note in notes if isinstance(note, Values) for word in note.words]
+    found += [word for part in typing.get_args(hint) for word in words_of(part)]
+    return tuple(dict.fromkeys(found))
 
 
 def struct_table(cls: type, *, needed: bool = False) -> list[str]:
-    """A struct's fields as a table; `needed` tells which must be given instead of what they mean."""
+    """A struct's fields as a table; `needed` tells as well which must be given."""
     texts = field_texts(cls)
-    hints = typing.get_type_hints(cls)
-    lines = [f"| field | type | {'needed' if needed else 'meaning'} |", "|---|---|---|"]
+    hints = typing.get_type_hints(cls, include_extras=True)
+    columns = ["field", "type", *(["needed"] if needed else []), "meaning"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for field in msgspec.structs.fields(cls):
-        kind = type_name(hints[field.name]).replace("|", "or")
-        told = ("yes" if field.required else "") if needed else texts.get(field.name, "")
-        lines.append(f"| `{field.name}` | {kind} | {told} |")
+        hint = hints[field.name]
+        words = ", ".join(f"`{word}`" for word in words_of(hint))
+        told = texts.get(field.name, "")
+        cells = [f"`{field.name}`", type_name(hint)]
+        cells += ["yes" if field.required else ""] if needed else []
+        optional = "Left out where there is none." if field.default is msgspec.UNSET else ""
+        cells.append(
+            " ".join(part for part in (told, words and f"One of {words}.", optional) if part)
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def structs_of(method: Any) -> list[type]:
-    """The structs that an RPC method takes, alone or in lists."""
-    hints = typing.get_type_hints(method).values()
-    parts = [part for hint in hints for part in (hint, *typing.get_args(hint))]
-    return [part for part in parts if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+def structs_in(hint: Any) -> list[type]:
+    """The structs that a type names, each before those that its own fields name."""
+    found: list[type] = []
+    for part in (hint, *typing.get_args(hint)):
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            fields = typing.get_type_hints(part, include_extras=True).values()
+            found += [part, *(one for field in fields for one in structs_in(field))]
+        elif part is not hint:
+            found += structs_in(part)
+    return list(dict.fromkeys(found))
 
 
 def events_page() -> str:
@@ -150,26 +179,81 @@ def rpc_page() -> str:
         "the same exchange and is "
         '`{"result": …, "error": null | {"exc_type", "value", …}}`. `examples/host_app.py` is a client in plain '
         "Python. Arguments are checked against the types below: a wrong one is an `InvalidArgument` that names the "
-        "field; `TemporarilyUnavailable` (the service's database is away) and `Overloaded` ask for the same call a little "
-        "later. Times are ISO 8601 in UTC, money is in the currency's minor unit. Who may call which: "
+        "field (any method may answer it, and `InternalError`); `TemporarilyUnavailable` (the service's database is away) and `Overloaded` ask for the same call a little "
+        "later. Times are ISO 8601 in UTC, money is in the currency's minor unit. An answer may get new fields, and an enumeration "
+        "new words: pass over what you don't know. Who may call which: "
         "[security.md](security.md#who-may-do-what-at-the-broker).",
     ]
     for name, class_name in SERVICES.items():
         service = getattr(importlib.import_module(f"services.{name}.service"), class_name)
-        lines += ["", f"## {name}", ""]
+        contract = importlib.import_module(f"shared.contracts.rpc.{name}")
+        lines += ["", f"## {name}", "", inspect.cleandoc(contract.__doc__ or ""), ""]
+        told: set[type] = set()
         for method_name, method in rpc_methods(service):
-            signature = inspect.signature(method)
-            parameters = ", ".join(
-                str(parameter).replace("'", "").replace('"', "")
-                for key, parameter in signature.parameters.items()
-                if key != "self"
-            )
-            lines += [f"### `{name}.{method_name}({parameters})`", ""]
-            lines += [inspect.cleandoc(method.__doc__ or ""), ""]
-            for struct in structs_of(method):
-                lines += [f"`{struct.__name__}`: {inspect.cleandoc(struct.__doc__ or '')}", ""]
-                lines += [*struct_table(struct, needed=True), ""]
-    return "\n".join(lines).rstrip() + "\n"
+            lines += [*rpc_method(METHODS[name, method_name], method, told), ""]
+    lines += ["", "## Errors", "", "| error | when |", "|---|---|"]
+    lines += [
+        f"| `{name}` | {' '.join((kind.__doc__ or '').split())} |" for name, kind in ERRORS.items()
+    ]
+    page = "\n".join(lines).rstrip() + "\n"
+    return page.replace("\n\n\n", "\n\n")
+
+
+def rpc_method(contract: Method[Any], method: Any, told: set[type]) -> list[str]:
+    """A method's part of the page; `told` are the structs that stand above it already."""
+    hints = typing.get_type_hints(method, include_extras=True)
+    hints.pop("return")
+    given = [hint for hint in hints.values() if is_whole(hint)]
+    shown = [f"{name}: {type_name(hint)}{default_of(method, name)}" for name, hint in hints.items()]
+    lines = [
+        f"### `{contract.service}.{contract.name}({'…' if given else ', '.join(shown)})`",
+        "",
+        inspect.cleandoc(method.__doc__ or ""),
+        "",
+    ]
+    for hint in hints.values():
+        lines += tables_of(hint, told, "Arguments" if is_whole(hint) else "", needed=True)
+    lines += [f"Answer: {answer_name(contract.answer)}", ""]
+    lines += tables_of(contract.answer, told, "")
+    if contract.errors:
+        names = ", ".join(f"`{kind.__name__}`" for kind in contract.errors)
+        lines += [f"Errors: {names}", ""]
+    return lines
+
+
+def is_whole(hint: Any) -> bool:
+    """Whether a struct is all of a method's arguments: callers name its fields."""
+    return isinstance(hint, type) and issubclass(hint, Arguments)
+
+
+def default_of(method: Any, name: str) -> str:
+    default = inspect.signature(method).parameters[name].default
+    if default is inspect.Parameter.empty:
+        return ""
+    return " = " + {None: "null"}.get(default, json.dumps(default))
+
+
+def tables_of(hint: Any, told: set[type], title: str, *, needed: bool = False) -> list[str]:
+    """A table for each struct in a type, once on the page."""
+    lines: list[str] = []
+    for struct in structs_in(hint):
+        if struct not in told:
+            told.add(struct)
+            name = title or f"`{struct.__name__}`"
+            title = ""
+            lines += [f"{name}: {' '.join(inspect.cleandoc(struct.__doc__ or '').split())}", ""]
+            lines += [*struct_table(struct, needed=needed), ""]
+    return lines
+
+
+def answer_name(answer: Any) -> str:
+    """What a method answers, as people say it."""
+    origin, parts = typing.get_origin(answer), typing.get_args(answer)
+    if origin is list:
+        return f"an array of `{parts[0].__name__}`"
+    if origin is dict:
+        return f"an object with a `{parts[1].__name__}` for each id"
+    return f"`{answer.__name__}`"
 
 
 class RecordingReader(Reader):

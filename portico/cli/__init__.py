@@ -11,7 +11,7 @@ from portico.cli.output import (
     print_table,
     progress_bar,
 )
-from portico.cli.rpc import Caller, Fault, RpcCaller, Unavailable
+from portico.cli.rpc import Caller, Fault, RpcCaller, Unavailable, ask, read
 from shared.terminal import complain, one_line, say
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Stop",
     "Unavailable",
     "as_moment",
+    "ask",
     "complain",
     "confirm",
     "data_stream",
@@ -37,6 +38,7 @@ __all__ = [
     "print_json",
     "print_table",
     "progress_bar",
+    "read",
     "say",
     "since",
 ]

@@ -4,6 +4,7 @@ terminal, and nothing prints a secret, because nothing secret is handed in.
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from shared.contracts.rpc.base import plain
 from shared.terminal import COMMANDING, one_line, printable
 
 WIDE = 240
@@ -65,8 +67,9 @@ def confirm(question: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, legible in every language; what commands a terminal is escaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    """One JSON document on standard output, legible in every language; what commands a terminal is escaped. Answers of the
+    services are written as they came."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
     # Outside strings there is none of them but line ends, so this is still the same document.
     sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
@@ -96,9 +99,9 @@ def _cell(value: Any) -> Text:
     return Text(one_line(str(value)))
 
 
-def as_moment(value: str | None) -> str:
-    """`2026-11-23T10:00:00.123456Z` as `2026-11-23 10:00:00`, UTC."""
-    return value.replace("T", " ")[:19] if value else "–"
+def as_moment(moment: dt.datetime | None) -> str:
+    """`2026-11-23 10:00:00`, UTC."""
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S}" if moment else "–"
 
 
 def print_table(

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import amqp
 from kombu import Connection, Consumer, Producer
 
+from shared.contracts.rpc.base import Method, UnreadableAnswer
+from shared.contracts.rpc.errors import RemoteFault
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import BROKER_ERRORS, make_connection
 from shared.messaging.transport import REPLY_BYTES
 
 TIMEOUT_SECONDS: Final = 10.0
+Shape = TypeVar("Shape")
 
 
 class Unavailable(Exception):
     """Something that the command needs does not answer; the text says what, and what to look at."""
 
 
-class Fault(Exception):
-    """A service answered with an error. `error` is its name, such as `NotFound`; `message` its text."""
-
-    def __init__(self, error: str, message: str) -> None:
-        super().__init__(f"{error}: {message}")
-        self.error = error
-        self.message = message
+Fault = RemoteFault
 
 
 class Caller(Protocol):
@@ -48,6 +45,21 @@ class Caller(Protocol):
     def wait(self, call_id: str) -> Any:
         """The result of a call that was started. Raises Fault, Unavailable."""
         ...
+
+
+def ask(call: Caller, method: Method[Shape], **arguments: Any) -> Shape:
+    """Call a method, and read its answer. Raises Fault, Unavailable."""
+    return read(method, call.call(method.service, method.name, **arguments))
+
+
+def read(method: Method[Shape], result: Any) -> Shape:
+    """The answer of a method from what came. Raises Unavailable when it is none."""
+    try:
+        return method.read(result)
+    except UnreadableAnswer as error:
+        raise Unavailable(
+            f"the answer can't be read, its service is of another release: {error}"
+        ) from None
 
 
 class RpcCaller:

@@ -15,6 +15,7 @@ from portico.cli import (
     OK,
     Stop,
     as_moment,
+    ask,
     desk_of,
     print_json,
     print_table,
@@ -22,6 +23,8 @@ from portico.cli import (
     say,
     since,
 )
+from shared.contracts.rpc import billing
+from shared.contracts.rpc.base import plain
 
 if TYPE_CHECKING:
     from services.billing.settings import Settings
@@ -38,6 +41,8 @@ stripe = typer.Typer(
 
 invoices = typer.Typer(help="Invoices at Stripe.", no_args_is_help=True)
 
+APART = ("published", "payload")
+"""What `show` has below its table."""
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
@@ -61,7 +66,7 @@ def list_events(
     Example: portico events list --status quarantined
     """
     with desk_of(ctx).calling() as call:
-        found = call.call("billing", "inbox_events", status=status, type=type_, limit=limit)
+        found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit)
     if as_json:
         print_json(found)
         return
@@ -69,11 +74,11 @@ def list_events(
         ("received (UTC)", "event", "type", "status", "reason"),
         (
             (
-                as_moment(row["received_at"]),
-                row["event_id"],
-                row["type"],
-                row["status"],
-                row["reason"],
+                as_moment(row.received_at),
+                row.event_id,
+                row.type,
+                row.status,
+                row.reason,
             )
             for row in found
         ),
@@ -95,29 +100,28 @@ def show_event(
     Example: portico events show evt_1Nabc
     """
     with desk_of(ctx).calling() as call:
-        found = call.call("billing", "inbox_event", event_id=event_id, payload=payload)
+        found = ask(call, billing.INBOX_EVENT, event_id=event_id, payload=payload)
     if as_json:
         print_json(found)
         return
-    published = found.pop("published")
-    body = found.pop("payload", None)
-    print_table(("field", "value"), found.items())
+    fields = {name: value for name, value in plain(found).items() if name not in APART}
+    print_table(("field", "value"), fields.items())
     print_table(
         ("our event", "queued", "published", "tries", "error"),
         (
             (
-                one["type"],
-                as_moment(one["created_at"]),
-                as_moment(one["published_at"]),
-                one["attempts"],
-                one["last_error"],
+                one.type,
+                as_moment(one.created_at),
+                as_moment(one.published_at),
+                one.attempts,
+                one.last_error,
             )
-            for one in published
+            for one in found.published
         ),
         empty="Nothing was published of it.",
     )
     if payload:
-        say(body or "(no body is kept of this event)")
+        say(found.payload or "(no body is kept of this event)")
 
 
 @events.command("replay")
@@ -131,13 +135,13 @@ def replay_event(
     Example: portico events replay evt_1Nabc evt_1Ndef
     """
     with desk_of(ctx).calling() as call:
-        done = [call.call("billing", "replay", event_id=event_id) for event_id in event_ids]
+        done = [ask(call, billing.REPLAY, event_id=event_id) for event_id in event_ids]
     if as_json:
         print_json(done)
         return
     print_table(
         ("event", "status", "newly queued", "reason"),
-        ((one["event_id"], one["status"], ", ".join(one["queued"]), one["reason"]) for one in done),
+        ((one.event_id, one.status, ", ".join(one.queued), one.reason) for one in done),
     )
 
 
@@ -170,14 +174,15 @@ def republish(
         "until": now.isoformat(),
     }
     with desk_of(ctx).calling(timeout=60) as call:
-        total = call.call("billing", "republish", **wanted, dry_run=True)["events"]
+        total = ask(call, billing.REPUBLISH, **wanted, dry_run=True).events
         if not dry_run:
             with progress_bar("count") as bar:
                 task = bar.add_task("events", total=total, count="")
-                done, after = 0, 0
+                done = 0
+                after: int | None = 0
                 while after is not None:
-                    page = call.call("billing", "republish", **wanted, after=after)
-                    done, after = done + page["events"], page["next"]
+                    page = ask(call, billing.REPUBLISH, **wanted, after=after)
+                    done, after = done + page.events, page.next
                     bar.update(task, completed=done, count=f"{done:,}")
             total = done
     if as_json:
@@ -202,14 +207,14 @@ def reconcile(
     """
     start = since(since_, dt.datetime.now(dt.UTC))
     with desk_of(ctx).calling(timeout=600) as call:
-        found = call.call("billing", "reconcile", since=start.isoformat())
+        found = ask(call, billing.RECONCILE, since=start.isoformat())
     if as_json:
         print_json(found)
         return
     say(
-        f"{found['seen']} events seen at Stripe, {found['new']} of them new to us, "
-        f"{found['swept']} unpaid invoices that nobody was told about; "
-        f"{found['older']} older ones that were unpaid before Portico ran here, told to nobody."
+        f"{found.seen} events seen at Stripe, {found.new} of them new to us, "
+        f"{found.swept} unpaid invoices that nobody was told about; "
+        f"{found.older} older ones that were unpaid before Portico ran here, told to nobody."
     )
 
 
@@ -238,9 +243,9 @@ def collect(
     Example: portico invoices collect in_1Nabc
     """
     with desk_of(ctx).calling(timeout=60) as call:
-        done = call.call(
-            "billing",
-            "collect_invoice",
+        done = ask(
+            call,
+            billing.COLLECT_INVOICE,
             invoice_id=invoice_id,
             request_id=secrets.token_urlsafe(12),
         )
@@ -250,10 +255,10 @@ def collect(
     if as_json:
         print_json(done)
     else:
-        amount = money(done["amount"], done["currency"], ENGLISH)
-        why = f" ({done['detail']})" if done["detail"] else ""
-        say(f"{invoice_id}: {amount} {OUTCOMES.get(done['outcome'], done['outcome'])}{why}")
-    raise typer.Exit(OK if done["outcome"] in SETTLED else FINDING)
+        amount = money(done.amount, done.currency, ENGLISH)
+        why = f" ({done.detail})" if done.detail else ""
+        say(f"{invoice_id}: {amount} {OUTCOMES.get(done.outcome, done.outcome)}{why}")
+    raise typer.Exit(OK if done.outcome in SETTLED else FINDING)
 
 
 def _settings(ctx: typer.Context) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from portico.cli import (
     Caller,
     Fault,
     Stop,
+    ask,
     confirm,
     desk_of,
     print_json,
@@ -18,6 +20,8 @@ from portico.cli import (
     say,
 )
 from portico.commands import deadletters
+from shared.contracts.rpc import billing, notifier, portal
+from shared.contracts.rpc.errors import NotFound
 
 
 def erase(
@@ -56,26 +60,33 @@ def erase(
         )
 
 
-def _who(call: Caller, reference: str, business: str | None) -> dict[str, Any]:
+@dataclass(frozen=True, repr=False)
+class _Person:
+    """Who is forgotten, as far as the portal knows them."""
+
+    customer_id: str | None = None
+    stripe_customer_id: str | None = None
+    email: str | None = None
+
+
+def _who(call: Caller, reference: str, business: str | None) -> _Person:
     try:
-        found: dict[str, Any] = call.call(
-            "portal", "find_customer", reference=reference, business_id=business
-        )
+        found = ask(call, portal.FIND_CUSTOMER, reference=reference, business_id=business)
     except Fault as fault:
-        if fault.error != "NotFound" or not reference.startswith("cus_"):
+        if not fault.means(NotFound) or not reference.startswith("cus_"):
             raise
         # The portal does not know (any more): the others may.
-        return {"customer_id": None, "platform_stripe_customer_id": reference, "email": None}
-    return found
+        return _Person(stripe_customer_id=reference)
+    return _Person(found.customer_id, found.platform_stripe_customer_id, found.email)
 
 
-def _erase(ctx: typer.Context, call: Caller, who: dict[str, Any]) -> dict[str, Any]:
+def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     """The portal last: it alone knows which ids belong together, should this be stopped half-way."""
-    customer_id, stripe_id = who["customer_id"], who["platform_stripe_customer_id"]
+    customer_id, stripe_id = who.customer_id, who.stripe_customer_id
     ids = {"customer_id": customer_id, "stripe_customer_id": stripe_id}
     done: dict[str, Any] = {"dead_letters": 0, "emptied": 0, "billing": 0}
-    done["notifier"] = call.call("notifier", "erase_customer", **ids)["deleted"]
-    marks = [one for one in (customer_id, who["email"]) if one]
+    done["notifier"] = ask(call, notifier.ERASE_CUSTOMER, **ids).deleted
+    marks = [one for one in (customer_id, who.email) if one]
     first = stripe_id or (marks[0] if marks else None)
     if first is None:
         raise Stop(FINDING, "nothing to look for")
@@ -83,16 +94,16 @@ def _erase(ctx: typer.Context, call: Caller, who: dict[str, Any]) -> dict[str, A
         task = bar.add_task("stored events", total=None)
         after: str | None = "inbox:"
         while after is not None:
-            step = call.call(
-                "billing",
-                "erase_customer",
+            step = ask(
+                call,
+                billing.ERASE_CUSTOMER,
                 stripe_customer_id=first,
                 also=[one for one in marks if one != first],
                 after=after,
             )
-            done["emptied"] += step["emptied"]
-            done["billing"] += step["deleted"]
-            after = step["next"]
+            done["emptied"] += step.emptied
+            done["billing"] += step.deleted
+            after = step.next
             bar.advance(task)
     needles = [first, *marks]
     with deadletters.broker(ctx) as letters:
@@ -101,6 +112,6 @@ def _erase(ctx: typer.Context, call: Caller, who: dict[str, Any]) -> dict[str, A
                 queue, lambda letter: any(letter.mentions(needle) for needle in needles)
             )
             done["dead_letters"] += len(gone)
-    answer = call.call("portal", "erase_customer", **ids)
-    done["customer"], done["portal"] = answer["customer"], answer["rows"]
+    answer = ask(call, portal.ERASE_CUSTOMER, **ids)
+    done["customer"], done["portal"] = answer.customer, answer.rows
     return done

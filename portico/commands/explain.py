@@ -17,6 +17,7 @@ from portico.cli import (
     Fault,
     Stop,
     Unavailable,
+    ask,
     complain,
     desk_of,
     one_line,
@@ -24,6 +25,8 @@ from portico.cli import (
 )
 from portico.cli.output import console, literal
 from portico.standing import headline
+from shared.contracts.rpc import billing, notifier, portal
+from shared.contracts.rpc.base import Method, TimelineStep, plain
 from shared.l10n.dates import full_day
 from shared.l10n.locales import ENGLISH
 from shared.messaging.amqp import BROKER_ERRORS
@@ -31,6 +34,7 @@ from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader
 
 MOST_DEAD_LETTERS = 2000
+Timeline = portal.Timeline | billing.Timeline | notifier.Timeline
 COLOURS = {
     "received": "cyan",
     "deduped": "bright_black",
@@ -59,35 +63,42 @@ class Story:
 
     subject: str
     kind: str
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    customer: dict[str, Any] | None = None
+    steps: list[TimelineStep] = field(default_factory=list)
+    customer: portal.TimelineCustomer | None = None
     invoices: set[str] = field(default_factory=set)
     stripe_customers: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
-    standing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    standing: dict[str, portal.InvoiceStanding] = field(default_factory=dict)
     """Where invoices stand, by id: the subject, or what the customer owes."""
     silent: list[str] = field(default_factory=list)
     """Who did not answer, so that the story is not whole."""
 
-    def add(self, part: dict[str, Any]) -> None:
+    def add(self, part: Timeline) -> None:
         """Take what one service told."""
         known = {_same(step) for step in self.steps}
-        self.steps += [step for step in part["steps"] if _same(step) not in known]
-        self.customer = self.customer or part.get("customer")
-        self.standing |= {one["invoice_id"]: one for one in part.get("standing") or ()}
-        for name in ("invoices", "stripe_customers", "events"):
-            getattr(self, name).update(part.get(name) or ())
+        self.steps += [step for step in part.steps if _same(step) not in known]
+        self.stripe_customers.update(part.stripe_customers)
+        if isinstance(part, portal.Timeline):
+            self.customer = self.customer or part.customer
+            self.standing |= {one.invoice_id: one for one in part.standing}
+        else:
+            self.invoices.update(part.invoices)
+            self.events.update(part.events)
+
+    def in_trouble(self) -> list[portal.InvoiceStanding]:
+        """Where the invoices stand, by id."""
+        return sorted(self.standing.values(), key=lambda one: one.invoice_id)
 
     def view(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "subject": self.subject,
             "kind": self.kind,
-            "customer": self.customer,
+            "customer": self.customer and plain(self.customer),
             "invoices": sorted(self.invoices),
             "stripe_customers": sorted(self.stripe_customers),
-            "standing": sorted(self.standing.values(), key=lambda one: one["invoice_id"]),
-            "steps": in_order(self.steps),
+            "standing": [plain(one) for one in self.in_trouble()],
+            "steps": [plain(step) for step in in_order(self.steps)],
             "silent": self.silent,
         }
 
@@ -120,30 +131,26 @@ FOLLOWS: Final = {
 """Steps that Stripe and SendGrid tell in whole seconds, and what of the same second they came after."""
 
 
-def in_order(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_order(steps: Iterable[TimelineStep]) -> list[TimelineStep]:
     """The steps as they happened. Where a time is in whole seconds, what caused it in that second came before it, and
     what has the very same time stands from cause to effect."""
-    placed: list[tuple[dt.datetime, int, dict[str, Any]]] = []
+    placed: list[tuple[dt.datetime, int, TimelineStep]] = []
     for step in sorted(steps, key=_rank):
-        at = _moment(step["at"])
+        at = step.at
         if at.microsecond == 0:
-            causes = {"told", *FOLLOWS.get(step["step"], ())}
-            same = (when for when, _, one in placed if one["step"] in causes)
+            causes = {"told", *FOLLOWS.get(step.step, ())}
+            same = (when for when, _, one in placed if one.step in causes)
             at = max((when for when in same if when.replace(microsecond=0) == at), default=at)
         placed.append((at, _rank(step), step))
     return [step for _, _, step in sorted(placed, key=lambda one: one[:2])]
 
 
-def _rank(step: dict[str, Any]) -> int:
-    return RANK.get(step["step"], len(RANK))
+def _rank(step: TimelineStep) -> int:
+    return RANK.get(step.step, len(RANK))
 
 
-def _same(step: dict[str, Any]) -> tuple[Any, ...]:
-    return (step["at"], step["service"], step["step"], step["text"], step.get("event_id"))
-
-
-def _moment(text: str) -> dt.datetime:
-    return dt.datetime.fromisoformat(text)
+def _same(step: TimelineStep) -> tuple[Any, ...]:
+    return (step.at, step.service, step.step, step.text, step.event_id)
 
 
 def kind_of(subject: str) -> str:
@@ -159,49 +166,49 @@ def tell(call: Caller, subject: str, business: str | None) -> Story:
     subject = subject.partition("/")[0] if subject.startswith("evt_") else subject
     story = Story(subject, kind_of(subject))
 
-    def ask(service: str, **arguments: Any) -> None:
+    def look(method: Method[Any], **arguments: Any) -> None:
         try:
-            story.add(call.call(service, "story", **arguments))
+            story.add(ask(call, method, **arguments))
         except Unavailable as error:
-            if service not in story.silent:
-                story.silent.append(service)
-                complain(f"{service} tells nothing: {one_line(str(error))}")
+            if method.service not in story.silent:
+                story.silent.append(method.service)
+                complain(f"{method.service} tells nothing: {one_line(str(error))}")
 
     if story.kind == "invoice":
-        ask("billing", invoice_id=subject)
-        ask("notifier", invoice_id=subject, event_ids=sorted(story.events))
-        ask("portal", invoice_id=subject)
+        look(billing.STORY, invoice_id=subject)
+        look(notifier.STORY, invoice_id=subject, event_ids=sorted(story.events))
+        look(portal.STORY, invoice_id=subject)
     elif story.kind == "event":
-        ask("billing", event_id=subject)
-        ask("notifier", event_id=subject)
+        look(billing.STORY, event_id=subject)
+        look(notifier.STORY, event_id=subject)
     elif story.kind == "notification":
-        ask("notifier", notification_id=subject)
+        look(notifier.STORY, notification_id=subject)
         for event_id in sorted(story.events):
-            ask("billing", event_id=event_id)
+            look(billing.STORY, event_id=event_id)
     else:
-        _tell_customer(call, story, ask, business)
+        _tell_customer(call, story, look, business)
     return story
 
 
-def _tell_customer(call: Caller, story: Story, ask: Any, business: str | None) -> None:
+def _tell_customer(call: Caller, story: Story, look: Any, business: str | None) -> None:
     ids: dict[str, str] = {}
     try:
-        found = call.call("portal", "find_customer", reference=story.subject, business_id=business)
-        ids["customer_id"] = found["customer_id"]
-        if found["platform_stripe_customer_id"]:
-            ids["stripe_customer_id"] = found["platform_stripe_customer_id"]
+        found = ask(call, portal.FIND_CUSTOMER, reference=story.subject, business_id=business)
+        ids["customer_id"] = found.customer_id
+        if found.platform_stripe_customer_id:
+            ids["stripe_customer_id"] = found.platform_stripe_customer_id
     except (Fault, Unavailable):
         if not story.subject.startswith("cus_"):
             raise
         ids["stripe_customer_id"] = story.subject
     stripe_id = ids.get("stripe_customer_id")
     if stripe_id:
-        ask("billing", stripe_customer_id=stripe_id)
-    ask("notifier", event_ids=sorted(story.events), **ids)
+        look(billing.STORY, stripe_customer_id=stripe_id)
+    look(notifier.STORY, event_ids=sorted(story.events), **ids)
     if "customer_id" in ids:
-        ask("portal", customer_id=ids["customer_id"])
+        look(portal.STORY, customer_id=ids["customer_id"])
     else:
-        ask("portal", stripe_customer_id=stripe_id)
+        look(portal.STORY, stripe_customer_id=stripe_id)
 
 
 def add_dead_letters(story: Story, letters: DeadLetters) -> None:
@@ -212,13 +219,13 @@ def add_dead_letters(story: Story, letters: DeadLetters) -> None:
         if any(letter.mentions(needle) for needle in needles):
             replayed = f", replayed {letter.replays}x" if letter.replays else ""
             story.steps.append(
-                {
-                    "at": dt.datetime.now(dt.UTC).isoformat(),
-                    "service": letter.queue.partition(".")[0],
-                    "step": "dead_letter",
-                    "text": f"now a dead letter of {letter.queue} after {letter.attempts} retries{replayed}: {letter.reason}",
-                    "event_id": letter.key,
-                }
+                billing.TimelineStep(
+                    at=dt.datetime.now(dt.UTC),
+                    service=letter.queue.partition(".")[0],
+                    step="dead_letter",
+                    text=f"now a dead letter of {letter.queue} after {letter.attempts} retries{replayed}: {letter.reason}",
+                    event_id=letter.key,
+                )
             )
 
 
@@ -257,46 +264,46 @@ def explain(
     except BROKER_ERRORS as error:
         story.silent.append("dead letters")
         complain(f"dead letters could not be read: {type(error).__name__}")
-    told = story.view()
     if as_json:
-        print_json(told)
-    elif told["steps"]:
-        show(told)
-    if not told["steps"] and not story.silent:
+        print_json(story.view())
+    elif story.steps:
+        show(story)
+    if not story.steps and not story.silent:
         raise Stop(FINDING, f"nothing is known of this {story.kind}")
     raise typer.Exit(UNAVAILABLE if story.silent else OK)
 
 
-def show(told: dict[str, Any]) -> None:
+def show(story: Story) -> None:
     """The time line for people."""
     out = console()
-    who = told["customer"]
-    heading = f"{told['kind']} {told['subject']}"
+    who = story.customer
+    heading = f"{story.kind} {story.subject}"
     if who:
-        heading += f" · customer {who['customer_id']} (yours: {who['external_id']})"
+        heading += f" · customer {who.customer_id} (yours: {who.external_id})"
     out.print(f"[bold]{literal(heading)}[/bold]")
     now = dt.datetime.now(dt.UTC)
-    for one in told["standing"]:
-        line = headline(one, told["steps"], now)
-        if told["kind"] == "customer":
-            line += f" · {one['number'] or one['invoice_id']}"
+    steps = in_order(story.steps)
+    for one in story.in_trouble():
+        line = headline(one, steps, now)
+        if story.kind == "customer":
+            line += f" · {one.number or one.invoice_id}"
         out.print(f"[bold]{literal(line)}[/bold]", soft_wrap=True)
     day = None
     before: dt.datetime | None = None
-    for step in told["steps"]:
-        at = _moment(step["at"]).astimezone(dt.UTC)
+    for step in steps:
+        at = step.at.astimezone(dt.UTC)
         if at.date() != day:
             day = at.date()
             out.print(f"\n[bold]{full_day(day, ENGLISH, year=True)}[/bold] (UTC)")
-        colour = COLOURS.get(step["step"], "default")
-        mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step['service']):<9}"
+        colour = COLOURS.get(step.step, "default")
+        mark = f"{at:%H:%M:%S} {_pause(before, at):>8}  {literal(step.service):<9}"
         out.print(
-            f"{mark} [{colour}]{literal(step['step']):<18}[/{colour}] {literal(step['text'])}",
+            f"{mark} [{colour}]{literal(step.step):<18}[/{colour}] {literal(step.text)}",
             soft_wrap=True,
         )
         before = at
-    others = sorted(set(told["invoices"]) - {told["subject"]})
-    if others and told["kind"] != "customer":
+    others = sorted(story.invoices - {story.subject})
+    if others and story.kind != "customer":
         out.print(f"\nMore: portico explain {literal(others[0])}")
 
 

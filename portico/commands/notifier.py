@@ -13,6 +13,7 @@ from portico.cli import (
     OK,
     Caller,
     as_moment,
+    ask,
     desk_of,
     print_json,
     print_table,
@@ -20,6 +21,7 @@ from portico.cli import (
     say,
     since,
 )
+from shared.contracts.rpc import notifier
 
 notifications = typer.Typer(
     help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
@@ -46,9 +48,9 @@ def list_notifications(
     Example: portico notifications list --invoice in_1Nabc
     """
     with desk_of(ctx).calling() as call:
-        found = call.call(
-            "notifier",
-            "notifications",
+        found = ask(
+            call,
+            notifier.NOTIFICATIONS,
             invoice_id=invoice,
             stripe_customer_id=customer,
             limit=limit,
@@ -59,19 +61,19 @@ def list_notifications(
     _show(found, empty="No email is recorded that matches.")
 
 
-def _show(found: list[dict[str, Any]], *, empty: str) -> None:
+def _show(found: list[notifier.Notification], *, empty: str) -> None:
     print_table(
         COLUMNS,
         (
             (
-                as_moment(row["created_at"]),
-                row["notification_id"],
-                row["kind"],
-                row["status"],
-                row["invoice_id"],
-                row["attempt"],
-                row["attempts"],
-                row["reason"] or row["last_error"],
+                as_moment(row.created_at),
+                row.notification_id,
+                row.kind,
+                row.status,
+                row.invoice_id,
+                row.attempt,
+                row.attempts,
+                row.reason or row.last_error,
             )
             for row in found
         ),
@@ -90,13 +92,13 @@ def resend(
     Example: portico notifications resend ntf_6x0Q
     """
     with desk_of(ctx).calling() as call:
-        done = call.call("notifier", "resend", notification_id=notification_id)
+        done = ask(call, notifier.RESEND, notification_id=notification_id)
     if as_json:
         print_json(done)
-    elif done["created"]:
-        say(f"{done['notification_id']} is due now.")
+    elif done.created:
+        say(f"{done.notification_id} is due now.")
     else:
-        say(f"{done['notification_id']} waits already: nothing was added.")
+        say(f"{done.notification_id} waits already: nothing was added.")
 
 
 @notifications.command("resend-failed")
@@ -128,8 +130,8 @@ def resend_failed(
     wanted = {"failed_since": start, "invoice_id": invoice, "limit": BULK, "dry_run": dry_run}
     with desk_of(ctx).calling(timeout=60) as call:
         if dry_run:
-            answer = call.call("notifier", "resend_failed", **wanted)
-            found, more = answer["notifications"], answer["more"]
+            answer = ask(call, notifier.RESEND_FAILED, **wanted)
+            found, more = answer.notifications, answer.more
         else:
             found, more = _resend_all(call, wanted), False
     if as_json:
@@ -143,18 +145,18 @@ def resend_failed(
     raise typer.Exit(FINDING if dry_run and found else OK)
 
 
-def _resend_all(call: Caller, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+def _resend_all(call: Caller, wanted: dict[str, Any]) -> list[notifier.Notification]:
     """Portion by portion; what fails anew meanwhile is not asked for again."""
-    made: list[dict[str, Any]] = []
+    made: list[notifier.Notification] = []
     with progress_bar("count") as bar:
         task = bar.add_task("emails", total=None, count="")
         more = True
         while more:
-            answer = call.call("notifier", "resend_failed", **wanted)
-            made += answer["notifications"]
+            answer = ask(call, notifier.RESEND_FAILED, **wanted)
+            made += answer.notifications
             bar.update(task, completed=len(made), count=f"{len(made):,}")
-            more = answer["more"]
-            wanted["failed_before"] = answer["failed_before"]
+            more = answer.more
+            wanted["failed_before"] = answer.failed_before.isoformat()
     return made
 
 
@@ -169,11 +171,11 @@ def cancel(
     Example: portico notifications cancel ntf_6x0Q
     """
     with desk_of(ctx).calling() as call:
-        done = call.call("notifier", "cancel", notification_id=notification_id)
+        done = ask(call, notifier.CANCEL, notification_id=notification_id)
     if as_json:
         print_json(done)
     else:
-        say(f"{done['notification_id']} will not be sent.")
+        say(f"{done.notification_id} will not be sent.")
 
 
 @mail.command("preview")

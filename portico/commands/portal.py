@@ -8,9 +8,22 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from portico.cli import FINDING, OK, complain, data_stream, desk_of, print_json, progress_bar, say
+from portico.cli import (
+    FINDING,
+    OK,
+    Caller,
+    ask,
+    complain,
+    data_stream,
+    desk_of,
+    print_json,
+    progress_bar,
+    say,
+)
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
+from shared.contracts.rpc import portal
+from shared.contracts.rpc.base import plain
 
 customers = typer.Typer(
     help="Customers: import and export many, erase one; which Stripe customer is whose.",
@@ -136,34 +149,31 @@ def export_file(
             task = bar.add_task("customers", total=None, count="")
             after: int | None = 0
             while after is not None:
-                page = call.call(
-                    "portal",
-                    "export_customers",
+                page = ask(
+                    call,
+                    portal.EXPORT_CUSTOMERS,
                     business_id=business,
                     after=after,
                     limit=EXPORT_PAGE,
                 )
-                if page["total"] is not None:
-                    bar.update(task, total=page["total"])
+                if page.total is not None:
+                    bar.update(task, total=page.total)
                 writer.writerows(
-                    {name: guarded(value or "") for name, value in customer.items()}
-                    for customer in page["customers"]
+                    {name: guarded(value or "") for name, value in plain(customer).items()}
+                    for customer in page.customers
                 )
-                done += len(page["customers"])
+                done += len(page.customers)
                 bar.update(task, completed=done, count=f"{done:,}")
-                after = page["next"]
+                after = page.next
     finally:
         if not to_stdout:
             stream.close()
     complain(f"{done:,} customers written")
 
 
-def find(call: Any, reference: str, business: str | None) -> dict[str, Any]:
+def find(call: Caller, reference: str, business: str | None) -> portal.FoundCustomer:
     """The customer that a person means. Raises Fault (NotFound), Unavailable."""
-    found: dict[str, Any] = call.call(
-        "portal", "find_customer", reference=reference, business_id=business
-    )
-    return found
+    return ask(call, portal.FIND_CUSTOMER, reference=reference, business_id=business)
 
 
 @customers.command("link")
@@ -181,10 +191,10 @@ def link_customer(
     Example: portico customers link 1001 cus_Nabc --business sunrise-cleaning
     """
     with desk_of(ctx).calling() as call:
-        done = call.call(
-            "portal",
-            "link_customer",
-            customer_id=find(call, customer, business)["customer_id"],
+        done = ask(
+            call,
+            portal.LINK_CUSTOMER,
+            customer_id=find(call, customer, business).customer_id,
             stripe_customer_id=stripe_customer,
         )
     _show_link(done, as_json=as_json)
@@ -213,23 +223,23 @@ def unlink_customer(
     Example: portico customers unlink 1001 --business sunrise-cleaning
     """
     with desk_of(ctx).calling() as call:
-        done = call.call(
-            "portal",
-            "unlink_customer",
-            customer_id=find(call, customer, business)["customer_id"],
+        done = ask(
+            call,
+            portal.UNLINK_CUSTOMER,
+            customer_id=find(call, customer, business).customer_id,
             stripe_customer_id=stripe_customer,
             withdraw_only=let_stripe_decide,
         )
     _show_link(done, as_json=as_json)
 
 
-def _show_link(done: dict[str, Any], *, as_json: bool) -> None:
+def _show_link(done: portal.LinkedCustomer, *, as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    stripe_id = done["platform_stripe_customer_id"]
+    stripe_id = done.platform_stripe_customer_id
     now = f"is linked with {stripe_id}" if stripe_id else "is linked with no Stripe customer"
-    say(f"{done['customer_id']} {now}")
+    say(f"{done.customer_id} {now}")
 
 
 @customers.command("evidence")
@@ -259,56 +269,52 @@ def evidence(
     with desk_of(ctx).calling(timeout=30) as call:
         if customer is None:
             _list_unknown(call, business, as_json=as_json)
-        told = call.call("portal", "link_evidence", **_whose(call, customer, business))
+        told = ask(call, portal.LINK_EVIDENCE, **_whose(call, customer, business))
     if as_json:
         print_json(told)
     else:
         _show_evidence(told)
-    raise typer.Exit(FINDING if told["conflicts"] else OK)
+    raise typer.Exit(FINDING if told.conflicts else OK)
 
 
-def _whose(call: Any, reference: str | None, business: str | None) -> dict[str, Any]:
+def _whose(call: Caller, reference: str | None, business: str | None) -> dict[str, Any]:
     """By Stripe's id also a Stripe customer who is nobody's."""
     if reference is not None and reference.startswith("cus_"):
         return {"stripe_customer_id": reference}
-    return {"customer_id": find(call, reference or "", business)["customer_id"]}
+    return {"customer_id": find(call, reference or "", business).customer_id}
 
 
-def _show_evidence(told: dict[str, Any]) -> None:
-    for one in told["evidence"]:
-        whom = one["customer_id"] or one["names"] or "nobody"
-        if one["business_id"]:
-            whom += f" of {one['business_id']}"
-        says = f"{one['stripe_customer_id']} is {'not ' if one['denies'] else ''}{whom}"
-        reason = f" ({one['reason']})" if one["reason"] else ""
+def _show_evidence(told: portal.LinkEvidence) -> None:
+    for one in told.evidence:
+        whom = one.customer_id or one.names or "nobody"
+        if one.business_id:
+            whom += f" of {one.business_id}"
+        says = f"{one.stripe_customer_id} is {'not ' if one.denies else ''}{whom}"
+        reason = f" ({one.reason})" if one.reason else ""
+        say(f"{one.said_at}  {one.effect:<9}  {one.source:<9}  {one.object_id}: {says}{reason}")
+    for link in told.links:
+        say(f"\n{link.customer_id} is linked with {link.stripe_customer_id} ({link.source})")
+    for conflict in told.conflicts:
         say(
-            f"{one['said_at']}  {one['effect']:<9}  {one['source']:<9}  {one['object_id']}: {says}{reason}"
+            f"\nConflict: {conflict.stripe_customer_id} is not linked with {conflict.customer_id}: {conflict.reason}"
         )
-    for one in told["links"]:
-        say(f"\n{one['customer_id']} is linked with {one['stripe_customer_id']} ({one['source']})")
-    for one in told["conflicts"]:
-        say(
-            f"\nConflict: {one['stripe_customer_id']} is not linked with {one['customer_id']}: {one['reason']}"
-        )
-    if not told["evidence"]:
+    if not told.evidence:
         say("nobody has said anything")
 
 
-def _list_unknown(call: Any, business: str | None, *, as_json: bool) -> NoReturn:
-    found: list[dict[str, Any]] = []
+def _list_unknown(call: Caller, business: str | None, *, as_json: bool) -> NoReturn:
+    found: list[portal.UnknownLink] = []
     after: int | None = 0
     while after is not None:
-        page = call.call(
-            "portal", "unknown_links", business_id=business, after=after, limit=UNKNOWN_PAGE
+        page = ask(
+            call, portal.UNKNOWN_LINKS, business_id=business, after=after, limit=UNKNOWN_PAGE
         )
-        found += page["links"]
-        after = page["next"]
+        found += page.links
+        after = page.next
     if as_json:
         print_json(found)
     for one in () if as_json else found:
-        say(
-            f"{one['customer_id']}  {one['business_id']}/{one['external_id']}  {one['stripe_customer_id']}"
-        )
+        say(f"{one.customer_id}  {one.business_id}/{one.external_id}  {one.stripe_customer_id}")
     raise typer.Exit(FINDING if found else OK)
 
 
@@ -327,9 +333,11 @@ def link(
     """
     with desk_of(ctx).calling() as call:
         found = find(call, customer, business)
-        method = "rotate_link" if rotate else "link"
-        made = call.call("portal", method, customer_id=found["customer_id"])
+        method = portal.ROTATE_LINK if rotate else portal.LINK
+        made = ask(call, method, customer_id=found.customer_id)
     if as_json:
-        print_json({name: made[name] for name in ("customer_id", "url", "generation")})
+        print_json(
+            {"customer_id": made.customer_id, "url": made.url, "generation": made.generation}
+        )
     else:
-        say(made["url"])
+        say(made.url)

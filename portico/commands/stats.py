@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from portico.charts import AMOUNTS, page
-from portico.cli import complain, desk_of, print_json, print_table, since
+from portico.cli import ask, complain, desk_of, print_json, print_table, since
 from portico.cli.output import console, literal
 from portico.figures import bar, duration, money
+from shared.contracts.rpc import notifier
+from shared.contracts.rpc.notifier import Stats
 
 
 def stats(
@@ -40,7 +42,7 @@ def stats(
     """
     start = since(since_, dt.datetime.now(dt.UTC))
     with desk_of(ctx).calling(timeout=30) as call:
-        found = call.call("notifier", "stats", since=start.isoformat())
+        found = ask(call, notifier.STATS, since=start.isoformat())
     if html is not None:
         try:
             descriptor = os.open(html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -56,19 +58,19 @@ def stats(
         complain(f"written: {html}")
 
 
-def show(found: dict[str, Any]) -> None:
+def show(found: Stats) -> None:
     """The numbers for people."""
     out = console()
     out.print(
-        f"[bold]Failed autopay invoices[/bold] from {literal(found['since'][:10])} to {literal(found['until'][:10])} (UTC)\n"
+        f"[bold]Failed autopay invoices[/bold] from {f'{found.since:%Y-%m-%d}'} to {f'{found.until:%Y-%m-%d}'} (UTC)\n"
     )
-    if not found["failed"]:
+    if not found.failed:
         out.print("None failed.")
         return
     came_in = [
-        money(row["recovered_amount"], row["currency"])
-        for row in found["currencies"]
-        if row["recovered_amount"]
+        money(row.recovered_amount, row.currency)
+        for row in found.currencies
+        if row.recovered_amount
     ]
     out.print(f"money recovered: [bold]{literal(', '.join(came_in) or '–')}[/bold]\n")
     for name, colour in (
@@ -80,32 +82,30 @@ def show(found: dict[str, Any]) -> None:
         ("open", "yellow"),
         ("lost", "magenta"),
     ):
-        value = found[name]
-        share = f"{100 * value / found['failed']:.0f} %"
+        value = getattr(found, name)
+        share = f"{100 * value / found.failed:.0f} %"
         out.print(
-            f"{name:<10} {value:>9,} {share:>6}  [{colour}]{bar(value, found['failed'])}[/{colour}]"
+            f"{name:<10} {value:>9,} {share:>6}  [{colour}]{bar(value, found.failed)}[/{colour}]"
         )
-    out.print(
-        f"\nmedian time to recover: [bold]{duration(found['median_seconds_to_recover'])}[/bold]"
-    )
-    most = max(one["count"] for one in found["times_to_recover"])
-    for one in found["times_to_recover"]:
+    out.print(f"\nmedian time to recover: [bold]{duration(found.median_seconds_to_recover)}[/bold]")
+    most = max(one.count for one in found.times_to_recover)
+    for one in found.times_to_recover:
         if most:
             out.print(
-                f"  {literal(one['within']):<14} {one['count']:>7,}  [green]{bar(one['count'], most)}[/green]"
+                f"  {literal(one.within):<14} {one.count:>7,}  [green]{bar(one.count, most)}[/green]"
             )
     print_table(
         ("currency", *AMOUNTS),
         (
             (
-                row["currency"].upper(),
-                *(money(row[f"{name}_amount"], row["currency"]) for name in AMOUNTS),
+                row.currency.upper(),
+                *(money(getattr(row, f"{name}_amount"), row.currency) for name in AMOUNTS),
             )
-            for row in found["currencies"]
+            for row in found.currencies
         ),
     )
-    suppressed = [row for row in found["mails"] if row["status"] == "suppressed"][:8]
+    suppressed = [row for row in found.mails if row.status == "suppressed"][:8]
     if suppressed:
         out.print("no email, because")
         for row in suppressed:
-            out.print(f"  {row['count']:>9,}  {literal(row['reason'])}")
+            out.print(f"  {row.count:>9,}  {literal(row.reason)}")

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
@@ -32,13 +32,28 @@ from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
 from shared import tracing
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
+from shared.contracts.rpc.billing import (
+    CollectedInvoice,
+    CustomerRights,
+    HostedInvoice,
+    InboxEvent,
+    InboxStatus,
+    InvoiceState,
+    PlannedEnd,
+    PortalFlow,
+    PortalSession,
+    Reconciliation,
+    RecoveryAttempt,
+    ReplayedEvent,
+)
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
 from shared.telemetry import get_logger
@@ -201,81 +216,69 @@ class BillingService(Looking, Operations):
         self,
         stripe_customer_id: str,
         return_url: str,
-        flow: Literal["payment_method_update"] | None = None,
+        flow: PortalFlow | None = None,
         locale: str | None = None,
         business_id: str | None = None,
-    ) -> dict[str, Any]:
-        """A fresh Billing Portal session, `{"url"}`: use it at once, never keep it.
+    ) -> PortalSession:
+        """A fresh Billing Portal session: use it at once, never keep it. `return_url` is where Stripe's page leads back to.
 
         `business_id` picks that business's own portal configuration where it has one. Where the configuration forbids `flow`,
-        the session begins on Stripe's first page. Errors: InvalidArgument,
-        UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
+        the session begins on Stripe's first page. StripeUnavailable comes within 4 s.
         """
+        wanted = portal.SessionRequest(
+            stripe_customer_id=stripe_customer_id,
+            return_url=return_url,
+            flow=flow,
+            locale=locale,
+            business_id=business_id,
+        )
         with wire_errors(), self.breaker.guard(), within(STRIPE_AT_A_CALL):
             url = portal.create_portal_session(
                 self.database,
                 self.gateway,
-                stripe_customer_id=stripe_customer_id,
-                return_url=return_url,
-                flow=flow,
-                locale=locale,
-                business_id=business_id,
+                wanted,
                 setting=self.settings.stripe_portal_configuration,
                 public_url=self.settings.public_url,
                 now=_now(),
             )
-        return {"url": url}
+        return PortalSession(url=url)
 
     @rpc
-    def invoice_state(self, invoice_id: str) -> dict[str, Any]:
-        """An invoice as it stands at Stripe now, with the kind of the last decline where Stripe tells it.
-
-        `method` is what was charged, as far as it may be shown: `{"kind", "type", "brand", "bank", "last4", "exp_month",
-        "exp_year"}`; kind is `card`, `bank`, `wallet` or `other`, type Stripe's own word. `card` says the same of cards
-        alone, for callers of the release before. `next_method` is what Stripe charges next, as things stand, in the same
-        form; `needs_new_method` of `decline` says that it charges nothing before there is another. `processing`: a payment is under way, whose outcome takes days.
-
-        Errors: UnknownInvoice, StripeUnavailable (within 4 s), StripeRefused.
+    def invoice_state(self, invoice_id: str) -> InvoiceState:
+        """An invoice as it stands at Stripe now, with the kind of the last decline where Stripe tells it. StripeUnavailable comes
+        within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return invoices.invoice_state(self.gateway, invoice_id)
 
     @rpc
-    def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> dict[str, Any]:
-        """Stripe's hosted page of an open invoice, `{"url"}`: redirect to it at once, never keep or log it.
-
-        Errors: UnknownInvoice (also when it is another customer's), InvoiceClosed, StripeUnavailable (within 4 s),
-        StripeRefused.
+    def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> HostedInvoice:
+        """Stripe's hosted page of an open invoice: redirect to it at once, never keep or log it. Another customer's invoice
+        is an UnknownInvoice; StripeUnavailable comes within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
-            return {
-                "url": invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
-            }
+            url = invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
+        return HostedInvoice(url=url)
 
     @rpc
-    def collect_invoice(self, invoice_id: str, request_id: str) -> dict[str, Any]:
+    def collect_invoice(self, invoice_id: str, request_id: str) -> CollectedInvoice:
         """Charge an invoice now, for a person at the business who wants it: also one that is collected no more, or a bad debt.
-        `{"invoice_id", "outcome", "detail", "amount", "currency", "was"}`: `outcome` is a `PayOutcome`, `detail` why a
-        charge was declined, `was` the status before. Twice with the same `request_id` is once.
-
-        Errors: UnknownInvoice, InvoiceClosed (paid, void or a draft), NotCollectable (paid by hand), PaymentUnderWay,
-        StripeUnavailable (it may have been charged: look before asking again), StripeRefused, InvalidArgument.
+        Twice with the same `request_id` is once. InvoiceClosed: it is paid, void or a draft. After StripeUnavailable it may
+        have been charged: look before asking again.
         """
         if not REQUEST_ID.fullmatch(request_id):
             raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
         with wire_errors():
             done = invoices.collect(self.gateway, invoice_id, request_id)
-        log.info("invoice collected by hand", invoice_id=invoice_id, outcome=done["outcome"])
+        log.info("invoice collected by hand", invoice_id=invoice_id, outcome=done.outcome)
         return done
 
     @rpc
     def cancel_at_period_end(
         self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
-    ) -> dict[str, Any]:
-        """Let a subscription end with its paid period: `{"subscription_id", "status", "ends_at", "changed"}`.
-
-        Twice is once. Errors: UnknownSubscription (also when it is another customer's), StripeUnavailable (within
-        4 s; try again with the same key), StripeRefused.
+    ) -> PlannedEnd:
+        """Let a subscription end with its paid period. Twice is once. Another customer's subscription is an
+        UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return cancelling.cancel_at_period_end(
@@ -286,11 +289,10 @@ class BillingService(Looking, Operations):
             )
 
     @rpc
-    def customers_may(self, business_id: str | None = None) -> dict[str, Any]:
-        """What a business's customers may do on Stripe's page by themselves: `{"cancel", "pause"}`. Answered from what
-        Stripe's events and the last session told; Stripe itself is asked only the first time.
-
-        Errors: PortalConfigurationMissing, StripeUnavailable (within 4 s), StripeRefused.
+    def customers_may(self, business_id: str | None = None) -> CustomerRights:
+        """What a business's customers may do on Stripe's page by themselves. Answered from what
+        Stripe's events and the last session told; Stripe itself is asked only the first time. StripeUnavailable
+        comes within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return portal.customers_may(
@@ -304,12 +306,13 @@ class BillingService(Looking, Operations):
     @rpc
     def inbox_events(
         self,
-        status: Literal["translated", "ignored", "quarantined", "connected", "thin"] | None = None,
+        status: InboxStatus | None = None,
         type: str | None = None,
         before: dt.datetime | None = None,
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
-        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page."""
+    ) -> list[InboxEvent]:
+        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page.
+        `limit` is 1 to 500."""
         _check_limit(limit)
         if before is not None and before.tzinfo is None:
             raise InvalidArgument("before: expected a time zone")
@@ -317,19 +320,17 @@ class BillingService(Looking, Operations):
             return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
 
     @rpc
-    def replay(self, event_id: str) -> dict[str, Any]:
-        """Translate a stored event again and queue what was not said yet. Errors: UnknownInboxEvent."""
+    def replay(self, event_id: str) -> ReplayedEvent:
+        """Translate a stored event again and queue what was not said yet."""
         with wire_errors(), self.database.transaction() as session:
             result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
         self.wake_relay()
         return result
 
     @rpc
-    def reconcile(self, since: str) -> dict[str, Any]:
+    def reconcile(self, since: str) -> Reconciliation:
         """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
-        that nothing is said twice. `{"seen", "new", "swept"}`: events in Stripe's log, those new to us, and unpaid
-        invoices that nobody had been told about. May take minutes. Errors: ReconciliationRunning, StripeUnavailable,
-        StripeRefused, InvalidArgument.
+        that nothing is said twice. May take minutes.
         """
         with wire_errors():
             report = reconciling.reconcile(
@@ -341,7 +342,7 @@ class BillingService(Looking, Operations):
             )
         self.wake_relay()
         log.info("reconciled", since=since, **asdict(report))
-        return asdict(report)
+        return Reconciliation(**asdict(report))
 
     @loop(poll=60.0)
     def reconcile_by_itself(self) -> bool:
@@ -376,12 +377,8 @@ class BillingService(Looking, Operations):
         stripe_customer_id: str | None = None,
         invoice_id: str | None = None,
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
-        """What became of our own tries to pay with a new card, newest first: `{"stripe_customer_id", "invoice_id",
-        "payment_method_id", "change_id", "attempt", "outcome", "detail", "at"}`. Tries of one change of card share
-        `change_id`, Stripe's id of the event that told of it first (None in rows of releases that did not know changes).
-        `outcome` is a `PayOutcome`; `unknown` is still being found out. `at` is an ISO 8601 moment.
-        """
+    ) -> list[RecoveryAttempt]:
+        """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
         _check_limit(limit)
         with self.database.reading() as session:
             return recovery.recoveries(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 import eventlet
 import msgspec
@@ -49,6 +49,17 @@ from services.notifier.senders import SenderPlaces, meanwhile, sender
 from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.notifier import (
+    BusinessKind,
+    CustomerKind,
+    EmailKind,
+    EmailPreview,
+    Notification,
+    RequestContext,
+    RequestedNotification,
+    ResentNotifications,
+)
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData
 from shared.nameko_ext.batching import Batched, Failed, in_halves
@@ -56,34 +67,14 @@ from shared.nameko_ext.consumer import Permanent, consume_from, consume_together
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcClient, rpc
+from shared.nameko_ext.rpc import RpcClient, rpc
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-EmailKind = Literal[
-    "payment_failed",
-    "payment_reminder",
-    "payment_last_attempt",
-    "payment_action_required",
-    "payment_recovered",
-    "fresh_link",
-    "cancellation_approved",
-    "cancellation_declined",
-    "customer_unreachable",
-    "customer_recovered",
-    "cancellation_requested",
-    "subscription_ending",
-    "cancellation_withdrawn",
-    "collection_ended",
-]
 KEYED_AT_ONCE: Final = 500
-CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
-BusinessKind = Literal[
-    "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
-]
 
 
 class SendGrid(DependencyProvider):
@@ -368,7 +359,7 @@ class NotifierService(Operations):
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         limit: int = 50,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Notification]:
         """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
         with self.db.reading() as session:
             return asking.notifications(
@@ -379,16 +370,13 @@ class NotifierService(Operations):
             )
 
     @rpc
-    def resend(self, notification_id: str) -> dict[str, Any]:
+    def resend(self, notification_id: str) -> RequestedNotification:
         """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
-        notification, or the one that already waits. Raises NotFound."""
-        try:
-            with self.db.transaction() as session:
-                asked = asking.resend(session, notification_id, _now())
-        except asking.UnknownNotification as error:
-            raise NotFound(f"notification_id: {error}") from None
+        notification, or the one that already waits."""
+        with self.db.transaction() as session:
+            requested = asking.resend(session, notification_id, _now())
         self.wake()
-        return {**asked.notification, "created": asked.created}
+        return requested
 
     @rpc
     def resend_failed(
@@ -398,18 +386,18 @@ class NotifierService(Operations):
         limit: int = 200,
         failed_before: dt.datetime | None = None,
         dry_run: bool = False,
-    ) -> dict[str, Any]:
+    ) -> ResentNotifications:
         """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
         was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
-        taken, is left out. Answers `{"notifications": [..], "more", "failed_before"}`; call again while `more`, with
-        that `failed_before`, so that what fails anew is not sent in a circle. `dry_run` answers those that failed."""
+        taken, is left out. Call again while `more`, with the answer's `failed_before`. `dry_run` answers those that failed.
+        `limit` is 1 to 500."""
         if failed_since is None and invoice_id is None:
             raise InvalidArgument("failed_since: expected a time, or give invoice_id")
         for name, moment in (("failed_since", failed_since), ("failed_before", failed_before)):
             if moment is not None and moment.tzinfo is None:
                 raise InvalidArgument(f"{name}: expected a time with its offset from UTC")
         with self.db.transaction() as session:
-            bulk = asking.resend_failed(
+            resent = asking.resend_failed(
                 session,
                 _now(),
                 failed_since=failed_since,
@@ -419,48 +407,47 @@ class NotifierService(Operations):
                 dry_run=dry_run,
             )
         self.wake()
-        return bulk.view()
+        return resent
 
     @rpc
     def send_customer_mail(
-        self, kind: CustomerKind, customer_id: str, context: asking.RequestContext
-    ) -> dict[str, Any]:
+        self, kind: CustomerKind, customer_id: str, context: RequestContext
+    ) -> RequestedNotification:
         """Mail a customer (by Portico's id) about something they asked for; once for each `context.request_id` and
-        kind. `created` says whether this call made the email."""
+        kind."""
         return self._send_requested(Kind(kind), customer_id, context)
 
     @rpc
     def send_business_mail(
-        self, kind: BusinessKind, customer_id: str, context: asking.RequestContext
-    ) -> dict[str, Any]:
+        self, kind: BusinessKind, customer_id: str, context: RequestContext
+    ) -> RequestedNotification:
         """Mail the business of a customer (by Portico's id) about them; once for each `context.request_id` and kind.
         The links of a `cancellation_requested` are asked of the portal when it is sent, and stored nowhere."""
         return self._send_requested(Kind(kind), customer_id, context)
 
     def _send_requested(
-        self, kind: Kind, customer_id: str, context: asking.RequestContext
-    ) -> dict[str, Any]:
+        self, kind: Kind, customer_id: str, context: RequestContext
+    ) -> RequestedNotification:
         _check_customer_id(customer_id)
         with self.db.transaction() as session:
-            asked = asking.send_requested(session, kind, customer_id, context, _now())
+            requested = asking.send_requested(session, kind, customer_id, context, _now())
         self.wake()
-        return {**asked.notification, "created": asked.created}
+        return requested
 
     @rpc
-    def send_fresh_link(self, customer_id: str) -> dict[str, Any]:
-        """Mail a customer (by Portico's id) their current link: at most once an hour. `created` says whether
-        this call made the email."""
+    def send_fresh_link(self, customer_id: str) -> RequestedNotification:
+        """Mail a customer (by Portico's id) their current link: at most once an hour."""
         _check_customer_id(customer_id)
         with self.db.transaction() as session:
-            asked = asking.send_fresh_link(session, customer_id, _now())
+            requested = asking.send_fresh_link(session, customer_id, _now())
         self.wake()
-        return {**asked.notification, "created": asked.created}
+        return requested
 
     @rpc
-    def preview(self, kind: EmailKind, locale: str = "en") -> dict[str, str]:
-        """An email of this kind with sample data: `subject`, `text`, `html`."""
+    def preview(self, kind: EmailKind, locale: str = "en") -> EmailPreview:
+        """An email of this kind with sample data."""
         rendered = self.renderer.render(sample_letter(Kind(kind), locale))
-        return {"subject": rendered.subject, "text": rendered.text, "html": rendered.html}
+        return EmailPreview(subject=rendered.subject, text=rendered.text, html=rendered.html)
 
 
 def _check_customer_id(customer_id: str) -> None:

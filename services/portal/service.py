@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from babel import Locale
 from sqlalchemy.orm import Session
@@ -15,14 +14,8 @@ from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMaile
 from services.portal.domain.looks import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
-from services.portal.errors import LinkInvalid, StripeCustomerConflict
 from services.portal.handlers import customers, evidence, visits
 from services.portal.handlers import events as event_handlers
-from services.portal.handlers.arguments import (
-    AppointmentArgument,
-    CustomerLine,
-    ReminderPolicyArgument,
-)
 from services.portal.handlers.customers import LinkOf, Person
 from services.portal.handlers.evidence import Evidence
 from services.portal.handlers.visits import Visit
@@ -43,12 +36,24 @@ from services.portal.web.cancellations import Cancelling
 from services.portal.web.entrypoints import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
 from services.portal.web.responses import answer, came_from_words, choose_for, redirect
 from services.portal.workflows.billing_sync import MISSING
+from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
+from shared.contracts.rpc.portal import (
+    AppointmentArgument,
+    AppointmentCounts,
+    BusinessArguments,
+    BusinessReference,
+    Contact,
+    CustomerArguments,
+    CustomerSnapshot,
+    Link,
+    UpsertedCustomer,
+)
 from shared.database import DatabaseUnavailable
 from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume_lane, consume_together
-from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.rpc import rpc
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -198,122 +203,65 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     # What the host application and the other services ask for.
 
     @rpc
-    def upsert_business(
-        self,
-        business_id: str,
-        name: str,
-        email: str | None = None,
-        phone: str | None = None,
-        website: str | None = None,
-        logo_url: str | None = None,
-        color: str | None = None,
-        locale: str = "en",
-        timezone: str = "UTC",
-        reminder_policy: ReminderPolicyArgument | None = None,
-        sender_email: str | None = None,
-        service_note: str | None = None,
-    ) -> dict[str, Any]:
-        """Make or change a business, by the host's own id. `color` is `#rrggbb`; `reminder_policy` says when its
-        customers are reminded of an unpaid invoice (default: every three days at most, at any hour).
-
-        `sender_email` is the address that its customers' emails come from, once SendGrid has authenticated the domain;
-        until then they come from MAIL_FROM. `service_note` is one plain sentence of at most 200 characters on what becomes
-        of the service while something is owed, shown on the page and in emails as it is given."""
-        made = self._write(
-            lambda session: customers.upsert_business(
-                session,
-                business_id=business_id,
-                name=name,
-                email=email,
-                phone=phone,
-                website=website,
-                logo_url=logo_url,
-                color=color,
-                locale=locale,
-                timezone=timezone,
-                reminder_policy=reminder_policy,
-                sender_email=sender_email,
-                service_note=service_note,
-                now=utc_now(),
-            )
-        )
+    def upsert_business(self, business: BusinessArguments) -> BusinessReference:
+        """Make or change a business, by the host's own id."""
+        made = self._write(lambda session: customers.upsert_business(session, business, utc_now()))
         self.wake_rights()
-        return {"business_id": made}
+        return BusinessReference(business_id=made)
 
     @rpc
-    def upsert_customer(
-        self,
-        business_id: str,
-        external_id: str,
-        name: str,
-        email: str,
-        locale: str | None = None,
-        timezone: str | None = None,
-        platform_stripe_customer_id: str | None = None,
-    ) -> dict[str, Any]:
+    def upsert_customer(self, customer: CustomerArguments) -> UpsertedCustomer:
         """Make or change a customer, by the host's own id. An omitted Stripe id keeps what is there; another one than before
         replaces it, and whatever Stripe's metadata says (`link_customer`).
 
-        Raises StripeCustomerConflict, with nothing written, when you have given the Stripe id to another customer.
+        StripeCustomerConflict, with nothing written, when you have given the Stripe id to another customer. NotFound: the
+        business.
         """
-        given = CustomerLine(
-            external_id=external_id,
-            name=name,
-            email=email,
-            locale=locale,
-            timezone=timezone,
-            platform_stripe_customer_id=platform_stripe_customer_id,
-        )
         try:
-            made = self._write(
-                lambda session: customers.upsert_customer(
-                    session,
-                    business_id=business_id,
-                    given=given,
-                    now=utc_now(),
-                )
+            made: UpsertedCustomer = self._write(
+                lambda session: customers.upsert_customer(session, customer, utc_now())
             )
         except StripeCustomerConflict:
             LINK_CONFLICTS.labels("rpc").inc()
             log.warning(
                 "link refused",
-                stripe_customer_id=platform_stripe_customer_id,
-                business_id=business_id,
-                external_id=external_id,
+                stripe_customer_id=customer.platform_stripe_customer_id,
+                business_id=customer.business_id,
+                external_id=customer.external_id,
             )
             raise
         self.wake_relay()
-        return asdict(made)
+        return made
 
     @rpc
     def upsert_appointments(
         self, customer_id: str, appointments: list[AppointmentArgument]
-    ) -> dict[str, Any]:
-        """Make or change a customer's appointments, by the host's own ids; others stay as they are."""
-        counts = self._write(
+    ) -> AppointmentCounts:
+        """Make or change a customer's appointments, by the host's own ids, at most 500; others stay as they are."""
+        counts: AppointmentCounts = self._write(
             lambda session: customers.upsert_appointments(
                 session, customer_id=customer_id, given=appointments, now=utc_now()
             )
         )
-        return asdict(counts)
+        return counts
 
     @rpc
-    def link(self, customer_id: str) -> dict[str, Any]:
+    def link(self, customer_id: str) -> Link:
         """The customer's current link. It is a secret: mail it to the customer, log it nowhere."""
         with self.db.reading() as session:
             found = customers.link_of(session, customer_id=customer_id)
         return self._link(found)
 
     @rpc
-    def rotate_link(self, customer_id: str) -> dict[str, Any]:
+    def rotate_link(self, customer_id: str) -> Link:
         """Revoke the customer's links and make a new one."""
         with self.db.transaction() as session:
             found = customers.rotate_link(session, customer_id=customer_id, now=utc_now())
         return self._link(found)
 
     @rpc
-    def lookup(self, token: str) -> dict[str, Any]:
-        """Whose link it is, with appointments and what is owed. Raises LinkInvalid or LinkReplaced."""
+    def lookup(self, token: str) -> CustomerSnapshot:
+        """Whose link it is, with appointments and what is owed."""
         claim = visits.read_claim(self.wiring.links, token)
         if claim is None:
             raise LinkInvalid("the link is not valid")
@@ -322,18 +270,13 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     @rpc
     def contact(
         self, stripe_customer_id: str | None = None, customer_id: str | None = None
-    ) -> dict[str, Any]:
-        """Whom to write to, with their link and their business: `{customer_id, name, email, locale, timezone,
-        link, next_appointment, platform, business}`. `next_appointment` is when the next scheduled one begins (UTC), or
-        null; `platform` is what customers know this installation as. Give one of a Stripe customer's id and Portico's own.
-
-        Raises UnknownCustomer, or InvalidArgument when both or neither are given.
-        """
+    ) -> Contact:
+        """Whom to write to, with their link and their business. Give one of a Stripe customer's id and Portico's own."""
         asked = customers.asked_for(stripe_customer_id, customer_id)
         return self._contact(customers.known(self.person(asked)))
 
     @rpc
-    def contacts(self, stripe_customer_ids: list[str]) -> dict[str, Any]:
+    def contacts(self, stripe_customer_ids: list[str]) -> dict[str, Contact]:
         """The same for many Stripe customers at once, by their ids; those that are unknown are left out. At most
         500."""
         if len(stripe_customer_ids) > MOST_CONTACTS:
@@ -348,18 +291,18 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             if person is not None
         }
 
-    def _contact(self, person: Person) -> dict[str, Any]:
+    def _contact(self, person: Person) -> Contact:
         token = self.wiring.links.token(person.customer_id, person.link_generation)
         return wire.contact(person, self.wiring.links.url(token), self.wiring.platform)
 
-    def _link(self, found: LinkOf) -> dict[str, Any]:
+    def _link(self, found: LinkOf) -> Link:
         token = self.wiring.links.token(found.customer_id, found.generation)
-        return {
-            "customer_id": found.customer_id,
-            "url": self.wiring.links.url(token),
-            "token": token,
-            "generation": found.generation,
-        }
+        return Link(
+            customer_id=found.customer_id,
+            url=self.wiring.links.url(token),
+            token=token,
+            generation=found.generation,
+        )
 
     # What happened at Stripe.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 
 class MethodKind(enum.StrEnum):
@@ -88,21 +88,9 @@ class PaymentMethod:
         return (self.exp_year, self.exp_month) < (today.year, today.month)
 
 
-def tell_method(method: PaymentMethod) -> dict[str, Any]:
-    """A payment method as it crosses the wire: its fields, and its `kind`."""
-    return {"kind": method.kind.value, **asdict(method)}
-
-
-def told_method(
-    method: PaymentMethod | None, card: PaymentMethod | None = None
-) -> PaymentMethod | None:
+def told_method(method: PaymentMethod) -> PaymentMethod:
     """A payment method that came over the wire, fit to be shown and stored: what does not look like the end of a number, or like
-    a month, is left out.
-
-    `card` is what a billing of the release before tells, of cards alone and without a type.
-    """
-    if method is None:
-        return None if card is None else told_method(replace(card, type="card"))
+    a month, is left out."""
     last4 = method.last4 or ""
     return replace(
         method,

@@ -17,7 +17,6 @@ import eventlet
 import msgspec
 import structlog
 from eventlet.event import Event
-from kombu.utils.json import dumps
 from nameko.constants import NON_PERSISTENT
 from nameko.containers import WorkerContext
 from nameko.exceptions import (
@@ -36,6 +35,15 @@ from nameko.rpc import (
 )
 
 from shared import tracing
+from shared.contracts.rpc.base import Arguments, encode
+from shared.contracts.rpc.errors import (
+    InternalError,
+    InvalidArgument,
+    RemoteFault,
+    RpcError,
+    TemporarilyUnavailable,
+    wire_error,
+)
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import BrokerRefused, BrokerUnavailable, Unroutable
@@ -56,26 +64,6 @@ BYTES_AT_ONCE: Final = 8 << 20
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class RpcError(Exception):
-    """Base of the errors that a caller may see; the class name and the text cross the wire."""
-
-
-class InvalidArgument(RpcError):
-    """An argument is missing, unknown or wrong; the text names it and says what was expected."""
-
-
-class NotFound(RpcError):
-    """What the caller asked for does not exist."""
-
-
-class TemporarilyUnavailable(RpcError):
-    """The called service can't read or write its database at this moment. The same call may be made again."""
-
-
-class InternalError(RpcError):
-    """Something failed inside the called service; its log tells more, the caller learns no details."""
-
-
 class RpcUnavailable(Exception):
     """The call could not be delivered: no such service has ever run, or the broker is out of reach."""
 
@@ -88,34 +76,16 @@ class RpcTimeout(Exception):
     """No answer in time. The call may still have had its effect."""
 
 
-class RemoteFault(Exception):
-    """The called service answered with an error. `error` is its class name there, `message` its text."""
-
-    def __init__(self, error: str, message: str) -> None:
-        super().__init__(f"{error}: {message}")
-        self.error = error
-        self.message = message
-
-
 def argument_checker(
     method: Callable[..., Any],
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:
     """A function that turns raw call arguments into typed keyword arguments, or raises InvalidArgument.
 
-    Types come from the method's hints: builtins, datetimes, msgspec structs, lists of them, Literal, Optional.
+    Types come from the method's hints: builtins, datetimes, msgspec structs, lists of them, Literal, Optional. Of a method
+    with a single parameter that is `Arguments`, the fields of these are what callers name.
     """
-    hints = get_type_hints(method, include_extras=True)
-    parameters = [p for p in inspect.signature(method).parameters.values() if p.name != "self"]
-    names = [p.name for p in parameters]
-    fields: list[Any] = [
-        (p.name, hints.get(p.name, Any))
-        if p.default is inspect.Parameter.empty
-        else (p.name, hints.get(p.name, Any), p.default)
-        for p in parameters
-    ]
-    struct = msgspec.defstruct(
-        f"{method.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True
-    )
+    struct, whole = _arguments_of(method)
+    names = struct.__struct_fields__
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if len(args) > len(names):
@@ -135,9 +105,28 @@ def argument_checker(
             raise InvalidArgument(_name_the_field(str(error))) from None
         except RecursionError:
             raise InvalidArgument("the arguments are nested too deeply") from None
-        return {name: getattr(checked, name) for name in names}
+        return {whole: checked} if whole else {name: getattr(checked, name) for name in names}
 
     return check
+
+
+def _arguments_of(method: Callable[..., Any]) -> tuple[type[msgspec.Struct], str]:
+    """The struct of a method's arguments, and the name of the parameter that takes it whole, if one does."""
+    hints = get_type_hints(method, include_extras=True)
+    parameters = [p for p in inspect.signature(method).parameters.values() if p.name != "self"]
+    if len(parameters) == 1:
+        (only,) = parameters
+        kind = hints.get(only.name)
+        if isinstance(kind, type) and issubclass(kind, Arguments):
+            return kind, only.name
+    fields: list[Any] = [
+        (p.name, hints.get(p.name, Any))
+        if p.default is inspect.Parameter.empty
+        else (p.name, hints.get(p.name, Any), p.default)
+        for p in parameters
+    ]
+    name = f"{method.__name__}_arguments"
+    return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True), ""
 
 
 def _unclean(value: Any, place: str) -> Iterator[str]:
@@ -241,8 +230,7 @@ class SafeRpcConsumer(RpcConsumer):
     @staticmethod
     def _encoded(result: Any, exc_info: Any) -> bytes:
         error = None if exc_info is None else serialize(_public(exc_info[1]))
-        answer: str = dumps({"result": msgspec.to_builtins(result), "error": error})
-        return answer.encode()
+        return encode(result, error).encode()
 
 
 def _call_of(message: Any) -> Hashable:
@@ -270,7 +258,9 @@ def _way_back(message: Any) -> str:
 
 def _public(error: BaseException) -> Exception:
     """The error as the caller may see it: ours as they are, anything else without its text."""
-    if isinstance(error, RpcError | MethodNotFound | Overloaded):
+    if isinstance(error, RpcError):
+        return wire_error(error)
+    if isinstance(error, MethodNotFound | Overloaded):
         return error
     if isinstance(error, IncorrectSignature | MalformedRequest):
         return InvalidArgument(str(error))
@@ -304,8 +294,10 @@ class CheckedRpc(Rpc):
         started = time.perf_counter()
 
         def settle(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
-            outcome = "ok" if exc_info is None else type(exc_info[1]).__name__
             error = exc_info and exc_info[1]
+            if isinstance(error, RpcError):
+                error = wire_error(error)
+            outcome = "ok" if error is None else type(error).__name__
             if isinstance(error, DatabaseUnavailable):
                 log.warning("RPC method refused, the database is away", method=self.method_name)
             elif error is not None and not isinstance(error, RpcError | Overloaded):

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
 from services.portal.domain.linking import CustomerRef, Source, decide_standing
-from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers import customers
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.models import CustomerRow
 from services.portal.queries import links
+from shared.contracts.rpc.errors import StripeCustomerConflict
 from tests.unit.portal.builders import NOW, add_business, add_customer
 
 AT_ONCE = 8

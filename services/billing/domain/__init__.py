@@ -1,4 +1,4 @@
-"""The rules of billing, pure: standard library only, no clock, no network.
+"""The rules of billing, pure: no clock, no network.
 
 Amounts are in the currency's minor unit, moments are aware datetimes in UTC.
 """
@@ -14,26 +14,14 @@ from services.billing.domain.changes import (
 )
 from services.billing.domain.declines import PaymentProblem, decline_reason
 from services.billing.domain.errors import (
-    BillingError,
     InvalidRequest,
-    InvoiceClosed,
     KeySpent,
     NoDefaultConfiguration,
-    NotCollectable,
-    PaymentUnderWay,
-    PortalConfigurationMissing,
     PortalFlowRefused,
-    ReconciliationRunning,
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeRefused,
-    StripeUnavailable,
-    UnknownInboxEvent,
-    UnknownInvoice,
-    UnknownStripeCustomer,
-    UnknownSubscription,
 )
 from services.billing.domain.paying import (
     OWN_CANCELLING_PREFIX,
@@ -70,6 +58,20 @@ from services.billing.domain.portal import (
     portal_source,
 )
 from shared.contracts.payments import Decline
+from shared.contracts.rpc.errors import (
+    BillingError,
+    InvoiceClosed,
+    NotCollectable,
+    PaymentUnderWay,
+    PortalConfigurationMissing,
+    ReconciliationRunning,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInboxEvent,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    UnknownSubscription,
+)
 
 __all__ = [
     "A_MONTH",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from services.billing.domain import OWN_CANCELLING_PREFIX, UnknownSubscription
 from services.billing.ports import PaymentGateway
+from shared.contracts.rpc.billing import PlannedEnd
 
 
 def cancel_at_period_end(
     gateway: PaymentGateway, *, stripe_customer_id: str, subscription_id: str, idempotency_key: str
-) -> dict[str, Any]:
-    """Plan the end, once: `{"subscription_id", "status", "ends_at", "changed"}`.
+) -> PlannedEnd:
+    """Plan the end, once.
 
     A subscription that ends anyway, or has ended, is left as it is (`changed` is False), however old the request
     is; Stripe remembers idempotency keys for a day only. Raises UnknownSubscription, also when it is another
@@ -26,9 +25,6 @@ def cancel_at_period_end(
         found = gateway.cancel_at_period_end(
             subscription_id, f"{OWN_CANCELLING_PREFIX}{idempotency_key}"
         )
-    return {
-        "subscription_id": found.id,
-        "status": found.status,
-        "ends_at": found.ends_at.isoformat() if found.ends_at else None,
-        "changed": changed,
-    }
+    return PlannedEnd(
+        subscription_id=found.id, status=found.status, ends_at=found.ends_at, changed=changed
+    )

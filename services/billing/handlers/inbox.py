@@ -7,7 +7,7 @@ import enum
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from services.billing.stripe_events.translation import (
     Translation,
     translate,
 )
+from shared.contracts.rpc.billing import InboxEvent, ReplayedEvent
 from shared.database import UnstorableValue
 from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
 from shared.text import clean
@@ -145,7 +146,7 @@ def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime)
         recovery_queries.wake(session, customers, now)
 
 
-def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> dict[str, Any]:
+def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
     """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
 
     What was already said is not said again. Raises UnknownInboxEvent.
@@ -193,8 +194,8 @@ def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -
     return len(queries.OUTBOX.add(session, fresh, now))
 
 
-def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> dict[str, Any]:
-    return {"event_id": event_id, "status": status, "reason": reason, "queued": queued}
+def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> ReplayedEvent:
+    return ReplayedEvent(event_id=event_id, status=status, reason=reason, queued=queued)
 
 
 def inbox_events(
@@ -204,20 +205,20 @@ def inbox_events(
     type: str | None,
     before: dt.datetime | None,
     limit: int,
-) -> list[dict[str, Any]]:
+) -> list[InboxEvent]:
     """Stored events for people, newest first, without their payloads."""
     return [
-        {
-            "event_id": row.id,
-            "type": row.type,
-            "api_version": row.api_version,
-            "livemode": row.livemode,
-            "account": row.account,
-            "created": row.created,
-            "received_at": row.received_at.isoformat(),
-            "status": row.status,
-            "reason": row.reason,
-        }
+        InboxEvent(
+            event_id=row.id,
+            type=row.type,
+            api_version=row.api_version,
+            livemode=row.livemode,
+            account=row.account,
+            created=row.created,
+            received_at=row.received_at,
+            status=row.status,
+            reason=row.reason,
+        )
         for row in queries.inbox_events(
             session, status=status, type=type, before=before, limit=limit
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from services.billing.domain import (
@@ -19,10 +19,17 @@ from services.billing.domain import (
 )
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import Invoice, InvoiceStatus, SubscriptionState
-from shared.contracts.payments import MethodKind, PaymentMethod, tell_method
+from shared.contracts.payments import MethodKind, PaymentMethod
+from shared.contracts.rpc.billing import (
+    Card,
+    ChargedMethod,
+    CollectedInvoice,
+    InvoiceDecline,
+    InvoiceState,
+)
 
 
-def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
+def invoice_state(gateway: PaymentGateway, invoice_id: str) -> InvoiceState:
     """The invoice, fresh, with the reason of the last decline and the subscription's state where they are known.
 
     Raises UnknownInvoice, StripeUnavailable, StripeRefused for the invoice itself; the details are None where there
@@ -36,9 +43,10 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
             raise
         # A restricted key may read invoices, and not what is in them.
         look = InvoiceLook(gateway.invoice(invoice_id))
-    known = {"invoice_id": look.invoice.id, "dashboard_url": dashboard_page(gateway, invoice_id)}
-    return known | as_told(
+    return as_told(
+        look.invoice.id,
         look.invoice,
+        dashboard_url=dashboard_page(gateway, invoice_id),
         problem=look.problem,
         subscription=look.subscription,
         processing=look.processing,
@@ -48,58 +56,58 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any]:
 
 
 def as_told(
+    invoice_id: str,
     invoice: Invoice,
     *,
+    dashboard_url: str,
     problem: PaymentProblem | None,
     subscription: SubscriptionState | None,
     processing: bool = False,
     needs_new_method: bool = False,
     next_method: PaymentMethod | None = None,
-) -> dict[str, Any]:
-    """The state of an invoice as it crosses the wire, but for its id."""
-    next_attempt = invoice.next_payment_attempt
+) -> InvoiceState:
+    """The state of an invoice as it crosses the wire."""
     method = problem.method if problem else None
-    ended_at = subscription.ended_at if subscription else None
-    return {
-        "status": invoice.status,
-        "amount_due": invoice.amount_due,
-        "amount_remaining": invoice.amount_remaining,
-        "amount_paid": invoice.amount_paid,
-        "amount_credited": invoice.amount_credited,
-        "currency": invoice.currency,
-        "number": invoice.number,
-        "purpose": invoice.purpose,
-        "purpose_more": invoice.purpose_more,
-        "next_payment_attempt": next_attempt.isoformat() if next_attempt else None,
-        "collection_method": invoice.collection_method,
-        "auto_advance": invoice.auto_advance,
-        "processing": processing,
-        "decline": _decline(problem, needs_new_method) if problem and problem.reason else None,
-        "charge_id": problem.charge_id if problem else None,
-        "payment_method_id": problem.payment_method if problem else None,
-        "method": tell_method(method) if method else None,
-        "card": _card(method) if method else None,
-        "next_method": tell_method(next_method) if next_method else None,
-        "subscription_status": subscription.status if subscription else None,
-        "subscription_end_reason": subscription.end_reason if subscription else None,
-        "subscription_ended_at": ended_at.isoformat() if ended_at else None,
-    }
+    return InvoiceState(
+        invoice_id=invoice_id,
+        dashboard_url=dashboard_url,
+        status=invoice.status,
+        amount_due=invoice.amount_due,
+        amount_remaining=invoice.amount_remaining,
+        amount_paid=invoice.amount_paid,
+        amount_credited=invoice.amount_credited,
+        currency=invoice.currency,
+        number=invoice.number,
+        purpose=invoice.purpose,
+        purpose_more=invoice.purpose_more,
+        next_payment_attempt=invoice.next_payment_attempt,
+        collection_method=invoice.collection_method,
+        auto_advance=invoice.auto_advance,
+        processing=processing,
+        decline=InvoiceDecline(reason=problem.reason, needs_new_method=needs_new_method)
+        if problem and problem.reason
+        else None,
+        charge_id=problem.charge_id if problem else None,
+        payment_method_id=problem.payment_method if problem else None,
+        method=ChargedMethod.of(method) if method else None,
+        card=_card(method) if method else None,
+        next_method=ChargedMethod.of(next_method) if next_method else None,
+        subscription_status=subscription.status if subscription else None,
+        subscription_end_reason=subscription.end_reason if subscription else None,
+        subscription_ended_at=subscription.ended_at if subscription else None,
+    )
 
 
-def _decline(problem: PaymentProblem, needs_new_method: bool) -> dict[str, Any]:
-    return {"reason": problem.reason, "needs_new_method": needs_new_method}
-
-
-def _card(method: PaymentMethod) -> dict[str, Any] | None:
-    """What callers of the release before know of a payment method; nothing but cards."""
+def _card(method: PaymentMethod) -> Card | None:
+    """What callers of older releases know of a payment method; nothing but cards."""
     if method.kind is not MethodKind.CARD or not method.brand or not method.last4:
         return None
-    return {
-        "brand": method.brand,
-        "last4": method.last4,
-        "exp_month": method.exp_month,
-        "exp_year": method.exp_year,
-    }
+    return Card(
+        brand=method.brand,
+        last4=method.last4,
+        exp_month=method.exp_month,
+        exp_year=method.exp_year,
+    )
 
 
 def hosted_invoice_url(gateway: PaymentGateway, invoice_id: str, stripe_customer_id: str) -> str:
@@ -126,7 +134,7 @@ COLLECTED_BY_HAND: Final = f"{OWN_RETRY_PREFIX}by-hand:"
 """Starts the idempotency key of a charge that a person asks for: its failure is told to that person, and to nobody else."""
 
 
-def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> dict[str, Any]:
+def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> CollectedInvoice:
     """Charge an invoice now, because a person at the business wants it: also one that is collected no more.
 
     Stripe chooses the payment method, as it would itself. Twice with the same `request_id` is once. Raises UnknownInvoice,
@@ -142,14 +150,14 @@ def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> dict[s
     if gateway.payment_trace(invoice_id).processing:
         raise PaymentUnderWay(f"a payment of {invoice_id} is under way; its outcome takes days")
     payment = gateway.pay(invoice_id, None, f"{COLLECTED_BY_HAND}{invoice_id}:{request_id}")
-    return {
-        "invoice_id": invoice_id,
-        "outcome": payment.outcome.value,
-        "detail": payment.detail,
-        "amount": invoice.amount_remaining,
-        "currency": invoice.currency,
-        "was": invoice.status,
-    }
+    return CollectedInvoice(
+        invoice_id=invoice_id,
+        outcome=payment.outcome.value,
+        detail=payment.detail,
+        amount=invoice.amount_remaining,
+        currency=invoice.currency,
+        was=invoice.status,
+    )
 
 
 def _check(invoice_id: str) -> None:

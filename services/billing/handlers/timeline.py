@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
+from msgspec import UNSET
 from sqlalchemy.orm import Session
 
 from services.billing.domain import UnknownInboxEvent
@@ -17,13 +18,18 @@ from services.billing.models import (
 from services.billing.queries import recovery as recovery_queries
 from services.billing.queries import timeline as history
 from services.billing.stripe_events.translation import ROUTES, Status
+from shared.contracts.rpc.billing import (
+    ErasureRound,
+    InboxEventDetails,
+    PublishedEvent,
+    Timeline,
+    TimelineStep,
+)
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
 ERASE_ROWS: Final = 2000
 """Rows that one call looks through: a second or so, far from the statement's time limit."""
-
-Step = dict[str, Any]
 
 
 def story(
@@ -32,8 +38,8 @@ def story(
     invoice_id: str | None,
     stripe_customer_id: str | None,
     event_id: str | None,
-) -> dict[str, Any]:
-    """`{"steps", "invoices", "stripe_customers", "events"}`: the steps in order, and the ids met on the way.
+) -> Timeline:
+    """The steps in order, and the ids met on the way.
 
     By event: that one alone. By invoice: its events, and new cards of its customer since the first of them. By
     customer: the newest 200 events. Older ones are left out.
@@ -83,21 +89,21 @@ def story(
     )
     told = recovery_queries.told_by(session, [row.id for row in changes])
     steps += [step for row in changes for step in _change_steps(row, told[row.id])]
-    return {
-        "steps": sorted(steps, key=lambda step: step["at"]),
-        "invoices": sorted(
-            {row.object_id for row in rows if (row.object_id or "").startswith("in_")}
+    return Timeline(
+        steps=sorted(steps, key=lambda step: step.at),
+        invoices=sorted(
+            {row.object_id for row in rows if row.object_id and row.object_id.startswith("in_")}
         ),
-        "stripe_customers": sorted(customers),
-        "events": ids,
-    }
+        stripe_customers=sorted(customers),
+        events=ids,
+    )
 
 
-def _step(at: dt.datetime, what: str, text: str, **more: Any) -> Step:
-    return {"at": at.isoformat(), "service": "billing", "step": what, "text": text, **more}
+def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
+    return TimelineStep(at=at, service="billing", step=what, text=text, **more)
 
 
-def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
+def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[TimelineStep]:
     more = {"event_id": row.id, "object_id": row.object_id}
     came = "Stripe delivered" if row.deliveries else "no webhook came; found in Stripe's log:"
     steps = [_step(row.received_at, "received", f"{came} {row.type}", **more)]
@@ -117,7 +123,7 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Step]:
     return steps
 
 
-def _outbox_steps(row: OutboxEvent) -> list[Step]:
+def _outbox_steps(row: OutboxEvent) -> list[TimelineStep]:
     more = {"event_id": row.event_id}
     steps = [_step(row.created_at, "queued", f"{row.type} queued for the other services", **more)]
     if row.published_at is not None:
@@ -129,7 +135,7 @@ def _outbox_steps(row: OutboxEvent) -> list[Step]:
     return steps
 
 
-def _dead_letter_step(row: DeadLetterAction) -> Step:
+def _dead_letter_step(row: DeadLetterAction) -> TimelineStep:
     text = f"dead letter of {row.queue} {row.action} by hand; it had been given up: {row.reason}"
     return _step(row.at, f"dead_letter_{row.action}", text, event_id=row.event_id)
 
@@ -149,7 +155,7 @@ WORDS: Final = {
 }
 
 
-def _recovery_step(one: recovery_queries.Recovered) -> Step:
+def _recovery_step(one: recovery_queries.Recovered) -> TimelineStep:
     text = f"retried at once: {one.invoice_id} {WORDS.get(one.outcome, one.outcome)}"
     detail = f" ({one.detail})" if one.detail else ""
     more = {"change_id": one.change_id} if one.change_id else {}
@@ -165,7 +171,7 @@ ENDS: Final = {
 }
 
 
-def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[Step]:
+def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[TimelineStep]:
     card = f"change of card to {row.payment_method_id}"
     more = {"change_id": row.id, "event_id": row.id}
     text = f"{card}, told by {', '.join(told)}"
@@ -179,39 +185,37 @@ def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[Step]:
     return steps
 
 
-def show_event(session: Session, event_id: str, *, payload: bool) -> dict[str, Any]:
+def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventDetails:
     """One stored event whole. Raises UnknownInboxEvent."""
     row = session.get(InboxEvent, event_id)
     if row is None:
         raise UnknownInboxEvent(f"no stored event {event_id}")
-    shown: dict[str, Any] = {
-        "event_id": row.id,
-        "type": row.type,
-        "about": row.object_id,
-        "stripe_customer_id": row.stripe_customer_id,
-        "api_version": row.api_version,
-        "livemode": row.livemode,
-        "created": row.created,
-        "received_at": row.received_at.isoformat(),
-        "deliveries": row.deliveries,
-        "status": row.status,
-        "reason": row.reason,
-        "replays": row.replays,
-        "published": [
-            {
-                "event_id": one.event_id,
-                "type": one.type,
-                "created_at": one.created_at.isoformat(),
-                "published_at": one.published_at.isoformat() if one.published_at else None,
-                "attempts": one.attempts,
-                "last_error": one.last_error,
-            }
+    return InboxEventDetails(
+        event_id=row.id,
+        type=row.type,
+        about=row.object_id,
+        stripe_customer_id=row.stripe_customer_id,
+        api_version=row.api_version,
+        livemode=row.livemode,
+        created=row.created,
+        received_at=row.received_at,
+        deliveries=row.deliveries,
+        status=row.status,
+        reason=row.reason,
+        replays=row.replays,
+        published=[
+            PublishedEvent(
+                event_id=one.event_id,
+                type=one.type,
+                created_at=one.created_at,
+                published_at=one.published_at,
+                attempts=one.attempts,
+                last_error=one.last_error,
+            )
             for one in history.published_of(session, [event_id])
         ],
-    }
-    if payload:
-        shown["payload"] = row.payload
-    return shown
+        payload=row.payload if payload else UNSET,
+    )
 
 
 def note_dead_letter(
@@ -239,8 +243,8 @@ def note_dead_letter(
 
 def erase(
     session: Session, *, stripe_customer_id: str, also: list[str], after: str | None
-) -> dict[str, Any]:
-    """One round of forgetting a customer: `{"emptied", "deleted", "next"}`; call again with `next` until it is None.
+) -> ErasureRound:
+    """One round of forgetting a customer; call again with `next` until it is None.
 
     `also` names further marks of the person to look for in stored bodies: the address, Portico's id.
     """
@@ -255,4 +259,4 @@ def erase(
         follows = None if end is None else f"outbox:{end}"
         if follows is None:
             deleted += history.erase_recoveries(session, stripe_customer_id)
-    return {"emptied": emptied, "deleted": deleted, "next": follows}
+    return ErasureRound(emptied=emptied, deleted=deleted, next=follows)

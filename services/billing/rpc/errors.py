@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import eventlet
 
-from services.billing.domain import (
-    BillingError,
-    InvalidRequest,
-    StripeKeyRefused,
-    StripeUnavailable,
-)
-from shared.nameko_ext.rpc import InvalidArgument, RpcError
+from services.billing.domain import BillingError, StripeKeyRefused, StripeUnavailable
+from shared.contracts.rpc.errors import wire_error
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
-
-WIRE_ERRORS: Final[dict[type[BillingError], type[RpcError]]] = {
-    error: type(error.__name__, (RpcError,), {"__doc__": error.__doc__, "__module__": __name__})
-    for error in BillingError.__subclasses__()
-    if error is not InvalidRequest
-} | {InvalidRequest: InvalidArgument}
-"""The domain's errors as they cross the wire: the same names. What only billing's log and metrics tell apart
-(`StripeKeyRefused`, `StripeRateLimited`, …) crosses as the kind that it is of, which every caller knows."""
 
 
 @contextmanager
@@ -36,12 +22,7 @@ def wire_errors() -> Iterator[None]:
     except BillingError as error:
         if isinstance(error, StripeKeyRefused):
             log.error("Stripe refuses our key", error=type(error).__name__, reason=str(error))
-        raise _on_the_wire(error) from error
-
-
-def _on_the_wire(error: BillingError) -> RpcError:
-    kind = next(kind for kind in type(error).__mro__ if kind in WIRE_ERRORS)
-    return WIRE_ERRORS[kind](str(error))
+        raise wire_error(error) from error
 
 
 @contextmanager

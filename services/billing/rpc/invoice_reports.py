@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import eventlet
 from nameko.extensions import DependencyProvider
@@ -14,10 +14,13 @@ from services.billing.ports import PaymentGateway
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import pricing
 from shared.contracts.deadlines import STRIPE_AT_MANY
+from shared.contracts.rpc.billing import SourcedInvoiceState
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.rpc import rpc
 
 MOST_LOOKS: Final = 100
+Seen = TypeVar("Seen")
 
 
 class LookBudget(DependencyProvider):
@@ -38,10 +41,9 @@ class Looking:
     looks = LookBudget()
 
     @rpc
-    def invoice_states(self, invoice_ids: list[str]) -> dict[str, Any]:
-        """Invoices as they stand, by their ids, at most 100: `invoice_state` of each, with `source`. `stripe`: read just
-        now. `webhooks`: Stripe was asked too often lately (STRIPE_LOOK_RATE) or did not answer; then there is no method,
-        and of declines only `authentication_required` is known. What neither knows is left out.
+    def invoice_states(self, invoice_ids: list[str]) -> dict[str, SourcedInvoiceState]:
+        """Invoices as they stand, by their ids, at most 100. Where Stripe was asked too often lately (STRIPE_LOOK_RATE) or
+        did not answer, they are told from its webhooks. What neither knows is left out.
         """
         if len(invoice_ids) > MOST_LOOKS:
             raise InvalidArgument(f"invoice_ids: expected at most {MOST_LOOKS}")
@@ -54,13 +56,9 @@ class Looking:
         )
 
     @rpc
-    def subscription_prices(self, subscription_ids: list[str]) -> dict[str, Any]:
-        """What subscriptions cost by Stripe's preview of the next invoice, by their ids, at most 100: `{"upcoming", "pricing",
-        "amount", "currency", "interval", "interval_count", "discounted", "collection_paused", "collection_resumes_at",
-        "trial_ends_at", "next_invoice": {"amount", "recurring", "discount", "until"}}`. The first as in the event
-        `subscription.updated`; `recurring` is the fixed part with its discounts, and `discount` how long these last: `once`,
-        `repeating`, `forever`, `mixed`. `upcoming` false, alone: there is no next invoice. Left out: what Stripe was not asked
-        now (STRIPE_LOOK_RATE, of which half is left to emails), or did not answer.
+    def subscription_prices(self, subscription_ids: list[str]) -> dict[str, pricing.Price]:
+        """What subscriptions cost by Stripe's preview of the next invoice, by their ids, at most 100. Left out: what Stripe was
+        not asked now (STRIPE_LOOK_RATE, of which half is left to emails), or did not answer.
         """
         if len(subscription_ids) > MOST_LOOKS:
             raise InvalidArgument(f"subscription_ids: expected at most {MOST_LOOKS}")
@@ -69,9 +67,9 @@ class Looking:
         )
 
 
-def _side_by_side(look: looking.Look, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+def _side_by_side(look: Callable[[str], Seen | None], ids: Sequence[str]) -> dict[str, Seen | None]:
     """Look at all at the same time, as far as that is done in `STRIPE_AT_MANY`."""
-    found: dict[str, dict[str, Any] | None] = {}
+    found: dict[str, Seen | None] = {}
 
     def one(id: str) -> None:
         found[id] = look(id)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any, Final, Literal
+from typing import Final
 
-from services.billing import domain
 from services.billing.handlers import timeline as story
+from services.billing.rpc.errors import wire_errors
 from services.billing.workflows import republish
+from shared.contracts.rpc.billing import (
+    DeadLetterAction,
+    DeadLetterNote,
+    ErasureRound,
+    InboxEventDetails,
+    RepublishedPage,
+    Timeline,
+)
+from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.rpc import InvalidArgument, RpcError, rpc
+from shared.nameko_ext.rpc import rpc
 from shared.outbox import Publisher
 
 MARK_LENGTH: Final = 6
 """The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
 ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")
-
-
-class UnknownInboxEvent(RpcError):
-    """No Stripe event of this id was ever stored."""
-
-
-class NotRepublished(RpcError):
-    """The broker did not take all events; those that it took do no harm when they come again. Try again."""
 
 
 class Operations:
@@ -34,16 +35,10 @@ class Operations:
     publisher: Publisher
 
     @rpc
-    def inbox_event(self, event_id: str, payload: bool = False) -> dict[str, Any]:
-        """One stored Stripe event, and what was published of it; its body on demand (personal data).
-
-        Errors: UnknownInboxEvent.
-        """
+    def inbox_event(self, event_id: str, payload: bool = False) -> InboxEventDetails:
+        """One stored Stripe event, and what was published of it; its body on demand (personal data)."""
         with self.database.reading() as session:
-            try:
-                return story.show_event(session, event_id, payload=payload)
-            except domain.UnknownInboxEvent as error:
-                raise UnknownInboxEvent(str(error)) from None
+            return story.show_event(session, event_id, payload=payload)
 
     @rpc
     def story(
@@ -51,7 +46,7 @@ class Operations:
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         event_id: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Timeline:
         """What billing knows, as steps of a time line, with the ids met on the way: by one of the three ids."""
         if sum(one is not None for one in (invoice_id, stripe_customer_id, event_id)) != 1:
             raise InvalidArgument(
@@ -70,10 +65,10 @@ class Operations:
         self,
         queue: str,
         event_id: str,
-        action: Literal["replayed", "discarded"],
+        action: DeadLetterAction,
         reason: str = "",
         attempts: int = 0,
-    ) -> dict[str, Any]:
+    ) -> DeadLetterNote:
         """Keep what a person did with a dead letter, for the story of its event."""
         with self.database.transaction() as session:
             story.note_dead_letter(
@@ -85,7 +80,7 @@ class Operations:
                 attempts=attempts,
                 now=dt.datetime.now(dt.UTC),
             )
-        return {"event_id": event_id}
+        return DeadLetterNote(event_id=event_id)
 
     @rpc
     def republish(
@@ -95,35 +90,27 @@ class Operations:
         until: dt.datetime | None = None,
         after: int = 0,
         dry_run: bool = False,
-    ) -> dict[str, Any]:
+    ) -> RepublishedPage:
         """Give a consumer once more what its queue `queue` was sent between two moments (at most 45 days back), for a queue that was
-        deleted: it acts on what it had not seen. A page a call: `{"events", "next"}`, call again with `after=next` until
-        that is null, and with the same `until`. `dry_run` counts all, and sends nothing. Errors: InvalidArgument, NotRepublished.
+        deleted: it acts on what it had not seen. A page a call: call again with `after=next` until
+        that is null, and with the same `until`. `dry_run` counts all, and sends nothing.
         """
         now = dt.datetime.now(dt.UTC)
         until = until or now
         if since.tzinfo is None or until.tzinfo is None:
             raise InvalidArgument("since and until: expected a time zone")
-        try:
+        with wire_errors():
             republish.check_since(since, now)
             if dry_run:
-                return {
-                    "events": republish.count(self.database, queue, since, until),
-                    "next": None,
-                }
-            page = republish.republish(
+                return RepublishedPage(events=republish.count(self.database, queue, since, until))
+            return republish.republish(
                 self.database, self.publisher, queue, since, until, after=after
             )
-        except domain.InvalidRequest as error:
-            raise InvalidArgument(str(error)) from None
-        except republish.NotRepublished as error:
-            raise NotRepublished(str(error)) from None
-        return {"events": page.events, "next": page.next}
 
     @rpc
     def erase_customer(
         self, stripe_customer_id: str, also: list[str] | None = None, after: str | None = None
-    ) -> dict[str, Any]:
+    ) -> ErasureRound:
         """One round of forgetting a customer; call again with the answer's `next` until it is null.
 
         Bodies of Stripe's events that name the customer (or one of `also`) are emptied, our own events about it

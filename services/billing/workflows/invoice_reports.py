@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -33,20 +33,23 @@ from shared.contracts.invoices import (
     SubscriptionState,
     merge,
     observe,
-    payment_under_way,
 )
+from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState, StateSource
 from shared.database import Transactions
 from shared.events import Event, InvoiceData, carries
-
-STRIPE, WEBHOOKS = "stripe", "webhooks"
-"""Where a state comes from."""
 
 SUBSCRIPTION_ENDED: Final = "customer.subscription.deleted"
 SUBSCRIPTION_NEWS: Final = (SUBSCRIPTION_ENDED, "customer.subscription.updated")
 
-Look = Callable[[str], dict[str, Any] | None]
-SideBySide = Callable[[Look, Sequence[str]], Mapping[str, dict[str, Any] | None]]
-"""Does a look for each of many invoices at the same time, within a limit; those that are not done by then are missing."""
+Seen = TypeVar("Seen")
+
+
+class SideBySide(Protocol):
+    """Does a look for each of many ids at the same time, within a limit; those that are not done by then are missing."""
+
+    def __call__(
+        self, look: Callable[[str], Seen | None], ids: Sequence[str]
+    ) -> Mapping[str, Seen | None]: ...
 
 
 def invoice_states(
@@ -56,28 +59,29 @@ def invoice_states(
     invoice_ids: Sequence[str],
     *,
     side_by_side: SideBySide,
-) -> dict[str, dict[str, Any]]:
-    """The state of each invoice, by its id, with `source`; one that neither Stripe nor its webhooks tell of is left out.
+) -> dict[str, SourcedInvoiceState]:
+    """The state of each invoice, by its id; one that neither Stripe nor its webhooks tell of is left out.
 
     Stripe is asked about all or about none: a caller with many does not wait for a look at a few of them.
     """
     wanted = sorted(set(invoice_ids))
-    states: dict[str, dict[str, Any]] = {}
+    states: dict[str, SourcedInvoiceState] = {}
     if budget.take(len(wanted)):
         found = side_by_side(lambda invoice_id: _look(gateway, invoice_id), wanted)
-        states = {id: {**state, "source": STRIPE} for id, state in found.items() if state}
+        states = {id: _told_by("stripe", state) for id, state in found.items() if state}
     missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
     if missing:
         with database.reading() as session:
-            heard = states_heard(session, missing, livemode=gateway.livemode)
-        states |= {
-            id: {**state, "dashboard_url": dashboard_page(gateway, id), "source": WEBHOOKS}
-            for id, state in heard.items()
-        }
+            heard = states_heard(session, gateway, missing)
+        states |= {id: _told_by("webhooks", state) for id, state in heard.items()}
     return states
 
 
-def _look(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any] | None:
+def _told_by(source: StateSource, state: InvoiceState) -> SourcedInvoiceState:
+    return SourcedInvoiceState(**msgspec.structs.asdict(state), source=source)
+
+
+def _look(gateway: PaymentGateway, invoice_id: str) -> InvoiceState | None:
     try:
         return invoice_state(gateway, invoice_id)
     except (UnknownInvoice, StripeUnavailable, StripeRefused):
@@ -85,13 +89,20 @@ def _look(gateway: PaymentGateway, invoice_id: str) -> dict[str, Any] | None:
 
 
 def states_heard(
-    session: Session, invoice_ids: Sequence[str], *, livemode: bool
-) -> dict[str, dict[str, Any]]:
+    session: Session, gateway: PaymentGateway, invoice_ids: Sequence[str]
+) -> dict[str, InvoiceState]:
     """What the stored webhooks tell of these invoices: no payment method, and of declines only that a confirmation is wanted."""
-    invoices = invoices_heard(session, invoice_ids, livemode=livemode)
+    invoices = invoices_heard(session, invoice_ids, livemode=gateway.livemode)
     states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
     return {
-        invoice_id: _state(invoice_id, invoice, states) for invoice_id, invoice in invoices.items()
+        invoice_id: as_told(
+            invoice_id,
+            invoice,
+            dashboard_url=dashboard_page(gateway, invoice_id),
+            problem=PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None,
+            subscription=states.get(invoice.subscription_id or ""),
+        )
+        for invoice_id, invoice in invoices.items()
     }
 
 
@@ -112,18 +123,6 @@ def _merged(heard: Iterable[Event[InvoiceData]]) -> Invoice:
     for event in heard:
         invoice = merge(invoice, observe(event.data, event.occurred_at))
     return invoice
-
-
-def _state(
-    invoice_id: str, invoice: Invoice, states: Mapping[str, SubscriptionState]
-) -> dict[str, Any]:
-    confirm = PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None
-    return {"invoice_id": invoice_id} | as_told(
-        invoice,
-        problem=confirm,
-        subscription=states.get(invoice.subscription_id or ""),
-        processing=invoice.status == "open" and payment_under_way(invoice),
-    )
 
 
 class _Details(msgspec.Struct, frozen=True):

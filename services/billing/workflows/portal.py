@@ -27,6 +27,7 @@ from services.billing.domain import (
 )
 from services.billing.ports import PaymentGateway
 from services.billing.queries import portal as portal_queries
+from shared.contracts.rpc.billing import CustomerRights
 from shared.database import Transactions
 
 NEVER_SAVED_FOR: Final = dt.timedelta(hours=1)
@@ -92,15 +93,26 @@ def choose(
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class SessionRequest:
+    """Who wants which session of the Billing Portal."""
+
+    stripe_customer_id: str
+    return_url: str
+    """Under PUBLIC_URL."""
+    flow: str | None = None
+    """One of `FLOWS`; None: Stripe's first page."""
+    locale: str | None = None
+    """A BCP 47 tag."""
+    business_id: str | None = None
+    """Whose own configuration is wanted, where it has one."""
+
+
 def create_portal_session(
     database: Transactions,
     gateway: PaymentGateway,
+    wanted: SessionRequest,
     *,
-    stripe_customer_id: str,
-    return_url: str,
-    flow: str | None,
-    locale: str | None,
-    business_id: str | None,
     setting: str | None,
     public_url: str,
     now: dt.datetime,
@@ -109,15 +121,20 @@ def create_portal_session(
 
     Raises InvalidRequest, UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable, StripeRefused.
     """
-    if not stripe_customer_id:
+    flow, business_id = wanted.flow, wanted.business_id
+    if not wanted.stripe_customer_id:
         raise InvalidRequest("stripe_customer_id: expected Stripe's id of a customer")
     if flow is not None and flow not in FLOWS:
         raise InvalidRequest(f"flow: expected one of {', '.join(FLOWS)}, or none")
-    check_return_url(return_url, public_url)
+    check_return_url(wanted.return_url, public_url)
 
     def create(configuration_id: str | None, flow: str | None) -> PortalSession:
         return gateway.create_portal_session(
-            stripe_customer_id, configuration_id, return_url, flow, portal_locale(locale)
+            wanted.stripe_customer_id,
+            configuration_id,
+            wanted.return_url,
+            flow,
+            portal_locale(wanted.locale),
         )
 
     def open_on(configuration_id: str | None, known: PortalConfiguration | None) -> str:
@@ -222,8 +239,8 @@ def customers_may(
     business_id: str | None,
     setting: str | None,
     now: dt.datetime,
-) -> dict[str, bool]:
-    """What the configuration that this business's customers get lets them do: `{"cancel", "pause"}`.
+) -> CustomerRights:
+    """What the configuration that this business's customers get lets them do.
 
     Answered from what is known; Stripe is asked only about a configuration of which nothing is known yet. While none of
     ours was made it is what a new one would allow, which is neither. Raises PortalConfigurationMissing when one is
@@ -241,11 +258,11 @@ def customers_may(
         configuration = gateway.configuration(choice.configuration_id)
     if configuration is None:
         policy = PortalPolicy()
-        return {"cancel": policy.cancel, "pause": policy.pause}
+        return CustomerRights(cancel=policy.cancel, pause=policy.pause)
     if configuration != choice.known:
         with database.transaction() as session:
             portal_queries.learn(session, configuration, now)
-    return {
-        "cancel": configuration.allows("subscription_cancel"),
-        "pause": configuration.allows("subscription_pause"),
-    }
+    return CustomerRights(
+        cancel=configuration.allows("subscription_cancel"),
+        pause=configuration.allows("subscription_pause"),
+    )

@@ -15,7 +15,7 @@ import datetime as dt
 import enum
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -44,6 +44,7 @@ from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.invoices import SubscriptionState, may_collect
 from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
+from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
@@ -497,10 +498,10 @@ class _Recovery:
 
 def recoveries(
     session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
-) -> list[dict[str, Any]]:
+) -> list[RecoveryAttempt]:
     """Tries for people, newest first."""
     return [
-        asdict(one) | {"at": one.at.isoformat()}
+        RecoveryAttempt(**asdict(one))
         for one in queries.recoveries(
             session, stripe_customer_id=stripe_customer_id, invoice_id=invoice_id, limit=limit
         )

@@ -7,12 +7,13 @@ queue once more, and the consumer acts on those alone that it had not seen.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Final
 
 from services.billing.domain import InvalidRequest
 from services.billing.queries import inbox as queries
 from shared import events
+from shared.contracts.rpc.billing import RepublishedPage
+from shared.contracts.rpc.errors import NotRepublished
 from shared.database import Transactions
 from shared.messaging import topology
 from shared.outbox import Publisher
@@ -23,18 +24,6 @@ log = get_logger(__name__)
 
 SOURCE: Final = "billing"
 PAGE: Final = 500
-
-
-class NotRepublished(Exception):
-    """The broker did not take all of a page. Those that it took are known by their ids: the page can be tried again."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """What came of one page: how many events went into the queue, and where the next one begins (None: it was the last)."""
-
-    events: int
-    next: int | None
 
 
 def types_of(queue: str) -> list[str]:
@@ -69,7 +58,7 @@ def republish(
     until: dt.datetime,
     *,
     after: int = 0,
-) -> Page:
+) -> RepublishedPage:
     """Put a page of the events that were published between `since` and `until` into the queue. Raises NotRepublished."""
     with database.reading() as session:
         rows = queries.OUTBOX.published(
@@ -86,4 +75,4 @@ def republish(
     failed = [one for one in publisher.publish_batch(batch, queue=queue) if one is not None]
     if failed:
         raise NotRepublished(f"{len(failed)} of {len(batch)} events: {failed[0]}")
-    return Page(len(batch), last)
+    return RepublishedPage(events=len(batch), next=last)

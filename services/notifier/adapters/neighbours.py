@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import eventlet
-import msgspec
 from nameko.extensions import DependencyProvider
 
 from services.notifier.domain import (
@@ -29,10 +28,15 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
+from shared.contracts import rpc as contracts
 from shared.contracts.invoices import InvoiceStatus
-from shared.contracts.payments import Decline, PaymentMethod, told_method
+from shared.contracts.payments import Decline
+from shared.contracts.rpc import errors
+from shared.contracts.rpc.base import UnreadableAnswer
+from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState
+from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Batcher, Interrupted, Overloaded
-from shared.nameko_ext.rpc import RemoteFault, RpcClient, RpcTimeout, RpcUnavailable
+from shared.nameko_ext.rpc import RpcClient, RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -40,76 +44,6 @@ log = get_logger(__name__)
 POST_SECONDS: Final = 20
 """Longest time that one message may take in all. The HTTP client's own limits are per read, and an answer that
 trickles in byte by byte never meets them."""
-
-
-class _WirePolicy(msgspec.Struct):
-    interval_days: int = 3
-    quiet_from: str | None = None
-    quiet_until: str | None = None
-
-
-class _WireLinks(msgspec.Struct):
-    approve: str
-    decline: str
-    expires_at: dt.datetime | None = None
-
-
-class _WireBusiness(msgspec.Struct):
-    name: str
-    email: str | None = None
-    phone: str | None = None
-    website: str | None = None
-    logo_url: str | None = None
-    color: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    sender_email: str | None = None
-    service_note: str | None = None
-    reminder_policy: _WirePolicy | None = None
-
-
-class _WireContact(msgspec.Struct):
-    customer_id: str
-    name: str
-    link: str
-    business: _WireBusiness
-    email: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    next_appointment: dt.datetime | None = None
-    platform: str | None = None
-
-
-class _WireDecline(msgspec.Struct):
-    reason: str
-    needs_new_method: bool = False
-
-
-class _WireInvoice(msgspec.Struct):
-    status: str | None = None
-    amount_remaining: int | None = None
-    number: str | None = None
-    purpose: str | None = None
-    purpose_more: int = 0
-    next_payment_attempt: dt.datetime | None = None
-    decline: _WireDecline | None = None
-    method: PaymentMethod | None = None
-    card: PaymentMethod | None = None
-    """From a billing of the release before, which names cards alone."""
-    next_method: PaymentMethod | None = None
-    auto_advance: bool | None = None
-    processing: bool = False
-    charge_id: str | None = None
-    payment_method_id: str | None = None
-    subscription_status: str | None = None
-    subscription_end_reason: str | None = None
-    subscription_ended_at: dt.datetime | None = None
-    dashboard_url: str | None = None
-    source: str = "stripe"
-
-
-CLOSED_REQUEST: Final = frozenset({"NotFound", "UnknownRequest", "RequestClosed"})
-"""The portal's errors for a request that nobody can answer any more."""
 
 
 Portal = Any
@@ -120,9 +54,9 @@ MOST_INVOICES: Final = 100
 """How many invoices billing answers about in one call."""
 
 
-def fetch_contacts(portal: Portal, stripe_ids: list[str]) -> list[dict[str, Any] | None]:
+def fetch_contacts(portal: Portal, stripe_ids: list[str]) -> list[contracts.portal.Contact | None]:
     """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
-    answers = portal.contacts(stripe_customer_ids=stripe_ids)
+    answers = contracts.portal.CONTACTS.call(portal, stripe_customer_ids=stripe_ids)
     return [answers.get(stripe_id) for stripe_id in stripe_ids]
 
 
@@ -149,7 +83,7 @@ class Fetch(DependencyProvider):
         def ask(ids: list[str]) -> list[Any]:
             return self.work(client.proxy_for(self.label), ids)
 
-        away = (RemoteFault, RpcTimeout, RpcUnavailable)
+        away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
         self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[str, Any]:
@@ -168,9 +102,9 @@ class PortalContacts:
         self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> Contact:
         """See `Contacts.contact`."""
-        with _portals_faults(UnknownCustomer, ("UnknownCustomer", "NotFound")):
+        with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
             if customer_id:
-                answer = self._portal.contact(customer_id=customer_id)
+                answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
             else:
                 answer = self._fetch(stripe_customer_id or "")
             if answer is None:
@@ -179,32 +113,27 @@ class PortalContacts:
 
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         """See `Contacts.cancellation_links`."""
-        with _portals_faults(RequestClosed, CLOSED_REQUEST):
-            wire = msgspec.convert(
-                self._portal.cancellation_links(request_id=request_id), _WireLinks
-            )
-        return CancellationLinks(
-            approve=wire.approve, decline=wire.decline, expires_at=_aware(wire.expires_at)
-        )
+        with _portals_faults(RequestClosed, errors.RequestClosed, errors.NotFound):
+            links = contracts.portal.CANCELLATION_LINKS.call(self._portal, request_id=request_id)
+        return CancellationLinks(approve=links.approve, decline=links.decline)
 
 
 @contextmanager
-def _portals_faults(missing: type[Exception], names: Container[str]) -> Iterator[None]:
-    """The portal's faults as the ports know them: `names` mean `missing`, everything else can be asked again."""
+def _portals_faults(missing: type[Exception], *meant: type[errors.RpcError]) -> Iterator[None]:
+    """The portal's faults as the ports know them: `meant` are `missing`, everything else can be asked again."""
     try:
         yield
     except RemoteFault as fault:
-        if fault.error in names:
+        if fault.means(*meant):
             raise missing from None
         raise PortalUnavailable(f"the portal failed: {fault.error}") from None
     except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
         raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
-    except msgspec.ValidationError as error:
+    except UnreadableAnswer as error:
         raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
 
 
-def _read_contact(answer: Any) -> Contact:
-    wire = msgspec.convert(answer, _WireContact)
+def _read_contact(wire: contracts.portal.Contact) -> Contact:
     return Contact(
         customer_id=wire.customer_id,
         name=wire.name,
@@ -230,7 +159,7 @@ def _read_contact(answer: Any) -> Contact:
     )
 
 
-def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
+def _policy(wire: contracts.portal.ReminderPolicy | None) -> ReminderPolicy:
     """The business's reminder policy; the default where the portal has none or says something unreadable."""
     if wire is None:
         return ReminderPolicy()
@@ -245,9 +174,9 @@ def _policy(wire: _WirePolicy | None) -> ReminderPolicy:
     return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
 
 
-def fetch_invoices(billing: Billing, invoice_ids: list[str]) -> list[dict[str, Any] | None]:
+def fetch_invoices(billing: Billing, invoice_ids: list[str]) -> list[SourcedInvoiceState | None]:
     """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
-    answers = billing.invoice_states(invoice_ids=invoice_ids)
+    answers = contracts.billing.INVOICE_STATES.call(billing, invoice_ids=invoice_ids)
     return [answers.get(invoice_id) for invoice_id in invoice_ids]
 
 
@@ -263,8 +192,7 @@ class BillingInvoices:
     def report(self, invoice_id: str) -> InvoiceReport | None:
         """See `Invoices.report`."""
         try:
-            answer = self._state(invoice_id)
-            wire = msgspec.convert(answer, _WireInvoice) if answer is not None else None
+            wire = self._state(invoice_id)
             why = "nobody knows it"
         except (
             RemoteFault,
@@ -272,7 +200,7 @@ class BillingInvoices:
             RpcUnavailable,
             Overloaded,
             Interrupted,
-            msgspec.ValidationError,
+            UnreadableAnswer,
         ) as error:
             wire = None
             why = error.error if isinstance(error, RemoteFault) else type(error).__name__
@@ -295,23 +223,24 @@ class BillingInvoices:
             subscription_status=wire.subscription_status,
             subscription_end_reason=wire.subscription_end_reason,
             subscription_ended_at=wire.subscription_ended_at,
-            heard=wire.source == "webhooks",
+            heard=isinstance(wire, SourcedInvoiceState) and wire.source == "webhooks",
         )
         return InvoiceReport(
             now=now,
-            method=told_method(wire.method, wire.card),
+            method=wire.charged(),
             dashboard_url=wire.dashboard_url,
-            next_method=told_method(wire.next_method),
+            next_method=wire.next_charged(),
         )
 
-    def _state(self, invoice_id: str) -> Any:
+    def _state(self, invoice_id: str) -> InvoiceState | None:
         try:
-            return self._fetch(invoice_id)
+            found: InvoiceState | None = self._fetch(invoice_id)
+            return found
         except RemoteFault as fault:
             if fault.error != "MethodNotFound":
                 raise
         # A billing of the version before this one, in the middle of an upgrade.
-        return self._billing.invoice_state(invoice_id=invoice_id)
+        return contracts.billing.INVOICE_STATE.call(self._billing, invoice_id=invoice_id)
 
 
 class PunctualMailer:

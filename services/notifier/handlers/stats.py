@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
 from services.notifier.queries import timeline as looking_back
+from shared.contracts.rpc.notifier import (
+    CurrencyStats,
+    DayStats,
+    EmailStats,
+    RecoveryTime,
+    Stats,
+)
 
 ENDS: Final = ("recovered", "forgiven", "lost", "open")
 COUNTS: Final = ("failed", "mailed", "delivered", *ENDS)
@@ -27,7 +34,7 @@ BOUNDS: Final = (
 )
 
 
-def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, Any]:
+def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
     """Failed autopay invoices since a moment, by what became of them: in all, by currency, by day.
 
     Each invoice counts once, however often it failed. `recovered` is money that came in, `forgiven` what a credit note let
@@ -51,16 +58,18 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> dict[str, A
             sums["lost_amount" if status in LOST else "open_amount"] += due - paid
     seconds = looking_back.recovery_seconds(session, since)
     totals = {name: sum(sums[name] for sums in currencies.values()) for name in COUNTS}
-    return {
-        "since": since.isoformat(),
-        "until": now.isoformat(),
+    return Stats(
+        since=since,
+        until=now,
         **totals,
-        "currencies": [{"currency": name, **sums} for name, sums in sorted(currencies.items())],
-        "median_seconds_to_recover": statistics.median(seconds) if seconds else None,
-        "times_to_recover": _histogram(seconds),
-        "days": _days(session, since, now),
-        "mails": _mails(session, since),
-    }
+        currencies=[
+            CurrencyStats(currency=name, **sums) for name, sums in sorted(currencies.items())
+        ],
+        median_seconds_to_recover=statistics.median(seconds) if seconds else None,
+        times_to_recover=_histogram(seconds),
+        days=_days(session, since, now),
+        mails=_mails(session, since),
+    )
 
 
 def _end(status: str, waived: bool) -> str:
@@ -69,17 +78,19 @@ def _end(status: str, waived: bool) -> str:
     return "lost" if status in LOST else "open"
 
 
-def _histogram(seconds: list[float]) -> list[dict[str, Any]]:
+def _histogram(seconds: list[float]) -> list[RecoveryTime]:
     counts = [0] * len(BOUNDS)
     for each in seconds:
         place = next(
             (number for number, bound in enumerate(DAYS) if each < bound * 86_400), len(DAYS)
         )
         counts[place] += 1
-    return [{"within": name, "count": count} for name, count in zip(BOUNDS, counts, strict=True)]
+    return [
+        RecoveryTime(within=name, count=count) for name, count in zip(BOUNDS, counts, strict=True)
+    ]
 
 
-def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[dict[str, Any]]:
+def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[DayStats]:
     """Every day of the time, also those without a failure."""
     blank = dict.fromkeys(("failed", *ENDS), 0)
     days = {
@@ -90,12 +101,12 @@ def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[dict[s
         sums = days.setdefault(str(day), dict(blank))
         sums["failed"] += count
         sums[_end(status, waived)] += count
-    return [{"day": day, **sums} for day, sums in sorted(days.items())]
+    return [DayStats(day=day, **sums) for day, sums in sorted(days.items())]
 
 
-def _mails(session: Session, since: dt.datetime) -> list[dict[str, Any]]:
+def _mails(session: Session, since: dt.datetime) -> list[EmailStats]:
     return [
-        {"kind": kind, "status": status, "reason": reason, "count": count}
+        EmailStats(kind=kind, status=status, reason=reason, count=count)
         for kind, status, reason, count in sorted(
             looking_back.mails_by_status(session, since), key=lambda row: (-row[3], row[0], row[1])
         )

@@ -11,12 +11,11 @@ from services.notifier import queries
 from services.notifier.domain import Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import timeline as looking_back
+from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
 
 MOST_NOTIFICATIONS: Final = 200
-"""Stories are for whoever runs Portico."""
-Step = dict[str, Any]
 
 
 def story(
@@ -28,8 +27,8 @@ def story(
     event_id: str | None,
     notification_id: str | None,
     event_ids: list[str],
-) -> dict[str, Any]:
-    """`{"steps", "invoices", "stripe_customers", "events"}`, by one of the ids.
+) -> Timeline:
+    """The steps in order, and the ids met on the way, by one of the ids.
 
     `event_ids` are Stripe events whose outcome is wanted besides: billing knows which belong to an invoice.
     """
@@ -63,21 +62,21 @@ def story(
     steps += [_feedback_step(row) for row in looking_back.feedback_of(session, ids)]
     people = {row.stripe_customer_id for row in mails if row.stripe_customer_id}
     people |= {row.stripe_customer_id for row in incidents}
-    return {
-        "steps": sorted(steps, key=lambda step: step["at"]),
-        "invoices": invoices,
-        "stripe_customers": sorted(people),
-        "events": sorted(
+    return Timeline(
+        steps=sorted(steps, key=lambda step: step.at),
+        invoices=invoices,
+        stripe_customers=sorted(people),
+        events=sorted(
             {row.correlation_id for row in mails if row.correlation_id.startswith("evt_")}
         ),
-    }
+    )
 
 
-def _step(at: dt.datetime, what: str, text: str, **more: Any) -> Step:
-    return {"at": at.isoformat(), "service": "notifier", "step": what, "text": text, **more}
+def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
+    return TimelineStep(at=at, service="notifier", step=what, text=text, **more)
 
 
-def _incident_steps(row: IncidentRow) -> list[Step]:
+def _incident_steps(row: IncidentRow) -> list[TimelineStep]:
     about = row.number or row.invoice_id
     steps = []
     if row.opened_at is not None:
@@ -90,12 +89,12 @@ def _incident_steps(row: IncidentRow) -> list[Step]:
     return steps
 
 
-def _processed_step(row: ProcessedEvent) -> Step:
+def _processed_step(row: ProcessedEvent) -> TimelineStep:
     text = f"{row.type}: {row.outcome}"
     return _step(row.processed_at, "decided", text, event_id=row.event_id)
 
 
-def _mail_steps(row: Notification) -> list[Step]:
+def _mail_steps(row: Notification) -> list[TimelineStep]:
     more = {"notification_id": row.notification_id, "object_id": row.invoice_id}
     name = f"{row.kind} (attempt {row.attempt})" if row.invoice_id else row.kind
     if row.dedupe_key.startswith("resend/"):
@@ -126,6 +125,6 @@ def _mail_steps(row: Notification) -> list[Step]:
     return steps
 
 
-def _feedback_step(row: SendGridEvent) -> Step:
+def _feedback_step(row: SendGridEvent) -> TimelineStep:
     text = f"SendGrid reports: {row.event}"
     return _step(row.occurred_at, "feedback", text, notification_id=row.notification_id)

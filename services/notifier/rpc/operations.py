@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 from services.notifier import queries
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline as story
 from services.notifier.queries import timeline as looking_back
+from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
+from shared.contracts.rpc.notifier import ErasedRows, Notification, Stats, Timeline
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.rpc import InvalidArgument, NotFound, RpcError, rpc
+from shared.nameko_ext.rpc import rpc
 
 LONGEST_STATS: Final = dt.timedelta(days=732)
 MOST_EVENTS: Final = 300
-
-
-class TooLate(RpcError):
-    """The email is on its way, sent, or was never to be sent: there is nothing to cancel."""
 
 
 class Operations:
@@ -27,8 +25,8 @@ class Operations:
     db: Database
 
     @rpc
-    def cancel(self, notification_id: str) -> dict[str, Any]:
-        """Keep a notification that waits from being sent. Raises NotFound, TooLate."""
+    def cancel(self, notification_id: str) -> Notification:
+        """Keep a notification that waits from being sent."""
         with self.db.transaction() as session:
             row = queries.by_id(session, notification_id, lock=True)
             if row is None:
@@ -46,7 +44,7 @@ class Operations:
         event_id: str | None = None,
         notification_id: str | None = None,
         event_ids: list[str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Timeline:
         """What the notifier knows, as steps of a time line, with the ids met on the way: by one of the ids.
 
         `event_ids` (at most 300) are Stripe events whose outcome is wanted besides.
@@ -66,8 +64,8 @@ class Operations:
             )
 
     @rpc
-    def stats(self, since: dt.datetime) -> dict[str, Any]:
-        """Failed autopay invoices since a moment and what became of them: counts, money, days, times."""
+    def stats(self, since: dt.datetime) -> Stats:
+        """Failed autopay invoices since a moment, within two years, and what became of them: counts, money, days, times."""
         now = dt.datetime.now(dt.UTC)
         if since.tzinfo is None or not now - LONGEST_STATS <= since <= now:
             raise InvalidArgument("since: expected a past moment with its zone, within two years")
@@ -77,11 +75,11 @@ class Operations:
     @rpc
     def erase_customer(
         self, stripe_customer_id: str | None = None, customer_id: str | None = None
-    ) -> dict[str, Any]:
-        """Forget a customer's emails and invoices: `{"deleted"}`, how many rows. Safe to repeat."""
+    ) -> ErasedRows:
+        """Forget a customer's emails and invoices. Safe to repeat."""
         if not stripe_customer_id and not customer_id:
             raise InvalidArgument("expected stripe_customer_id, customer_id, or both")
         with self.db.transaction() as session:
-            return {
-                "deleted": looking_back.erase_customer(session, stripe_customer_id, customer_id)
-            }
+            return ErasedRows(
+                deleted=looking_back.erase_customer(session, stripe_customer_id, customer_id)
+            )

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
-
-import msgspec
 
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.contracts.payments import Decline, PaymentMethod, told_method
+from shared.contracts.payments import Decline
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
-from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.contracts.rpc import billing
+from shared.contracts.rpc.base import Method, UnreadableAnswer
+from shared.contracts.rpc.billing import InvoiceDecline, InvoiceState, SubscriptionPrice
+from shared.contracts.rpc.errors import (
+    InvoiceClosed,
+    RemoteFault,
+    UnknownInvoice,
+    UnknownSubscription,
+)
+from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 
 Shape = TypeVar("Shape")
+FAILURES: Final = (RpcTimeout, RpcUnavailable, RemoteFault)
+"""How a call may fail."""
+NOT_STRIPES: Final = "UnexpectedOrigin"
+"""The reason where an answer is no address of Stripe's."""
 
 
 def _reason(error: Exception) -> str:
@@ -40,36 +51,38 @@ class RpcBillingPages:
     ) -> str:
         """See `BillingPages.open`."""
         try:
-            answer = self._billing.create_portal_session(
+            session = billing.CREATE_PORTAL_SESSION.call(
+                self._billing,
                 stripe_customer_id=stripe_customer_id,
                 return_url=return_url,
                 flow=flow,
                 locale=locale,
                 business_id=business_id,
             )
-        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+        except FAILURES as error:
             raise BillingUnavailable(_reason(error)) from error
-        return self._checked(answer)
+        except UnreadableAnswer as error:
+            raise BillingUnavailable(NOT_STRIPES) from error
+        return self._checked(session.url)
 
     def invoice(self, invoice_id: str, stripe_customer_id: str) -> str | None:
         """See `BillingPages.invoice`."""
         try:
-            answer = self._billing.hosted_invoice_url(
-                invoice_id=invoice_id, stripe_customer_id=stripe_customer_id
+            page = billing.HOSTED_INVOICE_URL.call(
+                self._billing, invoice_id=invoice_id, stripe_customer_id=stripe_customer_id
             )
-        except RemoteFault as error:
-            if error.error in ("InvoiceClosed", "UnknownInvoice"):
+        except FAILURES as error:
+            if isinstance(error, RemoteFault) and error.means(InvoiceClosed, UnknownInvoice):
                 return None
-            raise BillingUnavailable(error.error) from error
-        except (RpcTimeout, RpcUnavailable) as error:
             raise BillingUnavailable(_reason(error)) from error
-        return self._checked(answer)
+        except UnreadableAnswer as error:
+            raise BillingUnavailable(NOT_STRIPES) from error
+        return self._checked(page.url)
 
-    def _checked(self, answer: Any) -> str:
-        address = answer.get("url") if isinstance(answer, dict) else None
-        if not isinstance(address, str) or _origin(address) not in self._origins:
+    def _checked(self, address: str) -> str:
+        if _origin(address) not in self._origins:
             # Neither an open redirect nor a page that the browser's form-action would block silently.
-            raise BillingUnavailable("UnexpectedOrigin")
+            raise BillingUnavailable(NOT_STRIPES)
         return address
 
 
@@ -88,54 +101,8 @@ class RpcFreshLinkMailer:
         """Ask for the mail. Raises MailUnavailable."""
         try:
             self._notifier.send_fresh_link(customer_id=customer_id)
-        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+        except FAILURES as error:
             raise MailUnavailable(_reason(error)) from error
-
-
-class _WireDecline(msgspec.Struct):
-    reason: str | None = None
-    needs_new_method: bool = False
-
-
-class _WireInvoice(msgspec.Struct):
-    source: str
-    decline: _WireDecline | None = None
-    method: PaymentMethod | None = None
-    card: PaymentMethod | None = None
-    """From a billing of the release before, which names cards alone."""
-    processing: bool = False
-    next_payment_attempt: dt.datetime | None = None
-    purpose: str | None = None
-    purpose_more: int = 0
-
-
-class _WireNext(msgspec.Struct):
-    amount: int
-    recurring: int | None = None
-    discount: str | None = None
-    until: dt.datetime | None = None
-
-
-class _WirePrice(msgspec.Struct):
-    upcoming: bool
-    pricing: str | None = None
-    amount: int | None = None
-    currency: str | None = None
-    interval: str | None = None
-    interval_count: int = 1
-    discounted: bool | None = None
-    collection_paused: bool = False
-    collection_resumes_at: dt.datetime | None = None
-    trial_ends_at: dt.datetime | None = None
-    next_invoice: _WireNext | None = None
-
-
-class _WireRights(msgspec.Struct):
-    cancel: bool
-
-
-class _WireEnd(msgspec.Struct):
-    ends_at: dt.datetime | None = None
 
 
 class RpcBilling:
@@ -144,29 +111,25 @@ class RpcBilling:
     def __init__(self, billing: Any) -> None:
         self._billing = billing
 
-    def _ask(self, method: str, shape: type[Shape], **arguments: Any) -> Shape:
+    def _ask(self, method: Method[Shape], **arguments: Any) -> Shape:
         try:
-            return msgspec.convert(getattr(self._billing, method)(**arguments), shape)
-        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+            return method.call(self._billing, **arguments)
+        except (*FAILURES, UnreadableAnswer) as error:
             raise BillingUnavailable(_reason(error)) from error
-        except msgspec.ValidationError as error:
-            raise BillingUnavailable("UnreadableAnswer") from error
 
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         """See `Billing.declines`."""
-        states = self._ask("invoice_states", dict[str, _WireInvoice], invoice_ids=list(invoice_ids))
+        states = self._ask(billing.INVOICE_STATES, invoice_ids=list(invoice_ids))
         return {id: _seen(state) for id, state in states.items() if state.source == "stripe"}
 
     def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
         """See `Billing.prices`."""
-        told = self._ask(
-            "subscription_prices", dict[str, _WirePrice], subscription_ids=list(subscription_ids)
-        )
+        told = self._ask(billing.SUBSCRIPTION_PRICES, subscription_ids=list(subscription_ids))
         return {id: _price_seen(one) for id, one in told.items()}
 
     def customers_may_cancel(self, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
-        return self._ask("customers_may", _WireRights, business_id=business_id).cancel
+        return self._ask(billing.CUSTOMERS_MAY, business_id=business_id).cancel
 
     def cancel_at_period_end(
         self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
@@ -174,19 +137,18 @@ class RpcBilling:
         """See `Billing.cancel_at_period_end`."""
         try:
             return self._ask(
-                "cancel_at_period_end",
-                _WireEnd,
+                billing.CANCEL_AT_PERIOD_END,
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
             ).ends_at
         except BillingUnavailable as error:
-            if error.reason == "UnknownSubscription":
+            if error.reason == UnknownSubscription.__name__:
                 return None
             raise
 
 
-def _price_seen(told: _WirePrice) -> PriceSeen | None:
+def _price_seen(told: SubscriptionPrice) -> PriceSeen | None:
     coming = told.next_invoice
     if not told.upcoming or coming is None:
         return None
@@ -214,10 +176,10 @@ def _price_seen(told: _WirePrice) -> PriceSeen | None:
     )
 
 
-def _seen(state: _WireInvoice) -> DeclineSeen:
-    decline = state.decline or _WireDecline()
+def _seen(state: InvoiceState) -> DeclineSeen:
+    decline = state.decline or InvoiceDecline()
     return DeclineSeen(
-        method=told_method(state.method, state.card),
+        method=state.charged(),
         reason=Decline(decline.reason) if decline.reason in set(Decline) else None,
         needs_new_method=decline.needs_new_method,
         next_payment_attempt=state.next_payment_attempt,
@@ -236,7 +198,7 @@ class RpcMail:
     def _ask(self, method: str, kind: str, customer_id: str, context: dict[str, Any]) -> None:
         try:
             getattr(self._notifier, method)(kind=kind, customer_id=customer_id, context=context)
-        except (RpcTimeout, RpcUnavailable, RemoteFault) as error:
+        except FAILURES as error:
             raise MailUnavailable(_reason(error)) from error
 
     def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.portal.domain.people import PROFILE
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.portal import AppointmentArgument, ReminderPolicyArgument
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
-from shared.nameko_ext.rpc import InvalidArgument
 from shared.text import without_turns
 
 EMAIL: Final = re.compile(
@@ -24,29 +24,8 @@ EMAIL: Final = re.compile(
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
-CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
-"""A time of day as `21:00`."""
 MAX_APPOINTMENTS: Final = 500
 """How many appointments one call may bring."""
-
-
-class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One appointment of `upsert_appointments`. Times carry their offset from UTC."""
-
-    external_id: str
-    title: str
-    starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
-    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
-    location: str | None = None
-    status: Literal["scheduled", "cancelled", "completed"] = "scheduled"
-
-
-class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When customers are reminded of an unpaid invoice. Quiet hours are on the customer's wall clock, `21:00`."""
-
-    interval_days: Annotated[int, msgspec.Meta(ge=1, le=30)] = 3
-    quiet_from: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
-    quiet_until: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
 
 
 def reminder_policy(field: str, given: ReminderPolicyArgument | None) -> dict[str, Any] | None:
@@ -176,27 +155,17 @@ def phone(field: str, value: str | None) -> str | None:
     return trimmed
 
 
-class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
-    """One customer of `import_customers`, as an array in this order. null keeps what is there, "" clears it."""
-
-    external_id: str
-    name: Annotated[str, partial(text, longest=200)]
-    email: Annotated[str, email]
-    locale: Annotated[str | None, locale] = None
-    timezone: Annotated[str | None, zone] = None
-    platform_stripe_customer_id: str | None = None
-
-
-_CHECKS: Final = {
-    name: get_args(hint)[1]
-    for name, hint in get_type_hints(CustomerLine, include_extras=True).items()
-    if name in PROFILE
+_PROFILE: Final[dict[str, Callable[[str, Any], str | None]]] = {
+    "name": partial(text, longest=200),
+    "email": email,
+    "locale": locale,
+    "timezone": zone,
 }
 
 
 def profile_field(field: str, value: Any) -> Any:
-    """A field of `CustomerProfile` by the check that stands at its type in `CustomerLine`. Raises InvalidArgument."""
-    return _CHECKS[field](field, value)
+    """The value of a field of `CustomerProfile`, checked. Raises InvalidArgument."""
+    return _PROFILE[field](field, value)
 
 
 def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:

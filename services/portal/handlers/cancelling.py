@@ -21,7 +21,6 @@ from services.portal.domain.cancelling import (
 )
 from services.portal.domain.people import new_public_id
 from services.portal.domain.snapshot import Snapshot, Subscription
-from services.portal.errors import RequestClosed
 from services.portal.metrics import CANCELLATIONS
 from services.portal.models import (
     BusinessRow,
@@ -33,9 +32,9 @@ from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavail
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
+from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
-from shared.nameko_ext.rpc import NotFound
 
 LEASE: Final = dt.timedelta(minutes=1)
 """Longer than a step may take; a step of a worker that died is tried again after it."""

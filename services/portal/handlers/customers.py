@@ -12,13 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import LONGEST_NOTE, Business
-from services.portal.errors import UnknownCustomer
 from services.portal.handlers import arguments, evidence
-from services.portal.handlers.arguments import (
-    AppointmentArgument,
-    CustomerLine,
-    ReminderPolicyArgument,
-)
 from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import customers as people
@@ -26,33 +20,15 @@ from services.portal.queries import links
 from services.portal.queries.page import business_of, profile_of
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
-from shared.nameko_ext.rpc import InvalidArgument, NotFound
-
-
-@dataclass(frozen=True, slots=True)
-class Upserted:
-    """A customer after `upsert_customer`."""
-
-    customer_id: str
-    created: bool
-    platform_stripe_customer_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedWith:
-    """With which Stripe customer a customer is linked now."""
-
-    customer_id: str
-    platform_stripe_customer_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of the appointments that were given."""
-
-    created: int
-    updated: int
-    unchanged: int
+from shared.contracts.rpc.errors import InvalidArgument, NotFound, UnknownCustomer
+from shared.contracts.rpc.portal import (
+    AppointmentArgument,
+    AppointmentCounts,
+    BusinessArguments,
+    CustomerArguments,
+    LinkedCustomer,
+    UpsertedCustomer,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,38 +39,22 @@ class LinkOf:
     generation: int
 
 
-def upsert_business(
-    session: Session,
-    *,
-    business_id: str,
-    name: str,
-    email: str | None,
-    phone: str | None,
-    website: str | None,
-    logo_url: str | None,
-    color: str | None,
-    locale: str,
-    timezone: str,
-    now: dt.datetime,
-    reminder_policy: ReminderPolicyArgument | None = None,
-    sender_email: str | None = None,
-    service_note: str | None = None,
-) -> str:
+def upsert_business(session: Session, given: BusinessArguments, now: dt.datetime) -> str:
     """Make or change a business; what is not given is cleared. Returns its id."""
     values = {
-        "name": arguments.text("name", name, 200),
-        "email": None if email is None else arguments.email("email", email),
-        "phone": arguments.phone("phone", phone),
-        "website": arguments.web_address("website", website),
-        "logo_url": arguments.web_address("logo_url", logo_url),
-        "color": arguments.color("color", color),
-        "locale": arguments.locale("locale", locale),
-        "timezone": arguments.zone("timezone", timezone),
-        "reminder_policy": arguments.reminder_policy("reminder_policy", reminder_policy),
-        "sender_email": arguments.sender_email("sender_email", sender_email),
-        "service_note": arguments.sentence("service_note", service_note, LONGEST_NOTE),
+        "name": arguments.text("name", given.name, 200),
+        "email": None if given.email is None else arguments.email("email", given.email),
+        "phone": arguments.phone("phone", given.phone),
+        "website": arguments.web_address("website", given.website),
+        "logo_url": arguments.web_address("logo_url", given.logo_url),
+        "color": arguments.color("color", given.color),
+        "locale": arguments.locale("locale", given.locale),
+        "timezone": arguments.zone("timezone", given.timezone),
+        "reminder_policy": arguments.reminder_policy("reminder_policy", given.reminder_policy),
+        "sender_email": arguments.sender_email("sender_email", given.sender_email),
+        "service_note": arguments.sentence("service_note", given.service_note, LONGEST_NOTE),
     }
-    business_id = arguments.identifier("business_id", business_id)
+    business_id = arguments.identifier("business_id", given.business_id)
     row = people.business(session, business_id, lock=True)
     if row is None:
         session.add(BusinessRow(business_id=business_id, created_at=now, updated_at=now, **values))
@@ -104,8 +64,8 @@ def upsert_business(
 
 
 def upsert_customer(
-    session: Session, *, business_id: str, given: CustomerLine, now: dt.datetime
-) -> Upserted:
+    session: Session, given: CustomerArguments, now: dt.datetime
+) -> UpsertedCustomer:
     """Make or change the customer that the host knows as `external_id`; what is not given is cleared.
 
     A Stripe id that isn't given keeps what is there; one that Stripe has deleted is left out; another one than before
@@ -116,7 +76,7 @@ def upsert_customer(
     stripe_id = given.platform_stripe_customer_id
     if stripe_id is not None:
         stripe_id = arguments.identifier("platform_stripe_customer_id", stripe_id, 255)
-    business = people.business(session, arguments.identifier("business_id", business_id))
+    business = people.business(session, arguments.identifier("business_id", given.business_id))
     if business is None:
         raise NotFound("business_id: no such business; call upsert_business first")
     new_word = (
@@ -146,7 +106,11 @@ def upsert_customer(
         evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
     elif created:
         evidence.customers_came(session, business.business_id, {external_id: row.id}, now)
-    return Upserted(row.public_id, created, row.platform_stripe_customer_id)
+    return UpsertedCustomer(
+        customer_id=row.public_id,
+        created=created,
+        platform_stripe_customer_id=row.platform_stripe_customer_id,
+    )
 
 
 def _change(row: BusinessRow | CustomerRow, values: Mapping[str, Any], now: dt.datetime) -> None:
@@ -161,7 +125,7 @@ def _change(row: BusinessRow | CustomerRow, values: Mapping[str, Any], now: dt.d
 
 def link_customer(
     session: Session, *, customer_id: str, stripe_customer_id: str, now: dt.datetime
-) -> LinkedWith:
+) -> LinkedCustomer:
     """The host's word that a customer is this Stripe customer. Raises NotFound, StripeCustomerConflict, InvalidArgument."""
     stripe_id = arguments.identifier("stripe_customer_id", stripe_customer_id, 255)
     links.lock(session)
@@ -169,7 +133,7 @@ def link_customer(
     if links.deleted_of(session, [stripe_id]):
         raise InvalidArgument("stripe_customer_id: Stripe has deleted this customer")
     evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
-    return LinkedWith(row.public_id, row.platform_stripe_customer_id)
+    return _linked(row)
 
 
 def unlink_customer(
@@ -179,7 +143,7 @@ def unlink_customer(
     stripe_customer_id: str | None,
     withdraw_only: bool,
     now: dt.datetime,
-) -> LinkedWith:
+) -> LinkedCustomer:
     """The host's word that a customer is *not* this Stripe customer (the one they are linked with, unless it is named); or
     only no word any more. Raises NotFound, InvalidArgument."""
     stripe_id = stripe_customer_id
@@ -196,7 +160,13 @@ def unlink_customer(
                 "stripe_customer_id: this customer is linked with none; name the one that is not theirs"
             )
         evidence.host_denies(session, row, stripe_id, now)
-    return LinkedWith(row.public_id, row.platform_stripe_customer_id)
+    return _linked(row)
+
+
+def _linked(row: CustomerRow) -> LinkedCustomer:
+    return LinkedCustomer(
+        customer_id=row.public_id, platform_stripe_customer_id=row.platform_stripe_customer_id
+    )
 
 
 def checkout_reference(
@@ -211,7 +181,7 @@ def checkout_reference(
 
 def upsert_appointments(
     session: Session, *, customer_id: str, given: Sequence[AppointmentArgument], now: dt.datetime
-) -> Counts:
+) -> AppointmentCounts:
     """Make or change a customer's appointments by the host's ids; others stay as they are."""
     checked = arguments.appointments(list(given))
     customer = _customer(session, customer_id, lock=True)
@@ -241,7 +211,9 @@ def upsert_appointments(
                 setattr(row, field, value)
             row.updated_at = now
             updated += 1
-    return Counts(created, updated, len(checked) - created - updated)
+    return AppointmentCounts(
+        created=created, updated=updated, unchanged=len(checked) - created - updated
+    )
 
 
 def _customer(session: Session, customer_id: str, *, lock: bool = False) -> CustomerRow:

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import CustomerRef, Source, reference_problem, sequence
 from services.portal.domain.people import is_public_id
-from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers.linking import settle
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import CustomerRow, LinkEvidenceRow
@@ -21,6 +20,7 @@ from services.portal.queries import events as processed
 from services.portal.queries import links
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
+from shared.contracts.rpc.errors import StripeCustomerConflict
 from shared.database import count_on_commit
 from shared.events import CustomerEvidenceChanged, Event
 from shared.telemetry import get_logger

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -17,13 +17,21 @@ from services.portal.domain.people import (
     new_public_id,
 )
 from services.portal.handlers import arguments, evidence
-from services.portal.handlers.arguments import CustomerLine
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
-from services.portal.models import BusinessRow, CustomerRow
+from services.portal.models import BusinessRow
 from services.portal.queries import bulk, links
 from services.portal.queries import customers as people
-from shared.nameko_ext.rpc import InvalidArgument, NotFound
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.contracts.rpc.portal import (
+    CustomerErasure,
+    CustomerExport,
+    CustomerLine,
+    ExportedCustomer,
+    FoundCustomer,
+    ImportResult,
+    RowError,
+)
 
 MOST_LINES: Final = 5000
 """How many customers one call may bring."""
@@ -36,11 +44,16 @@ class Imported:
     created: int = 0
     updated: int = 0
     unchanged: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[RowError] = field(default_factory=list)
 
-    def view(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "errors": sorted(self.errors, key=lambda error: error["row"])}
+    def answer(self) -> ImportResult:
+        """As it crosses the wire."""
+        return ImportResult(
+            created=self.created,
+            updated=self.updated,
+            unchanged=self.unchanged,
+            errors=sorted(self.errors, key=lambda error: error.row),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ def import_customers(
         try:
             wish = _check(row, line)
         except InvalidArgument as error:
-            done.errors.append({"row": row, "error": str(error)})
+            done.errors.append(RowError(row=row, error=str(error)))
         else:
             if wishes.pop(wish.external_id, None) is not None:
                 done.unchanged += 1  # overtaken by this later line
@@ -87,7 +100,7 @@ def import_customers(
     left = _write(session, business, list(wishes.values()), done, now)
     left = _write(session, business, left, done, now)
     done.errors += [
-        {"row": wish.row, "error": "written by somebody else meanwhile"} for wish in left
+        RowError(row=wish.row, error="written by somebody else meanwhile") for wish in left
     ]
     return done
 
@@ -113,7 +126,7 @@ def _write(
         return []
     known = bulk.customers_of_host(session, business.id, [wish.external_id for wish in wishes])
     words = _new_words(session, business, wishes, done)
-    bad = {error["row"] for error in done.errors}
+    bad = {error.row for error in done.errors}
     wishes = [wish for wish in wishes if wish.row not in bad]
     new, changed = [], []
     for wish in wishes:
@@ -167,7 +180,7 @@ def _new_words(
             continue
         if stripe_id in elsewhere or mine.get(stripe_id, wish.external_id) != wish.external_id:
             error = "platform_stripe_customer_id: this Stripe customer already belongs to another customer"
-            done.errors.append({"row": wish.row, "error": error})
+            done.errors.append(RowError(row=wish.row, error=error))
             continue
         if before is not None:
             del mine[before]
@@ -200,28 +213,27 @@ def _link(
 
 def export_customers(
     session: Session, *, business_id: str, after: int, limit: int
-) -> dict[str, Any]:
-    """`{"customers", "next", "total"}`: a page of a business's customers. `next` is None at the end; `total` is
-    counted on the first page only. Raises NotFound, InvalidArgument."""
+) -> CustomerExport:
+    """A page of a business's customers. `next` is None at the end; `total` is counted on the first page only. Raises NotFound, InvalidArgument."""
     if not 1 <= limit <= MOST_LINES:
         raise InvalidArgument(f"limit: expected 1 to {MOST_LINES}")
     business = people.business(session, business_id)
     if business is None:
         raise NotFound("business_id: no such business")
     rows = bulk.page_of_customers(session, business.id, after, limit)
-    return {
-        "customers": [
-            {**{name: getattr(row, name) for name in COLUMNS}, "customer_id": row.public_id}
+    return CustomerExport(
+        customers=[
+            ExportedCustomer(
+                **{name: getattr(row, name) for name in COLUMNS}, customer_id=row.public_id
+            )
             for row in rows
         ],
-        "next": rows[-1].id if len(rows) == limit else None,
-        "total": bulk.count_customers(session, business.id) if after == 0 else None,
-    }
+        next=rows[-1].id if len(rows) == limit else None,
+        total=bulk.count_customers(session, business.id) if after == 0 else None,
+    )
 
 
-def find(
-    session: Session, reference: str, business_id: str | None
-) -> tuple[CustomerRow, BusinessRow]:
+def find(session: Session, reference: str, business_id: str | None) -> FoundCustomer:
     """A customer by Portico's id, Stripe's id, or the host's own id with its business. Raises NotFound."""
     row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
     if row is None and reference.startswith("cus_"):
@@ -240,7 +252,13 @@ def find(
         raise NotFound(
             "no such customer: expected Portico's id, Stripe's id (cus_…), or your own id with its business"
         )
-    return row, business
+    return FoundCustomer(
+        customer_id=row.public_id,
+        business_id=business.business_id,
+        external_id=row.external_id,
+        email=row.email,
+        platform_stripe_customer_id=row.platform_stripe_customer_id,
+    )
 
 
 def erase(
@@ -249,9 +267,8 @@ def erase(
     customer_id: str | None,
     stripe_customer_id: str | None,
     now: dt.datetime,
-) -> dict[str, Any]:
-    """Forget a customer, and a Stripe customer: `{"customer", "rows"}`, whether there was one, and how many rows
-    about the Stripe customer went. Safe to repeat."""
+) -> CustomerErasure:
+    """Forget a customer, and a Stripe customer. Safe to repeat."""
     links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
     others: set[str] = set()
@@ -263,4 +280,4 @@ def erase(
     rows = bulk.erase_stripe_customer(session, stripe_customer_id) if stripe_customer_id else 0
     # What this customer claimed may be somebody else's.
     settle(session, others - {stripe_customer_id}, (), now)
-    return {"customer": row is not None, "rows": rows}
+    return CustomerErasure(customer=row is not None, rows=rows)

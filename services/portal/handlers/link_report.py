@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -12,47 +12,54 @@ from services.portal.models import LinkEvidenceRow
 from services.portal.queries import customers as people
 from services.portal.queries import links
 from services.portal.queries.links import Component
-from services.portal.serializers import moment
-from shared.nameko_ext.rpc import NotFound
+from shared.contracts.rpc.errors import NotFound
+from shared.contracts.rpc.portal import (
+    Evidence,
+    EvidenceConflict,
+    EvidenceLink,
+    LinkEvidence,
+    UnknownLink,
+    UnknownLinks,
+)
 
 MOST_EVIDENCE: Final = 500
 
 
 def evidence(
     session: Session, *, customer_id: str | None, stripe_customer_id: str | None
-) -> dict[str, Any]:
-    """`{"evidence", "conflicts", "links"}` about a customer, or a Stripe customer, and all that is decided with them. The
+) -> LinkEvidence:
+    """What speaks for and against links, about a customer, or a Stripe customer, and all that is decided with them. The
     newest 500 pieces. Raises NotFound for a customer that is not there."""
     found = _found(session, customer_id, stripe_customer_id)
     effects = decide_standing(found.spells()).effects
     open_conflicts = [
         row for row in links.conflicts_of(session, found).values() if row.resolved_at is None
     ]
-    return {
-        "evidence": [
+    return LinkEvidence(
+        evidence=[
             _evidence(found, row, effects.get(row.id)) for row in found.evidence[-MOST_EVIDENCE:]
         ],
-        "conflicts": [
-            {
-                "stripe_customer_id": row.stripe_customer_id,
-                "customer_id": row.customer_id,
-                "reason": row.reason,
-                "evidence": row.evidence,
-                "event_id": row.event_id,
-                "seen_at": moment(row.seen_at),
-            }
+        conflicts=[
+            EvidenceConflict(
+                stripe_customer_id=row.stripe_customer_id,
+                customer_id=row.customer_id,
+                reason=row.reason,
+                evidence=row.evidence,
+                event_id=row.event_id,
+                seen_at=row.seen_at,
+            )
             for row in sorted(open_conflicts, key=lambda row: row.seen_at)
         ],
-        "links": [
-            {
-                "customer_id": one.row.public_id,
-                "stripe_customer_id": one.row.platform_stripe_customer_id,
-                "source": one.row.link_source or Source.UNKNOWN.value,
-            }
+        links=[
+            EvidenceLink(
+                customer_id=one.row.public_id,
+                stripe_customer_id=one.row.platform_stripe_customer_id,
+                source=one.row.link_source or Source.UNKNOWN.value,
+            )
             for one in found.customers.values()
             if one.row.platform_stripe_customer_id is not None
         ],
-    }
+    )
 
 
 def _found(session: Session, customer_id: str | None, stripe_customer_id: str | None) -> Component:
@@ -76,42 +83,42 @@ def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> E
     return decided or Effect.WAITS
 
 
-def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> dict[str, Any]:
+def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Evidence:
     named = found.named(row)
-    return {
-        "stripe_customer_id": row.stripe_customer_id,
-        "source": row.source,
-        "object_id": row.object_id,
-        "customer_id": None if named is None else found.customers[named].row.public_id,
-        "names": row.customer_ref,
-        "business_id": row.business_ref,
-        "denies": row.denies,
-        "effect": _effect(found, row, decided).value,
-        "reason": row.refused,
-        "said_at": moment(row.said_at),
-        "withdrawn_at": moment(row.withdrawn_at),
-        "event_id": row.event_id,
-    }
+    return Evidence(
+        stripe_customer_id=row.stripe_customer_id,
+        source=row.source,
+        object_id=row.object_id,
+        customer_id=None if named is None else found.customers[named].row.public_id,
+        names=row.customer_ref,
+        business_id=row.business_ref,
+        denies=row.denies,
+        effect=_effect(found, row, decided).value,
+        reason=row.refused,
+        said_at=row.said_at,
+        withdrawn_at=row.withdrawn_at,
+        event_id=row.event_id,
+    )
 
 
-def unknown(session: Session, *, business_id: str | None, after: int, limit: int) -> dict[str, Any]:
-    """`{"links", "next"}`: customers whose link is of unknown source. Raises NotFound for the business."""
+def unknown(session: Session, *, business_id: str | None, after: int, limit: int) -> UnknownLinks:
+    """Customers whose link is of unknown source. Raises NotFound for the business."""
     business = people.business(session, business_id) if business_id is not None else None
     if business_id is not None and business is None:
         raise NotFound("business_id: no such business")
     found = links.unknown_links(session, business.id if business else None, after, limit)
-    return {
-        "links": [
-            {
-                "customer_id": one.row.public_id,
-                "external_id": one.row.external_id,
-                "business_id": one.business_id,
-                "stripe_customer_id": one.row.platform_stripe_customer_id,
-            }
+    return UnknownLinks(
+        links=[
+            UnknownLink(
+                customer_id=one.row.public_id,
+                external_id=one.row.external_id,
+                business_id=one.business_id,
+                stripe_customer_id=one.row.platform_stripe_customer_id or "",
+            )
             for one in found
         ],
-        "next": found[-1].row.id if len(found) == limit else None,
-    }
+        next=found[-1].row.id if len(found) == limit else None,
+    )
 
 
 # --- the story -----------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from services.portal.handlers import link_report
 from services.portal.models import CustomerRow, InvoiceRow, VisitRow
 from services.portal.queries import customers as people
 from services.portal.queries import events, subscriptions, visits
-from services.portal.serializers import moment
 from shared.contracts.invoices import collection_stopped, settlement
+from shared.contracts.rpc.base import TimelineStep
+from shared.contracts.rpc.portal import InvoiceStanding, Timeline, TimelineCustomer
 
 MOST_VISITS: Final = 200
 MOST_INVOICES: Final = 20
@@ -24,8 +25,6 @@ WORDS: Final = {
     "fresh_link": "asked for a fresh link",
 }
 
-Step = dict[str, Any]
-
 
 def story(
     session: Session,
@@ -34,9 +33,8 @@ def story(
     stripe_customer_id: str | None,
     customer_id: str | None,
     now: dt.datetime,
-) -> dict[str, Any]:
-    """`{"steps", "customer", "stripe_customers", "standing"}`: the steps in order, whose they are (None: nobody we know),
-    and where the invoice stands, or each that the customer owes.
+) -> Timeline:
+    """The steps in order, whose they are (None: nobody we know), and where the invoice stands, or each that the customer owes.
 
     By invoice: what its customer did since it failed. By customer, either id: everything that is kept.
     """
@@ -64,57 +62,57 @@ def story(
         stripe_id = customer.platform_stripe_customer_id
     if invoice_id is None and stripe_id:
         asked_about = events.failed_and_open(session, stripe_id, MOST_INVOICES)
-    return {
-        "standing": [_standing(session, row, now) for row in asked_about],
-        "steps": sorted(steps, key=lambda step: step["at"]),
-        "customer": _customer(customer) if customer else None,
-        "stripe_customers": [stripe_id] if stripe_id else [],
-    }
+    return Timeline(
+        standing=[_standing(session, row, now) for row in asked_about],
+        steps=sorted(steps, key=lambda step: step.at),
+        customer=_customer(customer) if customer else None,
+        stripe_customers=[stripe_id] if stripe_id else [],
+    )
 
 
-def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> dict[str, Any]:
+def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceStanding:
     """Where an invoice stands: amounts in minor units, and what happens next by the rules that the page goes by."""
     invoice = events.read_invoice(row)
     subscription = subscriptions.state_of(session, row.subscription_id)
     settled = settlement(invoice)
     plan = invoice.retry_plan(subscription, now)
-    return {
-        "invoice_id": row.invoice_id,
-        "number": row.number,
-        "status": row.status,
-        "currency": row.currency,
-        "due": row.amount_due,
-        "remaining": row.amount_remaining,
-        "paid": settled.paid,
-        "forgiven": settled.forgiven,
-        "attempt_count": row.attempt_count,
-        "stopped": collection_stopped(invoice, subscription),
-        "needs_confirmation": invoice.needs_confirmation,
-        "retry": plan.retry,
-        "next_charge": moment(plan.at),
-    }
+    return InvoiceStanding(
+        invoice_id=row.invoice_id,
+        number=row.number,
+        status=row.status,
+        currency=row.currency,
+        due=row.amount_due,
+        remaining=row.amount_remaining,
+        paid=settled.paid,
+        forgiven=settled.forgiven,
+        attempt_count=row.attempt_count,
+        stopped=collection_stopped(invoice, subscription),
+        needs_confirmation=invoice.needs_confirmation,
+        retry=plan.retry,
+        next_charge=plan.at,
+    )
 
 
-def _customer(row: CustomerRow) -> dict[str, Any]:
-    return {
-        "customer_id": row.public_id,
-        "external_id": row.external_id,
-        "platform_stripe_customer_id": row.platform_stripe_customer_id,
-        "link_generation": row.link_generation,
-    }
+def _customer(row: CustomerRow) -> TimelineCustomer:
+    return TimelineCustomer(
+        customer_id=row.public_id,
+        external_id=row.external_id,
+        platform_stripe_customer_id=row.platform_stripe_customer_id,
+        link_generation=row.link_generation,
+    )
 
 
-def _step(at: dt.datetime, what: str, text: str, **more: Any) -> Step:
-    return {"at": moment(at), "service": "portal", "step": what, "text": text, **more}
+def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
+    return TimelineStep(at=at, service="portal", step=what, text=text, **more)
 
 
-def _visit_step(row: VisitRow) -> Step:
+def _visit_step(row: VisitRow) -> TimelineStep:
     times = f" ({row.count} times until {row.last_at:%H:%M})" if row.count > 1 else ""
     text = WORDS.get(row.what, row.what)
     return _step(row.first_at, row.what, f"the customer {text}{times}", count=row.count)
 
 
-def _invoice_steps(row: InvoiceRow) -> list[Step]:
+def _invoice_steps(row: InvoiceRow) -> list[TimelineStep]:
     steps = []
     if row.first_failed_at is not None:
         text = "the page shows the invoice as unpaid from here"

@@ -14,12 +14,12 @@ from services.portal.domain.looks import Look, click
 from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
-from services.portal.errors import LinkInvalid, LinkReplaced
 from services.portal.ports import BillingPages
 from services.portal.queries import customers as people
 from services.portal.queries import visits as log
 from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
+from shared.contracts.rpc.errors import LinkInvalid, LinkReplaced
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
 FROM_ACTION_REQUIRED: Final = "payment_action_required"

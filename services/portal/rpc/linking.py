@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
-from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers import customers, link_report
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.queries import links
 from services.portal.web.entrypoints import Visiting, utc_now
+from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
+from shared.contracts.rpc.portal import (
+    CheckoutReference,
+    LinkedCustomer,
+    LinkEvidence,
+    UnknownLinks,
+)
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.rpc import rpc
 
 MOST_UNKNOWN: Final = 1000
 
@@ -24,15 +29,15 @@ class Linking(Visiting):
     wake_relay = Waker("relay")
 
     @rpc
-    def link_customer(self, customer_id: str, stripe_customer_id: str) -> dict[str, Any]:
-        """Your word that a customer (Portico's id) is this Stripe customer: `{"customer_id", "platform_stripe_customer_id"}`.
+    def link_customer(self, customer_id: str, stripe_customer_id: str) -> LinkedCustomer:
+        """Your word that a customer (Portico's id) is this Stripe customer.
 
-        It replaces your earlier word and overrules metadata and Checkout references. Raises NotFound, InvalidArgument when
-        Stripe has deleted that customer, and StripeCustomerConflict, with nothing written, when you have given it to
+        It replaces your earlier word and overrules metadata and Checkout references. InvalidArgument when Stripe has
+        deleted that customer, and StripeCustomerConflict, with nothing written, when you have given it to
         another customer: take that back first (`unlink_customer`).
         """
         try:
-            done = self._write(
+            done: LinkedCustomer = self._write(
                 lambda session: customers.link_customer(
                     session,
                     customer_id=customer_id,
@@ -44,7 +49,7 @@ class Linking(Visiting):
             LINK_CONFLICTS.labels("rpc").inc()
             raise
         self.wake_relay()
-        return asdict(done)
+        return done
 
     @rpc
     def unlink_customer(
@@ -52,15 +57,14 @@ class Linking(Visiting):
         customer_id: str,
         stripe_customer_id: str | None = None,
         withdraw_only: bool = False,
-    ) -> dict[str, Any]:
-        """Your word that a customer is *not* this Stripe customer; the one they are linked with, unless you name it:
-        `{"customer_id", "platform_stripe_customer_id"}`, whom they are linked with now.
+    ) -> LinkedCustomer:
+        """Your word that a customer is *not* this Stripe customer; the one they are linked with, unless you name it.
+        The answer is whom they are linked with now.
 
         No metadata and no reference links the two again, until you do. With `withdraw_only` you take back what you said of
         this customer (of one Stripe customer, if named), such a refusal too, and Stripe's metadata and references decide.
-        Raises NotFound, InvalidArgument.
         """
-        done = self._write(
+        done: LinkedCustomer = self._write(
             lambda session: customers.unlink_customer(
                 session,
                 customer_id=customer_id,
@@ -70,33 +74,28 @@ class Linking(Visiting):
             )
         )
         self.wake_relay()
-        return asdict(done)
+        return done
 
     @rpc
-    def checkout_reference(self, customer_id: str) -> dict[str, Any]:
-        """A signed `client_reference_id` for a Checkout session or Payment Link of this customer: `{"reference"}`, 86
-        characters of `[A-Za-z0-9_-]`.
+    def checkout_reference(self, customer_id: str) -> CheckoutReference:
+        """A signed `client_reference_id` for a Checkout session or Payment Link of this customer.
 
         The Stripe customer of a session with it is linked with this customer, unless something stronger says otherwise. It
         counts in sessions that begin within seven days: make one each time you make the session or the link to it. Give it
-        to this customer alone. Raises NotFound.
+        to this customer alone.
         """
         with self.db.reading() as session:
             reference = customers.checkout_reference(
                 session, self.wiring.references, customer_id=customer_id, now=utc_now()
             )
-        return {"reference": reference}
+        return CheckoutReference(reference=reference)
 
     @rpc
     def link_evidence(
         self, customer_id: str | None = None, stripe_customer_id: str | None = None
-    ) -> dict[str, Any]:
-        """Everything that speaks for or against a link, by one of the two ids: `{"evidence", "conflicts", "links"}`.
-
-        Each piece of evidence has `source` (`host`, `metadata`, `reference`, `unknown`), `object_id` (what says it), whom it
-        names, `said_at`, `withdrawn_at`, and its `effect`: `decides`, `agrees`, `overruled`, `conflict`, `denied`, `waits`
-        (for a customer whom you have not told us of), `silent`, `refused` (with `reason`) or `withdrawn`. Other customers
-        and Stripe customers that are decided together with the one asked for are in it.
+    ) -> LinkEvidence:
+        """Everything that speaks for or against a link, by one of the two ids. Other customers and Stripe customers that are
+        decided together with the one asked for are in it.
         """
         if (customer_id is None) == (stripe_customer_id is None):
             raise InvalidArgument("give customer_id or stripe_customer_id, and not both")
@@ -108,9 +107,9 @@ class Linking(Visiting):
     @rpc
     def unknown_links(
         self, business_id: str | None = None, after: int = 0, limit: int = 100
-    ) -> dict[str, Any]:
-        """Customers whose link nobody has spoken for since evidence is kept: `{"links", "next"}`; go on with `after=next`
-        until null. Confirm them with `link_customer`, or by import. Raises NotFound for the business."""
+    ) -> UnknownLinks:
+        """Customers whose link nobody has spoken for since evidence is kept; go on with `after=next` until null. Confirm them
+        with `link_customer`, or by import. `limit` is 1 to 1000. NotFound: the business."""
         if not 1 <= limit <= MOST_UNKNOWN:
             raise InvalidArgument(f"limit: expected 1 to {MOST_UNKNOWN}")
         with self.db.reading() as session:

@@ -10,12 +10,20 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import importing, visits
 from services.portal.handlers import timeline as story
-from services.portal.handlers.arguments import CustomerLine
 from services.portal.retention import RULES
 from services.portal.web.activity_buffer import VisitLog
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.portal import (
+    CustomerErasure,
+    CustomerExport,
+    CustomerLine,
+    FoundCustomer,
+    ImportResult,
+    Timeline,
+)
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
-from shared.nameko_ext.rpc import InvalidArgument, rpc
+from shared.nameko_ext.rpc import rpc
 from shared.retention import prune_round
 
 
@@ -27,49 +35,41 @@ class Operations:
     _write: Callable[[Callable[[Session], Any]], Any]
 
     @rpc
-    def import_customers(self, business_id: str, rows: list[CustomerLine]) -> dict[str, Any]:
+    def import_customers(self, business_id: str, rows: list[CustomerLine]) -> ImportResult:
         """Make or change up to 5,000 customers by the host's own ids, with a handful of statements.
 
-        Answers `{"created", "updated", "unchanged", "errors": [{"row", "error"}]}`: a wrong row is left out and
-        named by its place, from 0. Idempotent. Raises NotFound for the business.
+        A wrong row is left out and named by its place. Idempotent. NotFound: the business.
         """
         now = dt.datetime.now(dt.UTC)
-        done = self._write(
+        done: importing.Imported = self._write(
             lambda session: importing.import_customers(
                 session, business_id=business_id, lines=rows, now=now
             )
         )
-        answer: dict[str, Any] = done.view()
-        return answer
+        return done.answer()
 
     @rpc
     def export_customers(
         self, business_id: str, after: int = 0, limit: int = 1000
-    ) -> dict[str, Any]:
-        """A page of a business's customers: `{"customers", "next", "total"}`; go on with `after=next` until null."""
+    ) -> CustomerExport:
+        """A page of a business's customers; go on with `after=next` until null. `limit` is 1 to 5000. NotFound: the
+        business."""
         with self.db.reading() as session:
             return importing.export_customers(
                 session, business_id=business_id, after=after, limit=limit
             )
 
     @rpc
-    def find_customer(self, reference: str, business_id: str | None = None) -> dict[str, Any]:
+    def find_customer(self, reference: str, business_id: str | None = None) -> FoundCustomer:
         """A customer by Portico's id, Stripe's id, or the host's own id (with its business, where there are
-        several). Raises NotFound."""
+        several)."""
         with self.db.reading() as session:
-            row, business = importing.find(session, reference, business_id)
-            return {
-                "customer_id": row.public_id,
-                "business_id": business.business_id,
-                "external_id": row.external_id,
-                "email": row.email,
-                "platform_stripe_customer_id": row.platform_stripe_customer_id,
-            }
+            return importing.find(session, reference, business_id)
 
     @rpc
     def erase_customer(
         self, customer_id: str | None = None, stripe_customer_id: str | None = None
-    ) -> dict[str, Any]:
+    ) -> CustomerErasure:
         """Forget a customer with all that is kept of them. Safe to repeat; the other services have their own."""
         if not customer_id and not stripe_customer_id:
             raise InvalidArgument("expected customer_id, stripe_customer_id, or both")
@@ -87,7 +87,7 @@ class Operations:
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         customer_id: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Timeline:
         """What the portal knows, as steps of a time line, whose they are, and where their invoices stand: by one of the
         three ids."""
         if sum(one is not None for one in (invoice_id, stripe_customer_id, customer_id)) != 1:

@@ -20,6 +20,7 @@ from services.portal.tokens.signing import BadToken
 from services.portal.web import request_views
 from services.portal.web.entrypoints import NothingHere, Visiting, mangled, utc_now, visitors
 from services.portal.web.responses import answer, choose_for, choose_for_business, redirect
+from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.web import http
@@ -104,16 +105,18 @@ class Cancelling(Visiting):
         return choose_for_business(request, found.business.locale)
 
     @rpc
-    def cancellation_links(self, request_id: str) -> dict[str, Any]:
-        """Where the business answers an open request: `{"approve", "decline"}`, each a URL.
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        """Where the business answers an open request.
 
-        They are secrets: ask for them when the mail is sent, and store or log them nowhere. Raises NotFound, or
-        RequestClosed when the request is answered or the subscription ends anyway.
+        Secrets: ask for them when the mail is sent, and store or log them nowhere. RequestClosed when the request is answered or the subscription ends anyway.
         """
         with self.db.reading() as session:
             cancelling.open_links_of(session, request_id)
         links = self.wiring.request_links
-        return {decision.value: links.url(request_id, decision) for decision in Decision}
+        return CancellationLinks(
+            approve=links.url(request_id, Decision.APPROVE),
+            decline=links.url(request_id, Decision.DECLINE),
+        )
 
     @loop(poll=5.0)
     def carry_out_requests(self) -> bool:

@@ -23,6 +23,7 @@ from shared.database import Transactions
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.fakes import PERIOD_END, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
+from tests.unit.wire import on_the_wire
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def subscribed(gateway: FakePaymentGateway) -> FakePaymentGateway:
 def cancel(
     gateway: FakePaymentGateway, customer: str = "cus_1", subscription: str = "sub_1"
 ) -> dict[str, Any]:
-    return cancelling.cancel_at_period_end(
+    return on_the_wire(cancelling.cancel_at_period_end)(
         gateway,
         stripe_customer_id=customer,
         subscription_id=subscription,
@@ -99,7 +100,9 @@ def may(
     business_id: str | None = None,
     fixed: str | None = None,
 ) -> dict[str, bool]:
-    return portal.customers_may(database, gateway, business_id=business_id, setting=fixed, now=NOW)
+    return on_the_wire(portal.customers_may)(
+        database, gateway, business_id=business_id, setting=fixed, now=NOW
+    )
 
 
 def test_customers_may_do_what_their_configuration_allows(

@@ -14,9 +14,12 @@ from services.billing.domain import (
     StripeRefused,
     UnknownInvoice,
 )
-from services.billing.handlers.invoices import collect
+from services.billing.handlers import invoices
 from tests.unit.billing.fakes import FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
+from tests.unit.wire import on_the_wire
+
+collect = on_the_wire(invoices.collect)
 
 ID = INVOICE.id
 

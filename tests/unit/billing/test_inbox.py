@@ -20,9 +20,7 @@ from services.billing.handlers.inbox import (
     EVIDENCE_SETTLED,
     Outcome,
     Received,
-    inbox_events,
     read_webhook,
-    replay,
     store_webhooks,
     tell_evidence_again,
 )
@@ -33,6 +31,9 @@ from shared.database import Transactions
 from shared.nameko_ext.batching import batch_transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.webhooks import store_webhook
+from tests.unit.wire import on_the_wire
+
+inbox_events, replay = on_the_wire(inbox.inbox_events), on_the_wire(inbox.replay)
 
 
 def receive(database: Transactions, name: str, edit: Edit | None = None) -> Outcome:

@@ -16,10 +16,13 @@ from services.billing.domain import (
     Subscription,
     UnknownInvoice,
 )
-from services.billing.handlers.invoices import invoice_state
+from services.billing.handlers import invoices
 from shared.contracts.payments import PaymentMethod
 from tests.unit.billing.fakes import VISA, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
+from tests.unit.wire import on_the_wire
+
+invoice_state = on_the_wire(invoices.invoice_state)
 
 
 @pytest.fixture(autouse=True)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from services.billing.domain import PaymentProblem, Subscription
 from services.billing.domain.budget import BURST_SECONDS, Budget
-from services.billing.handlers import inbox
-from services.billing.handlers.invoices import invoice_state
-from services.billing.workflows.invoice_reports import Look, invoice_states
+from services.billing.handlers import inbox, invoices
+from services.billing.workflows import invoice_reports as looking
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.webhooks import store_webhook
+from tests.unit.wire import on_the_wire
+
+invoice_state = on_the_wire(invoices.invoice_state)
+invoice_states = on_the_wire(looking.invoice_states)
 
 FAILED, PAID = "invoice.payment_failed", "invoice.paid"
 CONFIRM = "invoice.payment_action_required"
@@ -32,11 +35,11 @@ class Seconds:
         return self.now
 
 
-def one_by_one(look: Look, invoice_ids: Sequence[str]) -> Mapping[str, dict[str, Any] | None]:
+def one_by_one(look: Callable[[str], Any], invoice_ids: Sequence[str]) -> Mapping[str, Any]:
     return {invoice_id: look(invoice_id) for invoice_id in invoice_ids}
 
 
-def nobody_in_time(look: Look, invoice_ids: Sequence[str]) -> Mapping[str, dict[str, Any] | None]:
+def nobody_in_time(look: Callable[[str], Any], invoice_ids: Sequence[str]) -> Mapping[str, Any]:
     return {}
 
 

@@ -21,18 +21,22 @@ from services.billing.domain import (
 from services.billing.handlers.inbox import Outcome, read_webhook
 from services.billing.queries import inbox as queries
 from services.billing.queries import portal as portal_queries
+from services.billing.workflows import portal as handlers
 from services.billing.workflows.portal import (
     NEVER_SAVED_FOR,
     InUse,
+    SessionRequest,
     configuration_in_use,
     create_portal_session,
-    customers_may,
     ensure_configuration,
 )
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.webhooks import store_webhook
+from tests.unit.wire import on_the_wire
+
+customers_may = on_the_wire(handlers.customers_may)
 
 PUBLIC = "https://me.example.com"
 BACK = f"{PUBLIC}/me/token"
@@ -44,17 +48,10 @@ def _dana(gateway: FakePaymentGateway) -> None:
 
 
 def click(database: Transactions, gateway: FakePaymentGateway, **changed: Any) -> str:
-    arguments: dict[str, Any] = {
-        "stripe_customer_id": "cus_1",
-        "return_url": BACK,
-        "flow": None,
-        "locale": None,
-        "business_id": None,
-        "setting": None,
-        "public_url": PUBLIC,
-        "now": NOW,
-    }
-    return create_portal_session(database, gateway, **{**arguments, **changed})
+    around: dict[str, Any] = {"setting": None, "public_url": PUBLIC, "now": NOW}
+    around |= {name: changed.pop(name) for name in around.keys() & changed.keys()}
+    wanted = SessionRequest(**{"stripe_customer_id": "cus_1", "return_url": BACK, **changed})
+    return create_portal_session(database, gateway, wanted, **around)
 
 
 def test_each_click_is_a_fresh_session_on_one_conservative_configuration(

@@ -34,16 +34,9 @@ from services.billing.models import (
     RecoveryLease,
     RecoveryRun,
 )
+from services.billing.workflows import recovery
 from services.billing.workflows.customer_lease import CustomerBusy
-from services.billing.workflows.recovery import (
-    PAUSES,
-    Report,
-    Run,
-    due,
-    recover,
-    recoveries,
-    resume,
-)
+from services.billing.workflows.recovery import PAUSES, Report, Run, due, recover, resume
 from shared.database import Transactions
 from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import (
@@ -56,6 +49,7 @@ from tests.unit.billing.fakes import (
     charged_to,
 )
 from tests.unit.billing.webhooks import store_webhook
+from tests.unit.wire import on_the_wire
 
 INVOICE = Invoice(
     id="in_1",
@@ -828,8 +822,15 @@ def test_ops_can_read_what_was_tried(loop: Loop) -> None:
             )
         )
     with loop.database.reading() as session:
-        new, old = recoveries(session, stripe_customer_id="cus_1", invoice_id="in_1", limit=9)
-        assert recoveries(session, stripe_customer_id="cus_2", invoice_id=None, limit=9) == []
+        new, old = on_the_wire(recovery.recoveries)(
+            session, stripe_customer_id="cus_1", invoice_id="in_1", limit=9
+        )
+        assert (
+            on_the_wire(recovery.recoveries)(
+                session, stripe_customer_id="cus_2", invoice_id=None, limit=9
+            )
+            == []
+        )
     assert new == {
         "stripe_customer_id": "cus_1",
         "invoice_id": "in_1",

@@ -9,6 +9,7 @@ import pytest
 from services.billing.domain import InvalidRequest
 from services.billing.queries import inbox as queries
 from services.billing.workflows import republish
+from shared.contracts.rpc.billing import RepublishedPage
 from shared.database import Transactions
 from shared.events import CustomerDeleted, CustomerLinked, Data, Event
 from shared.messaging.amqp import BrokerUnavailable
@@ -47,7 +48,7 @@ def test_what_the_queue_hears_goes_into_it_alone(
     since = NOW - 2 * HOUR
     assert republish.count(database, NOTIFIER, since, NOW) == 2
     page = republish.republish(database, publisher, NOTIFIER, since, NOW)
-    assert page == republish.Page(2, None)
+    assert page == RepublishedPage(events=2)
     assert [one.id for one in publisher.into[NOTIFIER]] == [ids[1], ids[3]]
     assert publisher.published == []
 

@@ -29,15 +29,14 @@ from services.billing.domain import (
 )
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
-from services.billing.rpc.errors import WIRE_ERRORS
 from services.billing.service import BillingService
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
+from shared.contracts.rpc.errors import ERRORS, InvalidArgument, RpcError, wire_error
 from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
 from shared.nameko_ext.batching import batch_transactions
 from shared.nameko_ext.consumer import Permanent
-from shared.nameko_ext.rpc import InvalidArgument, RpcError
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to
@@ -194,9 +193,9 @@ def test_what_can_not_be_stored_is_quarantined(billing: Any, database: Transacti
 
 def test_every_error_of_the_domain_crosses_the_wire_by_its_name() -> None:
     """Callers tell errors apart by class name; a wrong argument is the common InvalidArgument."""
-    assert set(WIRE_ERRORS) == set(BillingError.__subclasses__())
-    for error, wire in WIRE_ERRORS.items():
-        assert issubclass(wire, RpcError)
+    for error in BillingError.__subclasses__():
+        wire = type(wire_error(error("why")))
+        assert ERRORS[wire.__name__] is wire
         assert (
             wire is InvalidArgument if error is InvalidRequest else wire.__name__ == error.__name__
         )
@@ -207,7 +206,7 @@ def test_a_click_answers_with_a_url_and_errors_with_a_name(
 ) -> None:
     """The RPC method's own contract, with the domain's errors translated."""
     back = "https://me.example.com/me/token"
-    url = billing.create_portal_session(stripe_customer_id="cus_1", return_url=back)["url"]
+    url = billing.create_portal_session(stripe_customer_id="cus_1", return_url=back).url
     assert url == gateway.sessions[0].url
     for customer, way_back, name in (
         ("cus_2", back, "UnknownStripeCustomer"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.billing.handlers.timeline import erase, story
+from services.billing.handlers import timeline as handlers
+from services.billing.handlers.timeline import erase
 from services.billing.models import (
     PaymentMethodChange,
     PaymentMethodChangeEvent,
@@ -13,6 +14,9 @@ from shared.database import Transactions
 from tests.unit.billing.conftest import Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway
 from tests.unit.billing.test_recovery import RENEWED, Loop, dana
+from tests.unit.wire import on_the_wire
+
+story = on_the_wire(handlers.story)
 
 
 def test_a_change_is_told_with_its_events_and_tries(

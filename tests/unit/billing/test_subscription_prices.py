@@ -11,12 +11,15 @@ from services.billing.domain import PriceLook, StripeRefused
 from services.billing.domain.budget import Budget
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import translate
-from services.billing.workflows.pricing import subscription_prices
+from services.billing.workflows import pricing as handlers
 from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from tests.unit.billing.conftest import Edit, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.test_looking import Seconds, one_by_one
+from tests.unit.wire import on_the_wire
+
+subscription_prices = on_the_wire(handlers.subscription_prices)
 
 START = dt.datetime.fromtimestamp(1_790_000_000, dt.UTC)
 OLD, ACACIA, BASIL = "2020-08-27", "2024-12-18.acacia", "2025-04-30.basil"

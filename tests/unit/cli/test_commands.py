@@ -12,7 +12,7 @@ import typer
 
 from portico.cli import Fault
 from portico.main import app
-from tests.unit.cli.conftest import FakeServices, Run
+from tests.unit.cli.conftest import FakeServices, Run, golden
 
 MOMENT = "2026-11-23T10:00:00.250000+00:00"
 
@@ -127,13 +127,7 @@ def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run:
 
 def test_events_are_listed_as_json_as_they_came(run: Run, services: FakeServices) -> None:
     """--json is the service's answer, unabridged."""
-    row = {
-        "event_id": "evt_1",
-        "type": "invoice.paid",
-        "status": "translated",
-        "reason": None,
-        "received_at": MOMENT,
-    }
+    row = golden("billing", "inbox_events")[0] | {"event_id": "evt_1"}
     services.answers["billing", "inbox_events"] = [row]
     assert json.loads(run("events", "list", "--json").stdout) == [row]
     assert "evt_1" in run("events", "list").stdout
@@ -167,21 +161,9 @@ def test_a_notification_is_cancelled_and_resent(run: Run, services: FakeServices
 def failed_mails(services: FakeServices, count: int) -> None:
     """A notifier with so many failed emails, which it gives out in portions as the real one does."""
     left = [{"notification_id": f"ntf_{number}"} for number in range(count)]
-    blank = dict.fromkeys(
-        (
-            "created_at",
-            "kind",
-            "status",
-            "invoice_id",
-            "attempt",
-            "attempts",
-            "reason",
-            "last_error",
-        )
-    )
 
     def resend_failed(limit: int, dry_run: bool, **_: Any) -> dict[str, Any]:
-        given = [{**blank, **one} for one in left[:limit]]
+        given = left[:limit]
         more = len(left) > limit
         if not dry_run:
             del left[:limit]
@@ -334,7 +316,13 @@ def test_evidence_is_shown_with_what_it_does(run: Run, services: FakeServices) -
     assert "refused" in result.stdout
     assert "not_signed" in result.stdout
     told["conflicts"] = [
-        {"stripe_customer_id": "cus_9", "customer_id": "A", "reason": "customer_has_another"}
+        {
+            "stripe_customer_id": "cus_9",
+            "customer_id": "A",
+            "reason": "customer_has_another",
+            "evidence": "metadata",
+            "seen_at": MOMENT,
+        }
     ]
     assert run("customers", "evidence", "cus_9").exit_code == 1
     assert run("customers", "evidence").exit_code == 2

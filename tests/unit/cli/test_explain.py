@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 
 from portico.commands.explain import in_order
 from portico.standing import headline
+from shared.contracts.rpc.base import TimelineStep
+from shared.contracts.rpc.portal import InvoiceStanding
 from tests.unit.cli.conftest import FakeServices, Run
 
 NOW = dt.datetime(2026, 11, 29, 9, 0, tzinfo=dt.UTC)
@@ -41,6 +45,15 @@ def step(name: str, at: str, **more: Any) -> dict[str, Any]:
 
 def mail(name: str, at: str) -> dict[str, Any]:
     return step(name, at, notification_id="ntf_1", object_id="in_1")
+
+
+def said(standing: dict[str, Any], steps: list[dict[str, Any]], now: dt.datetime) -> str:
+    """The line, of what came over the wire."""
+    return headline(msgspec.convert(standing, InvoiceStanding), read(steps), now)
+
+
+def read(steps: Iterable[dict[str, Any]]) -> list[TimelineStep]:
+    return msgspec.convert(list(steps), list[TimelineStep])
 
 
 MAILED = [mail("notified", "07:03:00.5"), mail("sent", "07:03:59.2"), mail("delivered", "07:04:01")]
@@ -82,13 +95,13 @@ def test_where_it_stands_is_one_line(
     changes: dict[str, Any], steps: list[dict[str, Any]], line: str
 ) -> None:
     """What is due or was paid or forgiven, tries, the newest email, what comes next: as money and dates are written."""
-    assert headline(standing(**changes), steps, NOW) == line
+    assert said(standing(**changes), steps, NOW) == line
 
 
 def test_another_day_and_year_are_named() -> None:
     """Only today's times stand alone."""
     later = dt.datetime(2027, 1, 3, tzinfo=dt.UTC)
-    shown = headline(standing(next_charge="2027-01-05T07:00:00Z"), MAILED, later)
+    shown = said(standing(next_charge="2027-01-05T07:00:00Z"), MAILED, later)
     assert shown == "Open: $149.00, 1 try, mail delivered Nov 29, 2026, 07:04, next try Jan 5"
 
 
@@ -113,18 +126,18 @@ def test_the_story_is_told_in_the_order_in_which_it_happened() -> None:
     first: the failure before its email, the email before the click. Whoever answered first does not matter."""
     for seed in range(20):
         steps = random.Random(seed).sample(STORY, len(STORY))
-        assert [one["step"] for one in in_order(steps)] == [one["step"] for one in STORY]
+        assert [one.step for one in in_order(read(steps))] == [one["step"] for one in STORY]
 
 
 def test_a_customer_is_told_of_before_what_stripe_says_of_them() -> None:
     """Stripe's second began before the host application's call in it; the call came first all the same."""
     steps = [step("paid", "07:00:00"), step("evidence", "07:00:00"), step("told", "07:00:00.503")]
-    assert [one["step"] for one in in_order(steps)] == ["told", "paid", "evidence"]
+    assert [one.step for one in in_order(read(steps))] == ["told", "paid", "evidence"]
 
 
 def test_times_never_run_backwards() -> None:
     """A step of a later second never stands before one of an earlier."""
-    seconds = [one["at"][:19] for one in in_order(reversed(STORY))]
+    seconds = [one.at.replace(microsecond=0) for one in in_order(read(reversed(STORY)))]
     assert seconds == sorted(seconds)
 
 

@@ -19,13 +19,15 @@ from portico.cli import Unavailable
 from portico.importing import Import
 from portico.spreadsheets import guarded, unguarded
 from services.portal.handlers import importing
-from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import Base, CustomerRow
+from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.portal import CustomerLine
 from shared.messaging.transport import MESSAGE_BYTES
 from tests.unit import tables
 from tests.unit.any_text import any_text
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.portal.builders import NOW, add_business
+from tests.unit.wire import on_the_wire
 
 HEADER = "external_id,name,email,locale,timezone,platform_stripe_customer_id\n"
 
@@ -43,9 +45,11 @@ class Portal:
         if self.calls == self.fail_at:
             raise Unavailable("portal: no answer")
         lines = msgspec.convert(rows, list[CustomerLine])
-        return importing.import_customers(
+        done = importing.import_customers(
             self.session, business_id=business_id, lines=lines, now=NOW
-        ).view()
+        )
+        answer: dict[str, Any] = plain(done.answer())
+        return answer
 
     def count(self) -> int:
         return self.session.scalar(select(func.count()).select_from(CustomerRow)) or 0
@@ -263,9 +267,9 @@ def test_an_export_holds_no_formula_and_comes_back_as_it_was(
     tmp_path: Path, portal: Portal, services: FakeServices, run: Run
 ) -> None:
     """Names and ids that begin like a formula are text for a spreadsheet, and the import of our own export changes nothing."""
-    services.answers["portal", "export_customers"] = lambda **page: importing.export_customers(
-        portal.session, **page
-    )
+    services.answers["portal", "export_customers"] = lambda **page: on_the_wire(
+        importing.export_customers
+    )(portal.session, **page)
     rows = [[f"{text[0]}{n}", text, f"c{n}@example.com"] for n, text in enumerate(TEXTS)]
     assert portal("sunrise", rows)["created"] == len(TEXTS)
     out = tmp_path / "export.csv"

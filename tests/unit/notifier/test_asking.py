@@ -10,10 +10,14 @@ import pytest
 
 from services.notifier.domain import Kind, Reason, Refused
 from services.notifier.handlers import requests as asking
-from services.notifier.handlers.requests import RequestContext
 from services.notifier.models import Notification
 from services.notifier.ports import Business, CancellationLinks
 from shared import events as contract
+from shared.contracts.rpc.notifier import (
+    RequestContext,
+    RequestedNotification,
+    ResentNotifications,
+)
 from tests.unit.notifier.conftest import House, event, failed
 from tests.unit.notifier.fakes import START, a_contact
 
@@ -25,7 +29,7 @@ LINKS = CancellationLinks(
 )
 
 
-def ask(house: House, kind: Kind, **context: Any) -> asking.Asked:
+def ask(house: House, kind: Kind, **context: Any) -> RequestedNotification:
     """Ask as a service does: the context crosses the wire as JSON."""
     house.portal.people.setdefault(DANA, a_contact())
     checked = msgspec.convert({"request_id": "req_1"} | context, RequestContext, strict=True)
@@ -184,7 +188,7 @@ def test_an_end_without_notice_says_that_it_has_ended(house: House) -> None:
     assert "has ended" in house.mailer.inbox[0].subject
 
 
-def bulk(house: House, **changes: Any) -> asking.Bulk:
+def bulk(house: House, **changes: Any) -> ResentNotifications:
     wanted: dict[str, Any] = {"failed_since": START, "invoice_id": None, "limit": 2}
     with house.db.transaction() as session:
         return asking.resend_failed(session, house.clock(), **(wanted | changes))
@@ -217,7 +221,7 @@ def test_a_bulk_does_not_ask_in_a_circle_while_the_key_is_still_wrong(house: Hou
     assert house.work() == ["refused"]
     second = bulk(house, limit=5, failed_before=first.failed_before)
     assert (len(second.notifications), second.more) == (1, False)
-    assert second.notifications[0]["invoice_id"] != first.notifications[0]["invoice_id"]
+    assert second.notifications[0].invoice_id != first.notifications[0].invoice_id
     assert len(bulk(house, limit=5).notifications) == 1, (
         "asked anew, the one that failed again counts"
     )
@@ -230,8 +234,8 @@ def test_a_dry_run_names_what_failed_and_writes_nothing(house: House) -> None:
     house.work()
     house.clock.forward(minutes=1)
     named = bulk(house, dry_run=True)
-    assert [row["notification_id"] for row in named.notifications] == [house.row().notification_id]
-    assert named.notifications[0]["status"] == "failed"
+    assert [row.notification_id for row in named.notifications] == [house.row().notification_id]
+    assert named.notifications[0].status == "failed"
     assert house.work() == []
 
 

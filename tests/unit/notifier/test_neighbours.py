@@ -16,8 +16,9 @@ from services.notifier.domain import (
 )
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
+from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Overloaded
-from shared.nameko_ext.rpc import RemoteFault, RpcClient, RpcTimeout
+from shared.nameko_ext.rpc import RpcClient, RpcTimeout
 from tests.unit.notifier.fakes import START
 
 OPEN = {"status": "open", "amount_remaining": 14900, "subscription_status": "past_due"}
@@ -49,7 +50,7 @@ def test_many_invoices_are_one_call() -> None:
     """Each question gets its own answer, and None where billing knows nothing."""
     billing = Billing({"in_1": OPEN, "in_3": OPEN | {"status": "paid"}})
     answers = fetch_invoices(billing, ["in_1", "in_2", "in_3"])
-    assert [answer and answer["status"] for answer in answers] == ["open", None, "paid"]
+    assert [answer and answer.status for answer in answers] == ["open", None, "paid"]
     assert billing.calls == [["in_1", "in_2", "in_3"]]
 
 

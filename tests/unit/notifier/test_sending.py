@@ -31,6 +31,7 @@ from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
+from tests.unit.wire import on_the_wire
 
 
 def test_a_due_notification_is_sent_and_remembered(house: House) -> None:
@@ -401,12 +402,11 @@ def test_the_list_shows_what_happened_without_address_or_link(house: House) -> N
     house.clock.forward(minutes=1)
     house.hear(failed(invoice_id="in_2", collection_method="send_invoice"))
     house.work()
+    notifications = on_the_wire(asking.notifications)
     with house.db.reading() as session:
-        listed = asking.notifications(
-            session, invoice_id=None, stripe_customer_id="cus_1", limit=10
-        )
-        one = asking.notifications(session, invoice_id="in_2", stripe_customer_id=None, limit=10)
-        none = asking.notifications(session, invoice_id="in_3", stripe_customer_id=None, limit=10)
+        listed = notifications(session, invoice_id=None, stripe_customer_id="cus_1", limit=10)
+        one = notifications(session, invoice_id="in_2", stripe_customer_id=None, limit=10)
+        none = notifications(session, invoice_id="in_3", stripe_customer_id=None, limit=10)
     assert [row["status"] for row in listed] == ["suppressed", "sent"]
     assert one[0]["reason"] == Reason.NOT_AUTOPAY
     assert listed[1]["sent_at"] == "2026-11-23T12:01:00Z"

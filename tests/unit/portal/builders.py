@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
 from services.portal.handlers import customers, evidence
-from services.portal.handlers.arguments import CustomerLine
 from services.portal.models import CustomerRow
 from services.portal.queries.page import lookup_many
 from services.portal.tokens.references import CheckoutReferences
 from shared import events
 from shared.contracts.invoices import Observation, merge
 from shared.contracts.next_steps import NextStep
+from shared.contracts.rpc.portal import BusinessArguments, CustomerArguments, UpsertedCustomer
 from shared.settings import Secret
 
 WANTS_METHOD = frozenset(NextStep) - {NextStep.PROCESSING, NextStep.CONFIRM}
@@ -52,14 +52,24 @@ def add_business(session: Session, business_id: str = "sunrise", **changes: Any)
         "timezone": "America/Los_Angeles",
     }
     given.update(changes)
-    return customers.upsert_business(session, business_id=business_id, now=NOW, **given)
+    return customers.upsert_business(
+        session, BusinessArguments(business_id=business_id, **given), NOW
+    )
 
 
-def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> customers.Upserted:
-    given: dict[str, Any] = {"name": "Maria Lopez", "email": "maria@example.com", **changes}
-    business_id = given.pop("business_id", "sunrise")
-    line = CustomerLine(external_id=external_id, **given)
-    return customers.upsert_customer(session, business_id=business_id, given=line, now=NOW)
+def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> UpsertedCustomer:
+    given: dict[str, Any] = {
+        "business_id": "sunrise",
+        "name": "Maria Lopez",
+        "email": "maria@example.com",
+        "locale": None,
+        "timezone": None,
+        "platform_stripe_customer_id": None,
+    }
+    given.update(changes)
+    return customers.upsert_customer(
+        session, CustomerArguments(external_id=external_id, **given), NOW
+    )
 
 
 def event(data: events.Data, at: dt.datetime = NOW, event_id: str | None = None) -> events.Event:

@@ -21,7 +21,6 @@ from services.portal.domain.cancelling import (
     may_ask,
 )
 from services.portal.domain.snapshot import Asked, Snapshot, Subscription
-from services.portal.errors import RequestClosed
 from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
@@ -29,7 +28,7 @@ from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
-from shared.nameko_ext.rpc import NotFound
+from shared.contracts.rpc.errors import NotFound, RequestClosed
 from tests.unit.portal.builders import (
     NOW,
     add_business,

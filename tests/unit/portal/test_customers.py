@@ -11,20 +11,21 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal import queries
-from services.portal.errors import (
-    LinkInvalid,
-    LinkReplaced,
-    StripeCustomerConflict,
-    UnknownCustomer,
-)
 from services.portal.handlers import customers, visits
-from services.portal.handlers.arguments import AppointmentArgument
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import CustomerRow
 from services.portal.tokens.links import Claim
 from shared import events
-from shared.nameko_ext.rpc import InvalidArgument, NotFound
+from shared.contracts.rpc.errors import (
+    InvalidArgument,
+    LinkInvalid,
+    LinkReplaced,
+    NotFound,
+    StripeCustomerConflict,
+    UnknownCustomer,
+)
+from shared.contracts.rpc.portal import AppointmentArgument, AppointmentCounts
 from tests.unit.portal.builders import (
     CUSTOMER_ID,
     NOW,
@@ -43,8 +44,12 @@ def _business(session: Session) -> None:
     add_business(session)
 
 
-def give(session: Session, customer_id: str, *given: AppointmentArgument) -> customers.Counts:
+def give(session: Session, customer_id: str, *given: AppointmentArgument) -> AppointmentCounts:
     return customers.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
+
+
+def counts(created: int, updated: int, unchanged: int) -> AppointmentCounts:
+    return AppointmentCounts(created=created, updated=updated, unchanged=unchanged)
 
 
 def visit(external_id: str = "a1", **changes: Any) -> AppointmentArgument:
@@ -92,9 +97,9 @@ def test_a_customer_of_an_unknown_business_is_not_found(session: Session) -> Non
 def test_appointments_are_counted_by_what_became_of_them(session: Session) -> None:
     """New, changed and repeated appointments are told apart."""
     made = add_customer(session)
-    assert give(session, made.customer_id, visit("a"), visit("b")) == customers.Counts(2, 0, 0)
+    assert give(session, made.customer_id, visit("a"), visit("b")) == counts(2, 0, 0)
     again = give(session, made.customer_id, visit("a"), visit("b", status="cancelled"), visit("c"))
-    assert again == customers.Counts(1, 1, 1)
+    assert again == counts(1, 1, 1)
 
 
 def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> None:
@@ -102,7 +107,7 @@ def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> Non
     made = add_customer(session)
     give(session, made.customer_id, visit())
     elsewhere = visit(starts_at=ahead(days=1).astimezone(dt.timezone(dt.timedelta(hours=-8))))
-    assert give(session, made.customer_id, elsewhere) == customers.Counts(0, 0, 1)
+    assert give(session, made.customer_id, elsewhere) == counts(0, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.portal import serializers as wire
 from services.portal.domain.notice import Tone
 from services.portal.handlers import timeline as story
 from services.portal.handlers.events import (
@@ -39,6 +38,7 @@ from tests.unit.portal.builders import (
     says,
     take_in,
 )
+from tests.unit.wire import moment, on_the_wire
 
 
 def changed(
@@ -235,7 +235,7 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
 
     def standing(**subject: str | None) -> list[dict[str, object]]:
         ids = {"invoice_id": None, "stripe_customer_id": None, "customer_id": None}
-        return story.story(session, **(ids | subject), now=NOW)["standing"]  # type: ignore[arg-type]
+        return on_the_wire(story.story)(session, **(ids | subject), now=NOW)["standing"]  # type: ignore[arg-type]
 
     (of_customer,) = standing(customer_id=customer_id)
     assert (of_customer["status"], of_customer["remaining"]) == ("open", 12900)
@@ -244,7 +244,7 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
     assert row is not None
     row.card_of_failure = row.last_failed_at
     (of_invoice,) = standing(invoice_id=row.invoice_id)
-    assert of_invoice["next_charge"] == wire.moment(ahead(days=3))
+    assert of_invoice["next_charge"] == moment(ahead(days=3))
     (closed,) = standing(invoice_id="in_2")
     assert (closed["status"], closed["paid"], closed["forgiven"]) == ("paid", 12900, 0)
     assert standing(invoice_id="in_unknown") == []
@@ -258,7 +258,7 @@ def test_a_card_from_before_the_failure_is_no_part_of_its_story(
     def steps() -> list[str]:
         session.flush()
         ids = {"invoice_id": "in_1", "stripe_customer_id": None, "customer_id": None}
-        return [one["step"] for one in story.story(session, **ids, now=NOW)["steps"]]  # type: ignore[arg-type]
+        return [one["step"] for one in on_the_wire(story.story)(session, **ids, now=NOW)["steps"]]  # type: ignore[arg-type]
 
     handle(session, event(changed(), ago(hours=2)), NOW)
     handle(session, event(failed(), ago(hours=1)), NOW)

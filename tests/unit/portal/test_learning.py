@@ -22,9 +22,10 @@ from services.portal.queries import subscriptions
 from services.portal.workflows import billing_sync as learning
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
+from shared.contracts.rpc.errors import RemoteFault
 from shared.database import Transactions
 from shared.events import InvoiceUpdated, PaymentMethodChanged
-from shared.nameko_ext.rpc import RemoteFault, RpcTimeout
+from shared.nameko_ext.rpc import RpcTimeout
 from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
@@ -41,6 +42,7 @@ from tests.unit.portal.builders import (
     paid,
     snapshot,
 )
+from tests.unit.wire import on_the_wire
 
 VISA = PaymentMethod(type="card", brand="visa", last4="0341", exp_month=3, exp_year=2026)
 AMEX = PaymentMethod(type="card", brand="amex", last4="0005", exp_month=1, exp_year=2030)
@@ -136,7 +138,7 @@ def test_what_an_invoice_is_for_is_learnt_where_its_events_do_not_say(
         one.invoice_id: (one.invoice.purpose, one.invoice.purpose_more) for one in found.invoices
     }
     assert told == {"in_1": ("Windows", 1), "in_3": ("Deep clean", 0)}
-    owed = wire.snapshot(found, NOW)["owed"]
+    owed = on_the_wire(wire.snapshot)(found, NOW)["owed"]
     assert {one["invoice_id"]: (one["purpose"], one["purpose_more"]) for one in owed} == told
 
 

@@ -13,10 +13,8 @@ from structlog.testing import capture_logs
 
 from portico.checks.portal import check_whose
 from services.portal.domain.linking import REFERENCE_AGE
-from services.portal.errors import StripeCustomerConflict
 from services.portal.handlers import cancelling, customers, importing, link_report
 from services.portal.handlers import timeline as story
-from services.portal.handlers.arguments import CustomerLine
 from services.portal.handlers.events import handle
 from services.portal.models import (
     CancellationRequestRow,
@@ -29,8 +27,9 @@ from services.portal.models import (
 from services.portal.queries import links
 from services.portal.retention import RULES
 from shared import events
+from shared.contracts.rpc.errors import InvalidArgument, NotFound, StripeCustomerConflict
+from shared.contracts.rpc.portal import CustomerLine
 from shared.database import Transactions
-from shared.nameko_ext.rpc import InvalidArgument, NotFound
 from shared.retention import prune_batch
 from tests.unit.portal.builders import (
     NOW,
@@ -45,6 +44,7 @@ from tests.unit.portal.builders import (
     stripe_id_of,
     take_in,
 )
+from tests.unit.wire import on_the_wire
 
 
 @pytest.fixture(autouse=True)
@@ -112,12 +112,14 @@ def conflicts(session: Session) -> set[tuple[str, str, str]]:
 
 
 def effects(session: Session, customer_id: str) -> dict[str, str]:
-    found = link_report.evidence(session, customer_id=customer_id, stripe_customer_id=None)
+    found = on_the_wire(link_report.evidence)(
+        session, customer_id=customer_id, stripe_customer_id=None
+    )
     return {one["object_id"]: one["effect"] for one in found["evidence"]}
 
 
 def unknown(session: Session) -> list[str]:
-    found = link_report.unknown(session, business_id=None, after=0, limit=100)
+    found = on_the_wire(link_report.unknown)(session, business_id=None, after=0, limit=100)
     return [one["customer_id"] for one in found["links"]]
 
 
@@ -273,7 +275,7 @@ def test_metadata_waits_for_a_customer_whom_the_host_names_later(session: Sessio
     lines = [CustomerLine("c9", "Ned", "ned@example.com")]
     importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW)
     assert "cus_9" in session.scalars(select(CustomerRow.platform_stripe_customer_id)).all()
-    found = link_report.evidence(session, customer_id=None, stripe_customer_id="cus_7")
+    found = on_the_wire(link_report.evidence)(session, customer_id=None, stripe_customer_id="cus_7")
     assert [one["effect"] for one in found["evidence"]] == ["waits"]
 
 
@@ -397,7 +399,7 @@ def test_any_other_reference_is_refused_and_said(
     assert [(one["event"], one["reason"]) for one in logs] == [
         ("checkout reference refused", reason)
     ]
-    found = link_report.evidence(session, customer_id=None, stripe_customer_id="cus_1")
+    found = on_the_wire(link_report.evidence)(session, customer_id=None, stripe_customer_id="cus_1")
     assert [(one["effect"], one["reason"]) for one in found["evidence"]] == [("refused", reason)]
     assert told(session) == []
 
@@ -537,7 +539,7 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     take_in(session, says(vera, "cus_1", at=ago(hours=2)))
     link(session, vera, "cus_2", ago(hours=1))
     unlink(session, vera, only=True)
-    found = story.story(
+    found = on_the_wire(story.story)(
         session, invoice_id=None, stripe_customer_id=None, customer_id=vera, now=NOW
     )
     steps = [(one["step"], one["text"]) for one in found["steps"]]
@@ -547,7 +549,7 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     assert f"the host application said that cus_2 is {vera}" in text
     assert "linked with cus_2 (host)" in text
     assert "cs_9" not in text
-    found = story.story(
+    found = on_the_wire(story.story)(
         session, invoice_id=None, stripe_customer_id="cus_9", customer_id=None, now=NOW
     )
     assert "cs_9 of cus_9 was refused: not_signed" in found["steps"][0]["text"]

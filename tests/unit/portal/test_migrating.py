@@ -23,6 +23,7 @@ from services.portal.models import (
 from shared.database import make_engine
 from shared.migrations import upgrade
 from tests.unit.portal.builders import NOW, add_customer
+from tests.unit.wire import on_the_wire
 
 BEFORE_EVIDENCE = "0004"
 
@@ -111,7 +112,7 @@ def test_links_that_are_there_are_of_unknown_source(url: str) -> None:
         )
     upgrade("portal", url)
     with Session(engine) as session:
-        found = link_report.unknown(session, business_id=None, after=0, limit=10)
+        found = on_the_wire(link_report.unknown)(session, business_id=None, after=0, limit=10)
         assert [one["stripe_customer_id"] for one in found["links"]] == ["cus_9"]
     engine.dispose()
 

@@ -17,7 +17,8 @@ from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.settings import load
 from services.portal.texts import texts_in
 from services.portal.web.calendars import appointment_file
-from shared.nameko_ext.rpc import RemoteFault, RpcTimeout, RpcUnavailable
+from shared.contracts.rpc.errors import RemoteFault
+from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 from shared.settings import SettingsError
 from tests.fixtures.unpublished import LINK_KEY, OLD_LINK_KEY, PASSWORD
 from tests.unit.portal.builders import NOW, ahead, appointment, snapshot

@@ -15,7 +15,8 @@ from services.portal.domain.notice import ASKING, Notice, State, Tone
 from services.portal.handlers import customers
 from services.portal.handlers.customers import Asked
 from services.portal.web import views
-from shared.nameko_ext.rpc import InvalidArgument
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.portal import AppointmentArgument
 from tests.unit.portal.builders import (
     NOW,
     TOKEN,
@@ -27,6 +28,7 @@ from tests.unit.portal.builders import (
     snapshot,
 )
 from tests.unit.portal.test_views import owed
+from tests.unit.wire import moment, on_the_wire
 
 HEADING = "Update your payment method"
 BUTTON = "Manage payment + subscriptions"
@@ -132,12 +134,14 @@ def test_the_businesss_word_on_the_service_is_there_while_something_is_owed(stat
 
 def contact(session: Session, stripe_id: str = "cus_1") -> dict[str, Any]:
     (person,) = customers.contacts(session, [Asked(stripe_id)], NOW)
-    return wire.contact(customers.known(person), "https://portal.example/me/x", "Portico")
+    return on_the_wire(wire.contact)(
+        customers.known(person), "https://portal.example/me/x", "Portico"
+    )
 
 
 def visits(session: Session, customer_id: str, *starts: Any) -> None:
     given = [
-        customers.AppointmentArgument(
+        AppointmentArgument(
             external_id=f"a{number}", title="12 Elm Street", starts_at=at, status=status
         )
         for number, (at, status) in enumerate(starts)
@@ -163,7 +167,7 @@ def test_the_contact_tells_when_the_next_appointment_is_and_nothing_else_of_it(
     )
     session.flush()
     told = contact(session)
-    assert told["next_appointment"] == wire.moment(ahead(days=2))
+    assert told["next_appointment"] == moment(ahead(days=2))
     assert told["platform"] == "Portico"
     assert "Elm" not in str(told)
 

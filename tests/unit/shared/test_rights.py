@@ -35,11 +35,21 @@ def texts_in(tree: ast.AST) -> set[str]:
     }
 
 
+def contracts_in(tree: ast.AST) -> Iterator[str]:
+    """The methods whose contract a piece of code names, to call them: `billing.STORY`, `contracts.billing.STORY`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module) | ast.Attribute(attr=module), attr=name):
+                if name.isupper() and name.lower() in METHODS.get(module, ()):
+                    yield f"{module}.{name.lower()}"
+
+
 def called_of_service(service: str) -> Iterator[str]:
-    """What a service calls through its proxies of the others: `self._billing.method(…)`, or `getattr(self._billing, name)` in a
-    module that names the method."""
+    """What a service calls through its proxies of the others: `self._billing.method(…)`, `billing.METHOD.call(self._billing, …)`,
+    or `getattr(self._billing, name)` in a module that names the method."""
     for file in (ROOT / "services" / service).rglob("*.py"):
         tree = ast.parse(file.read_text())
+        yield from (one for one in contracts_in(tree) if not one.startswith(f"{service}."))
         for node in ast.walk(tree):
             match node:
                 case ast.Call(func=ast.Attribute(value=proxy, attr=method)):
@@ -54,9 +64,12 @@ def called_of_service(service: str) -> Iterator[str]:
 
 
 def called_of_commands() -> Iterator[str]:
-    """What the command line calls: `call.call("billing", "replay", …)`, or with a name that stands elsewhere in the function."""
+    """What the command line calls: `ask(call, billing.REPLAY, …)`, `call.call("billing", "replay", …)`, or with a name that stands
+    elsewhere in the function."""
     for file in COMMANDS:
-        for function in ast.walk(ast.parse(file.read_text())):
+        tree = ast.parse(file.read_text())
+        yield from contracts_in(tree)
+        for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef):
                 continue
             for node in ast.walk(function):

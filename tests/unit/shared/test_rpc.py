@@ -9,6 +9,13 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
+from shared.contracts.rpc.base import Arguments
+from shared.contracts.rpc.errors import (
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    TemporarilyUnavailable,
+)
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging.amqp import BrokerRefused
 from shared.messaging.transport import REPLY_BYTES
@@ -16,13 +23,9 @@ from shared.nameko_ext import rpc
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.rpc import (
     BYTES_AT_ONCE,
-    InternalError,
-    InvalidArgument,
-    NotFound,
     RpcRefused,
     RpcUnavailable,
     SafeRpcConsumer,
-    TemporarilyUnavailable,
     _public,
     argument_checker,
 )
@@ -75,6 +78,33 @@ def test_wrong_arguments_name_the_field(args, kwargs, message):
     """A wrong shape is refused before any work, and the caller learns which field it was."""
     with pytest.raises(InvalidArgument, match=message):
         check(args, kwargs)
+
+
+class Booking(Arguments, frozen=True, kw_only=True):
+    customer_id: str
+    visits: list[Visit]
+    limit: int | None = None
+
+
+class Whole:
+    def book(self, booking: Booking):
+        """Take visits."""
+
+
+def test_a_struct_may_be_all_of_a_methods_arguments() -> None:
+    """Callers name its fields, or give them in order, and hear of a wrong one as of any other method's."""
+    check = argument_checker(Whole.book)
+    whole = {"booking": Booking(customer_id="c1", visits=[])}
+    assert check((), {"customer_id": "c1", "visits": []}) == whole
+    assert check(("c1",), {"visits": []}) == whole
+    for args, kwargs, message in (
+        ((), {"visits": []}, "customer_id"),
+        (("c",), {"visits": [{**VISIT, "title": None}]}, r"visits\[0\]\.title: expected str"),
+        (("c",), {"visits": [], "colour": 1}, "unknown argument colour"),
+        (("c",), {"customer_id": "c", "visits": []}, "customer_id: given twice"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
+            check(args, kwargs)
 
 
 def test_callers_see_no_internals():

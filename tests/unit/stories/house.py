@@ -60,6 +60,7 @@ from services.portal.web import views
 from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
 from shared import events as contract
+from shared.contracts.rpc.base import plain
 from tests.unit import tables
 from tests.unit.notifier.conftest import House as Notifier
 from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_customer
@@ -100,11 +101,6 @@ class AtOnce(BaseAdapter):
         """Nothing is held."""
 
 
-def over_the_wire(value: Any) -> Any:
-    """What an RPC answer has become on the other side."""
-    return msgspec.json.decode(msgspec.json.encode(value))
-
-
 @dataclass(frozen=True)
 class PortalRpc:
     """The portal as the notifier calls it."""
@@ -116,7 +112,7 @@ class PortalRpc:
         with self.house.portal.reading() as session:
             found = portal_customers.contacts(session, asked, self.house.now())
         told = zip(stripe_customer_ids, found, strict=True)
-        return over_the_wire(
+        return plain(
             {
                 one: wire.contact(person, f"https://portal.example/me/{TOKEN}", "Portico")
                 for one, person in told
@@ -132,7 +128,7 @@ class BillingRpc:
     house: House
 
     def invoice_states(self, invoice_ids: list[str]) -> Any:
-        return over_the_wire(
+        return plain(
             looking.invoice_states(
                 self.house.billing,
                 self.house.gateway,
@@ -496,7 +492,7 @@ class House:
         """What the business is told about the whole time."""
         since = dt.datetime.fromtimestamp(START, dt.UTC) - dt.timedelta(days=1)
         with self.notifier.db.reading() as session:
-            return counting.stats(session, since, self.now())
+            return plain(counting.stats(session, since, self.now()))
 
 
 def words_of(html: str) -> str:

@@ -10,9 +10,10 @@ from shared.contracts.payments import (
     MethodKind,
     PaymentMethod,
     method_kind,
-    tell_method,
     told_method,
 )
+from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.billing import ChargedMethod
 from shared.l10n import brands
 
 VISA = PaymentMethod(type="card", brand="visa", last4="4242", exp_month=10, exp_year=2026)
@@ -47,7 +48,7 @@ def test_only_a_card_expires() -> None:
 
 def test_what_is_told_names_its_kind() -> None:
     """So that callers need no list of Stripe's types."""
-    told = tell_method(PaymentMethod(type="sepa_debit", last4="3000"))
+    told = plain(ChargedMethod.of(PaymentMethod(type="sepa_debit", last4="3000")))
     assert (told["kind"], told["type"], told["last4"]) == ("bank", "sepa_debit", "3000")
 
 

@@ -1,0 +1,126 @@
+"""What the modules of the RPC wire are made of: arguments, answers, methods."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from shared.contracts.rpc.errors import InvalidArgument, RpcError
+
+Shape = TypeVar("Shape")
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keyword arguments of a method that has many: the only parameter of its function, while callers name the fields."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, or a part of one. A field that is `UNSET` is left out."""
+
+    utc: ClassVar[str] = "Z"
+    """How a time of an answer of this class says that it is in UTC: `Z`, or `+00:00` as billing's always have."""
+
+
+class SecretAnswer(Answer, frozen=True, kw_only=True):
+    """An answer that opens something, or says who somebody is: it shows nothing of itself in a log or a traceback."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class TimelineStep(Answer, frozen=True, kw_only=True):
+    """Something that happened, for people. It names the ids that it is about, and leaves the others out."""
+
+    at: dt.datetime
+    """When, in UTC."""
+    service: str
+    """Who tells it: `portal`, `billing` or `notifier`."""
+    step: str
+    """What happened, one word: `received`, `queued`, `sent`, `page`, …"""
+    text: str
+    """The same as a sentence."""
+    event_id: str | UnsetType = UNSET
+    """The event's id: Stripe's, or ours, `<Stripe's id>/<type>`."""
+    notification_id: str | UnsetType = UNSET
+    """The email's id, `ntf_…`."""
+    object_id: str | UnsetType | None = UNSET
+    """Stripe's id of the object, an invoice's most often."""
+    outcome: str | UnsetType = UNSET
+    """Of a step `retried`: a word of `recoveries`' `outcome`."""
+    change_id: str | UnsetType = UNSET
+    """The change of payment method that it belongs to."""
+    count: int | UnsetType = UNSET
+    """How often it happened, where several times are one step."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """Annotates a text with the words that it has today; a later release may have more."""
+
+    words: tuple[str, ...]
+
+
+def one_of(*words: str) -> Values:
+    """The words of an enumeration, as an annotation: `Annotated[str, one_of(*InvoiceStatus)]`."""
+    return Values(tuple(str(word) for word in words))
+
+
+class UnreadableAnswer(Exception):
+    """The answer is not one that this release can read."""
+
+
+@dataclass(frozen=True)
+class Method(Generic[Shape]):
+    """A method that others may call. What its arguments are is said by the function that serves it."""
+
+    service: str
+    name: str
+    answer: type[Shape]
+    errors: tuple[type[RpcError], ...] = ()
+    """What it may raise, beside `COMMON`."""
+
+    def read(self, result: Any) -> Shape:
+        """The answer from its JSON, whatever release sent it: unknown fields are ignored, missing ones have their defaults.
+        Raises UnreadableAnswer."""
+        try:
+            return msgspec.convert(result, self.answer)
+        except msgspec.ValidationError as error:
+            raise UnreadableAnswer(f"{self.service}.{self.name}: {error}") from None
+
+    def call(self, proxy: Any, **arguments: Any) -> Shape:
+        """Call it through a proxy of its service, and read the answer. Raises what the proxy does, and UnreadableAnswer."""
+        return self.read(getattr(proxy, self.name)(**arguments))
+
+
+COMMON: Final[tuple[type[RpcError], ...]] = (InvalidArgument,)
+
+
+def encode(result: Any, error: Any = None) -> str:
+    """A reply as it crosses the wire: `{"result", "error"}`."""
+    suffix = _utc_of(result)
+
+    def time(moment: dt.datetime) -> str:
+        moment = moment if moment.tzinfo is None else moment.astimezone(dt.UTC)
+        return moment.isoformat().replace("+00:00", suffix)
+
+    builtins = msgspec.to_builtins(result, builtin_types=(dt.datetime,))
+    return json.dumps({"result": builtins, "error": error}, default=time)
+
+
+def plain(answer: Any) -> Any:
+    """An answer as JSON types, as they crossed the wire."""
+    return json.loads(encode(answer))["result"]
+
+
+def _utc_of(result: Any) -> str:
+    """How times of this answer say that they are in UTC; all of an answer's do so alike."""
+    if isinstance(result, dict):
+        result = list(result.values())
+    if isinstance(result, list):
+        result = result[0] if result else None
+    return result.utc if isinstance(result, Answer) else Answer.utc

@@ -1,0 +1,154 @@
+"""The errors that RPC methods answer with. A class's name is what crosses the wire, with the text, and is never changed; its
+docstring is the text where the one who raises it has none.
+
+Services raise these classes, or subclasses of their own for what only their logs and metrics tell apart: such a one crosses
+the wire as the class here that it is of (`wire_error`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final
+
+
+class RpcError(Exception):
+    """Base of the errors that a caller may see."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or " ".join(inspect.cleandoc(self.__doc__ or "").split()))
+
+
+# --- of every service ------------------------------------------------------------------------------------------------
+
+
+class InvalidArgument(RpcError):
+    """An argument is missing, unknown or wrong; the text names it and says what was expected."""
+
+
+class NotFound(RpcError):
+    """What the caller asked for does not exist."""
+
+
+class TemporarilyUnavailable(RpcError):
+    """The called service can't read or write its database at this moment. The same call may be made again."""
+
+
+class InternalError(RpcError):
+    """Something failed inside the called service; its log tells more, the caller learns no details."""
+
+
+# --- of the portal ---------------------------------------------------------------------------------------------------
+
+
+class LinkInvalid(RpcError):
+    """The link is not one of ours, or its customer is gone; which of them is not told."""
+
+
+class LinkReplaced(RpcError):
+    """The link is of an old generation: a newer one took its place."""
+
+
+class UnknownCustomer(RpcError):
+    """No customer belongs to this Stripe customer."""
+
+
+class StripeCustomerConflict(RpcError):
+    """The host has given the Stripe customer to another customer, and not taken it back. Nothing was written."""
+
+
+class RequestClosed(RpcError):
+    """The request is answered, or the subscription ends anyway: there is nothing left to decide."""
+
+
+# --- of billing ------------------------------------------------------------------------------------------------------
+
+
+class BillingError(RpcError):
+    """Base of what can go wrong about Stripe."""
+
+
+class StripeUnavailable(BillingError):
+    """Stripe does not answer, or not in time, or not now. Trying again later may help."""
+
+
+class StripeRefused(BillingError):
+    """Stripe refused the request for good: our key, our arguments, or the object's state is wrong."""
+
+
+class UnknownStripeCustomer(BillingError):
+    """Stripe has no such customer in the mode of our key (or it was deleted)."""
+
+
+class UnknownInvoice(BillingError):
+    """Stripe has no such invoice in the mode of our key."""
+
+
+class InvoiceClosed(BillingError):
+    """The invoice is not open: paid, void or given up, so there is nothing to confirm or to pay."""
+
+
+class NotCollectable(BillingError):
+    """The customer pays the invoice by hand: nobody has agreed to have it charged."""
+
+
+class PaymentUnderWay(BillingError):
+    """A payment of the invoice is under way already; its outcome takes days."""
+
+
+class UnknownSubscription(BillingError):
+    """Stripe has no such subscription of this customer in the mode of our key."""
+
+
+class PortalConfigurationMissing(BillingError):
+    """The portal configuration that should be used does not exist in the mode of our key."""
+
+
+class UnknownInboxEvent(BillingError):
+    """No Stripe event of this id was ever stored."""
+
+
+class ReconciliationRunning(BillingError):
+    """Another reconciliation is under way; it will find the same."""
+
+
+class NotRepublished(BillingError):
+    """The broker did not take all events; those that it took do no harm when they come again. Try again."""
+
+
+# --- of the notifier -------------------------------------------------------------------------------------------------
+
+
+class TooLate(RpcError):
+    """The email is on its way, sent, or was never to be sent: there is nothing to cancel."""
+
+
+BASES: Final = frozenset({RpcError, BillingError})
+"""They are raised by nobody."""
+ERRORS: Final[dict[str, type[RpcError]]] = {
+    name: kind
+    for name, kind in list(vars().items())
+    if isinstance(kind, type) and issubclass(kind, RpcError) and kind not in BASES
+}
+"""Every error, by its name on the wire."""
+
+
+def wire_error(error: RpcError) -> RpcError:
+    """The error as it crosses the wire: by the nearest class of this module."""
+    known = (kind for kind in ERRORS.values() if kind in type(error).__mro__)
+    kind = min(known, key=type(error).__mro__.index, default=InternalError)
+    if type(error) is kind:
+        return error
+    return InternalError() if kind is InternalError else kind(str(error))
+
+
+class RemoteFault(Exception):
+    """The called service answered with an error. `error` is its name, such as `NotFound`, `message` its text."""
+
+    def __init__(self, error: str, message: str) -> None:
+        super().__init__(f"{error}: {message}")
+        self.error = error
+        self.message = message
+
+    def means(self, *kinds: type[RpcError]) -> bool:
+        """Whether it is one of these."""
+        return self.error in {kind.__name__ for kind in kinds}

@@ -1,0 +1,267 @@
+"""What the notifier's RPC methods take and answer. Times in UTC: `2026-03-03T17:00:00Z`, and in `stats` and `story`
+`2026-03-03T17:00:00+00:00`; amounts in the currency's minor unit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, ClassVar, Final, Literal, get_args
+
+import msgspec
+
+from shared.contracts.rpc import base
+from shared.contracts.rpc.base import Answer, Method, one_of
+from shared.contracts.rpc.errors import NotFound, TooLate
+
+EmailKind = Literal[
+    "payment_failed",
+    "payment_reminder",
+    "payment_last_attempt",
+    "payment_action_required",
+    "payment_recovered",
+    "fresh_link",
+    "cancellation_approved",
+    "cancellation_declined",
+    "customer_unreachable",
+    "customer_recovered",
+    "cancellation_requested",
+    "subscription_ending",
+    "cancellation_withdrawn",
+    "collection_ended",
+]
+"""The emails about one thing, which have a preview."""
+CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
+BusinessKind = Literal[
+    "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
+]
+NotificationKind = Annotated[str, one_of(*get_args(EmailKind), "payments_failed")]
+STATUSES: Final = (
+    "pending",
+    "sending",
+    "sent",
+    "delivered",
+    "bounced",
+    "suppressed",
+    "failed",
+)
+"""Where a notification stands."""
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What whoever asks for an email has to say. Fields that are not known here are ignored, as in events."""
+
+    request_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[\w.:-]+$")]
+    """The request's id with whoever asks: one email a request and kind."""
+    description: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+    """What it is about, in words: the subscription's name, and its price where that may be said."""
+    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+    """When the subscription ends, or ended."""
+    note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+    """The customer's own words to the business, or the business's to the customer."""
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+class Notification(Answer, frozen=True, kw_only=True):
+    """An email that was, will be, or deliberately was not sent: no address and no link, of which none is stored."""
+
+    notification_id: str
+    """`ntf_…`."""
+    kind: NotificationKind
+    status: Annotated[str, one_of(*STATUSES)]
+    """`suppressed`: not sent on purpose, see `reason`."""
+    reason: str | None = None
+    """Why it was not sent, in words."""
+    invoice_id: str | None = None
+    """Stripe's id, `in_…`; null: it is about none."""
+    attempt: int = 0
+    """Which failure of the invoice it is about, from 1."""
+    stripe_customer_id: str | None = None
+    customer_id: str | None = None
+    """Portico's id, where it was asked for by that."""
+    correlation_id: str | None = None
+    """One thread from webhook to email: Stripe's id of the event, most often."""
+    attempts: int = 0
+    """Tries to send it."""
+    lookups: int = 0
+    """Tries to find out whom to write to."""
+    last_error: str | None = None
+    """What the last try ended with."""
+    provider_message_id: str | None = None
+    """SendGrid's."""
+    created_at: dt.datetime
+    due_at: dt.datetime
+    """When it is sent, or tried again."""
+    unconfirmed_since: dt.datetime | None = None
+    """SendGrid may have taken it then: its answer was lost."""
+    sent_at: dt.datetime | None = None
+    """When SendGrid accepted it."""
+    delivered_at: dt.datetime | None = None
+    """When the mailbox took it."""
+
+
+class RequestedNotification(Notification, frozen=True, kw_only=True):
+    """The notification that answers a wish."""
+
+    created: bool
+    """Whether this call made it; false: it was there."""
+
+
+class ResentNotifications(Answer, frozen=True, kw_only=True):
+    """The notifications that were made, or with `dry_run` those that failed."""
+
+    notifications: list[Notification]
+    more: bool = False
+    """There are more: call again with `failed_before`."""
+    failed_before: dt.datetime
+    """To be given to the next call, so that what fails anew is not sent in a circle."""
+
+
+class EmailPreview(Answer, frozen=True, kw_only=True):
+    """An email with sample data."""
+
+    subject: str
+    text: str
+    """The plain part."""
+    html: str
+    """The other one."""
+
+
+class ErasedRows(Answer, frozen=True, kw_only=True):
+    """What was forgotten."""
+
+    deleted: int
+    """How many rows."""
+
+
+class CurrencyStats(Answer, frozen=True, kw_only=True):
+    """Failed invoices of one currency: how many, and how much. `recovered`, `forgiven`, `lost` and `open` add up to `failed`."""
+
+    currency: str
+    """ISO 4217, lower case."""
+    failed: int
+    mailed: int
+    delivered: int
+    recovered: int
+    forgiven: int
+    lost: int
+    open: int
+    failed_amount: int
+    recovered_amount: int
+    """Money that came in."""
+    forgiven_amount: int
+    """What credit notes let go."""
+    lost_amount: int
+    open_amount: int
+
+
+class RecoveryTime(Answer, frozen=True, kw_only=True):
+    """How many were recovered within a time; longer than in the row before."""
+
+    within: Annotated[
+        str,
+        one_of(
+            "under an hour",
+            "under a day",
+            "1 to 3 days",
+            "3 to 7 days",
+            "7 to 14 days",
+            "14 to 30 days",
+            "longer",
+        ),
+    ]
+    count: int
+
+
+class DayStats(Answer, frozen=True, kw_only=True):
+    """Invoices that failed on one day, by what became of them."""
+
+    day: str
+    """`2026-03-03`, in UTC."""
+    failed: int
+    recovered: int
+    forgiven: int
+    lost: int
+    open: int
+
+
+class EmailStats(Answer, frozen=True, kw_only=True):
+    """Emails of one kind that came to the same end."""
+
+    kind: NotificationKind
+    status: Annotated[str, one_of(*STATUSES)]
+    reason: str | None = None
+    """Why they were not sent, in words."""
+    count: int
+
+
+class Stats(Answer, frozen=True, kw_only=True):
+    """Failed autopay invoices and what became of them. Each counts once, however often it failed."""
+
+    utc: ClassVar[str] = "+00:00"
+
+    since: dt.datetime
+    until: dt.datetime
+    """Now."""
+    failed: int
+    """Invoices that failed."""
+    mailed: int
+    """Those of which an email was sent."""
+    delivered: int
+    """Those of which one was delivered."""
+    recovered: int
+    """Those that were paid."""
+    forgiven: int
+    """Those that a credit note let go."""
+    lost: int
+    """Void or uncollectible."""
+    open: int
+    """None of these: still owed, or open and collected by nobody any more."""
+    currencies: list[CurrencyStats]
+    """Money is not added up over currencies."""
+    median_seconds_to_recover: float | None = None
+    """null: none was."""
+    times_to_recover: list[RecoveryTime]
+    days: list[DayStats]
+    """Every day of the time."""
+    mails: list[EmailStats]
+    """The 200 most frequent."""
+
+
+class TimelineStep(base.TimelineStep, frozen=True, kw_only=True):
+    """Something that happened, as the notifier tells it."""
+
+    utc: ClassVar[str] = "+00:00"
+
+
+class Timeline(Answer, frozen=True, kw_only=True):
+    """What the notifier knows, with the ids met on the way."""
+
+    utc: ClassVar[str] = "+00:00"
+
+    steps: list[TimelineStep]
+    """In order of time."""
+    invoices: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `in_…`."""
+    stripe_customers: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `cus_…`."""
+    events: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids, `evt_…`."""
+
+
+# --- methods ---------------------------------------------------------------------------------------------------------
+
+CANCEL: Final = Method("notifier", "cancel", Notification, (NotFound, TooLate))
+ERASE_CUSTOMER: Final = Method("notifier", "erase_customer", ErasedRows)
+NOTIFICATIONS: Final = Method("notifier", "notifications", list[Notification])
+PREVIEW: Final = Method("notifier", "preview", EmailPreview)
+RESEND: Final = Method("notifier", "resend", RequestedNotification, (NotFound,))
+RESEND_FAILED: Final = Method("notifier", "resend_failed", ResentNotifications)
+SEND_BUSINESS_MAIL: Final = Method("notifier", "send_business_mail", RequestedNotification)
+SEND_CUSTOMER_MAIL: Final = Method("notifier", "send_customer_mail", RequestedNotification)
+SEND_FRESH_LINK: Final = Method("notifier", "send_fresh_link", RequestedNotification)
+STATS: Final = Method("notifier", "stats", Stats)
+STORY: Final = Method("notifier", "story", Timeline)

@@ -1,0 +1,555 @@
+"""What the portal's RPC methods take and answer. Times in UTC, `2026-03-03T17:00:00Z`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from shared.contracts.invoices import InvoiceStatus, Retry, Stop
+from shared.contracts.rpc.base import (
+    Answer,
+    Arguments,
+    Method,
+    SecretAnswer,
+    TimelineStep,
+    one_of,
+)
+from shared.contracts.rpc.errors import (
+    LinkInvalid,
+    LinkReplaced,
+    NotFound,
+    RequestClosed,
+    StripeCustomerConflict,
+    UnknownCustomer,
+)
+
+CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
+"""A time of day as `21:00`."""
+AppointmentStatus = Literal["scheduled", "cancelled", "completed"]
+EVIDENCE_SOURCES: Final = ("host", "metadata", "reference", "unknown")
+"""Whose word it is, the strongest first."""
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One appointment of `upsert_appointments`. Times carry their offset from UTC."""
+
+    external_id: str
+    """The host's own id of it."""
+    title: str
+    """1 to 200 characters."""
+    starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
+    """After `starts_at`."""
+    location: str | None = None
+    """At most 200 characters."""
+    status: AppointmentStatus = "scheduled"
+
+
+class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When customers are reminded of an unpaid invoice. Quiet hours are on the customer's wall clock, `21:00`."""
+
+    interval_days: Annotated[int, msgspec.Meta(ge=1, le=30)] = 3
+    """Days between two reminders at least, 1 to 30."""
+    quiet_from: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+    """From then on nobody is written to; both ends are given, or neither."""
+    quiet_until: Annotated[str, msgspec.Meta(pattern=CLOCK)] | None = None
+
+
+class BusinessArguments(Arguments, frozen=True, kw_only=True):
+    """A business. What is not given is cleared."""
+
+    business_id: str
+    """The host's own id, 1 to 100 characters without spaces."""
+    name: str
+    """1 to 200 characters, as customers know it."""
+    email: str | None = None
+    """Where its customers' answers go, and where it is asked to approve a cancellation."""
+    phone: str | None = None
+    """As people write it, at most 50 characters."""
+    website: str | None = None
+    """`https://…`"""
+    logo_url: str | None = None
+    """`https://…`, shown on the page and in emails."""
+    color: str | None = None
+    """`#rrggbb`, of buttons."""
+    locale: str = "en"
+    """Language of customers whose own is not known: `en`, `es_MX`."""
+    timezone: str = "UTC"
+    """IANA, `America/Los_Angeles`."""
+    reminder_policy: ReminderPolicyArgument | None = None
+    """When its customers are reminded of an unpaid invoice; null: every three days at most, at any hour."""
+    sender_email: str | None = None
+    """The address that its customers' emails come from, once SendGrid has authenticated the domain; until then they come from
+    MAIL_FROM."""
+    service_note: str | None = None
+    """One plain sentence of at most 200 characters on what becomes of the service while something is owed, shown on the page
+    and in emails as it is given."""
+
+
+class CustomerArguments(Arguments, frozen=True, kw_only=True):
+    """A customer."""
+
+    business_id: str
+    """The host's own id of the business."""
+    external_id: str
+    """The host's own id of the customer, 1 to 100 characters without spaces."""
+    name: str
+    """1 to 200 characters."""
+    email: str
+    locale: str | None = None
+    """`en`, `es_MX`; null: the business's."""
+    timezone: str | None = None
+    """IANA; null: the business's."""
+    platform_stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`; null keeps what is there."""
+
+
+class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
+    """One customer of `import_customers`, as an array in this order. null keeps what is there, "" clears it."""
+
+    external_id: str
+    """The host's own id."""
+    name: str
+    """1 to 200 characters."""
+    email: str
+    locale: str | None = None
+    """`en`, `es_MX`."""
+    timezone: str | None = None
+    """IANA."""
+    platform_stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`; "" keeps what is there, too."""
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+class BusinessReference(Answer, frozen=True, kw_only=True):
+    """A business, by name."""
+
+    business_id: str
+    """The host's own id."""
+
+
+class UpsertedCustomer(Answer, frozen=True, kw_only=True):
+    """A customer who was made or changed."""
+
+    customer_id: str
+    """Portico's id, 22 characters: other methods take it, and it never changes."""
+    created: bool
+    """Whether this call made the customer."""
+    platform_stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked now, by whoever's word."""
+
+
+class LinkedCustomer(Answer, frozen=True, kw_only=True):
+    """With which Stripe customer a customer is linked now."""
+
+    customer_id: str
+    """Portico's id."""
+    platform_stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`; null: linked with nobody."""
+
+
+class AppointmentCounts(Answer, frozen=True, kw_only=True):
+    """What became of the appointments that were given: how many."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+class Link(SecretAnswer, frozen=True, kw_only=True):
+    """A customer's current link. A secret: mail it to the customer, log it nowhere."""
+
+    customer_id: str
+    """Portico's id."""
+    url: str
+    """The customer's own page."""
+    token: str
+    """The last part of the URL."""
+    generation: int
+    """From 1; raised when the link is replaced, and links of an earlier one stop working."""
+
+
+class Business(Answer, frozen=True, kw_only=True):
+    """A business as its customers see it; each field as `upsert_business` was given it."""
+
+    business_id: str
+    """The host's own id."""
+    name: str
+    email: str | None = None
+    phone: str | None = None
+    website: str | None = None
+    logo_url: str | None = None
+    color: str | None = None
+    """`#rrggbb`."""
+    locale: str = "en"
+    timezone: str = "UTC"
+    """IANA."""
+
+
+class Appointment(Answer, frozen=True, kw_only=True):
+    """An appointment of a customer."""
+
+    external_id: str
+    """The host's own id."""
+    title: str
+    starts_at: dt.datetime
+    ends_at: dt.datetime | None = None
+    location: str | None = None
+    status: Annotated[str, one_of("scheduled", "cancelled", "completed")] = "scheduled"
+
+
+class OwedInvoice(Answer, frozen=True, kw_only=True):
+    """An invoice that the page asks for, or says to be on its way."""
+
+    invoice_id: str
+    """Stripe's id, `in_…`."""
+    state: Annotated[str, one_of("confirm", "still_declined", "declined", "pending", "settling")]
+    """`confirm`: the bank wants a confirmation; `still_declined`: the new payment method failed too; `pending`: a payment is
+    under way whose outcome takes days; `settling`: a new payment method is being charged."""
+    amount_remaining: int
+    """What is still to be paid, in the currency's minor unit."""
+    currency: str
+    """ISO 4217, lower case."""
+    number: str | None = None
+    """The number printed on it."""
+    purpose: str | None = None
+    """What it is for, one line."""
+    purpose_more: int = 0
+    """How many other things it is for."""
+    since: dt.datetime | None = None
+    """When it first failed."""
+    next_payment_attempt: dt.datetime | None = None
+    """When Stripe tries again; null: not known."""
+    retrying_since: dt.datetime | None = None
+    """Since when a new payment method is being tried."""
+
+
+class CustomerSnapshot(SecretAnswer, frozen=True, kw_only=True):
+    """Whose a link is, with appointments and what is owed."""
+
+    customer_id: str
+    """Portico's id."""
+    external_id: str
+    """The host's own id."""
+    name: str
+    locale: str | None = None
+    """null: the business's."""
+    timezone: str | None = None
+    """IANA; null: the business's."""
+    business: Business
+    platform_stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked; null: with nobody."""
+    can_manage_billing: bool = False
+    """Whether their page has the button to Stripe's."""
+    appointments: list[Appointment]
+    owed: list[OwedInvoice]
+
+
+class ReminderPolicy(Answer, frozen=True, kw_only=True):
+    """When customers of a business are reminded of an unpaid invoice."""
+
+    interval_days: int = 3
+    """Days between two reminders at least."""
+    quiet_from: str | None = None
+    """`21:00` on the customer's wall clock: from then on nobody is written to."""
+    quiet_until: str | None = None
+
+
+class ContactBusiness(Business, frozen=True, kw_only=True):
+    """The business in whose name a customer is written to."""
+
+    reminder_policy: ReminderPolicy | None = None
+    """null: the notifier's default."""
+    sender_email: str | None = None
+    """The address that emails come from, where SendGrid has authenticated the domain; null: the installation's."""
+    service_note: str | None = None
+    """What it says of the service while something is owed."""
+
+
+class Contact(SecretAnswer, frozen=True, kw_only=True):
+    """Whom to write to, with their link and their business."""
+
+    customer_id: str
+    """Portico's id."""
+    name: str
+    email: str | None = None
+    locale: str | None = None
+    """null: the business's."""
+    timezone: str | None = None
+    """IANA; null: the business's."""
+    link: str
+    """The customer's own page. A secret."""
+    next_appointment: dt.datetime | None = None
+    """When the next scheduled one begins; null: there is none."""
+    platform: str | None = None
+    """What customers know this installation as."""
+    business: ContactBusiness
+
+
+class CheckoutReference(SecretAnswer, frozen=True, kw_only=True):
+    """A signed `client_reference_id` of one customer."""
+
+    reference: str
+    """86 characters of `[A-Za-z0-9_-]`."""
+
+
+class Evidence(Answer, frozen=True, kw_only=True):
+    """One piece of evidence for a link, or against it."""
+
+    stripe_customer_id: str
+    """Whose Stripe customer it is about."""
+    source: Annotated[str, one_of(*EVIDENCE_SOURCES)]
+    """Whose word it is."""
+    object_id: str
+    """What says it: a Stripe object, or Portico's id of the customer for the host's word."""
+    customer_id: str | None = None
+    """Portico's id of the customer whom it names, where there is one."""
+    names: str | None = None
+    """The id as it stands there; null: the object names nobody."""
+    business_id: str | None = None
+    """The business whose own id `names` is; null: it is Portico's."""
+    denies: bool = False
+    """It says that the two do *not* belong together."""
+    effect: Annotated[
+        str,
+        one_of(
+            "decides",
+            "agrees",
+            "overruled",
+            "conflict",
+            "denied",
+            "waits",
+            "silent",
+            "refused",
+            "withdrawn",
+        ),
+    ]
+    """What it does now. `waits`: for a customer whom the host has not told us of; `silent`: it names nobody any more;
+    `refused`: it never was evidence, see `reason`."""
+    reason: str | None = None
+    """Why it was refused."""
+    said_at: dt.datetime
+    withdrawn_at: dt.datetime | None = None
+    event_id: str | None = None
+    """Stripe's id of the event that told of it."""
+
+
+class EvidenceConflict(Answer, frozen=True, kw_only=True):
+    """Two that were not linked, because evidence of the same rank says otherwise."""
+
+    stripe_customer_id: str
+    customer_id: str
+    """Portico's id."""
+    reason: Annotated[str, one_of("stripe_customer_taken", "customer_has_another", "said_at_once")]
+    """As in the event `customer.link_refused`."""
+    evidence: Annotated[str, one_of(*EVIDENCE_SOURCES)]
+    """Whose word was refused."""
+    event_id: str | None = None
+    """Stripe's id of the event that told of it."""
+    seen_at: dt.datetime
+
+
+class EvidenceLink(Answer, frozen=True, kw_only=True):
+    """A link as it stands."""
+
+    customer_id: str
+    """Portico's id."""
+    stripe_customer_id: str
+    source: Annotated[str, one_of(*EVIDENCE_SOURCES)]
+    """Whose word decides."""
+
+
+class LinkEvidence(Answer, frozen=True, kw_only=True):
+    """Everything that speaks for or against a link, and whatever is decided together with it."""
+
+    evidence: list[Evidence]
+    """The newest 500, oldest first."""
+    conflicts: list[EvidenceConflict]
+    """Those that somebody has to look at."""
+    links: list[EvidenceLink]
+
+
+class UnknownLink(Answer, frozen=True, kw_only=True):
+    """A link that nobody has spoken for since evidence is kept."""
+
+    customer_id: str
+    """Portico's id."""
+    external_id: str
+    """The host's own id."""
+    business_id: str
+    """The host's own id of the business."""
+    stripe_customer_id: str
+
+
+class UnknownLinks(Answer, frozen=True, kw_only=True):
+    """A page of them."""
+
+    links: list[UnknownLink]
+    next: int | None = None
+    """`after` of the next page; null: this was the last."""
+
+
+class CancellationLinks(SecretAnswer, frozen=True, kw_only=True):
+    """Where the business answers a request to cancel. Secrets: ask for them when the mail is sent, store and log them nowhere."""
+
+    approve: str
+    """A URL."""
+    decline: str
+    """A URL."""
+
+
+class RowError(Answer, frozen=True, kw_only=True):
+    """A row that was not written."""
+
+    row: int
+    """Its place in the call, from 0."""
+    error: str
+    """What is wrong with it: `email: expected an e-mail address`."""
+
+
+class ImportResult(Answer, frozen=True, kw_only=True):
+    """What became of the rows: how many."""
+
+    created: int
+    updated: int
+    unchanged: int
+    errors: list[RowError]
+    """Rows that are wrong, by their place."""
+
+
+class ExportedCustomer(SecretAnswer, frozen=True, kw_only=True):
+    """A customer, with the columns that `import_customers` takes, and Portico's id."""
+
+    external_id: str
+    name: str
+    email: str
+    locale: str | None = None
+    timezone: str | None = None
+    platform_stripe_customer_id: str | None = None
+    customer_id: str
+    """Portico's id."""
+
+
+class CustomerExport(Answer, frozen=True, kw_only=True):
+    """A page of a business's customers."""
+
+    customers: list[ExportedCustomer]
+    next: int | None = None
+    """`after` of the next page; null: this was the last."""
+    total: int | None = None
+    """How many there are in all; told on the first page alone."""
+
+
+class FoundCustomer(SecretAnswer, frozen=True, kw_only=True):
+    """Whom a reference means."""
+
+    customer_id: str
+    """Portico's id."""
+    business_id: str
+    """The host's own id of the business."""
+    external_id: str
+    """The host's own id of the customer."""
+    email: str
+    platform_stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked; null: with nobody."""
+
+
+class CustomerErasure(Answer, frozen=True, kw_only=True):
+    """What was forgotten."""
+
+    customer: bool
+    """Whether there was a customer."""
+    rows: int
+    """How many rows about the Stripe customer went."""
+
+
+class InvoiceStanding(Answer, frozen=True, kw_only=True):
+    """Where an invoice stands, by the rules that the page goes by. Amounts in the currency's minor unit."""
+
+    invoice_id: str
+    """Stripe's id, `in_…`."""
+    number: str | None = None
+    """The number printed on it."""
+    status: Annotated[str, one_of(*InvoiceStatus)]
+    currency: str
+    """ISO 4217, lower case."""
+    due: int
+    """What it asked for."""
+    remaining: int
+    """What is still to be paid."""
+    paid: int
+    """Money that came in."""
+    forgiven: int
+    """What a credit note took off before it was paid."""
+    attempt_count: int
+    """Attempts of Stripe's retry schedule."""
+    stopped: Annotated[str, one_of(*Stop)] | None = None
+    """Why it is collected no more, although it failed; null: it is."""
+    needs_confirmation: bool = False
+    """The customer's bank wants a confirmation."""
+    retry: Annotated[str, one_of(*Retry)] = Retry.UNKNOWN.value
+    """Whether Stripe charges it again by itself."""
+    next_charge: dt.datetime | None = None
+    """When, with `scheduled`."""
+
+
+class TimelineCustomer(Answer, frozen=True, kw_only=True):
+    """Whose a time line is."""
+
+    customer_id: str
+    """Portico's id."""
+    external_id: str
+    """The host's own id."""
+    platform_stripe_customer_id: str | None = None
+    """With which Stripe customer they are linked; null: with nobody."""
+    link_generation: int
+    """Of the link that works."""
+
+
+class Timeline(Answer, frozen=True, kw_only=True):
+    """What the portal knows."""
+
+    standing: list[InvoiceStanding] = msgspec.field(default_factory=list)
+    """The invoice, or each that the customer owes."""
+    steps: list[TimelineStep]
+    """In order of time."""
+    customer: TimelineCustomer | None = None
+    """null: nobody whom we know."""
+    stripe_customers: list[str] = msgspec.field(default_factory=list)
+    """Stripe's ids of customers, `cus_…`, that the steps are about."""
+
+
+# --- methods ---------------------------------------------------------------------------------------------------------
+
+CANCELLATION_LINKS: Final = Method(
+    "portal", "cancellation_links", CancellationLinks, (NotFound, RequestClosed)
+)
+CHECKOUT_REFERENCE: Final = Method("portal", "checkout_reference", CheckoutReference, (NotFound,))
+CONTACT: Final = Method("portal", "contact", Contact, (UnknownCustomer,))
+CONTACTS: Final = Method("portal", "contacts", dict[str, Contact])
+ERASE_CUSTOMER: Final = Method("portal", "erase_customer", CustomerErasure)
+EXPORT_CUSTOMERS: Final = Method("portal", "export_customers", CustomerExport, (NotFound,))
+FIND_CUSTOMER: Final = Method("portal", "find_customer", FoundCustomer, (NotFound,))
+IMPORT_CUSTOMERS: Final = Method("portal", "import_customers", ImportResult, (NotFound,))
+LINK: Final = Method("portal", "link", Link, (NotFound,))
+LINK_CUSTOMER: Final = Method(
+    "portal", "link_customer", LinkedCustomer, (NotFound, StripeCustomerConflict)
+)
+LINK_EVIDENCE: Final = Method("portal", "link_evidence", LinkEvidence, (NotFound,))
+LOOKUP: Final = Method("portal", "lookup", CustomerSnapshot, (LinkInvalid, LinkReplaced))
+ROTATE_LINK: Final = Method("portal", "rotate_link", Link, (NotFound,))
+STORY: Final = Method("portal", "story", Timeline)
+UNKNOWN_LINKS: Final = Method("portal", "unknown_links", UnknownLinks, (NotFound,))
+UNLINK_CUSTOMER: Final = Method("portal", "unlink_customer", LinkedCustomer, (NotFound,))
+UPSERT_APPOINTMENTS: Final = Method("portal", "upsert_appointments", AppointmentCounts, (NotFound,))
+UPSERT_BUSINESS: Final = Method("portal", "upsert_business", BusinessReference)
+UPSERT_CUSTOMER: Final = Method(
+    "portal", "upsert_customer", UpsertedCustomer, (NotFound, StripeCustomerConflict)
+)

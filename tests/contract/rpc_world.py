@@ -1,0 +1,426 @@
+"""The three services without their framework, in a world where things have happened: every RPC method has something to say.
+
+`World.call` does what the entrypoint does: the arguments as JSON are checked, and the answer comes back as the bytes that would
+go over the wire.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from services.billing import models as billing_models
+from services.billing.adapters.stripe.breaker import Breaker
+from services.billing.domain.budget import Budget
+from services.billing.service import BillingService
+from services.notifier.domain import Status
+from services.notifier.models import Notification
+from services.notifier.service import NotifierService
+from services.portal.handlers import customers, evidence, visits
+from services.portal.handlers.cancelling import ask
+from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow
+from services.portal.service import PortalService
+from services.portal.tokens.links import Links
+from services.portal.tokens.request_links import RequestLinks
+from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
+from shared.settings import Secret
+from tests.unit.notifier.conftest import RENDERER
+from tests.unit.portal.builders import REFERENCES, checkout
+from tests.unit.stories import house as stories
+from tests.unit.stories import steps
+
+SERVICES: Final = {
+    "portal": PortalService,
+    "billing": BillingService,
+    "notifier": NotifierService,
+}
+KEY: Final = Secret("k" * 40)
+DAYS: Final = 40
+"""How long ago the story begins."""
+UNKNOWN: Final = "A" * 22
+
+
+class Published:
+    """A broker that takes everything."""
+
+    def publish_batch(self, *args: Any, **options: Any) -> list[None]:
+        return [None] * len(args[0])
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return self.publish_batch
+
+
+class World:
+    """The services on their databases, and what they answered so far."""
+
+    def __init__(self) -> None:
+        self.house = stories.House()
+        self.services: dict[str, Any] = {name: made() for name, made in SERVICES.items()}
+        self.answers: dict[str, list[tuple[dict[str, Any], str]]] = {}
+        """By method: the arguments, and the answer as it crossed the wire."""
+        self.faults: dict[str, str] = {}
+        """The errors that were answered, by name: one message of each."""
+        self._wire(self.services["portal"])
+        self._wire_billing(self.services["billing"])
+        self._wire_notifier(self.services["notifier"])
+
+    def _wire(self, portal: Any) -> None:
+        portal.db = self.house.portal
+        portal.wiring = SimpleNamespace(
+            links=Links([KEY], "https://portal.example"),
+            request_links=RequestLinks([KEY], "https://portal.example"),
+            references=REFERENCES,
+            platform="Portico",
+        )
+        portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None
+        portal.look = lambda one: self._read(visits.look_many, [one])[0]
+        portal.person = lambda one: self._read(customers.contacts, [one])[0]
+
+    def _read(self, handler: Callable[..., Any], given: list[Any]) -> Any:
+        with self.house.portal.reading() as session:
+            return handler(session, given, self.now())
+
+    def _wire_billing(self, billing: Any) -> None:
+        billing.database, billing.gateway = self.house.billing, self.house.gateway
+        billing.breaker, billing.looks = Breaker(), Budget(1e9)
+        billing.publisher = Published()
+        billing.wake_relay = lambda: None
+        billing.settings = SimpleNamespace(
+            livemode=False,
+            stripe_portal_configuration=None,
+            public_url="https://portal.example",
+        )
+
+    def _wire_notifier(self, notifier: Any) -> None:
+        notifier.db, notifier.renderer = self.house.notifier.db, RENDERER
+        notifier.wake = notifier.wake_relay = lambda: None
+
+    @staticmethod
+    def now() -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def call(self, service: str, method: str, **arguments: Any) -> Any:
+        """Call a method as over the wire, and note arguments and answer."""
+        given = json.loads(json.dumps(arguments))
+        function = getattr(SERVICES[service], method)
+        checked = argument_checker(function)((), given)
+        answer = function(self.services[service], **checked)
+        text = SafeRpcConsumer._encoded(answer, None).decode()
+        self.answers.setdefault(f"{service}.{method}", []).append((given, text))
+        return json.loads(text)["result"]
+
+    def fails(self, service: str, method: str, **arguments: Any) -> None:
+        """Call a method that answers with an error, and note it."""
+        try:
+            self.call(service, method, **arguments)
+        except Exception as error:
+            kind = type(error)
+            answer = json.loads(SafeRpcConsumer._encoded(None, (kind, error, None)))
+            self.faults[answer["error"]["exc_type"]] = answer["error"]["value"]
+        else:
+            raise AssertionError(f"{service}.{method} did not fail")
+
+
+def lived() -> World:
+    """A world in which every method was called."""
+    stories.START = int(time.time()) - DAYS * 86_400
+    world = World()
+    house = world.house
+    for step in (steps.opens(), steps.renewal_fails("insufficient_funds")):
+        step(house)
+    house.settle()
+    _portal(world)
+    _billing(world)
+    _notifier(world)
+    _erasures(world)
+    return world
+
+
+def _portal(world: World) -> None:
+    house, call = world.house, world.call
+    now = world.now()
+    business = {
+        "email": "hello@sunrise.example",
+        "phone": "(415) 555-0142",
+        "website": "https://www.sunrise.example",
+        "logo_url": "https://www.sunrise.example/logo.png",
+        "color": "#f59e0b",
+        "locale": "en",
+        "timezone": "America/Los_Angeles",
+        "reminder_policy": {"interval_days": 3, "quiet_from": "21:00", "quiet_until": "08:00"},
+        "sender_email": "billing@sunrise.example",
+        "service_note": "We come as usual while you sort this out.",
+    }
+    call(
+        "portal", "upsert_business", business_id="sunrise", name="Sunrise Home Cleaning", **business
+    )
+    made = call(
+        "portal",
+        "upsert_customer",
+        business_id="sunrise",
+        external_id="1002",
+        name="Joe Park",
+        email="joe@example.com",
+        locale="en",
+        timezone="America/Los_Angeles",
+        platform_stripe_customer_id="cus_joe",
+    )
+    world.fails(
+        "portal",
+        "upsert_customer",
+        business_id="sunrise",
+        external_id="1003",
+        name="Ann",
+        email="ann@example.com",
+        platform_stripe_customer_id="cus_joe",
+    )
+    soon = now + dt.timedelta(days=2)
+    call(
+        "portal",
+        "upsert_appointments",
+        customer_id=house.maria,
+        appointments=[
+            {
+                "external_id": "a1",
+                "title": "Weekly home cleaning",
+                "starts_at": soon.isoformat(),
+                "ends_at": (soon + dt.timedelta(hours=2)).isoformat(),
+                "location": "48 Alder Street",
+                "status": "scheduled",
+            }
+        ],
+    )
+    joe = made["customer_id"]
+    old = call("portal", "link", customer_id=joe)["token"]
+    call("portal", "rotate_link", customer_id=joe)
+    world.fails("portal", "lookup", token=old)
+    world.fails("portal", "lookup", token="x" * 71)
+    call("portal", "lookup", token=call("portal", "link", customer_id=house.maria)["token"])
+    call("portal", "contact", stripe_customer_id=house.customer_id)
+    world.fails("portal", "contact", customer_id=UNKNOWN)
+    world.fails("portal", "contact")
+    call("portal", "contacts", stripe_customer_ids=[house.customer_id, "cus_unknown"])
+    world.fails("portal", "link_customer", customer_id=UNKNOWN, stripe_customer_id="cus_1")
+    call("portal", "link_customer", customer_id=joe, stripe_customer_id="cus_joe")
+    call(
+        "portal",
+        "unlink_customer",
+        customer_id=joe,
+        stripe_customer_id="cus_else",
+        withdraw_only=False,
+    )
+    reference = call("portal", "checkout_reference", customer_id=house.maria)["reference"]
+    with house.portal.transaction() as session:
+        taken = evidence.read_evidence(
+            checkout(reference, "cus_joe", at=now, began=now), REFERENCES
+        )
+        assert taken is not None
+        evidence.take_in(session, [taken], now)
+    call("portal", "link_evidence", customer_id=house.maria)
+    call("portal", "link_evidence", stripe_customer_id="cus_joe")
+    _unknown_link(world, joe)
+    call("portal", "unknown_links", business_id="sunrise", after=0, limit=1)
+    call(
+        "portal",
+        "import_customers",
+        business_id="sunrise",
+        rows=[
+            ["1004", "Ann Lee", "ann@example.com", "de", "Europe/Berlin", "cus_ann"],
+            ["1005", "", "nobody"],
+        ],
+    )
+    call("portal", "export_customers", business_id="sunrise", after=0, limit=2)
+    call("portal", "find_customer", reference=house.customer_id, business_id="sunrise")
+    with house.portal.transaction() as session:
+        visits.opened(session, house.maria, now)
+    call("portal", "story", invoice_id=house.failed_invoices()[-1]["id"])
+    call("portal", "story", customer_id=house.maria)
+    _request(world)
+
+
+def _unknown_link(world: World, customer_id: str) -> None:
+    """A link of the time before evidence was kept."""
+    with world.house.portal.transaction() as session:
+        row = session.scalars(select(CustomerRow).where(CustomerRow.public_id == customer_id)).one()
+        row.platform_stripe_customer_id, row.link_source = "cus_joe", None
+
+
+def _request(world: World) -> None:
+    """Maria asks to cancel."""
+    house = world.house
+    now = house.now()
+    with house.portal.transaction() as session:
+        session.scalars(select(BusinessRow)).one().may_cancel = False
+    with house.portal.transaction() as session:
+        snapshot = visits.look_many(session, [house.maria], now)[0]
+        assert snapshot is not None
+        (subscription, *_) = snapshot.subscriptions
+        ask(session, snapshot, subscription, now)
+    with house.portal.reading() as session:
+        request_id = session.scalars(select(CancellationRequestRow.request_id)).one()
+    world.call("portal", "cancellation_links", request_id=request_id)
+    with house.portal.transaction() as session:
+        row = session.scalars(select(CancellationRequestRow)).one()
+        row.status = "approved"
+    world.fails("portal", "cancellation_links", request_id=request_id)
+
+
+def _billing(world: World) -> None:
+    house, call = world.house, world.call
+    invoice = house.failed_invoices()[-1]["id"]
+    call("billing", "customers_may", business_id="sunrise")
+    call(
+        "billing",
+        "create_portal_session",
+        stripe_customer_id=house.customer_id,
+        return_url="https://portal.example/me/x",
+        flow="payment_method_update",
+        locale="en",
+        business_id="sunrise",
+    )
+    world.fails(
+        "billing",
+        "create_portal_session",
+        stripe_customer_id="cus_none",
+        return_url="https://portal.example/me/x",
+    )
+    world.fails(
+        "billing",
+        "create_portal_session",
+        stripe_customer_id=house.customer_id,
+        return_url="https://elsewhere.example/",
+    )
+    call("billing", "invoice_state", invoice_id=invoice)
+    call("billing", "invoice_states", invoice_ids=[invoice, "in_unknown"])
+    world.fails("billing", "invoice_state", invoice_id="in_unknown")
+    call("billing", "hosted_invoice_url", invoice_id=invoice, stripe_customer_id=house.customer_id)
+    call("billing", "subscription_prices", subscription_ids=[house.subscription_id])
+    call("billing", "inbox_events", status="translated", type="invoice.payment_failed", limit=2)
+    with house.billing.reading() as session:
+        event_id = session.scalars(
+            select(billing_models.InboxEvent.id).where(
+                billing_models.InboxEvent.type == "invoice.payment_failed"
+            )
+        ).first()
+    assert event_id is not None
+    call("billing", "inbox_event", event_id=event_id)
+    call("billing", "inbox_event", event_id=event_id, payload=True)
+    world.fails("billing", "inbox_event", event_id="evt_none")
+    world.fails("billing", "replay", event_id="evt_none")
+    call("billing", "replay", event_id=event_id)
+    call(
+        "billing",
+        "note_dead_letter",
+        queue="notifier.billing-events",
+        event_id=f"{event_id}/invoice.payment_failed",
+        action="replayed",
+        reason="tried five times",
+        attempts=5,
+    )
+    since = (world.now() - dt.timedelta(days=DAYS + 1)).isoformat()
+    call("billing", "republish", queue="notifier.billing-events", since=since, dry_run=True)
+    call("billing", "republish", queue="notifier.billing-events", since=since, after=0)
+    call("billing", "reconcile", since="3d")
+    steps.new_method()(house)
+    house.settle()
+    call("billing", "recoveries", stripe_customer_id=house.customer_id, limit=2)
+    call("billing", "story", invoice_id=invoice)
+    call("billing", "story", event_id=event_id)
+    world.fails(
+        "billing", "hosted_invoice_url", invoice_id=invoice, stripe_customer_id=house.customer_id
+    )
+    world.fails("billing", "collect_invoice", invoice_id=invoice, request_id="again")
+    steps.renewal_fails("insufficient_funds")(house)
+    house.settle()
+    call(
+        "billing",
+        "collect_invoice",
+        invoice_id=house.failed_invoices()[-1]["id"],
+        request_id="req-1",
+    )
+    world.fails(
+        "billing",
+        "cancel_at_period_end",
+        stripe_customer_id="cus_else",
+        subscription_id=house.subscription_id,
+        idempotency_key="k",
+    )
+    call(
+        "billing",
+        "cancel_at_period_end",
+        stripe_customer_id=house.customer_id,
+        subscription_id=house.subscription_id,
+        idempotency_key="k",
+    )
+    house.settle()
+    house.call(f"/v1/subscriptions/{house.subscription_id}", "DELETE")
+    house.settle()
+    call("billing", "invoice_state", invoice_id=invoice)
+    call("billing", "subscription_prices", subscription_ids=[house.subscription_id])
+
+
+def _notifier(world: World) -> None:
+    house, call = world.house, world.call
+    invoice = house.failed_invoices()[0]["id"]
+    call("notifier", "notifications", invoice_id=invoice, limit=2)
+    sent = call("notifier", "notifications", stripe_customer_id=house.customer_id, limit=500)
+    notification_id, failed_id, *_ = (one["notification_id"] for one in sent if one["sent_at"])
+    again = call("notifier", "resend", notification_id=notification_id)
+    world.fails("notifier", "resend", notification_id="ntf_none")
+    call("notifier", "cancel", notification_id=again["notification_id"])
+    world.fails("notifier", "cancel", notification_id=again["notification_id"])
+    with house.notifier.db.transaction() as session:
+        row = session.scalars(
+            select(Notification).where(Notification.notification_id == failed_id)
+        ).one()
+        row.status, row.reason, row.sent_at, row.delivered_at = Status.FAILED, "gave up", None, None
+    since = (world.now() - dt.timedelta(days=DAYS + 1)).isoformat()
+    call("notifier", "resend_failed", failed_since=since, limit=2, dry_run=True)
+    call("notifier", "resend_failed", failed_since=since, limit=2)
+    context = {
+        "request_id": "req-1",
+        "description": "Weekly home cleaning",
+        "ends_at": world.now().isoformat(),
+        "note": "We move.",
+    }
+    call(
+        "notifier",
+        "send_customer_mail",
+        kind="cancellation_approved",
+        customer_id=house.maria,
+        context=context,
+    )
+    call(
+        "notifier",
+        "send_business_mail",
+        kind="cancellation_requested",
+        customer_id=house.maria,
+        context=context,
+    )
+    call("notifier", "send_fresh_link", customer_id=house.maria)
+    call("notifier", "preview", kind="payment_failed", locale="en")
+    call("notifier", "stats", since=since)
+    with house.billing.reading() as session:
+        events = list(session.scalars(select(billing_models.InboxEvent.id)))
+    call("notifier", "story", invoice_id=invoice, event_ids=events[:300])
+    world.fails("notifier", "story")
+
+
+def _erasures(world: World) -> None:
+    house = world.house
+    ids = {"stripe_customer_id": house.customer_id, "customer_id": house.maria}
+    world.call("notifier", "erase_customer", **ids)
+    world.call(
+        "billing",
+        "erase_customer",
+        stripe_customer_id=house.customer_id,
+        also=["maria@example.com"],
+    )
+    world.call("billing", "erase_customer", stripe_customer_id=house.customer_id, after="outbox:0")
+    world.call("portal", "erase_customer", **ids)
