@@ -202,6 +202,8 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
 
 def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
     """What is known after one more observation. Order and repetition of observations don't change the outcome."""
+    if seen.processing:
+        return _with_payment_begun(known, seen)
     changes: dict[str, Any] = {
         "currency": known.currency or seen.currency,
         "billing_reason": known.billing_reason or seen.billing_reason,
@@ -242,16 +244,23 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
             changes["last_failure_own"] = known.last_failure_own or seen.own_retry
     if seen.action_required:
         changes["action_required_at"] = _latest(known.action_required_at, seen.at)
-    if seen.processing:
-        changes["under_way_since"] = _latest(known.under_way_since, seen.at)
     return replace(known, **changes)
+
+
+def _with_payment_begun(known: AnyInvoice, seen: Observation) -> AnyInvoice:
+    """A payment knows of its invoice that it is no draft any more, and nothing else."""
+    known_open = FINALITY.get(known.status, 0) >= FINALITY["open"]
+    return replace(
+        known,
+        status=known.status if known_open else InvoiceStatus.OPEN.value,
+        currency=known.currency or seen.currency,
+        under_way_since=_latest(known.under_way_since, seen.at),
+    )
 
 
 def _amounts_are_newer(known: Invoice, seen: Observation) -> bool:
     """By attempt, then by time. Within one second the smaller remainder counts as the later one: most changes of an
-    amount are payments and credits. That a payment began says nothing of them."""
-    if seen.processing:
-        return False
+    amount are payments and credits."""
     if known.as_of is None:
         return True
 
