@@ -17,7 +17,7 @@ from typing import Any, Final
 from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from services.notifier.domain import Kind
+from services.notifier.domain import KINDS
 from services.notifier.emails.letters import Line as MailLine
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
@@ -339,7 +339,7 @@ def pages() -> dict[str, Drawn]:
 
 def emails() -> dict[str, Drawn]:
     """Each kind of email with sample data, by name."""
-    letters = {f"email-{kind.value.replace('_', '-')}": sample_letter(kind) for kind in Kind}
+    letters = {f"email-{kind.value.replace('_', '-')}": sample_letter(kind) for kind in KINDS}
     failed = letters["email-payment-failed"]
     letters |= {
         "email-payment-failed-account": replace(

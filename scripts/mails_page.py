@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from services.notifier.domain import Kind
+from services.notifier.domain import KINDS, Kind
 from services.notifier.emails.rendering import Letter, Renderer
 from services.notifier.emails.samples import sample_letter
 from shared.contracts.payments import Decline
@@ -24,7 +24,7 @@ RENDERER: Final = Renderer()
 
 def samples(language: str) -> Iterator[tuple[str, Letter]]:
     """Each kind of email, and what else its subject may say, by a few words."""
-    for kind in Kind:
+    for kind in KINDS:
         letter = sample_letter(kind, language)
         yield kind.value, letter
         if kind is Kind.PAYMENT_FAILED:
@@ -63,6 +63,10 @@ def prose(letter: Letter) -> str:
     return "\n".join(lines)
 
 
+def _yes(answer: bool) -> str:
+    return "yes" if answer else ""
+
+
 def mails_page() -> str:
     """The page, as Markdown."""
     lines = [
@@ -74,6 +78,17 @@ def mails_page() -> str:
         f"{LONGEST} characters with `$149.00`, a name and a day as here: more than that a phone cuts off. The grade is "
         "[Flesch-Kincaid's](https://apps.dtic.mil/sti/citations/ADA006655) for what the email says in sentences, in "
         "years of American school: most adults read 8 without effort. `$149.00`, the names and the days are samples.",
+    ]
+    lines += [
+        "",
+        "## Kinds",
+        "",
+        "| email | goes to | asks for money | other services may ask for it |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{kind.value}` | {row.audience.name.lower()} | {_yes(row.asks_for_money)} | {_yes(row.on_request)} |"
+        for kind, row in KINDS.items()
     ]
     for language in LANGUAGES:
         english = language == SOURCE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -181,14 +181,7 @@ def cancel(
 @mail.command("preview")
 def preview(
     kind: Annotated[
-        Literal[
-            "payment_failed",
-            "payment_reminder",
-            "payment_action_required",
-            "payment_recovered",
-            "fresh_link",
-        ],
-        typer.Argument(metavar="KIND", help="Which email."),
+        str, typer.Argument(metavar="KIND", help="Which email; docs/emails.md lists them.")
     ],
     locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
@@ -200,9 +193,12 @@ def preview(
 
     Example: portico mail preview payment_failed --locale de
     """
+    from services.notifier.domain import Kind
     from services.notifier.emails.previewing import write_preview
 
-    written = [str(path) for path in write_preview(kind, locale, out)]
+    if kind not in list(Kind):
+        raise typer.BadParameter(f"expected one of {', '.join(Kind)}", param_hint="KIND")
+    written = [str(path) for path in write_preview(Kind(kind), locale, out)]
     if as_json:
         print_json(written)
     else:

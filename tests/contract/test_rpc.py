@@ -18,7 +18,7 @@ import pytest
 from scripts.make_docs import rpc_methods
 from services.billing.domain import PayOutcome
 from services.billing.stripe_events.translation import Status as InboxStatus
-from services.notifier.domain import Kind, Status
+from services.notifier.domain import KINDS, Audience, Kind, Status
 from services.portal.domain.linking import Effect, Reason, Source
 from services.portal.domain.notice import State
 from shared.contracts.rpc import METHODS, base, billing, notifier, portal
@@ -199,6 +199,12 @@ def test_the_contracts_words_are_those_of_the_services() -> None:
     assert words(billing.RecoveryAttempt, "outcome") == set(PayOutcome)
     assert words(billing.InboxEvent, "status") == set(InboxStatus)
     assert words(notifier.Notification, "kind") == set(Kind)
+    asked_for = {kind: row.audience for kind, row in KINDS.items() if row.on_request}
+    for audience, kinds in (
+        (Audience.CUSTOMER, notifier.CustomerKind),
+        (Audience.BUSINESS, notifier.BusinessKind),
+    ):
+        assert set(get_args(kinds)) == {kind for kind, to in asked_for.items() if to is audience}
     assert words(notifier.Notification, "status") == set(Status)
     assert words(portal.Evidence, "effect") == set(Effect)
     assert words(portal.Evidence, "source") == set(Source)

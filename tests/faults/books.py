@@ -7,11 +7,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.notifier.domain import DUNNING
 from tests.faults.plan import Plan
 from tests.faults.poster import Ledger
 from tests.faults.system import System
 
-DUNNING = ("payment_failed", "payment_reminder", "payment_action_required")
 FINAL = ("sent", "delivered", "bounced", "suppressed", "failed")
 
 

@@ -127,7 +127,7 @@ def _mails(
             found.append(f"{kind}: no mail, and {reason!r} is not told")
     told = {step["notification_id"] for step in steps if step["step"] in ("notified", "suppressed")}
     if not told:
-        found.append(f"nothing is told of a mail ({', '.join(DUNNING)})")
+        found.append(f"nothing is told of a mail ({', '.join(sorted(DUNNING))})")
     return found
 
 

@@ -21,6 +21,18 @@ from services.notifier.domain.keys import (
     resend_key,
     unreachable_key,
 )
+from services.notifier.domain.kinds import (
+    ABOUT_DEBT,
+    ABOUT_PAYMENT,
+    DUNNING,
+    KINDS,
+    PLANS,
+    TO_BUSINESS,
+    Action,
+    Audience,
+    FactName,
+    Kind,
+)
 from services.notifier.domain.notification_rules import (
     STOPPED_BECAUSE,
     Failure,
@@ -71,28 +83,28 @@ from services.notifier.domain.sending import (
     backoff,
 )
 from services.notifier.domain.vocabulary import (
-    ABOUT_DEBT,
     ACTIVE,
-    DUNNING,
-    PLANS,
-    TO_BUSINESS,
-    Kind,
     Reason,
     Status,
 )
 
 __all__ = [
     "ABOUT_DEBT",
+    "ABOUT_PAYMENT",
     "ACTIVE",
     "CLOSED_BECAUSE",
     "DUNNING",
+    "KINDS",
     "PLANS",
     "STOPPED_BECAUSE",
     "TO_BUSINESS",
     "Accepted",
+    "Action",
     "AddressHash",
     "AddressHasher",
     "Again",
+    "Audience",
+    "FactName",
     "Failure",
     "Go",
     "Hold",

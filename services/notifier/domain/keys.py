@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain.vocabulary import Kind
+from services.notifier.domain.kinds import Kind
 from shared.contracts.invoices import Observation
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.notifier.domain.incidents import CLOSED_BECAUSE, Incident
-from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import (
     Ending,
     Invoice,

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.notifier.domain.vocabulary import Kind, Reason
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import Reason
 
 _MOMENT: Final = "%Y%m%dT%H%M%S"
 

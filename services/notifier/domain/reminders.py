@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.notification_rules import InvoiceNow, Suppress, as_it_stands
-from services.notifier.domain.vocabulary import DUNNING, Kind, Reason
+from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import (
     NAMES_A_DATE_WITHIN,
     Invoice,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from services.notifier.domain.vocabulary import ABOUT_DEBT, Kind, Reason, Status
+from services.notifier.domain.kinds import ABOUT_DEBT, Kind
+from services.notifier.domain.vocabulary import Reason, Status
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,9 @@
-"""The words of notifications: kinds, statuses, reasons."""
+"""The words of notifications: statuses and reasons. Their kinds: `kinds.py`."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final
-
-
-class Kind(StrEnum):
-    """What an email says. The value is its template's folder and SendGrid's category."""
-
-    PAYMENT_FAILED = "payment_failed"
-    PAYMENT_REMINDER = "payment_reminder"
-    PAYMENT_LAST_ATTEMPT = "payment_last_attempt"
-    PAYMENT_ACTION_REQUIRED = "payment_action_required"
-    PAYMENTS_FAILED = "payments_failed"
-    """Several invoices of one customer in one email."""
-    PAYMENT_RECOVERED = "payment_recovered"
-    FRESH_LINK = "fresh_link"
-    CANCELLATION_APPROVED = "cancellation_approved"
-    CANCELLATION_DECLINED = "cancellation_declined"
-    # To the business:
-    CUSTOMER_UNREACHABLE = "customer_unreachable"
-    CUSTOMER_RECOVERED = "customer_recovered"
-    CANCELLATION_REQUESTED = "cancellation_requested"
-    SUBSCRIPTION_ENDING = "subscription_ending"
-    CANCELLATION_WITHDRAWN = "cancellation_withdrawn"
-    COLLECTION_ENDED = "collection_ended"
-    """Nothing is charged any more by itself, and something is unpaid."""
-
-
-DUNNING: Final = frozenset(
-    {
-        Kind.PAYMENT_FAILED,
-        Kind.PAYMENT_REMINDER,
-        Kind.PAYMENT_LAST_ATTEMPT,
-        Kind.PAYMENT_ACTION_REQUIRED,
-        Kind.PAYMENTS_FAILED,
-    }
-)
-"""The kinds that ask for money: pointless, and rude, once nothing is owed."""
-
-TO_BUSINESS: Final = frozenset(
-    {
-        Kind.CUSTOMER_UNREACHABLE,
-        Kind.CUSTOMER_RECOVERED,
-        Kind.CANCELLATION_REQUESTED,
-        Kind.SUBSCRIPTION_ENDING,
-        Kind.CANCELLATION_WITHDRAWN,
-        Kind.COLLECTION_ENDED,
-    }
-)
-"""The kinds that the business gets. They never hold a customer's own link."""
-
-ABOUT_DEBT: Final = DUNNING | {Kind.COLLECTION_ENDED}
-"""The kinds that are pointless once nothing is unpaid; until then they wait for a customer whom the portal doesn't know."""
-
-PLANS: Final = frozenset({Kind.SUBSCRIPTION_ENDING, Kind.CANCELLATION_WITHDRAWN})
-"""The kinds about the end of a subscription, planned, past or withdrawn."""
 
 
 class Status(StrEnum):

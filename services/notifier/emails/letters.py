@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from services.notifier.domain import (
+    ABOUT_PAYMENT,
     TO_BUSINESS,
     Incident,
     Kind,
@@ -20,9 +21,6 @@ from services.notifier.ports import Business, CancellationLinks, Contact, Invoic
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Price
-
-PAID: Final = frozenset({Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED})
-"""The kinds that tell of money that came in."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,8 @@ def letter(
     next_attempt: dt.datetime | None = None
     ended = how_it_ended(incident, fresh, now) if kind is Kind.COLLECTION_ENDED else None
     if incident is not None:
-        known = incident if kind in PAID else as_it_stands(incident, fresh)
-        amount = settlement(incident).paid if kind in PAID else known.amount_remaining
+        known = incident if kind in ABOUT_PAYMENT else as_it_stands(incident, fresh)
+        amount = settlement(incident).paid if kind in ABOUT_PAYMENT else known.amount_remaining
         # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
         read = fresh is not None and not fresh.heard
         if read and planned is Retry.SCHEDULED and _is_ahead(known.next_payment_attempt, now):
@@ -164,7 +162,7 @@ def letter(
         else 0,
         planned=planned,
         ended_unpaid=fresh is not None and fresh.ended_unpaid,
-        paid_at=incident.closed_at if incident and kind in PAID else None,
+        paid_at=incident.closed_at if incident and kind in ABOUT_PAYMENT else None,
         description=context.get("description"),
         price=msgspec.convert(context["price"], Price) if context.get("price") else None,
         ends_at=ends_at,

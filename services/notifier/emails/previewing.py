@@ -9,9 +9,9 @@ from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 
 
-def write_preview(kind: str, locale: str, folder: Path) -> list[Path]:
+def write_preview(kind: Kind, locale: str, folder: Path) -> list[Path]:
     """Write KIND.subject.txt, KIND.txt and KIND.html into the folder; returns their paths."""
-    rendered = Renderer().render(sample_letter(Kind(kind), locale))
+    rendered = Renderer().render(sample_letter(kind, locale))
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, content in (
@@ -19,7 +19,7 @@ def write_preview(kind: str, locale: str, folder: Path) -> list[Path]:
         ("txt", rendered.text),
         ("html", rendered.html),
     ):
-        path = folder / f"{kind}.{suffix}"
+        path = folder / f"{kind.value}.{suffix}"
         path.write_text(content, encoding="utf-8")
         written.append(path)
     return written

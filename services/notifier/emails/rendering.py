@@ -5,8 +5,10 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,14 +19,11 @@ from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from services.notifier.domain import (
-    DUNNING,
-    TO_BUSINESS,
-    Kind,
-)
+from services.notifier.domain import DUNNING, KINDS, TO_BUSINESS, Action, FactName, Kind
 from services.notifier.emails import formats, wording
 from services.notifier.emails.letters import Letter, Line
 from services.notifier.emails.markup import bdi, button_url, host, web_address
+from services.notifier.emails.wording import Gettext
 from shared.contracts.invoices import LONGEST_PURPOSE, Ending
 from shared.contracts.payments import Decline
 from shared.l10n.catalogues import translations
@@ -139,22 +138,13 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     links_until = letter.links.expires_at if letter.links else None
     business = letter.business
     url = button_url(letter.link, letter.kind) if letter.link else ""
-    buttons = [Button(url)] if url else []
-    if letter.kind is Kind.COLLECTION_ENDED and (page := web_address(letter.dashboard_url)):
-        buttons = [Button(page, _("Open the invoice in Stripe"))]
-    if letter.links is not None:
-        buttons = [
-            # What keeps the revenue is the button that stands out.
-            Button(letter.links.decline, _("Keep the subscription")),
-            Button(letter.links.approve, _("Approve cancellation")),
-        ]
     return {
         "kind": letter.kind.value,
         "to_business": letter.kind in TO_BUSINESS,
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
         "amount": _amount(letter, locale),
-        "facts": _facts(letter, locale, days, words),
+        "facts": [fact for _name, fact in facts(letter, locale, words)],
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
         "next_step": wording.what_next(
@@ -191,7 +181,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         if letter.kind in DUNNING
         else "",
         "url": url,
-        "buttons": buttons,
+        "buttons": _buttons(letter, url, _),
         "reply_to": business.email,
         "phone": formats.plain_name(business.phone) if business.phone else None,
         "website": web_address(business.website),
@@ -200,89 +190,112 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
     }
 
 
-def _facts(letter: Letter, locale: Locale, days: Days, words: NullTranslations) -> list[Fact]:
-    """The box with what can be looked up: each kind has its own, and what is not known is left out."""
-    _ = words.gettext
-    purpose = Fact(_("For"), _several(letter, words))
-    amount = _amount(letter, locale) or ""
-    number = formats.plain_name(letter.number) if letter.number else ""
-    plan = formats.plain_name(letter.description) if letter.description else ""
-    customer = formats.plain_name(letter.customer_name)
-    ends_on = days.short(letter.ends_at) if letter.ends_at else ""
-    paid_on = Fact(_("Paid on"), days.short(letter.paid_at) if letter.paid_at else "")
-    address = Fact(_("Email address"), formats.plain_name(letter.customer_email or "", 254))
-    kind = letter.kind
-    if kind is Kind.CANCELLATION_REQUESTED:
-        ends = Fact(_("Paid until"), ends_on)
-    else:
-        ends = Fact(_("Ended on") if letter.ended else _("Ends on"), ends_on)
-    facts: list[Fact] = []
-    if kind is Kind.COLLECTION_ENDED:
-        invoices = [_line_fact(line, locale, words) for line in letter.lines]
-        facts = [
-            Fact(_("Customer"), customer),
-            address,
-            *(invoices or [purpose, Fact(_("Invoice"), number)]),
-            Fact(_("Unpaid"), amount, strong=True, whole=True),
+def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
+    """What the email can be answered with; `url` is the customer's page, empty where they are not the reader."""
+    action = KINDS[letter.kind].action
+    if action is Action.OPEN_INVOICE and (page := web_address(letter.dashboard_url)):
+        return [Button(page, _("Open the invoice in Stripe"))]
+    if action is Action.DECIDE and letter.links is not None:
+        return [
+            # What keeps the revenue is the button that stands out.
+            Button(letter.links.decline, _("Keep the subscription")),
+            Button(letter.links.approve, _("Approve cancellation")),
         ]
-        if coming := letter.next_appointment:
-            when = f"{days.short(coming)}, {days.hours(coming, None)}"
-            facts.append(Fact(_("Next appointment"), when))
-        if not invoices:
-            charged = wording.method_fact(letter.method, _)
-            facts += [Fact(*charged)] if charged else []
-            facts.append(Fact(_("Reason"), wording.reason(letter.decline, _) or ""))
-    elif letter.lines:
-        facts = [_line_fact(line, locale, words) for line in letter.lines]
-        facts.append(Fact(_("Amount due"), amount, strong=True, whole=True))
-    elif kind in DUNNING:
-        due = Fact(_("Amount due"), amount, strong=True, whole=True)
-        facts = [due, purpose, Fact(_("Invoice"), number)]
-        if charged := wording.method_fact(letter.method, _):
-            facts.append(Fact(*charged))
-    elif kind is Kind.PAYMENT_RECOVERED:
-        paid = Fact(_("Amount paid"), amount, strong=True, whole=True)
-        facts = [paid, paid_on, purpose, Fact(_("Invoice"), number)]
-    elif kind is Kind.CUSTOMER_RECOVERED:
-        facts = [
-            Fact(_("Customer"), customer),
-            Fact(_("Amount paid"), amount, strong=True, whole=True),
-            paid_on,
-            Fact(_("Invoice"), number),
-        ]
-    elif kind is Kind.CUSTOMER_UNREACHABLE:
-        facts = [
-            Fact(_("Customer"), customer),
-            address,
-            Fact(_("Amount due"), amount, strong=True, whole=True),
-            Fact(_("Invoice"), number if amount else ""),
-        ]
-    elif kind in (
-        Kind.CANCELLATION_REQUESTED,
-        Kind.SUBSCRIPTION_ENDING,
-        Kind.CANCELLATION_WITHDRAWN,
-    ):
-        facts = [
-            Fact(_("Customer"), customer),
-            *([address] if kind is Kind.CANCELLATION_REQUESTED else []),
-            Fact(_("Subscription"), plan),
-            Fact(_("Price"), price_phrase(letter.price, days, words) if letter.price else ""),
-            ends,
-        ]
-    elif kind in (Kind.CANCELLATION_APPROVED, Kind.CANCELLATION_DECLINED):
-        facts = [Fact(_("Subscription"), plan), ends]
-    return [fact for fact in facts if fact.value]
+    return [Button(url)] if url else []
 
 
-def _line_fact(line: Line, locale: Locale, words: NullTranslations) -> Fact:
-    number = formats.plain_name(line.number) if line.number else ""
-    return Fact(
-        words.gettext("Invoice"),
-        money(line.amount, line.currency, locale),
-        whole=True,
-        number=number,
-        detail=_several(line, words),
-    )
+@dataclass(frozen=True)
+class _Box:
+    """What the lines of the box of facts are made of."""
+
+    letter: Letter
+    locale: Locale
+    days: Days
+    words: NullTranslations
+
+    @property
+    def amount(self) -> str:
+        return _amount(self.letter, self.locale) or ""
+
+    def line(self, line: Line) -> Fact:
+        """One of several invoices."""
+        return Fact(
+            self.words.gettext("Invoice"),
+            money(line.amount, line.currency, self.locale),
+            whole=True,
+            number=formats.plain_name(line.number) if line.number else "",
+            detail=_several(line, self.words),
+        )
+
+    def due(self, label: str) -> Fact:
+        """An amount that stands out."""
+        return Fact(label, self.amount, strong=True, whole=True)
+
+    def number(self) -> str:
+        return formats.plain_name(self.letter.number) if self.letter.number else ""
+
+    def appointment(self) -> str:
+        coming = self.letter.next_appointment
+        return f"{self.days.short(coming)}, {self.days.hours(coming, None)}" if coming else ""
+
+    def short(self, moment: dt.datetime | None) -> str:
+        return self.days.short(moment) if moment else ""
+
+
+def _method(box: _Box, _: Gettext) -> Fact:
+    return Fact(*(wording.method_fact(box.letter.method, _) or ("", "")))
+
+
+FACTS: Final[dict[FactName, Callable[[_Box, Gettext], Fact]]] = {
+    FactName.CUSTOMER: lambda box, _: Fact(
+        _("Customer"), formats.plain_name(box.letter.customer_name)
+    ),
+    FactName.ADDRESS: lambda box, _: Fact(
+        _("Email address"), formats.plain_name(box.letter.customer_email or "", 254)
+    ),
+    FactName.AMOUNT_DUE: lambda box, _: box.due(_("Amount due")),
+    FactName.UNPAID: lambda box, _: box.due(_("Unpaid")),
+    FactName.AMOUNT_PAID: lambda box, _: box.due(_("Amount paid")),
+    FactName.PAID_ON: lambda box, _: Fact(_("Paid on"), box.short(box.letter.paid_at)),
+    FactName.PURPOSE: lambda box, _: Fact(
+        _("For"),
+        _several(box.letter, box.words),
+    ),
+    FactName.NUMBER: lambda box, _: Fact(_("Invoice"), box.number()),
+    FactName.METHOD: _method,
+    FactName.REASON: lambda box, _: Fact(_("Reason"), wording.reason(box.letter.decline, _) or ""),
+    FactName.NUMBER_DUE: lambda box, _: Fact(_("Invoice"), box.number() if box.amount else ""),
+    FactName.NEXT_APPOINTMENT: lambda box, _: Fact(_("Next appointment"), box.appointment()),
+    FactName.SUBSCRIPTION: lambda box, _: Fact(
+        _("Subscription"), formats.plain_name(box.letter.description or "")
+    ),
+    FactName.PRICE: lambda box, _: Fact(
+        _("Price"), price_phrase(box.letter.price, box.days, box.words) if box.letter.price else ""
+    ),
+    FactName.PAID_UNTIL: lambda box, _: Fact(_("Paid until"), box.short(box.letter.ends_at)),
+    FactName.ENDS: lambda box, _: Fact(
+        _("Ended on") if box.letter.ended else _("Ends on"), box.short(box.letter.ends_at)
+    ),
+}
+"""How each fact is written; `INVOICES` are many."""
+OF_ONE_INVOICE: Final = frozenset(
+    {FactName.PURPOSE, FactName.NUMBER, FactName.METHOD, FactName.REASON}
+)
+"""Facts that say nothing where an email is about several invoices: each has its own."""
+
+
+def facts(
+    letter: Letter, locale: Locale, words: NullTranslations
+) -> Iterator[tuple[FactName, Fact]]:
+    """The facts that the letter's kind shows, as far as they are known, from top to bottom."""
+    box = _Box(letter, locale, Days(locale, letter.timezone, letter.now), words)
+    for name in KINDS[box.letter.kind].facts:
+        if name is FactName.INVOICES:
+            yield from ((name, box.line(line)) for line in box.letter.lines)
+        elif not (box.letter.lines and name in OF_ONE_INVOICE):
+            fact = FACTS[name](box, box.words.gettext)
+            if fact.value:
+                yield name, fact
 
 
 def _several(of: Letter | Line, words: NullTranslations) -> str:

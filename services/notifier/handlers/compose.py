@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from services.notifier.domain import (
     DUNNING,
+    KINDS,
     TO_BUSINESS,
     Incident,
     Kind,
@@ -60,7 +61,7 @@ def compose(
     sender_email = platform = None
     if kind in TO_BUSINESS:
         # From Portico, to the business; an answer goes to the customer it is about, if they can be reached.
-        reply_to = None if kind is Kind.CUSTOMER_UNREACHABLE else contact.email
+        reply_to = contact.email if KINDS[kind].answered_by_customer else None
         to, to_name, from_name = contact.business.email or "", contact.business.name, ""
     else:
         reply_to = contact.business.email

@@ -26,8 +26,10 @@ from sqlalchemy.orm import Session
 
 from services.notifier import queries
 from services.notifier.domain import (
+    KINDS,
     STOPPED_BECAUSE,
     TO_BUSINESS,
+    Action,
     AddressHasher,
     Again,
     Incident,
@@ -233,7 +235,7 @@ def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | Non
         stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
         customer_id=leased.customer_id,
     )
-    if leased.kind is not Kind.CANCELLATION_REQUESTED:
+    if KINDS[leased.kind].action is not Action.DECIDE:
         return contact, None
     request_id = str(leased.context.get("request_id", ""))
     return contact, desk.contacts.cancellation_links(request_id)

@@ -17,6 +17,7 @@ EmailKind = Literal[
     "payment_reminder",
     "payment_last_attempt",
     "payment_action_required",
+    "payments_failed",
     "payment_recovered",
     "fresh_link",
     "cancellation_approved",
@@ -28,12 +29,12 @@ EmailKind = Literal[
     "cancellation_withdrawn",
     "collection_ended",
 ]
-"""The emails about one thing, which have a preview."""
+"""Every kind of email (docs/emails.md); each has a preview."""
 CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
 BusinessKind = Literal[
     "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
 ]
-NotificationKind = Annotated[str, one_of(*get_args(EmailKind), "payments_failed")]
+NotificationKind = Annotated[str, one_of(*get_args(EmailKind))]
 STATUSES: Final = (
     "pending",
     "sending",

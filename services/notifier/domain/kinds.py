@@ -1,0 +1,248 @@
+"""Every kind of email, one row each: who reads it, what it asks for, what it shows.
+
+A new email is a row here, a folder of its name in `templates/email/`, and its texts in the catalogues. Whatever else lists
+kinds (arguments of RPC, previews, statements, pages of the docs, pictures) reads this table;
+`tests/unit/notifier/test_kinds.py` names what a new row still lacks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from shared.contracts.invoices import Ending, Retry
+from shared.contracts.payments import Decline
+
+
+class Kind(StrEnum):
+    """What an email says. The value stands in the database, in events and as SendGrid's category, and is its template's
+    folder: it never changes."""
+
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_REMINDER = "payment_reminder"
+    PAYMENT_LAST_ATTEMPT = "payment_last_attempt"
+    PAYMENT_ACTION_REQUIRED = "payment_action_required"
+    PAYMENTS_FAILED = "payments_failed"
+    """Several invoices of one customer in one email."""
+    PAYMENT_RECOVERED = "payment_recovered"
+    FRESH_LINK = "fresh_link"
+    CANCELLATION_APPROVED = "cancellation_approved"
+    CANCELLATION_DECLINED = "cancellation_declined"
+    CUSTOMER_UNREACHABLE = "customer_unreachable"
+    CUSTOMER_RECOVERED = "customer_recovered"
+    CANCELLATION_REQUESTED = "cancellation_requested"
+    SUBSCRIPTION_ENDING = "subscription_ending"
+    CANCELLATION_WITHDRAWN = "cancellation_withdrawn"
+    COLLECTION_ENDED = "collection_ended"
+    """Nothing is charged any more by itself, and something is unpaid."""
+
+
+class Audience(Enum):
+    """Who reads an email."""
+
+    CUSTOMER = auto()
+    BUSINESS = auto()
+    """Never gets a customer's own link."""
+
+
+class Topic(Enum):
+    """What is looked at again before an email goes out."""
+
+    DEBT = auto()
+    """Pointless once nothing is unpaid; until then it waits for a customer whom the portal doesn't know."""
+    PAYMENT = auto()
+    """Money that came in: the invoice as it was then, not as it stands now."""
+    PLAN = auto()
+    """The end of a subscription, planned, past or withdrawn: plans change back and forth."""
+
+
+class Action(Enum):
+    """What the buttons of an email do."""
+
+    NONE = auto()
+    OPEN_PAGE = auto()
+    """Opens the customer's page; the template names the button."""
+    OPEN_INVOICE = auto()
+    """Opens the invoice in the business's Stripe dashboard."""
+    DECIDE = auto()
+    """Two answers to a request to cancel, behind links that the portal is asked for when the email is sent."""
+
+
+class FactName(Enum):
+    """A line of the box of facts. What is not known, or is empty, is left out."""
+
+    CUSTOMER = auto()
+    ADDRESS = auto()
+    """The customer's email address."""
+    INVOICES = auto()
+    """A line for each of several invoices; none where the email is about one."""
+    AMOUNT_DUE = auto()
+    UNPAID = auto()
+    AMOUNT_PAID = auto()
+    PAID_ON = auto()
+    PURPOSE = auto()
+    """What the one invoice is for; like the three after it, not where there are several."""
+    NUMBER = auto()
+    METHOD = auto()
+    REASON = auto()
+    """Why the last charge failed."""
+    NUMBER_DUE = auto()
+    """The invoice's number, where something of it is due."""
+    NEXT_APPOINTMENT = auto()
+    SUBSCRIPTION = auto()
+    PRICE = auto()
+    PAID_UNTIL = auto()
+    ENDS = auto()
+    """When the subscription ends, or has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """In what the sample letter of a kind differs from the plain one (`samples.sample_letter`)."""
+
+    decline: Decline = Decline.INSUFFICIENT_FUNDS
+    planned: Retry = Retry.SCHEDULED
+    tries: int = 1
+    several: bool = False
+    """It is about two invoices."""
+    note: str | None = None
+    ending: Ending | None = None
+    mails: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailKind:
+    """What tells one kind of email from the others."""
+
+    audience: Audience
+    asks_for_money: bool = False
+    """Pointless, and rude, once nothing is owed. Counts as a reminder of its invoice, and keeps to quiet hours."""
+    topic: Topic | None = None
+    """What is looked at again before it goes out; None: nothing but the address."""
+    action: Action = Action.NONE
+    facts: tuple[FactName, ...] = ()
+    """The box of facts, from top to bottom. The sample letter knows each of them."""
+    on_request: bool = False
+    """Another service may ask for it, under a request's id."""
+    answered_by_customer: bool = True
+    """Of an email to the business: an answer to it goes to the customer it is about."""
+    sample: Sample = Sample()
+
+
+_DUE: Final = (
+    FactName.INVOICES,
+    FactName.AMOUNT_DUE,
+    FactName.PURPOSE,
+    FactName.NUMBER,
+    FactName.METHOD,
+)
+
+
+def _dunning(sample: Sample) -> MailKind:
+    """An email that asks a customer for money."""
+    return MailKind(
+        audience=Audience.CUSTOMER,
+        asks_for_money=True,
+        topic=Topic.DEBT,
+        action=Action.OPEN_PAGE,
+        facts=_DUE,
+        sample=sample,
+    )
+
+
+KINDS: Final = {
+    Kind.PAYMENT_FAILED: _dunning(Sample(decline=Decline.EXPIRED_CARD)),
+    Kind.PAYMENT_REMINDER: _dunning(Sample()),
+    Kind.PAYMENT_LAST_ATTEMPT: _dunning(Sample(planned=Retry.OVER, tries=4)),
+    Kind.PAYMENT_ACTION_REQUIRED: _dunning(Sample()),
+    Kind.PAYMENTS_FAILED: _dunning(Sample(several=True)),
+    Kind.PAYMENT_RECOVERED: MailKind(
+        audience=Audience.CUSTOMER,
+        topic=Topic.PAYMENT,
+        action=Action.OPEN_PAGE,
+        facts=(FactName.AMOUNT_PAID, FactName.PAID_ON, FactName.PURPOSE, FactName.NUMBER),
+    ),
+    Kind.FRESH_LINK: MailKind(audience=Audience.CUSTOMER, action=Action.OPEN_PAGE),
+    Kind.CANCELLATION_APPROVED: MailKind(
+        audience=Audience.CUSTOMER,
+        action=Action.OPEN_PAGE,
+        facts=(FactName.SUBSCRIPTION, FactName.ENDS),
+        on_request=True,
+    ),
+    Kind.CANCELLATION_DECLINED: MailKind(
+        audience=Audience.CUSTOMER,
+        action=Action.OPEN_PAGE,
+        facts=(FactName.SUBSCRIPTION, FactName.ENDS),
+        on_request=True,
+    ),
+    Kind.CUSTOMER_UNREACHABLE: MailKind(
+        audience=Audience.BUSINESS,
+        facts=(FactName.CUSTOMER, FactName.ADDRESS, FactName.AMOUNT_DUE, FactName.NUMBER_DUE),
+        on_request=True,
+        answered_by_customer=False,
+    ),
+    Kind.CUSTOMER_RECOVERED: MailKind(
+        audience=Audience.BUSINESS,
+        topic=Topic.PAYMENT,
+        facts=(FactName.CUSTOMER, FactName.AMOUNT_PAID, FactName.PAID_ON, FactName.NUMBER),
+        on_request=True,
+    ),
+    Kind.CANCELLATION_REQUESTED: MailKind(
+        audience=Audience.BUSINESS,
+        action=Action.DECIDE,
+        facts=(
+            FactName.CUSTOMER,
+            FactName.ADDRESS,
+            FactName.SUBSCRIPTION,
+            FactName.PAID_UNTIL,
+        ),
+        on_request=True,
+        sample=Sample(
+            note="We are moving to another town at the end of the year.\nThank you for everything!"
+        ),
+    ),
+    Kind.SUBSCRIPTION_ENDING: MailKind(
+        audience=Audience.BUSINESS,
+        topic=Topic.PLAN,
+        facts=(FactName.CUSTOMER, FactName.SUBSCRIPTION, FactName.PRICE, FactName.ENDS),
+        on_request=True,
+    ),
+    Kind.CANCELLATION_WITHDRAWN: MailKind(
+        audience=Audience.BUSINESS,
+        topic=Topic.PLAN,
+        facts=(FactName.CUSTOMER, FactName.SUBSCRIPTION, FactName.PRICE),
+    ),
+    Kind.COLLECTION_ENDED: MailKind(
+        audience=Audience.BUSINESS,
+        topic=Topic.DEBT,
+        action=Action.OPEN_INVOICE,
+        facts=(
+            FactName.CUSTOMER,
+            FactName.ADDRESS,
+            FactName.INVOICES,
+            FactName.PURPOSE,
+            FactName.NUMBER,
+            FactName.UNPAID,
+            FactName.NEXT_APPOINTMENT,
+            FactName.METHOD,
+            FactName.REASON,
+        ),
+        sample=Sample(tries=4, ending=Ending.SUBSCRIPTION_FAILED, mails=4),
+    ),
+}
+"""The table."""
+
+
+def _about(topic: Topic) -> frozenset[Kind]:
+    return frozenset(kind for kind, row in KINDS.items() if row.topic is topic)
+
+
+DUNNING: Final = frozenset(kind for kind, row in KINDS.items() if row.asks_for_money)
+"""The kinds that ask for money."""
+TO_BUSINESS: Final = frozenset(
+    kind for kind, row in KINDS.items() if row.audience is Audience.BUSINESS
+)
+ABOUT_DEBT: Final = _about(Topic.DEBT)
+ABOUT_PAYMENT: Final = _about(Topic.PAYMENT)
+PLANS: Final = _about(Topic.PLAN)
