@@ -173,7 +173,7 @@ KINDS: Final = {
     Kind.CANCELLATION_DECLINED: MailKind(
         audience=Audience.CUSTOMER,
         action=Action.OPEN_PAGE,
-        facts=(FactName.SUBSCRIPTION, FactName.ENDS),
+        facts=(FactName.SUBSCRIPTION,),  # it goes on: no end
         on_request=True,
     ),
     Kind.CUSTOMER_UNREACHABLE: MailKind(

@@ -97,6 +97,15 @@ def test_the_customer_hears_the_answer(house: House, kind: Kind, says: str) -> N
     assert "/me/SECRET.TOKEN" in mail.text
 
 
+def test_a_declined_cancellation_names_no_end(house: House) -> None:
+    """The subscription goes on, so the end that was asked for is not in the email that says so."""
+    ask(house, Kind.CANCELLATION_DECLINED, description="Weekly", ends_at="2026-12-23T15:00:00Z")
+    house.work()
+    (mail,) = house.mailer.inbox
+    assert "\nSubscription: Weekly\n" in mail.text
+    assert "Dec 23" not in mail.text
+
+
 def test_a_business_without_an_address_is_a_recorded_reason(house: House) -> None:
     """Nothing is lost silently."""
     house.portal.people[DANA] = a_contact(business=Business(name="Sunrise"))
