@@ -28,15 +28,13 @@ from services.notifier.adapters.neighbours import (
 )
 from services.notifier.adapters.sendgrid.account import LOOK_SECONDS, SendGridAccount
 from services.notifier.adapters.sendgrid.gateway import (
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
     BadWebhook,
     SendGridMailer,
     SignedEvents,
     signing_headers,
 )
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
-from services.notifier.domain import AddressHasher, Kind, SendingPolicy
+from services.notifier.domain import AddressHasher, DeliveryEvent, Kind, SendingPolicy
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import delivery as posting
@@ -148,10 +146,6 @@ def _record(session: Session, answers: list[posting.Answered]) -> list[posting.R
     return posting.record_answers(session, answers, _now(), random.random, SendingPolicy())
 
 
-def _signing(request: Request) -> tuple[str | None, str | None]:
-    return request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
-
-
 def _refused(reason: BadWebhook) -> Response:
     metrics.WEBHOOKS.labels("refused").inc()
     log.warning("event webhook refused", reason=str(reason))
@@ -159,9 +153,9 @@ def _refused(reason: BadWebhook) -> Response:
 
 
 def _refuse_unsigned(request: Request) -> Response | None:
-    """Without SendGrid's two headers, what follows is nobody's webhook."""
+    """Without a signature, what follows is nobody's webhook."""
     try:
-        signing_headers(*_signing(request))
+        signing_headers(request.headers)
     except BadWebhook as reason:
         return _refused(reason)
     return None
@@ -294,7 +288,7 @@ class NotifierService(Operations):
             return _json(404, {"error": "Not Found"})
         now = _now()
         try:
-            batch = signed_events.read(request.get_data(), *_signing(request), now)
+            batch = signed_events.read(request.get_data(), request.headers, now)
         except BadWebhook as error:
             return _refused(error)
         new = self._apply(batch, now)
@@ -303,11 +297,11 @@ class NotifierService(Operations):
         self.wake_relay()
         return _json(200, {"new": new})
 
-    def _apply(self, batch: list[feedback.Feedback], now: dt.datetime) -> int:
+    def _apply(self, batch: list[DeliveryEvent], now: dt.datetime) -> int:
         """Apply the events together, and one that fails apart from the others: SendGrid would repeat the whole batch for days,
         each time in vain. How many were new. Raises DatabaseUnavailable."""
 
-        def together(items: list[feedback.Feedback]) -> list[bool]:
+        def together(items: list[DeliveryEvent]) -> list[bool]:
             with self.db.transaction() as session:
                 return feedback.handle(session, items, now, self.hasher)
 
@@ -319,9 +313,9 @@ class NotifierService(Operations):
                 raise outcome.error
             metrics.FEEDBACK.labels("failed").inc()
             log.error(
-                "SendGrid's event given up",
-                type=item.event,
-                sg_event_id=item.sg_event_id,
+                "delivery event given up",
+                type=item.what.value,
+                event_id=item.event_id,
                 notification_id=item.notification_id,
                 exc_info=outcome.error,
             )

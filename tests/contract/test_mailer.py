@@ -21,14 +21,13 @@ from sandbox.mail import Mailbox, blueprint
 from sandbox.mail.events import encode
 from services.notifier.adapters.sendgrid.account import SendGridAccount
 from services.notifier.adapters.sendgrid.gateway import (
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
     SendGridMailer,
     SignedEvents,
 )
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain import (
     Accepted,
+    Delivery,
     Kind,
     MaybeSent,
     Outcome,
@@ -242,10 +241,8 @@ def test_a_late_bounce_is_known_by_the_id_that_the_message_was_taken_with(
     body = encode([mailbox.report(mail, "bounce", named=False).event])
     now = dt.datetime.now(dt.UTC)
     signed = mailbox.events.key.headers(body, int(now.timestamp()))
-    (found,) = SignedEvents(mailbox.public_key).read(
-        body, signed[SIGNATURE_HEADER], signed[TIMESTAMP_HEADER], now
-    )
-    assert (found.event, found.notification_id) == ("bounce", "")
+    (found,) = SignedEvents(mailbox.public_key).read(body, signed, now)
+    assert (found.what, found.permanent, found.notification_id) == (Delivery.BOUNCED, True, "")
     assert found.message_id == taken.message_id
 
 

@@ -20,8 +20,12 @@ from sqlalchemy import text
 
 from services.billing.handlers import inbox
 from services.billing.stripe_events.payloads import NotAnEvent
-from services.notifier.adapters.sendgrid.gateway import SignedEvents
-from services.notifier.domain import AddressHasher
+from services.notifier.adapters.sendgrid.gateway import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    SignedEvents,
+)
+from services.notifier.domain import AddressHasher, DeliveryEvent
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import feedback
 from services.notifier.handlers.invoices import UnreadableEvent
@@ -145,11 +149,15 @@ PUBLIC = base64.b64encode(
 SIGNED = SignedEvents(PUBLIC)
 
 
-def read(batch: Any) -> list[feedback.Feedback]:
+def read(batch: Any) -> list[DeliveryEvent]:
     """A batch as SendGrid signs it and the webhook reads it."""
     body, stamp = json.dumps(batch).encode(), str(int(NOW.timestamp()))
     signature = KEY.sign(stamp.encode() + body, ec.ECDSA(hashes.SHA256()))
-    return SIGNED.read(body, base64.b64encode(signature).decode(), stamp, NOW)
+    headers = {
+        SIGNATURE_HEADER: base64.b64encode(signature).decode(),
+        TIMESTAMP_HEADER: stamp,
+    }
+    return SIGNED.read(body, headers, NOW)
 
 
 def sent(session: Any, count: int) -> list[str]:

@@ -4,6 +4,7 @@ Standard library only, and no clock and no randomness of their own: both come in
 """
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher, address_hash
+from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.incidents import (
     CLOSED_BECAUSE,
     Incident,
@@ -104,6 +105,8 @@ __all__ = [
     "AddressHasher",
     "Again",
     "Audience",
+    "Delivery",
+    "DeliveryEvent",
     "FactName",
     "Failure",
     "Go",

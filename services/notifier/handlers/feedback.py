@@ -1,9 +1,9 @@
-"""What SendGrid's Event Webhook tells about messages that it took."""
+"""What follows from the mail provider's reports about emails that it took."""
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -12,6 +12,8 @@ from services.notifier import queries
 from services.notifier.domain import (
     TO_BUSINESS,
     AddressHasher,
+    Delivery,
+    DeliveryEvent,
     Kind,
     Reason,
     Status,
@@ -24,71 +26,53 @@ from shared.database import count_on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
 
-CONCERNS_US: Final = frozenset(
-    {"processed", "delivered", "deferred", "bounce", "dropped", "spamreport"}
-)
-"""SendGrid's event names that change a notification; opens and clicks are not tracked and not read."""
-
-_HARD_DROPS: Final = ("bounced address", "invalid", "invalid smtpapi header")
-_COMPLAINT_DROPS: Final = ("spam reporting address",)
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Feedback:
-    """One event of the Event Webhook. `email` is the address it is about; it is hashed, never stored."""
-
-    sg_event_id: str
-    notification_id: str
-    """Our custom argument; empty where SendGrid left it out, as it does when a mail server sends an email back hours later."""
-    event: str
-    occurred_at: dt.datetime
-    email: str = ""
-    message_id: str | None = None
-    """SendGrid's name for the message, as it was told when it took it."""
-    reason: str = ""
-    bounce_type: str = ""
-    """`bounce` (hard: there is no such mailbox) or `blocked` (soft: refused this time)."""
+HOST_HEARS: Final = {
+    Delivery.BOUNCED: "bounced",
+    Delivery.DROPPED: "dropped",
+    Delivery.COMPLAINED: "spam_report",
+}
+"""The reasons of `notification.undeliverable`."""
 
 
 def handle(
-    session: Session, batch: list[Feedback], now: dt.datetime, hasher: AddressHasher
+    session: Session, batch: list[DeliveryEvent], now: dt.datetime, hasher: AddressHasher
 ) -> list[bool]:
     """Apply a batch of events inside the caller's transaction; of each whether it was new and about a notification of ours.
 
-    Copies (normal: SendGrid promises at least once) and events about other senders' messages change nothing.
+    Copies (normal: providers promise at least once) and events about other senders' messages change nothing.
     """
     batch = _named(session, batch)
     known = queries.known_invoices(session, {item.notification_id for item in batch})
-    ours = [item for item in batch if item.notification_id in known and item.event in CONCERNS_US]
+    ours = [item for item in batch if item.notification_id in known]
     new_ids = queries.claim_sendgrid_events(
         session,
         [
             queries.NewSendGridEvent(
-                sg_event_id=item.sg_event_id,
+                sg_event_id=item.event_id,
                 notification_id=item.notification_id,
-                event=item.event,
+                event=item.provider_word,
                 occurred_at=item.occurred_at,
             )
             for item in ours
         ],
         now,
     )
-    fresh = {item.sg_event_id: item for item in ours if item.sg_event_id in new_ids}.values()
+    fresh = {item.event_id: item for item in ours if item.event_id in new_ids}.values()
     # Incidents are locked in one order, whatever order the batch has.
     for item in sorted(
         fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
     ):
         _apply(session, item, known[item.notification_id], now, hasher)
-        count_on_commit(session, FEEDBACK.labels(item.event))
+        count_on_commit(session, FEEDBACK.labels(item.provider_word))
     outcomes = []
     for item in batch:
-        outcomes.append(item.sg_event_id in new_ids)
-        new_ids.discard(item.sg_event_id)  # a second copy in the same batch is not new
+        outcomes.append(item.event_id in new_ids)
+        new_ids.discard(item.event_id)  # a second copy in the same batch is not new
     return outcomes
 
 
-def _named(session: Session, batch: list[Feedback]) -> list[Feedback]:
-    """The events, of which those without our custom argument are about the notification that their message was sent for."""
+def _named(session: Session, batch: list[DeliveryEvent]) -> list[DeliveryEvent]:
+    """The events, of which those that name no notification are about the notification that their message was sent for."""
     found = queries.sent_as(
         session, {item.message_id for item in batch if item.message_id and not item.notification_id}
     )
@@ -102,7 +86,7 @@ def _named(session: Session, batch: list[Feedback]) -> list[Feedback]:
 
 def _apply(
     session: Session,
-    item: Feedback,
+    item: DeliveryEvent,
     invoice_id: str | None,
     now: dt.datetime,
     hasher: AddressHasher,
@@ -111,31 +95,25 @@ def _apply(
     row = queries.by_id(session, item.notification_id, lock=True)
     if row is None:
         return
-    # Every one of these events proves that SendGrid took the message: the answer that a time-out hid.
+    # Every report proves that the provider took the message: the answer that a time-out hid.
     mailed = mark_sent(session, row, incident, item.occurred_at, item.message_id)
     others = mark_others_sent(session, row, item.occurred_at)
     queries.store_incidents(session, [*others, mailed] if mailed is not None else others)
-    if item.event == "delivered":
+    if item.what is Delivery.DELIVERED:
         row.delivered_at = row.delivered_at or item.occurred_at
         if row.status != Status.BOUNCED:
             row.status = Status.DELIVERED.value
-    elif item.event == "deferred":
+    elif item.what is Delivery.DEFERRED:
         row.last_error = _short(f"deferred: {item.reason}")
-    elif item.event == "bounce":
+    elif item.what is Delivery.BOUNCED:
         _bounced(row, f"bounced: {item.reason}")
-        if item.bounce_type != "blocked":
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row, hasher)
-            _tell_the_host(session, row, "bounced", item.occurred_at, now)
-    elif item.event == "dropped":
-        _bounced(row, f"dropped by SendGrid: {item.reason}")
-        _tell_the_host(session, row, "dropped", item.occurred_at, now)
-        if item.reason.strip().lower() in _HARD_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_BOUNCED, now, row, hasher)
-        elif item.reason.strip().lower() in _COMPLAINT_DROPS:
-            _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row, hasher)
-    elif item.event == "spamreport":
-        _stop_writing(session, item, Reason.ADDRESS_COMPLAINED, now, row, hasher)
-        _tell_the_host(session, row, "spam_report", item.occurred_at, now)
+    elif item.what is Delivery.DROPPED:
+        _bounced(row, f"dropped by the mail provider: {item.reason}")
+    if item.permanent:
+        _stop_writing(session, item, now, row, hasher)
+    # A mail server that only refused it this time is no news to the host.
+    if item.what in HOST_HEARS and (item.permanent or item.what is not Delivery.BOUNCED):
+        _tell_the_host(session, row, HOST_HEARS[item.what], item.occurred_at, now)
 
 
 def _bounced(row: Notification, why: str) -> None:
@@ -144,16 +122,16 @@ def _bounced(row: Notification, why: str) -> None:
 
 def _stop_writing(
     session: Session,
-    item: Feedback,
-    reason: Reason,
+    item: DeliveryEvent,
     now: dt.datetime,
     row: Notification,
     hasher: AddressHasher,
 ) -> None:
     """Nothing more goes to this address; of one that takes no mail the business hears, and can call."""
-    if not item.email:
+    if not item.address:
         return
-    address = hasher(item.email)
+    reason = Reason.ADDRESS_COMPLAINED if item.complaint else Reason.ADDRESS_BOUNCED
+    address = hasher(item.address)
     new = queries.suppress_address(session, address, reason, now, item.notification_id)
     if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
         return
@@ -175,7 +153,7 @@ def _stop_writing(
 def _tell_the_host(
     session: Session, row: Notification, reason: str, at: dt.datetime, now: dt.datetime
 ) -> None:
-    """Raise `notification.undeliverable`, once for an email and reason however often SendGrid says it."""
+    """Raise `notification.undeliverable`, once for an email and reason however often it is reported."""
     data = NotificationUndeliverable(
         notification_id=row.notification_id,
         kind=row.kind,

@@ -45,7 +45,9 @@ class FakeMailer:
     hidden_arrive: bool = True
 
     def send(self, mail: Mail) -> Outcome:
-        outcome = self.answers.pop(0) if self.answers else Accepted(f"msg-{len(self.inbox) + 1}")
+        outcome = (
+            self.answers.pop(0) if self.answers else Accepted(f"message-{len(self.inbox) + 1}")
+        )
         if isinstance(outcome, Accepted) or (isinstance(outcome, MaybeSent) and self.hidden_arrive):
             self.inbox.append(mail)
         return outcome

@@ -8,7 +8,15 @@ import pytest
 from sqlalchemy import text, update
 
 from services.notifier import queries
-from services.notifier.domain import AddressHash, AddressHasher, Kind, Reason, address_hash
+from services.notifier.domain import (
+    AddressHash,
+    AddressHasher,
+    Delivery,
+    DeliveryEvent,
+    Kind,
+    Reason,
+    address_hash,
+)
 from services.notifier.handlers import feedback
 from services.notifier.models import SuppressedAddress
 from services.notifier.queries.timeline import erase_customer
@@ -25,13 +33,14 @@ OLD, NEW = "an old key of the address hashes", "a new key of the address hashes"
 
 def bounce(house: House, number: int = 1) -> None:
     """SendGrid reports that Dana's mailbox does not exist."""
-    item = feedback.Feedback(
-        sg_event_id=f"sg_{number}",
+    item = DeliveryEvent(
+        event_id=f"sg_{number}",
         notification_id=house.rows()[-1].notification_id,
-        event="bounce",
-        bounce_type="bounce",
+        what=Delivery.BOUNCED,
+        permanent=True,
         occurred_at=house.clock(),
-        email="Dana@example.com",
+        address="Dana@example.com",
+        provider_word="bounce",
     )
     with house.db.transaction() as session:
         feedback.handle(session, [item], house.clock(), house.hasher)

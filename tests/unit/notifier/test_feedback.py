@@ -8,14 +8,21 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
 
-from services.notifier.adapters.sendgrid.gateway import BadWebhook, SignedEvents
-from services.notifier.domain import Reason, address_hash
+from services.notifier.adapters.sendgrid.gateway import (
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    BadWebhook,
+    SignedEvents,
+    read_event,
+)
+from services.notifier.domain import Delivery, DeliveryEvent, Reason, address_hash
 from services.notifier.handlers import feedback
 from services.notifier.models import (
     Notification,
@@ -40,7 +47,7 @@ PUBLIC = base64.b64encode(
 def sign(
     body: bytes, at: dt.datetime = START, key: ec.EllipticCurvePrivateKey = KEY
 ) -> dict[str, Any]:
-    """The arguments of `SignedEvents.read` for a body that SendGrid signed at a moment."""
+    """The arguments of `read` for a body that SendGrid signed at a moment."""
     timestamp = str(int(at.timestamp()))
     signature = key.sign(timestamp.encode() + body, ec.ECDSA(hashes.SHA256()))
     return {
@@ -66,12 +73,32 @@ def sg_event(**changes: Any) -> dict[str, Any]:
 events = SignedEvents(PUBLIC)
 
 
+def read(
+    body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
+) -> list[DeliveryEvent]:
+    headers = {SIGNATURE_HEADER: signature, TIMESTAMP_HEADER: timestamp}
+    return events.read(
+        body, {name: value for name, value in headers.items() if value is not None}, now
+    )
+
+
+def event_of(**fields: Any) -> DeliveryEvent | None:
+    """What becomes of one of SendGrid's events, at once."""
+    at: dt.datetime = fields.pop("at", START)
+    raw = msgspec.json.encode(fields | {"timestamp": at.timestamp()})
+    return read_event(msgspec.Raw(raw), at)
+
+
 def test_a_signed_batch_is_read() -> None:
     """Custom arguments stand among the fields; what names neither a notification nor a message is left out."""
     nobodys = sg_event(notification_id="", sg_message_id=None)
     body = json.dumps([sg_event(), nobodys, {"event": "open"}]).encode()
-    (found,) = events.read(**sign(body + b"\r\n"))
-    assert (found.notification_id, found.event, found.occurred_at) == ("ntf_1", "delivered", START)
+    (found,) = read(**sign(body + b"\r\n"))
+    assert (found.notification_id, found.what, found.occurred_at) == (
+        "ntf_1",
+        Delivery.DELIVERED,
+        START,
+    )
     assert found.message_id == "14c5d75ce93"
 
 
@@ -82,8 +109,34 @@ def test_what_is_no_name_of_a_message_is_none(hostile: str) -> None:
     """Empty, overlong or odd ids match nothing and reach no database; with our own argument the event still counts."""
     named, nameless = sg_event(sg_message_id=hostile), sg_event(sg_message_id=hostile)
     del nameless["notification_id"]
-    (found,) = events.read(**sign(json.dumps([named, nameless]).encode()))
+    (found,) = read(**sign(json.dumps([named, nameless]).encode()))
     assert (found.notification_id, found.message_id) == ("ntf_1", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "permanent", "complaint"),
+    [
+        ({"event": "processed"}, Delivery.ACCEPTED, False, False),
+        ({"event": "delivered"}, Delivery.DELIVERED, False, False),
+        ({"event": "deferred", "reason": "invalid"}, Delivery.DEFERRED, False, False),
+        ({"event": "bounce", "type": "bounce"}, Delivery.BOUNCED, True, False),
+        ({"event": "bounce", "type": "blocked"}, Delivery.BOUNCED, False, False),
+        ({"event": "bounce"}, Delivery.BOUNCED, True, False),
+        ({"event": "dropped", "reason": " Bounced Address"}, Delivery.DROPPED, True, False),
+        ({"event": "dropped", "reason": "Invalid SMTPAPI header"}, Delivery.DROPPED, True, False),
+        ({"event": "dropped", "reason": "Spam Reporting Address"}, Delivery.DROPPED, True, True),
+        ({"event": "dropped", "reason": "over Package Quota"}, Delivery.DROPPED, False, False),
+        ({"event": "spamreport"}, Delivery.COMPLAINED, True, True),
+    ],
+)
+def test_sendgrids_words_end_here(
+    changes: dict[str, Any], what: Delivery, permanent: bool, complaint: bool
+) -> None:
+    """What happened, and whether the address takes another email, in our words; SendGrid's own is kept for records alone."""
+    found = event_of(**(sg_event() | changes))
+    assert found is not None
+    assert (found.what, found.permanent, found.complaint) == (what, permanent, complaint)
+    assert (found.provider_word, found.address) == (changes["event"], "dana@example.com")
 
 
 def test_one_unreadable_event_does_not_cost_the_batch() -> None:
@@ -95,14 +148,14 @@ def test_one_unreadable_event_does_not_cost_the_batch() -> None:
         sg_event(timestamp=1e30),
     ]
     body = json.dumps([*odd, sg_event()]).encode()
-    assert len(events.read(**sign(body))) == 1
+    assert len(read(**sign(body))) == 1
 
 
 def test_a_mail_servers_odd_answer_is_cleaned() -> None:
     """NUL and half characters in its words, and a value that is nested too deeply, cost neither the event nor the batch."""
     odd = sg_event(reason="550 no\x00such \ud800 user", other="DEEP")
     body = json.dumps([odd, sg_event()]).replace('"DEEP"', "[" * 10_000 + "]" * 10_000).encode()
-    found, _ = events.read(**sign(body))
+    found, _ = read(**sign(body))
     assert found.reason == "550 no\ufffdsuch \ufffd user"
 
 
@@ -125,28 +178,28 @@ BODY = json.dumps([sg_event()]).encode()
 def test_what_is_not_signed_like_this_is_refused(changes: dict[str, Any], says: str) -> None:
     """Missing, mangled or foreign signatures, and bodies that are one byte off."""
     with pytest.raises(BadWebhook, match=says):
-        events.read(**(sign(BODY) | changes))
+        read(**(sign(BODY) | changes))
 
 
 def test_a_foreign_key_is_refused() -> None:
     """Another account's key signs nothing for us."""
     with pytest.raises(BadWebhook, match="wrong"):
-        events.read(**sign(BODY, key=ec.generate_private_key(ec.SECP256R1())))
+        read(**sign(BODY, key=ec.generate_private_key(ec.SECP256R1())))
 
 
 @pytest.mark.parametrize("minutes", [-11, 11, -60 * 24 * 365, 60 * 24 * 365])
 def test_a_signature_is_fresh_on_both_sides_of_the_clock(minutes: int) -> None:
     """The library checks neither an old nor a future timestamp."""
     with pytest.raises(BadWebhook, match="fresh"):
-        events.read(**sign(BODY, at=START + dt.timedelta(minutes=minutes)))
-    assert events.read(**sign(BODY, at=START + dt.timedelta(minutes=minutes % 10)))
+        read(**sign(BODY, at=START + dt.timedelta(minutes=minutes)))
+    assert read(**sign(BODY, at=START + dt.timedelta(minutes=minutes % 10)))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[", b"7", b"\x00"])
 def test_signed_nonsense_is_refused(body: bytes) -> None:
     """Well signed, but no array of events."""
     with pytest.raises(BadWebhook, match="not a JSON array"):
-        events.read(**sign(body))
+        read(**sign(body))
 
 
 # --- what an event changes ------------------------------------------------------------------------------------------
@@ -157,12 +210,22 @@ def report(house: House, event: str, number: int = 1, **changes: Any) -> int:
         "sg_event_id": f"sg_{event}_{number}",
         "notification_id": house.rows()[-1].notification_id,
         "event": event,
-        "occurred_at": house.clock(),
+        "at": house.clock(),
         "email": "Dana@example.com",
     }
-    item = feedback.Feedback(**(values | changes))
+    item = event_of(**(values | changes))
     with house.db.transaction() as session:
-        return sum(feedback.handle(session, [item], house.clock(), house.hasher))
+        return sum(feedback.handle(session, [item] if item else [], house.clock(), house.hasher))
+
+
+def delivered(event_id: str, notification_id: str) -> DeliveryEvent:
+    return DeliveryEvent(
+        event_id=event_id,
+        notification_id=notification_id,
+        what=Delivery.DELIVERED,
+        occurred_at=START,
+        provider_word="delivered",
+    )
 
 
 @pytest.fixture
@@ -185,7 +248,7 @@ def test_delivered_is_delivered_whatever_comes_later(sent: House) -> None:
 def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
     """Bounced wins over a delivered that came before it, and the address is remembered by its hash alone."""
     report(sent, "delivered")
-    report(sent, "bounce", bounce_type="bounce", reason="550 <dana@example.com> unknown")
+    report(sent, "bounce", type="bounce", reason="550 <dana@example.com> unknown")
     (business, row) = sent.rows()
     assert row.status == "bounced"
     assert "dana" not in str(row.reason)
@@ -196,7 +259,7 @@ def test_a_hard_bounce_stops_further_email_to_the_address(sent: House) -> None:
         Reason.ADDRESS_BOUNCED,
     )
     report(sent, "delivered", 2)
-    report(sent, "bounce", 2, bounce_type="bounce", reason="550 unknown")
+    report(sent, "bounce", 2, type="bounce", reason="550 unknown")
     assert sent.rows()[-1].status == "bounced"
     sent.work()
     assert sent.mailed_to("hello@sunrise.example") == ["customer_unreachable"]
@@ -209,7 +272,7 @@ def test_a_bounce_that_comes_later_without_our_argument_is_known_by_its_message(
     """A mail server took the mail and sent it back an hour later: SendGrid names the message alone, and all follows as
     from any other bounce."""
     email = sent.row()
-    late = {"notification_id": "", "message_id": email.provider_message_id, "bounce_type": "bounce"}
+    late = {"notification_id": "", "sg_message_id": email.provider_message_id, "type": "bounce"}
     sent.clock.forward(hours=1)
     assert report(sent, "bounce", reason="550 unknown", **late) == 1
     assert report(sent, "bounce", reason="550 unknown", **late) == 0
@@ -220,18 +283,18 @@ def test_a_bounce_that_comes_later_without_our_argument_is_known_by_its_message(
 
 def test_a_message_that_nobody_or_that_two_were_sent_as_is_nobodys(sent: House) -> None:
     """Another sender's message, and a name that tells nothing apart, change no row."""
-    assert report(sent, "bounce", notification_id="", message_id="another-senders-message") == 0
+    assert report(sent, "bounce", notification_id="", sg_message_id="another-senders-message") == 0
     sent.hear(failed(invoice_id="in_2"))
     with sent.db.transaction() as session:
         for row in session.scalars(select(Notification)):
             row.provider_message_id = "always-the-same"
-    assert report(sent, "bounce", notification_id="", message_id="always-the-same") == 0
+    assert report(sent, "bounce", notification_id="", sg_message_id="always-the-same") == 0
     assert sent.table(SendGridEvent) == []
 
 
 def test_a_block_is_no_statement_about_the_address(sent: House) -> None:
     """A soft bounce marks this email and leaves the address alone."""
-    report(sent, "bounce", bounce_type="blocked", reason="451 busy")
+    report(sent, "bounce", type="blocked", reason="451 busy")
     assert sent.row().status == "bounced"
     assert sent.table(SuppressedAddress) == []
 
@@ -258,8 +321,8 @@ def test_bounces_show_in_the_metrics_apart_from_deliveries(sent: House) -> None:
         return REGISTRY.get_sample_value("sendgrid_events_total", {"event": "bounce"}) or 0
 
     before = counted()
-    report(sent, "bounce", bounce_type="blocked")
-    report(sent, "bounce", bounce_type="blocked")
+    report(sent, "bounce", type="blocked")
+    report(sent, "bounce", type="blocked")
     report(sent, "delivered")
     assert counted() == before + 1
 
@@ -277,7 +340,7 @@ def told(house: House) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("event", "changes", "reason"),
     [
-        ("bounce", {"bounce_type": "bounce"}, "bounced"),
+        ("bounce", {"type": "bounce"}, "bounced"),
         ("dropped", {"reason": "Bounced Address"}, "dropped"),
         ("spamreport", {}, "spam_report"),
     ],
@@ -298,7 +361,7 @@ def test_the_host_does_not_hear_of_what_may_still_arrive(sent: House) -> None:
     """Delivered, deferred and a soft bounce are no news to it."""
     report(sent, "delivered")
     report(sent, "deferred", reason="busy")
-    report(sent, "bounce", bounce_type="blocked", reason="451 busy")
+    report(sent, "bounce", type="blocked", reason="451 busy")
     assert told(sent) == []
 
 
@@ -311,12 +374,7 @@ def test_events_about_others_are_not_stored(sent: House) -> None:
 
 def test_a_batch_with_copies_of_itself_counts_once(sent: House) -> None:
     """Up to 46 copies of an event were reported, some within one batch."""
-    item = feedback.Feedback(
-        sg_event_id="sg_1",
-        notification_id=sent.row().notification_id,
-        event="delivered",
-        occurred_at=START,
-    )
+    item = delivered("sg_1", sent.row().notification_id)
     with sent.db.transaction() as session:
         assert feedback.handle(session, [item] * 46, START, sent.hasher).count(True) == 1
 
@@ -331,15 +389,18 @@ def test_an_event_that_fails_fails_alone(sent: House) -> None:
             )
         )
     batch = [
-        feedback.Feedback(
-            sg_event_id=f"sg_{number}",
-            notification_id=sent.row().notification_id,
-            event=event,
-            occurred_at=START,
-        )
-        for number, event in enumerate(
+        event
+        for number, name in enumerate(
             ["processed", "processed", "deferred", "delivered", "delivered"]
         )
+        for event in [
+            event_of(
+                sg_event_id=f"sg_{number}",
+                notification_id=sent.row().notification_id,
+                event=name,
+            )
+        ]
+        if event is not None
     ]
     service: Any = SimpleNamespace(db=sent.db, hasher=sent.hasher)
     before = REGISTRY.get_sample_value("sendgrid_events_total", {"event": "failed"}) or 0
@@ -361,9 +422,7 @@ def test_a_database_that_is_away_is_nobodys_fault(sent: House) -> None:
         def transaction(self) -> Any:
             raise DatabaseUnavailable("away")
 
-    item = feedback.Feedback(
-        sg_event_id="sg_1", notification_id="ntf", event="delivered", occurred_at=START
-    )
+    item = delivered("sg_1", "ntf")
     service: Any = SimpleNamespace(db=Away(), hasher=sent.hasher)
     with pytest.raises(DatabaseUnavailable):
         NotifierService._apply(service, [item, item], START)

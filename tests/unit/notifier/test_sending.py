@@ -11,6 +11,8 @@ import pytest
 from services.notifier import queries
 from services.notifier.domain import (
     Accepted,
+    Delivery,
+    DeliveryEvent,
     InvoiceNow,
     MaybeSent,
     RateLimited,
@@ -40,7 +42,7 @@ def test_a_due_notification_is_sent_and_remembered(house: House) -> None:
     assert house.work() == ["sent"]
     assert house.work() == []
     row = house.row()
-    assert (row.status, row.provider_message_id, row.sent_at) == ("sent", "msg-1", START)
+    assert (row.status, row.provider_message_id, row.sent_at) == ("sent", "message-1", START)
     assert row.unconfirmed_since is None
     (incident,) = house.table(IncidentRow)
     assert incident.last_mailed_at == START
@@ -236,11 +238,12 @@ def test_a_timeout_that_the_webhook_clears_up_is_not_repeated(house: House) -> N
     house.hear(failed())
     house.work()
     notification_id = house.row().notification_id
-    report = feedback.Feedback(
-        sg_event_id="sg_1",
+    report = DeliveryEvent(
+        event_id="sg_1",
         notification_id=notification_id,
-        event="processed",
+        what=Delivery.ACCEPTED,
         occurred_at=house.clock(),
+        provider_word="processed",
     )
     with house.db.transaction() as session:
         assert feedback.handle(session, [report], house.clock(), house.hasher) == [True]

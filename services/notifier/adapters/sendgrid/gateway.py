@@ -12,7 +12,7 @@ import datetime as dt
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import urllib3
@@ -36,6 +36,8 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
 from services.notifier.domain import (
     Accepted,
+    Delivery,
+    DeliveryEvent,
     MaybeSent,
     Outcome,
     RateLimited,
@@ -43,7 +45,6 @@ from services.notifier.domain import (
     Unavailable,
 )
 from services.notifier.emails.formats import display_name
-from services.notifier.handlers.feedback import Feedback
 from services.notifier.metrics import FEEDBACK
 from services.notifier.ports import Mail
 from shared.http_client import PostingPool
@@ -218,6 +219,22 @@ class BadWebhook(ValueError):
     """The request is not a fresh, signed batch of SendGrid's events; the text says what is wrong."""
 
 
+DELIVERIES: Final = {
+    "processed": Delivery.ACCEPTED,
+    "delivered": Delivery.DELIVERED,
+    "deferred": Delivery.DEFERRED,
+    "bounce": Delivery.BOUNCED,
+    "dropped": Delivery.DROPPED,
+    "spamreport": Delivery.COMPLAINED,
+}
+"""SendGrid's names for what happens to a message (docs: Event Webhook reference)."""
+BLOCKED: Final = "blocked"
+"""The `type` of a soft bounce: refused this time, no statement about the mailbox. Else it is `bounce`."""
+HARD_DROPS: Final = ("bounced address", "invalid", "invalid smtpapi header")
+COMPLAINT_DROPS: Final = ("spam reporting address",)
+"""The reasons, in lower case, for which SendGrid would drop the next message too."""
+
+
 class _Event(msgspec.Struct):
     """The fields that are read (docs: Event Webhook reference). Custom arguments stand among them."""
 
@@ -235,8 +252,17 @@ _batch = msgspec.json.Decoder(list[msgspec.Raw])
 _event = msgspec.json.Decoder(_Event, strict=False)
 
 
-def signing_headers(signature: str | None, timestamp: str | None) -> tuple[str, str]:
-    """Both of them. Raises BadWebhook without: nothing of SendGrid's then, whatever the body says."""
+class Headers(Protocol):
+    """A request's headers."""
+
+    def get(self, key: str, /) -> str | None:
+        """One of them, whatever the case of its name."""
+        ...
+
+
+def signing_headers(headers: Headers) -> tuple[str, str]:
+    """Signature and timestamp. Raises BadWebhook without: nothing of SendGrid's then, whatever the body says."""
+    signature, timestamp = headers.get(SIGNATURE_HEADER), headers.get(TIMESTAMP_HEADER)
     if not signature or not timestamp:
         raise BadWebhook("not signed")
     return signature, timestamp
@@ -249,26 +275,22 @@ class SignedEvents:
         """`public_key`: base64 as SendGrid's settings page shows it. Raises ValueError when it is no key."""
         self._webhook = EventWebhook(public_key)
 
-    def read(
-        self, body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
-    ) -> list[Feedback]:
-        """The batch's events that name a notification, or a message, which may be ours; raises BadWebhook.
+    def read(self, body: bytes, headers: Headers, now: dt.datetime) -> list[DeliveryEvent]:
+        """The batch's events about a notification, or a message, which may be ours; raises BadWebhook.
 
         The signature is ECDSA over the timestamp and the raw bytes of the body. A single event that can't be
         read is left out: an answer other than 2xx would bring the whole batch back for days.
         """
-        self._verify(body, signature, timestamp, now)
+        self._verify(body, headers, now)
         try:
             raw_events = decode_json(_batch, body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadWebhook(f"not a JSON array: {error}") from None
-        found = (_read_event(raw, now) for raw in raw_events)
-        return [feedback for feedback in found if feedback is not None]
+        found = (read_event(raw, now) for raw in raw_events)
+        return [event for event in found if event is not None]
 
-    def _verify(
-        self, body: bytes, signature: str | None, timestamp: str | None, now: dt.datetime
-    ) -> None:
-        signature, timestamp = signing_headers(signature, timestamp)
+    def _verify(self, body: bytes, headers: Headers, now: dt.datetime) -> None:
+        signature, timestamp = signing_headers(headers)
         try:
             # Strict UTF-8 in and out is the identity, so these are the raw bytes.
             genuine = self._webhook.verify_signature(body.decode(), signature, timestamp)
@@ -284,7 +306,8 @@ class SignedEvents:
             raise BadWebhook("the signature is not fresh")
 
 
-def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
+def read_event(raw: msgspec.Raw, now: dt.datetime) -> DeliveryEvent | None:
+    """One event; None for what can't be read, or says nothing of a delivery (opens and clicks, which are not tracked)."""
     try:
         event = _event.decode(raw)
         occurred_at = dt.datetime.fromtimestamp(event.timestamp, dt.UTC)
@@ -292,16 +315,21 @@ def _read_event(raw: msgspec.Raw, now: dt.datetime) -> Feedback | None:
         log.warning("SendGrid's event left out", reason=str(error))
         FEEDBACK.labels("unreadable").inc()
         return None
-    message_id = _message_id(event.sg_message_id)
-    if not event.sg_event_id or not (event.notification_id or message_id):
+    what, message_id = DELIVERIES.get(event.event), _message_id(event.sg_message_id)
+    if what is None or not event.sg_event_id or not (event.notification_id or message_id):
         return None
-    return Feedback(
-        sg_event_id=event.sg_event_id[:255],
+    dropped_since = event.reason.strip().lower() if what is Delivery.DROPPED else ""
+    complaint = what is Delivery.COMPLAINED or dropped_since in COMPLAINT_DROPS
+    refused = what is Delivery.BOUNCED and event.type != BLOCKED
+    return DeliveryEvent(
+        event_id=event.sg_event_id[:255],
         notification_id=event.notification_id[:40],
-        event=event.event,
-        occurred_at=min(occurred_at, now),
-        email=event.email,
         message_id=message_id,
+        what=what,
+        occurred_at=min(occurred_at, now),
+        address=event.email,
+        permanent=complaint or refused or dropped_since in HARD_DROPS,
+        complaint=complaint,
         reason=event.reason,
-        bounce_type=event.type,
+        provider_word=event.event,
     )
