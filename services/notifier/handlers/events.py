@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
@@ -44,32 +45,29 @@ def is_about_invoice(event: Event) -> TypeGuard[Event[events.InvoiceData]]:
 def handle_invoices(
     session: Session, batch: Sequence[Event[events.InvoiceData]], now: dt.datetime
 ) -> list[str]:
-    """The same for events about invoices that came together: what came of each, in a handful of statements in all.
+    """The same for events about invoices that came together: what came of each, in a handful of statements a wave.
 
-    All incidents are locked first, in one order. Events about one invoice are acted upon one after another as they
-    came, each finding what the one before it has left. Raises UnreadableEvent when one of them can't be read.
+    All incidents are locked first, in one order. Raises UnreadableEvent when one of the events can't be read.
     """
     fresh = queries.claim_events(session, batch, now)
     first_copies: dict[str, Event[events.InvoiceData]] = {}
     for event in batch:
         first_copies.setdefault(event.id, event)
-    waiting = [
-        (event, event.data, invoices.read(event))
-        for event in first_copies.values()
-        if event.id in fresh
-    ]
+    new = [event for event in first_copies.values() if event.id in fresh]
+    seen = {event.id: invoices.read(event) for event in new}
     incidents = queries.lock_incidents_made(
-        session, {data.invoice_id: data.stripe_customer_id for _, data, _ in waiting}
+        session, {event.data.invoice_id: event.data.stripe_customer_id for event in new}
     )
     outcomes: dict[str, str] = {}
-    while waiting:
-        turn = {data.invoice_id: event.id for event, data, _ in reversed(waiting)}
+    for wave in _in_waves(new):
         heard = [
-            Heard(event, seen, _merged(incidents[data.invoice_id], seen, now))
-            for event, data, seen in waiting
-            if turn[data.invoice_id] == event.id
+            Heard(
+                event,
+                seen[event.id],
+                _merged(incidents[event.data.invoice_id], seen[event.id], now),
+            )
+            for event in wave
         ]
-        waiting = [one for one in waiting if turn[one[1].invoice_id] != one[0].id]
         incidents |= {one.invoice_id: one.incident for one in heard}
         queries.store_incidents(session, [one.incident for one in heard])
         for step in (invoices.failed, invoices.changed):
@@ -77,6 +75,22 @@ def handle_invoices(
             outcomes |= step(session, mine, now) if mine else {}
     queries.note_outcomes(session, outcomes)
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
+
+
+def _in_waves(
+    batch: Iterable[Event[events.InvoiceData]],
+) -> list[list[Event[events.InvoiceData]]]:
+    """The events in waves to be acted upon one after another. A wave has at most one event of each invoice, in the order in
+    which they came, so that each finds what the one before it has left."""
+    waves: list[list[Event[events.InvoiceData]]] = []
+    earlier: Counter[str] = Counter()
+    for event in batch:
+        number = earlier[event.data.invoice_id]
+        if number == len(waves):
+            waves.append([])
+        waves[number].append(event)
+        earlier[event.data.invoice_id] += 1
+    return waves
 
 
 def _merged(incident: Incident, seen: Observation, now: dt.datetime) -> Incident:
