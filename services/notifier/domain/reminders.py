@@ -110,39 +110,50 @@ def _read_alone(fresh: InvoiceNow) -> Invoice:
     )
 
 
-def when(
-    kind: Kind,
-    incident: Incident | None,
-    *,
-    planned: Retry,
-    story_now: dt.datetime,
-    now: dt.datetime,
-    waited: dt.timedelta,
-    zone: dt.tzinfo,
-    policy: ReminderPolicy,
-    readable: bool = True,
-    answer: bool = False,
-) -> Go | Hold | Suppress:
-    """May this email go out now? `waited` is how long ago the failure was heard of; `zone` the customer's.
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The moment at which an email wants to go out, as the reminder policy sees it."""
+
+    planned: Retry
+    now: dt.datetime
+    story_now: dt.datetime
+    """The same on the invoice's time line (`story_time`)."""
+    waited: dt.timedelta
+    """How long ago the failure was heard of."""
+    zone: dt.tzinfo
+    """The customer's."""
+    policy: ReminderPolicy
+    readable: bool = True
+    """The invoice could be read just now."""
+    answer: bool = False
+    """The payment method that the customer gave since the last email failed; that is told however recent the last email is."""
+
+
+def when(kind: Kind, incident: Incident | None, timing: Timing) -> Go | Hold | Suppress:
+    """May this email go out now?
 
     The first email about an invoice goes at once, except in quiet hours: a business that asks for quiet means it, and
-    a night costs none of Stripe's tries. `readable`: the invoice could be read just now. `answer`: the payment method that
-    the customer gave since the last email failed; that is told however recent the last email is.
+    a night costs none of Stripe's tries.
     """
     if kind not in DUNNING:
         return Go()
     last = incident.last_mailed_at if incident else None
-    if last is not None and not answer:
-        missing = last + policy.interval - story_now
+    if last is not None and not timing.answer:
+        missing = last + timing.policy.interval - timing.story_now
         if missing > dt.timedelta(0):
-            if planned is Retry.OVER or missing <= policy.patience:
+            if timing.planned is Retry.OVER or missing <= timing.policy.patience:
                 return Hold(missing, Reason.WAITS_FOR_INTERVAL)
             return Suppress(Reason.REMINDED_RECENTLY)
-        undecided = planned is Retry.UNKNOWN and readable
-        if undecided and waited < NAMES_A_DATE_WITHIN and incident and incident.attempt_count > 1:
-            return Hold(NAMES_A_DATE_WITHIN - waited, Reason.WAITS_FOR_SCHEDULE)
-    if policy.quiet_hours is not None:
-        rest = quiet_for(policy.quiet_hours, now, zone)
+        undecided = timing.planned is Retry.UNKNOWN and timing.readable
+        if (
+            undecided
+            and timing.waited < NAMES_A_DATE_WITHIN
+            and incident
+            and incident.attempt_count > 1
+        ):
+            return Hold(NAMES_A_DATE_WITHIN - timing.waited, Reason.WAITS_FOR_SCHEDULE)
+    if timing.policy.quiet_hours is not None:
+        rest = quiet_for(timing.policy.quiet_hours, timing.now, timing.zone)
         if rest > dt.timedelta(0):
             return Hold(rest, Reason.WAITS_FOR_MORNING)
     return Go()

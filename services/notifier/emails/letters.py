@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from services.notifier.domain import (
     ABOUT_PAYMENT,
     TO_BUSINESS,
     Incident,
+    InvoiceNow,
     Kind,
     as_it_stands,
     how_it_ended,
@@ -98,90 +99,133 @@ class Letter:
     """Only the business and who works for it know when that is: a sign that the email is real."""
 
 
-def letter(
-    kind: Kind,
-    contact: Contact,
-    incident: Incident | None,
-    report: InvoiceReport | None,
-    now: dt.datetime,
-    *,
-    planned: Retry = Retry.UNKNOWN,
-    context: Mapping[str, Any] | None = None,
-    links: CancellationLinks | None = None,
-    others: Sequence[Incident] = (),
-) -> Letter:
-    """What an email of this kind says, from what is known: billing's fresh report before our own incident.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LetterData:
+    """What is known when an email is written."""
 
-    `others` are further invoices that it asks for. `context` is what whoever asked for the email said (`asking.RequestContext`, as JSON types).
-    """
-    fresh = report.now if report else None
-    context = context or {}
-    amount: int | None = None
-    known: Incident | None = None
-    currency = incident.currency if incident and incident.currency else None
-    next_attempt: dt.datetime | None = None
-    ended = how_it_ended(incident, fresh, now) if kind is Kind.COLLECTION_ENDED else None
-    if incident is not None:
-        known = incident if kind in ABOUT_PAYMENT else as_it_stands(incident, fresh)
-        amount = settlement(incident).paid if kind in ABOUT_PAYMENT else known.amount_remaining
-        # A date is promised only when a charge will really happen then: Stripe's word on the decline is needed for that.
-        read = fresh is not None and not fresh.heard
-        if read and planned is Retry.SCHEDULED and _is_ahead(known.next_payment_attempt, now):
-            next_attempt = known.next_payment_attempt
-    lines: list[Line] = []
-    if others and incident is not None:
-        lines = [
-            Line(one.amount_remaining, one.currency, one.number, one.purpose, one.purpose_more)
-            for one in (as_it_stands(incident, fresh), *others)
-        ]
-        # A total only where there is one: amounts of two currencies don't add up.
-        same = len({line.currency for line in lines}) == 1
-        amount = sum(line.amount for line in lines) if same else None
-    ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
-    to_business = kind in TO_BUSINESS
-    return Letter(
+    contact: Contact
+    now: dt.datetime
+    incident: Incident | None = None
+    """The invoice that it is about, as events have told of it."""
+    report: InvoiceReport | None = None
+    """The same invoice as billing has just read it: comes before what events told."""
+    planned: Retry = Retry.UNKNOWN
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """What was said when the email was asked for (`asking.RequestContext`, as JSON types)."""
+    links: CancellationLinks | None = None
+    others: Sequence[Incident] = ()
+    """Further invoices that it tells of."""
+
+    @property
+    def fresh(self) -> InvoiceNow | None:
+        """The invoice as it was just read."""
+        return self.report.now if self.report else None
+
+
+def letter(kind: Kind, data: LetterData) -> Letter:
+    """What an email of this kind says."""
+    contact, to_business = data.contact, kind in TO_BUSINESS
+    coming = contact.next_appointment
+    said = Letter(
         kind=kind,
-        now=now,
+        now=data.now,
         customer_name=contact.name,
+        customer_email=contact.email,
         business=contact.business,
         link="" if to_business else contact.link,
         locale=None if to_business else contact.locale,
         timezone=(None if to_business else contact.timezone) or contact.business.timezone,
-        amount=amount or None,
-        currency=currency,
-        number=known.number if known else None,
-        purpose=known.purpose if known else None,
-        purpose_more=known.purpose_more if known else 0,
-        method=report.method if report else None,
-        next_method=report.next_method if report else None,
-        decline=fresh.decline if fresh else None,
-        next_attempt=next_attempt,
-        # After such a decline the count goes on, and nothing is charged.
-        tries=incident.attempt_count
-        if incident and not (ended and fresh and fresh.needs_new_method)
-        else 0,
-        planned=planned,
-        ended_unpaid=fresh is not None and fresh.ended_unpaid,
-        paid_at=incident.closed_at if incident and kind in ABOUT_PAYMENT else None,
+        planned=data.planned,
+        links=data.links,
+        platform=contact.platform,
+        next_appointment=coming if _is_ahead(coming, data.now) else None,
+    )
+    return _with_context(_with_invoice(_with_report(said, data.report), data), data.context)
+
+
+def _with_report(said: Letter, report: InvoiceReport | None) -> Letter:
+    """What only Stripe knows of a charge that failed."""
+    if report is None:
+        return said
+    return replace(
+        said,
+        method=report.method,
+        next_method=report.next_method,
+        decline=report.now.decline,
+        ended_unpaid=report.now.ended_unpaid,
+        bad_debt=report.now.status is InvoiceStatus.UNCOLLECTIBLE,
+        dashboard_url=report.dashboard_url,
+    )
+
+
+def _with_invoice(said: Letter, data: LetterData) -> Letter:
+    """What is owed or was paid, for what, and how collecting it stands."""
+    incident, fresh = data.incident, data.fresh
+    if incident is None:
+        return said
+    came_in = said.kind in ABOUT_PAYMENT
+    owed = as_it_stands(incident, fresh)
+    known = incident if came_in else owed
+    lines = _lines([owed, *data.others]) if data.others else ()
+    ended = how_it_ended(incident, fresh, data.now) if said.kind is Kind.COLLECTION_ENDED else None
+    # After such a decline the count goes on, and nothing is charged.
+    uncounted = ended is not None and fresh is not None and fresh.needs_new_method
+    amount = settlement(incident).paid if came_in else known.amount_remaining
+    return replace(
+        said,
+        amount=(_total(lines) if lines else amount) or None,
+        currency=incident.currency or None,
+        number=known.number,
+        purpose=known.purpose,
+        purpose_more=known.purpose_more,
+        next_attempt=_promised(known, data),
+        tries=0 if uncounted else incident.attempt_count,
+        paid_at=incident.closed_at if came_in else None,
+        lines=lines,
+        ending=ended,
+        last_tried=incident.last_failed_at,
+    )
+
+
+def _lines(invoices: Sequence[Incident]) -> tuple[Line, ...]:
+    return tuple(
+        Line(one.amount_remaining, one.currency, one.number, one.purpose, one.purpose_more)
+        for one in invoices
+    )
+
+
+def _total(lines: Sequence[Line]) -> int | None:
+    """A total only where there is one: amounts of two currencies don't add up."""
+    same = len({line.currency for line in lines}) == 1
+    return sum(line.amount for line in lines) if same else None
+
+
+def _promised(known: Incident, data: LetterData) -> dt.datetime | None:
+    """The day of the next try. It is promised only when a charge will really happen then: Stripe's word on the decline is
+    needed for that."""
+    read = data.fresh is not None and not data.fresh.heard
+    if not read or data.planned is not Retry.SCHEDULED:
+        return None
+    return known.next_payment_attempt if _is_ahead(known.next_payment_attempt, data.now) else None
+
+
+def _with_context(said: Letter, context: Mapping[str, Any]) -> Letter:
+    """What was said when the email was asked for."""
+    ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
+    return replace(
+        said,
         description=context.get("description"),
         price=msgspec.convert(context["price"], Price) if context.get("price") else None,
         ends_at=ends_at,
-        ended=context.get("ended", False) or (ends_at is not None and ends_at <= now),
+        ended=context.get("ended", False) or _is_past(ends_at, said.now),
         note=context.get("note"),
-        customer_email=contact.email,
-        links=links,
-        lines=tuple(lines),
-        ending=ended,
-        bad_debt=fresh is not None and fresh.status is InvoiceStatus.UNCOLLECTIBLE,
         mails=context.get("mails", 0),
-        last_tried=incident.last_failed_at if incident else None,
-        dashboard_url=report.dashboard_url if report else None,
-        platform=contact.platform,
-        next_appointment=contact.next_appointment
-        if _is_ahead(contact.next_appointment, now)
-        else None,
     )
 
 
 def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:
     return moment is not None and moment > now
+
+
+def _is_past(moment: dt.datetime | None, now: dt.datetime) -> bool:
+    return moment is not None and moment <= now

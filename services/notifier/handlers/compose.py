@@ -15,7 +15,7 @@ from services.notifier.domain import (
     as_it_stands,
     kind_to_say,
 )
-from services.notifier.emails.letters import letter
+from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
 from services.notifier.queries import Leased
@@ -48,14 +48,16 @@ def compose(
         kind = Kind.PAYMENTS_FAILED
     said = letter(
         kind,
-        contact,
-        leased.incident,
-        report,
-        now,
-        planned=planned,
-        context=leased.context,
-        links=links,
-        others=[_as_read(one) for one in others],
+        LetterData(
+            contact=contact,
+            now=now,
+            incident=leased.incident,
+            report=report,
+            planned=planned,
+            context=leased.context,
+            links=links,
+            others=[_as_read(one) for one in others],
+        ),
     )
     rendered = renderer.render(said)
     sender_email = platform = None

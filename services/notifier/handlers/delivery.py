@@ -35,6 +35,7 @@ from services.notifier.domain import (
     Status,
     Stop,
     Suppress,
+    Timing,
     Unavailable,
     after_unavailable,
     gather_until,
@@ -268,14 +269,16 @@ def _verdict(
     return when(
         leased.kind,
         incident,
-        planned=posting.planned,
-        story_now=story_time(leased.occurred_at, leased.heard_at, now),
-        now=now,
-        waited=now - leased.heard_at,
-        zone=zone(posting.contact.timezone or business.timezone),
-        policy=business.reminders,
-        readable=posting.invoice is not None,
-        answer=is_replacement(failure, told),
+        Timing(
+            planned=posting.planned,
+            now=now,
+            story_now=story_time(leased.occurred_at, leased.heard_at, now),
+            waited=now - leased.heard_at,
+            zone=zone(posting.contact.timezone or business.timezone),
+            policy=business.reminders,
+            readable=posting.invoice is not None,
+            answer=is_replacement(failure, told),
+        ),
     )
 
 

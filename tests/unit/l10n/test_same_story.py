@@ -127,11 +127,13 @@ def in_mail(facts: Facts) -> letters.Letter | Reason:
     planned = schedule(incident, fresh, NOW - facts.failed_at, NOW)
     return letters.letter(
         kind_to_say(kind, incident, fresh, planned),
-        a_contact(),
-        incident,
-        InvoiceReport(now=fresh),
-        NOW,
-        planned=planned,
+        letters.LetterData(
+            contact=a_contact(),
+            now=NOW,
+            incident=incident,
+            report=InvoiceReport(now=fresh),
+            planned=planned,
+        ),
     )
 
 

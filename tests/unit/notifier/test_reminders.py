@@ -19,6 +19,7 @@ from services.notifier.domain import (
     Reason,
     ReminderPolicy,
     Suppress,
+    Timing,
     quiet_for,
     schedule,
     story_time,
@@ -56,12 +57,7 @@ def verdict(
     return when(
         kind,
         story,
-        planned=planned,
-        story_now=now,
-        now=now,
-        waited=waited,
-        zone=zone,
-        policy=policy,
+        Timing(planned=planned, now=now, story_now=now, waited=waited, zone=zone, policy=policy),
     )
 
 

@@ -18,7 +18,7 @@ from services.notifier.domain import (
     InvoiceNow,
     Kind,
 )
-from services.notifier.emails.letters import Letter, letter
+from services.notifier.emails.letters import Letter, LetterData, letter
 from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import BUSINESS, sample_letter
 from services.notifier.ports import Business, InvoiceReport
@@ -55,7 +55,7 @@ def test_every_email_has_one_button_and_its_link_as_text(kind: Kind) -> None:
 def test_a_business_never_gets_a_customers_link(kind: Kind) -> None:
     """The link is the customer's alone; only a request to cancel has buttons, and they are its own."""
     contact = a_contact()
-    result = RENDERER.render(letter(kind, contact, None, None, NOW))
+    result = RENDERER.render(letter(kind, LetterData(contact=contact, now=NOW)))
     assert "/me/" not in result.html + result.text
     assert "<a " not in result.html
     decide = rendered(Kind.CANCELLATION_REQUESTED)
@@ -303,7 +303,14 @@ def test_a_date_is_promised_only_when_a_charge_will_really_happen(
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", next_payment_attempt=later)
     now = InvoiceNow(status=InvoiceStatus.OPEN, next_payment_attempt=later, heard=heard)
     said = letter(
-        Kind.PAYMENT_FAILED, a_contact(), incident, InvoiceReport(now=now), NOW, planned=planned
+        Kind.PAYMENT_FAILED,
+        LetterData(
+            contact=a_contact(),
+            now=NOW,
+            incident=incident,
+            report=InvoiceReport(now=now),
+            planned=planned,
+        ),
     )
     assert said.next_attempt == (later if promised else None)
 
@@ -386,16 +393,31 @@ def test_a_letter_prefers_what_billing_just_read() -> None:
         ),
         method=PaymentMethod(type="card", brand="visa", last4="4242"),
     )
-    said = letter(Kind.PAYMENT_FAILED, a_contact(), incident, report, NOW, planned=Retry.SCHEDULED)
+    said = letter(
+        Kind.PAYMENT_FAILED,
+        LetterData(
+            contact=a_contact(), now=NOW, incident=incident, report=report, planned=Retry.SCHEDULED
+        ),
+    )
     assert (said.amount, said.currency, said.number) == (9900, "eur", "A-7")
     assert (said.next_attempt, said.decline) == (later, Decline.DECLINED)
-    assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).amount == 14900
+    assert (
+        letter(
+            Kind.PAYMENT_FAILED, LetterData(contact=a_contact(), now=NOW, incident=incident)
+        ).amount
+        == 14900
+    )
 
 
 def test_a_date_that_has_passed_promises_nothing() -> None:
     """An email that was delayed over the next try does not announce it."""
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1", next_payment_attempt=NOW)
-    assert letter(Kind.PAYMENT_FAILED, a_contact(), incident, None, NOW).next_attempt is None
+    assert (
+        letter(
+            Kind.PAYMENT_FAILED, LetterData(contact=a_contact(), now=NOW, incident=incident)
+        ).next_attempt
+        is None
+    )
 
 
 def test_the_recovery_says_what_was_paid() -> None:
@@ -408,7 +430,9 @@ def test_the_recovery_says_what_was_paid() -> None:
         amount_remaining=0,
         amount_paid=14900,
     )
-    said: Letter = letter(Kind.PAYMENT_RECOVERED, a_contact(), incident, None, NOW)
+    said: Letter = letter(
+        Kind.PAYMENT_RECOVERED, LetterData(contact=a_contact(), now=NOW, incident=incident)
+    )
     assert "$149.00" in RENDERER.render(said).text
 
 
@@ -423,7 +447,9 @@ def test_a_payment_that_came_in_says_when_and_promises_nothing_of_others() -> No
         closed_at=NOW,
     )
     for kind in (Kind.PAYMENT_RECOVERED, Kind.CUSTOMER_RECOVERED):
-        text = RENDERER.render(letter(kind, a_contact(), incident, None, NOW)).text
+        text = RENDERER.render(
+            letter(kind, LetterData(contact=a_contact(), now=NOW, incident=incident))
+        ).text
         assert "\nPaid on: Mon, Nov 23\n" in text
         assert "Nothing more is needed for this payment." in text
 

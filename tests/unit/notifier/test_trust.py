@@ -11,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, InvoiceNow, Kind
-from services.notifier.emails.letters import letter
+from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers.compose import compose
@@ -69,7 +69,9 @@ def test_a_business_is_told_none_of_that(kind: Kind) -> None:
 def test_what_is_not_known_is_not_said() -> None:
     """A customer without an appointment ahead, and a portal that doesn't tell whose installation it is."""
     contact = a_contact(next_appointment=NOW - dt.timedelta(hours=1))
-    text = RENDERER.render(letter(Kind.PAYMENT_FAILED, contact, incident(), None, NOW)).text
+    text = RENDERER.render(
+        letter(Kind.PAYMENT_FAILED, LetterData(contact=contact, now=NOW, incident=incident()))
+    ).text
     assert "next appointment" not in text
     assert "on behalf of" not in text
     assert "We never ask for card or bank details" in text
@@ -113,13 +115,17 @@ def test_good_news_bring_no_worry() -> None:
 def test_what_it_is_for_is_told(known: Incident, fresh: InvoiceNow | None, words: str) -> None:
     """By what was just read, else by what was heard."""
     report = InvoiceReport(now=fresh) if fresh else None
-    said = letter(Kind.PAYMENT_FAILED, a_contact(), known, report, NOW)
+    said = letter(
+        Kind.PAYMENT_FAILED, LetterData(contact=a_contact(), now=NOW, incident=known, report=report)
+    )
     assert words in RENDERER.render(said).text
 
 
 def test_an_event_of_an_earlier_release_leaves_no_empty_row() -> None:
     """Not known is not said."""
-    said = RENDERER.render(letter(Kind.PAYMENT_FAILED, a_contact(), incident(), None, NOW))
+    said = RENDERER.render(
+        letter(Kind.PAYMENT_FAILED, LetterData(contact=a_contact(), now=NOW, incident=incident()))
+    )
     assert "For:" not in said.text
     assert ">For<" not in said.html
 
