@@ -31,6 +31,6 @@ def pytest_collection_finish() -> None:
 
 
 # A rule's example takes as long as the machine lets it: a time limit would only test the machine.
-settings.register_profile("quick", deadline=None, max_examples=20)
+settings.register_profile("quick", deadline=None, max_examples=8)
 settings.register_profile("whole", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -3,7 +3,7 @@ each new engine, took a third of the unit tests' time."""
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, MetaData, inspect, text
+from sqlalchemy import Engine, MetaData
 
 from shared.database import Transactions, make_engine
 
@@ -16,14 +16,15 @@ def empty(metadata: MetaData) -> Transactions:
     if engine is None:
         engine = _engines[metadata] = make_engine("sqlite://")
     with engine.begin() as connection:
-        if not inspect(connection).get_table_names():  # new, or a test has closed it
+        # One script of the driver's: a statement a table, each through SQLAlchemy, costs more than most tests.
+        cursor = connection.connection.cursor()
+        there = cursor.execute("SELECT type, name FROM sqlite_master").fetchall()
+        if not any(kind == "table" for kind, _ in there):  # new, or a test has closed it
             metadata.create_all(connection)
-        for name in connection.scalars(
-            text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        ).all():
-            connection.execute(text(f"DROP TRIGGER {name}"))
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+        script = [f"DROP TRIGGER {name};" for kind, name in there if kind == "trigger"]
+        script += [f'DELETE FROM "{table.name}";' for table in reversed(metadata.sorted_tables)]
+        cursor.executescript("".join(script))
+        cursor.close()
     return Transactions(engine)
 
 

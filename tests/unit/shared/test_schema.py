@@ -29,10 +29,12 @@ def url(tmp_path: Path) -> str:
 
 def run(url: str, *statements: str) -> None:
     engine = make_engine(url)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
 
 
 def seen(service: str, url: str) -> Schema:
@@ -149,8 +151,10 @@ def provider(url: str, service: str = "portal") -> Database:
 def test_a_service_does_not_start_on_anothers_schema(url: str) -> None:
     """It would publish the other's events, and delete its rows."""
     upgrade("billing", url)
+    database = provider(url)
     with pytest.raises(WrongOwner, match="is billing's, not portal's"):
-        provider(url).setup()
+        database.setup()
+    database.stop()
 
 
 @pytest.mark.parametrize(
