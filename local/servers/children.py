@@ -32,6 +32,9 @@ ON_LINUX = sys.platform == "linux"
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so that no
 # client's connection can sit on a port between the moment it was found free and the moment a server asks for it.
 PORTS = range(18000, 32000)
+BLOCK = 100
+
+_drawn: list[int] = []
 
 _started: weakref.WeakSet[Child] = weakref.WeakSet()
 
@@ -63,11 +66,32 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, chosen at random so that two runs rarely meet."""
-    for _ in range(200):
-        port = random.choice(PORTS)  # noqa: S311
+    """A port of 127.0.0.1 that nobody listens on, and that is given neither to another caller nor to another process of
+    ours between now and the moment when a server listens there. Raises StartError."""
+    while True:
+        if not _drawn:
+            _drawn.extend(_claim_block())
+        port = _drawn.pop()
         if is_free(port):
             return port
+
+
+def _claim_block() -> list[int]:
+    """Ports that from now on are this process's alone to give away, shuffled.
+
+    What marks them is a socket's name in Linux's abstract namespace: it ends with the process. Elsewhere chance has to do.
+    """
+    blocks = [PORTS[start : start + BLOCK] for start in range(0, len(PORTS), BLOCK)]
+    random.shuffle(blocks)
+    for block in blocks:
+        if ON_LINUX:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+                try:
+                    claim.bind(f"\0portico-ports-{block.start}")
+                except OSError:  # another process's
+                    continue
+                claim.detach()  # open until this process ends
+        return random.sample(block, len(block))
     raise StartError("no free port found on 127.0.0.1")
 
 

@@ -183,3 +183,24 @@ def test_free_ports_can_be_listened_on() -> None:
     port = free_port()
     assert is_free(port)
     assert port < 32768
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes share the ports by chance")
+def test_no_port_is_given_twice() -> None:
+    """Neither by one process, which starts several servers before the first of them listens, nor by two at once."""
+    code = "from local.servers import free_port; print(*(free_port() for _ in range(150))); input()"
+    two = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    given = [port for one in two if one.stdout for port in one.stdout.readline().split()]
+    for one in two:
+        one.communicate("\n", timeout=30)
+    given += [str(free_port()) for _ in range(150)]
+    assert len(given) == len(set(given)) == 450
