@@ -11,8 +11,10 @@ import atexit
 import gc
 import os
 import socket
+import threading
 import time
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 # What is loaded now stays: looking for garbage among it after each 700 new objects is a sixth of the start.
@@ -70,6 +72,15 @@ def wait_for_postgresql(connection: Any) -> None:
 def _connect_seconds(connection: Any) -> int:
     return int(extensions.parse_dsn(connection.dsn).get("connect_timeout", 0)) or DATABASE_ANSWERS
 
+
+# Python 3.14 keeps a lock as this function's default, where eventlet does not find it and says so at every start. It
+# needs none here: no other green thread runs between its steps.
+forget_thread = getattr(getattr(threading, "_DeleteDummyThreadOnDel", None), "__del__", None)
+if forget_thread is not None and forget_thread.__defaults__:
+    forget_thread.__defaults__ = tuple(
+        nullcontext() if isinstance(one, type(threading.RLock())) else one
+        for one in forget_thread.__defaults__
+    )
 
 eventlet.monkey_patch()
 extensions.set_wait_callback(wait_for_postgresql)
