@@ -27,11 +27,11 @@ def _failed(error: Exception) -> Response | HTTPException:
 def create_app(config: SandboxConfig) -> Flask:
     """Build the application and start its threads (webhooks, clock).
 
-    `app.extensions` holds `world` (`stripe_api.World`), `mailbox` (`mail.Mailbox`), `faults` (`faults.Faults`) and
+    `app.extensions` holds `world` (`stripe_api.StripeApi`), `mailbox` (`mail.Mailbox`), `faults` (`faults.Faults`) and
     what the blueprints add. Stop with `app.extensions["world"].stop()`.
     """
     app = Flask(__name__, static_folder=None)
-    world = stripe_api.World(config)
+    world = stripe_api.StripeApi(config)
     mailbox = mail.Mailbox(config.public_url, config.sendgrid_webhook_url, config.state_path)
     faults = Faults(partial(stripe_api.keep_answer, world))
     app.extensions.update(world=world, mailbox=mailbox, faults=faults)

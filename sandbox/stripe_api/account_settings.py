@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "after_last_retry": ("cancel", "unpaid", "past_due"),

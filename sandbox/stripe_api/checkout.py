@@ -5,23 +5,22 @@ There is no page: `complete` does what a customer would do there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api import payment_methods, payments, pricing, setup_intents, subscriptions
 from sandbox.stripe_api.catalogue import price_for
-from sandbox.stripe_api.clock import DUE, RUN
+from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.customers import create as create_customer
 from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
-from sandbox.stripe_api.rendering import as_list, included, public
+from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import RUN, World
 
 KIND = "checkout.session"
 LIVES = 24 * 3600

@@ -7,20 +7,14 @@ import datetime as dt
 import heapq
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
 
 LIVE = "live"
 """The time line of everybody who is on no test clock."""
 
 DUE: dict[str, Callable[[Object], int | None]] = {}
 """By `object`: when something has to happen to it next, in seconds since the epoch."""
-RUN: dict[str, Callable[[World, Object], None]] = {}
-"""By `object`: what happens then. It must leave the object due later, or not at all."""
 
 
 def timeline(obj: Object) -> str:

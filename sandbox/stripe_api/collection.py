@@ -6,20 +6,17 @@ https://docs.stripe.com/billing/subscriptions/overview.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import dunning, payment_methods, payments
-from sandbox.stripe_api.clock import DUE, RUN
+from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.customers import invoice_number
 from sandbox.stripe_api.declines import CARD_DECLINES
+from sandbox.stripe_api.endings import cancel_intent
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import secret
-from sandbox.stripe_api.invoice_objects import new_payment, subscription_of
+from sandbox.stripe_api.invoice_objects import intent_of, new_payment, subscription_of
 from sandbox.stripe_api.method_choice import charged_method
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import BESIDE, RUN, World
 
 NO_METHOD = (
     "There is no `default_payment_method` set on this Customer or Invoice. Please set either a "
@@ -80,12 +77,6 @@ def _new_intent(world: World, invoice: Object, customer: Object) -> Object:
     )
     new_payment(world, invoice, intent)
     return intent
-
-
-def intent_of(world: World, invoice: Object) -> Object | None:
-    """The payment intent of an open invoice."""
-    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
-    return world.store.get(payment["payment"]["payment_intent"]) if payment else None
 
 
 def payment_of(world: World, invoice: Object) -> Object:
@@ -202,19 +193,6 @@ def _close_payment(world: World, invoice: Object, *, paid: bool) -> None:
         world.emit("invoice_payment.paid", payment)
 
 
-def close(world: World, invoice: Object, status: str) -> None:
-    """`void` or `uncollectible`: Stripe asks for it no more. A bad debt keeps its payment intent: it can be paid."""
-    if status == "void":
-        cancel_intent(world, invoice)
-    stamp, event = _ENDINGS[status]
-    with world.edit(invoice, "invoice.updated"):
-        invoice["status"] = status
-        invoice["auto_advance"] = False
-        invoice["next_payment_attempt"] = None
-        invoice["status_transitions"][stamp] = world.now_for(invoice)
-    world.emit(event, invoice)
-
-
 def let_go(world: World, invoice: Object) -> None:
     """After the business gave an invoice up: Stripe goes by the newest invoice that is not void, and a subscription that is
     past due for none is active again. https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses
@@ -227,12 +205,6 @@ def let_go(world: World, invoice: Object) -> None:
     if newest in (["paid"], ["uncollectible"]):
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "active"
-
-
-_ENDINGS = {
-    "void": ("voided_at", "invoice.voided"),
-    "uncollectible": ("marked_uncollectible_at", "invoice.marked_uncollectible"),
-}
 
 
 def _revive(world: World, subscription: Object, invoice: Object) -> None:
@@ -283,17 +255,6 @@ def pay(
     intent = intent_of(world, invoice)
     if intent is not None and result.status in ("requires_payment_method", "requires_action"):
         raise payments.declined(world, intent, result)
-
-
-def cancel_intent(world: World, invoice: Object) -> None:
-    """The invoice's payment intent can't be paid any more."""
-    intent = intent_of(world, invoice)
-    if intent is not None and intent["status"] not in ("succeeded", "canceled"):
-        with world.edit(intent):
-            intent["status"] = "canceled"
-            intent["canceled_at"] = world.now_for(invoice)
-            intent["_settles_at"] = None
-        world.emit("payment_intent.canceled", intent)
 
 
 def authenticate(world: World, intent: Object, *, agreed: bool = True) -> payments.Result:
@@ -370,3 +331,4 @@ DUE["invoice"] = _invoice_due
 RUN["invoice"] = _invoice_falls_due
 DUE["payment_intent"] = lambda intent: intent["_settles_at"]
 RUN["payment_intent"] = _settle
+BESIDE["invoice"] = ("_payment", payment_of)

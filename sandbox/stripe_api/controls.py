@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api import (
     collection,
@@ -17,11 +17,10 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import card_decline
 from sandbox.stripe_api.delivery import Weather
 from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 @route("POST", "/sandbox/customers/{customer}/decline_next")
@@ -143,7 +142,7 @@ def authenticate_setup(world: World, ids: dict[str, str], params: Params) -> Obj
 def authenticate_invoice(world: World, ids: dict[str, str], params: Params) -> Object:
     """The customer confirms the payment of an invoice."""
     invoice = world.get("invoice", ids["invoice"])
-    intent = collection.intent_of(world, invoice)
+    intent = intent_of(world, invoice)
     if intent is None:
         raise StripeError("This invoice asks for no payment.")
     collection.authenticate(world, intent, agreed=params.get("succeed", True) is not False)

@@ -6,19 +6,16 @@ nothing, when the invoice is paid without any money; what is beyond was paid alr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import collection, refunds
+from sandbox.stripe_api import collection, endings, refunds
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 KIND = "credit_note"
 GIVEN_BACK = ("refund_amount", "credit_amount", "out_of_band_amount")
@@ -33,7 +30,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
             f"You cannot create a credit note for an invoice whose status is {invoice['status']}.",
             param="invoice",
         )
-    intent = collection.intent_of(world, invoice)
+    intent = intent_of(world, invoice)
     if intent is not None and intent["status"] == "processing":
         raise StripeError(
             "You cannot create a credit note for an invoice while a payment is processing.",
@@ -169,7 +166,7 @@ def _new_note(
 
 def _give_back(world: World, invoice: Object, note: Object, params: Params) -> None:
     if params.get("refund_amount"):
-        intent = collection.intent_of(world, invoice)
+        intent = intent_of(world, invoice)
         if intent is None or intent["status"] != "succeeded":
             raise StripeError(
                 "This invoice was not paid by a charge that could be refunded.",
@@ -202,7 +199,7 @@ def _lower(world: World, invoice: Object, intent: Object | None, before: int, af
     if not before:
         return
     if invoice["amount_remaining"] == 0:
-        collection.cancel_intent(world, invoice)
+        endings.cancel_intent(world, invoice)
         collection.mark_paid(world, invoice, by="credit")
     elif intent is not None:
         _ask_for(world, invoice, intent)
@@ -273,7 +270,7 @@ def void(world: World, ids: dict[str, str], params: Params) -> Object:
         invoice["amount_due"] += note["pre_payment_amount"]
         invoice["amount_remaining"] += note["pre_payment_amount"]
         invoice["pre_payment_credit_notes_amount"] -= note["pre_payment_amount"]
-    intent = collection.intent_of(world, invoice)
+    intent = intent_of(world, invoice)
     if intent is not None:
         _ask_for(world, invoice, intent)
     return note

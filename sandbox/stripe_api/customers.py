@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import payment_methods, sources, test_methods
+from sandbox.stripe_api import endings, payment_methods, sources, test_methods
 from sandbox.stripe_api.declines import CARD_DECLINES
 from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
-from sandbox.stripe_api.rendering import as_list, empty_list, included, public
+from sandbox.stripe_api.rendering import as_list, empty_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 PLAIN = ("name", "email", "phone", "description", "address", "shipping", "business_name")
 TAKEN = (*PLAIN, "individual_name", "tax_exempt", "preferred_locales", "balance", "invoice_prefix")
@@ -186,12 +183,10 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("DELETE", "/v1/customers/{customer}")
 def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     """Cancels the subscriptions and detaches the payment methods; what remains says only that it is deleted."""
-    from sandbox.stripe_api import subscription_cycle
-
     customer = alive(world, ids["customer"], "id")
     for subscription in list(world.store.oldest("subscription", "customer", customer["id"])):
         if subscription["status"] not in ("canceled", "incomplete_expired"):
-            subscription_cycle.cancel(world, subscription)
+            endings.cancel(world, subscription)
     for method in list(world.store.oldest("payment_method", "customer", customer["id"])):
         with world.edit(method):
             method["customer"] = None

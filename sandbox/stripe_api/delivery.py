@@ -9,17 +9,17 @@ import itertools
 import random
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
+from sandbox.config import SandboxConfig
 from sandbox.stripe_api.rendering import public
-from sandbox.stripe_api.store import Object, encode
+from sandbox.stripe_api.store import Object, Store, encode
 from sandbox.stripe_api.versions import render_for
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
 
 WORKERS = 8
 SHUFFLE_WINDOW = 0.5
@@ -65,8 +65,18 @@ class Delivery:
     Deliveries to one endpoint run side by side, so they arrive in no particular order, as Stripe's do.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(
+        self,
+        config: SandboxConfig,
+        store: Store,
+        lock: threading.RLock,
+        work: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`lock` guards the store while it is read; what is written, is written in a unit of `work`."""
+        self._config = config
+        self._store = store
+        self._lock = lock
+        self._unit_of_work = work
         self._condition = threading.Condition()
         self._heap: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
@@ -87,8 +97,8 @@ class Delivery:
     def start(self) -> None:
         """Start the threads, and take up what was not delivered when the sandbox stopped."""
         self._stopping = False
-        with self._world.lock:
-            left = list(self._world.store.oldest("event", "pending"))
+        with self._lock:
+            left = list(self._store.oldest("event", "pending"))
         with self._condition:
             queued = {(task.event_id, task.endpoint_id) for _, _, task in self._heap}
             for event in left:
@@ -181,10 +191,9 @@ class Delivery:
             return None
 
     def _deliver(self, session: requests.Session, task: Task) -> None:
-        world = self._world
-        with world.lock:
-            event = world.store.get(task.event_id)
-            endpoint = world.store.get(task.endpoint_id)
+        with self._lock:
+            event = self._store.get(task.event_id)
+            endpoint = self._store.get(task.endpoint_id)
             if event is None or endpoint is None or endpoint["status"] != "enabled":
                 self._settle(task, "failed")
                 return
@@ -202,13 +211,13 @@ class Delivery:
                 url,
                 data=body,
                 headers=headers,
-                timeout=world.config.webhook_timeout,
+                timeout=self._config.webhook_timeout,
                 allow_redirects=False,
             )
             delivered = 200 <= answer.status_code < 300
         except requests.RequestException:
             delivered = False
-        delays = world.config.webhook_retry_delays
+        delays = self._config.webhook_retry_delays
         if delivered:
             self._settle(task, "succeeded")
         elif task.attempt < len(delays):
@@ -219,12 +228,12 @@ class Delivery:
             self._settle(task, "failed")
 
     def _settle(self, task: Task, outcome: str) -> None:
-        with self._world.work():
-            event = self._world.store.get(task.event_id)
+        with self._unit_of_work():
+            event = self._store.get(task.event_id)
             if event is None or event["_deliveries"].get(task.endpoint_id) == "succeeded":
                 return
             event["_deliveries"][task.endpoint_id] = outcome
             waiting = sum(1 for state in event["_deliveries"].values() if state != "succeeded")
             if "pending_webhooks" in event:
                 event["pending_webhooks"] = waiting
-            self._world.store.save(event)
+            self._store.save(event)

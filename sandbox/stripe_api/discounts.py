@@ -6,8 +6,6 @@ its items are taken off first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api.clock import add_interval
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
@@ -16,9 +14,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import BESIDE, World
 
 
 @route("POST", "/v1/coupons")
@@ -162,8 +158,9 @@ def _is_spent(world: World, id: str, at: int) -> bool:
     return coupon["duration"] == "once" or (discount["end"] is not None and discount["end"] <= at)
 
 
-def with_coupon(world: World, ids: list[str]) -> Object | None:
+def with_coupon(world: World, subscription: Object) -> Object | None:
     """The last discount that was given, as it stood whole on a subscription before 2025-03-31; its coupon stood in it."""
+    ids = subscription["discounts"]
     found = world.store.get(ids[-1]) if ids else None
     if found is None:
         return None
@@ -221,3 +218,6 @@ def remove_from_subscription(world: World, ids: dict[str, str], params: Params) 
         )
     customer = world.get("customer", subscription["customer"])
     return remove(world, subscription["discounts"][-1], customer, subscription)
+
+
+BESIDE["subscription"] = ("_discount", with_coupon)

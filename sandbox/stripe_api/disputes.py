@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import subscription_cycle
+from sandbox.stripe_api import endings, subscription_cycle
 from sandbox.stripe_api.account_settings import setting
-from sandbox.stripe_api.clock import DUE, RUN
+from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.invoice_objects import subscription_of
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import RUN, World
 
 KIND = "dispute"
 DAYS_FOR_EVIDENCE = 7
@@ -72,7 +68,7 @@ def _cancel_subscription(world: World, charge: Object) -> None:
     invoice = world.store.get(intent["_invoice"] or "") if intent is not None else None
     subscription = world.store.get(subscription_of(invoice) or "") if invoice else None
     if subscription is not None and subscription["status"] in subscription_cycle.LIVING:
-        subscription_cycle.cancel(world, subscription, reason="payment_disputed")
+        endings.cancel(world, subscription, reason="payment_disputed")
 
 
 @route("POST", "/sandbox/charges/{charge}/dispute")

@@ -6,16 +6,12 @@ https://docs.stripe.com/billing/subscriptions/cancel: a cancelled subscription's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import test_methods
+from sandbox.stripe_api import endings, test_methods
 from sandbox.stripe_api.account_settings import setting
 from sandbox.stripe_api.declines import HARD_DECLINES, RETRIABLE_DEBITS
 from sandbox.stripe_api.invoice_objects import subscription_of
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 def collected_by_stripe(invoice: Object) -> bool:
@@ -98,24 +94,14 @@ def after_failure(world: World, invoice: Object) -> None:
 
 
 def _give_up(world: World, subscription: Object, invoice: Object) -> None:
-    from sandbox.stripe_api import collection, subscription_cycle
-
-    ending = setting(world, "after_last_retry")
-    if ending == "cancel":
-        subscription_cycle.cancel(world, subscription, reason="payment_failed")
-    elif ending == "unpaid":
+    wanted = setting(world, "after_last_retry")
+    if wanted == "cancel":
+        endings.cancel(world, subscription, reason="payment_failed")
+    elif wanted == "unpaid":
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "unpaid"
     if setting(world, "after_last_retry_invoice") == "uncollectible":
-        collection.close(world, invoice, "uncollectible")
-
-
-def stop(world: World, invoice: Object) -> None:
-    """Stripe collects a draft or open invoice no more by itself; the date of the next try is withdrawn."""
-    with world.edit(invoice, "invoice.updated"):
-        invoice["auto_advance"] = False
-        invoice["next_payment_attempt"] = None
-        invoice["automatically_finalizes_at"] = None
+        endings.close(world, invoice, "uncollectible")
 
 
 def resume(world: World, invoice: Object) -> None:

@@ -11,11 +11,11 @@ from flask import Blueprint, Response, request
 
 from sandbox.stripe_api.account import ACCOUNT
 from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api.api import Answer, StripeApi
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.store import encode
-from sandbox.stripe_api.world import Answer, World
 
 METHODS = ["GET", "POST", "DELETE"]
 MAX_BODY = 1 << 20
@@ -23,7 +23,7 @@ MAX_KEY = 255
 _KEY = re.compile(r"(sk|rk)_test_[A-Za-z0-9_]{3,}\Z")
 
 
-def blueprint(world: World) -> Blueprint:
+def blueprint(world: StripeApi) -> Blueprint:
     """Routes `/v1/…` and `/v2/…` (with Stripe's authentication) and `/sandbox/…` (JSON, from this machine's own tools)."""
     api = Blueprint("stripe", __name__)
 
@@ -64,7 +64,7 @@ def blueprint(world: World) -> Blueprint:
     return api
 
 
-def keep_answer(world: World, response: Response) -> None:
+def keep_answer(world: StripeApi, response: Response) -> None:
     """Let the idempotency key of the present request remember this answer, as Stripe remembers its own 500."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and request.method == "POST":
@@ -117,7 +117,7 @@ def _masked(key: str) -> str:
     return key[:8] + "*" * max(len(key) - 12, 0) + key[-4:] if len(key) > 12 else "****"
 
 
-def authorize(world: World, key: str, account: str | None) -> None:
+def authorize(world: StripeApi, key: str, account: str | None) -> None:
     """There is one account, and its key may have been revoked; raises Stripe's 403."""
     if account in (None, "", ACCOUNT) and not setting(world, "revoked"):
         return

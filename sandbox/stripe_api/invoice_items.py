@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import pricing
 from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.customers import alive
@@ -14,9 +12,7 @@ from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 @route("POST", "/v1/invoiceitems")

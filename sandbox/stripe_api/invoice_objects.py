@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 DAY = 86_400
 
@@ -281,3 +279,9 @@ def new_payment(world: World, invoice: Object, intent: Object) -> Object:
     }
     world.save(payment)
     return payment
+
+
+def intent_of(world: World, invoice: Object) -> Object | None:
+    """The payment intent of an open invoice."""
+    payment = world.store.first("invoice_payment", "invoice", invoice["id"])
+    return world.store.get(payment["payment"]["payment_intent"]) if payment else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import collection, dunning, payment_methods, sources
+from sandbox.stripe_api import collection, dunning, endings, payment_methods, sources
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
+from sandbox.stripe_api.expansion import included
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
 from sandbox.stripe_api.invoice_objects import (
     DAY,
+    intent_of,
     new_invoice,
     new_line,
     retotal,
@@ -19,12 +19,10 @@ from sandbox.stripe_api.invoice_objects import (
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.method_choice import chosen_defaults
-from sandbox.stripe_api.rendering import as_list, included, public
+from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 EDITABLE = (
     "auto_advance",
@@ -258,7 +256,7 @@ def _close(world: World, id: str, status: str) -> Object:
         raise StripeError(
             f"You can only pass in open invoices. This invoice isn't open, it is {invoice['status']}."
         )
-    collection.close(world, invoice, status)
+    endings.close(world, invoice, status)
     collection.let_go(world, invoice)
     return invoice
 
@@ -271,7 +269,7 @@ def _payments(world: World, invoice: Object) -> Object:
 
 @included("invoice", "confirmation_secret")
 def _confirmation_secret(world: World, invoice: Object) -> Object | None:
-    intent = collection.intent_of(world, invoice)
+    intent = intent_of(world, invoice)
     if intent is None:
         return None
     return {"client_secret": intent["client_secret"], "type": "payment_intent"}

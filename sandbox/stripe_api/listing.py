@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 100

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import payment_methods, sources
 from sandbox.stripe_api.routing import Params
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
-
+from sandbox.stripe_api.world import World
 
 _DEFAULTS = ("default_payment_method", "default_source")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api import test_methods
 from sandbox.stripe_api.declines import (
@@ -19,10 +19,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.payment_methods import expired, shown
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.store import Object, copy
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
-
+from sandbox.stripe_api.world import World
 
 AUTHORIZED: Object = {
     "advice_code": None,

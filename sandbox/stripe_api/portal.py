@@ -5,8 +5,6 @@ https://docs.stripe.com/api/customer_portal/sessions: a session's URL is short-l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id, secret
@@ -14,9 +12,7 @@ from sandbox.stripe_api.portal_configurations import CONFIGURATION, default_conf
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 UNUSED_FOR = 5 * 60
 """Seconds after which a session dies that nobody opened."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api import params as parameters
 from sandbox.stripe_api.errors import StripeError
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 Params = dict[str, Any]
-Handler = Callable[["World", dict[str, str], Params], dict[str, Any]]
+Handler = Callable[[World, dict[str, str], Params], dict[str, Any]]
 _ID = re.compile(r"\{(\w+)\}")
 
 

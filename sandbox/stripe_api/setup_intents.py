@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.declines import CARD_DECLINES
@@ -14,9 +12,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 def make(world: World, customer: Object | None, params: Params) -> Object:

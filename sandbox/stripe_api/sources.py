@@ -5,16 +5,15 @@ https://docs.stripe.com/api/cards
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.stripe_api import payment_methods, test_methods
 from sandbox.stripe_api.errors import StripeError, missing
-from sandbox.stripe_api.rendering import as_list, diff, included
+from sandbox.stripe_api.expansion import included
+from sandbox.stripe_api.rendering import as_list, diff
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 def attach_new(world: World, customer: Object, token: str) -> Object:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import collection, dunning
-from sandbox.stripe_api.clock import DUE, RUN, add_interval
+from sandbox.stripe_api import collection, endings
+from sandbox.stripe_api.clock import DUE
 from sandbox.stripe_api.method_choice import charged_method
+from sandbox.stripe_api.periods import next_period, period_end
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.subscription_invoices import announce, bill
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import RUN, World
 
 LIVING = ("active", "past_due", "trialing", "unpaid")
 TRIAL_WARNING = 3 * 86_400
@@ -20,24 +17,6 @@ UPCOMING = 7 * 86_400
 """Seconds before a renewal at which `invoice.upcoming` is sent; Stripe's dashboard offers other times."""
 INCOMPLETE_FOR = 23 * 3600
 """Seconds after which a subscription that was never paid for expires."""
-
-
-def period_end(subscription: Object) -> int:
-    """When the current period ends."""
-    return int(min(item["current_period_end"] for item in subscription["items"]["data"]))
-
-
-def next_period(subscription: Object, start: int) -> None:
-    """Let the next period begin (not saved here)."""
-    for item in subscription["items"]["data"]:
-        recurring = item["price"]["recurring"]
-        item["current_period_start"] = start
-        item["current_period_end"] = add_interval(
-            start,
-            recurring["interval"],
-            recurring["interval_count"],
-            subscription["billing_cycle_anchor"],
-        )
 
 
 def renew(world: World, subscription: Object, *, at: int | None = None) -> Object:
@@ -54,7 +33,7 @@ def renew(world: World, subscription: Object, *, at: int | None = None) -> Objec
     if pause is not None and pause["behavior"] in ("void", "mark_uncollectible"):
         collection.finalize(world, invoice)
         if invoice["status"] == "open":
-            collection.close(
+            endings.close(
                 world, invoice, "void" if pause["behavior"] == "void" else "uncollectible"
             )
     return invoice
@@ -68,20 +47,6 @@ def charge_now(world: World, subscription: Object) -> Object:
     return invoice
 
 
-def cancel(world: World, subscription: Object, *, reason: str = "cancellation_requested") -> None:
-    """The end. Drafts and open invoices are no longer collected automatically."""
-    now = world.now_for(subscription)
-    subscription["status"] = "canceled"
-    subscription["canceled_at"] = subscription["canceled_at"] or now
-    subscription["ended_at"] = now
-    subscription["cancellation_details"]["reason"] = reason
-    world.save(subscription)
-    for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
-        if invoice["status"] in ("draft", "open") and invoice["auto_advance"]:
-            dunning.stop(world, invoice)
-    world.emit("customer.subscription.deleted", subscription)
-
-
 def end_trial(world: World, subscription: Object) -> None:
     """The trial is over: billed, or paused or cancelled if there is nothing to charge."""
     customer = world.get("customer", subscription["customer"])
@@ -90,7 +55,7 @@ def end_trial(world: World, subscription: Object) -> None:
     now = world.now_for(subscription)
     subscription["trial_end"] = min(subscription["trial_end"], now)
     if method is None and behavior == "cancel":
-        cancel(world, subscription)
+        endings.cancel(world, subscription)
     elif method is None and behavior == "pause":
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "paused"
@@ -143,7 +108,7 @@ def _fall_due(world: World, subscription: Object) -> None:
             subscription["ended_at"] = now
         for invoice in list(world.store.oldest("invoice", "subscription", subscription["id"])):
             if invoice["status"] == "open":
-                collection.close(world, invoice, "void")
+                endings.close(world, invoice, "void")
         return
     pause = subscription["pause_collection"]
     if pause is not None and pause["resumes_at"] and pause["resumes_at"] <= now:
@@ -163,7 +128,7 @@ def _fall_due(world: World, subscription: Object) -> None:
         return
     ends = subscription["cancel_at"]
     if (ends is not None and ends <= now) or subscription["cancel_at_period_end"]:
-        cancel(world, subscription)
+        endings.cancel(world, subscription)
     elif trialing:
         end_trial(world, subscription)
     else:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sandbox.stripe_api import discounts, pricing, usage
+from sandbox.stripe_api import discounts, periods, pricing, usage
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.invoice_items import pending_items, put_on_invoice
 from sandbox.stripe_api.invoice_objects import new_invoice, new_line, subscription_parent
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
+from sandbox.stripe_api.world import World
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
 
 HOUR = 3600
 
@@ -164,14 +160,12 @@ def _goes_on(subscription: Object) -> bool:
 
 def upcoming(world: World, subscription: Object) -> Object:
     """The next period's invoice as it would be; nothing is kept."""
-    from sandbox.stripe_api import subscription_cycle
-
     customer = world.get("customer", subscription["customer"])
     then: Object = copy(subscription)
-    start = subscription_cycle.period_end(then)
+    start = periods.period_end(then)
     if then["status"] == "trialing":
         then["status"] = "active"
-    subscription_cycle.next_period(then, start)
+    periods.next_period(then, start)
     invoice = compose(world, then, customer, "upcoming", until=start)
     for waiting in pending_items(world, customer):
         if waiting["currency"] == invoice["currency"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import pricing
 from sandbox.stripe_api.catalogue import price_for
 from sandbox.stripe_api.errors import StripeError
@@ -12,9 +10,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 
 def new_item(world: World, given: Params, index: int, subscription: str, now: int) -> Object:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api import (
     collection,
     discounts,
+    endings,
     payments,
+    periods,
     subscription_cycle,
 )
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
@@ -21,9 +22,7 @@ from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.subscription_invoices import bill
 from sandbox.stripe_api.subscription_items import change_items, new_item
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 DAY = 86_400
 NOTHING_TO_CHARGE = (
@@ -58,7 +57,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     chargeable = charged_method(world, customer, subscription=subscription)
     if automatic and not chargeable and trial_end is None and behavior != "default_incomplete":
         raise StripeError(NOTHING_TO_CHARGE, code="resource_missing")
-    subscription_cycle.next_period(subscription, now)
+    periods.next_period(subscription, now)
     if trial_end is not None:
         for item in items:
             item["current_period_end"] = trial_end
@@ -178,8 +177,8 @@ def _collect_first(world: World, subscription: Object, invoice: Object, behavior
         with world.edit(subscription, "customer.subscription.updated"):
             subscription["status"] = "active"
     elif behavior == "error_if_incomplete" and not result.succeeded:
-        intent = collection.intent_of(world, invoice)
-        subscription_cycle.cancel(world, subscription)
+        intent = intent_of(world, invoice)
+        endings.cancel(world, subscription)
         if intent is not None:
             raise payments.declined(world, intent, result)
 
@@ -270,9 +269,7 @@ def _change(world: World, subscription: Object, params: Params) -> None:
     if "cancel_at_period_end" in params:
         ends = params["cancel_at_period_end"]
         subscription["cancel_at_period_end"] = ends
-        _plan_end(
-            world, subscription, subscription_cycle.period_end(subscription) if ends else None
-        )
+        _plan_end(world, subscription, periods.period_end(subscription) if ends else None)
     elif "cancel_at" in params:
         at = params["cancel_at"]
         _plan_end(world, subscription, int(at) if at is not None and str(at).isdigit() else None)
@@ -295,7 +292,7 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
     _not_over(subscription)
     details = params.get("cancellation_details") or {}
     subscription["cancellation_details"].update(details)
-    subscription_cycle.cancel(world, subscription)
+    endings.cancel(world, subscription)
     return subscription
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sandbox.stripe_api import customers
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 KIND = "test_helpers.test_clock"
 
@@ -75,8 +72,6 @@ def advance(world: World, ids: dict[str, str], params: Params) -> Object:
 @route("DELETE", "/v1/test_helpers/test_clocks/{clock}")
 def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     """Its customers go with it."""
-    from sandbox.stripe_api import customers
-
     clock = world.get(KIND, ids["clock"])
     for customer in list(world.store.oldest("customer", "test_clock", clock["id"])):
         if not customer.get("deleted"):

@@ -6,16 +6,13 @@ https://docs.stripe.com/event-destinations#benefits-of-thin-events
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 KIND = "v2.core.event"
 

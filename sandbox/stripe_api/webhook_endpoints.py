@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
@@ -11,9 +9,7 @@ from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
-
-if TYPE_CHECKING:
-    from sandbox.stripe_api.world import World
+from sandbox.stripe_api.world import World
 
 KIND = "webhook_endpoint"
 

@@ -1,55 +1,40 @@
-"""The sandbox's Stripe: every object, the routes that change them, and the clock they live by."""
+"""The sandbox's Stripe: every object, the clock they live by, and the events that tell of them."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from sandbox.config import SandboxConfig
 from sandbox.stripe_api import params as parameters
-from sandbox.stripe_api import resources
-from sandbox.stripe_api.clock import LIVE, RUN, Schedule, timeline
+from sandbox.stripe_api.clock import LIVE, Schedule, timeline
 from sandbox.stripe_api.delivery import Delivery, hears
-from sandbox.stripe_api.errors import StripeError, missing
+from sandbox.stripe_api.errors import missing
 from sandbox.stripe_api.ids import new_id
-from sandbox.stripe_api.rendering import diff, expand, public
-from sandbox.stripe_api.routing import find
-from sandbox.stripe_api.store import Object, Store, copy, decode, encode
+from sandbox.stripe_api.rendering import diff, public
+from sandbox.stripe_api.store import Object, Store, copy
 
 log = logging.getLogger(__name__)
 
-MAX_ANSWERS = 20_000
-KEY_SECONDS = 86_400
-"""How long an idempotency key is remembered (https://docs.stripe.com/api/idempotent_requests)."""
 TICK = 1.0
 """Seconds between two looks at what has fallen due in real time."""
 AT_ONE_TIME = 20
 """How often one object may have something to do at one moment: a pause that ends with the period ends first, then the renewal."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What a request is answered with. `body` is JSON; `replayed` says that an idempotency key remembered it."""
-
-    status: int
-    body: bytes
-    request_id: str
-    replayed: bool = False
+RUN: dict[str, Callable[[World, Object], None]] = {}
+"""By `object`: what happens when it falls due (`clock.DUE`). It must leave the object due later, or not at all."""
+BESIDE: dict[str, tuple[str, Callable[[World, Object], Any]]] = {}
+"""By `object`: a field of its events, and what stands there: what belonged to the object then, for older API versions."""
 
 
 class World:
     """All of Stripe that the sandbox plays. Safe to use from several threads or green threads.
 
-    Handlers get the world and use `get`, `save`, `edit`, `emit`, `now`; pages, console and tests use `call`,
-    `portal_session`, `advance`, `on_event`. Nothing is delivered, and real time makes nothing fall due, until
-    `start` has been called.
+    Handlers get the world and use `get`, `save`, `edit`, `emit`, `now`. Nothing is delivered, and real time makes nothing
+    fall due, until `start` has been called.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -57,7 +42,7 @@ class World:
         self.store = Store(config.state_path)
         self.lock = threading.RLock()
         self.schedule = Schedule()
-        self.delivery = Delivery(self)
+        self.delivery = Delivery(config, self.store, self.lock, self.work)
         self.api_version: str = parameters.table()["api_version"]
         self._depth = 0
         self._pending: list[Object] = []
@@ -69,13 +54,6 @@ class World:
         for kind in RUN:
             for obj in self.store.oldest(kind):
                 self.schedule.note(obj)
-        self._furnish()
-
-    def _furnish(self) -> None:
-        """What an account has before anything is done: the configured endpoints."""
-        with self.work():
-            for url, secret in self.config.webhook_endpoints:
-                resources.webhook_endpoints.ensure(self, url, secret)
 
     def start(self) -> None:
         """Begin to deliver webhooks and to let real time do its work, each in a (green) thread of its own."""
@@ -162,113 +140,7 @@ class World:
                 # One object that can't do what it is due for must not stop the clock of all others.
                 log.exception("what was due could not be done")
 
-    # --- requests -------------------------------------------------------------------------------------------
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        params: dict[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> dict[str, Any]:
-        """One request, in process: `world.call("POST", "/v1/customers", {"email": "…"})`.
-
-        `params` is nested, values may be Python's (True, 3); the answer is a copy. Raises StripeError.
-        """
-        answer = self.perform(method, path, params or {}, idempotency_key, outside=False)
-        body: dict[str, Any] = decode(answer.body)
-        if answer.status >= 400:
-            raise StripeError.parse(answer.status, body)
-        return body
-
-    def perform(
-        self,
-        method: str,
-        path: str,
-        params: dict[str, Any],
-        idempotency_key: str | None = None,
-        *,
-        outside: bool = True,
-        legacy: bool = False,
-    ) -> Answer:
-        """One request, as the HTTP server passes it on.
-
-        `outside` requests show in their events' `request`; `legacy` ones name no API version and may send what
-        older versions knew.
-        """
-        request_id = new_id("req", 14)
-        with self.work():
-            before = self._request
-            if outside or idempotency_key:
-                self._request = {
-                    "id": request_id if outside else None,
-                    "idempotency_key": idempotency_key,
-                }
-            try:
-                return self._perform(method, path, params, idempotency_key, request_id, legacy)
-            finally:
-                self._request = before
-
-    def _perform(
-        self,
-        method: str,
-        path: str,
-        params: dict[str, Any],
-        key: str | None,
-        request_id: str,
-        legacy: bool,
-    ) -> Answer:
-        if method != "POST":
-            key = None
-        if key is not None:
-            remembered = self.store.answer(key)
-            # State files of earlier releases have no time with an answer.
-            if remembered and len(remembered) == 6 and self.now() - remembered[5] < KEY_SECONDS:
-                return self._replay(remembered, key, path, _fingerprint(path, params), request_id)
-        keep = True
-        try:
-            status, body = 200, encode(self._handle(method, path, params, legacy))
-        except StripeError as error:
-            status, body, keep = error.status, encode(error.body(request_id)), error.keep
-        if key is not None and keep:
-            self._keep(key, path, params, Answer(status, body, request_id))
-        return Answer(status, body, request_id)
-
-    def keep_answer(self, key: str, path: str, params: dict[str, Any], answer: Answer) -> None:
-        """Have a key remember this answer to a request, in the place of what was really answered."""
-        with self.work():
-            self._keep(key, path, params, answer)
-
-    def _keep(self, key: str, path: str, params: dict[str, Any], answer: Answer) -> None:
-        known = [path, _fingerprint(path, params), answer.status, answer.body.decode()]
-        self.store.remember_answer(key, [*known, answer.request_id, self.now()])
-        self.store.forget_oldest_answers(MAX_ANSWERS)
-
-    def _handle(self, method: str, path: str, params: dict[str, Any], legacy: bool) -> Object:
-        route, ids = find(method, path)
-        checked = route.check(params, legacy=legacy)
-        paths = checked.pop("expand", None)
-        result = route.handler(self, ids, checked)
-        result = public(result)
-        return expand(self, result, paths) if paths else result
-
-    @staticmethod
-    def _replay(
-        remembered: list[Any], key: str, path: str, fingerprint: str, request_id: str
-    ) -> Answer:
-        known_path, known_fingerprint, status, body, first_id, _ = remembered
-        if known_path != path:
-            rule = f"the same endpoint they were first used for ('{known_path}')"
-        elif known_fingerprint != fingerprint:
-            rule = "the same parameters they were first used with"
-        else:
-            return Answer(status, body.encode(), first_id, replayed=True)
-        error = StripeError(
-            f"Keys for idempotent requests can only be used with {rule}. Try using a key other than '{key}' if "
-            "you meant to execute a different request.",
-            type="idempotency_error",
-        )
-        return Answer(error.status, encode(error.body(request_id)), request_id)
+    # --- units of work ------------------------------------------------------------------------------------------
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -344,10 +216,9 @@ class World:
             "type": type,
             **envelope,
         }
-        if obj["object"] == "invoice":
-            event["_payment"] = resources.collection.payment_of(self, obj)
-        elif obj["object"] == "subscription":
-            event["_discount"] = resources.discounts.with_coupon(self, obj["discounts"])
+        if obj["object"] in BESIDE:
+            field, value = BESIDE[obj["object"]]
+            event[field] = value(self, obj)
         self.publish(event, type)
         while self.store.count("event") > self.config.max_events:
             oldest = self.store.eldest("event")
@@ -364,14 +235,3 @@ class World:
         event["_deliveries"] = dict.fromkeys(listening, "pending")
         self.store.save(event)
         self._pending.append(event)
-
-    def portal_session(self, secret: str, *, use: bool = False) -> Object | None:
-        """The hosted portal's session behind a URL's secret, or None; see `portal.find_session`."""
-        with self.work():
-            return resources.portal.find_session(self, secret, use=use)
-
-
-def _fingerprint(path: str, params: dict[str, Any]) -> str:
-    """What tells one request from another under the same key."""
-    sorted_params = msgspec.json.encode(params, order="deterministic")
-    return hashlib.sha256(path.encode() + b"\0" + sorted_params).hexdigest()

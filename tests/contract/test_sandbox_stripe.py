@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request, Response
 
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
-from sandbox.stripe_api import World, blueprint
+from sandbox.stripe_api import StripeApi, blueprint
 
 KEY = "sk_test_0123456789ab"
 SECRET = "whsec_contract"
@@ -80,7 +80,7 @@ class Sandbox:
     """A running sandbox, stripe-python pointed at it, and the listener of its webhooks."""
 
     url: str
-    world: World
+    world: StripeApi
     stripe: stripe.StripeClient
     listener: Listener
 
@@ -101,7 +101,7 @@ def sandbox() -> Iterator[Sandbox]:
     listener = Listener()
     hook_server, hook_thread = serve(listener)
     listener.url = f"http://127.0.0.1:{hook_server.server_port}/hook"
-    world = World(
+    world = StripeApi(
         SandboxConfig(
             public_url="http://sandbox.test",
             webhook_endpoints=((listener.url, SECRET),),

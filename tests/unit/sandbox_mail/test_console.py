@@ -9,14 +9,14 @@ from flask import Flask
 from sandbox import console, mail
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
-from sandbox.stripe_api.world import World
+from sandbox.stripe_api.api import StripeApi
 
 LINK = "http://portal.test/me/secret-token"
 
 
 @pytest.fixture
 def world():
-    world = World(SandboxConfig(public_url="http://sandbox.test"))
+    world = StripeApi(SandboxConfig(public_url="http://sandbox.test"))
     yield world
     world.stop()
 

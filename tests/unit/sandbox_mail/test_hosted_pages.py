@@ -5,8 +5,8 @@ from flask import Flask
 
 from sandbox import pages
 from sandbox.config import SandboxConfig
+from sandbox.stripe_api.api import StripeApi
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.world import World
 
 BASE = "http://sandbox.test"
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
@@ -14,7 +14,7 @@ CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
 
 @pytest.fixture
 def world():
-    world = World(SandboxConfig(public_url=BASE))
+    world = StripeApi(SandboxConfig(public_url=BASE))
     yield world
     world.stop()
 

@@ -7,7 +7,7 @@ from flask import Flask
 
 from sandbox import pages
 from sandbox.config import SandboxConfig
-from sandbox.stripe_api.world import World
+from sandbox.stripe_api.api import StripeApi
 
 CARD = {"number": "4242 4242 4242 4242", "expiry": "12 / 34", "cvc": "123"}
 RETURN = "https://portal.test/me/abc"
@@ -28,7 +28,7 @@ def clock():
 
 @pytest.fixture
 def world(clock):
-    world = World(SandboxConfig(public_url="http://sandbox.test", clock=clock))
+    world = StripeApi(SandboxConfig(public_url="http://sandbox.test", clock=clock))
     yield world
     world.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.config import SandboxConfig
-from sandbox.stripe_api import World
+from sandbox.stripe_api import StripeApi
 
 START = 1_790_000_000
 DAY = 86_400
@@ -29,7 +29,7 @@ class Clock:
 class Stripe:
     """A world, its clock and the events that it told of."""
 
-    world: World
+    world: StripeApi
     clock: Clock
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ class Stripe:
 def build(**config: Any) -> Stripe:
     """A world of its own."""
     clock = Clock()
-    stripe = Stripe(World(SandboxConfig(clock=clock, **config)), clock)
+    stripe = Stripe(StripeApi(SandboxConfig(clock=clock, **config)), clock)
     stripe.world.on_event(stripe.events.append)
     return stripe
 

@@ -23,7 +23,7 @@ from requests.adapters import BaseAdapter
 from sqlalchemy import func, select
 
 from sandbox.config import SandboxConfig
-from sandbox.stripe_api import World, collection, dunning
+from sandbox.stripe_api import StripeApi, collection, dunning
 from sandbox.stripe_api.clock import LIVE
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode as read_form
@@ -74,7 +74,7 @@ CUSTOMER, BUSINESS = "maria@example.com", "hello@sunrise.example"
 class AtOnce(BaseAdapter):
     """requests' transport straight into the sandbox's Stripe."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: StripeApi) -> None:
         super().__init__()
         self.world = world
         self.paying: Callable[[str], None] = lambda invoice_id: None
@@ -199,7 +199,7 @@ class House:
         """`version` is the API version of the webhook's endpoint, None the current one. `order`: events of Stripe come out of
         order, late and twice, by these dice. `account` is what the business has chosen in Stripe's dashboard."""
         self.version, self.order = version, order
-        self.world = World(SandboxConfig(clock=lambda: START))
+        self.world = StripeApi(SandboxConfig(clock=lambda: START))
         if account:
             self.call("/sandbox/account", **account)
         self.stripe_events: list[dict[str, Any]] = []
