@@ -35,12 +35,10 @@ STOPSIGNAL SIGTERM
 # No shell between: the service is process 1 and gets the SIGTERM.
 ENTRYPOINT ["python", "-m"]
 
-# ---- Development only: services, examples and the stand-ins
+# ---- Development only: the stand-ins, and the host application that makes their demo customers
 FROM base AS sandbox
 COPY --from=sandbox-packages /opt/portico /opt/portico
 COPY shared shared
-COPY services services
-COPY portico portico
 COPY examples examples
 COPY sandbox sandbox
 CMD ["sandbox.server"]
