@@ -1,7 +1,7 @@
 """Sending one notification: look again, render, mark "about to post", post, record what came of it.
 
 The steps that touch the database are short transactions; no other system is called inside one. Emails that reach the
-same step at the same moment share a transaction (`handlers/posting.py`), and each goes on when it is committed. At
+same step at the same moment share a transaction (`handlers/delivery.py`), and each goes on when it is committed. At
 each point where the process can die the row says what to do next:
 
 ================================  ================================================================
@@ -96,7 +96,7 @@ class Desk:
     renderer: Renderer
     hasher: AddressHasher
     begin: Callable[[Posting], Result | None]
-    """`posting.begin_posts` for one email, in a transaction that it may share with others."""
+    """`delivery.begin_posts` for one email, in a transaction that it may share with others."""
     record: Callable[[Answered], Result]
     """`posting.record_answers` for one answer, in the same way."""
     now: Callable[[], dt.datetime]
