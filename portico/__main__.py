@@ -6,7 +6,8 @@ import sys
 import traceback
 
 from portico.main import app
-from portico.cli import FINDING, complain
+from portico.cli.context import FINDING
+from shared.terminal import complain
 
 
 def main() -> None:

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from portico.cli import Caller
-from portico.cli.rpc import read
+from portico.cli.rpc import Caller, read
 from portico.spreadsheets import guarded, unguarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 from shared.contracts.rpc import portal

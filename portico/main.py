@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portico.cli import Desk, PorticoGroup, desk_of
+from portico.cli.context import Desk, PorticoGroup, desk_of
 from portico.commands import billing, deadletters, notifier, portal
 from portico.commands.doctor import doctor
 from portico.commands.erase import erase

@@ -11,9 +11,8 @@ from typing import Any
 
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import (
-    InvalidRequest,
-    PortalConfigurationMissing,
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.portal import (
     PortalPolicy,
     PortalSource,
     configuration_key,
@@ -22,6 +21,7 @@ from services.billing.domain import (
 from services.billing.settings import Settings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal
+from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions, make_engine
 from shared.settings import is_loopback
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from babel import Locale
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
-from services.notifier.domain import KINDS
+from services.notifier.domain.kinds import KINDS
 from services.notifier.emails.letters import Line as MailLine
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter

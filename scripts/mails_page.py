@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from services.notifier.domain import KINDS, Kind
+from services.notifier.domain.kinds import KINDS, Kind
 from services.notifier.emails.rendering import Letter, Renderer
 from services.notifier.emails.samples import sample_letter
 from shared.contracts.payments import Decline

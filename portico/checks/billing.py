@@ -9,19 +9,16 @@ from urllib.parse import urlsplit
 
 from portico.cli.findings import Finding, ask, finding, ok, unknown
 from services.billing.adapters.stripe.account import WebhookEndpoint
-from services.billing.domain import (
-    BillingError,
-    PortalConfiguration,
-    PortalSource,
+from services.billing.domain.errors import (
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeUnavailable,
-    portal_settings_url,
 )
+from services.billing.domain.portal import PortalConfiguration, PortalSource, portal_settings_url
 from services.billing.settings import STRIPE_API, Settings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows.portal import InUse
+from shared.contracts.rpc.errors import BillingError, StripeUnavailable
 from shared.settings import is_loopback
 
 AREA: Final = "stripe"

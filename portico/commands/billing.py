@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    OK,
-    Stop,
-    as_moment,
-    ask,
-    desk_of,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    since,
-)
+from portico.cli.context import FINDING, OK, Stop, desk_of
+from portico.cli.durations import since
+from portico.cli.output import as_moment, print_json, print_table, progress_bar
+from portico.cli.rpc import ask
 from shared.contracts.rpc import billing
 from shared.contracts.rpc.base import plain
+from shared.terminal import say
 
 if TYPE_CHECKING:
     from services.billing.settings import Settings
@@ -296,7 +288,8 @@ def portal_config(
     Example: portico stripe portal-config --allow cancel
     """
     from portico.stripe_setup import configure_portal
-    from services.billing.domain import BillingError, PortalPolicy
+    from services.billing.domain.portal import PortalPolicy
+    from shared.contracts.rpc.errors import BillingError
 
     allowed = allow or []
     policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
@@ -359,8 +352,8 @@ def setup(
     Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
     """
     from portico.stripe_setup import BadSecretFile, set_up
-    from services.billing.domain import BillingError
     from services.billing.settings import load
+    from shared.contracts.rpc.errors import BillingError
 
     environ = dict(desk_of(ctx).environ)
     if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):

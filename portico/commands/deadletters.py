@@ -8,23 +8,13 @@ from typing import Annotated
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    USAGE,
-    Fault,
-    Stop,
-    Unavailable,
-    complain,
-    confirm,
-    desk_of,
-    one_line,
-    print_json,
-    print_table,
-    say,
-)
+from portico.cli.context import FINDING, USAGE, Stop, desk_of
+from portico.cli.output import confirm, print_json, print_table
+from portico.cli.rpc import Fault, Unavailable
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetter, DeadLetters, queues
 from shared.settings import Reader
+from shared.terminal import complain, one_line, say
 
 app = typer.Typer(
     help="Messages that a consumer gave up: look, replay, discard.", no_args_is_help=True

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portico.cli import FINDING, OK, UNAVAILABLE, desk_of, print_json
+from portico.cli.context import FINDING, OK, UNAVAILABLE, desk_of
 from portico.cli.findings import Finding, Level, finding, ok, unknown
-from portico.cli.output import console, literal
+from portico.cli.output import console, literal, print_json
 from shared.settings import SettingsError
 
 SERVICES: Final = ("portal", "billing", "notifier")

@@ -7,21 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    Caller,
-    Fault,
-    Stop,
-    ask,
-    confirm,
-    desk_of,
-    print_json,
-    progress_bar,
-    say,
-)
+from portico.cli.context import FINDING, Stop, desk_of
+from portico.cli.output import confirm, print_json, progress_bar
+from portico.cli.rpc import Caller, Fault, ask
 from portico.commands import deadletters
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.errors import NotFound
+from shared.terminal import say
 
 
 def erase(

@@ -9,21 +9,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    OK,
-    UNAVAILABLE,
-    Caller,
-    Fault,
-    Stop,
-    Unavailable,
-    ask,
-    complain,
-    desk_of,
-    one_line,
-    print_json,
-)
-from portico.cli.output import console, literal
+from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, desk_of
+from portico.cli.output import console, literal, print_json
+from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import Method, TimelineStep, plain
@@ -32,6 +20,7 @@ from shared.l10n.locales import ENGLISH
 from shared.messaging.amqp import BROKER_ERRORS
 from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader
+from shared.terminal import complain, one_line
 
 MOST_DEAD_LETTERS = 2000
 Timeline = portal.Timeline | billing.Timeline | notifier.Timeline

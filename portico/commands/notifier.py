@@ -8,20 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    OK,
-    Caller,
-    as_moment,
-    ask,
-    desk_of,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    since,
-)
+from portico.cli.context import FINDING, OK, desk_of
+from portico.cli.durations import since
+from portico.cli.output import as_moment, print_json, print_table, progress_bar
+from portico.cli.rpc import Caller, ask
 from shared.contracts.rpc import notifier
+from shared.terminal import say
 
 notifications = typer.Typer(
     help="Emails that were, will be, or deliberately were not sent.", no_args_is_help=True
@@ -193,7 +185,7 @@ def preview(
 
     Example: portico mail preview payment_failed --locale de
     """
-    from services.notifier.domain import Kind
+    from services.notifier.domain.kinds import Kind
     from services.notifier.emails.previewing import write_preview
 
     if kind not in list(Kind):

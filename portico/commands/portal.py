@@ -8,22 +8,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from portico.cli import (
-    FINDING,
-    OK,
-    Caller,
-    ask,
-    complain,
-    data_stream,
-    desk_of,
-    print_json,
-    progress_bar,
-    say,
-)
+from portico.cli.context import FINDING, OK, desk_of
+from portico.cli.output import data_stream, print_json, progress_bar
+from portico.cli.rpc import Caller, ask
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.base import plain
+from shared.terminal import complain, say
 
 customers = typer.Typer(
     help="Customers: import and export many, erase one; which Stripe customer is whose.",

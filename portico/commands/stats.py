@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 
 from portico.charts import AMOUNTS, page
-from portico.cli import ask, complain, desk_of, print_json, print_table, since
-from portico.cli.output import console, literal
+from portico.cli.context import desk_of
+from portico.cli.durations import since
+from portico.cli.output import console, literal, print_json, print_table
+from portico.cli.rpc import ask
 from portico.figures import bar, duration, money
 from shared.contracts.rpc import notifier
 from shared.contracts.rpc.notifier import Stats
+from shared.terminal import complain
 
 
 def stats(

@@ -6,19 +6,17 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from services.billing.domain import (
+from services.billing.domain.paying import (
     Customer,
     HostedInvoice,
     Invoice,
     InvoiceLook,
     Payment,
     PaymentTrace,
-    PortalConfiguration,
-    PortalPolicy,
-    PortalSession,
     PriceLook,
     Subscription,
 )
+from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
 
 
 class PaymentGateway(Protocol):

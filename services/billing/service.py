@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from services.billing.adapters.stripe import webhook
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import StripeKeyRefused, StripeRefused, StripeUnavailable
+from services.billing.domain.errors import StripeKeyRefused
 from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import inbox as queries
 from services.billing.retention import RULES
@@ -46,7 +46,7 @@ from shared.contracts.rpc.billing import (
     RecoveryAttempt,
     ReplayedEvent,
 )
-from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.errors import InvalidArgument, StripeRefused, StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume

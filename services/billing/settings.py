@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.billing.domain import DASHBOARD, PORTICO, is_live_key
+from services.billing.domain.paying import is_live_key
+from services.billing.domain.portal import DASHBOARD, PORTICO
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 

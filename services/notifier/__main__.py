@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.previewing import write_preview
 from services.notifier.retention import RULES
 from services.notifier.service import NotifierService

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.notifier.domain import Status
+from services.notifier.domain.vocabulary import Status
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import UtcDateTime, in_order_of_time
 from shared.outbox import OutboxColumns

@@ -6,7 +6,10 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from services.notifier.domain import InvoiceNow, Kind, Outcome, ReminderPolicy
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.reminders import ReminderPolicy
+from services.notifier.domain.sending import Outcome
 from shared.contracts.payments import PaymentMethod
 
 

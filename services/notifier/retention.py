@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.notifier.domain import ACTIVE
+from services.notifier.domain.vocabulary import ACTIVE
 from services.notifier.models import (
     IncidentRow,
     Notification,

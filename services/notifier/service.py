@@ -16,7 +16,7 @@ from nameko.extensions import DependencyProvider
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
-from services.notifier import metrics, queries
+from services.notifier import metrics
 from services.notifier.adapters.neighbours import (
     MOST_INVOICES,
     BillingInvoices,
@@ -34,13 +34,18 @@ from services.notifier.adapters.sendgrid.gateway import (
     signing_headers,
 )
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
-from services.notifier.domain import AddressHasher, DeliveryEvent, Kind, SendingPolicy
+from services.notifier.domain.addresses import AddressHasher
+from services.notifier.domain.delivery_events import DeliveryEvent
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.sending import SendingPolicy
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events, feedback, invoices, subscriptions
 from services.notifier.handlers import requests as asking
-from services.notifier.queries import Leased
+from services.notifier.queries import notifications as notification_queries
+from services.notifier.queries import records
+from services.notifier.queries.notifications import Leased
 from services.notifier.retention import RULES
 from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SenderPlaces, meanwhile, sender
@@ -257,7 +262,7 @@ class NotifierService(Operations):
     def measure(self) -> bool:
         """Publish how much waits, and for how long."""
         with self.db.reading() as session:
-            backlog = queries.backlog(session, _now())
+            backlog = notification_queries.backlog(session, _now())
         metrics.PENDING.set(backlog.pending)
         metrics.OLDEST_DUE.set(backlog.oldest_due_seconds)
         return False
@@ -324,7 +329,7 @@ class NotifierService(Operations):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the notifier's own events: what the host application should know."""
-        return queries.OUTBOX.relay_round(self.db, self.publisher, _now())
+        return records.OUTBOX.relay_round(self.db, self.publisher, _now())
 
     @loop(poll=600)
     def note_silent(self) -> bool:
@@ -343,7 +348,7 @@ class NotifierService(Operations):
         if not self.hasher.has_keys:
             return False
         with self.db.transaction() as session:
-            return queries.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
+            return records.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
 
     # --- RPC ----------------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from local.processes import Process
 from local.servers import PostgreSQL, StartError, own_folder
 from services.billing.handlers.inbox import Outcome, Received, read_webhook, store_webhooks
 from services.billing.queries.inbox import OUTBOX
-from services.portal import queries
 from services.portal.queries import customers as people
+from services.portal.queries import page
 from shared.database import Transactions, make_engine
 from tests.bench import growth_report, growth_seed, seed
 from tests.bench.system import event_template
@@ -150,7 +150,7 @@ def look(database: Transactions, numbers: Sequence[int]) -> None:
     """Look at the pages of these customers at once."""
     ids = [seed.public_id(number) for number in numbers]
     with database.reading() as session:
-        if len(queries.lookup_many(session, ids, dt.datetime.now(dt.UTC))) != len(set(ids)):
+        if len(page.lookup_many(session, ids, dt.datetime.now(dt.UTC))) != len(set(ids)):
             raise RuntimeError("a customer was not found")
 
 

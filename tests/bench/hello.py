@@ -18,8 +18,8 @@ from nameko.web.handlers import http  # noqa: E402
 from sqlalchemy import create_engine  # noqa: E402
 from sqlalchemy.orm import Session  # noqa: E402
 
-from services.portal import queries  # noqa: E402
 from services.portal import serializers as wire  # noqa: E402
+from services.portal.queries import page  # noqa: E402
 from services.portal.tokens.links import Links  # noqa: E402
 from shared.settings import Secret  # noqa: E402
 
@@ -48,7 +48,7 @@ class Hello:
         claim = LINKS.read(token)
         now = dt.datetime.now(dt.UTC)
         with Session(ENGINE) as session:
-            found = queries.lookup_many(session, [claim.public_id], now).get(claim.public_id)
+            found = page.lookup_many(session, [claim.public_id], now).get(claim.public_id)
         if found is None:
             raise LookupError("no such customer")
         return wire.snapshot(found, now)

@@ -9,18 +9,15 @@ from typing import Any, Protocol
 import requests
 
 from services.billing.adapters.stripe.gateway import WORK_RETRIES
-from services.billing.domain import (
-    BillingError,
-    Customer,
-    Invoice,
+from services.billing.domain.errors import (
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeUnavailable,
-    Subscription,
 )
+from services.billing.domain.paying import Customer, Invoice, Subscription
 from services.billing.ports import PaymentGateway
+from shared.contracts.rpc.errors import BillingError, StripeUnavailable
 from tests.unit.billing import fakes
 from tests.unit.billing.fakes import Trouble, charged_to
 

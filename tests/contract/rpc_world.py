@@ -19,7 +19,7 @@ from services.billing import models as billing_models
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.domain.budget import Budget
 from services.billing.service import BillingService
-from services.notifier.domain import Status
+from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
 from services.notifier.service import NotifierService
 from services.portal.handlers import customers, evidence, visits

@@ -25,10 +25,10 @@ from services.notifier.adapters.sendgrid.gateway import (
     SignedEvents,
 )
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
-from services.notifier.domain import (
+from services.notifier.domain.delivery_events import Delivery
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.sending import (
     Accepted,
-    Delivery,
-    Kind,
     MaybeSent,
     Outcome,
     RateLimited,

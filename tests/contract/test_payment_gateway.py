@@ -22,28 +22,27 @@ from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing.adapters.stripe import gateway as stripe_gateway
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import (
-    BillingError,
-    Decline,
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.errors import (
     KeySpent,
     NoDefaultConfiguration,
-    PaymentProblem,
-    PayOutcome,
-    PortalConfigurationMissing,
     PortalFlowRefused,
-    PortalPolicy,
     StripeBusy,
     StripeKeyRefused,
+)
+from services.billing.domain.paying import PayOutcome, fate, pay_key
+from services.billing.domain.portal import PortalPolicy
+from shared.contracts.invoices import SubscriptionState
+from shared.contracts.payments import Decline, MethodKind, PaymentMethod
+from shared.contracts.rpc.errors import (
+    BillingError,
+    PortalConfigurationMissing,
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
     UnknownStripeCustomer,
     UnknownSubscription,
-    fate,
-    pay_key,
 )
-from shared.contracts.invoices import SubscriptionState
-from shared.contracts.payments import MethodKind, PaymentMethod
 from tests.contract.payment_worlds import (
     DEBIT,
     DECLINES,

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import PriceLook
+from services.billing.domain.paying import PriceLook
 from shared.contracts.prices import Lasts, Pricing, next_amount, price
 from tests.contract.payment_worlds import GOOD, StripeWorld
 from tests.contract.test_payment_gateway import KEY, running

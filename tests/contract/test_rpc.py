@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from scripts.make_docs import rpc_methods
-from services.billing.domain import PayOutcome
+from services.billing.domain.paying import PayOutcome
 from services.billing.stripe_events.translation import Status as InboxStatus
-from services.notifier.domain import KINDS, Audience, Kind, Status
+from services.notifier.domain.kinds import KINDS, Audience, Kind
+from services.notifier.domain.vocabulary import Status
 from services.portal.domain.linking import Effect, Reason, Source
 from services.portal.domain.notice import State
 from shared.contracts.rpc import METHODS, base, billing, notifier, portal

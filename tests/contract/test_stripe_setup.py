@@ -14,7 +14,8 @@ from portico.commands.billing import configuration_view, describe
 from portico.stripe_setup import configure_portal, set_up, stripe_and_database
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import InvalidRequest, PortalPolicy, PortalSource
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.portal import PortalPolicy, PortalSource
 from services.billing.settings import Settings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.letters import Letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter

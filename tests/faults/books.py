@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.notifier.domain import DUNNING
+from services.notifier.domain.kinds import DUNNING
 from tests.faults.plan import Plan
 from tests.faults.poster import Ledger
 from tests.faults.system import System

@@ -13,7 +13,7 @@ from typing import Any, Final
 import kombu
 from typer.testing import CliRunner
 
-from portico.cli import Desk
+from portico.cli.context import Desk
 from portico.main import app
 from shared.messaging import topology
 from tests.faults.books import DUNNING, accepted_mails

@@ -15,21 +15,17 @@ from services.billing.queries.inbox import OUTBOX, payloads_about, store_stripe_
 from services.billing.retention import RULES as BILLINGS_RULES
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
-from services.notifier.domain import SendingPolicy
+from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
-from services.notifier.queries import (
-    lease_due,
-    lock_incidents,
-    lock_rows,
-    sent_as,
-    waits_for_customer,
-)
+from services.notifier.queries.incidents import lock_incidents
+from services.notifier.queries.notifications import lease_due, lock_rows
+from services.notifier.queries.records import sent_as
+from services.notifier.queries.waiting import waits_for_customer
 from services.notifier.retention import RULES as NOTIFIERS_RULES
-from services.portal import queries
 from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.queries import customers as people
-from services.portal.queries import links
+from services.portal.queries import links, page
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
@@ -144,7 +140,7 @@ def test_a_look_reads_no_whole_table(portal: Engine, together: int) -> None:
     ids = [seed.public_id(number * 7) for number in range(1, together + 1)]
 
     def look(session: Session) -> None:
-        assert len(queries.lookup_many(session, ids, NOW)) == together
+        assert len(page.lookup_many(session, ids, NOW)) == together
 
     small = {"businesses", "method_changes", "subscriptions", "cancellation_requests"}
     assert full_scans(portal, look, small) == []

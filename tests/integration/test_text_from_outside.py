@@ -25,7 +25,8 @@ from services.notifier.adapters.sendgrid.gateway import (
     TIMESTAMP_HEADER,
     SignedEvents,
 )
-from services.notifier.domain import AddressHasher, DeliveryEvent
+from services.notifier.domain.addresses import AddressHasher
+from services.notifier.domain.delivery_events import DeliveryEvent
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import feedback
 from services.notifier.handlers.invoices import UnreadableEvent

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from services.billing.domain import OWN_CANCELLING_PREFIX, UnknownSubscription
+from services.billing.domain.paying import OWN_CANCELLING_PREFIX
 from services.billing.ports import PaymentGateway
 from shared.contracts.rpc.billing import PlannedEnd
+from shared.contracts.rpc.errors import UnknownSubscription
 
 
 def cancel_at_period_end(

@@ -11,7 +11,6 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.billing.domain import UnknownInboxEvent
 from services.billing.queries import inbox as queries
 from services.billing.queries import portal as portal_queries
 from services.billing.queries import recovery as recovery_queries
@@ -24,6 +23,7 @@ from services.billing.stripe_events.translation import (
     translate,
 )
 from shared.contracts.rpc.billing import InboxEvent, ReplayedEvent
+from shared.contracts.rpc.errors import UnknownInboxEvent
 from shared.database import UnstorableValue
 from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
 from shared.text import clean

@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from services.billing.domain import (
-    OWN_RETRY_PREFIX,
-    InvoiceClosed,
-    InvoiceLook,
-    NotCollectable,
-    PaymentProblem,
-    PaymentUnderWay,
-    StripeKeyRefused,
-    StripePermissionMissing,
-    StripeRefused,
-    UnknownInvoice,
-)
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
+from services.billing.domain.paying import OWN_RETRY_PREFIX, InvoiceLook
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import Invoice, InvoiceStatus, SubscriptionState
 from shared.contracts.payments import MethodKind, PaymentMethod
@@ -26,6 +17,13 @@ from shared.contracts.rpc.billing import (
     CollectedInvoice,
     InvoiceDecline,
     InvoiceState,
+)
+from shared.contracts.rpc.errors import (
+    InvoiceClosed,
+    NotCollectable,
+    PaymentUnderWay,
+    StripeRefused,
+    UnknownInvoice,
 )
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from msgspec import UNSET
 from sqlalchemy.orm import Session
 
-from services.billing.domain import UnknownInboxEvent
 from services.billing.models import (
     DeadLetterAction,
     InboxEvent,
@@ -25,6 +24,7 @@ from shared.contracts.rpc.billing import (
     Timeline,
     TimelineStep,
 )
+from shared.contracts.rpc.errors import UnknownInboxEvent
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Table, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.domain import DASHBOARD, PortalConfiguration, configuration_key
+from services.billing.domain.portal import DASHBOARD, PortalConfiguration, configuration_key
 from services.billing.models import Base, PortalPermissions, StoredConfiguration
 from services.billing.queries import inbox as queries
 from shared.database import insert_new

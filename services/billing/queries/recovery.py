@@ -10,16 +10,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Table, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.domain import (
-    A_MONTH,
-    ONCE_IN,
-    Change,
-    Payment,
-    PayOutcome,
-    Try,
-    Wish,
-    pay_key,
-)
+from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try, Wish
+from services.billing.domain.paying import Payment, PayOutcome, pay_key
 from services.billing.models import (
     InboxEvent,
     PaymentMethodChange,

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import eventlet
 
-from services.billing.domain import BillingError, StripeKeyRefused, StripeUnavailable
-from shared.contracts.rpc.errors import wire_error
+from services.billing.domain.errors import StripeKeyRefused
+from shared.contracts.rpc.errors import BillingError, StripeUnavailable, wire_error
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from services.billing.domain import PortalConfiguration
+from services.billing.domain.portal import PortalConfiguration
 from services.billing.stripe_events.payloads import (
     Amount,
     Id,

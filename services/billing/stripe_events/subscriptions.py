@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.billing.domain import OWN_CANCELLING_PREFIX
+from services.billing.domain.paying import OWN_CANCELLING_PREFIX
 from services.billing.stripe_events.payloads import StripeEvent, moment, ref_id
 from services.billing.stripe_events.subscription_payload import Subscription
 from shared import events

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from services.billing.domain import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX, PortalConfiguration
+from services.billing.domain.paying import OWN_POINTING_PREFIX, OWN_RETRY_PREFIX
+from services.billing.domain.portal import PortalConfiguration
 from services.billing.stripe_events import payloads
 from services.billing.stripe_events.payloads import (
     StripeEvent,

@@ -10,13 +10,8 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 from sqlalchemy.orm import Session
 
-from services.billing.domain import (
-    PaymentProblem,
-    StripeRefused,
-    StripeUnavailable,
-    UnknownInvoice,
-)
 from services.billing.domain.budget import Budget
+from services.billing.domain.declines import PaymentProblem
 from services.billing.handlers.invoices import as_told, dashboard_page, invoice_state
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
@@ -35,6 +30,7 @@ from shared.contracts.invoices import (
     observe,
 )
 from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState, StateSource
+from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, UnknownInvoice
 from shared.database import Transactions
 from shared.events import Event, InvoiceData, carries
 

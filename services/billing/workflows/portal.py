@@ -9,14 +9,11 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from services.billing.domain import (
+from services.billing.domain.errors import InvalidRequest, NoDefaultConfiguration, PortalFlowRefused
+from services.billing.domain.portal import (
     DASHBOARD,
     FLOWS,
-    InvalidRequest,
-    NoDefaultConfiguration,
     PortalConfiguration,
-    PortalConfigurationMissing,
-    PortalFlowRefused,
     PortalPolicy,
     PortalSession,
     PortalSource,
@@ -28,6 +25,7 @@ from services.billing.domain import (
 from services.billing.ports import PaymentGateway
 from services.billing.queries import portal as portal_queries
 from shared.contracts.rpc.billing import CustomerRights
+from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions
 
 NEVER_SAVED_FOR: Final = dt.timedelta(hours=1)

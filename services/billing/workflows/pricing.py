@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.billing.domain import PriceLook, StripeRefused, StripeUnavailable
 from services.billing.domain.budget import Budget
+from services.billing.domain.paying import PriceLook
 from services.billing.ports import PaymentGateway
 from services.billing.workflows.invoice_reports import SideBySide
 from shared.contracts.rpc.billing import NextInvoice, NoNextInvoice, SubscriptionPrice
+from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
 
 Price = SubscriptionPrice | NoNextInvoice
 

@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from services.billing.domain import InvalidRequest, Invoice, ReconciliationRunning
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.stripe_events.translation import WANTED, dedupe_key
 from shared import events
+from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
 

@@ -19,25 +19,9 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.billing.domain import (
-    ONCE_IN,
-    Change,
-    Invoice,
-    KeySpent,
-    Payment,
-    PaymentTrace,
-    PayOutcome,
-    StripeKeyRefused,
-    StripeRefused,
-    StripeUnavailable,
-    Try,
-    UnknownInvoice,
-    UnknownStripeCustomer,
-    Wish,
-    fate,
-    is_invoice,
-    may_try,
-)
+from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, is_invoice, may_try
+from services.billing.domain.errors import KeySpent, StripeKeyRefused
+from services.billing.domain.paying import Invoice, Payment, PaymentTrace, PayOutcome, fate
 from services.billing.ports import PaymentGateway
 from services.billing.queries import recovery as queries
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
@@ -45,6 +29,12 @@ from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.invoices import SubscriptionState, may_collect
 from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
 from shared.contracts.rpc.billing import RecoveryAttempt
+from shared.contracts.rpc.errors import (
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+)
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 

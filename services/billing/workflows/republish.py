@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.billing.domain import InvalidRequest
+from services.billing.domain.errors import InvalidRequest
 from services.billing.queries import inbox as queries
 from shared import events
 from shared.contracts.rpc.billing import RepublishedPage

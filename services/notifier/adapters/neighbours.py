@@ -10,13 +10,9 @@ from typing import Any, Final
 import eventlet
 from nameko.extensions import DependencyProvider
 
-from services.notifier.domain import (
-    InvoiceNow,
-    MaybeSent,
-    Outcome,
-    QuietHours,
-    ReminderPolicy,
-)
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.reminders import QuietHours, ReminderPolicy
+from services.notifier.domain.sending import MaybeSent, Outcome
 from services.notifier.ports import (
     Business,
     CancellationLinks,

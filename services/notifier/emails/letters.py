@@ -9,15 +9,9 @@ from typing import Any
 
 import msgspec
 
-from services.notifier.domain import (
-    ABOUT_PAYMENT,
-    TO_BUSINESS,
-    Incident,
-    InvoiceNow,
-    Kind,
-    as_it_stands,
-    how_it_ended,
-)
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import ABOUT_PAYMENT, TO_BUSINESS, Kind
+from services.notifier.domain.notification_rules import InvoiceNow, as_it_stands, how_it_ended
 from services.notifier.ports import Business, CancellationLinks, Contact, InvoiceReport
 from shared.contracts.invoices import Ending, InvoiceStatus, Retry, settlement
 from shared.contracts.payments import Decline, PaymentMethod

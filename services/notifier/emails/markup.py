@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from markupsafe import Markup, escape
 
-from services.notifier.domain import DUNNING, Kind
+from services.notifier.domain.kinds import DUNNING, Kind
 
 
 def bdi(name: str) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
 

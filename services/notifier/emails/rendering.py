@@ -19,7 +19,7 @@ from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from services.notifier.domain import DUNNING, KINDS, TO_BUSINESS, Action, FactName, Kind
+from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, FactName, Kind
 from services.notifier.emails import formats, wording
 from services.notifier.emails.letters import Letter, Line
 from services.notifier.emails.markup import bdi, button_url, host, web_address

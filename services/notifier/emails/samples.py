@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier.domain import KINDS, Action, Audience, Kind
+from services.notifier.domain.kinds import KINDS, Action, Audience, Kind
 from services.notifier.emails.letters import Letter, Line
 from services.notifier.ports import Business, CancellationLinks
 from shared.contracts.payments import PaymentMethod

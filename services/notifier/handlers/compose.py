@@ -6,19 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.notifier.domain import (
-    DUNNING,
-    KINDS,
-    TO_BUSINESS,
-    Incident,
-    Kind,
-    as_it_stands,
-    kind_to_say,
-)
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Kind
+from services.notifier.domain.notification_rules import as_it_stands, kind_to_say
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
-from services.notifier.queries import Leased
+from services.notifier.queries.notifications import Leased
 from shared.contracts.invoices import Retry
 
 

@@ -12,45 +12,39 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import (
-    ABOUT_DEBT,
-    DUNNING,
-    PLANS,
-    Accepted,
-    AddressHash,
-    Again,
+from services.notifier.domain.addresses import AddressHash
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import ABOUT_DEBT, DUNNING, PLANS, Kind
+from services.notifier.domain.notification_rules import (
     Failure,
-    Go,
-    Hold,
-    Incident,
     InvoiceNow,
-    Kind,
-    MaybeSent,
-    Outcome,
-    RateLimited,
-    Reason,
-    Refused,
-    SendingPolicy,
-    Status,
-    Stop,
     Suppress,
-    Timing,
-    Unavailable,
-    after_unavailable,
-    gather_until,
     how_it_ended,
     is_replacement,
     is_told,
     look_again,
-    story_time,
-    when,
 )
+from services.notifier.domain.reminders import Go, Hold, Timing, gather_until, story_time, when
+from services.notifier.domain.sending import (
+    Accepted,
+    Again,
+    MaybeSent,
+    Outcome,
+    RateLimited,
+    Refused,
+    SendingPolicy,
+    Stop,
+    Unavailable,
+    after_unavailable,
+)
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import subscriptions
 from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
-from services.notifier.queries import Leased
+from services.notifier.queries import business_news, notifications, records
+from services.notifier.queries import incidents as incident_queries
+from services.notifier.queries.notifications import Leased
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
 
@@ -120,22 +114,22 @@ def begin_posts(
     The reminder policy is asked here, under the incident's lock: two senders can't both find that nothing was said.
     """
     asking = [one.leased for one in postings if one.leased.kind in ABOUT_DEBT]
-    incidents = queries.lock_open_incidents(
+    incidents = incident_queries.lock_open_incidents(
         session,
         {one.leased.invoice_id for one in postings if one.leased.invoice_id},
         {one.stripe_customer_id for one in asking if one.stripe_customer_id},
     )
-    rows = queries.lock_rows(session, {one.leased.notification_id for one in postings})
+    rows = notifications.lock_rows(session, {one.leased.notification_id for one in postings})
     customers = {row.stripe_customer_id for row in rows.values() if row.stripe_customer_id}
     known = _Known(
         incidents=incidents,
         rows=rows,
-        deleted=queries.deleted_customers(session, customers),
-        suppressed=queries.suppressed_addresses(session, {posting.address for posting in postings}),
-        told=queries.failures_told(
+        deleted=records.deleted_customers(session, customers),
+        suppressed=records.suppressed_addresses(session, {posting.address for posting in postings}),
+        told=notifications.failures_told(
             session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
         ),
-        ends_told=queries.ends_told(
+        ends_told=business_news.ends_told(
             session,
             {
                 one.stripe_customer_id
@@ -160,8 +154,8 @@ def begin_posts(
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
             known.ends_told.update(posting.others)
         elif result is not None and result.outcome == "suppressed" and leased.gathers:
-            queries.release_gathered(session, leased.notification_id, now)
-    queries.store_incidents(session, begun.values())
+            notifications.release_gathered(session, leased.notification_id, now)
+    incident_queries.store_incidents(session, begun.values())
     return results
 
 
@@ -172,10 +166,12 @@ def _locked(
     invoice_ids = {leased.invoice_id for leased in leases if leased.invoice_id}
     gathering = {one.notification_id for one in leases if one.gathers}
     if gathering:
-        others = queries.told_in(session, gathering, lock=False)
+        others = notifications.told_in(session, gathering, lock=False)
         invoice_ids |= {row.invoice_id for row in others if row.invoice_id}
-    incidents = queries.lock_incidents(session, invoice_ids)
-    return incidents, queries.lock_rows(session, {leased.notification_id for leased in leases})
+    incidents = incident_queries.lock_incidents(session, invoice_ids)
+    return incidents, notifications.lock_rows(
+        session, {leased.notification_id for leased in leases}
+    )
 
 
 def _begin(
@@ -212,7 +208,7 @@ def _begin(
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     if leased.kind is Kind.COLLECTION_ENDED:
         ended = how_it_ended(incident, posting.invoice, now)
-        row.context = {queries.INVOICES: sorted(posting.others), queries.ENDING: ended}
+        row.context = {business_news.INVOICES: sorted(posting.others), business_news.ENDING: ended}
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -223,7 +219,7 @@ def _begin(
 
 def _name_charges(session: Session, posting: Posting) -> None:
     """Remember of which charges the others are told."""
-    for row in queries.told_in(session, [posting.leased.notification_id]):
+    for row in notifications.told_in(session, [posting.leased.notification_id]):
         invoice = posting.others.get(row.invoice_id or "")
         if invoice is not None and invoice.charge_id is not None:
             row.charge_id, row.payment_method_id = invoice.charge_id, invoice.payment_method_id
@@ -247,7 +243,7 @@ def _alone_or_together(
 
 def _failure(posting: Posting, row: Notification) -> Failure:
     """The failure that the email tells of: the row's, by the charge that Stripe names now."""
-    known, invoice = queries.failure_of(row), posting.invoice
+    known, invoice = notifications.failure_of(row), posting.invoice
     if invoice is None or invoice.charge_id is None:
         return known
     return replace(known, charge_id=invoice.charge_id, payment_method_id=invoice.payment_method_id)
@@ -329,7 +325,7 @@ def record_answers(
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
                 told[incident.invoice_id] = replace(incident, asked_at=None)
-    queries.store_incidents(session, told.values())
+    incident_queries.store_incidents(session, told.values())
     return results
 
 
@@ -360,10 +356,10 @@ def mark_sent(
 
 def mark_others_sent(session: Session, row: Notification, at: dt.datetime) -> list[Incident]:
     """The provider has an email in which others are told, too. Returns their incidents as they are to be stored."""
-    if not (row.context or {}).get(queries.GATHERS):
+    if not (row.context or {}).get(notifications.GATHERS):
         return []
-    others = queries.told_in(session, [row.notification_id])
-    incidents = queries.lock_incidents(
+    others = notifications.told_in(session, [row.notification_id])
+    incidents = incident_queries.lock_incidents(
         session, {one.invoice_id for one in others if one.invoice_id}
     )
     asked = []

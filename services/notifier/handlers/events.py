@@ -10,10 +10,12 @@ from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import Incident, Reason, merge
+from services.notifier.domain.incidents import Incident, merge
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import invoices, subscriptions
 from services.notifier.handlers.invoices import Heard
+from services.notifier.queries import incidents as incident_queries
+from services.notifier.queries import notifications, records, waiting
 from shared import events
 from shared.contracts.invoices import Observation, owed
 from shared.events import Event
@@ -29,11 +31,11 @@ def handle(session: Session, event: Event, now: dt.datetime) -> str:
     """
     if is_about_invoice(event):
         return handle_invoices(session, [event], now)[0]
-    if not queries.claim_events(session, [event], now):
+    if not records.claim_events(session, [event], now):
         return DUPLICATE
     handler = ROUTES.get(type(event.data))
     outcome = handler(session, event, now) if handler else "not for the notifier"
-    queries.note_outcomes(session, {event.id: outcome})
+    records.note_outcomes(session, {event.id: outcome})
     return outcome
 
 
@@ -49,13 +51,13 @@ def handle_invoices(
 
     All incidents are locked first, in one order. Raises UnreadableEvent when one of the events can't be read.
     """
-    fresh = queries.claim_events(session, batch, now)
+    fresh = records.claim_events(session, batch, now)
     first_copies: dict[str, Event[events.InvoiceData]] = {}
     for event in batch:
         first_copies.setdefault(event.id, event)
     new = [event for event in first_copies.values() if event.id in fresh]
     seen = {event.id: invoices.read(event) for event in new}
-    incidents = queries.lock_incidents_made(
+    incidents = incident_queries.lock_incidents_made(
         session, {event.data.invoice_id: event.data.stripe_customer_id for event in new}
     )
     outcomes: dict[str, str] = {}
@@ -69,11 +71,11 @@ def handle_invoices(
             for event in wave
         ]
         incidents |= {one.invoice_id: one.incident for one in heard}
-        queries.store_incidents(session, [one.incident for one in heard])
+        incident_queries.store_incidents(session, [one.incident for one in heard])
         for step in (invoices.failed, invoices.changed):
             mine = [one for one in heard if STEPS[type(one.event.data)] is step]
             outcomes |= step(session, mine, now) if mine else {}
-    queries.note_outcomes(session, outcomes)
+    records.note_outcomes(session, outcomes)
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
 
 
@@ -103,9 +105,9 @@ def customer_deleted(
 ) -> str:
     """Nobody writes to a customer who is gone, not even for a failure that arrives later."""
     data = event.data
-    queries.note_deleted_customer(session, data.stripe_customer_id, now)
-    queries.lock_incidents_of(session, data.stripe_customer_id)
-    suppressed = queries.suppress_waiting(
+    records.note_deleted_customer(session, data.stripe_customer_id, now)
+    incident_queries.lock_incidents_of(session, data.stripe_customer_id)
+    suppressed = notifications.suppress_waiting(
         session, Reason.CUSTOMER_DELETED, now, customer=data.stripe_customer_id
     )
     return f"{suppressed.total()} suppressed"
@@ -122,11 +124,11 @@ def customer_linked(
     stripe_customer_id = event.data.stripe_customer_id
     if stripe_customer_id is None:
         return "linked with nobody"
-    if not queries.waits_for_customer(session, stripe_customer_id):
+    if not waiting.waits_for_customer(session, stripe_customer_id):
         return "nothing has waited for this customer"
-    invoices_open = queries.lock_open_incidents(session, (), {stripe_customer_id})
+    invoices_open = incident_queries.lock_open_incidents(session, (), {stripe_customer_id})
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
-    woken = queries.wake_for_customer(session, stripe_customer_id, asked_for, now)
+    woken = waiting.wake_for_customer(session, stripe_customer_id, asked_for, now)
     return f"{woken} looked at again"
 
 

@@ -8,20 +8,17 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import (
-    TO_BUSINESS,
-    AddressHasher,
-    Delivery,
-    DeliveryEvent,
-    Kind,
-    Reason,
-    Status,
-    unreachable_key,
-)
+from services.notifier.domain.addresses import AddressHasher
+from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
+from services.notifier.domain.keys import unreachable_key
+from services.notifier.domain.kinds import TO_BUSINESS, Kind
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers.delivery import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
+from services.notifier.queries import incidents, notifications, records
+from services.notifier.queries.notifications import NewNotification
+from services.notifier.queries.records import NewSendGridEvent
 from shared.database import count_on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
@@ -42,12 +39,12 @@ def handle(
     Copies (normal: providers promise at least once) and events about other senders' messages change nothing.
     """
     batch = _named(session, batch)
-    known = queries.known_invoices(session, {item.notification_id for item in batch})
+    known = records.known_invoices(session, {item.notification_id for item in batch})
     ours = [item for item in batch if item.notification_id in known]
-    new_ids = queries.claim_sendgrid_events(
+    new_ids = records.claim_sendgrid_events(
         session,
         [
-            queries.NewSendGridEvent(
+            NewSendGridEvent(
                 sg_event_id=item.event_id,
                 notification_id=item.notification_id,
                 event=item.provider_word,
@@ -73,7 +70,7 @@ def handle(
 
 def _named(session: Session, batch: list[DeliveryEvent]) -> list[DeliveryEvent]:
     """The events, of which those that name no notification are about the notification that their message was sent for."""
-    found = queries.sent_as(
+    found = records.sent_as(
         session, {item.message_id for item in batch if item.message_id and not item.notification_id}
     )
     return [
@@ -91,14 +88,14 @@ def _apply(
     now: dt.datetime,
     hasher: AddressHasher,
 ) -> None:
-    incident = queries.lock_known_incident(session, invoice_id)
-    row = queries.by_id(session, item.notification_id, lock=True)
+    incident = incidents.lock_known_incident(session, invoice_id)
+    row = notifications.by_id(session, item.notification_id, lock=True)
     if row is None:
         return
     # Every report proves that the provider took the message: the answer that a time-out hid.
     mailed = mark_sent(session, row, incident, item.occurred_at, item.message_id)
     others = mark_others_sent(session, row, item.occurred_at)
-    queries.store_incidents(session, [*others, mailed] if mailed is not None else others)
+    incidents.store_incidents(session, [*others, mailed] if mailed is not None else others)
     if item.what is Delivery.DELIVERED:
         row.delivered_at = row.delivered_at or item.occurred_at
         if row.status != Status.BOUNCED:
@@ -132,12 +129,12 @@ def _stop_writing(
         return
     reason = Reason.ADDRESS_COMPLAINED if item.complaint else Reason.ADDRESS_BOUNCED
     address = hasher(item.address)
-    new = queries.suppress_address(session, address, reason, now, item.notification_id)
+    new = records.suppress_address(session, address, reason, now, item.notification_id)
     if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
         return
-    queries.add_notification(
+    notifications.add_notification(
         session,
-        queries.NewNotification(
+        NewNotification(
             dedupe_key=unreachable_key(address.plain),
             kind=Kind.CUSTOMER_UNREACHABLE,
             now=now,
@@ -169,7 +166,7 @@ def _tell_the_host(
         correlation_id=row.correlation_id or row.notification_id,
         data=data,
     )
-    queries.OUTBOX.add(session, [Outgoing(event, key)], now)
+    records.OUTBOX.add(session, [Outgoing(event, key)], now)
 
 
 def _short(text: str) -> str:

@@ -14,22 +14,25 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import (
-    STOPPED_BECAUSE,
-    Incident,
-    Kind,
-    Reason,
-    Send,
-    Told,
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.keys import (
     attempt_key,
     business_recovered_key,
-    decide,
     failure_key,
     recovered_key,
+)
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import (
+    STOPPED_BECAUSE,
+    Send,
+    Told,
+    decide,
     wants_recovered_email,
 )
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers.subscriptions import note_ends
+from services.notifier.queries import notifications, records
+from services.notifier.queries.notifications import NewNotification
 from shared import events
 from shared.contracts.invoices import FINALITY, Observation, ending, observe, owed
 from shared.events import Event
@@ -71,9 +74,9 @@ Step = Callable[[Session, Sequence[Heard], dt.datetime], dict[str, str]]
 def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
     """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
     Whether the customer was told of this very charge is looked at before it goes out."""
-    attempts = queries.attempts_told(session, {one.attempt_key for one in heard})
-    under_way = queries.mails_under_way(session, {one.invoice_id for one in heard})
-    deleted = queries.deleted_customers(session, {one.incident.stripe_customer_id for one in heard})
+    attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
+    under_way = notifications.mails_under_way(session, {one.invoice_id for one in heard})
+    deleted = records.deleted_customers(session, {one.incident.stripe_customer_id for one in heard})
     seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
@@ -88,7 +91,7 @@ def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[s
         )
         for one in heard
     }
-    added = queries.add_notifications(session, rows.values())
+    added = notifications.add_notifications(session, rows.values())
     # The key of the attempt may be another event's: this one gets a row of its own.
     again = {
         event_id: dataclasses.replace(
@@ -99,20 +102,18 @@ def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[s
         for event_id, row in rows.items()
         if row.dedupe_key not in added
     }
-    queries.add_notifications(session, again.values())
+    notifications.add_notifications(session, again.values())
     return {event_id: _what_came(row) for event_id, row in (rows | again).items()}
 
 
-def _notification(
-    one: Heard, told: Told, now: dt.datetime, *, first: bool
-) -> queries.NewNotification:
+def _notification(one: Heard, told: Told, now: dt.datetime, *, first: bool) -> NewNotification:
     decision = decide(one.seen, one.incident, told)
     if isinstance(decision, Send):
         kind, reason = decision.kind, None
     else:
         kind = Kind.PAYMENT_ACTION_REQUIRED if one.seen.action_required else Kind.PAYMENT_FAILED
         reason = decision.reason
-    return queries.NewNotification(
+    return NewNotification(
         dedupe_key=failure_key(one.invoice_id, one.seen),
         attempt_key=one.attempt_key if reason is None and first else None,
         kind=kind,
@@ -128,7 +129,7 @@ def _notification(
     )
 
 
-def _what_came(row: queries.NewNotification) -> str:
+def _what_came(row: NewNotification) -> str:
     return f"suppressed: {row.reason.value}" if row.reason else f"{row.kind.value} is due"
 
 
@@ -145,13 +146,13 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
         if one.incident.closed_because is None and one.incident.next_payment_attempt is not None
     ]
     if dated:
-        queries.look_at_once(session, dated, now, Reason.WAITS_FOR_SCHEDULE)
+        notifications.look_at_once(session, dated, now, Reason.WAITS_FOR_SCHEDULE)
     # Somebody may have switched collecting on again: what was not told because it had stopped is told now.
     collected = [
         one.invoice_id for one in heard if one.seen.auto_advance is True and owed(one.incident)
     ]
     if collected:
-        queries.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
+        notifications.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
     note_ends(
         session,
         [(one.incident, one.event) for one in heard if _may_have_ended(one.incident, now)],
@@ -160,7 +161,7 @@ def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[
     suppressed = {
         invoice_id: count
         for reason in sorted(closed)
-        for invoice_id, count in queries.suppress_waiting(
+        for invoice_id, count in notifications.suppress_waiting(
             session, reason, now, invoice_ids=closed[reason]
         ).items()
     }
@@ -196,7 +197,7 @@ def announce_recovery(
     Called by whoever sees the second of the two facts: the payment's event, or the sender whose email was on
     its way when the payment arrived.
     """
-    if not wants_recovered_email(incident) or queries.customer_deleted(
+    if not wants_recovered_email(incident) or records.customer_deleted(
         session, incident.stripe_customer_id
     ):
         return False
@@ -205,9 +206,9 @@ def announce_recovery(
         Kind.CUSTOMER_RECOVERED: business_recovered_key(incident.invoice_id),
     }
     added = [
-        queries.add_notification(
+        notifications.add_notification(
             session,
-            queries.NewNotification(
+            NewNotification(
                 dedupe_key=key,
                 kind=kind,
                 now=now,

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import Kind, fresh_link_key, request_key, resend_key
+from services.notifier.domain.keys import fresh_link_key, request_key, resend_key
+from services.notifier.domain.kinds import Kind
 from services.notifier.models import Notification
+from services.notifier.queries import notifications as notification_queries
+from services.notifier.queries.notifications import NewNotification
 from shared.contracts.rpc import notifier as contract
 from shared.contracts.rpc.errors import NotFound
 
@@ -51,7 +53,7 @@ def notifications(
     session: Session, *, invoice_id: str | None, stripe_customer_id: str | None, limit: int
 ) -> list[contract.Notification]:
     """Notifications, newest first, at most `limit` (1 to 500)."""
-    rows = queries.list_notifications(
+    rows = notification_queries.list_notifications(
         session,
         invoice_id=invoice_id,
         stripe_customer_id=stripe_customer_id,
@@ -68,10 +70,10 @@ def resend(
     While one resend waits, asking again gives that one: a double click sends one email. Raises
     UnknownNotification.
     """
-    original = queries.by_id(session, notification_id, lock=True)
+    original = notification_queries.by_id(session, notification_id, lock=True)
     if original is None:
         raise UnknownNotification("notification_id: there is no such notification")
-    count, waiting = queries.count_resends(session, notification_id)
+    count, waiting = notification_queries.count_resends(session, notification_id)
     if waiting is not None:
         return _requested(waiting, created=False)
     return _ask(session, _once_more(original, count + 1, now))
@@ -92,7 +94,7 @@ def resend_failed(
     What was sent again already, and what the customer may have after all, is left out; so calling it twice sends
     nothing twice. Each is looked at again before it goes out. A `dry_run` only names the failed ones.
     """
-    found = queries.failed_notifications(
+    found = notification_queries.failed_notifications(
         session, since=failed_since, before=failed_before, invoice_id=invoice_id, limit=limit + 1
     )
     before = failed_before or now
@@ -104,8 +106,8 @@ def resend_failed(
     )
 
 
-def _once_more(original: Notification, number: int, now: dt.datetime) -> queries.NewNotification:
-    return queries.NewNotification(
+def _once_more(original: Notification, number: int, now: dt.datetime) -> NewNotification:
+    return NewNotification(
         dedupe_key=resend_key(original.notification_id, number),
         kind=Kind(original.kind),
         now=now,
@@ -128,7 +130,7 @@ def send_requested(
 ) -> contract.RequestedNotification:
     """Write down an email that another service asks for, once a request and kind."""
     key = request_key(kind, context.request_id)
-    new = queries.NewNotification(
+    new = NewNotification(
         dedupe_key=key,
         kind=kind,
         now=now,
@@ -145,7 +147,7 @@ def send_fresh_link(
     session: Session, customer_id: str, now: dt.datetime
 ) -> contract.RequestedNotification:
     """Write down an email with the customer's current link, at most one per customer and hour."""
-    new = queries.NewNotification(
+    new = NewNotification(
         dedupe_key=fresh_link_key(customer_id, now),
         kind=Kind.FRESH_LINK,
         now=now,
@@ -155,15 +157,15 @@ def send_fresh_link(
     return _ask(session, new)
 
 
-def _ask(session: Session, new: queries.NewNotification) -> contract.RequestedNotification:
+def _ask(session: Session, new: NewNotification) -> contract.RequestedNotification:
     row, created = _add(session, new)
     return _requested(row, created=created)
 
 
-def _add(session: Session, new: queries.NewNotification) -> tuple[Notification, bool]:
+def _add(session: Session, new: NewNotification) -> tuple[Notification, bool]:
     """The row, and whether it is new."""
-    created = queries.add_notification(session, new)
-    row = queries.by_key(session, new.dedupe_key)
+    created = notification_queries.add_notification(session, new)
+    row = notification_queries.by_key(session, new.dedupe_key)
     if row is None:
         raise LookupError("a notification that was just written is gone")
     return row, created

@@ -11,21 +11,21 @@ from typing import Final
 import msgspec
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import (
-    ACTIVE,
-    Incident,
-    Kind,
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.keys import collection_ended_key
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.planned_ends import (
     PlanNotice,
-    Reason,
-    collection_ended_key,
     day_of,
     plan_news,
     read_plan_key,
     subscription_end_key,
     withdrawn_key,
 )
+from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.models import Notification
+from services.notifier.queries import business_news, incidents, notifications
+from services.notifier.queries.notifications import NewNotification
 from shared import events
 from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
 from shared.contracts.prices import Terms, price, pricing_of
@@ -48,7 +48,7 @@ def changed(session: Session, event: Event[events.SubscriptionData], now: dt.dat
         return "nothing new about its end"
     key = withdrawn_key(data.subscription_id, event.occurred_at)
     notice = PlanNotice(at=event.occurred_at, ends_on=None)
-    others = queries.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    others = business_news.plans_told(session, data.stripe_customer_id, data.subscription_id)
     reason = plan_news(notice, others)
     if reason is Reason.NO_END_WAS_TOLD and not data.end_changed:
         return "nothing new about its end"
@@ -66,7 +66,7 @@ def ends(session: Session, event: Event[events.SubscriptionData], now: dt.dateti
     told_with_debt = ended and _note_ends_of(session, event, data, now)
     ends_at = data.ends_at or (event.occurred_at if ended else None)
     notice = PlanNotice(at=event.occurred_at, ends_on=day_of(ends_at), ended=ended)
-    others = queries.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    others = business_news.plans_told(session, data.stripe_customer_id, data.subscription_id)
     reason = plan_news(notice, others)
     if told_with_debt:
         reason = reason or Reason.TOLD_WITH_DEBT
@@ -96,7 +96,7 @@ def _note_plan(
         "ended": ended,
         "price": said and msgspec.to_builtins(said),
     }
-    new = queries.NewNotification(
+    new = NewNotification(
         dedupe_key=key,
         kind=kind,
         reason=reason,
@@ -106,7 +106,7 @@ def _note_plan(
         occurred_at=event.occurred_at,
         context={name: value for name, value in context.items() if value is not None},
     )
-    if not queries.add_notification(session, new):
+    if not notifications.add_notification(session, new):
         return "this was told before"
     return f"suppressed: {reason.value}" if reason else f"{kind.value} is due"
 
@@ -132,7 +132,7 @@ def no_news(session: Session, row: Notification) -> Reason | None:
         ends_on=plan[1],
         ended=(row.context or {}).get("ended") is True,
     )
-    others = queries.plans_told(
+    others = business_news.plans_told(
         session, row.stripe_customer_id, plan[0], besides=row.notification_id
     )
     return plan_news(notice, others)
@@ -150,7 +150,7 @@ def _note_ends_of(
     # Stripe withdraws their dates with the subscription, in events of their own.
     unpaid = [
         one
-        for one in queries.lock_unpaid_of_subscription(
+        for one in incidents.lock_unpaid_of_subscription(
             session, data.stripe_customer_id, data.subscription_id
         )
         if ending(replace(one, next_payment_attempt=None), state, now=now, waited=one.waited(now))
@@ -159,10 +159,10 @@ def _note_ends_of(
     if not unpaid:
         return False
     note_ends(session, [(one, event) for one in unpaid], now)
-    rows = [queries.by_key(session, collection_ended_key(one.invoice_id)) for one in unpaid]
+    rows = [notifications.by_key(session, collection_ended_key(one.invoice_id)) for one in unpaid]
     return any(
         row is not None
-        and (row.status in ACTIVE or (row.context or {}).get(queries.ENDING) in ENDED)
+        and (row.status in ACTIVE or (row.context or {}).get(business_news.ENDING) in ENDED)
         for row in rows
     )
 
@@ -174,10 +174,10 @@ def note_ends(
     has ended for good is looked at before that goes out. The incidents are locked."""
     found = list(found)
     new = [(incident, event) for incident, event in found if not incident.end_noted]
-    queries.add_notifications(
+    notifications.add_notifications(
         session,
         [
-            queries.NewNotification(
+            NewNotification(
                 dedupe_key=collection_ended_key(incident.invoice_id),
                 kind=Kind.COLLECTION_ENDED,
                 now=now,
@@ -192,15 +192,15 @@ def note_ends(
             for incident, event in new
         ],
     )
-    queries.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
+    incidents.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
     known = [incident.invoice_id for incident, _ in found if incident.end_noted]
     if known:
-        queries.look_at_once(session, known, now, Reason.WAITS_FOR_END)
+        notifications.look_at_once(session, known, now, Reason.WAITS_FOR_END)
     return len(new)
 
 
 def note_silent(session: Session, now: dt.datetime) -> bool:
     """The same for invoices of which nothing was heard for long, though they are unpaid. True: there may be more."""
-    silent = queries.lock_silent(session, now - SILENT_FOR, AT_ONCE)
+    silent = incidents.lock_silent(session, now - SILENT_FOR, AT_ONCE)
     note_ends(session, [(one, None) for one in silent], now)
     return len(silent) == AT_ONCE

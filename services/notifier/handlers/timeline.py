@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import Status
+from services.notifier.domain.vocabulary import Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
+from services.notifier.queries import notifications
 from services.notifier.queries import timeline as looking_back
 from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
@@ -33,7 +33,7 @@ def story(
     `event_ids` are Stripe events whose outcome is wanted besides: billing knows which belong to an invoice.
     """
     if notification_id is not None:
-        found = queries.by_id(session, notification_id)
+        found = notifications.by_id(session, notification_id)
         mails = [found] if found is not None else []
     else:
         mails = looking_back.notifications_about(

@@ -8,7 +8,9 @@ from typing import Final
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import ACTIVE, DUNNING, PLANS, Kind, PlanNotice, Reason, read_plan_key
+from services.notifier.domain.kinds import DUNNING, PLANS, Kind
+from services.notifier.domain.planned_ends import PlanNotice, read_plan_key
+from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.models import Notification
 
 INVOICES: Final = "invoices"

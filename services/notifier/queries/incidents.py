@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import Incident
+from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow, table_of
 from shared.contracts.invoices import InvoiceStatus
 from shared.database import insert_new

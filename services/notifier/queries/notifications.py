@@ -12,17 +12,12 @@ from typing import Any, Final
 from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from services.notifier.domain import (
-    ACTIVE,
-    DUNNING,
-    Failure,
-    Incident,
-    Kind,
-    Reason,
-    SendingPolicy,
-    Status,
-    asked_by_a_person,
-)
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.keys import asked_by_a_person
+from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.domain.notification_rules import Failure
+from services.notifier.domain.sending import SendingPolicy
+from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification, table_of
 from services.notifier.queries.incidents import read_incidents
 from shared import tracing

@@ -11,7 +11,8 @@ from typing import Final
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import AddressHash, AddressHasher, Reason
+from services.notifier.domain.addresses import AddressHash, AddressHasher
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import (
     DeletedCustomer,
     Notification,

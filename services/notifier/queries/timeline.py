@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, not_, or_, selec
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import DUNNING, Reason, Status
+from services.notifier.domain.kinds import DUNNING
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.models import (
     DeletedCustomer,
     IncidentRow,

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from services.notifier.domain import ACTIVE, DUNNING, Reason, Status
+from services.notifier.domain.kinds import DUNNING
+from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 
 

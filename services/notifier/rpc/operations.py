@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from services.notifier import queries
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline as story
+from services.notifier.queries import notifications
 from services.notifier.queries import timeline as looking_back
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import ErasedRows, Notification, Stats, Timeline
@@ -28,7 +28,7 @@ class Operations:
     def cancel(self, notification_id: str) -> Notification:
         """Keep a notification that waits from being sent."""
         with self.db.transaction() as session:
-            row = queries.by_id(session, notification_id, lock=True)
+            row = notifications.by_id(session, notification_id, lock=True)
             if row is None:
                 raise NotFound("notification_id: there is no such notification")
             if not looking_back.cancel(row):

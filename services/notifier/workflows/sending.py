@@ -24,25 +24,13 @@ from typing import Final, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from services.notifier import queries
-from services.notifier.domain import (
-    KINDS,
-    STOPPED_BECAUSE,
-    TO_BUSINESS,
-    Action,
-    AddressHasher,
-    Again,
-    Incident,
-    Kind,
-    Reason,
-    SendingPolicy,
-    Status,
-    Stop,
-    after_unknown_customer,
-    how_it_ended,
-    look_again,
-    schedule,
-)
+from services.notifier.domain.addresses import AddressHasher
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import KINDS, TO_BUSINESS, Action, Kind
+from services.notifier.domain.notification_rules import STOPPED_BECAUSE, how_it_ended, look_again
+from services.notifier.domain.reminders import schedule
+from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_unknown_customer
+from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers.compose import OpenInvoice, compose
 from services.notifier.handlers.delivery import (
@@ -64,7 +52,9 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
-from services.notifier.queries import Leased
+from services.notifier.queries import business_news, notifications
+from services.notifier.queries import incidents as incident_queries
+from services.notifier.queries.notifications import Leased
 from shared.contracts.invoices import owed
 from shared.database import DatabaseUnavailable, Transactions
 
@@ -111,7 +101,7 @@ class Desk:
 def lease(desk: Desk, limit: int) -> list[Leased]:
     """Take up to `limit` notifications that are due."""
     with desk.db.transaction() as session:
-        return queries.lease_due(session, desk.now(), limit, desk.policy)
+        return notifications.lease_due(session, desk.now(), limit, desk.policy)
 
 
 def send_one(desk: Desk, leased: Leased) -> Result:
@@ -177,12 +167,14 @@ def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
     """
     customers = {leased.stripe_customer_id} if leased.stripe_customer_id else set()
     with desk.db.transaction() as session:
-        incidents = queries.lock_open_incidents(session, {leased.invoice_id or ""}, customers)
-        row = queries.lock_leased(session, leased)
+        incidents = incident_queries.lock_open_incidents(
+            session, {leased.invoice_id or ""}, customers
+        )
+        row = notifications.lock_leased(session, leased)
         if row is None:
             return None
-        queries.gather(session, leased, desk.now())
-        row.context = {**(row.context or {}), queries.GATHERS: True}
+        notifications.gather(session, leased, desk.now())
+        row.context = {**(row.context or {}), notifications.GATHERS: True}
     open_ones = [
         one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
     ]
@@ -201,7 +193,7 @@ def _with_reports(desk: Desk, incidents: Sequence[Incident]) -> list[OpenInvoice
 def _gather_ends(desk: Desk, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
     """What else this customer leaves unpaid for good, for one email to the business; and how often the customer was asked."""
     with desk.db.reading() as session:
-        unpaid = queries.read_open_incidents(session, leased.stripe_customer_id or "")
+        unpaid = incident_queries.read_open_incidents(session, leased.stripe_customer_id or "")
     now = desk.now()
     failed = [
         one
@@ -215,7 +207,7 @@ def _gather_ends(desk: Desk, leased: Leased) -> tuple[Leased, list[OpenInvoice]]
     ]
     told = {leased.invoice_id or "", *(one.incident.invoice_id for one in others)}
     with desk.db.reading() as session:
-        mails = queries.times_asked(session, told)
+        mails = business_news.times_asked(session, told)
     return replace(leased, context={**leased.context, "mails": mails}), others
 
 
@@ -260,7 +252,7 @@ def _patiently(desk: Desk, write: Callable[[], T]) -> T:
 
 def _not_now(desk: Desk, leased: Leased, word: str, why: str) -> Result:
     def body(session: Session) -> Result:
-        row = queries.lock_leased(session, leased)
+        row = notifications.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         if row.unconfirmed_since is not None and row.due_at > desk.now() + desk.policy.lease:
@@ -275,7 +267,7 @@ def _not_now(desk: Desk, leased: Leased, word: str, why: str) -> Result:
 
 def _unknown_customer(desk: Desk, leased: Leased) -> Result:
     def body(session: Session) -> Result:
-        row = queries.lock_leased(session, leased)
+        row = notifications.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         row.lookups += 1
@@ -300,10 +292,10 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
     def body(session: Session) -> Result:
         resumed = False
         if leased.invoice_id and reason in STOPPED_BECAUSE.values():
-            incidents = queries.lock_open_incidents(session, {leased.invoice_id}, ())
+            incidents = incident_queries.lock_open_incidents(session, {leased.invoice_id}, ())
             resumed = any(_resumed(leased.incident, one) for one in incidents.values())
             note_ends(session, [(one, None) for one in incidents.values()], desk.now())
-        row = queries.lock_leased(session, leased)
+        row = notifications.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         if resumed:  # heard while Stripe was asked: nobody else would wake this one
@@ -311,7 +303,7 @@ def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
             return Result(leased.kind, "resumed")
         finish(row, Status.SUPPRESSED, reason, desk.now())
         if leased.gathers:
-            queries.release_gathered(session, leased.notification_id, desk.now())
+            notifications.release_gathered(session, leased.notification_id, desk.now())
         return Result(leased.kind, "suppressed", reason)
 
     return _transact(desk, body)

@@ -9,13 +9,13 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal import queries
 from services.portal.domain.looks import Look, click
 from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
 from services.portal.ports import BillingPages
 from services.portal.queries import customers as people
+from services.portal.queries import page
 from services.portal.queries import visits as log
 from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
@@ -52,7 +52,7 @@ def look_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> list[Snapshot | None]:
     """The customers with these public ids, in their order; None for one that is gone."""
-    found = queries.lookup_many(session, public_ids, now)
+    found = page.lookup_many(session, public_ids, now)
     return [found.get(public_id) for public_id in public_ids]
 
 

@@ -22,7 +22,7 @@ from amqp.exceptions import AMQPError
 
 from examples.host_app import Portico
 from local.processes import SERVICES
-from portico.cli import progress_bar
+from portico.cli.output import progress_bar
 from shared.messaging.deadletters import DeadLetters
 from tests.faults.books import accepted_mails
 from tests.faults.fuzz.doors import Doors, Sender, Shot, Target

@@ -14,32 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.billing.domain import (
-    BillingError,
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.errors import KeySpent, NoDefaultConfiguration, PortalFlowRefused
+from services.billing.domain.paying import (
     Customer,
     HostedInvoice,
     Invoice,
     InvoiceLook,
-    KeySpent,
     NextMethod,
-    NoDefaultConfiguration,
     Payment,
-    PaymentProblem,
     PaymentTrace,
     PayOutcome,
-    PortalConfiguration,
-    PortalConfigurationMissing,
-    PortalFlowRefused,
-    PortalPolicy,
-    PortalSession,
     PriceLook,
-    StripeRefused,
-    StripeUnavailable,
     Subscription,
-    UnknownInvoice,
-    UnknownStripeCustomer,
-    UnknownSubscription,
 )
+from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
     ChargeDefaults,
@@ -47,6 +36,15 @@ from shared.contracts.payments import (
     SavedMethod,
     charged_method,
     is_source,
+)
+from shared.contracts.rpc.errors import (
+    BillingError,
+    PortalConfigurationMissing,
+    StripeRefused,
+    StripeUnavailable,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    UnknownSubscription,
 )
 from shared.events import Event
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import pytest
 
 from services.billing.adapters.stripe.breaker import FAILURES, OPEN_SECONDS, Breaker
-from services.billing.domain import (
-    BillingError,
+from services.billing.domain.errors import (
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeUnavailable,
-    UnknownStripeCustomer,
 )
+from shared.contracts.rpc.errors import BillingError, StripeUnavailable, UnknownStripeCustomer
 
 
 class Stripe:

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import (
-    InvoiceClosed,
-    PortalConfigurationMissing,
-    PortalPolicy,
-    StripeUnavailable,
-    Subscription,
-    UnknownInvoice,
-    UnknownSubscription,
-)
+from services.billing.domain.paying import Subscription
+from services.billing.domain.portal import PortalPolicy
 from services.billing.handlers import cancelling
 from services.billing.handlers.invoices import hosted_invoice_url
 from services.billing.workflows import portal
+from shared.contracts.rpc.errors import (
+    InvoiceClosed,
+    PortalConfigurationMissing,
+    StripeUnavailable,
+    UnknownInvoice,
+    UnknownSubscription,
+)
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.fakes import PERIOD_END, FakePaymentGateway

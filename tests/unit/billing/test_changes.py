@@ -9,17 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.billing.domain import (
-    Change,
-    Payment,
-    PaymentProblem,
-    PaymentTrace,
-    PayOutcome,
-    Try,
-    Wish,
-    fate,
-    may_try,
-)
 from services.billing.domain.changes import (
     A_DAY,
     A_MONTH,
@@ -30,7 +19,13 @@ from services.billing.domain.changes import (
     SETTLED,
     SIBLINGS,
     TWINS,
+    Change,
+    Try,
+    Wish,
+    may_try,
 )
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.paying import Payment, PaymentTrace, PayOutcome, fate
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, RENEWED, SUBSCRIPTION
 

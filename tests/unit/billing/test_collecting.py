@@ -6,15 +6,15 @@ import dataclasses
 
 import pytest
 
-from services.billing.domain import (
-    Customer,
+from services.billing.domain.paying import Customer
+from services.billing.handlers import invoices
+from shared.contracts.rpc.errors import (
     InvoiceClosed,
     NotCollectable,
     PaymentUnderWay,
     StripeRefused,
     UnknownInvoice,
 )
-from services.billing.handlers import invoices
 from tests.unit.billing.fakes import FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.wire import on_the_wire

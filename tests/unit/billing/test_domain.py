@@ -9,19 +9,12 @@ from services.billing.adapters.stripe.objects import (
     to_invoice,
     to_payment_problem,
 )
-from services.billing.domain import (
-    PORTAL_LOCALES,
-    Decline,
-    InvalidRequest,
-    PaymentProblem,
-    Subscription,
-    check_return_url,
-    decline_reason,
-    is_live_key,
-    pay_key,
-    portal_locale,
-)
+from services.billing.domain.declines import PaymentProblem, decline_reason
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.paying import Subscription, is_live_key, pay_key
+from services.billing.domain.portal import PORTAL_LOCALES, check_return_url, portal_locale
 from services.billing.stripe_events.portal_configurations import to_configuration
+from shared.contracts.payments import Decline
 from tests.unit.any_text import any_text
 from tests.unit.billing.fakes import charged_to
 

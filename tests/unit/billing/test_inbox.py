@@ -14,7 +14,6 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from services.billing.domain import UnknownInboxEvent
 from services.billing.handlers import inbox
 from services.billing.handlers.inbox import (
     EVIDENCE_SETTLED,
@@ -27,6 +26,7 @@ from services.billing.handlers.inbox import (
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.stripe_events.payloads import NotAnEvent
 from shared import events
+from shared.contracts.rpc.errors import UnknownInboxEvent
 from shared.database import Transactions
 from shared.nameko_ext.batching import batch_transactions
 from tests.unit.billing.conftest import NOW, Edit, payload

@@ -8,16 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import (
-    Customer,
-    PaymentProblem,
-    StripeRefused,
-    StripeUnavailable,
-    Subscription,
-    UnknownInvoice,
-)
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.paying import Customer, Subscription
 from services.billing.handlers import invoices
 from shared.contracts.payments import PaymentMethod
+from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, UnknownInvoice
 from tests.unit.billing.fakes import VISA, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.wire import on_the_wire

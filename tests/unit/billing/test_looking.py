@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import PaymentProblem, Subscription
 from services.billing.domain.budget import BURST_SECONDS, Budget
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.paying import Subscription
 from services.billing.handlers import inbox, invoices
 from services.billing.workflows import invoice_reports as looking
 from shared.database import Transactions

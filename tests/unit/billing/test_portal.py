@@ -8,16 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import (
-    Customer,
-    InvalidRequest,
-    PortalConfiguration,
-    PortalConfigurationMissing,
-    PortalPolicy,
-    PortalSource,
-    StripeUnavailable,
-    UnknownStripeCustomer,
-)
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.paying import Customer
+from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSource
 from services.billing.handlers.inbox import Outcome, read_webhook
 from services.billing.queries import inbox as queries
 from services.billing.queries import portal as portal_queries
@@ -29,6 +22,11 @@ from services.billing.workflows.portal import (
     configuration_in_use,
     create_portal_session,
     ensure_configuration,
+)
+from shared.contracts.rpc.errors import (
+    PortalConfigurationMissing,
+    StripeUnavailable,
+    UnknownStripeCustomer,
 )
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, payload

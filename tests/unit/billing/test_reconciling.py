@@ -9,17 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.billing.domain import (
-    InvalidRequest,
-    Invoice,
-    ReconciliationRunning,
-    StripeUnavailable,
-)
+from services.billing.domain.errors import InvalidRequest
+from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
 from services.billing.models import InboxEvent, OutboxEvent, Reconciliation
 from services.billing.queries import inbox as queries
 from services.billing.workflows import reconciling
 from services.billing.workflows.reconciling import Report, parse_since, reconcile, scheduled
+from shared.contracts.rpc.errors import ReconciliationRunning, StripeUnavailable
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Clock, payload
 from tests.unit.billing.fakes import FakePaymentGateway

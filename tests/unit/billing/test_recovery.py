@@ -11,21 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.billing.domain import (
-    BillingError,
+from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED, Wish
+from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
+from services.billing.domain.paying import (
     Customer,
     Invoice,
     Payment,
     PayOutcome,
-    StripeKeyRefused,
-    StripePermissionMissing,
-    StripeRefused,
-    StripeUnavailable,
     Subscription,
-    Wish,
     pay_key,
 )
-from services.billing.domain.changes import KEY_LIFE, MOST_A_DAY, MOST_A_MONTH, SETTLED
 from services.billing.handlers import inbox
 from services.billing.models import (
     PaymentMethodChange,
@@ -37,6 +32,7 @@ from services.billing.models import (
 from services.billing.workflows import recovery
 from services.billing.workflows.customer_lease import CustomerBusy
 from services.billing.workflows.recovery import PAUSES, Report, Run, due, recover, resume
+from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
 from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import (

@@ -11,10 +11,11 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.billing.domain import Customer, StripeUnavailable, Subscription, Wish
-from services.billing.domain.changes import MOST_A_DAY, ONCE_IN
+from services.billing.domain.changes import MOST_A_DAY, ONCE_IN, Wish
+from services.billing.domain.paying import Customer, Subscription
 from services.billing.models import Base, RecoveryLease
 from services.billing.workflows.customer_lease import LEASE, CustomerBusy
+from shared.contracts.rpc.errors import StripeUnavailable
 from tests.unit import tables
 from tests.unit.billing.conftest import Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway, Trouble, charged_to

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from services.billing.domain import InvalidRequest
+from services.billing.domain.errors import InvalidRequest
 from services.billing.queries import inbox as queries
 from services.billing.workflows import republish
 from shared.contracts.rpc.billing import RepublishedPage

@@ -17,22 +17,27 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import service
 from services.billing.adapters.stripe.breaker import Breaker
-from services.billing.domain import (
-    BillingError,
-    Customer,
+from services.billing.domain.errors import (
     InvalidRequest,
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeUnavailable,
 )
+from services.billing.domain.paying import Customer
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.service import BillingService
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
-from shared.contracts.rpc.errors import ERRORS, InvalidArgument, RpcError, wire_error
+from shared.contracts.rpc.errors import (
+    ERRORS,
+    BillingError,
+    InvalidArgument,
+    RpcError,
+    StripeUnavailable,
+    wire_error,
+)
 from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
 from shared.nameko_ext.batching import batch_transactions

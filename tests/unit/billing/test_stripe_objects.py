@@ -13,7 +13,7 @@ from services.billing.adapters.stripe.objects import (
     to_payment_problem,
     to_payment_trace,
 )
-from services.billing.domain import PaymentProblem
+from services.billing.domain.declines import PaymentProblem
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 
 CARD = {

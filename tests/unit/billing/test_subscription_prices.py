@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from services.billing.domain import PriceLook, StripeRefused
 from services.billing.domain.budget import Budget
+from services.billing.domain.paying import PriceLook
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import translate
 from services.billing.workflows import pricing as handlers
 from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
+from shared.contracts.rpc.errors import StripeRefused
 from tests.unit.billing.conftest import Edit, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.test_looking import Seconds, one_by_one

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from typer.main import get_command
 
-from portico.cli import Desk, Fault, Unavailable
+from portico.cli.context import Desk
+from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
 
 COMMAND = get_command(app)

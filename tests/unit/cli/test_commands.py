@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from portico.cli import Fault
+from portico.cli.rpc import Fault
 from portico.main import app
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
@@ -73,7 +73,7 @@ def test_missing_settings_end_with_two() -> None:
     """Without AMQP_URI nothing can be asked; the message says what it should look like."""
     from typer.testing import CliRunner
 
-    from portico.cli import Desk
+    from portico.cli.context import Desk
 
     result = CliRunner().invoke(app, ["events", "list"], obj=Desk({}))
     assert result.exit_code == 2
@@ -84,7 +84,7 @@ def test_the_embedded_broker_can_not_be_reached(run: Run) -> None:
     """`make run` keeps its broker inside its process: the message says what to use instead."""
     from typer.testing import CliRunner
 
-    from portico.cli import Desk
+    from portico.cli.context import Desk
 
     desk = Desk({"AMQP_URI": "embedded://localhost/"})
     result = CliRunner().invoke(app, ["events", "list"], obj=desk)

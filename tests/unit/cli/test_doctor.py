@@ -17,19 +17,16 @@ from portico.checks.notifier import check_senders, check_sendgrid
 from portico.cli.findings import Finding, Level
 from portico.commands.doctor import Eyes, examine, look_at_database
 from services.billing.adapters.stripe.account import WebhookEndpoint
-from services.billing.domain import (
-    PortalConfiguration,
-    PortalConfigurationMissing,
-    PortalSource,
+from services.billing.domain.errors import (
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
-    StripeRefused,
-    StripeUnavailable,
 )
+from services.billing.domain.portal import PortalConfiguration, PortalSource
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows.portal import InUse
 from services.notifier.adapters.sendgrid.account import SendGridTrouble
+from shared.contracts.rpc.errors import PortalConfigurationMissing, StripeRefused, StripeUnavailable
 from shared.database import make_engine
 from shared.migrations import upgrade
 from shared.settings import Secret

@@ -15,7 +15,7 @@ from hypothesis import given
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from portico.cli import Unavailable
+from portico.cli.rpc import Unavailable
 from portico.importing import Import
 from portico.spreadsheets import guarded, unguarded
 from services.portal.handlers import importing

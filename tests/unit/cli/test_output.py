@@ -15,10 +15,21 @@ from typing import Any
 
 import pytest
 
-from portico.cli import Fault, Unavailable, complain, data_stream, output, print_json, say
-from portico.cli.output import console, literal, one_line, print_table, printable, progress_bar
+from portico.cli import output
+from portico.cli.output import (
+    console,
+    data_stream,
+    literal,
+    one_line,
+    print_json,
+    print_table,
+    printable,
+    progress_bar,
+)
+from portico.cli.rpc import Fault, Unavailable
 from portico.commands import deadletters
 from shared.messaging.deadletters import DeadLetter
+from shared.terminal import complain, say
 from tests.unit.cli.conftest import FakeServices, Run
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from scripts.mails_page import LANGUAGES, LONGEST, prose, reading_grade, samples, subjects
-from services.notifier.domain import TO_BUSINESS
+from services.notifier.domain.kinds import TO_BUSINESS
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from babel import Locale
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
 from services.portal.domain.cancelling import Decision

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import pytest
 from babel import Locale
 
-from services.notifier.domain import InvoiceNow, Kind, Reason, kind_to_say, look_again, schedule
 from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import InvoiceNow, kind_to_say, look_again
+from services.notifier.domain.reminders import schedule
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.emails import letters
 from services.notifier.emails import wording as mail_words
 from services.notifier.ports import InvoiceReport

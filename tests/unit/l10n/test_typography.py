@@ -7,7 +7,7 @@ import re
 import pytest
 from babel import Locale
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.samples import sample_letter
 from shared.l10n.catalogues import translations
 from shared.l10n.money import money

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from services.notifier.domain import AddressHasher, SendingPolicy
+from services.notifier.domain.addresses import AddressHasher
+from services.notifier.domain.sending import SendingPolicy
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from services.notifier.domain import Accepted, InvoiceNow, MaybeSent, Outcome
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.sending import Accepted, MaybeSent, Outcome
 from services.notifier.ports import (
     Business,
     CancellationLinks,

@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from services.notifier import queries
-from services.notifier.domain import (
-    AddressHash,
-    AddressHasher,
-    Delivery,
-    DeliveryEvent,
-    Kind,
-    Reason,
-    address_hash,
-)
+from services.notifier.domain.addresses import AddressHash, AddressHasher, address_hash
+from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import feedback
 from services.notifier.models import SuppressedAddress
+from services.notifier.queries import notifications, records
+from services.notifier.queries.notifications import NewNotification
 from services.notifier.queries.timeline import erase_customer
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
@@ -57,7 +53,7 @@ def why_not(house: House, hasher: AddressHasher, address: str = "dana@example.co
     """The reason for which nothing is sent to the address; None: it may be written to."""
     with house.db.reading() as session:
         wanted = hasher(address)
-        return queries.suppressed_addresses(session, [wanted, hasher("else@example.com")]).get(
+        return records.suppressed_addresses(session, [wanted, hasher("else@example.com")]).get(
             wanted
         )
 
@@ -91,12 +87,12 @@ def test_what_the_release_before_wrote_is_known_and_gets_its_keyed_hash(house: H
         )
     assert why_not(house, house.hasher) == Reason.ADDRESS_BOUNCED
     with house.db.transaction() as session:
-        assert queries.key_addresses(session, house.hasher, 10) == 1
-        assert queries.key_addresses(session, house.hasher, 10) == 0
+        assert records.key_addresses(session, house.hasher, 10) == 1
+        assert records.key_addresses(session, house.hasher, 10) == 0
     (row,) = house.table(SuppressedAddress)
     assert row.address_hmac == house.hasher("dana@example.com").newest
     with house.db.transaction() as session:
-        assert not queries.suppress_address(
+        assert not records.suppress_address(
             session, house.hasher("dana@example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
 
@@ -105,7 +101,7 @@ def test_addresses_are_known_under_each_key_and_without_the_plain_hash(house: Ho
     """After a rotation the old key still knows what it hashed; dropped, it does not. The plain hash is not needed."""
     with house.db.transaction() as session:
         old = AddressHasher([OLD])("dana@example.com")
-        queries.suppress_address(session, old, Reason.ADDRESS_BOUNCED, START, None)
+        records.suppress_address(session, old, Reason.ADDRESS_BOUNCED, START, None)
         session.execute(update(SuppressedAddress).values(address_sha256="gone"))
     assert why_not(house, AddressHasher([NEW, OLD])) == Reason.ADDRESS_BOUNCED
     assert why_not(house, AddressHasher([NEW])) is None
@@ -115,9 +111,9 @@ def test_an_upgrade_tells_no_business_anew(sent: House) -> None:
     """The mail of the release before, by the literal key that it wrote, is the one about this address: though an operator
     let the address in again, its next bounce is no second mail."""
     with sent.db.transaction() as session:
-        queries.add_notification(
+        notifications.add_notification(
             session,
-            queries.NewNotification(
+            NewNotification(
                 dedupe_key=UNREACHABLE,
                 kind=Kind.CUSTOMER_UNREACHABLE,
                 now=START,

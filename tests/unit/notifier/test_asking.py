@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.notifier.domain import Kind, Reason, Refused
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.sending import Refused
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import requests as asking
 from services.notifier.models import Notification
 from services.notifier.ports import Business, CancellationLinks

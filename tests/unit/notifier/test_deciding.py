@@ -10,23 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain import (
+from services.notifier.domain.incidents import Incident, merge
+from services.notifier.domain.keys import failure_key
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import (
     Failure,
-    Incident,
     InvoiceNow,
-    Kind,
-    Reason,
     Send,
     Suppress,
     Told,
     decide,
-    failure_key,
     is_replacement,
     is_told,
     kind_to_say,
     look_again,
-    merge,
 )
+from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import InvoiceStatus, Observation, Retry
 from shared.contracts.payments import Decline
 

@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.notifier.domain import InvoiceNow, PlanNotice, Reason, Refused, plan_news
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.planned_ends import PlanNotice, plan_news
+from services.notifier.domain.sending import Refused
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import subscriptions
 from services.notifier.models import IncidentRow
 from services.notifier.ports import InvoiceReport, Mail

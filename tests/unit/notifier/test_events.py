@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.notifier.domain import InvoiceNow, Reason
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import events, invoices
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent
 from services.notifier.ports import InvoiceReport

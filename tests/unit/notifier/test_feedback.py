@@ -22,7 +22,9 @@ from services.notifier.adapters.sendgrid.gateway import (
     SignedEvents,
     read_event,
 )
-from services.notifier.domain import Delivery, DeliveryEvent, Reason, address_hash
+from services.notifier.domain.addresses import address_hash
+from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import feedback
 from services.notifier.models import (
     Notification,

@@ -6,10 +6,13 @@ import datetime as dt
 
 import pytest
 
-from services.notifier import queries
-from services.notifier.domain import InvoiceNow, Kind, MaybeSent, Reason, Refused
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import GATHER_FOR
+from services.notifier.domain.sending import MaybeSent, Refused
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import IncidentRow, Notification
+from services.notifier.queries import notifications
 from services.notifier.workflows import sending
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, failed, paid
@@ -196,6 +199,6 @@ def test_two_senders_never_both_write_first(house: House) -> None:
     assert sending.send_one(house.desk, first).outcome == "sent"
     assert sending.send_one(house.desk, second).outcome == "held"
     with house.db.reading() as session:
-        held = queries.by_id(session, second.notification_id)
+        held = notifications.by_id(session, second.notification_id)
         assert held is not None
         assert held.due_at == house.clock() + dt.timedelta(minutes=10)

@@ -14,7 +14,7 @@ from babel.support import NullTranslations
 
 from scripts import gallery
 from scripts.mails_page import LANGUAGES
-from services.notifier.domain import KINDS, Audience, FactName, Kind
+from services.notifier.domain.kinds import KINDS, Audience, FactName, Kind
 from services.notifier.emails.rendering import FACTS, OF_ONE_INVOICE, TEMPLATES, facts
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import requests as asking

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.notifier.domain import InvoiceNow, Kind, Reason, Unavailable
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.sending import Unavailable
+from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import Notification
 from services.notifier.workflows import sending
 from shared import events as contract

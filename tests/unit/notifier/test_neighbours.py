@@ -10,10 +10,8 @@ import pytest
 import structlog
 
 from services.notifier.adapters.neighbours import BillingInvoices, Fetch, fetch_invoices
-from services.notifier.domain import (
-    Incident,
-    schedule,
-)
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.reminders import schedule
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.rpc.errors import RemoteFault

@@ -9,22 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.domain import (
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.notification_rules import InvoiceNow, Suppress
+from services.notifier.domain.reminders import (
     Go,
     Hold,
-    Incident,
-    InvoiceNow,
-    Kind,
     QuietHours,
-    Reason,
     ReminderPolicy,
-    Suppress,
     Timing,
     quiet_for,
     schedule,
     story_time,
     when,
 )
+from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

@@ -11,13 +11,9 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from services.notifier.domain import (
-    DUNNING,
-    TO_BUSINESS,
-    Incident,
-    InvoiceNow,
-    Kind,
-)
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import DUNNING, TO_BUSINESS, Kind
+from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.emails.letters import Letter, LetterData, letter
 from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import BUSINESS, sample_letter

@@ -9,8 +9,8 @@ import eventlet
 import pytest
 from eventlet.event import Event
 
-from services.notifier.domain import Kind
-from services.notifier.queries import Leased
+from services.notifier.domain.kinds import Kind
+from services.notifier.queries.notifications import Leased
 from services.notifier.senders import Places, Sender, meanwhile
 from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START

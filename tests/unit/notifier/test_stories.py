@@ -9,13 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.domain import (
-    DUNNING,
-    InvoiceNow,
-    Kind,
-    QuietHours,
-    ReminderPolicy,
-)
+from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.domain.notification_rules import InvoiceNow
+from services.notifier.domain.reminders import QuietHours, ReminderPolicy
 from services.notifier.handlers import requests as asking
 from services.notifier.models import Base
 from services.notifier.ports import Business

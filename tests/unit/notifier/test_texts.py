@@ -10,7 +10,7 @@ import re
 import pytest
 from babel import Locale
 
-from services.notifier.domain import DUNNING, Kind
+from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.emails.samples import sample_letter
 from services.notifier.ports import Business
 from shared.contracts.invoices import Retry

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from services.notifier.domain import DUNNING, TO_BUSINESS, Incident, InvoiceNow, Kind
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.kinds import DUNNING, TO_BUSINESS, Kind
+from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers.compose import compose
 from services.notifier.ports import Business, InvoiceReport
-from services.notifier.queries import Leased
+from services.notifier.queries.notifications import Leased
 from shared.contracts.invoices import Retry
 from tests.fixtures.languages import LANGUAGES
 from tests.unit.notifier.conftest import RENDERER

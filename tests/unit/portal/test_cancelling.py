@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from services.portal import queries
 from services.portal.domain.cancelling import (
     ASK_AGAIN_AFTER,
     Decision,
@@ -26,6 +25,7 @@ from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
+from services.portal.queries import page
 from services.portal.queries import subscriptions as subscription_queries
 from shared import events
 from shared.contracts.rpc.errors import NotFound, RequestClosed
@@ -348,7 +348,7 @@ def test_nobody_sees_anothers_subscription(session: Session, customer_id: str) -
     """A subscription belongs to its Stripe customer alone, however many customers are looked up at once."""
     other = add_customer(session, "c2", platform_stripe_customer_id="cus_2")
     session.flush()
-    found = queries.lookup_many(session, [customer_id, other.customer_id], NOW)
+    found = page.lookup_many(session, [customer_id, other.customer_id], NOW)
     assert len(found[customer_id].subscriptions) == 1
     assert found[other.customer_id].subscriptions == ()
     assert cancelling.subscription_of(found[other.customer_id], 1) is None

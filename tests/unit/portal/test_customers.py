@@ -10,11 +10,11 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.portal import queries
 from services.portal.handlers import customers, visits
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import CustomerRow
+from services.portal.queries import page
 from services.portal.tokens.links import Claim
 from shared import events
 from shared.contracts.rpc.errors import (
@@ -210,7 +210,7 @@ def test_a_look_takes_three_statements_for_any_number_of_customers(session: Sess
 
     engine = session.get_bind()
     sql_event.listen(engine, "before_cursor_execute", note)
-    found = queries.lookup_many(session, [*ids, CUSTOMER_ID], NOW)
+    found = page.lookup_many(session, [*ids, CUSTOMER_ID], NOW)
     sql_event.remove(engine, "before_cursor_execute", note)
     assert len(statements) == 3
     assert set(found) == set(ids)

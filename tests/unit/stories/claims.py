@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.notifier.domain import DUNNING, Kind
+from services.notifier.domain.kinds import DUNNING, Kind
 from services.portal.domain.notice import State, Tone
 from tests.unit.stories.drawing import ASKS, Drawn
 from tests.unit.stories.house import Sent

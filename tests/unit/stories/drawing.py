@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.notifier.domain import Status
+from services.notifier.domain.vocabulary import Status
 from services.portal.domain.notice import State
 from tests.unit.stories.house import CUSTOMER, House, Page, Sent
 from tests.unit.stories.rows import Row

@@ -30,7 +30,6 @@ from sandbox.stripe_api.forms import decode as read_form
 from sandbox.stripe_api.versions import render_for
 from services.billing import models as billing_models
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import StripeUnavailable
 from services.billing.domain.budget import Budget
 from services.billing.handlers import inbox
 from services.billing.queries import inbox as billing_queries
@@ -44,7 +43,7 @@ from services.notifier.adapters.neighbours import (
     fetch_contacts,
     fetch_invoices,
 )
-from services.notifier.domain import ACTIVE
+from services.notifier.domain.vocabulary import ACTIVE
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import stats as counting
 from services.notifier.ports import Mail
@@ -61,6 +60,7 @@ from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
 from shared import events as contract
 from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.errors import StripeUnavailable
 from tests.unit import tables
 from tests.unit.notifier.conftest import House as Notifier
 from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_customer

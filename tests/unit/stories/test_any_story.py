@@ -9,7 +9,9 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.domain import DUNNING, STOPPED_BECAUSE, Kind, Reason
+from services.notifier.domain.kinds import DUNNING, Kind
+from services.notifier.domain.notification_rules import STOPPED_BECAUSE
+from services.notifier.domain.vocabulary import Reason
 from tests.unit.stories import steps
 from tests.unit.stories.claims import contradictions
 from tests.unit.stories.drawing import Drawn, draw

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from services.billing.adapters.stripe.errors import stripe_errors
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain import StripePermissionMissing
+from services.billing.domain.errors import StripePermissionMissing
 from shared.settings import Secret
 
 ENDPOINT_PAGE: Final = 100

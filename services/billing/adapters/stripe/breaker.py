@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.billing.domain import StripeBusy, StripeRateLimited, StripeUnavailable
+from services.billing.domain.errors import StripeBusy, StripeRateLimited
+from shared.contracts.rpc.errors import StripeUnavailable
 
 FAILURES: Final = 5
 """In a row, before it opens. One is normal."""

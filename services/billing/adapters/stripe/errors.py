@@ -14,18 +14,19 @@ from typing import Final
 import stripe  # noqa: TID251
 from prometheus_client import Counter
 
-from services.billing.domain import (
-    Payment,
-    PortalConfigurationMissing,
+from services.billing.domain.declines import decline_reason
+from services.billing.domain.errors import (
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
     StripeRateLimited,
+)
+from services.billing.domain.paying import Payment, declined
+from shared.contracts.rpc.errors import (
+    PortalConfigurationMissing,
     StripeRefused,
     StripeUnavailable,
     UnknownStripeCustomer,
-    decline_reason,
-    declined,
 )
 
 ERRORS: Final = Counter(

@@ -45,34 +45,36 @@ from services.billing.adapters.stripe.objects import (
     to_price_look,
     to_subscription,
 )
-from services.billing.domain import (
+from services.billing.domain.errors import (
+    KeySpent,
+    NoDefaultConfiguration,
+    PortalFlowRefused,
+    StripePermissionMissing,
+)
+from services.billing.domain.paying import (
     OWN_POINTING_PREFIX,
     Customer,
     HostedInvoice,
     Invoice,
     InvoiceLook,
-    KeySpent,
-    NoDefaultConfiguration,
     Payment,
     PaymentTrace,
     PayOutcome,
-    PortalConfiguration,
-    PortalConfigurationMissing,
-    PortalFlowRefused,
-    PortalPolicy,
-    PortalSession,
     PriceLook,
-    StripePermissionMissing,
-    StripeRefused,
     Subscription,
-    UnknownInvoice,
-    UnknownStripeCustomer,
-    UnknownSubscription,
     is_live_key,
 )
+from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
 from services.billing.settings import STRIPE_API
 from services.billing.stripe_events.portal_configurations import to_configuration
 from shared.contracts.payments import is_source
+from shared.contracts.rpc.errors import (
+    PortalConfigurationMissing,
+    StripeRefused,
+    UnknownInvoice,
+    UnknownStripeCustomer,
+    UnknownSubscription,
+)
 from shared.http_client import session_to
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)

@@ -14,18 +14,17 @@ from typing import Any, Final
 
 import msgspec
 
-from services.billing.domain import (
+from services.billing.domain.declines import PaymentProblem
+from services.billing.domain.paying import (
     HostedInvoice,
     Invoice,
     InvoiceLook,
     NextMethod,
-    PaymentProblem,
     PaymentTrace,
-    PortalPolicy,
     PriceLook,
-    StripeUnavailable,
     Subscription,
 )
+from services.billing.domain.portal import PortalPolicy
 from services.billing.stripe_events import payloads
 from services.billing.stripe_events.payloads import attribute as _get
 from services.billing.stripe_events.purposes import Line, Lines, Purpose, purpose_of
@@ -37,6 +36,7 @@ from shared.contracts.payments import (
     charged_method,
 )
 from shared.contracts.prices import Lasts, NextInvoice, Terms
+from shared.contracts.rpc.errors import StripeUnavailable
 from shared.text import clean
 
 CANCELLATION_REASONS = (

@@ -34,10 +34,9 @@ from sendgrid.helpers.mail import Mail as SendGridMail  # noqa: TID251
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
 
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
-from services.notifier.domain import (
+from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
+from services.notifier.domain.sending import (
     Accepted,
-    Delivery,
-    DeliveryEvent,
     MaybeSent,
     Outcome,
     RateLimited,

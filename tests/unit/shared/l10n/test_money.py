@@ -11,7 +11,7 @@ from babel import Locale
 
 from portico import figures
 from sandbox.pages import wording
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.letters import Line
 from services.notifier.emails.samples import sample_letter
 from services.portal.domain.notice import Notice, State, Tone

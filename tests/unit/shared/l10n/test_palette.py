@@ -9,7 +9,7 @@ from babel import Locale
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.notifier.emails.samples import sample_letter
 from services.portal.domain.notice import Notice, Tone
 from services.portal.web import views
