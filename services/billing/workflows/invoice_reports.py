@@ -28,6 +28,7 @@ from shared.contracts.invoices import (
     SubscriptionState,
     merge,
     observe,
+    payment_under_way,
 )
 from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState, StateSource
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, UnknownInvoice
@@ -97,6 +98,7 @@ def states_heard(
             dashboard_url=dashboard_page(gateway, invoice_id),
             problem=PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None,
             subscription=states.get(invoice.subscription_id or ""),
+            processing=invoice.status == "open" and payment_under_way(invoice),
         )
         for invoice_id, invoice in invoices.items()
     }

@@ -62,7 +62,7 @@ class Client(RpcClient):
     def get_dependency(self, worker_ctx: Any) -> Any:
         def invoice_states(invoice_ids: list[str]) -> dict[str, Any]:
             self.contexts.append(worker_ctx.context_data)
-            return {one: {"status": one} for one in invoice_ids}
+            return {one: OPEN | {"number": one} for one in invoice_ids}
 
         return SimpleNamespace(invoice_states=invoice_states)
 
@@ -82,7 +82,7 @@ def test_a_shared_call_carries_no_callers_context() -> None:
             return ask(f"in_{number}")
 
     threads = [eventlet.spawn(sender, number) for number in range(3)]
-    assert [thread.wait() for thread in threads] == [{"status": f"in_{n}"} for n in range(3)]
+    assert [thread.wait().number for thread in threads] == ["in_0", "in_1", "in_2"]
     (context,) = contexts
     assert context["correlation_id"] not in {None, "sender 0", "sender 1", "sender 2"}
     assert [call.rpartition(".")[0] for call in context["call_id_stack"]] == ["notifier.invoices"]

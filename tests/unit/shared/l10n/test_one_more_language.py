@@ -21,7 +21,7 @@ import dataclasses
 from shared.l10n.locales import choose_locale, languages
 from services.notifier.emails.rendering import Renderer
 from services.notifier.emails.samples import sample_letter
-from services.notifier.domain import Kind
+from services.notifier.domain.kinds import Kind
 from services.portal.web import views
 
 locale = choose_locale(["gsw-CH", "fr"])
