@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import Desk, PorticoGroup, desk_of
+from portico.cli.context import CliContext, PorticoGroup, context_of
 from portico.commands import billing, deadletters, notifier, portal
 from portico.commands.doctor import doctor
 from portico.commands.erase import erase
@@ -60,9 +60,9 @@ def root(
     commands take --json. Exit codes: 0 all well, 1 something was found or is not there, 2 wrong words or settings,
     3 something does not answer.
     """
-    desk = desk_of(ctx)
+    desk = context_of(ctx)
     if env_file is not None:
-        desk = Desk({**read_env_file(env_file), **desk.environ}, desk.make_caller)
+        desk = CliContext({**read_env_file(env_file), **desk.environ}, desk.make_caller)
     ctx.obj = desk
 
 

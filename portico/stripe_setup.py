@@ -102,7 +102,7 @@ def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
             if not endpoint.hears(wanted) or not endpoint.enabled:
                 # What others have added stays.
                 account.update_webhook_endpoint(endpoint.id, sorted(endpoint.events | set(wanted)))
-                what = "mended: events and enabled"
+                what = "corrected: events and enabled"
             if endpoint.api_version != gateway.api_version:
                 problem = True
                 what += (

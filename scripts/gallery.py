@@ -329,8 +329,8 @@ def pages() -> dict[str, Drawn]:
         "fresh-link": views.fresh_link(SNAPSHOT, english, outcome="sent"),
         "unavailable": views.unavailable(BUSINESS, TOKEN, None, english, ORIGINS),
         "not-set-up": views.unavailable(BUSINESS, TOKEN, None, english, ORIGINS, lasting=True),
-        "nothing-here": views.nothing_here(english),
-        "trouble": views.trouble(english),
+        "nothing-here": views.page_not_found(english),
+        "trouble": views.server_error(english),
     }
     for language in sorted(languages() - {SOURCE}):
         found[f"declined-{language}"] = _me(Tone.DECLINED, declined, locale=language)

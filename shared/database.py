@@ -391,7 +391,7 @@ def _why(error: DBAPIError) -> str:
     return f" ({code})" if code else ""
 
 
-def in_order_of_time(name: str, column: str) -> Index:
+def brin_index(name: str, column: str) -> Index:
     """An index of a moment in whose order rows are written, for finding the oldest: a thousandth of a B-tree's size and
     next to nothing at each insert (BRIN, https://www.postgresql.org/docs/current/brin.html)."""
     return Index(name, column, postgresql_using="brin", postgresql_with={"autosummarize": True})

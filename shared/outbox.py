@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import Transactions, UtcDateTime, in_order_of_time, insert_new
+from shared.database import Transactions, UtcDateTime, brin_index, insert_new
 from shared.messaging.amqp import BrokerUnavailable
 from shared.telemetry import get_logger, redact
 
@@ -73,7 +73,7 @@ class OutboxColumns:
     def __table_args__(cls) -> Any:
         """Indexes of the relay's question, asked every second: a handful of rows of millions; and of what is old."""
         return (
-            in_order_of_time("ix_outbox_published_at", "published_at"),
+            brin_index("ix_outbox_published_at", "published_at"),
             Index(
                 "ix_outbox_unpublished",
                 "id",
@@ -180,7 +180,7 @@ class Outbox:
             try:
                 batch.append((row, events.decode(row.body)))
             except events.EventError as error:  # written by a version that this one does not know
-                _put_off(row, error, now)
+                _reschedule(row, error, now)
                 failed += 1
         published: list[int] = []
         broker_down = False
@@ -194,7 +194,7 @@ class Outbox:
                 row.last_error = _text(problem)
                 broker_down = True
             else:
-                _put_off(row, problem, now)
+                _reschedule(row, problem, now)
                 failed += 1
         self._mark_published(session, published, now)
         return Round(len(published), failed, broker_down)
@@ -251,7 +251,7 @@ class Outbox:
         return count, max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
 
 
-def _put_off(row: Any, error: Exception, now: dt.datetime) -> None:
+def _reschedule(row: Any, error: Exception, now: dt.datetime) -> None:
     """Let others pass: this row alone can't be published now."""
     row.attempts += 1
     row.last_error = _text(error)

@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """In a patched process threads are no threads, and the next test with a server of its own waits for ever."""
+    """In a patched process threads are no threads, and the next test with a server of its own waits indefinitely."""
     if already_patched:
         raise pytest.UsageError(
             "a test module patches this process: import nothing that imports shared.nameko_ext.green"

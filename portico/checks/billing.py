@@ -104,7 +104,7 @@ https://docs.stripe.com/invoicing/send-email"""
 
 def _own_mails() -> Iterator[Finding]:
     for name, about, switch, doubles in OWN_MAILS:
-        todo = (
+        remedy = (
             "switch it off, or customers get two emails about one thing"
             if doubles
             else "Portico sends none about it, so leave it on if you want it"
@@ -113,7 +113,7 @@ def _own_mails() -> Iterator[Finding]:
             AREA,
             f"stripe-mail-{name}",
             f"Stripe may send emails of its own about {about}; no API tells",
-            f"{PLACE} ({SETTINGS}), {switch}: {todo}; then say `portico doctor --looked stripe-mail-{name}`",
+            f"{PLACE} ({SETTINGS}), {switch}: {remedy}; then say `portico doctor --looked stripe-mail-{name}`",
         )
 
 
@@ -319,7 +319,7 @@ def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator
         )
         return
     used, source = found.configuration, found.source
-    todo = _change(source, used)
+    remedy = _change(source, used)
     if source is PortalSource.KEPT:
         yield _kept(used, found.dashboard)
     if not used.active:
@@ -327,7 +327,7 @@ def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator
             AREA,
             "portal-inactive",
             f"the Billing Portal configuration {used.id} is switched off: every click would fail",
-            todo,
+            remedy,
         )
     if not used.allows("payment_method_update"):
         yield finding(
@@ -335,7 +335,7 @@ def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator
             "portal-no-card",
             f"customers can't update their card with the configuration {used.id}: links that lead straight there open Stripe's "
             "first page, and the button leads nowhere",
-            todo,
+            remedy,
         )
     loose = [name for name in ("subscription_cancel", "subscription_pause") if used.allows(name)]
     if loose and not may_cancel:
@@ -344,14 +344,14 @@ def _portal(configuration: Callable[[], InUse], *, may_cancel: bool) -> Iterator
             AREA,
             "portal-cancels",
             f"customers can cancel or pause without the business ({', '.join(loose)} of {used.id}): {source.why}",
-            f"{todo}; if it is meant, say `portico doctor --may-cancel`",
+            f"{remedy}; if it is meant, say `portico doctor --may-cancel`",
         )
     if used.login_page:
         yield finding(
             AREA,
             "portal-login",
             f"the configuration {used.id} has a login page at Stripe: whoever reads a customer's mail gets in there",
-            todo,
+            remedy,
         )
     if used.active and used.allows("payment_method_update") and not (loose and not may_cancel):
         may = ", ".join(words for words, allowed in used.describe() if allowed)

@@ -103,7 +103,7 @@ def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
             own = service in services
             for main in topology.event_queues(service, source):
                 yield from _queue(connection, main, consumed=True, own=own)
-                for side in topology.side_queues(main.name):
+                for side in topology.auxiliary_queues(main.name):
                     yield from _queue(connection, side, consumed=False, own=own)
     for service in SERVICES:
         yield from _rpc(connection, service)

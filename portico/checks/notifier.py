@@ -150,7 +150,7 @@ def check_senders(addresses: Mapping[str, str], account: MailAccount) -> Iterato
             AREA,
             "sendgrid-business-sender",
             f"the same holds for {len(wrong) - MOST_NAMED} more businesses",
-            "mend these first",
+            "fix these first",
         )
     if not wrong:
         yield ok(AREA, "sendgrid-business-sender", "each business's own sender address may send")

@@ -51,7 +51,7 @@ def connect(environ: Mapping[str, str], timeout: float) -> RpcCaller:
 
 
 @dataclass
-class Desk:
+class CliContext:
     """The surroundings of a command; tests bring their own."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -64,10 +64,10 @@ class Desk:
             yield cast(Caller, caller)
 
 
-def desk_of(ctx: typer.Context) -> Desk:
+def context_of(ctx: typer.Context) -> CliContext:
     """The desk that the command line was given, else one on the process's environment."""
-    found = ctx.find_object(Desk)
-    return found if found is not None else Desk()
+    found = ctx.find_object(CliContext)
+    return found if found is not None else CliContext()
 
 
 class PorticoGroup(TyperGroup):

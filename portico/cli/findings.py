@@ -26,7 +26,7 @@ class Finding:
     code: str
     level: Level
     text: str
-    todo: str = ""
+    remedy: str = ""
 
     def view(self) -> dict[str, Any]:
         """As JSON."""
@@ -35,7 +35,7 @@ class Finding:
             "code": self.code,
             "level": self.level.value,
             "text": self.text,
-            "todo": self.todo,
+            "todo": self.remedy,
         }
 
 
@@ -44,16 +44,16 @@ def ok(area: str, code: str, text: str) -> Finding:
     return Finding(area, code, Level.OK, text)
 
 
-def finding(area: str, code: str, text: str, todo: str) -> Finding:
+def finding(area: str, code: str, text: str, remedy: str) -> Finding:
     """Something is wrong."""
-    return Finding(area, code, Level.FINDING, text, todo)
+    return Finding(area, code, Level.FINDING, text, remedy)
 
 
-def ask(area: str, code: str, text: str, todo: str) -> Finding:
+def ask(area: str, code: str, text: str, remedy: str) -> Finding:
     """A person has to look."""
-    return Finding(area, code, Level.ASK, text, todo)
+    return Finding(area, code, Level.ASK, text, remedy)
 
 
-def unknown(area: str, code: str, text: str, todo: str) -> Finding:
+def unknown(area: str, code: str, text: str, remedy: str) -> Finding:
     """Could not be looked at."""
-    return Finding(area, code, Level.UNKNOWN, text, todo)
+    return Finding(area, code, Level.UNKNOWN, text, remedy)

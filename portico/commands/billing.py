@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portico.cli.context import FINDING, OK, Stop, desk_of
+from portico.cli.context import FINDING, OK, Stop, context_of
 from portico.cli.durations import since
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import ask
@@ -57,7 +57,7 @@ def list_events(
 
     Example: portico events list --status quarantined
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit)
     if as_json:
         print_json(found)
@@ -91,7 +91,7 @@ def show_event(
 
     Example: portico events show evt_1Nabc
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         found = ask(call, billing.INBOX_EVENT, event_id=event_id, payload=payload)
     if as_json:
         print_json(found)
@@ -126,7 +126,7 @@ def replay_event(
 
     Example: portico events replay evt_1Nabc evt_1Ndef
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         done = [ask(call, billing.REPLAY, event_id=event_id) for event_id in event_ids]
     if as_json:
         print_json(done)
@@ -165,7 +165,7 @@ def republish(
         "since": since(since_, now).isoformat(),
         "until": now.isoformat(),
     }
-    with desk_of(ctx).calling(timeout=60) as call:
+    with context_of(ctx).calling(timeout=60) as call:
         total = ask(call, billing.REPUBLISH, **wanted, dry_run=True).events
         if not dry_run:
             with progress_bar("count") as bar:
@@ -198,7 +198,7 @@ def reconcile(
     Example: portico reconcile --since 3d
     """
     start = since(since_, dt.datetime.now(dt.UTC))
-    with desk_of(ctx).calling(timeout=600) as call:
+    with context_of(ctx).calling(timeout=600) as call:
         found = ask(call, billing.RECONCILE, since=start.isoformat())
     if as_json:
         print_json(found)
@@ -234,7 +234,7 @@ def collect(
 
     Example: portico invoices collect in_1Nabc
     """
-    with desk_of(ctx).calling(timeout=60) as call:
+    with context_of(ctx).calling(timeout=60) as call:
         done = ask(
             call,
             billing.COLLECT_INVOICE,
@@ -256,7 +256,7 @@ def collect(
 def _settings(ctx: typer.Context) -> Settings:
     from services.billing.settings import load
 
-    return load(desk_of(ctx).environ)
+    return load(context_of(ctx).environ)
 
 
 class Allowed(enum.StrEnum):
@@ -345,7 +345,7 @@ def setup(
 ) -> None:
     """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
 
-    An endpoint of this URL that exists is mended instead (events, enabled). Its API version can't be changed: an
+    An endpoint of this URL that exists is corrected instead (events, enabled). Its API version can't be changed: an
     endpoint of another version is left alone and reported. Safe to repeat. Needs billing's settings; the webhook
     secret may still be missing.
 
@@ -355,7 +355,7 @@ def setup(
     from services.billing.settings import load
     from shared.contracts.rpc.errors import BillingError
 
-    environ = dict(desk_of(ctx).environ)
+    environ = dict(context_of(ctx).environ)
     if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
         environ["STRIPE_WEBHOOK_SECRETS"] = secrets.token_hex(24)  # stands in until Stripe tells it
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import FINDING, USAGE, Stop, desk_of
+from portico.cli.context import FINDING, USAGE, Stop, context_of
 from portico.cli.output import confirm, print_json, print_table
 from portico.cli.rpc import Fault, Unavailable
 from shared.messaging.amqp import BROKER_ERRORS
@@ -35,7 +35,7 @@ Everything = Annotated[bool, typer.Option("--all", help="All of the queue, or of
 @contextmanager
 def broker(ctx: typer.Context) -> Iterator[DeadLetters]:
     """The dead letters of the broker that AMQP_URI names. Raises SettingsError, Unavailable."""
-    reader = Reader(desk_of(ctx).environ)
+    reader = Reader(context_of(ctx).environ)
     uri = reader.amqp_uri()
     reader.done()
     if uri.reveal().startswith("embedded"):
@@ -179,7 +179,7 @@ def note(ctx: typer.Context, moved: list[DeadLetter], action: str) -> None:
     if not moved:
         return
     try:
-        with desk_of(ctx).calling() as call:
+        with context_of(ctx).calling() as call:
             for letter in moved:
                 call.call(
                     "billing",

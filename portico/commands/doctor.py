@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portico.cli.context import FINDING, OK, UNAVAILABLE, desk_of
+from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
 from portico.cli.findings import Finding, Level, finding, ok, unknown
 from portico.cli.output import console, literal, print_json
 from shared.settings import SettingsError
@@ -171,7 +171,7 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True)
-class Eyes:
+class Probes:
     """How each part of the world is looked at; tests bring their own."""
 
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
@@ -187,7 +187,7 @@ class Eyes:
 def examine(
     environ: Mapping[str, str],
     services: Iterable[str] = SERVICES,
-    eyes: Eyes | None = None,
+    eyes: Probes | None = None,
     *,
     webhook_url: str | None = None,
     may_cancel: bool = False,
@@ -204,12 +204,12 @@ def examine(
 def _examine(
     environ: Mapping[str, str],
     services: Iterable[str],
-    eyes: Eyes | None,
+    eyes: Probes | None,
     *,
     webhook_url: str | None,
     may_cancel: bool,
 ) -> Iterator[Finding]:
-    eyes = eyes or Eyes()
+    eyes = eyes or Probes()
     loaded: dict[str, Any] = {}
     for service in services:
         try:
@@ -240,8 +240,8 @@ def _settings(service: str, error: SettingsError) -> Iterator[Finding]:
     for number, line in enumerate(lines):
         if line.startswith("  ") and not line.startswith("    "):
             follows = lines[number + 1].strip() if number + 1 < len(lines) else ""
-            todo = follows if follows and lines[number + 1].startswith("    ") else "mend it"
-            yield finding("settings", "settings", f"{service}: {line.strip()}", todo)
+            remedy = follows if follows and lines[number + 1].startswith("    ") else "fix it"
+            yield finding("settings", "settings", f"{service}: {line.strip()}", remedy)
 
 
 def _together(loaded: Mapping[str, Any]) -> Iterator[Finding]:
@@ -306,7 +306,7 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", help="Don't tell what is well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
+    """Look indefinitelyything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
     Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
     endpoint, portal configuration), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
@@ -320,7 +320,7 @@ def doctor(
         raise typer.BadParameter(f"no such service: {', '.join(wrong)}", param_hint="--service")
     found = []
     for one in examine(
-        desk_of(ctx).environ,
+        context_of(ctx).environ,
         chosen,
         webhook_url=webhook_url,
         may_cancel=may_cancel,
@@ -345,5 +345,5 @@ def doctor(
 def _say(one: Finding) -> None:
     out = console()
     out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
-    if one.todo:
-        out.print(f"{'':27}→ {literal(one.todo)}", soft_wrap=True)
+    if one.remedy:
+        out.print(f"{'':27}→ {literal(one.remedy)}", soft_wrap=True)

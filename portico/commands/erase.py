@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli.context import FINDING, Stop, desk_of
+from portico.cli.context import FINDING, Stop, context_of
 from portico.cli.output import confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.commands import deadletters
@@ -37,7 +37,7 @@ def erase(
 
     Example: portico customers erase cus_Nabc --yes
     """
-    with desk_of(ctx).calling(timeout=60) as call:
+    with context_of(ctx).calling(timeout=60) as call:
         who = _who(call, customer, business)
         if not yes:
             confirm(f"Forget {customer} for good, in all services?")

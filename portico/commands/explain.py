@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, desk_of
+from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of
 from portico.cli.output import console, literal, print_json
 from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
@@ -59,7 +59,7 @@ class Story:
     events: set[str] = field(default_factory=set)
     standing: dict[str, portal.InvoiceStanding] = field(default_factory=dict)
     """Where invoices stand, by id: the subject, or what the customer owes."""
-    silent: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
     """Who did not answer, so that the story is not whole."""
 
     def add(self, part: Timeline) -> None:
@@ -88,7 +88,7 @@ class Story:
             "stripe_customers": sorted(self.stripe_customers),
             "standing": [plain(one) for one in self.in_trouble()],
             "steps": [plain(step) for step in in_order(self.steps)],
-            "silent": self.silent,
+            "silent": self.unreachable,
         }
 
 
@@ -150,7 +150,7 @@ def kind_of(subject: str) -> str:
     return "customer"
 
 
-def tell(call: Caller, subject: str, business: str | None) -> Story:
+def collect(call: Caller, subject: str, business: str | None) -> Story:
     """Ask the services. Raises Fault when a customer is not known; a service that is silent is noted."""
     subject = subject.partition("/")[0] if subject.startswith("evt_") else subject
     story = Story(subject, kind_of(subject))
@@ -159,8 +159,8 @@ def tell(call: Caller, subject: str, business: str | None) -> Story:
         try:
             story.add(ask(call, method, **arguments))
         except Unavailable as error:
-            if method.service not in story.silent:
-                story.silent.append(method.service)
+            if method.service not in story.unreachable:
+                story.unreachable.append(method.service)
                 complain(f"{method.service} tells nothing: {one_line(str(error))}")
 
     if story.kind == "invoice":
@@ -242,24 +242,24 @@ def explain(
 
     Example: portico explain in_1Nabc
     """
-    desk = desk_of(ctx)
+    desk = context_of(ctx)
     with desk.calling() as call:
-        story = tell(call, subject, business)
+        story = collect(call, subject, business)
     reader = Reader(desk.environ)
     uri = reader.amqp_uri()
     try:
         if uri is not None and not uri.reveal().startswith("embedded"):
             add_dead_letters(story, DeadLetters(uri.reveal()))
     except BROKER_ERRORS as error:
-        story.silent.append("dead letters")
+        story.unreachable.append("dead letters")
         complain(f"dead letters could not be read: {type(error).__name__}")
     if as_json:
         print_json(story.view())
     elif story.steps:
         show(story)
-    if not story.steps and not story.silent:
+    if not story.steps and not story.unreachable:
         raise Stop(FINDING, f"nothing is known of this {story.kind}")
-    raise typer.Exit(UNAVAILABLE if story.silent else OK)
+    raise typer.Exit(UNAVAILABLE if story.unreachable else OK)
 
 
 def show(story: Story) -> None:

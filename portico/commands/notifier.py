@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli.context import FINDING, OK, desk_of
+from portico.cli.context import FINDING, OK, context_of
 from portico.cli.durations import since
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Caller, ask
@@ -39,7 +39,7 @@ def list_notifications(
 
     Example: portico notifications list --invoice in_1Nabc
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         found = ask(
             call,
             notifier.NOTIFICATIONS,
@@ -83,7 +83,7 @@ def resend(
 
     Example: portico notifications resend ntf_6x0Q
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         done = ask(call, notifier.RESEND, notification_id=notification_id)
     if as_json:
         print_json(done)
@@ -120,7 +120,7 @@ def resend_failed(
         raise typer.BadParameter("say from when on, or which invoice", param_hint="--since")
     start = since(since_, dt.datetime.now(dt.UTC)).isoformat() if since_ else None
     wanted = {"failed_since": start, "invoice_id": invoice, "limit": BULK, "dry_run": dry_run}
-    with desk_of(ctx).calling(timeout=60) as call:
+    with context_of(ctx).calling(timeout=60) as call:
         if dry_run:
             answer = ask(call, notifier.RESEND_FAILED, **wanted)
             found, more = answer.notifications, answer.more
@@ -162,7 +162,7 @@ def cancel(
 
     Example: portico notifications cancel ntf_6x0Q
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         done = ask(call, notifier.CANCEL, notification_id=notification_id)
     if as_json:
         print_json(done)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from portico.cli.context import FINDING, OK, desk_of
+from portico.cli.context import FINDING, OK, context_of
 from portico.cli.output import data_stream, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.spreadsheets import guarded
@@ -67,7 +67,7 @@ def import_file(
     # Its text is IMPORT_HELP, which names the columns.
     from portico.importing import BadFile, Import
 
-    desk = desk_of(ctx)
+    desk = context_of(ctx)
     try:
         run = Import(file, business, restart=restart)
     except BadFile as error:
@@ -137,7 +137,7 @@ def export_file(
             stream, (*COLUMNS, "customer_id"), extrasaction="ignore", lineterminator="\n"
         )
         writer.writeheader()
-        with desk_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
+        with context_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
             task = bar.add_task("customers", total=None, count="")
             after: int | None = 0
             while after is not None:
@@ -182,7 +182,7 @@ def link_customer(
 
     Example: portico customers link 1001 cus_Nabc --business sunrise-cleaning
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         done = ask(
             call,
             portal.LINK_CUSTOMER,
@@ -214,7 +214,7 @@ def unlink_customer(
 
     Example: portico customers unlink 1001 --business sunrise-cleaning
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         done = ask(
             call,
             portal.UNLINK_CUSTOMER,
@@ -258,7 +258,7 @@ def evidence(
     """
     if (customer is None) != unknown:
         raise typer.BadParameter("name a customer, or give --unknown", param_hint="CUSTOMER")
-    with desk_of(ctx).calling(timeout=30) as call:
+    with context_of(ctx).calling(timeout=30) as call:
         if customer is None:
             _list_unknown(call, business, as_json=as_json)
         told = ask(call, portal.LINK_EVIDENCE, **_whose(call, customer, business))
@@ -323,7 +323,7 @@ def link(
 
     Example: portico link 1001 --business sunrise-cleaning
     """
-    with desk_of(ctx).calling() as call:
+    with context_of(ctx).calling() as call:
         found = find(call, customer, business)
         method = portal.ROTATE_LINK if rotate else portal.LINK
         made = ask(call, method, customer_id=found.customer_id)

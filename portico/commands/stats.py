@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from portico.charts import AMOUNTS, page
-from portico.cli.context import desk_of
+from portico.cli.context import context_of
 from portico.cli.durations import since
 from portico.cli.output import console, literal, print_json, print_table
 from portico.cli.rpc import ask
@@ -44,7 +44,7 @@ def stats(
     Example: portico stats --since 90d --html report.html
     """
     start = since(since_, dt.datetime.now(dt.UTC))
-    with desk_of(ctx).calling(timeout=30) as call:
+    with context_of(ctx).calling(timeout=30) as call:
         found = ask(call, notifier.STATS, since=start.isoformat())
     if html is not None:
         try:

@@ -16,7 +16,7 @@ class Spec:
     """One test card or bank account.
 
     `brand` is the card's brand or the bank; `authenticate` is `never`, `always`, or `unless_set_up`. A bank debit
-    comes in after some days, or comes back for the reason `comes_back`; a `stuck` one stays under way for ever.
+    comes in after some days, or comes back for the reason `comes_back`; a `stuck` one stays under way indefinitely.
     """
 
     brand: str

@@ -104,7 +104,7 @@ class PaymentGateway(Protocol):
         """The customer's subscriptions that are not over."""
         ...
 
-    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+    def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
         """Make `payment_method`, or a source, the subscription's own default, so that retries and the next cycle charge it."""
         ...
 

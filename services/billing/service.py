@@ -98,7 +98,7 @@ class ClickBreaker(DependencyProvider):
         return self.breaker
 
 
-class Configured(DependencyProvider):
+class SettingsProvider(DependencyProvider):
     """Injects the service's settings."""
 
     def get_dependency(self, worker_ctx: Any) -> Settings:
@@ -140,7 +140,7 @@ class BillingService(Looking, Operations):
 
     database = Database()
     gateway = Stripe()
-    settings = Configured()
+    settings = SettingsProvider()
     breaker = ClickBreaker()
     publisher = EventPublisher()
     wake_relay = Waker("relay")
@@ -345,7 +345,7 @@ class BillingService(Looking, Operations):
         return Reconciliation(**asdict(report))
 
     @loop(poll=60.0)
-    def reconcile_by_itself(self) -> bool:
+    def scheduled_reconcile(self) -> bool:
         """Every quarter of an hour, by one replica: what the webhooks did not bring."""
         try:
             report = reconciling.scheduled(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain.vocabulary import Status
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import UtcDateTime, in_order_of_time
+from shared.database import UtcDateTime, brin_index
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -169,7 +169,7 @@ class ProcessedEvent(Base):
     outcome: Mapped[str] = mapped_column(Text, default="")
     processed_at: Mapped[dt.datetime] = mapped_column(Moment)
 
-    __table_args__ = (in_order_of_time("ix_processed_events_processed_at", "processed_at"),)
+    __table_args__ = (brin_index("ix_processed_events_processed_at", "processed_at"),)
 
 
 class DeletedCustomer(Base):
@@ -205,7 +205,7 @@ class SendGridEvent(Base):
     occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
     received_at: Mapped[dt.datetime] = mapped_column(Moment)
 
-    __table_args__ = (in_order_of_time("ix_sendgrid_events_received_at", "received_at"),)
+    __table_args__ = (brin_index("ix_sendgrid_events_received_at", "received_at"),)
 
 
 class OutboxEvent(OutboxColumns, Base):

@@ -76,7 +76,7 @@ def sender(wakes: str) -> Callable[[Method], Method]:
     return decorator
 
 
-def meanwhile(ask: Callable[[], Answer]) -> Callable[[], Answer]:
+def run_concurrently(ask: Callable[[], Answer]) -> Callable[[], Answer]:
     """See `handlers.sending.Meanwhile`: in a green thread, with the log fields and the span of this one."""
     answer = Event()
 
@@ -91,7 +91,7 @@ def meanwhile(ask: Callable[[], Answer]) -> Callable[[], Answer]:
     return wait
 
 
-class Places:
+class SendSlots:
     """The senders of this process: how many are free, and since when nobody may send.
 
     While more is due than there are places, they are filled when half of them are free, and not one by one: so one
@@ -125,17 +125,17 @@ class Places:
         self._entrypoint.post(leased)
 
 
-class SenderPlaces(DependencyProvider):
+class SendSlotsProvider(DependencyProvider):
     """Injects the process's `Places`; `settings.senders` says how many there are."""
 
-    _places: Places | None = None
+    _places: SendSlots | None = None
 
-    def get_dependency(self, worker_ctx: Any) -> Places:
+    def get_dependency(self, worker_ctx: Any) -> SendSlots:
         if self._places is None:
             entrypoint = next(
                 entrypoint
                 for entrypoint in self.container.entrypoints
                 if isinstance(entrypoint, Sender)
             )
-            self._places = Places(self.container.config["settings"].senders, entrypoint)
+            self._places = SendSlots(self.container.config["settings"].senders, entrypoint)
         return self._places

@@ -22,7 +22,7 @@ from services.notifier.adapters.neighbours import (
     BillingInvoices,
     Fetch,
     PortalContacts,
-    PunctualMailer,
+    TimeLimitedMailer,
     fetch_contacts,
     fetch_invoices,
 )
@@ -48,7 +48,7 @@ from services.notifier.queries import records
 from services.notifier.queries.notifications import Leased
 from services.notifier.retention import RULES
 from services.notifier.rpc.operations import Operations
-from services.notifier.senders import SenderPlaces, meanwhile, sender
+from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
@@ -66,7 +66,7 @@ from shared.contracts.rpc.notifier import (
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData
 from shared.nameko_ext.batching import Batched, Failed, in_halves
-from shared.nameko_ext.consumer import Permanent, consume_from, consume_together
+from shared.nameko_ext.consumer import Permanent, consume_batched, consume_from
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
@@ -143,7 +143,7 @@ def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[str]:
     return events.handle_invoices(session, batch, _now())
 
 
-def _begin(session: Session, postings: list[posting.Posting]) -> list[posting.Result | None]:
+def _begin(session: Session, postings: list[posting.SendRequest]) -> list[posting.Result | None]:
     return posting.begin_posts(session, postings, _now(), SendingPolicy())
 
 
@@ -183,14 +183,14 @@ class NotifierService(Operations):
     hear = Batched("events", _hear, workers=1)
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)
-    places = SenderPlaces()
+    places = SendSlotsProvider()
     publisher = EventPublisher()
     wake = Waker("send_due")
     wake_relay = Waker("relay")
 
     # --- events -------------------------------------------------------------------------------------------------
 
-    @consume_together
+    @consume_batched
     def on_event(self, event: Event) -> None:
         """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
         try:
@@ -242,10 +242,10 @@ class NotifierService(Operations):
             return
         except Exception as error:
             log.exception("sending stumbled", notification_id=leased.notification_id)
-            result = sending.stumbled(desk, leased, type(error).__name__)
+            result = sending.unexpected_error(desk, leased, type(error).__name__)
         metrics.EMAILS.labels(result.kind.value, result.outcome).inc()
         tracing.note(outcome=result.outcome)
-        level = log.error if result.outcome in sending.ALARMING else log.info
+        level = log.error if result.outcome in sending.ALERT_OUTCOMES else log.info
         level(
             "notification tried",
             notification_id=leased.notification_id,
@@ -267,20 +267,20 @@ class NotifierService(Operations):
         metrics.OLDEST_DUE.set(backlog.oldest_due_seconds)
         return False
 
-    def _desk(self) -> sending.Desk:
-        return sending.Desk(
+    def _desk(self) -> sending.SendContext:
+        return sending.SendContext(
             db=self.db,
             contacts=PortalContacts(self.portal, self.fetch_contact),
             invoices=BillingInvoices(self.billing, self.fetch_invoice),
-            mailer=PunctualMailer(self.sendgrid.mailer),
+            mailer=TimeLimitedMailer(self.sendgrid.mailer),
             renderer=self.renderer,
             hasher=self.hasher,
             begin=self.begin,
             record=self.record,
             now=_now,
-            chance=random.random,
+            jitter=random.random,
             pause=eventlet.sleep,
-            meanwhile=meanwhile,
+            run_concurrently=run_concurrently,
         )
 
     # --- SendGrid's webhook -------------------------------------------------------------------------------------

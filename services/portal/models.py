@@ -246,7 +246,7 @@ class OutboxEvent(OutboxColumns, Base):
     """An event of the portal's own that must be published; the relay does."""
 
 
-class WaitingLinkRow(Base):
+class PendingLinkRow(Base):
     """What releases before evidence was kept have waiting for a customer. Only their replicas read and write it."""
 
     __tablename__ = "waiting_links"
@@ -372,7 +372,7 @@ class ProcessedEventRow(Base):
     processed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
 
 
-class VisitRow(Base):
+class ActivityRow(Base):
     """What a customer did on the page, counted: looks by the hour, everything else by the second.
 
     So a customer leaves at most two dozen rows of looks a day, however often a mail scanner fetches the link.

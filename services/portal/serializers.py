@@ -10,7 +10,7 @@ import msgspec
 from services.portal.domain.notice import State, state_of
 from services.portal.domain.people import NOT_FOR_LINKS, PROFILE
 from services.portal.domain.snapshot import Business, Snapshot
-from services.portal.handlers.customers import Person
+from services.portal.handlers.customers import ContactDetails
 from shared.contracts.rpc import portal as contract
 
 
@@ -71,7 +71,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
     )
 
 
-def contact(person: Person, link: str, platform: str) -> contract.Contact:
+def contact(person: ContactDetails, link: str, platform: str) -> contract.Contact:
     """The answer of `contact`, and one of `contacts`."""
     policy = person.reminder_policy
     return contract.Contact(

@@ -11,14 +11,14 @@ from werkzeug.wrappers import Request, Response
 
 from services.portal import serializers as wire
 from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
-from services.portal.domain.looks import click
+from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
-from services.portal.handlers import customers, evidence, visits
+from services.portal.handlers import customers, evidence, resolved_links
 from services.portal.handlers import events as event_handlers
-from services.portal.handlers.customers import LinkOf, Person
+from services.portal.handlers.customers import ContactDetails, LinkOf
 from services.portal.handlers.evidence import Evidence
-from services.portal.handlers.visits import Visit
+from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import (
     BILLING_OPENED,
     CONFIGURATION_MISSING,
@@ -33,8 +33,13 @@ from services.portal.web import views
 from services.portal.web.billing_sync import Learning
 from services.portal.web.calendars import appointment_file
 from services.portal.web.cancellations import Cancelling
-from services.portal.web.entrypoints import RETRY_AFTER_SECONDS, NothingHere, utc_now, visitors
-from services.portal.web.responses import answer, came_from_words, choose_for, redirect
+from services.portal.web.entrypoints import (
+    RETRY_AFTER_SECONDS,
+    PageNotFound,
+    link_required,
+    utc_now,
+)
+from services.portal.web.responses import answer, locale_for, parse_source, redirect
 from services.portal.workflows.billing_sync import MISSING
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
@@ -52,7 +57,7 @@ from shared.database import DatabaseUnavailable
 from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.consumer import Permanent, consume_lane, consume_together
+from shared.nameko_ext.consumer import Permanent, consume_batched, consume_lane
 from shared.nameko_ext.rpc import rpc
 from shared.telemetry import get_logger
 
@@ -61,7 +66,7 @@ log = get_logger(__name__)
 MOST_CONTACTS: Final = 500
 
 
-def _contacts(session: Session, asked: list[customers.Asked]) -> list[Person | None]:
+def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDetails | None]:
     return customers.contacts(session, asked, utc_now())
 
 
@@ -84,18 +89,18 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
-    @visitors("GET", "/me/<token>")
-    def page(self, request: Request, visit: Visit) -> Response:
+    @link_required("GET", "/me/<token>")
+    def page(self, request: Request, visit: ResolvedLink) -> Response:
         """The customer's page."""
         now = utc_now()
         VISITS.labels("ok").inc()
-        came_from = came_from_words(request.args.get("from"))
+        came_from = parse_source(request.args.get("from"))
         self.looks.add(visit.snapshot.customer_id, now, from_mail=came_from is not None)
         view = views.MeView(
             snapshot=visit.snapshot,
-            notice=visits.notice_for(visit.snapshot, now),
+            notice=resolved_links.notice_for(visit.snapshot, now),
             token=visit.token,
-            locale=choose_for(request, visit),
+            locale=locale_for(request, visit),
             now=now,
             came_from=came_from,
             updating=request.args.get("updates") != "off",
@@ -105,32 +110,32 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             self.wake_prices()
         return answer(views.me(view, session_origins=self.wiring.session_origins))
 
-    @visitors("GET", "/me/<token>/appointments/<int:ref>.ics")
-    def calendar_file(self, request: Request, visit: Visit, ref: int) -> Response:
+    @link_required("GET", "/me/<token>/appointments/<int:ref>.ics")
+    def calendar_file(self, request: Request, visit: ResolvedLink, ref: int) -> Response:
         """One appointment for the customer's own calendar."""
         body = appointment_file(visit.snapshot, ref, utc_now())
         if body is None:
-            raise NothingHere
+            raise PageNotFound
         response = Response(body, content_type="text/calendar; charset=utf-8")
         response.headers["Content-Disposition"] = 'attachment; filename="appointment.ics"'
         return response
 
-    @visitors("POST", "/me/<token>/billing")
-    def open_billing(self, request: Request, visit: Visit) -> Response:
+    @link_required("POST", "/me/<token>/billing")
+    def open_billing(self, request: Request, visit: ResolvedLink) -> Response:
         """On to a Stripe page that is made for this click."""
         now = utc_now()
         snapshot, own_page = visit.snapshot, self.wiring.links.url(visit.token)
         if not snapshot.can_manage_billing:  # unlinked since the page was drawn
             return redirect(own_page)
-        came_from = came_from_words(request.form.get("from"))
-        locale = choose_for(request, visit)
+        came_from = parse_source(request.form.get("from"))
+        locale = locale_for(request, visit)
         origins = self.wiring.session_origins
         if seconds := self.wiring.limiter.take(snapshot.customer_id):
             BILLING_OPENED.labels("too_many").inc()
             page = views.unavailable(snapshot.business, visit.token, came_from, locale, origins)
             return answer(page, 429, Retry_After=str(seconds))
         try:
-            address = visits.open_billing(
+            address = resolved_links.open_billing(
                 RpcBillingPages(self.billing, origins),
                 snapshot,
                 return_url=own_page,
@@ -156,16 +161,16 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         self._note_click(visit, now)
         return redirect(address)
 
-    @visitors("POST", "/me/<token>/fresh-link", also_replaced=True)
-    def mail_fresh_link(self, request: Request, visit: Visit) -> Response:
+    @link_required("POST", "/me/<token>/fresh-link", also_replaced=True)
+    def mail_fresh_link(self, request: Request, visit: ResolvedLink) -> Response:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
         now = utc_now()
         if visit.current:
             return redirect(self.wiring.links.url(visit.token))
         snapshot = visit.snapshot
-        locale = choose_for(request, visit)
+        locale = locale_for(request, visit)
         with self.db.transaction() as session:
-            taken = visits.take_fresh_link(session, snapshot.customer_id, now)
+            taken = resolved_links.take_fresh_link(session, snapshot.customer_id, now)
         if not taken:
             FRESH_LINKS.labels("already").inc()
             page = views.fresh_link(snapshot, locale, outcome="already")
@@ -178,7 +183,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
                 "fresh link not sent", reason=error.reason, customer_id=snapshot.customer_id
             )
             with self.db.transaction() as session:
-                visits.give_back_fresh_link(session, snapshot.customer_id, now)
+                resolved_links.give_back_fresh_link(session, snapshot.customer_id, now)
             page = views.fresh_link(snapshot, locale, outcome="failed")
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         FRESH_LINKS.labels("ok").inc()
@@ -190,12 +195,12 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         """What a request for an unknown address gets."""
         if error.code != 404:
             return None
-        return answer(views.nothing_here(choose_for(request)), 404)
+        return answer(views.page_not_found(locale_for(request)), 404)
 
     @staticmethod
     def failure_page(error: Exception) -> Response:
         """What a request gets that failed in our house."""
-        page = views.trouble(Locale.parse(SOURCE))
+        page = views.server_error(Locale.parse(SOURCE))
         if isinstance(error, DatabaseUnavailable):
             return answer(page, 503, Retry_After=str(RETRY_AFTER_SECONDS))
         return answer(page, 500)
@@ -262,10 +267,10 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     @rpc
     def lookup(self, token: str) -> CustomerSnapshot:
         """Whose link it is, with appointments and what is owed."""
-        claim = visits.read_claim(self.wiring.links, token)
+        claim = resolved_links.read_claim(self.wiring.links, token)
         if claim is None:
             raise LinkInvalid("the link is not valid")
-        return wire.snapshot(visits.current(self.look(claim.public_id), claim), utc_now())
+        return wire.snapshot(resolved_links.current(self.look(claim.public_id), claim), utc_now())
 
     @rpc
     def contact(
@@ -291,7 +296,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             if person is not None
         }
 
-    def _contact(self, person: Person) -> Contact:
+    def _contact(self, person: ContactDetails) -> Contact:
         token = self.wiring.links.token(person.customer_id, person.link_generation)
         return wire.contact(person, self.wiring.links.url(token), self.wiring.platform)
 
@@ -315,7 +320,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         self.take_in(read)
         self.wake_relay()
 
-    @consume_together
+    @consume_batched
     def on_event(self, event: Event) -> None:
         """One event from billing: its effect and its id in one transaction, which many may share."""
         if event_handlers.is_about_invoice(event):

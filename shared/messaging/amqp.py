@@ -1,6 +1,6 @@
 """Connections and publishes with limits, hard-closed when anything goes wrong.
 
-kombu closes the channel of a failed publish politely, and waits for ever. Here a connection on which something failed is
+kombu closes the channel of a failed publish politely, and waits indefinitely. Here a connection on which something failed is
 thrown away without a word. What services publish has an end as a whole, too: `shared.nameko_ext.bounded_publisher`.
 """
 
@@ -45,7 +45,7 @@ def refuse_when_blocked(reason: str = "") -> None:
 
 
 BROKER_ERRORS: Final = (OSError, AMQPError, KombuError, BrokerUnavailable, EOFError)
-"""What a sick broker or connection raises."""
+"""What a unhealthy broker or connection raises."""
 
 
 def login_refused(error: BaseException) -> str | None:

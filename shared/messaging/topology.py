@@ -136,7 +136,7 @@ def retry_queue(name: str, seconds: int) -> Queue:
     )
 
 
-def side_queues(name: str) -> list[Queue]:
+def auxiliary_queues(name: str) -> list[Queue]:
     """The dead-letter queue and the waiting rooms of queue `name`."""
     return [dead_queue(name), *(retry_queue(name, seconds) for seconds in RETRY_SECONDS)]
 

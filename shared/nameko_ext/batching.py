@@ -171,7 +171,7 @@ class Batcher(Generic[Item, Result]):
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
                     self._do(calls)
-        except BaseException as error:  # this green thread is killed: nobody may wait for ever
+        except BaseException as error:  # this green thread is killed: nobody may wait indefinitely
             for call in calls:
                 if not call.answer.ready():
                     call.answer.send_exception(Interrupted(type(error).__name__))

@@ -74,10 +74,10 @@ class EventConsumer(Entrypoint):
         service = self.container.service_name
         self.queue = topology.event_queue(service, self.source, self.lane)
         self.embedded = self.container.config["AMQP_URI"].startswith("embedded")
-        self.side_queues = (
+        self.auxiliary_queues = (
             [topology.dead_queue(self.queue.name)]
             if self.embedded
-            else topology.side_queues(self.queue.name)
+            else topology.auxiliary_queues(self.queue.name)
         )
         self.queue_consumer.register_provider(self)
 
@@ -253,7 +253,7 @@ def consume(method: Method) -> Method:
     return decorated
 
 
-def consume_together(method: Method) -> Method:
+def consume_batched(method: Method) -> Method:
     """The same for a method whose work on many events is one transaction (`shared/nameko_ext/batching.py`)."""
     return consume_lane(topology.EVENT_LANE)(method)
 

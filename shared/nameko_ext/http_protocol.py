@@ -1,6 +1,6 @@
 """HTTP/1.1 on one connection: how strictly a request is read, and by when each part of it must be there.
 
-eventlet's own protocol takes headers that were cut off for whole ones and runs them, waits for ever for a line or for the reader of
+eventlet's own protocol takes headers that were cut off for whole ones and runs them, waits indefinitely for a line or for the reader of
 an answer that trickles, reads a chunk's size without a limit, and lets a proxy and us see two different requests in one.
 """
 

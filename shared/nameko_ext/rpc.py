@@ -1,4 +1,4 @@
-"""RPC with manners: arguments checked against the method's type hints, every wait bounded, errors with names.
+"""Hardened RPC: arguments checked against the method's type hints, every wait bounded, errors with names.
 
 On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy` talks to our services.
 """
@@ -380,7 +380,7 @@ class _BoundedMethod(MethodProxy):
         listener: SafeReplyListener,
         timeout: float,
     ) -> None:
-        # The request expires with our patience: nothing stale runs when the service comes back.
+        # The request expires with the deadline: nothing stale runs when the service comes back.
         super().__init__(
             worker_ctx,
             service,
@@ -394,7 +394,7 @@ class _BoundedMethod(MethodProxy):
 
     def __call__(self, **kwargs: Any) -> Any:
         with tracing.rpc_client(self.service_name, self.method_name):
-            return self._within_patience(**kwargs)
+            return self._with_deadline(**kwargs)
 
     def get_message_headers(self, worker_ctx: Any) -> dict[str, Any]:
         headers: dict[str, Any] = super().get_message_headers(worker_ctx)
@@ -402,7 +402,7 @@ class _BoundedMethod(MethodProxy):
             headers[self._get_header_name(tracing.KEY)] = here
         return headers
 
-    def _within_patience(self, **kwargs: Any) -> Any:
+    def _with_deadline(self, **kwargs: Any) -> Any:
         self.reply_listener = reply = _OneReply(self._listener)
         limit = eventlet.Timeout(self._timeout)
         try:

@@ -59,7 +59,7 @@ class ServiceSettings(Protocol):
 def container_config(
     settings: ServiceSettings, end_process: Callable[[str], None]
 ) -> dict[str, Any]:
-    """nameko's configuration for one service. `end_process(reason)` is for what can't be mended from inside."""
+    """nameko's configuration for one service. `end_process(reason)` is for what can't be fixed from inside."""
     return {
         "AMQP_URI": settings.amqp_uri.reveal(),
         "WEB_SERVER_ADDRESS": settings.http_address,
@@ -185,7 +185,7 @@ def _leave(code: int, reason: str) -> None:
         log.error(reason)
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(code)  # a container's own kill can block for ever
+    os._exit(code)  # a container's own kill can block indefinitely
 
 
 def log_escaped_errors() -> None:

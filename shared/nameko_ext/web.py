@@ -1,6 +1,6 @@
 """nameko's web server, hardened: limits on time and size, shedding, health outside the worker pool, draining.
 
-Stock, chunked bodies read as empty, half-sent requests hold workers for ever, a 500 shows the exception's
+Stock, chunked bodies read as empty, half-sent requests hold workers indefinitely, a 500 shows the exception's
 text, and running out of file descriptors kills the process.
 """
 

@@ -52,7 +52,7 @@ class Connection:
 
 
 def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
-    """The requests of a plan, for ever: `paths` to GET in turn, or a signed `event` to POST under ever new ids, of `customers` customers
+    """The requests of a plan, indefinitely: `paths` to GET in turn, or a signed `event` to POST under ever new ids, of `customers` customers
     in turn."""
     if "paths" in plan:
         made = [

@@ -22,7 +22,7 @@ from services.billing.service import BillingService
 from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
 from services.notifier.service import NotifierService
-from services.portal.handlers import customers, evidence, visits
+from services.portal.handlers import customers, evidence, resolved_links
 from services.portal.handlers.cancelling import ask
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow
 from services.portal.service import PortalService
@@ -79,7 +79,7 @@ class World:
             platform="Portico",
         )
         portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None
-        portal.look = lambda one: self._read(visits.look_many, [one])[0]
+        portal.look = lambda one: self._read(resolved_links.look_many, [one])[0]
         portal.person = lambda one: self._read(customers.contacts, [one])[0]
 
     def _read(self, handler: Callable[..., Any], given: list[Any]) -> Any:
@@ -238,7 +238,7 @@ def _portal(world: World) -> None:
     call("portal", "export_customers", business_id="sunrise", after=0, limit=2)
     call("portal", "find_customer", reference=house.customer_id, business_id="sunrise")
     with house.portal.transaction() as session:
-        visits.opened(session, house.maria, now)
+        resolved_links.opened(session, house.maria, now)
     call("portal", "story", invoice_id=house.failed_invoices()[-1]["id"])
     call("portal", "story", customer_id=house.maria)
     _request(world)
@@ -258,7 +258,7 @@ def _request(world: World) -> None:
     with house.portal.transaction() as session:
         session.scalars(select(BusinessRow)).one().may_cancel = False
     with house.portal.transaction() as session:
-        snapshot = visits.look_many(session, [house.maria], now)[0]
+        snapshot = resolved_links.look_many(session, [house.maria], now)[0]
         assert snapshot is not None
         (subscription, *_) = snapshot.subscriptions
         ask(session, snapshot, subscription, now)

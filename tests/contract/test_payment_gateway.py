@@ -334,7 +334,7 @@ def test_a_subscription_is_pointed_at_another_card(world: World) -> None:
     (subscription,) = world.gateway.subscriptions(debtor.customer_id)
     assert subscription.has_another_default(card)
     for one in (card, debtor.old_card, card):
-        world.gateway.point_subscription(debtor.subscription_id, one)
+        world.gateway.set_subscription_default(debtor.subscription_id, one)
         found = world.gateway.subscription(debtor.subscription_id)
         assert found is not None
         assert found.own_default == one
@@ -353,7 +353,7 @@ def test_what_is_charged_next_is_seen_in_stripes_order(world: World) -> None:
     debtor = world.debtor()
     assert chosen(world, debtor.invoice_id) == debtor.old_card
     source = world.source(debtor.customer_id)
-    world.gateway.point_subscription(debtor.subscription_id, source)
+    world.gateway.set_subscription_default(debtor.subscription_id, source)
     assert chosen(world, debtor.invoice_id) == source
     found = world.gateway.subscription(debtor.subscription_id)
     assert found is not None
@@ -407,7 +407,7 @@ def test_a_bad_debt_is_paid_by_the_method_that_stripe_chooses(world: World) -> N
     assert pay(debtor.invoice_id, None, "pay:by-hand:1").outcome is PayOutcome.DECLINED
     assert world.gateway.invoice(debtor.invoice_id).status == "uncollectible"
     card = world.card(debtor.customer_id, GOOD)
-    world.gateway.point_subscription(debtor.subscription_id, card)
+    world.gateway.set_subscription_default(debtor.subscription_id, card)
     assert pay(debtor.invoice_id, None, f"pay:by-hand:{card}").outcome is PayOutcome.PAID
     assert world.gateway.invoice(debtor.invoice_id).status == "paid"
 

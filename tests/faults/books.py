@@ -61,7 +61,7 @@ class Books:
 
 
 def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books:
-    """Compare what Stripe was told with what there is. `forced`: notifications of unknown fate that were tried again."""
+    """Compare what Stripe was told with what there is. `forced`: notifications whose delivery is unconfirmed that were tried again."""
     books = Books()
     inbox = {row[0] for row in system.rows("billing", "SELECT id FROM inbox")}
     books.lost_webhooks = sorted(set(ledger.accepted) - inbox)

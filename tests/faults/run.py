@@ -124,7 +124,7 @@ def run(
 def is_quiet(system: System, forced: set[str], grace: float = 2.0) -> bool:
     """nothing waits in the outbox, in a queue or as a notification
 
-    Mails of unknown fate get `grace` seconds for SendGrid's word about them instead of a quarter of an hour; those that
+    Mails whose delivery is unconfirmed get `grace` seconds for SendGrid's word about them instead of a quarter of an hour; those that
     are sent once more then are added to `forced`.
     """
     if system.rows("billing", "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):

@@ -31,7 +31,7 @@ Step = dict[str, Any]
 
 
 @dataclass
-class Told:
+class PriorNotices:
     """The stories of a run, and what does not fit in them."""
 
     invoices: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ def explain(system: System, invoice: str) -> list[Step]:
     return told
 
 
-def look(system: System, plan: Plan, ledger: Ledger) -> Told:
+def look(system: System, plan: Plan, ledger: Ledger) -> PriorNotices:
     """Read the stories of the invoices that had most trouble, while the run's services are still up."""
     events: dict[str, list[str]] = defaultdict(list)
     for segment in plan.segments:
@@ -70,7 +70,7 @@ def look(system: System, plan: Plan, ledger: Ledger) -> Told:
         )
     ]
     most_repeated = sorted(events, key=lambda one: (-len(events[one]), one))
-    told = Told(list(dict.fromkeys([*troubled[: MOST // 2], *most_repeated[: MOST // 2]])))
+    told = PriorNotices(list(dict.fromkeys([*troubled[: MOST // 2], *most_repeated[: MOST // 2]])))
     mails = accepted_mails(system)
     for invoice in told.invoices:
         steps = explain(system, invoice)

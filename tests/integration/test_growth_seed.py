@@ -29,7 +29,7 @@ def test_filling_keeps_every_index_key_and_reference(
     postgres: PostgreSQL,
     migrated: Callable[[str], str],
     service: str,
-    fill: Callable[[Any, int, growth_seed.Told], None],
+    fill: Callable[[Any, int, growth_seed.PriorNotices], None],
     tables: tuple[str, ...],
 ) -> None:
     """What is dropped for the filling stands again after it, and the rows are there."""

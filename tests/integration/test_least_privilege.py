@@ -105,7 +105,7 @@ def test_the_loop_works_with_these_rights(house: LeastPrivilege) -> None:
     queues = house.rabbitmq.queues(house.vhost)
     for service in SERVICES:
         queue = topology.queue_name(service)
-        assert {queue, *(side.name for side in topology.side_queues(queue))} <= set(queues)
+        assert {queue, *(side.name for side in topology.auxiliary_queues(queue))} <= set(queues)
     for name, text in house.logs().items():
         assert "ACCESS_REFUSED" not in text, name
         assert "permission denied" not in text, name

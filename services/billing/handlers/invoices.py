@@ -41,7 +41,7 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> InvoiceState:
             raise
         # A restricted key may read invoices, and not what is in them.
         look = InvoiceLook(gateway.invoice(invoice_id))
-    return as_told(
+    return serialize_invoice(
         look.invoice.id,
         look.invoice,
         dashboard_url=dashboard_page(gateway, invoice_id),
@@ -53,7 +53,7 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> InvoiceState:
     )
 
 
-def as_told(
+def serialize_invoice(
     invoice_id: str,
     invoice: Invoice,
     *,

@@ -121,13 +121,13 @@ def payloads_about(
 OUTBOX: Final = Outbox(OutboxEvent)
 
 
-class Unsaid(Protocol):
+class MissedFailure(Protocol):
     """A failure that may not have been announced, and the keys under which it would have been."""
 
     @property
     def outgoing(self) -> Outgoing: ...
     @property
-    def said_as(self) -> tuple[str, ...]: ...
+    def dedupe_keys(self) -> tuple[str, ...]: ...
 
 
 def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
@@ -137,13 +137,15 @@ def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
     )
 
 
-def announce_unsaid(session: Session, unsaid: Sequence[Unsaid], now: dt.datetime) -> list[str]:
+def publish_missed(
+    session: Session, unsaid: Sequence[MissedFailure], now: dt.datetime
+) -> list[str]:
     """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
-    keys = [key for one in unsaid for key in one.said_as]
+    keys = [key for one in unsaid for key in one.dedupe_keys]
     said = set(
         session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
     )
-    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.said_as)]
+    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.dedupe_keys)]
     return OUTBOX.add(session, fresh, now)
 
 

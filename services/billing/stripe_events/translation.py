@@ -52,7 +52,7 @@ class Status(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Draft:
+class EventDraft:
     """An event of ours to be, and the key under which it is said only once."""
 
     data: events.Data
@@ -176,13 +176,13 @@ def _invoice(event: StripeEvent, cls: type[events.InvoiceData]) -> events.Invoic
     )
 
 
-def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draft]]:
+def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[EventDraft]]:
     """An attempt to collect that did not succeed."""
 
-    def drafts(event: StripeEvent) -> Iterator[Draft]:
+    def drafts(event: StripeEvent) -> Iterator[EventDraft]:
         data = _invoice(event, cls)
         occasion = (data.invoice_id, data.attempt_count, _own_retry_key(event))
-        yield Draft(
+        yield EventDraft(
             data,
             dedupe_key(data, *occasion),
             again_key=dedupe_key(data, *occasion, event.id),
@@ -191,12 +191,12 @@ def _attempt(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[
     return drafts
 
 
-def _end(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[Draft]]:
+def _end(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[EventDraft]]:
     """A state that an invoice reaches once."""
 
-    def drafts(event: StripeEvent) -> Iterator[Draft]:
+    def drafts(event: StripeEvent) -> Iterator[EventDraft]:
         data = _invoice(event, cls)
-        yield Draft(data, dedupe_key(data, data.invoice_id))
+        yield EventDraft(data, dedupe_key(data, data.invoice_id))
 
     return drafts
 
@@ -213,17 +213,17 @@ RELEVANT_INVOICE_CHANGES: Final = frozenset(
 )
 
 
-def _invoice_updated(event: StripeEvent) -> Iterator[Draft]:
+def _invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
     yield from _invoice_method_changed(event)
     changed = event.content().previous_attributes or {}
     if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
         return
     data = _invoice(event, events.InvoiceUpdated)
     if data.status == "open" and data.attempted:
-        yield Draft(data, dedupe_key(data, data.invoice_id, event.id))
+        yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
 
 
-def _payment_processing(event: StripeEvent) -> Iterator[Draft]:
+def _payment_processing(event: StripeEvent) -> Iterator[EventDraft]:
     """A bank has been asked for money. Nobody but the payment says so: on the invoice nothing need change."""
     intent: payloads.PaymentIntent = decode_object(event.content().object, payloads.PaymentIntent)
     stripe_customer_id, invoice_id = ref_id(intent.customer), intent.invoice_id
@@ -240,10 +240,10 @@ def _payment_processing(event: StripeEvent) -> Iterator[Draft]:
             own_retry=_own_retry_key(event) is not None,
             processing=True,
         )
-        yield Draft(data, dedupe_key(data, invoice_id, event.id))
+        yield EventDraft(data, dedupe_key(data, invoice_id, event.id))
 
 
-def _invoice_method_changed(event: StripeEvent) -> Iterator[Draft]:
+def _invoice_method_changed(event: StripeEvent) -> Iterator[EventDraft]:
     """Somebody said what this one invoice is to be charged to; one that was not tried yet Stripe charges by itself."""
     content = event.content()
     changes = content.previous_attributes or {}
@@ -270,7 +270,7 @@ def _evidence(
     metadata: payloads.Metadata | None,
     evidence: str,
     changes: dict[str, msgspec.Raw],
-) -> Iterator[Draft]:
+) -> Iterator[EventDraft]:
     """Whom an object's metadata names, and whom it named before: what is new each time, what is unchanged once."""
     now = metadata or payloads.Metadata()
     new = event.type.endswith(".created")
@@ -290,7 +290,7 @@ def _evidence(
     )
     changed = previous != now.names
     occasion = (event.id,) if changed else (customer_id, business_id)
-    yield Draft(data, dedupe_key(data, object_id, *occasion))
+    yield EventDraft(data, dedupe_key(data, object_id, *occasion))
 
 
 def _changed_fields(changes: dict[str, msgspec.Raw], name: str) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _changed_fields(changes: dict[str, msgspec.Raw], name: str) -> dict[str, Any
     return {} if raw is None else decode_object(raw, dict[str, Any] | None) or {}
 
 
-def _customer(event: StripeEvent) -> Iterator[Draft]:
+def _customer(event: StripeEvent) -> Iterator[EventDraft]:
     content = event.content()
     customer: payloads.Customer = decode_object(content.object, payloads.Customer)
     changes = content.previous_attributes or {}
@@ -314,7 +314,7 @@ def _customer(event: StripeEvent) -> Iterator[Draft]:
     )
 
 
-def _subscription(event: StripeEvent) -> Iterator[Draft]:
+def _subscription(event: StripeEvent) -> Iterator[EventDraft]:
     content = event.content()
     subscription: Subscription = decode_object(content.object, Subscription)
     stripe_customer_id = ref_id(subscription.customer) or ""
@@ -329,7 +329,7 @@ def _subscription(event: StripeEvent) -> Iterator[Draft]:
 
 def _subscription_evidence(
     event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
-) -> Iterator[Draft]:
+) -> Iterator[EventDraft]:
     yield from _evidence(
         event,
         subscription.id,
@@ -342,7 +342,7 @@ def _subscription_evidence(
 
 def _subscription_changed(
     event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
-) -> Iterator[Draft]:
+) -> Iterator[EventDraft]:
     """What a customer can see of it. A change back and forth is news each time."""
     created = event.type == "customer.subscription.created"
     if not created and RELEVANT_SUBSCRIPTION_CHANGES.isdisjoint(changes):
@@ -355,15 +355,15 @@ def _subscription_changed(
         else events.SubscriptionUpdated
     )
     data = subscription_data(event, subscription, cls, end_changed=end_changed)
-    yield Draft(data, dedupe_key(data, data.subscription_id, event.id))
+    yield EventDraft(data, dedupe_key(data, data.subscription_id, event.id))
 
 
-def _subscription_ended(event: StripeEvent) -> Iterator[Draft]:
+def _subscription_ended(event: StripeEvent) -> Iterator[EventDraft]:
     subscription: Subscription = decode_object(event.content().object, Subscription)
     # An end withdraws nothing: the Stripe customer, its cards and its invoices are still the same person's.
     yield from _subscription_evidence(event, subscription, {})
     data = subscription_data(event, subscription, events.SubscriptionEnded)
-    yield Draft(data, dedupe_key(data, data.subscription_id))
+    yield EventDraft(data, dedupe_key(data, data.subscription_id))
 
 
 _DEFAULTS: Final = frozenset({"default_payment_method", "default_source"})
@@ -388,7 +388,7 @@ def _payment_method_changed(
     invoice_id: str | None = None,
     *,
     renewed: bool = False,
-) -> Iterator[Draft]:
+) -> Iterator[EventDraft]:
     if payment_method_id is None:
         return
     data = events.PaymentMethodChanged(
@@ -400,10 +400,10 @@ def _payment_method_changed(
         livemode=bool(event.livemode),
     )
     subject = invoice_id or subscription_id or stripe_customer_id
-    yield Draft(data, dedupe_key(data, subject, event.id))
+    yield EventDraft(data, dedupe_key(data, subject, event.id))
 
 
-def _payment_method_updated(event: StripeEvent) -> Iterator[Draft]:
+def _payment_method_updated(event: StripeEvent) -> Iterator[EventDraft]:
     method: payloads.PaymentMethod = decode_object(event.content().object, payloads.PaymentMethod)
     stripe_customer_id = ref_id(method.customer)
     if stripe_customer_id:
@@ -414,7 +414,7 @@ _RENEWED: Final = frozenset({"exp_month", "exp_year", "fingerprint", "last4"})
 """What tells one plastic card from the one that its bank sends in its place."""
 
 
-def _source_updated(event: StripeEvent) -> Iterator[Draft]:
+def _source_updated(event: StripeEvent) -> Iterator[EventDraft]:
     """A saved card of the API before payment methods has another date or number behind the same id. A name or an address says
     nothing to a bank."""
     content = event.content()
@@ -427,15 +427,15 @@ def _source_updated(event: StripeEvent) -> Iterator[Draft]:
         yield from _payment_method_changed(event, stripe_customer_id, source.id, renewed=True)
 
 
-def _customer_deleted(event: StripeEvent) -> Iterator[Draft]:
+def _customer_deleted(event: StripeEvent) -> Iterator[EventDraft]:
     customer: payloads.DeletedCustomer = decode_object(
         event.content().object, payloads.DeletedCustomer
     )
     data = events.CustomerDeleted(stripe_customer_id=customer.id, livemode=bool(event.livemode))
-    yield Draft(data, dedupe_key(data, customer.id))
+    yield EventDraft(data, dedupe_key(data, customer.id))
 
 
-def _checkout_completed(event: StripeEvent) -> Iterator[Draft]:
+def _checkout_completed(event: StripeEvent) -> Iterator[EventDraft]:
     session: payloads.CheckoutSession = decode_object(
         event.content().object, payloads.CheckoutSession
     )
@@ -449,7 +449,7 @@ def _checkout_completed(event: StripeEvent) -> Iterator[Draft]:
             session_created=moment(session.created),
             livemode=bool(event.livemode),
         )
-        yield Draft(data, dedupe_key(data, session.id))
+        yield EventDraft(data, dedupe_key(data, session.id))
 
 
 EVIDENCE_TYPES: Final = (
@@ -462,7 +462,7 @@ EVIDENCE_TYPES: Final = (
 )
 """What may tell whose a Stripe customer is."""
 
-ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[Draft]]]] = {
+ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[EventDraft]]]] = {
     # The reason for this product: an autopay charge was declined, the customer must hear of it.
     "invoice.payment_failed": _attempt(events.InvoicePaymentFailed),
     # The bank wants the customer; comes with or without payment_failed, so both are read.

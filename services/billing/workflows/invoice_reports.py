@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.billing.domain.budget import Budget
 from services.billing.domain.declines import PaymentProblem
-from services.billing.handlers.invoices import as_told, dashboard_page, invoice_state
+from services.billing.handlers.invoices import dashboard_page, invoice_state, serialize_invoice
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
 from services.billing.stripe_events.payloads import (
@@ -92,7 +92,7 @@ def states_heard(
     invoices = invoices_heard(session, invoice_ids, livemode=gateway.livemode)
     states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
     return {
-        invoice_id: as_told(
+        invoice_id: serialize_invoice(
             invoice_id,
             invoice,
             dashboard_url=dashboard_page(gateway, invoice_id),

@@ -172,7 +172,7 @@ def _sweep(
         report.older += len(owed) - len(ours)
         with database.transaction() as session:
             unsaid = [_failure(one, gateway.livemode, clock()) for one in ours]
-            report.swept += len(queries.announce_unsaid(session, unsaid, clock()))
+            report.swept += len(queries.publish_missed(session, unsaid, clock()))
         keep_lease()
     with database.transaction() as session:
         queries.keep_moment(session, queries.SWEEP, began)
@@ -207,14 +207,14 @@ def _take_in(
 
 
 @dataclass(frozen=True)
-class Unsaid:
+class MissedFailure:
     """A failure that may not have been announced, and the keys under which it would have been."""
 
     outgoing: Outgoing
-    said_as: tuple[str, ...]
+    dedupe_keys: tuple[str, ...]
 
 
-def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> Unsaid:
+def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> MissedFailure:
     """The event that a webhook about this invoice's last attempt would have become."""
     data = events.InvoicePaymentFailed(
         invoice_id=invoice.id,
@@ -240,4 +240,4 @@ def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> Unsaid:
     name = f"sweep/{invoice.id}/{invoice.attempt_count}"
     event = events.Event(id=f"{name}/{data.type}", occurred_at=now, correlation_id=name, data=data)
     confirm = key.replace(data.type, events.InvoicePaymentActionRequired.type, 1)
-    return Unsaid(Outgoing(event, key), (key, confirm))
+    return MissedFailure(Outgoing(event, key), (key, confirm))

@@ -314,7 +314,7 @@ class _Recovery:
         for subscription_id in plan.point:
             self._lease.keep()
             try:
-                self._gateway.point_subscription(subscription_id, change.payment_method)
+                self._gateway.set_subscription_default(subscription_id, change.payment_method)
             except StripeKeyRefused:
                 raise
             except StripeRefused:

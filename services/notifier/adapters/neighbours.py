@@ -204,13 +204,13 @@ class BillingInvoices:
             log.warning("invoice not looked up, writing without it", invoice_id=invoice_id, why=why)
             return None
         now = InvoiceNow(
-            status=_member(InvoiceStatus, wire.status),
+            status=enum_or_none(InvoiceStatus, wire.status),
             amount_remaining=wire.amount_remaining,
             next_payment_attempt=_aware(wire.next_payment_attempt),
             number=wire.number,
             purpose=wire.purpose,
             purpose_more=wire.purpose_more,
-            decline=_member(Decline, wire.decline.reason) if wire.decline else None,
+            decline=enum_or_none(Decline, wire.decline.reason) if wire.decline else None,
             needs_new_method=wire.decline is not None and wire.decline.needs_new_method,
             auto_advance=wire.auto_advance,
             processing=wire.processing,
@@ -239,7 +239,7 @@ class BillingInvoices:
         return contracts.billing.INVOICE_STATE.call(self._billing, invoice_id=invoice_id)
 
 
-class PunctualMailer:
+class TimeLimitedMailer:
     """A `Mailer` with an end: whatever happens, one message takes no longer than `seconds`."""
 
     def __init__(self, mailer: Mailer, seconds: float = POST_SECONDS) -> None:
@@ -259,7 +259,7 @@ class PunctualMailer:
             limit.cancel()
 
 
-def _member(kind: Any, value: str | None) -> Any:
+def enum_or_none(kind: Any, value: str | None) -> Any:
     """The enum's member; None for a value that this code does not know (yet)."""
     return kind(value) if value in set(kind) else None
 

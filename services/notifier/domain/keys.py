@@ -67,6 +67,6 @@ def resend_key(notification_id: str, number: int) -> str:
     return f"{_RESEND}{notification_id}/{number}"
 
 
-def asked_by_a_person(dedupe_key: str) -> bool:
+def is_manual_resend(dedupe_key: str) -> bool:
     """A person wants this email out now: intervals and quiet hours don't hold it, everything else does."""
     return dedupe_key.startswith(_RESEND)

@@ -81,7 +81,7 @@ def is_replacement(failure: Failure, told: Sequence[Failure]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class PriorNotices:
     """What the customer has been told about the invoice, and what is about to be."""
 
     this_attempt: bool = False
@@ -91,7 +91,7 @@ class Told:
     customer_deleted: bool = False
 
 
-def decide(seen: Observation, incident: Incident, told: Told) -> Send | Suppress:
+def decide(seen: Observation, incident: Incident, told: PriorNotices) -> Send | Suppress:
     """Does this failed charge concern the customer? When the email goes out is `reminders.when`'s.
 
     `incident` is the invoice's story with this event merged in.
@@ -220,7 +220,7 @@ STOPPED_BECAUSE: Final = {
 }
 
 
-def look_again(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
+def recheck(kind: Kind, incident: Incident | None, fresh: InvoiceNow | None) -> Reason | None:
     """Why an email that was right when it was written down must not go out now; None: send it."""
     if kind is Kind.COLLECTION_ENDED:
         return _nothing_unpaid(incident, fresh)
@@ -254,7 +254,7 @@ def _nothing_unpaid(incident: Incident | None, fresh: InvoiceNow | None) -> Reas
     return closed
 
 
-def kind_to_say(
+def effective_kind(
     kind: Kind, incident: Incident | None, fresh: InvoiceNow | None, schedule: Retry
 ) -> Kind:
     """The email that fits what is known now: one incident has one right action, confirm or replace the card."""

@@ -70,7 +70,9 @@ class Hold:
     reason: Reason
 
 
-def story_time(occurred_at: dt.datetime, heard_at: dt.datetime, now: dt.datetime) -> dt.datetime:
+def effective_time(
+    occurred_at: dt.datetime, heard_at: dt.datetime, now: dt.datetime
+) -> dt.datetime:
     """Now, on the time line of the invoice whose event happened at `occurred_at` and was heard at `heard_at`.
 
     The later of our clock and Stripe's. So in production it is our clock, and a message that was a day on its way

@@ -54,7 +54,7 @@ class SendingPolicy:
     lease: dt.timedelta = dt.timedelta(seconds=45)
     """Longer than everything between taking a row and posting it; how long a customer waits when a sender dies."""
     grace: dt.timedelta = dt.timedelta(minutes=15)
-    """How long a message of unknown fate is left alone before it is sent once more."""
+    """How long a message whose delivery is unconfirmed is left alone before it is sent once more."""
     first_wait: dt.timedelta = dt.timedelta(seconds=2)
     longest_wait: dt.timedelta = dt.timedelta(minutes=15)
     give_up_after: dt.timedelta = dt.timedelta(hours=24)
@@ -73,7 +73,7 @@ class SendingPolicy:
     longest_rate_limit: dt.timedelta = dt.timedelta(hours=1)
 
 
-def backoff(tries: int, chance: float, policy: SendingPolicy) -> dt.timedelta:
+def backoff(tries: int, jitter: float, policy: SendingPolicy) -> dt.timedelta:
     """How long to wait after the `tries`-th failure (from 1): doubling, capped, jittered.
 
     `chance` is uniform in [0, 1). Half of the wait is certain, half random, so that rows which failed together
@@ -81,7 +81,7 @@ def backoff(tries: int, chance: float, policy: SendingPolicy) -> dt.timedelta:
     """
     exponent = min(max(tries, 1) - 1, 30)
     longest = min(policy.first_wait * (1 << exponent), policy.longest_wait)
-    return longest * (0.5 + chance / 2)
+    return longest * (0.5 + jitter / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +100,12 @@ class Stop:
 
 
 def after_unavailable(
-    created_at: dt.datetime, tries: int, now: dt.datetime, chance: float, policy: SendingPolicy
+    created_at: dt.datetime, tries: int, now: dt.datetime, jitter: float, policy: SendingPolicy
 ) -> Again | Stop:
     """What follows when the email certainly did not go out but may later."""
     if now - created_at >= policy.give_up_after:
         return Stop(status=Status.FAILED, reason=Reason.GAVE_UP)
-    return Again(due_at=now + backoff(tries, chance, policy))
+    return Again(due_at=now + backoff(tries, jitter, policy))
 
 
 def after_unknown_customer(

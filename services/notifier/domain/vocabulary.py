@@ -38,7 +38,7 @@ class Reason(StrEnum):
     OVERTAKEN = "a later attempt is known already"
     REMINDED_RECENTLY = "reminded recently"
     WAITS_FOR_INTERVAL = "waits: the last email about this invoice is too recent"
-    WAITS_FOR_MORNING = "waits: quiet hours at the customer's place"
+    WAITS_FOR_MORNING = "waits: quiet hours in the customer's time zone"
     WAITS_FOR_SCHEDULE = "waits: Stripe has not said yet whether it will try again"
     WAITS_FOR_OTHERS = (
         "waits: what fails within ten minutes of an email to this customer is told in one more"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Kind
-from services.notifier.domain.notification_rules import as_it_stands, kind_to_say
+from services.notifier.domain.notification_rules import as_it_stands, effective_kind
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
@@ -37,7 +37,7 @@ def compose(
     """The finished email, in memory only."""
     kind = leased.kind
     if not leased.by_hand:
-        kind = kind_to_say(kind, leased.incident, report.now if report else None, planned)
+        kind = effective_kind(kind, leased.incident, report.now if report else None, planned)
     if others and kind in DUNNING:
         kind = Kind.PAYMENTS_FAILED
     said = letter(

@@ -22,9 +22,9 @@ from services.notifier.domain.notification_rules import (
     how_it_ended,
     is_replacement,
     is_told,
-    look_again,
+    recheck,
 )
-from services.notifier.domain.reminders import Go, Hold, Timing, gather_until, story_time, when
+from services.notifier.domain.reminders import Go, Hold, Timing, effective_time, gather_until, when
 from services.notifier.domain.sending import (
     Accepted,
     Again,
@@ -61,7 +61,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posting:
+class SendRequest:
     """A finished email that wants to go out, and what is needed to say whether it may."""
 
     leased: Leased
@@ -106,7 +106,7 @@ class _Known:
 
 
 def begin_posts(
-    session: Session, postings: Sequence[Posting], now: dt.datetime, policy: SendingPolicy
+    session: Session, postings: Sequence[SendRequest], now: dt.datetime, policy: SendingPolicy
 ) -> list[Result | None]:
     """Mark the rows "about to post", of those that may still go out, and go out now; None: post it.
 
@@ -175,7 +175,7 @@ def _locked(
 
 
 def _begin(
-    session: Session, posting: Posting, known: _Known, now: dt.datetime, policy: SendingPolicy
+    session: Session, posting: SendRequest, known: _Known, now: dt.datetime, policy: SendingPolicy
 ) -> Result | None:
     leased, mail = posting.leased, posting.mail
     row = known.rows.get(leased.notification_id)
@@ -185,7 +185,7 @@ def _begin(
         finish(row, Status.FAILED, Reason.UNCONFIRMED_TWICE, now)
         return Result(leased.kind, "unconfirmed", Reason.UNCONFIRMED_TWICE)
     incident = known.incidents.get(leased.invoice_id or "")
-    reason: str | None = look_again(leased.kind, incident, None)
+    reason: str | None = recheck(leased.kind, incident, None)
     if row.stripe_customer_id in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
@@ -217,7 +217,7 @@ def _begin(
     return None
 
 
-def _name_charges(session: Session, posting: Posting) -> None:
+def _name_charges(session: Session, posting: SendRequest) -> None:
     """Remember of which charges the others are told."""
     for row in notifications.told_in(session, [posting.leased.notification_id]):
         invoice = posting.others.get(row.invoice_id or "")
@@ -226,7 +226,7 @@ def _name_charges(session: Session, posting: Posting) -> None:
 
 
 def _alone_or_together(
-    posting: Posting, incidents: Mapping[str, Incident], now: dt.datetime
+    posting: SendRequest, incidents: Mapping[str, Incident], now: dt.datetime
 ) -> Go | Hold:
     """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
     until = gather_until(
@@ -241,7 +241,7 @@ def _alone_or_together(
     return Go() if until is None else Hold(until - now, Reason.WAITS_FOR_OTHERS)
 
 
-def _failure(posting: Posting, row: Notification) -> Failure:
+def _failure(posting: SendRequest, row: Notification) -> Failure:
     """The failure that the email tells of: the row's, by the charge that Stripe names now."""
     known, invoice = notifications.failure_of(row), posting.invoice
     if invoice is None or invoice.charge_id is None:
@@ -250,7 +250,7 @@ def _failure(posting: Posting, row: Notification) -> Failure:
 
 
 def _verdict(
-    session: Session, posting: Posting, known: _Known, row: Notification, now: dt.datetime
+    session: Session, posting: SendRequest, known: _Known, row: Notification, now: dt.datetime
 ) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
     incident = known.incidents.get(leased.invoice_id or "")
@@ -268,7 +268,7 @@ def _verdict(
         Timing(
             planned=posting.planned,
             now=now,
-            story_now=story_time(leased.occurred_at, leased.heard_at, now),
+            story_now=effective_time(leased.occurred_at, leased.heard_at, now),
             waited=now - leased.heard_at,
             zone=zone(posting.contact.timezone or business.timezone),
             policy=business.reminders,
@@ -279,7 +279,7 @@ def _verdict(
 
 
 def _end_verdict(
-    posting: Posting, incident: Incident | None, known: _Known, now: dt.datetime
+    posting: SendRequest, incident: Incident | None, known: _Known, now: dt.datetime
 ) -> Go | Hold | Suppress:
     """The business hears how collecting ended when Stripe itself says that it has: not from what was heard, which may lack
     the half of it."""
@@ -296,7 +296,7 @@ def record_answers(
     session: Session,
     answers: Sequence[Answered],
     now: dt.datetime,
-    chance: Callable[[], float],
+    jitter: Callable[[], float],
     policy: SendingPolicy,
 ) -> list[Result]:
     """Write down what SendGrid answered to each email, or that it did not."""
@@ -320,7 +320,7 @@ def record_answers(
         elif not leased.holds(row):
             results.append(Result(kind, "lease_lost"))
         else:
-            results.append(_record_failure(row, kind, outcome, now, chance(), policy))
+            results.append(_record_failure(row, kind, outcome, now, jitter(), policy))
             incident = incidents.get(leased.invoice_id or "")
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
@@ -380,7 +380,7 @@ def _was_asked(
     """The incident after its customer was asked for it by an email that left at `sent_at`."""
     if incident is None:
         return None
-    told_at = story_time(row.occurred_at or row.created_at, row.created_at, sent_at)
+    told_at = effective_time(row.occurred_at or row.created_at, row.created_at, sent_at)
     mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
     announce_recovery(session, mailed, row.correlation_id, at)
     return mailed
@@ -391,14 +391,14 @@ def _record_failure(
     kind: Kind,
     outcome: Outcome,
     now: dt.datetime,
-    chance: float,
+    jitter: float,
     policy: SendingPolicy,
 ) -> Result:
     if isinstance(outcome, MaybeSent):
         row.status, row.lease_until, row.last_error = Status.PENDING.value, None, outcome.why
         row.due_at = now + policy.grace
         return Result(kind, "maybe_sent", outcome.why)
-    # Certainly not taken: this post is known. An earlier one of unknown fate stays unknown.
+    # Certainly not taken: this post is known. An earlier one whose delivery is unconfirmed stays unknown.
     row.unconfirmed_posts -= 1
     if row.unconfirmed_posts == 0:
         row.unconfirmed_since = None
@@ -408,11 +408,11 @@ def _record_failure(
     if isinstance(outcome, RateLimited):
         until = min(outcome.until, now + policy.longest_rate_limit)
         # Spread by up to five seconds: the whole backlog must not come back in one instant.
-        spread = dt.timedelta(seconds=5 * chance)
+        spread = dt.timedelta(seconds=5 * jitter)
         retry(row, Again(due_at=max(until, now) + spread), "429: rate limited")
         return Result(kind, "rate_limited", pause_until=until)
     if isinstance(outcome, Unavailable):
-        return retry_or_give_up(row, kind, "unavailable", outcome.why, now, chance, policy)
+        return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter, policy)
     raise TypeError(f"not an outcome of sending: {outcome!r}")
 
 
@@ -422,13 +422,13 @@ def retry_or_give_up(
     word: str,
     why: str,
     now: dt.datetime,
-    chance: float,
+    jitter: float,
     policy: SendingPolicy,
 ) -> Result:
     """The email certainly did not go out: `row` is tried again later, until its day is over."""
     # What the reminder policy held has a day of its own from then on.
     ready_at = max(row.created_at, row.ready_at or row.created_at)
-    follows = after_unavailable(ready_at, row.attempts, now, chance, policy)
+    follows = after_unavailable(ready_at, row.attempts, now, jitter, policy)
     if isinstance(follows, Stop):
         finish(row, follows.status, follows.reason, now)
         row.last_error = why

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.incidents import Incident, merge
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import invoices, subscriptions
-from services.notifier.handlers.invoices import Heard
+from services.notifier.handlers.invoices import IncidentUpdate
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, records, waiting
 from shared import events
@@ -63,7 +63,7 @@ def handle_invoices(
     outcomes: dict[str, str] = {}
     for wave in _in_waves(new):
         heard = [
-            Heard(
+            IncidentUpdate(
                 event,
                 seen[event.id],
                 _merged(incidents[event.data.invoice_id], seen[event.id], now),
@@ -136,7 +136,7 @@ Handler = Callable[[Session, Event[Any], dt.datetime], str]
 """Each says by the type of its event what it is for; a test holds `ROUTES` against that."""
 
 STEPS: Final[dict[type[events.Data], invoices.Step]] = {
-    # The reason this service exists: an autopay charge failed, and the customer can mend it.
+    # The reason this service exists: an autopay charge failed, and the customer can fix it.
     events.InvoicePaymentFailed: invoices.failed,
     # May come with payment_failed, before, after or without it: one email for the two.
     events.InvoicePaymentActionRequired: invoices.failed,

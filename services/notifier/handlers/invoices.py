@@ -24,8 +24,8 @@ from services.notifier.domain.keys import (
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import (
     STOPPED_BECAUSE,
+    PriorNotices,
     Send,
-    Told,
     decide,
     wants_recovered_email,
 )
@@ -43,7 +43,7 @@ class UnreadableEvent(ValueError):
 
 
 @dataclass(frozen=True)
-class Heard:
+class IncidentUpdate:
     """An event about an invoice, and the invoice's story with the event in it."""
 
     event: Event
@@ -67,11 +67,11 @@ def read(event: Event[events.InvoiceData]) -> Observation:
     return observe(data, event.occurred_at)
 
 
-Step = Callable[[Session, Sequence[Heard], dt.datetime], dict[str, str]]
+Step = Callable[[Session, Sequence[IncidentUpdate], dt.datetime], dict[str, str]]
 """What is done about events, at most one of each invoice; what came of each, by the event's id."""
 
 
-def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
+def failed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) -> dict[str, str]:
     """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
     Whether the customer was told of this very charge is looked at before it goes out."""
     attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
@@ -81,7 +81,7 @@ def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[s
     rows = {
         one.event.id: _notification(
             one,
-            Told(
+            PriorNotices(
                 this_attempt=one.attempt_key in attempts,
                 under_way=one.invoice_id in under_way,
                 customer_deleted=one.incident.stripe_customer_id in deleted,
@@ -106,7 +106,9 @@ def failed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[s
     return {event_id: _what_came(row) for event_id, row in (rows | again).items()}
 
 
-def _notification(one: Heard, told: Told, now: dt.datetime, *, first: bool) -> NewNotification:
+def _notification(
+    one: IncidentUpdate, told: PriorNotices, now: dt.datetime, *, first: bool
+) -> NewNotification:
     decision = decide(one.seen, one.incident, told)
     if isinstance(decision, Send):
         kind, reason = decision.kind, None
@@ -133,7 +135,7 @@ def _what_came(row: NewNotification) -> str:
     return f"suppressed: {row.reason.value}" if row.reason else f"{row.kind.value} is due"
 
 
-def changed(session: Session, heard: Sequence[Heard], now: dt.datetime) -> dict[str, str]:
+def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) -> dict[str, str]:
     """Invoices stand differently: what waits for a closed one is suppressed, and someone who was told of the failure
     is told that it is paid. What nobody was told while collecting had stopped is due when it goes on."""
     closed: dict[Reason, list[str]] = defaultdict(list)

@@ -13,7 +13,7 @@ from sqlalchemy import func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.keys import asked_by_a_person
+from services.notifier.domain.keys import is_manual_resend
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.sending import SendingPolicy
@@ -346,7 +346,7 @@ def lease_due(
                 incident=incidents.get(row.invoice_id or ""),
                 heard_at=row.created_at,
                 occurred_at=row.occurred_at or row.created_at,
-                by_hand=asked_by_a_person(row.dedupe_key),
+                by_hand=is_manual_resend(row.dedupe_key),
                 lookups=row.lookups,
                 gathers=row.reason == Reason.WAITS_FOR_OTHERS
                 or (row.context or {}).get(GATHERS) is True,
@@ -414,7 +414,7 @@ def failed_notifications(
 
     `since` and `before` are about when they failed.
 
-    One of unknown fate (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
+    One whose delivery is unconfirmed (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
     """
     again = aliased(Notification)
     asked_again = (

@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import KINDS, TO_BUSINESS, Action, Kind
-from services.notifier.domain.notification_rules import STOPPED_BECAUSE, how_it_ended, look_again
+from services.notifier.domain.notification_rules import STOPPED_BECAUSE, how_it_ended, recheck
 from services.notifier.domain.reminders import schedule
 from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_unknown_customer
 from services.notifier.domain.vocabulary import Reason, Status
@@ -35,8 +35,8 @@ from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers.compose import OpenInvoice, compose
 from services.notifier.handlers.delivery import (
     Answered,
-    Posting,
     Result,
+    SendRequest,
     finish,
     retry,
     retry_or_give_up,
@@ -63,11 +63,11 @@ T = TypeVar("T")
 RECORD_PAUSES: Final = (0.2, 1.0, 3.0, 8.0)
 """Seconds between the tries to write down an answer: losing it would send the email twice."""
 
-ALARMING: Final = frozenset({"refused", "gave_up", "unconfirmed", "stumbled"})
+ALERT_OUTCOMES: Final = frozenset({"refused", "gave_up", "unconfirmed", "stumbled"})
 """Outcomes that a person should look at."""
 
 
-class Meanwhile(Protocol):
+class RunConcurrently(Protocol):
     """Ask something in the background, while something else is asked."""
 
     def __call__(self, ask: Callable[[], T]) -> Callable[[], T]:
@@ -76,8 +76,8 @@ class Meanwhile(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """Everything that sending needs: the database, the three other systems, and the clock and dice of the day."""
+class SendContext:
+    """Everything that sending needs: the database, the three other systems, and the clock and the jitter source."""
 
     db: Transactions
     contacts: Contacts
@@ -85,32 +85,32 @@ class Desk:
     mailer: Mailer
     renderer: Renderer
     hasher: AddressHasher
-    begin: Callable[[Posting], Result | None]
+    begin: Callable[[SendRequest], Result | None]
     """`delivery.begin_posts` for one email, in a transaction that it may share with others."""
     record: Callable[[Answered], Result]
     """`posting.record_answers` for one answer, in the same way."""
     now: Callable[[], dt.datetime]
-    chance: Callable[[], float]
+    jitter: Callable[[], float]
     """Uniform in [0, 1)."""
     pause: Callable[[float], object]
     """Wait so many seconds."""
-    meanwhile: Meanwhile
+    run_concurrently: RunConcurrently
     policy: SendingPolicy = field(default_factory=SendingPolicy)
 
 
-def lease(desk: Desk, limit: int) -> list[Leased]:
+def lease(desk: SendContext, limit: int) -> list[Leased]:
     """Take up to `limit` notifications that are due."""
     with desk.db.transaction() as session:
         return notifications.lease_due(session, desk.now(), limit, desk.policy)
 
 
-def send_one(desk: Desk, leased: Leased) -> Result:
+def send_one(desk: SendContext, leased: Leased) -> Result:
     """Send one leased notification, or record why not. Other systems are called outside any transaction."""
-    reached = desk.meanwhile(lambda: _reach(desk, leased))
+    reached = desk.run_concurrently(lambda: _reach(desk, leased))
     if leased.lookups and _is_unknown(reached):
         return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
     report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
-    stale = look_again(leased.kind, leased.incident, report.now if report else None)
+    stale = recheck(leased.kind, leased.incident, report.now if report else None)
     if stale is not None:
         return _suppress(desk, leased, stale)
     try:
@@ -142,7 +142,7 @@ def send_one(desk: Desk, leased: Leased) -> Result:
     )
     mail = compose(desk.renderer, leased, contact, report, links, planned, desk.now(), others)
     refusal = desk.begin(
-        Posting(
+        SendRequest(
             leased=leased,
             mail=mail,
             address=desk.hasher(mail.to),
@@ -157,10 +157,10 @@ def send_one(desk: Desk, leased: Leased) -> Result:
     if refusal is not None:
         return refusal
     outcome = desk.mailer.send(mail)
-    return _patiently(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+    return _with_retries(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
 
 
-def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
+def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
     """What else this customer owes, told of or not, for one email; None when the lease was lost.
 
     What waits to be told together is tied to this email first, so that a sender that dies here leaves it whole.
@@ -181,16 +181,18 @@ def _gather(desk: Desk, leased: Leased) -> list[OpenInvoice] | None:
     return [
         one
         for one in _with_reports(desk, open_ones)
-        if look_again(leased.kind, one.incident, one.report.now if one.report else None) is None
+        if recheck(leased.kind, one.incident, one.report.now if one.report else None) is None
     ]
 
 
-def _with_reports(desk: Desk, incidents: Sequence[Incident]) -> list[OpenInvoice]:
-    reports = [desk.meanwhile(partial(desk.invoices.report, one.invoice_id)) for one in incidents]
+def _with_reports(desk: SendContext, incidents: Sequence[Incident]) -> list[OpenInvoice]:
+    reports = [
+        desk.run_concurrently(partial(desk.invoices.report, one.invoice_id)) for one in incidents
+    ]
     return [OpenInvoice(one, asked()) for one, asked in zip(incidents, reports, strict=True)]
 
 
-def _gather_ends(desk: Desk, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
+def _gather_ends(desk: SendContext, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
     """What else this customer leaves unpaid for good, for one email to the business; and how often the customer was asked."""
     with desk.db.reading() as session:
         unpaid = incident_queries.read_open_incidents(session, leased.stripe_customer_id or "")
@@ -221,7 +223,7 @@ def _is_unknown(reached: Callable[[], object]) -> bool:
     return False
 
 
-def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
+def _reach(desk: SendContext, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
     """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
     contact = desk.contacts.contact(
         stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
@@ -233,14 +235,14 @@ def _reach(desk: Desk, leased: Leased) -> tuple[Contact, CancellationLinks | Non
     return contact, desk.contacts.cancellation_links(request_id)
 
 
-def stumbled(desk: Desk, leased: Leased, why: str) -> Result:
-    """Something failed that nobody foresaw: try again later, not in a tight circle and not for ever."""
-    return _patiently(
+def unexpected_error(desk: SendContext, leased: Leased, why: str) -> Result:
+    """Something failed that nobody foresaw: try again later, not in a tight circle and not indefinitely."""
+    return _with_retries(
         desk, lambda: _not_now(desk, leased, "stumbled", f"failed inside the notifier: {why}")
     )
 
 
-def _patiently(desk: Desk, write: Callable[[], T]) -> T:
+def _with_retries(desk: SendContext, write: Callable[[], T]) -> T:
     """Write something down although the database is away for some seconds."""
     for seconds in RECORD_PAUSES:
         try:
@@ -250,7 +252,7 @@ def _patiently(desk: Desk, write: Callable[[], T]) -> T:
     return write()
 
 
-def _not_now(desk: Desk, leased: Leased, word: str, why: str) -> Result:
+def _not_now(desk: SendContext, leased: Leased, word: str, why: str) -> Result:
     def body(session: Session) -> Result:
         row = notifications.lock_leased(session, leased)
         if row is None:
@@ -260,12 +262,12 @@ def _not_now(desk: Desk, leased: Leased, word: str, why: str) -> Result:
             row.last_error = why
             return Result(leased.kind, word, why)
         row.attempts += 1
-        return retry_or_give_up(row, leased.kind, word, why, desk.now(), desk.chance(), desk.policy)
+        return retry_or_give_up(row, leased.kind, word, why, desk.now(), desk.jitter(), desk.policy)
 
     return _transact(desk, body)
 
 
-def _unknown_customer(desk: Desk, leased: Leased) -> Result:
+def _unknown_customer(desk: SendContext, leased: Leased) -> Result:
     def body(session: Session) -> Result:
         row = notifications.lock_leased(session, leased)
         if row is None:
@@ -285,7 +287,7 @@ def _unknown_customer(desk: Desk, leased: Leased) -> Result:
     return _transact(desk, body)
 
 
-def _suppress(desk: Desk, leased: Leased, reason: Reason) -> Result:
+def _suppress(desk: SendContext, leased: Leased, reason: Reason) -> Result:
     """Where nothing more is collected, the customer is not asked, and the business has to know: it may be the first failure, of
     a debit that was under way when the subscription ended, so no event after this one will tell."""
 
@@ -315,6 +317,6 @@ def _resumed(before: Incident | None, incident: Incident) -> bool:
     return incident.auto_advance is True and incident.auto_advance_as_of != known
 
 
-def _transact(desk: Desk, body: Callable[[Session], T]) -> T:
+def _transact(desk: SendContext, body: Callable[[Session], T]) -> T:
     with desk.db.transaction() as session:
         return body(session)

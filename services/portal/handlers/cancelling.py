@@ -156,7 +156,7 @@ def open_links_of(session: Session, request_id: str) -> None:
         raise RequestClosed(f"the request is {found[0].status}")
 
 
-def overtake(session: Session, subscription_id: str, now: dt.datetime) -> None:
+def supersede(session: Session, subscription_id: str, now: dt.datetime) -> None:
     """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
     row = queries.open_request(session, subscription_id)
     if row is not None:
@@ -180,7 +180,7 @@ def _overtake(session: Session, row: CancellationRequestRow, now: dt.datetime) -
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class PendingStep:
     """One step that is due, with what it needs."""
 
     request_id: str
@@ -193,7 +193,7 @@ class Errand:
     kind: str
 
 
-def take_errand(session: Session, now: dt.datetime) -> Errand | None:
+def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     """The next step that is due, leased to the caller; None when nothing is."""
     due = queries.due_request(session, now)
     if due is None:
@@ -208,7 +208,7 @@ def take_errand(session: Session, now: dt.datetime) -> Errand | None:
     request = _request(*found, now)
     to_business = step is Step.TELL_BUSINESS
     wishes = (business.locale,) if to_business else (customer.locale, business.locale)
-    return Errand(
+    return PendingStep(
         request_id=row.request_id,
         step=step,
         stripe_customer_id=row.stripe_customer_id,
@@ -250,36 +250,36 @@ class Done:
     ends_at: dt.datetime | None = None
 
 
-def run_errand(errand: Errand, billing: Billing, mail: Mail) -> Done:
+def run_errand(step_to_do: PendingStep, billing: Billing, mail: Mail) -> Done:
     """Do one step. Call it outside any transaction; doing it twice is harmless on the other side."""
     try:
-        if errand.step is Step.CANCEL:
+        if step_to_do.step is Step.CANCEL:
             ends_at = billing.cancel_at_period_end(
-                errand.stripe_customer_id, errand.subscription_id, errand.request_id
+                step_to_do.stripe_customer_id, step_to_do.subscription_id, step_to_do.request_id
             )
             return Done(ends_at=ends_at)
-        tell = mail.to_business if errand.step is Step.TELL_BUSINESS else mail.to_customer
-        tell(errand.kind, errand.customer_id, errand.context)
+        tell = mail.to_business if step_to_do.step is Step.TELL_BUSINESS else mail.to_customer
+        tell(step_to_do.kind, step_to_do.customer_id, step_to_do.context)
     except (BillingUnavailable, MailUnavailable) as error:
         return Done(problem=error.reason)
     return Done()
 
 
-def finish_errand(session: Session, errand: Errand, done: Done, now: dt.datetime) -> int:
+def finish_errand(session: Session, step_to_do: PendingStep, done: Done, now: dt.datetime) -> int:
     """Note what came of a step, and when the next one is due; how often this step has failed by now."""
-    found = queries.request_with_people(session, errand.request_id, lock=True)
+    found = queries.request_with_people(session, step_to_do.request_id, lock=True)
     if found is None:
         return 0
     row = found[0]
     if done.problem is not None:
-        if _step(row) is errand.step:
+        if _step(row) is step_to_do.step:
             row.tries += 1
             row.last_error = done.problem[:200]
             row.next_try_at = now + pause_after(row.tries)
         return row.tries
-    if errand.step is Step.TELL_BUSINESS:
+    if step_to_do.step is Step.TELL_BUSINESS:
         row.business_told_at = row.business_told_at or now
-    elif errand.step is Step.CANCEL:
+    elif step_to_do.step is Step.CANCEL:
         row.carried_out_at, row.ends_at = row.carried_out_at or now, done.ends_at
         count_on_commit(session, CANCELLATIONS.labels("carried_out"))
     else:

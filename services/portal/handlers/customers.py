@@ -254,7 +254,7 @@ def asked_for(stripe_customer_id: str | None, customer_id: str | None) -> Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person(CustomerProfile):
+class ContactDetails(CustomerProfile):
     """Whom to write to, and in whose name."""
 
     customer_id: str
@@ -268,7 +268,9 @@ class Person(CustomerProfile):
     """UTC, when the next scheduled one begins."""
 
 
-def contacts(session: Session, asked: Sequence[Asked], now: dt.datetime) -> list[Person | None]:
+def contacts(
+    session: Session, asked: Sequence[Asked], now: dt.datetime
+) -> list[ContactDetails | None]:
     """Whom to write to, in the order of the questions, in one statement; None for a customer that is unknown."""
     rows = people.contacts(
         session,
@@ -276,8 +278,8 @@ def contacts(session: Session, asked: Sequence[Asked], now: dt.datetime) -> list
         public_ids={one.customer_id for one in asked if one.customer_id},
         now=now,
     )
-    by_stripe: dict[str | None, Person] = {}
-    by_ours: dict[str | None, Person] = {}
+    by_stripe: dict[str | None, ContactDetails] = {}
+    by_ours: dict[str | None, ContactDetails] = {}
     for row in rows:
         person = _person(row)
         by_ours[person.customer_id] = person
@@ -288,15 +290,15 @@ def contacts(session: Session, asked: Sequence[Asked], now: dt.datetime) -> list
     ]
 
 
-def known(person: Person | None) -> Person:
+def known(person: ContactDetails | None) -> ContactDetails:
     """The person. Raises UnknownCustomer when there is none."""
     if person is None:
         raise UnknownCustomer("no such customer")
     return person
 
 
-def _person(row: Row[Any]) -> Person:
-    return Person(
+def _person(row: Row[Any]) -> ContactDetails:
+    return ContactDetails(
         customer_id=row.c_public_id,
         **profile_of(row),
         link_generation=row.c_link_generation,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import with_method_change
 from services.portal.handlers import evidence
-from services.portal.handlers.cancelling import overtake
+from services.portal.handlers.cancelling import supersede
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import events as queries
 from services.portal.queries import subscriptions
@@ -117,7 +117,7 @@ def note_subscription(
         },
     )
     if newest and (ended or data.ends_at is not None):
-        overtake(session, data.subscription_id, now)
+        supersede(session, data.subscription_id, now)
 
 
 def forget_stripe_customer(

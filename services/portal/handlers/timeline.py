@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.handlers import link_report
-from services.portal.models import CustomerRow, InvoiceRow, VisitRow
+from services.portal.models import ActivityRow, CustomerRow, InvoiceRow
+from services.portal.queries import activity, events, subscriptions
 from services.portal.queries import customers as people
-from services.portal.queries import events, subscriptions, visits
 from shared.contracts.invoices import collection_stopped, settlement
 from shared.contracts.rpc.base import TimelineStep
 from shared.contracts.rpc.portal import InvoiceStanding, Timeline, TimelineCustomer
@@ -50,7 +50,7 @@ def story(
             text = "the host application told us of this customer"
             steps.append(_step(customer.created_at, "told", text))
         if invoice_id is None or invoice is not None:
-            rows = visits.of_customer(session, customer.public_id, since, MOST_VISITS)
+            rows = activity.of_customer(session, customer.public_id, since, MOST_VISITS)
             steps += [_visit_step(row) for row in rows]
     if invoice_id is None:
         about = link_report.steps(
@@ -106,7 +106,7 @@ def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
     return TimelineStep(at=at, service="portal", step=what, text=text, **more)
 
 
-def _visit_step(row: VisitRow) -> TimelineStep:
+def _visit_step(row: ActivityRow) -> TimelineStep:
     times = f" ({row.count} times until {row.last_at:%H:%M})" if row.count > 1 else ""
     text = WORDS.get(row.what, row.what)
     return _step(row.first_at, row.what, f"the customer {text}{times}", count=row.count)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE
 from services.portal.models import (
+    ActivityRow,
     AppointmentRow,
     CancellationRequestRow,
     CustomerRow,
@@ -19,9 +20,8 @@ from services.portal.models import (
     LinkConflictRow,
     LinkEvidenceRow,
     MethodChangeRow,
+    PendingLinkRow,
     SubscriptionRow,
-    VisitRow,
-    WaitingLinkRow,
 )
 from services.portal.queries.statements import changed, table_of
 from shared.database import insert_new
@@ -102,8 +102,8 @@ def erase_customer(session: Session, row: CustomerRow) -> None:
     public_id, key = row.public_id, row.id
     for table in (AppointmentRow, CancellationRequestRow):
         changed(session, delete(table).where(table.customer_pk == key))
-    changed(session, delete(VisitRow).where(VisitRow.customer_id == public_id))
-    changed(session, delete(WaitingLinkRow).where(WaitingLinkRow.customer_ref == public_id))
+    changed(session, delete(ActivityRow).where(ActivityRow.customer_id == public_id))
+    changed(session, delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id))
     changed(session, delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id))
     changed(session, delete(CustomerRow).where(CustomerRow.id == key))
 
@@ -116,7 +116,7 @@ def erase_stripe_customer(session: Session, stripe_id: str) -> int:
             InvoiceRow,
             MethodChangeRow,
             DeletedStripeCustomerRow,
-            WaitingLinkRow,
+            PendingLinkRow,
             LinkConflictRow,
             LinkEvidenceRow,
             SubscriptionRow,

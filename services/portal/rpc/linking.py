@@ -7,7 +7,7 @@ from typing import Final
 from services.portal.handlers import customers, link_report
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.queries import links
-from services.portal.web.entrypoints import Visiting, utc_now
+from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     CheckoutReference,
@@ -22,7 +22,7 @@ from shared.nameko_ext.rpc import rpc
 MOST_UNKNOWN: Final = 1000
 
 
-class Linking(Visiting):
+class Linking(PortalEntrypoints):
     """Who is whose."""
 
     publisher = EventPublisher()

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import importing, visits
+from services.portal.handlers import importing, resolved_links
 from services.portal.handlers import timeline as story
 from services.portal.retention import RULES
-from services.portal.web.activity_buffer import VisitLog
+from services.portal.web.activity_log import ActivityLog
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -31,7 +31,7 @@ class Operations:
     """Import, export, erasure, the story of a customer, and what customers do on the page. The service that mixes it in has `db` and `_write`."""
 
     db: Database
-    looks = VisitLog()
+    looks = ActivityLog()
     _write: Callable[[Callable[[Session], Any]], Any]
 
     @rpc
@@ -109,7 +109,7 @@ class Operations:
         waiting = self.looks.take()
         if waiting:
             with self.db.transaction() as session:
-                visits.note(session, waiting)
+                resolved_links.note(session, waiting)
         return False
 
     @loop(poll=3600)
@@ -117,5 +117,5 @@ class Operations:
         """Forget what only proves that something was done long ago."""
         now = dt.datetime.now(dt.UTC)
         with self.db.transaction() as session:
-            more = visits.forget_old(session, now)
+            more = resolved_links.forget_old(session, now)
         return prune_round(self.db, RULES, now) or more

@@ -5,14 +5,19 @@ from __future__ import annotations
 from werkzeug.wrappers import Request, Response
 
 from services.portal.adapters.services import RpcBilling, RpcBillingPages
-from services.portal.handlers import visits
-from services.portal.handlers.visits import Visit
+from services.portal.handlers import resolved_links
+from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS
 from services.portal.ports import BillingUnavailable
 from services.portal.web import views
-from services.portal.web.activity_buffer import ShownLog
-from services.portal.web.entrypoints import RETRY_AFTER_SECONDS, Visiting, utc_now, visitors
-from services.portal.web.responses import answer, choose_for, redirect
+from services.portal.web.activity_log import ShownLog
+from services.portal.web.entrypoints import (
+    RETRY_AFTER_SECONDS,
+    PortalEntrypoints,
+    link_required,
+    utc_now,
+)
+from services.portal.web.responses import answer, locale_for, redirect
 from services.portal.workflows import billing_sync as learning
 from shared.nameko_ext.loops import Waker, loop
 from shared.telemetry import get_logger
@@ -20,7 +25,7 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 
-class Learning(Visiting):
+class Learning(PortalEntrypoints):
     """What the page needs of billing."""
 
     wake_cards = Waker("learn_cards")
@@ -28,12 +33,12 @@ class Learning(Visiting):
     wake_prices = Waker("learn_prices")
     shown = ShownLog()
 
-    @visitors("POST", "/me/<token>/confirm/<invoice_id>")
-    def confirm_payment(self, request: Request, visit: Visit, invoice_id: str) -> Response:
+    @link_required("POST", "/me/<token>/confirm/<invoice_id>")
+    def confirm_payment(self, request: Request, visit: ResolvedLink, invoice_id: str) -> Response:
         """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
         now = utc_now()
         snapshot, origins = visit.snapshot, self.wiring.session_origins
-        locale = choose_for(request, visit)
+        locale = locale_for(request, visit)
         if seconds := self.wiring.limiter.take(snapshot.customer_id):
             CONFIRMATIONS.labels("too_many").inc()
             page = views.unavailable(
@@ -41,7 +46,9 @@ class Learning(Visiting):
             )
             return answer(page, 429, Retry_After=str(seconds))
         try:
-            address = visits.confirm(RpcBillingPages(self.billing, origins), snapshot, invoice_id)
+            address = resolved_links.confirm(
+                RpcBillingPages(self.billing, origins), snapshot, invoice_id
+            )
         except BillingUnavailable as error:
             CONFIRMATIONS.labels(error.reason).inc()
             log.warning("invoice not opened", reason=error.reason, customer_id=snapshot.customer_id)

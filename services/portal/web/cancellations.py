@@ -12,14 +12,20 @@ from services.portal.adapters.services import RpcBilling, RpcMail
 from services.portal.domain.cancelling import Decision
 from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
-from services.portal.handlers.visits import Visit
+from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
 from services.portal.queries import subscriptions as queries
 from services.portal.tokens.request_links import TOKEN
 from services.portal.tokens.signing import BadToken
 from services.portal.web import request_views
-from services.portal.web.entrypoints import NothingHere, Visiting, mangled, utc_now, visitors
-from services.portal.web.responses import answer, choose_for, choose_for_business, redirect
+from services.portal.web.entrypoints import (
+    PageNotFound,
+    PortalEntrypoints,
+    link_required,
+    mangled,
+    utc_now,
+)
+from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
 from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
@@ -32,24 +38,24 @@ LOUD_AFTER: Final = 5
 """A step that failed this often in a row is an error, no passing trouble."""
 
 
-class Cancelling(Visiting):
+class Cancelling(PortalEntrypoints):
     """Cancelling with the business's approval."""
 
     wake_requests = Waker("carry_out_requests")
 
-    @visitors("POST", "/me/<token>/cancellation/<int:ref>")
-    def ask_to_cancel(self, request: Request, visit: Visit, ref: int) -> Response:
+    @link_required("POST", "/me/<token>/cancellation/<int:ref>")
+    def ask_to_cancel(self, request: Request, visit: ResolvedLink, ref: int) -> Response:
         """The customer asks the business to end a subscription; a calm page says what happens next."""
         now = utc_now()
         snapshot = visit.snapshot
         subscription = cancelling.subscription_of(snapshot, ref)
         if subscription is None:
-            raise NothingHere
+            raise PageNotFound
         outcome = self._write(lambda session: cancelling.ask(session, snapshot, subscription, now))
         if outcome is Asking.NOT_OFFERED:  # decided or ended since the page was drawn
             return redirect(self.wiring.links.url(visit.token))
         self.wake_requests()
-        locale = choose_for(request, visit)
+        locale = locale_for(request, visit)
         page = request_views.asked(snapshot, subscription, visit.token, locale, outcome, utc_now())
         return answer(page)
 
@@ -123,22 +129,22 @@ class Cancelling(Visiting):
         """One step that is due for a request: tell the business, plan the end, tell the customer."""
         now = utc_now()
         with self.db.transaction() as session:
-            errand = cancelling.take_errand(session, now)
+            step_to_do = cancelling.lease_step(session, now)
             waiting, oldest = queries.waiting_requests(session)
         REQUESTS_WAITING.set(waiting)
         REQUESTS_AGE.set((now - oldest).total_seconds() if oldest else 0)
-        if errand is None:
+        if step_to_do is None:
             return False
-        done = cancelling.run_errand(errand, RpcBilling(self.billing), RpcMail(self.notifier))
+        done = cancelling.run_errand(step_to_do, RpcBilling(self.billing), RpcMail(self.notifier))
         with self.db.transaction() as session:
-            tries = cancelling.finish_errand(session, errand, done, utc_now())
-        ERRANDS.labels(errand.step.value, done.problem or "ok").inc()
+            tries = cancelling.finish_errand(session, step_to_do, done, utc_now())
+        ERRANDS.labels(step_to_do.step.value, done.problem or "ok").inc()
         if done.problem is not None:
             say = log.error if tries >= LOUD_AFTER else log.warning
             say(
                 "step for a request failed",
-                request_id=errand.request_id,
-                step=errand.step.value,
+                request_id=step_to_do.request_id,
+                step=step_to_do.step.value,
                 reason=done.problem,
                 tries=tries,
             )

@@ -13,7 +13,7 @@ from services.portal.tokens.request_links import RequestLinks
 from services.portal.web.limiter import Limiter
 
 
-class Wired:
+class Components:
     """What the settings make, once a process."""
 
     def __init__(self, settings: Settings) -> None:
@@ -25,11 +25,11 @@ class Wired:
         self.limiter = Limiter()
 
 
-class Wiring(DependencyProvider):
+class ComponentsProvider(DependencyProvider):
     """Injects `Wired`."""
 
     def setup(self) -> None:
-        self.wired = Wired(self.container.config["settings"])
+        self.wired = Components(self.container.config["settings"])
 
-    def get_dependency(self, worker_ctx: Any) -> Wired:
+    def get_dependency(self, worker_ctx: Any) -> Components:
         return self.wired

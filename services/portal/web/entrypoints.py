@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.portal.domain.snapshot import Snapshot
-from services.portal.handlers import visits
-from services.portal.handlers.visits import Visit
+from services.portal.handlers import resolved_links
+from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import VISITS
 from services.portal.tokens.links import TOKEN
 from services.portal.web import views
-from services.portal.web.components import Wiring
-from services.portal.web.responses import answer, choose_for
+from services.portal.web.components import ComponentsProvider
+from services.portal.web.responses import answer, locale_for
 from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FOR_NOTIFIER
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
@@ -38,11 +38,11 @@ a customer who is gone."""
 RETRY_AFTER_SECONDS: Final = 30
 
 Result = TypeVar("Result")
-Service = TypeVar("Service", bound="Visiting")
+Service = TypeVar("Service", bound="PortalEntrypoints")
 Values = ParamSpec("Values")
 
 
-class NothingHere(Exception):
+class PageNotFound(Exception):
     """What was asked for does not exist, or is not this visitor's: which of the two is not told."""
 
 
@@ -52,42 +52,42 @@ def utc_now() -> dt.datetime:
 
 
 def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
-    return visits.look_many(session, public_ids, utc_now())
+    return resolved_links.look_many(session, public_ids, utc_now())
 
 
-class Visiting:
+class PortalEntrypoints:
     """Base of the portal's entrypoints."""
 
     db = Database()
     look = Batched("looks", _look)
-    wiring = Wiring()
+    wiring = ComponentsProvider()
     billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)
     notifier = RpcClient("notifier", timeout=PORTAL_WAITS_FOR_NOTIFIER)
 
-    def _note_click(self, visit: Visit, now: dt.datetime) -> None:
+    def _note_click(self, visit: ResolvedLink, now: dt.datetime) -> None:
         """Remember that the customer goes on to Stripe, for the "just back?" hint; the click is more than the hint."""
         try:
             with self.db.transaction() as session:
-                visits.opened(session, visit.snapshot.customer_id, now)
+                resolved_links.opened(session, visit.snapshot.customer_id, now)
         except DatabaseUnavailable:
             log.warning("click not noted", customer_id=visit.snapshot.customer_id)
 
-    def _find(self, token: str) -> Visit | None:
-        claim = visits.read_claim(self.wiring.links, token)
+    def _find(self, token: str) -> ResolvedLink | None:
+        claim = resolved_links.read_claim(self.wiring.links, token)
         if claim is None:
             return None
-        return visits.visit(self.look(claim.public_id), claim, token)
+        return resolved_links.visit(self.look(claim.public_id), claim, token)
 
     @staticmethod
     def _nothing_here(request: Request, arrived: float) -> Response:
         VISITS.labels("nothing").inc()
-        page = views.nothing_here(choose_for(request))
+        page = views.page_not_found(locale_for(request))
         eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
         return answer(page, 404)
 
-    def _replaced(self, request: Request, visit: Visit) -> Response:
+    def _replaced(self, request: Request, visit: ResolvedLink) -> Response:
         VISITS.labels("replaced").inc()
-        page = views.replaced(visit.snapshot.business, visit.token, choose_for(request, visit))
+        page = views.replaced(visit.snapshot.business, visit.token, locale_for(request, visit))
         return answer(page, 410)
 
     def _write(self, handler: Callable[[Session], Result]) -> Result:
@@ -106,14 +106,14 @@ def mangled(shape: re.Pattern[str]) -> Refuse:
     def refuse(request: Any) -> Response | None:
         if shape.fullmatch(request.path_values["token"]):
             return None
-        return Visiting._nothing_here(request, time.monotonic())
+        return PortalEntrypoints._nothing_here(request, time.monotonic())
 
     return refuse
 
 
-def visitors(
+def link_required(
     method: str, url: str, *, also_replaced: bool = False
-) -> Callable[[Callable[Concatenate[Service, Request, Visit, Values], Response]], Any]:
+) -> Callable[[Callable[Concatenate[Service, Request, ResolvedLink, Values], Response]], Any]:
     """Decorate a method of a `Visiting` that answers at `url` (with `<token>` in it) whoever holds a good link.
 
     The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
@@ -122,7 +122,7 @@ def visitors(
     """
 
     def decorate(
-        page: Callable[Concatenate[Service, Request, Visit, Values], Response],
+        page: Callable[Concatenate[Service, Request, ResolvedLink, Values], Response],
     ) -> Any:
         @http(method, url, refuse=mangled(TOKEN))
         @functools.wraps(page)
@@ -137,7 +137,7 @@ def visitors(
                 return self._replaced(request, visit)
             try:
                 return page(self, request, visit, *args, **values)
-            except NothingHere:
+            except PageNotFound:
                 return self._nothing_here(request, arrived)
 
         return entrypoint

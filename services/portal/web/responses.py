@@ -10,7 +10,7 @@ from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Request, Response
 
-from services.portal.handlers.visits import CAME_FROM, Visit
+from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
 from services.portal.web import views
 from shared.l10n.locales import choose_locale
 from shared.nameko_ext.web import Answer
@@ -32,7 +32,7 @@ def redirect(address: str) -> Response:
     return response
 
 
-def choose_for(request: Request, visit: Visit | None = None) -> Locale:
+def locale_for(request: Request, visit: ResolvedLink | None = None) -> Locale:
     """The customer's own language, then the browser's, then the business's."""
     asked = request.environ.get("HTTP_ACCEPT_LANGUAGE", "")
     if visit is None:
@@ -51,6 +51,6 @@ def choose_for_business(request: Request, locale: str) -> Locale:
     return _choose(locale, request.environ.get("HTTP_ACCEPT_LANGUAGE", ""), None)
 
 
-def came_from_words(value: str | None) -> str | None:
+def parse_source(value: str | None) -> str | None:
     """Only the words that we ourselves put into links."""
     return value if value in CAME_FROM else None

@@ -233,7 +233,7 @@ def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class AppointmentView:
     """An appointment as the page shows it."""
 
     appointment: Appointment
@@ -244,12 +244,12 @@ class _Visit:
     iso: str
 
 
-def _visits(view: MeView, texts: Texts, *, over: bool) -> list[_Visit]:
+def _appointments(view: MeView, texts: Texts, *, over: bool) -> list[AppointmentView]:
     days = texts.days(view.snapshot.zone, view.now)
     chosen = [each for each in view.snapshot.appointments if each.over(view.now) is over]
     chosen.sort(key=lambda each: each.starts_at, reverse=over)
     return [
-        _Visit(
+        AppointmentView(
             appointment=each,
             month=days.month(each.starts_at),
             day=str(days.local(each.starts_at).day),
@@ -261,10 +261,10 @@ def _visits(view: MeView, texts: Texts, *, over: bool) -> list[_Visit]:
     ]
 
 
-def _that_fit(visits: list[_Visit], most: int) -> list[_Visit]:
+def _that_fit(visits: list[AppointmentView], most: int) -> list[AppointmentView]:
     """The first visits, as many as keep the page small even where every text is as long as it may be."""
     total = 0
-    fitting: list[_Visit] = []
+    fitting: list[AppointmentView] = []
     for visit in visits[:most]:
         texts = (visit.appointment.title, visit.appointment.location or "")
         total += sum(len(text.encode()) for text in texts)
@@ -277,8 +277,8 @@ def _that_fit(visits: list[_Visit], most: int) -> list[_Visit]:
 def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     """A customer's page."""
     texts = texts_in(view.locale)
-    upcoming = _visits(view, texts, over=False)
-    past = _visits(view, texts, over=True)
+    upcoming = _appointments(view, texts, over=False)
+    past = _appointments(view, texts, over=True)
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
     days, asking = texts.days(view.snapshot.zone, view.now), view.notice.asking
@@ -390,11 +390,11 @@ def fresh_link(snapshot: Snapshot, locale: Locale, *, outcome: str) -> Page:
     )
 
 
-def nothing_here(locale: Locale) -> Page:
+def page_not_found(locale: Locale) -> Page:
     """The one calm page for all that isn't there; 404."""
     return draw("nothing_here.html", locale=locale, business=None)
 
 
-def trouble(locale: Locale) -> Page:
+def server_error(locale: Locale) -> Page:
     """We ourselves are in trouble; 500 and 503."""
     return draw("trouble.html", locale=locale, business=None)

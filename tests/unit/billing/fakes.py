@@ -330,7 +330,7 @@ class FakePaymentGateway:
             if one.stripe_customer_id == stripe_customer_id and one.status != "canceled"
         ]
 
-    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+    def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
         self._enter("point_subscription")
         found = self.all_subscriptions[subscription_id]
         if found.status == "canceled":

@@ -665,7 +665,7 @@ def test_one_customer_at_a_time(loop: Loop) -> None:
 
 
 def test_a_dead_workers_lease_runs_out(loop: Loop) -> None:
-    """A worker that died without giving the customer back blocks it for two minutes, not for ever."""
+    """A worker that died without giving the customer back blocks it for two minutes, not indefinitely."""
     with loop.database.transaction() as session:
         session.add(RecoveryLease(stripe_customer_id="cus_1", holder="dead", until=loop.clock.now))
     loop.clock.forward(seconds=-1)

@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from typer.main import get_command
 
-from portico.cli.context import Desk
+from portico.cli.context import CliContext
 from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
 
 COMMAND = get_command(app)
-"""Built once: it is the same for every test, and takes longer than most of them."""
+"""Built once: it is the same indefinitelyy test, and takes longer than most of them."""
 
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden" / "rpc"
@@ -101,7 +101,7 @@ def run(services: FakeServices) -> Run:
         def make(environ: Mapping[str, str], timeout: float) -> FakeServices:
             return services
 
-        result = CliRunner().invoke(COMMAND, list(words), obj=Desk(settings, make), **options)
+        result = CliRunner().invoke(COMMAND, list(words), obj=CliContext(settings, make), **options)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

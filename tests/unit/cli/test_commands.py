@@ -73,9 +73,9 @@ def test_missing_settings_end_with_two() -> None:
     """Without AMQP_URI nothing can be asked; the message says what it should look like."""
     from typer.testing import CliRunner
 
-    from portico.cli.context import Desk
+    from portico.cli.context import CliContext
 
-    result = CliRunner().invoke(app, ["events", "list"], obj=Desk({}))
+    result = CliRunner().invoke(app, ["events", "list"], obj=CliContext({}))
     assert result.exit_code == 2
     assert "AMQP_URI is not set" in result.stderr
 
@@ -84,9 +84,9 @@ def test_the_embedded_broker_can_not_be_reached(run: Run) -> None:
     """`make run` keeps its broker inside its process: the message says what to use instead."""
     from typer.testing import CliRunner
 
-    from portico.cli.context import Desk
+    from portico.cli.context import CliContext
 
-    desk = Desk({"AMQP_URI": "embedded://localhost/"})
+    desk = CliContext({"AMQP_URI": "embedded://localhost/"})
     result = CliRunner().invoke(app, ["events", "list"], obj=desk)
     assert (result.exit_code, "make stack" in result.stderr) == (3, True)
 

@@ -15,7 +15,7 @@ from portico.checks.billing import check_stripe
 from portico.checks.broker import check_broker
 from portico.checks.notifier import check_senders, check_sendgrid
 from portico.cli.findings import Finding, Level
-from portico.commands.doctor import Eyes, examine, look_at_database
+from portico.commands.doctor import Probes, examine, look_at_database
 from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.domain.errors import (
     StripeKeyRefused,
@@ -145,7 +145,7 @@ class World:
 
     def examine(self, **wishes: Any) -> list[Finding]:
         """Everything that doctor tells, with the real checks over this world."""
-        eyes = Eyes(
+        eyes = Probes(
             stripe=lambda settings, **wishes: check_stripe(
                 settings,
                 self,
@@ -322,8 +322,8 @@ def test_what_no_machine_can_see_of_stripe_is_left_to_a_person() -> None:
     asked = {one.code: one for one in world.examine() if one.level is not Level.OK}
     assert set(asked) == {*STRIPES_MAILS, "stripe-mode"}
     for code in STRIPES_MAILS:
-        assert "dashboard.stripe.com/settings/billing" in asked[code].todo
-        assert f"--looked {code}" in asked[code].todo
+        assert "dashboard.stripe.com/settings/billing" in asked[code].remedy
+        assert f"--looked {code}" in asked[code].remedy
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -335,7 +335,7 @@ def test_each_planted_misconfiguration_is_found(planted: str) -> None:
     told = world.examine()
     found = [one for one in told if one.level is Level.FINDING]
     assert {one.code for one in found} == {code}
-    assert all(one.todo for one in found)
+    assert all(one.remedy for one in found)
     text = json.dumps([one.view() for one in told])
     for secret in (
         LINK_KEY,
@@ -424,8 +424,8 @@ def test_doctor_says_how_to_switch_to_the_dashboard() -> None:
     found = one_of(world, "portal-kept")
     assert found.level is Level.ASK
     assert "they may also cancel a subscription" in found.text
-    assert "STRIPE_PORTAL_CONFIGURATION to dashboard" in found.todo
-    assert "to portico" in found.todo
+    assert "STRIPE_PORTAL_CONFIGURATION to dashboard" in found.remedy
+    assert "to portico" in found.remedy
     assert "nothing is saved there" in one_of(World(source=PortalSource.KEPT), "portal-kept").text
 
 
@@ -434,7 +434,7 @@ def test_cancelling_that_the_dashboard_allows_is_asked_about() -> None:
     world = World(source=PortalSource.DASHBOARD, configuration=portal(subscription_cancel=True))
     found = one_of(world, "portal-cancels")
     assert found.level is Level.ASK
-    assert "dashboard.stripe.com/test/settings/billing/portal" in found.todo
+    assert "dashboard.stripe.com/test/settings/billing/portal" in found.remedy
     assert not [one for one in world.examine(may_cancel=True) if one.code == "portal-cancels"]
 
 
@@ -449,9 +449,9 @@ def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
     is told by the look at the database."""
     url = f"sqlite:///{tmp_path}/portal.sqlite3"
     settings = SimpleNamespace(database_url=Secret(url))
-    assert list(Eyes().whose(settings)) == []
+    assert list(Probes().whose(settings)) == []
     upgrade("portal", url)
-    assert [one.code for one in Eyes().whose(settings)] == ["links-evidence"]
+    assert [one.code for one in Probes().whose(settings)] == ["links-evidence"]
     engine = make_engine(url)
     with engine.begin() as connection:
         connection.exec_driver_sql(
@@ -464,9 +464,9 @@ def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
             "VALUES ('A', 1, 'c1', 'N', 'n@example.com', 'cus_1', 1, '2026-01-01', '2026-01-01')"
         )
     engine.dispose()
-    (found,) = Eyes().whose(settings)
+    (found,) = Probes().whose(settings)
     assert (found.code, found.level) == ("links-unknown", Level.ASK)
-    assert "evidence --unknown" in found.todo
+    assert "evidence --unknown" in found.remedy
 
 
 @pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
@@ -477,7 +477,7 @@ def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> Non
     assert [one.code for one in look_at_database(service, url)] == ["database-behind"]
     upgrade(service, url, "0001")
     (found,) = look_at_database(service, url)
-    assert (found.level, f"services.{service} migrate" in found.todo) == (Level.FINDING, True)
+    assert (found.level, f"services.{service} migrate" in found.remedy) == (Level.FINDING, True)
     upgrade(service, url)
     assert [one.level for one in look_at_database(service, url)] == [Level.OK]
 

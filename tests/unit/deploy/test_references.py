@@ -46,7 +46,7 @@ QUEUES = {
     for service in SERVICES
     for source in topology.sources()
     for main in topology.event_queues(service, source)
-    for queue in (main, *topology.side_queues(main.name))
+    for queue in (main, *topology.auxiliary_queues(main.name))
 }
 
 

@@ -185,5 +185,5 @@ def _pages(locale: Locale) -> Iterator[views.Page]:
     for outcome in ("sent", "already", "failed"):
         yield views.fresh_link(snapshot(), locale, outcome=outcome)
     yield views.replaced(business(), TOKEN, locale)
-    yield views.nothing_here(locale)
-    yield views.trouble(locale)
+    yield views.page_not_found(locale)
+    yield views.server_error(locale)

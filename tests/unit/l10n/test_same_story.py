@@ -12,7 +12,7 @@ from babel import Locale
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import Kind
-from services.notifier.domain.notification_rules import InvoiceNow, kind_to_say, look_again
+from services.notifier.domain.notification_rules import InvoiceNow, effective_kind, recheck
 from services.notifier.domain.reminders import schedule
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.emails import letters
@@ -124,12 +124,12 @@ def in_mail(facts: Facts) -> letters.Letter | Reason:
         subscription_end_reason=facts.subscription.end_reason if facts.subscription else None,
     )
     kind = Kind.PAYMENT_ACTION_REQUIRED if facts.asked_to_confirm else Kind.PAYMENT_FAILED
-    reason = look_again(kind, incident, fresh)
+    reason = recheck(kind, incident, fresh)
     if reason is not None:
         return reason
     planned = schedule(incident, fresh, NOW - facts.failed_at, NOW)
     return letters.letter(
-        kind_to_say(kind, incident, fresh, planned),
+        effective_kind(kind, incident, fresh, planned),
         letters.LetterData(
             contact=a_contact(),
             now=NOW,

@@ -43,8 +43,8 @@ class House:
     hasher: AddressHasher = field(default_factory=lambda: AddressHasher([ADDRESS_KEY]))
 
     @property
-    def desk(self) -> sending.Desk:
-        return sending.Desk(
+    def desk(self) -> sending.SendContext:
+        return sending.SendContext(
             db=self.db,
             contacts=self.portal,
             invoices=self.billing,
@@ -54,13 +54,13 @@ class House:
             begin=self.begin,
             record=self.record,
             now=self.clock,
-            chance=lambda: 0.5,
+            jitter=lambda: 0.5,
             pause=lambda seconds: None,
-            meanwhile=lambda ask: ask,
+            run_concurrently=lambda ask: ask,
             policy=self.policy,
         )
 
-    def begin(self, one: posting.Posting) -> posting.Result | None:
+    def begin(self, one: posting.SendRequest) -> posting.Result | None:
         """Mark one email in a transaction of its own."""
         with self.db.transaction() as session:
             return posting.begin_posts(session, [one], self.clock(), self.policy)[0]

@@ -16,14 +16,14 @@ from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import (
     Failure,
     InvoiceNow,
+    PriorNotices,
     Send,
     Suppress,
-    Told,
     decide,
+    effective_kind,
     is_replacement,
     is_told,
-    kind_to_say,
-    look_again,
+    recheck,
 )
 from services.notifier.domain.vocabulary import Reason
 from shared.contracts.invoices import InvoiceStatus, Observation, Retry
@@ -47,10 +47,12 @@ def facts(**changes: Any) -> Observation:
     return Observation(**(values | changes))
 
 
-def decision(invoice: Observation, told: Told | None = None, **story: Any) -> Send | Suppress:
+def decision(
+    invoice: Observation, told: PriorNotices | None = None, **story: Any
+) -> Send | Suppress:
     fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
     incident = dataclasses.replace(merge(fresh, invoice), **story)
-    return decide(invoice, incident, told or Told())
+    return decide(invoice, incident, told or PriorNotices())
 
 
 def test_the_first_failure_on_autopay_mails() -> None:
@@ -86,12 +88,14 @@ def test_what_is_no_autopay_failure_has_its_own_reason(
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        (Told(this_attempt=True, under_way=True), Reason.SAME_ATTEMPT),
-        (Told(under_way=True), Reason.UNDER_WAY),
-        (Told(customer_deleted=True), Reason.CUSTOMER_DELETED),
+        (PriorNotices(this_attempt=True, under_way=True), Reason.SAME_ATTEMPT),
+        (PriorNotices(under_way=True), Reason.UNDER_WAY),
+        (PriorNotices(customer_deleted=True), Reason.CUSTOMER_DELETED),
     ],
 )
-def test_what_was_or_is_about_to_be_told_is_not_told_again(told: Told, reason: Reason) -> None:
+def test_what_was_or_is_about_to_be_told_is_not_told_again(
+    told: PriorNotices, reason: Reason
+) -> None:
     """One email an attempt, one at a time, and none to a deleted customer."""
     assert decision(facts(), told) == Suppress(reason)
 
@@ -103,7 +107,7 @@ def test_an_attempt_that_a_later_one_has_overtaken_is_old_news() -> None:
 
 def test_a_second_failure_of_an_attempt_is_looked_at() -> None:
     """Stripe raises no count for a debit made by API that fails days later: only the charge can tell."""
-    assert decision(facts(), Told(this_attempt=True)) == Send(Kind.PAYMENT_FAILED)
+    assert decision(facts(), PriorNotices(this_attempt=True)) == Send(Kind.PAYMENT_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +211,7 @@ def test_no_story_with_an_end_mails(
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
     for seen in story:
         incident = merge(incident, seen)
-        verdict = decide(seen, incident, Told())
+        verdict = decide(seen, incident, PriorNotices())
         if incident.closed_because is not None:
             assert isinstance(verdict, Suppress)
 
@@ -228,21 +232,21 @@ def test_a_dunning_email_goes_out_only_for_what_stripe_still_wants(
     fresh: InvoiceNow | None, reason: Reason | None
 ) -> None:
     """What Stripe says at the moment of sending wins; when it can't be asked the email goes out."""
-    assert look_again(Kind.PAYMENT_FAILED, None, fresh) == reason
+    assert recheck(Kind.PAYMENT_FAILED, None, fresh) == reason
 
 
 def test_good_news_is_not_held_back_by_a_closed_invoice() -> None:
     """The recovery email is about a paid invoice; only emails that ask for money stop."""
-    assert look_again(Kind.PAYMENT_RECOVERED, None, InvoiceNow(status=InvoiceStatus.PAID)) is None
+    assert recheck(Kind.PAYMENT_RECOVERED, None, InvoiceNow(status=InvoiceStatus.PAID)) is None
 
 
 def test_one_incident_has_one_right_action() -> None:
     """When Stripe says the bank wants a confirmation, the email asks for that."""
     fresh = InvoiceNow(decline=Decline.AUTHENTICATION_REQUIRED)
     unknown = Retry.UNKNOWN
-    assert kind_to_say(Kind.PAYMENT_FAILED, None, fresh, unknown) is Kind.PAYMENT_ACTION_REQUIRED
-    assert kind_to_say(Kind.FRESH_LINK, None, fresh, unknown) is Kind.FRESH_LINK
+    assert effective_kind(Kind.PAYMENT_FAILED, None, fresh, unknown) is Kind.PAYMENT_ACTION_REQUIRED
+    assert effective_kind(Kind.FRESH_LINK, None, fresh, unknown) is Kind.FRESH_LINK
     replaced = InvoiceNow(decline=Decline.DECLINED)
     confirm = Kind.PAYMENT_ACTION_REQUIRED
-    assert kind_to_say(confirm, None, replaced, unknown) is Kind.PAYMENT_FAILED
-    assert kind_to_say(confirm, None, None, unknown) is confirm
+    assert effective_kind(confirm, None, replaced, unknown) is Kind.PAYMENT_FAILED
+    assert effective_kind(confirm, None, None, unknown) is confirm

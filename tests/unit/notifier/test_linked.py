@@ -139,7 +139,7 @@ def test_what_was_given_up_is_told_too_where_it_is_still_owed(stranger: House) -
 
 
 def test_an_email_that_may_be_on_its_way_is_left_alone(stranger: House) -> None:
-    """A post of unknown fate keeps its time of grace: sent earlier, it might arrive twice."""
+    """A post whose delivery is unconfirmed keeps its time of grace: sent earlier, it might arrive twice."""
     with stranger.db.transaction() as session:
         for row in stranger.rows():
             session.get_one(Notification, row.notification_id).unconfirmed_since = stranger.clock()

@@ -24,11 +24,11 @@ from tests.unit.notifier.conftest import RENDERER, House, failed, paid
 from tests.unit.notifier.fakes import START, a_contact
 
 
-def wanting(house: House, leased: Leased) -> posting.Posting:
+def wanting(house: House, leased: Leased) -> posting.SendRequest:
     """The finished email of a leased row."""
     contact = house.portal.people[leased.stripe_customer_id or ""]
     mail = compose(RENDERER, leased, contact, None, None, Retry.UNKNOWN, house.clock())
-    return posting.Posting(
+    return posting.SendRequest(
         leased=leased,
         mail=mail,
         address=house.hasher(mail.to),
@@ -89,7 +89,7 @@ def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
 
 
 def test_each_answer_of_a_batch_is_its_own_emails(house: House) -> None:
-    """Taken, of unknown fate and refused stand side by side; only what was taken counts as told."""
+    """Taken, whose delivery is unconfirmed and refused stand side by side; only what was taken counts as told."""
     leases = hear_three(house)
     begin(house, leases)
     outcomes = (Accepted("msg-1"), MaybeSent("no answer"), Refused("400"))

@@ -18,9 +18,9 @@ from services.notifier.domain.reminders import (
     QuietHours,
     ReminderPolicy,
     Timing,
+    effective_time,
     quiet_for,
     schedule,
-    story_time,
     when,
 )
 from services.notifier.domain.vocabulary import Reason
@@ -180,6 +180,6 @@ def test_after_the_quiet_hours_it_is_not_quiet(
 def test_an_invoices_time_is_the_later_of_the_two_clocks() -> None:
     """In production it is our clock; on a test clock that ran ahead it is Stripe's, and goes on from there."""
     heard = NOW
-    assert story_time(NOW - DAY, heard, NOW) == NOW
-    assert story_time(NOW + 9 * DAY, heard, NOW) == NOW + 9 * DAY
-    assert story_time(NOW + 9 * DAY, heard, NOW + DAY) == NOW + 10 * DAY
+    assert effective_time(NOW - DAY, heard, NOW) == NOW
+    assert effective_time(NOW + 9 * DAY, heard, NOW) == NOW + 9 * DAY
+    assert effective_time(NOW + 9 * DAY, heard, NOW + DAY) == NOW + 10 * DAY

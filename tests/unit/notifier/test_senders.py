@@ -11,7 +11,7 @@ from eventlet.event import Event
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.queries.notifications import Leased
-from services.notifier.senders import Places, Sender, meanwhile
+from services.notifier.senders import Sender, SendSlots, run_concurrently
 from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START
 
@@ -66,7 +66,7 @@ class Office:
         self.sender.container = self.container
         self.loop = Wakes()
         self.container.entrypoints.append(self.loop)
-        self.places = Places(8, self.sender)
+        self.places = SendSlots(8, self.sender)
 
     def lease(self, due: int) -> int:
         """One round of the loop with so many emails due; how many it takes."""
@@ -127,7 +127,7 @@ def test_two_questions_are_asked_at_the_same_time() -> None:
         second_came.send()
         return "contact"
 
-    contact = meanwhile(second)
+    contact = run_concurrently(second)
     with eventlet.Timeout(2):
         second_came.wait()  # what the first question waits for
     assert contact() == "contact"
@@ -141,7 +141,7 @@ def test_a_question_that_failed_says_so_to_whoever_wants_the_answer(
     def unknown() -> None:
         raise LookupError("no such customer")
 
-    wanted, unwanted = meanwhile(unknown), meanwhile(unknown)
+    wanted, unwanted = run_concurrently(unknown), run_concurrently(unknown)
     with pytest.raises(LookupError, match="no such customer"):
         wanted()
     eventlet.sleep(0)

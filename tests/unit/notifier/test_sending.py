@@ -288,7 +288,7 @@ def test_a_sender_that_dies_after_the_202_is_maybe_sent(house: House) -> None:
             house.mailer.inbox.append(mail)  # type: ignore[arg-type]
             raise Died
 
-    desk = sending.Desk(**{**vars(house.desk), "mailer": DyingMailer()})
+    desk = sending.SendContext(**{**vars(house.desk), "mailer": DyingMailer()})
     (leased,) = sending.lease(desk, 1)
     with pytest.raises(Died):
         sending.send_one(desk, leased)
@@ -328,7 +328,7 @@ def test_a_payment_while_the_email_is_on_its_way_is_announced(house: House) -> N
             house.hear(paid())
             return Accepted("msg-slow")
 
-    desk = sending.Desk(**{**vars(house.desk), "mailer": SlowMailer()})
+    desk = sending.SendContext(**{**vars(house.desk), "mailer": SlowMailer()})
     assert sending.send_one(desk, leased).outcome == "sent"
     house.work()
     assert house.mailed_to("dana@example.com") == ["payment_recovered"]
@@ -338,7 +338,7 @@ def test_what_nobody_foresaw_is_tried_later_and_not_for_ever(house: House) -> No
     """A failure inside the notifier (a template, say) backs off like an outage."""
     house.hear(failed())
     (leased,) = sending.lease(house.desk, 1)
-    assert sending.stumbled(house.desk, leased, "KeyError").outcome == "stumbled"
+    assert sending.unexpected_error(house.desk, leased, "KeyError").outcome == "stumbled"
     assert house.work() == []
     house.clock.forward(minutes=1)
     assert house.work() == ["sent"]
@@ -428,7 +428,7 @@ def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
 def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> None:
     """The lease ends by itself, and whoever takes the email then begins anew: nothing of it was tried."""
 
-    def away(one: posting.Posting) -> posting.Result | None:
+    def away(one: posting.SendRequest) -> posting.Result | None:
         raise DatabaseUnavailable("the database takes no writes")
 
     house.hear(failed())

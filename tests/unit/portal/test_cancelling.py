@@ -130,10 +130,10 @@ def request(session: Session) -> CancellationRequestRow:
 def work(session: Session, neighbours: Neighbours, now: dt.datetime = NOW) -> list[Step]:
     """Do all that is due, as the loop does; which steps those were."""
     steps = []
-    while errand := cancelling.take_errand(session, now):
-        steps.append(errand.step)
-        done = cancelling.run_errand(errand, neighbours, neighbours)
-        cancelling.finish_errand(session, errand, done, now)
+    while step_to_do := cancelling.lease_step(session, now):
+        steps.append(step_to_do.step)
+        done = cancelling.run_errand(step_to_do, neighbours, neighbours)
+        cancelling.finish_errand(session, step_to_do, done, now)
         session.flush()
     return steps
 
@@ -287,11 +287,11 @@ def test_neighbours_that_are_away_are_asked_again(session: Session, customer_id:
 def test_a_worker_that_died_in_a_step_is_replaced(session: Session, customer_id: str) -> None:
     """The lease runs out and the step is done by another, with the same request as its key."""
     ask(session, customer_id)
-    taken = cancelling.take_errand(session, NOW)
+    taken = cancelling.lease_step(session, NOW)
     assert taken is not None
     session.flush()
-    assert cancelling.take_errand(session, NOW) is None
-    again = cancelling.take_errand(session, NOW + cancelling.LEASE)
+    assert cancelling.lease_step(session, NOW) is None
+    again = cancelling.lease_step(session, NOW + cancelling.LEASE)
     assert again is not None
     assert (again.request_id, again.step) == (taken.request_id, taken.step)
 

@@ -10,7 +10,7 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import customers, visits
+from services.portal.handlers import customers, resolved_links
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import CustomerRow
@@ -183,12 +183,12 @@ def test_a_rotated_link_replaces_the_one_before(session: Session) -> None:
     new = customers.rotate_link(session, customer_id=made.customer_id, now=NOW)
     assert (old.generation, new.generation) == (1, 2)
     session.flush()
-    found, gone = visits.look_many(session, [made.customer_id, CUSTOMER_ID], NOW)
-    assert visits.current(found, Claim(made.customer_id, 2)).name == "Maria Lopez"
+    found, gone = resolved_links.look_many(session, [made.customer_id, CUSTOMER_ID], NOW)
+    assert resolved_links.current(found, Claim(made.customer_id, 2)).name == "Maria Lopez"
     with pytest.raises(LinkReplaced):
-        visits.current(found, Claim(made.customer_id, 1))
+        resolved_links.current(found, Claim(made.customer_id, 1))
     with pytest.raises(LinkInvalid):
-        visits.current(gone, Claim(CUSTOMER_ID, 1))
+        resolved_links.current(gone, Claim(CUSTOMER_ID, 1))
 
 
 def test_a_look_takes_three_statements_for_any_number_of_customers(session: Session) -> None:
@@ -245,11 +245,11 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
     """Whoever asks, a customer is mailed one fresh link an hour; one that could not be sent doesn't count."""
     made = add_customer(session)
     session.flush()
-    assert visits.take_fresh_link(session, made.customer_id, NOW)
-    assert not visits.take_fresh_link(session, made.customer_id, ahead(minutes=59))
-    assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=61))
-    visits.give_back_fresh_link(session, made.customer_id, ahead(minutes=61))
-    assert visits.take_fresh_link(session, made.customer_id, ahead(minutes=62))
+    assert resolved_links.take_fresh_link(session, made.customer_id, NOW)
+    assert not resolved_links.take_fresh_link(session, made.customer_id, ahead(minutes=59))
+    assert resolved_links.take_fresh_link(session, made.customer_id, ahead(minutes=61))
+    resolved_links.give_back_fresh_link(session, made.customer_id, ahead(minutes=61))
+    assert resolved_links.take_fresh_link(session, made.customer_id, ahead(minutes=62))
 
 
 def test_contact_by_either_id(session: Session) -> None:

@@ -15,7 +15,7 @@ from services.portal.handlers.events import (
     handle,
     handle_invoices,
 )
-from services.portal.handlers.visits import notice_for
+from services.portal.handlers.resolved_links import notice_for
 from services.portal.models import (
     CustomerRow,
     InvoiceRow,
@@ -182,7 +182,7 @@ def test_invoices_wait_for_their_customer(session: Session) -> None:
 
 
 def test_processed_events_are_forgotten_in_time(session: Session, customer_id: str) -> None:
-    """The memory of events does not grow for ever, and ends when every other one ends."""
+    """The memory of events does not grow indefinitely, and ends when every other one ends."""
     handle(session, event(failed()), ago(days=RETENTION.days + 1))
     handle(session, event(paid()), ago(days=RETENTION.days - 1))
     assert prune_batch(session, RULES, NOW - RETENTION)[ProcessedEventRow.__tablename__] == 1

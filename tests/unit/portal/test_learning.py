@@ -14,7 +14,7 @@ from services.portal import serializers as wire
 from services.portal.adapters.services import RpcBilling, RpcBillingPages
 from services.portal.domain.notice import Line, State
 from services.portal.domain.snapshot import OwnedInvoice
-from services.portal.handlers import visits
+from services.portal.handlers import resolved_links
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
@@ -63,14 +63,14 @@ class FakeBilling:
     may_cancel: bool = False
     price: PriceSeen | None = None
     """None: there is no next invoice."""
-    trouble: str | None = None
+    server_error: str | None = None
     busy: bool = False
     """It may not ask Stripe now."""
     asked: list[str] = field(default_factory=list)
 
     def _enter(self, what: str) -> None:
-        if self.trouble:
-            raise BillingUnavailable(self.trouble)
+        if self.server_error:
+            raise BillingUnavailable(self.server_error)
         self.asked.append(what)
 
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
@@ -108,7 +108,7 @@ def line(database: Transactions, customer_id: str) -> Line:
     with database.reading() as session:
         found = lookup(session, customer_id, NOW)
         assert found is not None
-        return visits.notice_for(found, NOW).lines[0]
+        return resolved_links.notice_for(found, NOW).lines[0]
 
 
 def test_the_declined_card_is_asked_for_once_a_failure(
@@ -198,7 +198,7 @@ def test_few_cards_are_asked_for_at_once(database: Transactions, customer_id: st
 
 
 def test_an_old_failures_card_is_not_asked_for(database: Transactions, customer_id: str) -> None:
-    """After two days the page does without: an invoice that Stripe does not know must not be asked for for ever."""
+    """After two days the page does without: an invoice that Stripe does not know must not be asked for indefinitely."""
     billing = FakeBilling()
     learning.learn_cards(database, billing, NOW + learning.CARDS_FOR)
     assert billing.asked == []
@@ -206,9 +206,9 @@ def test_an_old_failures_card_is_not_asked_for(database: Transactions, customer_
 
 def test_billing_that_is_away_is_asked_again(database: Transactions, customer_id: str) -> None:
     """Nothing is written while billing is away, and the round says so."""
-    billing = FakeBilling(trouble="RpcTimeout")
+    billing = FakeBilling(server_error="RpcTimeout")
     assert learning.learn_cards(database, billing, NOW).problem == "RpcTimeout"
-    billing.trouble = None
+    billing.server_error = None
     learning.learn_cards(database, billing, NOW)
     assert line(database, customer_id).method is not None
 
@@ -359,7 +359,7 @@ def state(database: Transactions, customer_id: str, now: dt.datetime = NOW) -> S
     with database.reading() as session:
         found = lookup(session, customer_id, now)
         assert found is not None
-        return visits.notice_for(found, now).lines[0].state
+        return resolved_links.notice_for(found, now).lines[0].state
 
 
 def test_a_debit_that_is_under_way_is_waited_for_without_hurry(
@@ -438,7 +438,9 @@ def test_a_missing_configuration_is_named_and_not_taken_for_a_no(
     database: Transactions, customer_id: str
 ) -> None:
     """The business's name goes to the metric and the log; the page then offers nothing it can't know."""
-    done = learning.learn_rights(database, FakeBilling(trouble="PortalConfigurationMissing"), NOW)
+    done = learning.learn_rights(
+        database, FakeBilling(server_error="PortalConfigurationMissing"), NOW
+    )
     assert done.missing == ("sunrise",)
     assert done.problem is None
     assert rights(database) is None
@@ -470,7 +472,7 @@ HOSTED = "https://invoice.stripe.com/i/acct_1/test_x"
 
 def confirm(billing: Answering, invoice_id: str = "in_1", **changes: Any) -> str | None:
     pages = RpcBillingPages(billing, ("https://invoice.stripe.com",))
-    return visits.confirm(pages, snapshot(invoices=(OWED,), **changes), invoice_id)
+    return resolved_links.confirm(pages, snapshot(invoices=(OWED,), **changes), invoice_id)
 
 
 def test_a_click_to_confirm_leads_to_the_customers_own_invoice() -> None:

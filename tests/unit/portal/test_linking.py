@@ -22,7 +22,7 @@ from services.portal.models import (
     LinkConflictRow,
     LinkEvidenceRow,
     OutboxEvent,
-    WaitingLinkRow,
+    PendingLinkRow,
 )
 from services.portal.queries import links
 from services.portal.retention import RULES
@@ -486,7 +486,7 @@ def test_what_an_old_billing_still_says_is_no_evidence(session: Session, vera: s
 def test_what_waits_for_an_old_portal_is_not_looked_at(session: Session) -> None:
     """Replicas of the release before may still note a stranger's word there."""
     session.add(
-        WaitingLinkRow(
+        PendingLinkRow(
             stripe_customer_id="cus_1",
             customer_ref="c9",
             business_ref=None,
@@ -530,7 +530,7 @@ def test_what_was_asked_about_another_ones_subscription_is_not_carried_out(
     link(session, vera, "cus_2")
     request = session.scalars(select(CancellationRequestRow)).one()
     assert (request.status, request.next_try_at) == ("overtaken", None)
-    assert cancelling.take_errand(session, NOW) is None
+    assert cancelling.lease_step(session, NOW) is None
 
 
 def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, vera: str) -> None:

@@ -18,7 +18,7 @@ from services.portal.models import (
     BusinessRow,
     LinkConflictRow,
     LinkEvidenceRow,
-    WaitingLinkRow,
+    PendingLinkRow,
 )
 from shared.database import make_engine
 from shared.migrations import upgrade
@@ -51,7 +51,7 @@ def filled(url: str, businesses: int) -> Engine:
             ("cus_2", "c2", "b0", "subscription.metadata"),
         ):
             connection.execute(
-                insert(WaitingLinkRow).values(
+                insert(PendingLinkRow).values(
                     stripe_customer_id=stripe_id,
                     customer_ref=ref,
                     business_ref=business,

@@ -1,4 +1,4 @@
-"""The codec of all signed tokens: what was signed once is read for ever."""
+"""The codec of all signed tokens: what was signed once is read indefinitely."""
 
 from __future__ import annotations
 

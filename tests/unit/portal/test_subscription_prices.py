@@ -20,7 +20,7 @@ from services.portal.domain.subscribed import (
     standing,
     to_ask_about,
 )
-from services.portal.handlers import visits
+from services.portal.handlers import resolved_links
 from services.portal.handlers.cancelling import Request, describe
 from services.portal.handlers.events import handle
 from services.portal.models import Base, SubscriptionRow
@@ -81,7 +81,7 @@ def found(database: Transactions, customer_id: str, now: dt.datetime = NOW) -> S
 
 def section(snapshot: Snapshot) -> str:
     """What the page says under "Your subscription", as one line of text."""
-    html = draw(visits.notice_for(snapshot, NOW), snapshot).html
+    html = draw(resolved_links.notice_for(snapshot, NOW), snapshot).html
     part = html.split('<ul class="subs">')[1].split("</ul>")[0]
     return " ".join(re.sub(r"<[^>]+>", " ", part).split())
 
@@ -283,7 +283,7 @@ def test_what_billing_could_not_ask_waits_for_a_while(
     assert shown.add(wanted, NOW) is True
     assert shown.add(wanted, NOW) is False
     assert learning.learn_prices(database, billing, shown, NOW) == learning.Round(more=False)
-    billing.trouble = "RpcTimeout"
+    billing.server_error = "RpcTimeout"
     assert learning.learn_prices(database, billing, shown, NOW).problem == "RpcTimeout"
     assert len(shown.first(9, NOW)) == 1
     assert shown.first(9, NOW + ASKED_FOR + dt.timedelta(seconds=1)) == []

@@ -12,7 +12,7 @@ from icalendar import Calendar
 from services.portal import texts as words
 from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
 from services.portal.domain.people import mask_email
-from services.portal.handlers.visits import open_billing
+from services.portal.handlers.resolved_links import open_billing
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.settings import load
 from services.portal.texts import texts_in

@@ -81,8 +81,8 @@ ALL = {
     "fresh": views.fresh_link(snapshot(), EN, outcome="sent"),
     "already": views.fresh_link(snapshot(), EN, outcome="already"),
     "failed": views.fresh_link(snapshot(), EN, outcome="failed"),
-    "nothing": views.nothing_here(EN),
-    "trouble": views.trouble(EN),
+    "nothing": views.page_not_found(EN),
+    "trouble": views.server_error(EN),
 }
 
 
@@ -134,7 +134,7 @@ def test_no_button_without_a_stripe_customer() -> None:
 def test_the_form_may_lead_to_stripe_and_to_nowhere_else() -> None:
     """Browsers check the redirect after a form too: Stripe's origin is allowed, by name."""
     assert policy(draw())["form-action"] == "'self' https://billing.stripe.com"
-    assert policy(views.nothing_here(EN))["form-action"] == "'none'"
+    assert policy(views.page_not_found(EN))["form-action"] == "'none'"
 
 
 def test_coming_from_the_mail_is_passed_on_by_the_form() -> None:

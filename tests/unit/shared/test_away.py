@@ -192,7 +192,7 @@ def test_no_error_shows_its_statements_parameters(database: Transactions) -> Non
 
 
 def test_an_error_of_ours_stays_an_error(database: Transactions) -> None:
-    """A statement that can never work is not called "unavailable": it would be tried for ever."""
+    """A statement that can never work is not called "unavailable": it would be tried indefinitely."""
     with pytest.raises(OperationalError), database.transaction() as session:
         session.execute(text("SELECT * FROM no_such_table"))
     with pytest.raises(ProgrammingError), database.transaction():
@@ -289,7 +289,7 @@ def test_a_second_copy_joins_the_work_that_is_under_way(monkeypatch: pytest.Monk
     assert len(held.threads) == 1
     held.threads.pop()()
     assert (acked, held.threads) == ([new], [])
-    entrypoint.handle_message(old.body, message())  # what is done is not remembered for ever
+    entrypoint.handle_message(old.body, message())  # what is done is not remembered indefinitely
     assert len(acked) == 2
 
 

@@ -50,7 +50,7 @@ def test_waiting_is_over_once_migrated(url: str) -> None:
 
 
 def test_old_code_starts_on_a_newer_database(url: str) -> None:
-    """While a new version is rolled out, a pod of the old one that is started again must not wait for ever."""
+    """While a new version is rolled out, a pod of the old one that is started again must not wait indefinitely."""
     upgrade("notifier", url)
     engine = make_engine(url)
     with engine.begin() as connection:

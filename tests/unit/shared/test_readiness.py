@@ -13,7 +13,7 @@ from shared.nameko_ext.runtime import Running
 
 
 def running_with(*answers: dict[str, str]) -> Running:
-    """A process whose one service's `/readyz` says these in turn, and then the last one for ever."""
+    """A process whose one service's `/readyz` says these in turn, and then the last one indefinitely."""
     said = list(answers)
 
     def report() -> tuple[int, dict[str, Any]]:

@@ -92,7 +92,7 @@ def test_a_setting_and_its_file_exclude_each_other(tmp_path):
 
 
 def test_what_is_wrong_in_a_file_is_told_of_the_file(tmp_path):
-    """Who mends it must know where the value came from."""
+    """Who fixes it must know where the value came from."""
     (tmp_path / "uri").write_text("http://wrong")
     with pytest.raises(SettingsError, match=r"AMQP_URI \(in the file of AMQP_URI_FILE\)"):
         read({"AMQP_URI_FILE": str(tmp_path / "uri")}, Reader.amqp_uri)

@@ -48,7 +48,7 @@ def test_an_exchange_is_made_by_its_owner_alone():
     for service in CONSUMERS:
         queues = [topology.rpc_queue(service), *topology.event_queues(service, "billing")]
         queues += topology.event_queues(service, "portal")
-        queues += [side for one in queues[1:] for side in topology.side_queues(one.name)]
+        queues += [side for one in queues[1:] for side in topology.auxiliary_queues(one.name)]
         queues.append(topology.reply_queue(service, "address"))
         bound = [each.exchange for one in queues for each in (one, *one.bindings) if each.exchange]
         assert {one.name for one in bound} >= set(topology.OWNERS) - {

@@ -54,7 +54,7 @@ from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
 from services.portal.handlers import customers as portal_customers
 from services.portal.handlers import events as portal_events
-from services.portal.handlers import evidence, visits
+from services.portal.handlers import evidence, resolved_links
 from services.portal.web import views
 from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
@@ -479,9 +479,9 @@ class House:
         """Maria's page now."""
         now = self.now()
         with self.portal.reading() as session:
-            (snapshot,) = visits.look_many(session, [self.maria], now)
+            (snapshot,) = resolved_links.look_many(session, [self.maria], now)
         assert snapshot is not None
-        notice = visits.notice_for(snapshot, now)
+        notice = resolved_links.notice_for(snapshot, now)
         view = views.MeView(
             snapshot=snapshot, notice=notice, token=TOKEN, locale=Locale("en"), now=now
         )

@@ -361,7 +361,7 @@ class StripeGateway:
 
     # -- doing --------------------------------------------------------------------------------------------
 
-    def point_subscription(self, subscription_id: str, payment_method: str) -> None:
+    def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
         # Random, unlike the key of a payment: A, B and A again within a day are three changes, and Stripe would
         # answer the third from memory without doing it. The prefix marks the resulting event as our own.
         key = f"{OWN_POINTING_PREFIX}{subscription_id}:{payment_method}:{secrets.token_hex(8)}"

@@ -30,7 +30,7 @@ EVERY_TRANSLATION = pytest.mark.parametrize("language", TRANSLATED)
 
 
 def test_the_template_is_up_to_date() -> None:
-    """A text that was changed or added without `make texts` would never be translated; one that is gone would be for ever."""
+    """A text that was changed or added without `make texts` would never be translated; one that is gone would be indefinitely."""
     with (LOCALES / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     found = {

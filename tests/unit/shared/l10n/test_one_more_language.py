@@ -26,7 +26,7 @@ from services.portal.web import views
 
 locale = choose_locale(["gsw-CH", "fr"])
 mail = Renderer().render(sample_letter(Kind.PAYMENT_FAILED, "gsw-CH"))
-page = views.nothing_here(locale)
+page = views.page_not_found(locale)
 print(*sorted(languages()), mail.html, mail.text, page.html, dict(page.headers)["Content-Language"], sep="\\n")
 """
 

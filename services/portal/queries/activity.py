@@ -9,24 +9,24 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from services.portal.domain.looks import Look
-from services.portal.models import VisitRow
+from services.portal.domain.activity import PageActivity
+from services.portal.models import ActivityRow
 from services.portal.queries.statements import changed, table_of
 
 
-def note(session: Session, looks: Sequence[Look]) -> None:
+def note(session: Session, looks: Sequence[PageActivity]) -> None:
     """Add these to what is known, in one statement."""
     if not looks:
         return
-    rows = [{name: getattr(look, name) for name in Look.__slots__} for look in looks]
+    rows = [{name: getattr(look, name) for name in PageActivity.__slots__} for look in looks]
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(table_of(VisitRow))
+    statement = insert(table_of(ActivityRow))
     session.execute(
         statement.on_conflict_do_update(
             index_elements=["customer_id", "what", "bucket"],
             set_={
-                "count": table_of(VisitRow).c.count + statement.excluded.count,
+                "count": table_of(ActivityRow).c.count + statement.excluded.count,
                 "last_at": statement.excluded.last_at,
             },
         ),
@@ -36,16 +36,16 @@ def note(session: Session, looks: Sequence[Look]) -> None:
 
 def of_customer(
     session: Session, customer_id: str, since: dt.datetime | None, limit: int
-) -> list[VisitRow]:
+) -> list[ActivityRow]:
     """The newest of what a customer did, oldest first."""
-    statement = select(VisitRow).where(VisitRow.customer_id == customer_id)
+    statement = select(ActivityRow).where(ActivityRow.customer_id == customer_id)
     if since is not None:
-        statement = statement.where(VisitRow.last_at >= since)
-    newest = session.scalars(statement.order_by(VisitRow.last_at.desc()).limit(limit)).all()
+        statement = statement.where(ActivityRow.last_at >= since)
+    newest = session.scalars(statement.order_by(ActivityRow.last_at.desc()).limit(limit)).all()
     return list(reversed(newest))
 
 
 def forget(session: Session, before: dt.datetime, limit: int) -> int:
     """Forget up to `limit` rows of before a moment; how many they were."""
-    old = select(VisitRow.id).where(VisitRow.first_at < before).limit(limit)
-    return changed(session, delete(VisitRow).where(VisitRow.id.in_(old)))
+    old = select(ActivityRow.id).where(ActivityRow.first_at < before).limit(limit)
+    return changed(session, delete(ActivityRow).where(ActivityRow.id.in_(old)))

@@ -6,17 +6,17 @@ from typing import Any
 
 from nameko.extensions import DependencyProvider
 
-from services.portal.domain.looks import WaitingLooks
+from services.portal.domain.activity import ActivityBuffer
 from services.portal.domain.subscribed import ShownSubscriptions
 
 
-class VisitLog(DependencyProvider):
+class ActivityLog(DependencyProvider):
     """Injects the process's `WaitingLooks`."""
 
     def setup(self) -> None:
-        self.looks = WaitingLooks()
+        self.looks = ActivityBuffer()
 
-    def get_dependency(self, worker_ctx: Any) -> WaitingLooks:
+    def get_dependency(self, worker_ctx: Any) -> ActivityBuffer:
         return self.looks
 
 

@@ -15,7 +15,7 @@ MOST_WAITING: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PageActivity:
     """Something a customer did, `count` times between two moments of one bucket."""
 
     customer_id: str
@@ -31,17 +31,17 @@ def hour_of(moment: dt.datetime) -> dt.datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-def click(customer_id: str, what: str, now: dt.datetime) -> Look:
+def click(customer_id: str, what: str, now: dt.datetime) -> PageActivity:
     """Something other than a look: its second is its bucket."""
-    return Look(customer_id, what, now.replace(microsecond=0), now, now, 1)
+    return PageActivity(customer_id, what, now.replace(microsecond=0), now, now, 1)
 
 
-class WaitingLooks:
+class ActivityBuffer:
     """Looks that are not written yet."""
 
     def __init__(self, limit: int = MOST_WAITING) -> None:
         self._limit = limit
-        self._waiting: dict[tuple[str, str, dt.datetime], Look] = {}
+        self._waiting: dict[tuple[str, str, dt.datetime], PageActivity] = {}
 
     def add(self, customer_id: str, now: dt.datetime, *, from_mail: bool) -> None:
         """Note one look at the page."""
@@ -50,18 +50,18 @@ class WaitingLooks:
         known = self._waiting.get(key)
         if known is None:
             if len(self._waiting) < self._limit:
-                self._waiting[key] = Look(customer_id, what, key[2], now, now, 1)
+                self._waiting[key] = PageActivity(customer_id, what, key[2], now, now, 1)
         else:
-            self._waiting[key] = Look(
+            self._waiting[key] = PageActivity(
                 customer_id, what, key[2], known.first_at, now, known.count + 1
             )
 
-    def add_click(self, look: Look) -> None:
+    def add_click(self, look: PageActivity) -> None:
         """Note one click that has no transaction of its own."""
         if len(self._waiting) < self._limit:
             self._waiting[(look.customer_id, look.what, look.bucket)] = look
 
-    def take(self) -> list[Look]:
+    def take(self) -> list[PageActivity]:
         """All that wait, in one order, so that two processes that write the same rows don't deadlock."""
         taken, self._waiting = self._waiting, {}
         return [taken[key] for key in sorted(taken)]

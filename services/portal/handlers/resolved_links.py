@@ -9,14 +9,14 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.looks import Look, click
+from services.portal.domain.activity import PageActivity, click
 from services.portal.domain.notice import Notice, make_notice
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
 from services.portal.ports import BillingPages
+from services.portal.queries import activity as log
 from services.portal.queries import customers as people
 from services.portal.queries import page
-from services.portal.queries import visits as log
 from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
 from shared.contracts.rpc.errors import LinkInvalid, LinkReplaced
@@ -32,7 +32,7 @@ KEEP_VISITS: Final = dt.timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ResolvedLink:
     """A customer found by their link. `current`: the link is of the present generation."""
 
     snapshot: Snapshot
@@ -56,11 +56,11 @@ def look_many(
     return [found.get(public_id) for public_id in public_ids]
 
 
-def visit(snapshot: Snapshot | None, claim: Claim, token: str) -> Visit | None:
+def visit(snapshot: Snapshot | None, claim: Claim, token: str) -> ResolvedLink | None:
     """The visit that a token claims; None when the customer is gone."""
     if snapshot is None:
         return None
-    return Visit(snapshot, claim.generation == snapshot.link_generation, token)
+    return ResolvedLink(snapshot, claim.generation == snapshot.link_generation, token)
 
 
 def current(snapshot: Snapshot | None, claim: Claim) -> Snapshot:
@@ -131,7 +131,7 @@ def opened(session: Session, customer_id: str, now: dt.datetime) -> None:
     log.note(session, [click(customer_id, "billing_session", now)])
 
 
-def note(session: Session, looks: Sequence[Look]) -> None:
+def note(session: Session, looks: Sequence[PageActivity]) -> None:
     """Write down what customers did."""
     log.note(session, looks)
 
