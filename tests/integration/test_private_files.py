@@ -17,11 +17,11 @@ from local.servers import free_port
 PARTS = ("PORTAL", "BILLING", "NOTIFIER", "SANDBOX")
 
 
-@pytest.mark.parametrize("module", ["sandbox", "local.stack"])
+@pytest.mark.parametrize("module", ["local", "local.stack"])
 def test_everything_that_a_run_writes_is_its_owners(module: str, tmp_path: Path) -> None:
     """Databases with their journals, logs, keys, settings and the servers' data: files 0600, folders 0700."""
     var, log = tmp_path / "var", tmp_path / "terminal"
-    ports = {f"{part}_PORT": str(free_port()) for part in PARTS} if module == "sandbox" else {}
+    ports = {f"{part}_PORT": str(free_port()) for part in PARTS} if module == "local" else {}
     with log.open("w") as out:
         run = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", module],
@@ -56,6 +56,6 @@ def test_everything_that_a_run_writes_is_its_owners(module: str, tmp_path: Path)
     assert "secrets.json" in names
     assert (
         {"portal.sqlite3", "portico.log"}
-        if module == "sandbox"
+        if module == "local"
         else {"portico.env", "portal-1.log"}
     ) <= names

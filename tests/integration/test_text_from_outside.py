@@ -138,7 +138,7 @@ def test_an_odd_event_is_read_again(tables: dict[str, Transactions]) -> None:
         assert inbox.store_webhooks(session, [received], NOW) == [inbox.Outcome.TRANSLATED]
     with tables["billing"].transaction() as session:
         again = inbox.replay(session, event["id"], livemode=False, now=NOW)
-    assert again["status"] == "translated"
+    assert again.status == "translated"
 
 
 KEY = ec.generate_private_key(ec.SECP256R1())
