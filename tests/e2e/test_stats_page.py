@@ -26,6 +26,8 @@ def _sums(currency: str, amount: int) -> dict[str, Any]:
     return {
         "currency": currency,
         **shares,
+        "mailed": 10,
+        "delivered": 9,
         **{f"{name}_amount": amount * share for name, share in shares.items()},
     }
 
