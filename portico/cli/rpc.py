@@ -80,7 +80,7 @@ class RpcCaller:
         self.close()
 
     def close(self) -> None:
-        """Close the connection without ceremony: a unhealthy broker must not keep a command from ending."""
+        """Close the connection without ceremony: an unhealthy broker must not keep a command from ending."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.collect()

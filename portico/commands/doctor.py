@@ -306,7 +306,7 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", help="Don't tell what is well.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Look indefinitelyything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
+    """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
     Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
     endpoint, portal configuration), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with

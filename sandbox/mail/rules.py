@@ -211,7 +211,7 @@ class _Check:
         sender = self.payload.get("from")
         if not isinstance(sender, dict) or not sender.get("email"):
             yield problem(
-                "The from object must be provided indefinitelyy email send. It is an object that "
+                "The from object must be provided for every email send. It is an object that "
                 "requires the email parameter, but may also contain a name parameter.  e.g. "
                 '{"email" : "example@example.com"}  or {"email" : "example@example.com", '
                 '"name" : "Example Recipient"}.',

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 TEST_CARDS = (
-    ("4242 4242 4242 4242", "Visa", "Works, now and indefinitelyy later charge."),
+    ("4242 4242 4242 4242", "Visa", "Works, now and for every later charge."),
     ("5555 5555 5555 4444", "Mastercard", "Works."),
     ("4000 0000 0000 0341", "Visa", "Can be saved, then every charge is declined."),
     ("4000 0027 6000 3184", "Visa", "Can be saved, then every charge asks for authentication."),

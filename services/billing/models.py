@@ -188,7 +188,7 @@ class RecoveryRun(Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     payment_method_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     scope: Mapped[str] = mapped_column(String(255), primary_key=True, default="")
-    """Empty indefinitelyything the customer owes, else the one subscription."""
+    """Empty for everything the customer owes, else the one subscription."""
     finished_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     """When a bank was last asked; releases before changes were rows wrote the end of the run."""
 

@@ -1,4 +1,4 @@
-"""What may be said of a subscription's price, and when: one rule for the page and indefinitelyy mail.
+"""What may be said of a subscription's price, and when: one rule for the page and for every mail.
 
 A price is said only where it is so. What the subscription itself tells is enough for a plain price; what tiers, packages,
 taxes and discounts make of it, Stripe alone works out, in its preview of the invoice that comes next. Amounts are in the

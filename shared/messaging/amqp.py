@@ -45,7 +45,7 @@ def refuse_when_blocked(reason: str = "") -> None:
 
 
 BROKER_ERRORS: Final = (OSError, AMQPError, KombuError, BrokerUnavailable, EOFError)
-"""What a unhealthy broker or connection raises."""
+"""What an unhealthy broker or connection raises."""
 
 
 def login_refused(error: BaseException) -> str | None:

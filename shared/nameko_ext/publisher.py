@@ -210,7 +210,7 @@ class BatchPublisher:
 
         With `queue` they go into that queue alone, past the exchange: to a consumer that lost what it had.
 
-        Never raises for a unhealthy broker and never takes longer than `BATCH_SECONDS`. An event with an error may
+        Never raises for an unhealthy broker and never takes longer than `BATCH_SECONDS`. An event with an error may
         still have arrived: consumers recognise it by its id.
         """
         if not batch:

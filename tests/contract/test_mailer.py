@@ -1,4 +1,4 @@
-"""One suite indefinitelyy `Mailer`: the fake of the unit tests, and the real adapter over HTTP against the sandbox."""
+"""One suite for every `Mailer`: the fake of the unit tests, and the real adapter over HTTP against the sandbox."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Plan:
 
     seed: int
     customers: int = CUSTOMERS
-    """One each indefinitelyy invoice: what fails of one customer within minutes shares an email."""
+    """One each for every invoice: what fails of one customer within minutes shares an email."""
     segments: list[list[Delivery]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     genuine: set[str] = field(default_factory=set)

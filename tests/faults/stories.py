@@ -13,7 +13,7 @@ from typing import Any, Final
 import kombu
 from typer.testing import CliRunner
 
-from portico.cli.context import Desk
+from portico.cli.context import CliContext
 from portico.main import app
 from shared.messaging import topology
 from tests.faults.books import DUNNING, accepted_mails
@@ -31,7 +31,7 @@ Step = dict[str, Any]
 
 
 @dataclass
-class PriorNotices:
+class Findings:
     """The stories of a run, and what does not fit in them."""
 
     invoices: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class PriorNotices:
 
 def portico(system: System, *words: str) -> Any:
     """The JSON that a command of `portico` answers, in this process."""
-    desk = Desk({"AMQP_URI": system.stack.amqp_uri})
+    desk = CliContext({"AMQP_URI": system.stack.amqp_uri})
     return json.loads(CliRunner().invoke(app, [*words, "--json"], obj=desk).stdout)
 
 
@@ -54,7 +54,7 @@ def explain(system: System, invoice: str) -> list[Step]:
     return told
 
 
-def look(system: System, plan: Plan, ledger: Ledger) -> PriorNotices:
+def look(system: System, plan: Plan, ledger: Ledger) -> Findings:
     """Read the stories of the invoices that had most trouble, while the run's services are still up."""
     events: dict[str, list[str]] = defaultdict(list)
     for segment in plan.segments:
@@ -70,7 +70,7 @@ def look(system: System, plan: Plan, ledger: Ledger) -> PriorNotices:
         )
     ]
     most_repeated = sorted(events, key=lambda one: (-len(events[one]), one))
-    told = PriorNotices(list(dict.fromkeys([*troubled[: MOST // 2], *most_repeated[: MOST // 2]])))
+    told = Findings(list(dict.fromkeys([*troubled[: MOST // 2], *most_repeated[: MOST // 2]])))
     mails = accepted_mails(system)
     for invoice in told.invoices:
         steps = explain(system, invoice)

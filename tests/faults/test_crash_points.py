@@ -41,8 +41,8 @@ NEXT = {
     "after the effect, before the commit": "rolled back and never acked: the broker delivers again",
     "after the commit, before the ack": "delivered again; the event's id is known, nothing happens",
     "after the lease": "the lease ends, another sender takes it",
-    "marked “about to post”, before the post": "whose delivery is unconfirmed: left alone for the grace period, then sent",
-    "after SendGrid’s 202, before the record": "whose delivery is unconfirmed until SendGrid's webhook confirms it: not sent again",
+    "marked “about to post”, before the post": "delivery unconfirmed: left alone for the grace period, then sent",
+    "after SendGrid’s 202, before the record": "delivery unconfirmed until SendGrid's webhook confirms it: not sent again",
     "after the record": "nothing is left to do",
     "SendGrid’s webhook, before its commit": "rolled back; SendGrid sends its events again",
     "the page’s notice, before the commit": "rolled back and never acked: the broker delivers again",
@@ -101,7 +101,7 @@ def stands(system: System, service: str, invoice_id: str, event_id: str) -> str:
     if not rows:
         return "no notification"
     status, unknown = rows[0]
-    return f"notification {status}{', whose delivery is unconfirmed' if unknown else ''}, {mails_of(system, invoice_id)} at SendGrid"
+    return f"notification {status}{', delivery unconfirmed' if unknown else ''}, {mails_of(system, invoice_id)} at SendGrid"
 
 
 def mails_of(system: System, invoice_id: str) -> int:

@@ -120,7 +120,7 @@ def test_without_a_broker_webhooks_are_taken_and_mailed_afterwards_in_order(
     assert set(poster.ledger.answers) == {200}
     p99 = statistics.quantiles(poster.ledger.seconds, n=100)[98]
     print(f"\nbroker stopped: {BURST} webhooks accepted, p99 {p99 * 1000:.0f} ms")
-    assert p99 < 2.5, "a unhealthy broker must not slow the webhook endpoint"
+    assert p99 < 2.5, "an unhealthy broker must not slow the webhook endpoint"
     assert ready(system, "billing"), "webhooks and pages need no broker"
     system.rabbitmq.start()
     settle(system)

@@ -10,16 +10,16 @@ import pytest
 from local.servers import own_folder
 from tests.faults.plan import make_plan
 from tests.faults.run import Run, run
-from tests.faults.stories import PriorNotices, look
+from tests.faults.stories import Findings, look
 
 EVENTS, SEED, STEPS = 600, 8, 9
 
 
 @pytest.fixture(scope="module")
-def done() -> Iterator[tuple[Run, PriorNotices]]:
+def done() -> Iterator[tuple[Run, Findings]]:
     """The run, and what `portico explain` told at its end."""
     folder = own_folder("faults")
-    told: list[PriorNotices] = []
+    told: list[Findings] = []
     try:
         ran = run(
             folder, EVENTS, SEED, steps=STEPS, say=print, look=lambda *at: told.append(look(*at))
@@ -37,7 +37,7 @@ def test_the_seed_reproduces_the_plan() -> None:
 
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(
-    done: tuple[Run, PriorNotices],
+    done: tuple[Run, Findings],
 ) -> None:
     """Some hundred webhooks while processes and servers are killed and cut off: the books balance."""
     ran, _ = done
@@ -49,7 +49,7 @@ def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(
 
 
 def test_explain_tells_the_true_story_of_what_had_most_trouble(
-    done: tuple[Run, PriorNotices],
+    done: tuple[Run, Findings],
 ) -> None:
     """Copies of webhooks, tries to send, mails and reasons are as Stripe's and SendGrid's sides know them."""
     _, told = done
@@ -62,7 +62,7 @@ def test_explain_tells_the_true_story_of_what_had_most_trouble(
 
 
 def test_explain_tells_of_a_dead_letter_until_it_is_thrown_away(
-    done: tuple[Run, PriorNotices],
+    done: tuple[Run, Findings],
 ) -> None:
     """While it lies, that it lies, and that it was replayed in vain; afterwards, what a person did with it."""
     _, told = done

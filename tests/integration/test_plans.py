@@ -201,7 +201,7 @@ def test_the_relay_reads_only_what_waits(billing: Engine) -> None:
 
 
 def test_the_backlog_reads_only_what_waits(billing: Engine) -> None:
-    """The metric that is asked indefinitelyy few seconds does not count the published rows."""
+    """The metric that is asked for every few seconds does not count the published rows."""
     (plan,) = plans(billing, lambda session: OUTBOX.backlog(session, NOW))
     assert "ix_outbox_unpublished" in plan
     assert "Seq Scan" not in plan

@@ -55,7 +55,5 @@ def test_everything_that_a_run_writes_is_its_owners(module: str, tmp_path: Path)
     names = {path.name for path in found}
     assert "secrets.json" in names
     assert (
-        {"portal.sqlite3", "portico.log"}
-        if module == "local"
-        else {"portico.env", "portal-1.log"}
+        {"portal.sqlite3", "portico.log"} if module == "local" else {"portico.env", "portal-1.log"}
     ) <= names

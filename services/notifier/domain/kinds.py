@@ -199,7 +199,7 @@ KINDS: Final = {
         ),
         on_request=True,
         sample=Sample(
-            note="We are moving to another town at the end of the year.\nThank you indefinitelyything!"
+            note="We are moving to another town at the end of the year.\nThank you for everything!"
         ),
     ),
     Kind.SUBSCRIPTION_ENDING: MailKind(

@@ -188,7 +188,7 @@ def _let_stand(rows: Sequence[LinkEvidenceRow]) -> None:
 def forget_stripe_customer(
     session: Session, stripe_id: str, at: dt.datetime, now: dt.datetime
 ) -> None:
-    """Stripe has deleted its customer: whatever was said of it is withdrawn, indefinitely."""
+    """Stripe has deleted its customer: whatever was said of it is withdrawn for good."""
     links.lock(session)
     links.note_deleted(session, stripe_id, at)
     settle(session, {stripe_id}, (), now)

@@ -1,4 +1,4 @@
-"""Messages indefinitelyy queue and exchange: real ones with bodies, properties and headers that nobody should send."""
+"""Messages for every queue and exchange: real ones with bodies, properties and headers that nobody should send."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
 
 COMMAND = get_command(app)
-"""Built once: it is the same indefinitelyy test, and takes longer than most of them."""
+"""Built once: it is the same for every test, and takes longer than most of them."""
 
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden" / "rpc"

@@ -59,7 +59,7 @@ def why_not(house: House, hasher: AddressHasher, address: str = "dana@example.co
 
 
 def test_without_the_key_a_keyed_hash_says_nothing() -> None:
-    """It differs by key, is the same indefinitelyy spelling of an address, and is no plain hash of it."""
+    """It differs by key, is the same for every spelling of an address, and is no plain hash of it."""
     one, other = AddressHasher([NEW])("Dana@Example.com "), AddressHasher([OLD])("dana@example.com")
     assert one.plain == other.plain == DANA == address_hash("dana@example.com")
     assert one.newest == AddressHasher([NEW, OLD])("dana@example.com").newest

@@ -89,7 +89,7 @@ def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
 
 
 def test_each_answer_of_a_batch_is_its_own_emails(house: House) -> None:
-    """Taken, whose delivery is unconfirmed and refused stand side by side; only what was taken counts as told."""
+    """What was taken, what is unconfirmed and what was refused stand side by side; only what was taken counts as told."""
     leases = hear_three(house)
     begin(house, leases)
     outcomes = (Accepted("msg-1"), MaybeSent("no answer"), Refused("400"))

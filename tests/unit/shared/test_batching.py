@@ -108,7 +108,7 @@ def test_a_failing_item_fails_its_own_caller_alone() -> None:
 
 
 def test_what_is_nobodys_own_fault_fails_all_at_once() -> None:
-    """An unreachable database is not asked again indefinitelyy caller: one try, and everybody is told."""
+    """An unreachable database is not asked again for every caller: one try, and everybody is told."""
     tries = []
 
     def work(items: list[int]) -> list[int]:
