@@ -122,7 +122,7 @@ class _Upkeep:
 class SafeQueueConsumer(QueueConsumer):
     """nameko's consumer, hardened: see the module's text. A message is settled without ever ending the container.
 
-    A provider has a `queue`, may have `side_queues`, takes `handle_message(body, message)` with the body as it came, and
+    A provider has a `queue`, may have `auxiliary_queues`, takes `handle_message(body, message)` with the body as it came, and
     `give_up(message, reason)` for a message that it can't handle.
     """
 
@@ -206,7 +206,7 @@ class SafeQueueConsumer(QueueConsumer):
         for exchange in self._exchanges():
             exchange(channel).declare()
         for provider in list(self._providers):
-            for queue in getattr(provider, "side_queues", ()):
+            for queue in getattr(provider, "auxiliary_queues", ()):
                 queue(channel).declare()
             consumer = consumer_cls(
                 queues=[provider.queue], on_message=partial(self._take, provider)
@@ -259,7 +259,7 @@ class SafeQueueConsumer(QueueConsumer):
     @staticmethod
     def _queues(providers: Iterable[Any]) -> Iterable[Any]:
         for provider in providers:
-            yield from getattr(provider, "side_queues", ())
+            yield from getattr(provider, "auxiliary_queues", ())
             yield provider.queue
 
     @staticmethod

@@ -331,7 +331,7 @@ class FakePaymentGateway:
         ]
 
     def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
-        self._enter("point_subscription")
+        self._enter("set_subscription_default")
         found = self.all_subscriptions[subscription_id]
         if found.status == "canceled":
             raise StripeRefused("a canceled subscription")

@@ -629,7 +629,7 @@ def test_a_refusal_for_an_open_invoice_is_recorded_and_does_not_stop_the_others(
 
 @pytest.mark.parametrize("trouble", [StripeUnavailable, StripeKeyRefused, StripePermissionMissing])
 @pytest.mark.parametrize(
-    "operation", ["customer", "subscriptions", "point_subscription", "open_invoices", "pay"]
+    "operation", ["customer", "subscriptions", "set_subscription_default", "open_invoices", "pay"]
 )
 def test_a_stripe_that_does_nothing_for_us_makes_the_event_come_back(
     loop: Loop, operation: str, trouble: type[BillingError]
@@ -689,7 +689,7 @@ def test_a_subscription_that_ended_does_not_stop_the_payment(loop: Loop) -> None
     """Pointing fails for a subscription that Stripe ended unpaid meanwhile; what is owed is paid all the same."""
 
     def ended(operation: str) -> None:
-        if operation == "point_subscription":
+        if operation == "set_subscription_default":
             loop.gateway.all_subscriptions["sub_1"] = Subscription(
                 "sub_1", "cus_1", "canceled", end_reason="payment_failed"
             )

@@ -74,7 +74,7 @@ class CustomersAndBanks(RuleBasedStateMachine):
     @precondition(lambda self: self.told)
     @rule(
         which=st.integers(0, 99),
-        at=st.sampled_from(["customer", "point_subscription", "open_invoices", "pay"]),
+        at=st.sampled_from(["customer", "set_subscription_default", "open_invoices", "pay"]),
         after=st.booleans(),
     )
     def a_process_dies_over_an_event(self, which: int, at: str, after: bool) -> None:

@@ -30,7 +30,7 @@ EVERY_TRANSLATION = pytest.mark.parametrize("language", TRANSLATED)
 
 
 def test_the_template_is_up_to_date() -> None:
-    """A text that was changed or added without `make texts` would never be translated; one that is gone would be indefinitely."""
+    """A text that was changed or added without `make texts` would never be translated; one that is gone would be translated on and on."""
     with (LOCALES / "babel.cfg").open() as file:
         methods, options = parse_mapping_cfg(file)
     found = {
