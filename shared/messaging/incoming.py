@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kombu.utils.json import loads
+from werkzeug.http import parse_options_header
 
 from shared import tracing
 
@@ -103,10 +104,19 @@ def assure_json(message: Any) -> None:
     """Raise Unreadable unless the message says that its body is JSON, and may be read."""
     if message.refusal:
         raise Unreadable(message.refusal)
-    if _text(message.content_type).lower() not in ("", "application/json"):
+    content_type, charset = _content_type(message.content_type)
+    if content_type not in ("", "application/json"):
         raise Unreadable("undecodable: its content type is not application/json")
+    if charset not in ENCODINGS:
+        raise Unreadable("undecodable: the charset of its content type is not utf-8")
     if _text(message.content_encoding).lower() not in ENCODINGS:
         raise Unreadable("undecodable: its content encoding is not utf-8")
+
+
+def _content_type(value: Any) -> tuple[str, str]:
+    """A content type and its `charset`, in lower case: `application/json; charset=utf-8`."""
+    content_type, parameters = parse_options_header(_text(value))
+    return content_type.strip().lower(), parameters.get("charset", "").lower()
 
 
 def read_json(message: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,8 @@ def test_a_count_is_a_number_from_zero_up(value: Any, count: int) -> None:
         ({"content_type": "application/x-python-serialize"}, "content type"),
         ({"content_type": "application/x-yaml"}, "content type"),
         ({"content_type": "text/plain"}, "content type"),
+        ({"content_type": "application/json; charset=utf-16"}, "charset"),
+        ({"content_type": "application/jsonp; charset=utf-8"}, "content type"),
         ({"content_encoding": "utf-7"}, "content encoding"),
         ({"content_encoding": "gzip"}, "content encoding"),
     ],
@@ -96,10 +99,18 @@ def test_only_json_in_utf8_is_read(how: dict[str, Any], why: str) -> None:
         assure_json(message(**how))
 
 
-@pytest.mark.parametrize("how", [{}, {"content_type": None}, {"content_type": "Application/JSON"}, {"content_encoding": None}, {"content_encoding": "binary"}])  # fmt: skip
+@pytest.mark.parametrize("how", [{}, {"content_type": None}, {"content_type": "Application/JSON"}, {"content_type": "application/json; charset=utf-8"}, {"content_type": 'application/json;charset="UTF-8"'}, {"content_encoding": None}, {"content_encoding": "binary"}])  # fmt: skip
 def test_json_may_be_called_so_in_several_ways(how: dict[str, Any]) -> None:
     """Clients in other languages leave out what kombu writes."""
     assert read_json(message(b'{"a": 1}', **how)) == {"a": 1}
+
+
+@given(any_text())
+def test_any_content_type_is_taken_or_refused(content_type: str) -> None:
+    """Whatever a sender writes there."""
+    for written in (content_type, f"application/json;{content_type}"):
+        with suppress(Unreadable):
+            assure_json(message(content_type=written))
 
 
 @pytest.mark.parametrize(
