@@ -6,12 +6,13 @@ On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy`
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import time
 import uuid
 from collections.abc import Callable, Hashable, Iterator
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import eventlet
 import msgspec
@@ -102,7 +103,7 @@ def argument_checker(
                     raise InvalidArgument(f"{place}: expected text without control characters")
             checked = msgspec.convert({**given, **kwargs}, struct)
         except msgspec.ValidationError as error:
-            raise InvalidArgument(_name_the_field(str(error))) from None
+            raise InvalidArgument(_name_the_field(str(error), struct)) from None
         except RecursionError:
             raise InvalidArgument("the arguments are nested too deeply") from None
         return {whole: checked} if whole else {name: getattr(checked, name) for name in names}
@@ -143,14 +144,31 @@ def _unclean(value: Any, place: str) -> Iterator[str]:
             yield from _unclean(one, f"{place}[{number}]")
 
 
-def _name_the_field(text: str) -> str:
-    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``."""
+def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
+    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, and of an enumeration the words that it
+    has."""
     message, _, path = text.replace("`", "").partition(" - at $")
+    if message.startswith("Invalid enum value"):
+        words = _words_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
+        message = f"expected one of {', '.join(words)}"
     message = message.replace("Object missing required field", "missing").replace(
         "Object contains unknown field", "unknown argument"
     )
     message = message[:1].lower() + message[1:]
     return f"{path.lstrip('.')}: {message}" if path else message
+
+
+def _words_at(hint: Any, path: list[str]) -> list[str]:
+    """The words of the enumeration that stands at a path in a type: `appointments`, `[0]`, `status`."""
+    if get_origin(hint) is Literal:
+        return [str(word) for word in get_args(hint)]
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        name, *rest = path or [""]
+        return _words_at(get_type_hints(hint, include_extras=True).get(name), rest)
+    rest = (
+        path[1:] if path and path[0].startswith("[") and get_origin(hint) in (list, dict) else path
+    )
+    return [word for part in get_args(hint) for word in _words_at(part, rest)]
 
 
 class SafeRpcConsumer(RpcConsumer):

@@ -38,7 +38,8 @@ class Visit(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Service:
-    def book(self, customer_id: str, visits: list[Visit], limit: int | None = None):
+    def book(self, customer_id: str, visits: list[Visit], limit: int | None = None,
+             how: Literal["fast", "faster"] | None = None, ways: dict[str, Literal["on", "off"]] | None = None):  # fmt: skip
         """Take visits."""
 
 
@@ -53,6 +54,8 @@ def test_typed_arguments():
         "customer_id": "c1",
         "visits": [Visit("Cleaning", dt.datetime(2026, 11, 23, 10, tzinfo=dt.UTC))],
         "limit": None,
+        "how": None,
+        "ways": None,
     }
 
 
@@ -67,10 +70,16 @@ def test_typed_arguments():
             r"visits\[0\]\.title: expected str, got null",
         ),
         (("c",), {"visits": [VISIT], "colour": 1}, "unknown argument colour"),
-        (("c",), {"visits": [{**VISIT, "status": "gone"}]}, "status"),
+        (
+            ("c",),
+            {"visits": [VISIT, {**VISIT, "status": "gone"}]},
+            r"^visits\[1\]\.status: expected one of scheduled, cancelled$",
+        ),
+        (("c",), {"visits": [], "how": "slowly"}, "^how: expected one of fast, faster$"),
+        (("c",), {"visits": [], "ways": {"a": "b"}}, r"^ways\[...\]: expected one of on, off$"),
         (("c",), {"visits": {}}, "visits: expected array"),
         (("c",), {"visits": [], "limit": "9"}, "limit"),
-        (("c", [], 1, 2), {}, "takes 3 arguments, got 4"),
+        (("c", [], 1, None, None, 2), {}, "takes 5 arguments, got 6"),
         (("c",), {"customer_id": "c", "visits": []}, "customer_id: given twice"),
     ],
 )
