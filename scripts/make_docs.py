@@ -91,7 +91,11 @@ def struct_table(cls: type, *, needed: bool = False) -> list[str]:
         told = texts.get(field.name, "")
         cells = [f"`{field.name}`", type_name(hint)]
         cells += ["yes" if field.required else ""] if needed else []
-        optional = "Left out where there is none." if field.default is msgspec.UNSET else ""
+        optional = ""
+        if field.default is msgspec.UNSET:
+            optional = "Omitted: kept." if needed else "Left out where there is none."
+        elif needed and not field.required and field.default is not None:
+            optional = f"Omitted: {json.dumps(field.default)}."
         cells.append(
             " ".join(part for part in (told, words and f"One of {words}.", optional) if part)
         )
@@ -118,6 +122,20 @@ def events_page() -> str:
         NOTE,
         "",
         inspect.cleandoc(events.__doc__ or "").split("`docs/events.md`")[0].strip(),
+        "",
+        "## Exchanges",
+        "",
+        "| exchange | made by | carries |",
+        "|---|---|---|",
+    ]
+    for source in topology.sources():
+        name = topology.exchange(source).name
+        keys = ", ".join(f"`{cls.type}`" for cls in events.EVENTS.values() if cls.source == source)
+        lines.append(f"| `{name}` | {topology.OWNERS[name]} | {keys} |")
+    lines += [
+        "",
+        "Each is made by the service that publishes there, whenever it starts, and by nobody else: a host application looks whether "
+        "it is there (declares it passively), and tries again where it isn't yet ([how](integration.md#4-hear-of-events)).",
         "",
         "## Queues",
         "",

@@ -69,7 +69,8 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     collection_method: str = "charge_automatically"
     """`charge_automatically` (autopay) or `send_invoice`."""
     billing_reason: str | None = None
-    """Why the invoice exists: `subscription_cycle`, `subscription_create`, `manual`, …"""
+    """Why the invoice exists, Stripe's word: `subscription_create`, `subscription_cycle`, `subscription_threshold`,
+    `subscription_update`, `subscription`, `automatic_pending_invoice_item_invoice`, `quote_accept`, `upcoming` or `manual`."""
     number: str | None = None
     """The number printed on the invoice."""
     subscription_id: str | None = None
@@ -276,8 +277,8 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     ends_at: dt.datetime | None = None
     """UTC, when it will end or has ended; None while no end is planned."""
     end_reason: str | None = None
-    """Why it ends, in Stripe's words: `payment_failed` when Stripe gave up, `cancellation_requested`,
-    `payment_disputed`, …; None where that is not known."""
+    """Why it ends, Stripe's word: `payment_failed` when Stripe gave up, `cancellation_requested`, `payment_disputed` or
+    `canceled_by_retention_policy`; None where that is not known."""
     current_period_end: dt.datetime | None = None
     """UTC, when the current period ends."""
     description: str | None = None
@@ -338,7 +339,7 @@ class NotificationUndeliverable(Data, frozen=True, kw_only=True):
     notification_id: str
     """The notifier's id of the email, `ntf_…`."""
     kind: str
-    """What the email said: `payment_failed`, `payment_reminder`, …"""
+    """What the email said, one of the kinds of [emails.md](emails.md): `payment_failed`, `payment_reminder`, …"""
     reason: str
     """`bounced` (there is no such mailbox), `dropped` (SendGrid had reasons not to try) or `spam_report`."""
     stripe_customer_id: str | None = None

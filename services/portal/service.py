@@ -209,15 +209,15 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
     @rpc
     def upsert_business(self, business: BusinessArguments) -> BusinessReference:
-        """Make or change a business, by the host's own id."""
+        """Make or change a business, by the host's own id. What is omitted stays as it is, null clears it."""
         made = self._write(lambda session: customers.upsert_business(session, business, utc_now()))
         self.wake_rights()
         return BusinessReference(business_id=made)
 
     @rpc
     def upsert_customer(self, customer: CustomerArguments) -> UpsertedCustomer:
-        """Make or change a customer, by the host's own id. An omitted Stripe id keeps what is there; another one than before
-        replaces it, and whatever Stripe's metadata says (`link_customer`).
+        """Make or change a customer, by the host's own id. What is omitted stays as it is, null clears it. Another Stripe id than
+        before replaces it, and whatever Stripe's metadata says (`link_customer`).
 
         StripeCustomerConflict, with nothing written, when you have given the Stripe id to another customer. NotFound: the
         business.
@@ -242,7 +242,8 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     def upsert_appointments(
         self, customer_id: str, appointments: list[AppointmentArgument]
     ) -> AppointmentCounts:
-        """Make or change a customer's appointments, by the host's own ids, at most 500; others stay as they are."""
+        """Make or change a customer's appointments, by the host's own ids, at most 500. Others stay as they are, and so does what
+        is omitted of these; null clears it."""
         counts: AppointmentCounts = self._write(
             lambda session: customers.upsert_appointments(
                 session, customer_id=customer_id, given=appointments, now=utc_now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import unicodedata
 from collections.abc import Callable
@@ -11,9 +12,15 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import UNSET
 
+from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.rpc.errors import InvalidArgument
-from shared.contracts.rpc.portal import AppointmentArgument, ReminderPolicyArgument
+from shared.contracts.rpc.portal import (
+    AppointmentArgument,
+    BusinessArguments,
+    ReminderPolicyArgument,
+)
 from shared.l10n.locales import parse_locale
 from shared.l10n.palette import COLOR
 from shared.text import without_turns
@@ -21,11 +28,17 @@ from shared.text import without_turns
 EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
 )
+STRIPE_CUSTOMER: Final = re.compile(r"cus_[A-Za-z0-9_]{1,251}")
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
 MAX_APPOINTMENTS: Final = 500
 """How many appointments one call may bring."""
+
+
+DEFAULT_LOCALE: Final = "en"
+DEFAULT_TIMEZONE: Final = "UTC"
+"""A business's, until it is given."""
 
 
 def reminder_policy(field: str, given: ReminderPolicyArgument | None) -> dict[str, Any] | None:
@@ -86,6 +99,16 @@ def identifier(field: str, value: str, longest: int = 100) -> str:
     trimmed = text(field, value, longest)
     if any(character.isspace() for character in trimmed):
         raise InvalidArgument(f"{field}: expected an id without spaces")
+    return trimmed
+
+
+def stripe_customer(field: str, value: str) -> str:
+    """Stripe's id of a customer. A guest's (`gcus_…`) is none: the API knows no such customer, and they have no billing page."""
+    trimmed = value.strip()
+    if not STRIPE_CUSTOMER.fullmatch(trimmed):
+        raise InvalidArgument(
+            f"{field}: expected Stripe's id of a customer, cus_ and letters or digits, like cus_NffrFeUfNV2Hib"
+        )
     return trimmed
 
 
@@ -155,6 +178,50 @@ def phone(field: str, value: str | None) -> str | None:
     return trimmed
 
 
+def _business_email(field: str, value: str | None) -> str | None:
+    return None if value is None else email(field, value)
+
+
+def _business_locale(field: str, value: str | None) -> str:
+    return locale(field, value) or DEFAULT_LOCALE
+
+
+def _business_zone(field: str, value: str | None) -> str:
+    return zone(field, value) or DEFAULT_TIMEZONE
+
+
+_BUSINESS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "name": partial(text, longest=200),
+    "email": _business_email,
+    "phone": phone,
+    "website": web_address,
+    "logo_url": web_address,
+    "color": color,
+    "locale": _business_locale,
+    "timezone": _business_zone,
+    "reminder_policy": reminder_policy,
+    "sender_email": sender_email,
+    "service_note": partial(sentence, longest=LONGEST_NOTE),
+}
+
+
+def business(given: BusinessArguments) -> dict[str, Any]:
+    """What is given of a business, checked, by the column that it goes to. Raises InvalidArgument."""
+    return {
+        name: check(name, value)
+        for name, check in _BUSINESS.items()
+        if (value := getattr(given, name)) is not UNSET
+    }
+
+
+NEW_BUSINESS: Final[dict[str, Any]] = {
+    **dict.fromkeys(_BUSINESS),
+    "locale": DEFAULT_LOCALE,
+    "timezone": DEFAULT_TIMEZONE,
+}
+"""What a new business has of what is not given."""
+
+
 _PROFILE: Final[dict[str, Callable[[str, Any], str | None]]] = {
     "name": partial(text, longest=200),
     "email": email,
@@ -180,14 +247,16 @@ def appointments(given: list[AppointmentArgument]) -> list[AppointmentArgument]:
         if external_id in seen:
             raise InvalidArgument(f"{at}.external_id: expected each appointment once")
         seen.add(external_id)
-        if each.ends_at is not None and each.ends_at <= each.starts_at:
+        if isinstance(each.ends_at, dt.datetime) and each.ends_at <= each.starts_at:
             raise InvalidArgument(f"{at}.ends_at: expected a time after starts_at")
         checked.append(
             msgspec.structs.replace(
                 each,
                 external_id=external_id,
                 title=text(f"{at}.title", each.title, 200),
-                location=optional_text(f"{at}.location", each.location, 200),
+                location=UNSET
+                if each.location is UNSET
+                else optional_text(f"{at}.location", each.location, 200),
             )
         )
     return checked

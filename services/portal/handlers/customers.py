@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
-from services.portal.domain.snapshot import LONGEST_NOTE, Business
+from services.portal.domain.snapshot import Business
 from services.portal.handlers import arguments, evidence
 from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
@@ -40,24 +41,19 @@ class LinkOf:
 
 
 def upsert_business(session: Session, given: BusinessArguments, now: dt.datetime) -> str:
-    """Make or change a business; what is not given is cleared. Returns its id."""
-    values = {
-        "name": arguments.text("name", given.name, 200),
-        "email": None if given.email is None else arguments.email("email", given.email),
-        "phone": arguments.phone("phone", given.phone),
-        "website": arguments.web_address("website", given.website),
-        "logo_url": arguments.web_address("logo_url", given.logo_url),
-        "color": arguments.color("color", given.color),
-        "locale": arguments.locale("locale", given.locale),
-        "timezone": arguments.zone("timezone", given.timezone),
-        "reminder_policy": arguments.reminder_policy("reminder_policy", given.reminder_policy),
-        "sender_email": arguments.sender_email("sender_email", given.sender_email),
-        "service_note": arguments.sentence("service_note", given.service_note, LONGEST_NOTE),
-    }
+    """Make or change a business; what is not given stays as it is. Returns its id."""
+    values = arguments.business(given)
     business_id = arguments.identifier("business_id", given.business_id)
     row = people.business(session, business_id, lock=True)
     if row is None:
-        session.add(BusinessRow(business_id=business_id, created_at=now, updated_at=now, **values))
+        session.add(
+            BusinessRow(
+                business_id=business_id,
+                created_at=now,
+                updated_at=now,
+                **arguments.NEW_BUSINESS | values,
+            )
+        )
     else:
         _change(row, values, now)
     return business_id
@@ -66,23 +62,24 @@ def upsert_business(session: Session, given: BusinessArguments, now: dt.datetime
 def upsert_customer(
     session: Session, given: CustomerArguments, now: dt.datetime
 ) -> UpsertedCustomer:
-    """Make or change the customer that the host knows as `external_id`; what is not given is cleared.
+    """Make or change the customer that the host knows as `external_id`; what is not given stays as it is.
 
-    A Stripe id that isn't given keeps what is there; one that Stripe has deleted is left out; another one than before
-    replaces it. Raises StripeCustomerConflict when the host has given the id to another customer.
+    A Stripe id that Stripe has deleted is left out; another one than before replaces it; None takes the host's word back, not its
+    refusals (`unlink_customer`). Raises StripeCustomerConflict when the host has given the id to another customer.
     """
-    values = {name: arguments.profile_field(name, getattr(given, name)) for name in PROFILE}
+    values = {
+        name: arguments.profile_field(name, value)
+        for name in PROFILE
+        if (value := getattr(given, name)) is not UNSET
+    }
     external_id = arguments.identifier("external_id", given.external_id)
     stripe_id = given.platform_stripe_customer_id
-    if stripe_id is not None:
-        stripe_id = arguments.identifier("platform_stripe_customer_id", stripe_id, 255)
+    if isinstance(stripe_id, str):
+        stripe_id = arguments.stripe_customer("platform_stripe_customer_id", stripe_id)
     business = people.business(session, arguments.identifier("business_id", given.business_id))
     if business is None:
         raise NotFound("business_id: no such business; call upsert_business first")
-    new_word = (
-        stripe_id is not None
-        and stripe_id not in links.host_words(session, business.id, [external_id]).values()
-    )
+    new_word = stripe_id is not UNSET and stripe_id != _host_word(session, business, external_id)
     if new_word:
         links.lock(session)
     row = people.customer_of_host(session, business.id, external_id)
@@ -96,13 +93,16 @@ def upsert_customer(
             link_generation=1,
             created_at=now,
             updated_at=now,
-            **values,
+            **dict.fromkeys(PROFILE) | values,
         )
         session.add(row)
     else:
         _change(row, values, now)
     session.flush()
-    if stripe_id is not None and new_word and not links.deleted_of(session, [stripe_id]):
+    if new_word and stripe_id is None:
+        if word := _host_word(session, business, external_id):
+            evidence.host_withdraws(session, row, word, now)
+    elif new_word and isinstance(stripe_id, str) and not links.deleted_of(session, [stripe_id]):
         evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
     elif created:
         evidence.customers_came(session, business.business_id, {external_id: row.id}, now)
@@ -113,21 +113,28 @@ def upsert_customer(
     )
 
 
-def _change(row: BusinessRow | CustomerRow, values: Mapping[str, Any], now: dt.datetime) -> None:
-    changed = False
-    for field, value in values.items():
-        if getattr(row, field) != value:
-            setattr(row, field, value)
-            changed = True
+def _host_word(session: Session, business: BusinessRow, external_id: str) -> str | None:
+    """The Stripe customer that the host itself has named for a customer."""
+    return links.host_words(session, business.id, [external_id]).get(external_id)
+
+
+def _change(
+    row: BusinessRow | CustomerRow | AppointmentRow, values: Mapping[str, Any], now: dt.datetime
+) -> bool:
+    """Write what differs; whether anything did."""
+    changed = {field: value for field, value in values.items() if getattr(row, field) != value}
+    for field, value in changed.items():
+        setattr(row, field, value)
     if changed:
         row.updated_at = now
+    return bool(changed)
 
 
 def link_customer(
     session: Session, *, customer_id: str, stripe_customer_id: str, now: dt.datetime
 ) -> LinkedCustomer:
     """The host's word that a customer is this Stripe customer. Raises NotFound, StripeCustomerConflict, InvalidArgument."""
-    stripe_id = arguments.identifier("stripe_customer_id", stripe_customer_id, 255)
+    stripe_id = arguments.stripe_customer("stripe_customer_id", stripe_customer_id)
     links.lock(session)
     row = _customer(session, customer_id, lock=True)
     if links.deleted_of(session, [stripe_id]):
@@ -147,7 +154,9 @@ def unlink_customer(
     """The host's word that a customer is *not* this Stripe customer (the one they are linked with, unless it is named); or
     only no word any more. Raises NotFound, InvalidArgument."""
     stripe_id = stripe_customer_id
-    if stripe_id is not None:
+    if (
+        stripe_id is not None
+    ):  # whatever is stored can be taken away, of before the form was checked too
         stripe_id = arguments.identifier("stripe_customer_id", stripe_id, 255)
     links.lock(session)
     row = _customer(session, customer_id, lock=True)
@@ -182,38 +191,43 @@ def checkout_reference(
 def upsert_appointments(
     session: Session, *, customer_id: str, given: Sequence[AppointmentArgument], now: dt.datetime
 ) -> AppointmentCounts:
-    """Make or change a customer's appointments by the host's ids; others stay as they are."""
+    """Make or change a customer's appointments by the host's ids; others, and what is not given of these, stay as they are."""
     checked = arguments.appointments(list(given))
     customer = _customer(session, customer_id, lock=True)
     known = people.appointments_of(session, customer.id, [each.external_id for each in checked])
     created = updated = 0
     for each in checked:
-        values = {
-            "title": each.title,
-            "starts_at": each.starts_at.astimezone(dt.UTC),
-            "ends_at": None if each.ends_at is None else each.ends_at.astimezone(dt.UTC),
-            "location": each.location,
-            "status": each.status,
-        }
         row = known.get(each.external_id)
+        values = _appointment(each, row)
         if row is None:
             session.add(
                 AppointmentRow(
                     customer_pk=customer.id,
                     external_id=each.external_id,
                     updated_at=now,
-                    **values,
+                    **{"ends_at": None, "location": None, "status": "scheduled"} | values,
                 )
             )
             created += 1
-        elif any(getattr(row, field) != value for field, value in values.items()):
-            for field, value in values.items():
-                setattr(row, field, value)
-            row.updated_at = now
+        elif _change(row, values, now):
             updated += 1
     return AppointmentCounts(
         created=created, updated=updated, unchanged=len(checked) - created - updated
     )
+
+
+def _appointment(given: AppointmentArgument, row: AppointmentRow | None) -> dict[str, Any]:
+    """What is given of an appointment, as it is stored. An end that is kept goes when the start moves past it."""
+    values: dict[str, Any] = {"title": given.title, "starts_at": given.starts_at.astimezone(dt.UTC)}
+    if given.ends_at is not UNSET:
+        values["ends_at"] = given.ends_at and given.ends_at.astimezone(dt.UTC)
+    elif row is not None and row.ends_at is not None and row.ends_at <= values["starts_at"]:
+        values["ends_at"] = None
+    if given.location is not UNSET:
+        values["location"] = given.location
+    if given.status is not UNSET:
+        values["status"] = given.status or "scheduled"
+    return values
 
 
 def _customer(session: Session, customer_id: str, *, lock: bool = False) -> CustomerRow:

@@ -113,7 +113,7 @@ def _check(row: int, line: CustomerLine) -> _Wish:
     }
     stripe_id = (line.platform_stripe_customer_id or "").strip() or None
     if stripe_id is not None:
-        stripe_id = arguments.identifier("platform_stripe_customer_id", stripe_id, 255)
+        stripe_id = arguments.stripe_customer("platform_stripe_customer_id", stripe_id)
     external_id = arguments.identifier("external_id", line.external_id)
     return _Wish(row, external_id, values, stripe_id)
 

@@ -32,8 +32,8 @@ class Linking(PortalEntrypoints):
     def link_customer(self, customer_id: str, stripe_customer_id: str) -> LinkedCustomer:
         """Your word that a customer (Portico's id) is this Stripe customer.
 
-        It replaces your earlier word and overrules metadata and Checkout references. InvalidArgument when Stripe has
-        deleted that customer, and StripeCustomerConflict, with nothing written, when you have given it to
+        It replaces your earlier word and overrules metadata and Checkout references. InvalidArgument when it is no id of a
+        Stripe customer (`cus_…`) or Stripe has deleted that one, and StripeCustomerConflict, with nothing written, when you have given it to
         another customer: take that back first (`unlink_customer`).
         """
         try:

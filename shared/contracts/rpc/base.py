@@ -16,7 +16,11 @@ Shape = TypeVar("Shape")
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keyword arguments of a method that has many: the only parameter of its function, while callers name the fields."""
+    """The keyword arguments of a method that has many: the only parameter of its function, while callers name the fields.
+
+    Of a method that makes or changes something, what may be left out is `UNSET` then: omitted it stays as it is, null clears it,
+    and what is new begins as if null were given.
+    """
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

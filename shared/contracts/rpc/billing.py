@@ -176,9 +176,9 @@ class InvoiceState(Answer, frozen=True, kw_only=True):
     next_method: ChargedMethod | None = None
     """What Stripe charges next, as things stand."""
     subscription_status: str | None = None
-    """Stripe's word: `active`, `past_due`, `unpaid`, `canceled`, …"""
+    """Stripe's word: `incomplete`, `incomplete_expired`, `trialing`, `active`, `past_due`, `unpaid`, `paused` or `canceled`."""
     subscription_end_reason: str | None = None
-    """Stripe's word: `payment_failed`, `cancellation_requested`, `payment_disputed`, …"""
+    """Stripe's word: `payment_failed`, `cancellation_requested`, `payment_disputed` or `canceled_by_retention_policy`."""
     subscription_ended_at: dt.datetime | None = None
 
     def charged(self) -> PaymentMethod | None:
@@ -231,7 +231,7 @@ class PlannedEnd(Answer, frozen=True, kw_only=True):
     subscription_id: str | None = None
     """Stripe's id, `sub_…`."""
     status: str | None = None
-    """Stripe's word: `active`, `past_due`, `canceled`, …"""
+    """Stripe's word, as `subscription_status` of an invoice's state."""
     ends_at: dt.datetime | None = None
     """When it ends, or ended; null: Stripe does not say."""
     changed: bool = False

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from shared.contracts.invoices import InvoiceStatus, Retry, Stop
 from shared.contracts.rpc.base import (
@@ -36,22 +37,24 @@ EVIDENCE_SOURCES: Final = ("host", "metadata", "reference", "unknown")
 
 
 class AppointmentArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One appointment of `upsert_appointments`. Times carry their offset from UTC."""
+    """One appointment of `upsert_appointments`. Times carry their offset from UTC. What is omitted stays as it is, null clears it."""
 
     external_id: str
     """The host's own id of it."""
     title: str
     """1 to 200 characters."""
     starts_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
-    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
-    """After `starts_at`."""
-    location: str | None = None
-    """At most 200 characters."""
-    status: AppointmentStatus = "scheduled"
+    ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | UnsetType | None = UNSET
+    """After `starts_at`; null: none is known. One that is kept goes when `starts_at` moves past it."""
+    location: str | UnsetType | None = UNSET
+    """At most 200 characters; null or blank: none."""
+    status: AppointmentStatus | UnsetType | None = UNSET
+    """null: `scheduled`."""
 
 
 class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When customers are reminded of an unpaid invoice. Quiet hours are on the customer's wall clock, `21:00`."""
+    """When customers are reminded of an unpaid invoice; given as a whole, so what is omitted in it has its default. Quiet hours are
+    on the customer's wall clock, `21:00`."""
 
     interval_days: Annotated[int, msgspec.Meta(ge=1, le=30)] = 3
     """Days between two reminders at least, 1 to 30."""
@@ -61,38 +64,38 @@ class ReminderPolicyArgument(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
 
 class BusinessArguments(Arguments, frozen=True, kw_only=True):
-    """A business. What is not given is cleared."""
+    """A business. What is omitted stays as it is, null clears it."""
 
     business_id: str
     """The host's own id, 1 to 100 characters without spaces."""
     name: str
     """1 to 200 characters, as customers know it."""
-    email: str | None = None
-    """Where its customers' answers go, and where it is asked to approve a cancellation."""
-    phone: str | None = None
-    """As people write it, at most 50 characters."""
-    website: str | None = None
-    """`https://…`"""
-    logo_url: str | None = None
-    """`https://…`, shown on the page and in emails."""
-    color: str | None = None
-    """`#rrggbb`, of buttons."""
-    locale: str = "en"
-    """Language of customers whose own is not known: `en`, `es_MX`."""
-    timezone: str = "UTC"
-    """IANA, `America/Los_Angeles`."""
-    reminder_policy: ReminderPolicyArgument | None = None
+    email: str | UnsetType | None = UNSET
+    """Where its customers' answers go, and where it is asked to approve a cancellation; null: nowhere."""
+    phone: str | UnsetType | None = UNSET
+    """As people write it, at most 50 characters; null or blank: none."""
+    website: str | UnsetType | None = UNSET
+    """`https://…`; null or blank: none."""
+    logo_url: str | UnsetType | None = UNSET
+    """`https://…`, shown on the page and in emails; null or blank: none."""
+    color: str | UnsetType | None = UNSET
+    """`#rrggbb`, of buttons; null: Portico's own."""
+    locale: str | UnsetType | None = UNSET
+    """Language of customers whose own is not known: `en`, `es_MX`; null: `en`."""
+    timezone: str | UnsetType | None = UNSET
+    """IANA, `America/Los_Angeles`; null: `UTC`."""
+    reminder_policy: ReminderPolicyArgument | UnsetType | None = UNSET
     """When its customers are reminded of an unpaid invoice; null: every three days at most, at any hour."""
-    sender_email: str | None = None
-    """The address that its customers' emails come from, once SendGrid has authenticated the domain; until then they come from
-    MAIL_FROM."""
-    service_note: str | None = None
+    sender_email: str | UnsetType | None = UNSET
+    """The address that its customers' emails come from, once SendGrid has authenticated the domain; until then, and with null,
+    they come from MAIL_FROM."""
+    service_note: str | UnsetType | None = UNSET
     """One plain sentence of at most 200 characters on what becomes of the service while something is owed, shown on the page
-    and in emails as it is given."""
+    and in emails as it is given; null or blank: nothing is said."""
 
 
 class CustomerArguments(Arguments, frozen=True, kw_only=True):
-    """A customer."""
+    """A customer. What is omitted stays as it is, null clears it."""
 
     business_id: str
     """The host's own id of the business."""
@@ -101,16 +104,18 @@ class CustomerArguments(Arguments, frozen=True, kw_only=True):
     name: str
     """1 to 200 characters."""
     email: str
-    locale: str | None = None
+    locale: str | UnsetType | None = UNSET
     """`en`, `es_MX`; null: the business's."""
-    timezone: str | None = None
+    timezone: str | UnsetType | None = UNSET
     """IANA; null: the business's."""
-    platform_stripe_customer_id: str | None = None
-    """Stripe's id, `cus_…`; null keeps what is there."""
+    platform_stripe_customer_id: str | UnsetType | None = UNSET
+    """Stripe's id, `cus_…`: your word that they are this Stripe customer. null takes back the id that you gave; then what Stripe's
+    metadata and Checkout references say decides. What `unlink_customer` has said stays."""
 
 
 class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
-    """One customer of `import_customers`, as an array in this order. null keeps what is there, "" clears it."""
+    """One customer of `import_customers`, as an array in this order. An array can't leave a place out, so null stands for what is
+    omitted and keeps what is there; "" clears it."""
 
     external_id: str
     """The host's own id."""
@@ -122,7 +127,7 @@ class CustomerLine(msgspec.Struct, frozen=True, array_like=True):
     timezone: str | None = None
     """IANA."""
     platform_stripe_customer_id: str | None = None
-    """Stripe's id, `cus_…`; "" keeps what is there, too."""
+    """Stripe's id, `cus_…`; "" keeps what is there, too: an empty cell is how a file says that it isn't known."""
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

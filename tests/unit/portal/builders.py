@@ -64,7 +64,6 @@ def add_customer(session: Session, external_id: str = "c1", **changes: Any) -> U
         "email": "maria@example.com",
         "locale": None,
         "timezone": None,
-        "platform_stripe_customer_id": None,
     }
     given.update(changes)
     return customers.upsert_customer(

@@ -10,10 +10,10 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import customers, resolved_links
+from services.portal.handlers import customers, evidence, importing, resolved_links
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
-from services.portal.models import CustomerRow
+from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import page
 from services.portal.tokens.links import Claim
 from shared import events
@@ -25,7 +25,13 @@ from shared.contracts.rpc.errors import (
     StripeCustomerConflict,
     UnknownCustomer,
 )
-from shared.contracts.rpc.portal import AppointmentArgument, AppointmentCounts
+from shared.contracts.rpc.portal import (
+    AppointmentArgument,
+    AppointmentCounts,
+    BusinessArguments,
+    CustomerLine,
+    ReminderPolicyArgument,
+)
 from tests.unit.portal.builders import (
     CUSTOMER_ID,
     NOW,
@@ -36,6 +42,8 @@ from tests.unit.portal.builders import (
     event,
     failed,
     lookup,
+    says,
+    take_in,
 )
 
 
@@ -72,6 +80,111 @@ def test_an_omitted_stripe_id_keeps_what_is_there(session: Session) -> None:
     assert add_customer(session).platform_stripe_customer_id == "cus_1"
 
 
+BUSINESS = {
+    "email": "hello@sunrise.example",
+    "phone": "+1 555 0100",
+    "website": "https://sunrise.example",
+    "logo_url": "https://sunrise.example/logo.png",
+    "color": "#c2410c",
+    "locale": "es_MX",
+    "timezone": "America/New_York",
+    "reminder_policy": ReminderPolicyArgument(interval_days=7),
+    "sender_email": "billing@sunrise.example",
+    "service_note": "We come as planned.",
+}
+
+
+def business(session: Session, **given: Any) -> dict[str, Any]:
+    """What is stored of a business after a call with these arguments."""
+    made = BusinessArguments(business_id="full", **{"name": "Full House", **given})
+    customers.upsert_business(session, made, NOW)
+    session.flush()
+    row = session.scalars(select(BusinessRow).where(BusinessRow.business_id == "full")).one()
+    return {name: getattr(row, name) for name in BUSINESS}
+
+
+def test_what_is_omitted_of_a_business_stays_and_null_clears(session: Session) -> None:
+    """Each argument alike: a call that names a new name alone takes neither colour nor sender away."""
+    assert BUSINESS.keys() == set(BusinessArguments.__struct_fields__) - {"business_id", "name"}
+    empty = dict.fromkeys(BUSINESS) | {"locale": "en", "timezone": "UTC"}
+    assert business(session) == empty
+    full = business(session, **BUSINESS)
+    assert full["reminder_policy"]["interval_days"] == 7
+    assert {**full, "reminder_policy": BUSINESS["reminder_policy"]} == BUSINESS
+    assert business(session, name="Full Houses") == full
+    for name in BUSINESS:
+        assert business(session, **{name: None}) == full | {name: empty[name]}
+        assert business(session, **{name: BUSINESS[name]}) == full
+
+
+def test_null_takes_back_the_stripe_id_that_the_host_gave(session: Session) -> None:
+    """Then what Stripe's metadata says decides; where the host never named one, null takes nothing away."""
+    add_customer(session, platform_stripe_customer_id="cus_1")
+    cleared = add_customer(session, platform_stripe_customer_id=None)
+    assert cleared.platform_stripe_customer_id is None
+    take_in(session, says("c1", "cus_2", business="sunrise"))
+    assert add_customer(session).platform_stripe_customer_id == "cus_2"
+    assert (
+        add_customer(session, platform_stripe_customer_id=None).platform_stripe_customer_id
+        == "cus_2"
+    )
+
+
+def test_null_takes_back_no_refusal(session: Session) -> None:
+    """A host that unlinked somebody and sends null each night does not hand them to Stripe's metadata again."""
+    made = add_customer(session)
+    take_in(session, says("c1", "cus_1", business="sunrise"))
+    customers.unlink_customer(
+        session, customer_id=made.customer_id, stripe_customer_id=None, withdraw_only=False, now=NOW
+    )
+    assert (
+        add_customer(session, platform_stripe_customer_id=None).platform_stripe_customer_id is None
+    )
+
+
+WRONG_STRIPE_IDS = (
+    "hello",
+    "sub_1Nabc",
+    "gcus_1Nabc",
+    "cus_",
+    "cus_1 2",
+    "CUS_1",
+    "cus_" + "x" * 252,
+)
+
+
+@pytest.mark.parametrize("wrong", WRONG_STRIPE_IDS)
+def test_what_is_no_stripe_customer_is_refused_at_every_door(session: Session, wrong: str) -> None:
+    """And what one looks like is said; an import leaves such a line out."""
+    made = add_customer(session)
+    with pytest.raises(InvalidArgument, match=r"^platform_stripe_customer_id: .*like cus_"):
+        add_customer(session, platform_stripe_customer_id=wrong)
+    with pytest.raises(InvalidArgument, match=r"^stripe_customer_id: .*like cus_"):
+        customers.link_customer(
+            session, customer_id=made.customer_id, stripe_customer_id=wrong, now=NOW
+        )
+    lines = [CustomerLine("c2", "Ann", "ann@example.com", None, None, wrong)]
+    done = importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW)
+    assert "like cus_" in done.errors[0].error
+
+
+def test_a_wrong_stripe_id_that_is_stored_can_be_mended(session: Session) -> None:
+    """Linked by a release that looked at no form: it is answered as it is, and `link` or `unlink` put it right."""
+    ids = [add_customer(session, one).customer_id for one in ("c1", "c2")]
+    for one, wrong in zip(session.scalars(select(CustomerRow)), ("hello", "world"), strict=True):
+        evidence.host_says(session, [evidence.HostWord(one.id, one.public_id, wrong)], NOW)
+    assert importing.find(session, "c1", "sunrise").platform_stripe_customer_id == "hello"
+    assert add_customer(session, "c1").platform_stripe_customer_id == "hello"
+    mended = customers.link_customer(
+        session, customer_id=ids[0], stripe_customer_id="cus_1", now=NOW
+    )
+    assert mended.platform_stripe_customer_id == "cus_1"
+    gone = customers.unlink_customer(
+        session, customer_id=ids[1], stripe_customer_id="world", withdraw_only=False, now=NOW
+    )
+    assert gone.platform_stripe_customer_id is None
+
+
 def test_a_stripe_id_in_conflict_is_refused(session: Session) -> None:
     """What the host has given to one customer is not given to another; for the same customer a new one is its new word."""
     add_customer(session, "c1", platform_stripe_customer_id="cus_1")
@@ -100,6 +213,39 @@ def test_appointments_are_counted_by_what_became_of_them(session: Session) -> No
     assert give(session, made.customer_id, visit("a"), visit("b")) == counts(2, 0, 0)
     again = give(session, made.customer_id, visit("a"), visit("b", status="cancelled"), visit("c"))
     assert again == counts(1, 1, 1)
+
+
+def test_what_is_omitted_of_an_appointment_stays_and_null_clears(session: Session) -> None:
+    """A call that moves an appointment needs to know neither its place nor its status."""
+    made = add_customer(session)
+
+    def after(**changes: Any) -> tuple[Any, ...]:
+        give(session, made.customer_id, visit(**changes))
+        session.flush()
+        row = session.scalars(select(AppointmentRow)).one()
+        return row.ends_at, row.location, row.status
+
+    assert after() == (None, None, "scheduled")
+    end = ahead(days=1, hours=2)
+    full = after(ends_at=end, location="Elm Street", status="completed")
+    assert full == (end, "Elm Street", "completed")
+    assert after(title="Windows") == full
+    assert after(location=None) == (end, None, "completed")
+    assert after(status=None) == (end, None, "scheduled")
+    assert after(ends_at=None) == (None, None, "scheduled")
+
+
+def test_a_kept_end_goes_when_the_start_moves_past_it(session: Session) -> None:
+    """The new start is right whatever the host knows of the end, and no appointment ends before it starts."""
+    made = add_customer(session)
+    give(session, made.customer_id, visit(ends_at=ahead(days=1, hours=2)))
+    assert give(session, made.customer_id, visit(starts_at=ahead(days=1, hours=1))) == counts(
+        0, 1, 0
+    )
+    row = session.scalars(select(AppointmentRow)).one()
+    assert row.ends_at == ahead(days=1, hours=2)
+    give(session, made.customer_id, visit(starts_at=ahead(days=2)))
+    assert row.ends_at is None
 
 
 def test_the_same_moment_in_another_offset_is_no_change(session: Session) -> None:

@@ -109,11 +109,12 @@ def test_the_import_line_has_every_field_in_the_order_of_the_wire() -> None:
 
 
 def test_upsert_customer_takes_and_stores_every_field(session: Session) -> None:
-    """The RPC method has an argument for each, hands each on, and changes each; what is optional is cleared by its absence."""
+    """The RPC method has an argument for each, hands each on, and changes each; what is optional stays when it is omitted, and is
+    cleared by null."""
     assert set(CustomerArguments.__struct_fields__) - {"business_id"} == set(COLUMNS)
     service: Any = SimpleNamespace(_write=lambda handler: handler(session), wake_relay=lambda: None)
 
-    def upsert(**values: str) -> dict[str, Any]:
+    def upsert(**values: str | None) -> dict[str, Any]:
         given = CustomerArguments(business_id="sunrise", external_id="vera-1", **values)
         PortalService.upsert_customer(service, given)
         session.flush()
@@ -122,7 +123,8 @@ def test_upsert_customer_takes_and_stores_every_field(session: Session) -> None:
     assert upsert(**FIRST) == FIRST
     assert upsert(**SECOND) == SECOND
     needed = {name: value for name, value in FIRST.items() if name not in OPTIONAL}
-    assert upsert(**needed) == {**FIRST, **dict.fromkeys(OPTIONAL)}
+    assert upsert(**needed) == SECOND | needed
+    assert upsert(**needed, **dict.fromkeys(OPTIONAL)) == FIRST | dict.fromkeys(OPTIONAL)
 
 
 def test_an_import_writes_every_field(session: Session) -> None:

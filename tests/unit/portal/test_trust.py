@@ -173,7 +173,7 @@ def test_the_contact_tells_when_the_next_appointment_is_and_nothing_else_of_it(
 
 
 def test_a_business_sets_its_sender_and_its_word_and_takes_them_back(session: Session) -> None:
-    """What isn't given is cleared, like everything else of a business; the sentence comes out cleaned."""
+    """null takes them back, like everything else of a business; the sentence comes out cleaned."""
     add_business(
         session,
         sender_email="Billing@Sunrise.example",
@@ -184,7 +184,7 @@ def test_a_business_sets_its_sender_and_its_word_and_takes_them_back(session: Se
     told = contact(session)["business"]
     assert told["sender_email"] == "Billing@Sunrise.example"
     assert told["service_note"] == "We come as planned."
-    add_business(session)
+    add_business(session, sender_email=None, service_note=None)
     session.flush()
     told = contact(session)["business"]
     assert (told["sender_email"], told["service_note"]) == (None, None)
