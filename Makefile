@@ -35,7 +35,7 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 
 .PHONY: test
 test: export HYPOTHESIS_PROFILE := whole
-test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
+test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
 	@echo "test: contract, end-to-end and integration tests, two files at a time"
 	@$(PYTEST) -n 2 --dist loadfile tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(ALONE_TESTS))
 	@echo "test: what measures time, load or memory, alone"
@@ -51,7 +51,7 @@ test-contract: $(FOR_TEST) servers ## Golden events; one suite for each port's f
 	@$(PYTEST) tests/contract
 
 .PHONY: test-integration
-test-integration: $(FOR_TEST) servers ## On a real RabbitMQ and PostgreSQL of the tests' own
+test-integration: $(FOR_TEST) servers amqplib ## On a real RabbitMQ and PostgreSQL of the tests' own
 	@$(PYTEST) tests/integration
 
 .PHONY: test-e2e
@@ -173,6 +173,10 @@ clean: ## Remove what these targets made: .venv, var, caches
 .PHONY: stripe-cli
 stripe-cli: $(FOR_TEST)
 	@sh scripts/install-stripe-cli
+
+.PHONY: amqplib
+amqplib: $(FOR_TEST)
+	@sh scripts/install-amqplib
 
 .PHONY: servers
 servers:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from amqp.exceptions import AccessRefused, ChannelError
+from amqp.exceptions import AccessRefused, ChannelError, NotFound
 from kombu import Connection, Consumer, Exchange, Producer, Queue, binding
 
 CALLS = "amq.topic"
@@ -113,17 +113,28 @@ class Portico:
 
 
 @contextmanager
-def subscription(amqp_uri: str, name: str, types: list[str]) -> Iterator[Connection]:
-    """Declare a durable queue of the host's own, bound to the event types that it wants to hear."""
+def subscription(
+    amqp_uri: str, name: str, types: list[str], source: str = "billing"
+) -> Iterator[Connection]:
+    """Declare a durable queue of the host's own, bound to the event types that it wants to hear from `billing`, `portal` or
+    `notifier`. Waits until that service has made its exchange: on a fresh broker, until it has started."""
     with Connection(amqp_uri, heartbeat=10) as connection:
-        # Billing makes the exchange; passive means to look whether it is there, which takes no right.
-        exchange = Exchange("billing.events", type="topic", durable=True, passive=True)
-        Queue(
-            f"{name}.billing-events",
+        # Passive means to look whether it is there, which takes no right.
+        exchange = Exchange(f"{source}.events", type="topic", durable=True, passive=True)
+        queue = Queue(
+            f"{name}.{source}-events",
             bindings=[binding(exchange, routing_key=event_type) for event_type in types],
             durable=True,
             queue_arguments={"x-queue-type": "quorum"},
-        )(connection.channel()).declare()
+        )
+        while True:
+            try:
+                queue(connection.channel()).declare()
+            except NotFound:
+                time.sleep(1)
+                connection.heartbeat_check()
+            else:
+                break
         yield connection
 
 
@@ -133,19 +144,20 @@ def listen(
     types: list[str],
     handle: Callable[[dict[str, Any]], None],
     go_on: Callable[[], bool] = lambda: True,
+    source: str = "billing",
 ) -> None:
     """Call `handle(event)` for each event of `types`; ack after it returns, so none is lost.
 
     `handle` may get an event twice: remember its `id` in the transaction that does the work. `name` is the
     queue's: every process that gives the same name shares the events, another name gets them all.
     """
-    with subscription(amqp_uri, name, types) as connection:
+    with subscription(amqp_uri, name, types, source) as connection:
 
         def on_message(message: Any) -> None:
             handle(json.loads(message.body))
             message.ack()
 
-        queue = Queue(f"{name}.billing-events", no_declare=True)
+        queue = Queue(f"{name}.{source}-events", no_declare=True)
         with Consumer(connection.channel(), [queue], on_message=on_message, prefetch_count=10):
             while go_on():
                 try:
