@@ -2,22 +2,30 @@
 
 Logs are JSON lines on standard error, one event each, with the service, the correlation id and the time. What
 must never be in them (links, session URLs, keys, addresses) is removed by the last processor as a safety net:
-code that logs such a thing is wrong all the same.
+code that logs such a thing is wrong all the same. Values are JSON, whatever was given: never Python's `repr`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import enum
+import itertools
 import logging
+import math
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Final, TextIO, TypeVar
 
+import msgspec
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared import tracing
+
+Item = TypeVar("Item")
 
 SECRETS: Final = (
     (re.compile(r"/me/[A-Za-z0-9_.\-]+"), "/me/***"),
@@ -33,10 +41,18 @@ SECRETS: Final = (
     (re.compile(r"(?<![\w.+\-])[\w.+\-]++@[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
 )
 """What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
+_SUSPECT: Final = re.compile(
+    r"/(?:me|requests|p/session|i)/|_(?:test|live)_|whsec_|SG\.|://|@", re.ASCII
+)
+"""Stands in every text that one of `SECRETS` changes. Most texts are ids and words without it, and are looked at once."""
 
 HEAD: Final = 24 * 1024
 TAIL: Final = 8 * 1024
 """How many characters of a longer text are kept at its beginning and, where a traceback says what was raised, at its end."""
+MOST_VALUES: Final = 100
+NESTED_LENGTH: Final = 1000
+DEEPEST: Final = 5
+"""How many values a structure in a line has, how long the texts in it are, and how deep it goes; the rest is left out."""
 
 HTTP_SECONDS = Histogram(
     "http_server_request_duration_seconds",
@@ -61,6 +77,8 @@ def redact(text: str) -> str:
     """The text without links, session URLs, keys, passwords and e-mail addresses; of one longer than `HEAD` and `TAIL`
     together, no more than these."""
     text = _shortened(text)
+    if not _SUSPECT.search(text):
+        return text
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -83,11 +101,66 @@ def _redact_values(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             event[key] = redact(value)
-        elif not isinstance(value, int | float | bool | None):
-            event[key] = redact(str(value))
+        elif kind is not int and kind is not bool and value is not None:
+            event[key] = _json_value(value, itertools.count())
     return event
+
+
+def _json_value(value: Any, seen: Iterator[int], depth: int = 0) -> Any:
+    """The value as JSON has it, redacted all through. `seen` counts the values of the whole structure."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, enum.Enum):
+        return _json_value(value.value, seen, depth)
+    if isinstance(value, str):
+        return _nested_text(value) if depth else redact(value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    named = _named_values(value)
+    if named is not None:
+        items = _first(named.items(), seen, depth)
+        found = {_nested_text(str(key)): _json_value(one, seen, depth + 1) for key, one in items}
+        if left := len(named) - len(found):
+            found["…"] = f"{left} left out"
+        return found
+    if isinstance(value, Collection) and not isinstance(value, bytes | bytearray | memoryview):
+        several = [_json_value(one, seen, depth + 1) for one in _first(value, seen, depth)]
+        if left := len(value) - len(several):
+            several.append(f"… {left} left out")
+        return several
+    return _nested_text(str(value)) if depth else redact(str(value))
+
+
+def _named_values(value: Any) -> Mapping[Any, Any] | None:
+    """A mapping's items, or a structure's fields without those that its `repr` leaves out; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return {name: getattr(value, name) for name in value.__struct_fields__}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in fields(value) if one.repr}
+    return None
+
+
+def _first(values: Iterable[Item], seen: Iterator[int], depth: int) -> Iterator[Item]:
+    if depth < DEEPEST:
+        for one in values:
+            if next(seen) >= MOST_VALUES:
+                return
+            yield one
+
+
+def _nested_text(text: str) -> str:
+    return redact(text)[:NESTED_LENGTH]
 
 
 def _add_trace(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:

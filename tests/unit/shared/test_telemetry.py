@@ -1,16 +1,29 @@
 """The log's last safety net."""
 
+import datetime as dt
+import enum
 import io
 import json
 import logging
 import os
+from dataclasses import dataclass, field
 
 import eventlet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import telemetry
 from shared.nameko_ext import runtime
-from shared.telemetry import HEAD, TAIL, configure_logging, redact
+from shared.telemetry import (
+    HEAD,
+    MOST_VALUES,
+    NESTED_LENGTH,
+    SECRETS,
+    TAIL,
+    configure_logging,
+    redact,
+)
 
 EXAMPLES = [
     "https://pay.example/me/AbC-_123.sig",
@@ -73,6 +86,71 @@ def lines():
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    at: dt.date
+    mail: str
+    key: str = field(repr=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "logged"),
+    [
+        ({"in_1": "declined"}, {"in_1": "declined"}),
+        ([], []),
+        (("a", 1, None, True, 1.5), ["a", 1, None, True, 1.5]),
+        ({3}, [3]),
+        (Colour.RED, "red"),
+        ({Colour.RED: [Colour.RED]}, {"Colour.RED": ["red"]}),
+        (dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC), "2026-11-29T12:00:00+00:00"),
+        (dt.timedelta(minutes=2), 120.0),
+        (float("nan"), "nan"),
+        (
+            Point(dt.date(2026, 11, 29), "ada@example.com", "sk_test_1"),
+            {"at": "2026-11-29", "mail": "***@***"},
+        ),
+        (
+            {"who": ["see /me/AbC.sig", {"to": "ada@example.com"}]},
+            {"who": ["see /me/***", {"to": "***@***"}]},
+        ),
+        ({"ada@example.com": 1}, {"***@***": 1}),
+        (b"ada@example.com", "b'***@***'"),
+        (ValueError("ada@example.com"), "***@***"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_values_are_json(lines, given, logged):
+    """Structures are logged as JSON and redacted all through, never as Python writes them."""
+    telemetry.get_logger("x").info("it happened", what=given)
+    assert lines()[0]["what"] == logged
+
+
+def test_a_structure_in_a_line_is_bounded(lines):
+    """In the number of its values, the length of its texts and its depth; what is left out is counted."""
+    itself = []
+    itself.append(itself)
+    telemetry.get_logger("x").info(
+        "it happened", many=list(range(1000)), long={"a": "b " * 9000}, deep=itself
+    )
+    (line,) = lines()
+    assert line["many"][MOST_VALUES:] == [f"… {1000 - MOST_VALUES} left out"]
+    assert len(line["long"]["a"]) == NESTED_LENGTH
+    assert len(json.dumps(line)) < 3000
+
+
+@given(st.lists(st.sampled_from([*EXAMPLES, "/i/", "ada", " ", "sk_", "_live_x", "//127.0.0.1:1"])))
+def test_nothing_secret_passes_the_first_look(parts):
+    """The quick look lets nothing by that a pattern would change."""
+    text = slow = "".join(parts)
+    for pattern, replacement in SECRETS:
+        slow = pattern.sub(replacement, slow)
+    assert redact(text) == slow
 
 
 def test_a_line_that_can_not_be_written_is_lost_without_its_contents(lines):
