@@ -16,7 +16,7 @@ import datetime as dt
 import math
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -263,13 +263,18 @@ def _sqlite_code(error: BaseException) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-_COUNTERS: Final = "counters"
+_ON_COMMIT: Final = "on_commit"
+
+
+def on_commit(session: Session, action: Callable[[], object]) -> None:
+    """Do something that can't fail, to count it or to log it, once the session's transaction is committed. Nothing is done of
+    one that is rolled back, and done again perhaps."""
+    session.info.setdefault(_ON_COMMIT, []).append(action)
 
 
 def count_on_commit(session: Session, counter: Counter) -> None:
-    """Count one more once the session's transaction is committed. One that is rolled back, to be done again perhaps, counts
-    nothing."""
-    session.info.setdefault(_COUNTERS, []).append(counter)
+    """Count one more once the session's transaction is committed."""
+    on_commit(session, counter.inc)
 
 
 class Transactions:
@@ -288,7 +293,7 @@ class Transactions:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """BEGIN, the body, COMMIT; ROLLBACK when the body raises. Then what `count_on_commit` was asked to count is counted.
+        """BEGIN, the body, COMMIT; ROLLBACK when the body raises. Then what was put off by `on_commit` is done.
 
         Raises DatabaseUnavailable when no connection can be had, it breaks, the database takes no writes now, or its schema
         is not ours to work on; UnstorableValue when it can take a value never.
@@ -299,8 +304,8 @@ class Transactions:
                 if self._service is not None and not self._is_proved:
                     self._prove(session, self._service)
                 yield session
-            for counter in session.info.get(_COUNTERS, ()):
-                counter.inc()
+            for action in session.info.get(_ON_COMMIT, ()):
+                action()
         except (PoolTimeout, DBAPIError) as error:
             if not is_away(error):
                 raise

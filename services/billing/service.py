@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import re
 import secrets
 import time
@@ -67,6 +68,13 @@ WEBHOOKS = Counter(
 )
 OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
 OUTBOX_AGE = Gauge("outbox_oldest_age_seconds", "How long the oldest of them has waited")
+
+TOLD_AS: Final = {
+    inbox.Outcome.QUARANTINED: ("webhook quarantined", logging.ERROR),
+    inbox.Outcome.THIN: ("thin webhook", logging.WARNING),
+    inbox.Outcome.CONNECTED: ("webhook of a connected account", logging.INFO),
+}
+"""How the log names a webhook of which there is more to say than that it was taken, and how loud."""
 
 MOST_ROWS: Final = 500
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -171,21 +179,17 @@ class BillingService(Looking, Operations):
         tracing.note(
             type=received.type_label, correlation_id=received.event.id, outcome=outcome.value
         )
-        if outcome is inbox.Outcome.QUARANTINED:
-            log.error(
-                "webhook quarantined",
-                event_id=received.event.id,
-                type=received.event.type,
-                reason=received.translation.reason,
-            )
-        elif outcome in (inbox.Outcome.THIN, inbox.Outcome.CONNECTED):
-            thin = outcome is inbox.Outcome.THIN
-            (log.warning if thin else log.info)(
-                "thin webhook" if thin else "webhook of a connected account",
-                event_id=received.event.id,
-                type=received.event.type,
-                reason=received.translation.reason,
-            )
+        event = received.event
+        what, level = TOLD_AS.get(outcome, ("webhook taken", logging.INFO))
+        log.log(
+            level,
+            what,
+            event_id=event.id,
+            type=event.type,
+            outcome=outcome.value,
+            reason=received.translation.reason,
+            correlation_id=event.id,
+        )
         if outcome is inbox.Outcome.TRANSLATED:
             self.wake_relay()
         return _json(200, {"received": outcome.value})
@@ -391,14 +395,16 @@ class BillingService(Looking, Operations):
     # -- the loop closes ----------------------------------------------------------------------------------
 
     @consume
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> str:
         """A new card: pay what is open with it. What Stripe can't tell now, `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
         with self.database.reading() as session:
             wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
-        if wish is not None:
-            self._recover(recovery.recover, wish)
+        if wish is None:
+            return "no card"
+        self._recover(recovery.recover, wish)
+        return "done"
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:

@@ -191,28 +191,28 @@ class NotifierService(Operations):
     # --- events -------------------------------------------------------------------------------------------------
 
     @consume_batched
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> str:
         """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
         try:
             if events.is_about_invoice(event):
                 # In a batch its emails would belong to the batch's trace: they go on from here.
                 here = tracing.here() or event.traceparent
-                outcome = self.hear(msgspec.structs.replace(event, traceparent=here))
+                outcome: str = self.hear(msgspec.structs.replace(event, traceparent=here))
             else:
                 with self.db.transaction() as session:
                     outcome = events.handle(session, event, _now())
         except invoices.UnreadableEvent as error:
             raise Permanent(str(error)) from error
-        log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
         self.wake()
+        return outcome
 
     @consume_from("portal")
-    def on_portal_event(self, event: Event) -> None:
+    def on_portal_event(self, event: Event) -> str:
         """A customer became known: what waited for that is due."""
         with self.db.transaction() as session:
             outcome = events.handle(session, event, _now())
-        log.info("event handled", type=event.type, event_id=event.id, outcome=outcome)
         self.wake()
+        return outcome
 
     # --- sending ------------------------------------------------------------------------------------------------
 
@@ -298,6 +298,7 @@ class NotifierService(Operations):
             return _refused(error)
         new = self._apply(batch, now)
         metrics.WEBHOOKS.labels("accepted").inc()
+        log.info("event webhook taken", events=len(batch), new=new)
         self.wake()
         self.wake_relay()
         return _json(200, {"new": new})
@@ -322,6 +323,7 @@ class NotifierService(Operations):
                 type=item.what.value,
                 event_id=item.event_id,
                 notification_id=item.notification_id,
+                correlation_id=item.event_id,
                 exc_info=outcome.error,
             )
         return sum(outcome is True for outcome in outcomes)

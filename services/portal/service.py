@@ -64,6 +64,8 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 MOST_CONTACTS: Final = 500
+DONE: Final = "done"
+DUPLICATE: Final = "duplicate, or none of the portal's"
 
 
 def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDetails | None]:
@@ -313,21 +315,23 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     # What happened at Stripe.
 
     @consume_lane(CustomerEvidenceChanged.lane)
-    def on_evidence(self, event: Event) -> None:
+    def on_evidence(self, event: Event) -> str:
         """Whose a Stripe customer is, by somebody's word: taken in, and decided anew."""
         read = evidence.read_evidence(event, self.wiring.references)
         if read is None:
             raise Permanent(f"the portal takes no {event.type} for evidence")
-        self.take_in(read)
+        taken = self.take_in(read)
         self.wake_relay()
+        return DONE if taken else DUPLICATE
 
     @consume_batched
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> str:
         """One event from billing: its effect and its id in one transaction, which many may share."""
         if event_handlers.is_about_invoice(event):
-            self.hear(event)
+            done = self.hear(event)
         else:
-            self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
             self.wake_relay()
         if isinstance(event.data, InvoicePaymentFailed):
             self.wake_cards()
+        return DONE if done else DUPLICATE

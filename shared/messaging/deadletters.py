@@ -6,8 +6,6 @@ given back twenty times, so one that was looked at often is written anew first, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -177,15 +175,11 @@ def _read(queue: str, message: Any) -> DeadLetter:
     body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
     headers = message.properties.get("application_headers") or {}
     own = incoming.own_headers(headers)
-    try:
-        envelope = json.loads(body)
-        key, type_ = str(envelope["id"]), str(envelope.get("type", ""))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        key, type_ = f"body:{hashlib.sha256(body).hexdigest()[:16]}", "(unreadable)"
+    key, type_ = incoming.identify(body)
     return DeadLetter(
         queue=queue,
-        key=key[:512],
-        type=type_[:255],
+        key=key,
+        type=type_,
         reason=own.error or f"given up by the broker: {own.died_of or 'no reason'}",
         attempts=own.attempt,
         routing_key=own.original_routing_key,

@@ -6,6 +6,8 @@ used: it is read here, into something of the expected type and within its bounds
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -128,6 +130,18 @@ def read_json(message: Any) -> Any:
         Exception
     ) as error:  # what it is of depends on where it stops being JSON, and how deep that is
         raise Unreadable(f"undecodable: {type(error).__name__}") from None
+
+
+def identify(body: bytes | str) -> tuple[str, str]:
+    """The id and the type that an event's body says it has; where it can't be read, `body:` with the beginning of its SHA-256,
+    and `(unreadable)`."""
+    try:
+        envelope = json.loads(body)
+        key, type_ = str(envelope["id"]), str(envelope.get("type", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raw = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+        key, type_ = f"body:{hashlib.sha256(raw).hexdigest()[:16]}", "(unreadable)"
+    return key[:512], type_[:255]
 
 
 @dataclass(frozen=True)

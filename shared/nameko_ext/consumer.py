@@ -5,6 +5,8 @@ and, when those are used up, to the dead-letter queue with the reason. `Permanen
 
 While the service's own database is away nothing is wrong with the event, so it costs no try: the message is held,
 unacknowledged, and tried again here. As only so many are held (the prefetch), the others wait in their queue.
+
+Each event that was handled is one line of the log, `event handled`, with what the method returns as its outcome.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import eventlet
-import structlog
 from eventlet.semaphore import Semaphore
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
@@ -94,7 +95,7 @@ class EventConsumer(Entrypoint):
             incoming.assure_json(message)
             event = events.decode(body)
         except (incoming.Unreadable, events.EventError) as error:
-            self.give_up(message, str(error))
+            self.give_up(message, str(error), "unreadable")
             return
         if not self._in_hand.joins(event.id, message):
             self._handle(message, event, 0)
@@ -110,7 +111,7 @@ class EventConsumer(Entrypoint):
                 self,
                 (event,),
                 {},
-                context_data={"correlation_id": event.correlation_id},
+                context_data={"correlation_id": event.correlation_id or event.id},
                 handle_result=partial(self._settle, message, event, started, holds),
             )
         except ContainerBeingKilled:
@@ -127,7 +128,14 @@ class EventConsumer(Entrypoint):
     def _hold(self, message: Any, event: events.Event, holds: int) -> None:
         """Try again after a pause, without giving the message back: the broker counts redeliveries."""
         pause = AWAY_SECONDS[min(holds, len(AWAY_SECONDS) - 1)]
-        log.warning("event held, the database is away", event_id=event.id, seconds=pause)
+        log.warning(
+            "event held, the database is away",
+            event_id=event.id,
+            type=event.type,
+            queue=self.queue.name,
+            seconds=pause,
+            correlation_id=event.correlation_id or event.id,
+        )
 
         def again() -> None:
             eventlet.sleep(pause)
@@ -146,6 +154,7 @@ class EventConsumer(Entrypoint):
         exc_info: Any,
     ) -> tuple[Any, Any]:
         self._slots.release()
+        seconds = time.perf_counter() - started
         outcome = "ok"
         if exc_info is not None and isinstance(exc_info[1], DatabaseUnavailable):
             outcome = "held"
@@ -154,11 +163,18 @@ class EventConsumer(Entrypoint):
             message = self._in_hand.release(event.id, message)
             if exc_info is None:
                 self.queue_consumer.ack_message(message)
+                log.info(
+                    "event handled",
+                    event_id=event.id,
+                    type=event.type,
+                    queue=self.queue.name,
+                    outcome=result if isinstance(result, str) else "done",
+                    seconds=round(seconds, 4),
+                    correlation_id=event.correlation_id or event.id,
+                )
             else:
                 outcome = self._put_aside(message, event, exc_info)
-        EVENT_SECONDS.labels(self.container.service_name, event.type, outcome).observe(
-            time.perf_counter() - started
-        )
+        EVENT_SECONDS.labels(self.container.service_name, event.type, outcome).observe(seconds)
         return result, exc_info
 
     def _put_aside(self, message: Any, event: events.Event, exc_info: Any) -> str:
@@ -167,21 +183,23 @@ class EventConsumer(Entrypoint):
         attempt = incoming.own_headers(message.headers).attempt
         permanent = isinstance(error, Permanent | UnstorableValue)
         outcome = "dead" if permanent or attempt >= len(topology.RETRY_SECONDS) else "retry"
-        with structlog.contextvars.bound_contextvars(correlation_id=event.correlation_id):
-            log.error(
-                "event not handled",
-                event_id=event.id,
-                type=event.type,
-                attempt=attempt,
-                outcome=outcome,
-                exc_info=None if permanent else exc_info,
-                reason=str(error),
-            )
-            reason = f"{type(error).__name__}: {error}"
-            if outcome == "dead":
-                self.give_up(message, reason)
-            else:
-                self._retry(message, attempt, reason)
+        cause, correlation_id = type(error).__name__, event.correlation_id or event.id
+        reason = f"{cause}: {error}"
+        log.error(
+            "event not handled",
+            event_id=event.id,
+            type=event.type,
+            queue=self.queue.name,
+            attempt=attempt,
+            outcome=outcome,
+            exc_info=None if permanent else exc_info,
+            reason=reason,
+            correlation_id=correlation_id,
+        )
+        if outcome == "dead":
+            self.give_up(message, reason, cause, correlation_id)
+        else:
+            self._retry(message, attempt, reason)
         return outcome
 
     def _retry(self, message: Any, attempt: int, reason: str) -> None:
@@ -195,21 +213,36 @@ class EventConsumer(Entrypoint):
             message, message.body, topology.retry_queue(self.queue.name, seconds).name, headers
         )
 
-    def give_up(self, message: Any, reason: str) -> None:
-        """Move the message to the dead-letter queue with its reason and its plain headers; then ack it."""
+    def give_up(
+        self, message: Any, reason: str, cause: str = "not handled", correlation_id: str = ""
+    ) -> None:
+        """Move the message to the dead-letter queue with its reason and its plain headers; then ack it.
+
+        `cause` is the reason in a word of a small set, for the metric: the name of an error's class, `unreadable`, or
+        `not handled`.
+        """
         if is_stale(
             message
         ):  # its next copy comes here too; a letter of each would be one too many
             return
         reason = reason[: incoming.TEXT_LENGTH]
-        DEAD_LETTERS.labels(self.container.service_name, reason.split(":", 1)[0]).inc()
-        log.error("dead letter", queue=self.queue.name, reason=reason)
-        attempt = incoming.own_headers(message.headers).attempt
+        DEAD_LETTERS.labels(self.container.service_name, cause).inc()
+        own = incoming.own_headers(message.headers)
+        event_id, type_ = incoming.identify(message.body)
+        log.error(
+            "dead letter",
+            event_id=event_id,
+            type=type_,
+            queue=self.queue.name,
+            attempt=own.attempt,
+            reason=reason,
+            correlation_id=correlation_id or own.correlation_id or event_id,
+        )
         self._move(
             message,
             message.body,
             topology.dead_queue(self.queue.name).name,
-            self._headers(message, reason, attempt),
+            self._headers(message, reason, own.attempt),
         )
 
     @staticmethod

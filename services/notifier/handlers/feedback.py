@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -19,9 +20,12 @@ from services.notifier.models import Notification
 from services.notifier.queries import incidents, notifications, records
 from services.notifier.queries.notifications import NewNotification
 from services.notifier.queries.records import NewSendGridEvent
-from shared.database import count_on_commit
+from shared.database import count_on_commit, on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 HOST_HEARS: Final = {
     Delivery.BOUNCED: "bounced",
@@ -93,6 +97,18 @@ def _apply(
     if row is None:
         return
     # Every report proves that the provider took the message: the answer that a time-out hid.
+    on_commit(
+        session,
+        partial(
+            log.info,
+            "delivery event handled",
+            event_id=item.event_id,
+            type=item.provider_word,
+            notification_id=row.notification_id,
+            invoice_id=invoice_id,
+            correlation_id=row.correlation_id or item.event_id,
+        ),
+    )
     mailed = mark_sent(session, row, incident, item.occurred_at, item.message_id)
     others = mark_others_sent(session, row, item.occurred_at)
     incidents.store_incidents(session, [*others, mailed] if mailed is not None else others)

@@ -85,9 +85,15 @@ def stored(database: Transactions) -> int:
 def test_a_signed_event_is_stored_acknowledged_and_relayed_at_once(
     billing: Any, database: Transactions
 ) -> None:
-    """200 after the commit; the relay is woken, and not again for a duplicate."""
+    """200 after the commit; the relay is woken, and not again for a duplicate. Each delivery is one line of the log."""
     header = signed(BODY, at=int(time.time()))
-    first, second = post(billing, BODY, header), post(billing, BODY, header)
+    with capture_logs() as lines:
+        first, second = post(billing, BODY, header), post(billing, BODY, header)
+    assert [(line["event"], line["outcome"], line["type"]) for line in lines] == [
+        ("webhook taken", "translated", "invoice.payment_failed"),
+        ("webhook taken", "duplicate", "invoice.payment_failed"),
+    ]
+    assert {line["correlation_id"] for line in lines} == {lines[0]["event_id"]}
     assert (first.status_code, first.get_json()) == (200, {"received": "translated"})
     assert (second.status_code, second.get_json()) == (200, {"received": "duplicate"})
     assert (stored(database), billing.woken) == (1, [True])

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
+from structlog.testing import capture_logs
 
 from services.notifier.adapters.sendgrid.gateway import (
     SIGNATURE_HEADER,
@@ -317,15 +318,20 @@ def test_drops_and_complaints(sent: House, event: str, why: str, reason: Reason 
 
 
 def test_bounces_show_in_the_metrics_apart_from_deliveries(sent: House) -> None:
-    """Each event counts under SendGrid's word for it, and a copy does not count."""
+    """Each event counts under SendGrid's word for it and is a line of the log, beside the Stripe event that the email is about;
+    a copy does not count."""
 
     def counted() -> float:
         return REGISTRY.get_sample_value("sendgrid_events_total", {"event": "bounce"}) or 0
 
     before = counted()
-    report(sent, "bounce", type="blocked")
-    report(sent, "bounce", type="blocked")
-    report(sent, "delivered")
+    with capture_logs() as lines:
+        report(sent, "bounce", type="blocked")
+        report(sent, "bounce", type="blocked")
+        report(sent, "delivered")
+    told = [line for line in lines if line["event"] == "delivery event handled"]
+    assert [line["type"] for line in told] == ["bounce", "delivered"]
+    assert {line["correlation_id"] for line in told} == {sent.row().correlation_id}
     assert counted() == before + 1
 
 

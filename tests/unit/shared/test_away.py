@@ -11,8 +11,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from structlog.testing import capture_logs
 
 from shared.database import (
     REFUSED_SECONDS,
@@ -320,6 +322,54 @@ def test_a_failure_whose_connection_broke_is_left_to_the_next_copy(error: Except
         patched.setattr(consumer, "publish_raw", lambda *what, **how: held.outcomes.append("moved"))
         entrypoint._handle(old, EVENT, 0)
     assert held.outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [
+        ([], [("event handled", "done")]),
+        ([ValueError("broken")], [("event not handled", "retry")]),
+        (
+            [consumer.Permanent("never")],
+            [("event not handled", "dead"), ("dead letter", None)],
+        ),
+        ([DatabaseUnavailable("away")], [("event held, the database is away", None)]),
+    ],
+)
+def test_each_event_is_told_by_the_id_that_began_it(
+    failures: list[Exception], told: list[tuple[str, str | None]]
+) -> None:
+    """One line an event and outcome, each with its type, its queue, and Stripe's event id as the correlation id."""
+    with capture_logs() as lines:
+        consuming(Held(failures))._handle(message(), EVENT, 0)
+    assert [(line["event"], line.get("outcome")) for line in lines] == told
+    for line in lines:
+        assert (line["correlation_id"], line["type"]) == ("evt_1", "customer.deleted")
+        assert (line["event_id"], line["queue"]) == (EVENT.id, "notifier.billing-events")
+
+
+@pytest.mark.parametrize(
+    ("body", "event_id", "type_"),
+    [
+        (b'{"id": "evt_1/x", "type": "later.than_us"}', "evt_1/x", "later.than_us"),
+        (b"no JSON", "body:29ecbeb830e32446", "(unreadable)"),
+        (b"[]", "body:4f53cda18c2baa0c", "(unreadable)"),
+    ],
+)
+def test_a_dead_letter_is_told_by_what_can_be_read_of_it(
+    body: bytes, event_id: str, type_: str
+) -> None:
+    """Id, type and reason stand in the line; the metric's reason is a word of a small set, whatever the body says."""
+    labels = {"service": "notifier", "reason": "unreadable"}
+    before = REGISTRY.get_sample_value("dead_letters_total", labels) or 0
+    broken = message()
+    broken.body = body
+    with capture_logs() as lines:
+        consuming(Held([])).handle_message(body, broken)
+    (line,) = lines
+    assert (line["event"], line["event_id"], line["type"]) == ("dead letter", event_id, type_)
+    assert line["reason"]
+    assert REGISTRY.get_sample_value("dead_letters_total", labels) == before + 1
 
 
 def test_what_an_error_says_leaves_without_secrets() -> None:
