@@ -229,11 +229,26 @@ def configure_logging(
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("stripe", "python_http_client", "sendgrid"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     # nameko logs every exception of a worker with its arguments (tokens among them); ours are logged by the
     # entrypoints in shared/.
     logging.getLogger("nameko.containers").setLevel(logging.CRITICAL)
 
 
+AUDIT_LOGGER: Final = "portico.audit"
+
+
+def audit(what: str, **facts: Any) -> None:
+    """A line about something that a person or a host application had done: who, what and which, whatever the log's level.
+
+    Facts are ids, counts and outcomes; never a name, an address or a link.
+    """
+    _audit_log.info("audit", audit=True, what=what, **facts)
+
+
 def get_logger(name: str) -> Any:
     """A structured logger: `log.info("webhook stored", event_id=…, type=…)`."""
     return structlog.get_logger(name)
+
+
+_audit_log: Final = get_logger(AUDIT_LOGGER)

@@ -54,10 +54,10 @@ from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
-from shared.telemetry import get_logger
+from shared.telemetry import audit, get_logger
 
 log = get_logger(__name__)
 
@@ -132,6 +132,19 @@ def _refused(reason: Exception) -> Response:
     return _json(400, {"error": str(reason)})
 
 
+def _audit_configuration(received: inbox.Received) -> None:
+    """What customers may do at Stripe was changed: there, or by `portico stripe portal-config`. Stripe does not say who did."""
+    changed = received.translation.configuration
+    if changed is not None:
+        audit(
+            received.event.type,
+            who="not said",
+            came_by="webhook",
+            configuration_id=changed.id,
+            correlation_id=received.event.id,
+        )
+
+
 def _refuse_unsigned(request: Request) -> Response | None:
     """Without anything like a signature of Stripe's, what follows is nobody's webhook."""
     try:
@@ -192,6 +205,7 @@ class BillingService(Looking, Operations):
         )
         if outcome is inbox.Outcome.TRANSLATED:
             self.wake_relay()
+            _audit_configuration(received)
         return _json(200, {"received": outcome.value})
 
     @loop(poll=1.0)
@@ -264,7 +278,7 @@ class BillingService(Looking, Operations):
             url = invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
         return HostedInvoice(url=url)
 
-    @rpc
+    @audited_rpc("invoice_id", "request_id")
     def collect_invoice(self, invoice_id: str, request_id: str) -> CollectedInvoice:
         """Charge an invoice now, for a person at the business who wants it: also one that is collected no more, or a bad debt.
         Twice with the same `request_id` is once. InvoiceClosed: it is paid, void or a draft. After StripeUnavailable it may
@@ -323,7 +337,7 @@ class BillingService(Looking, Operations):
         with self.database.reading() as session:
             return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
 
-    @rpc
+    @audited_rpc("event_id")
     def replay(self, event_id: str) -> ReplayedEvent:
         """Translate a stored event again and queue what was not said yet."""
         with wire_errors(), self.database.transaction() as session:
@@ -331,7 +345,7 @@ class BillingService(Looking, Operations):
         self.wake_relay()
         return result
 
-    @rpc
+    @audited_rpc("since")
     def reconcile(self, since: str) -> Reconciliation:
         """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
         that nothing is said twice. May take minutes.

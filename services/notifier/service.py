@@ -70,7 +70,7 @@ from shared.nameko_ext.consumer import Permanent, consume_batched, consume_from
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import RpcClient, rpc
+from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
 from shared.telemetry import get_logger
@@ -370,7 +370,7 @@ class NotifierService(Operations):
                 limit=limit,
             )
 
-    @rpc
+    @audited_rpc("notification_id")
     def resend(self, notification_id: str) -> RequestedNotification:
         """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
         notification, or the one that already waits."""
@@ -379,7 +379,7 @@ class NotifierService(Operations):
         self.wake()
         return requested
 
-    @rpc
+    @audited_rpc("failed_since", "invoice_id", "dry_run")
     def resend_failed(
         self,
         failed_since: dt.datetime | None = None,

@@ -58,7 +58,7 @@ from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePa
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume_batched, consume_lane
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -260,7 +260,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
             found = customers.link_of(session, customer_id=customer_id)
         return self._link(found)
 
-    @rpc
+    @audited_rpc("customer_id")
     def rotate_link(self, customer_id: str) -> Link:
         """Revoke the customer's links and make a new one."""
         with self.db.transaction() as session:

@@ -25,6 +25,8 @@ LAST_ERROR: Final = "x-last-error"
 DELIVERIES: Final = "x-delivery-count"
 CONTEXT: Final = "nameko."
 """How the headers begin that carry nameko's context data."""
+CALLER: Final = "caller"
+"""The context data in which a caller says on whose behalf it calls. Nobody vouches for it."""
 
 OF_THE_BROKER: Final = (
     "x-death",
@@ -66,10 +68,15 @@ class OwnHeaders:
     """The broker's own word for why it gave a message up, such as `delivery_limit`."""
     correlation_id: str
     traceparent: str
+    caller: str
 
     def context(self) -> dict[str, str]:
         """The context data of a worker that handles the message."""
-        known = {"correlation_id": self.correlation_id, tracing.KEY: self.traceparent}
+        known = {
+            "correlation_id": self.correlation_id,
+            tracing.KEY: self.traceparent,
+            CALLER: self.caller,
+        }
         return {name: value for name, value in known.items() if value}
 
 
@@ -85,6 +92,7 @@ def own_headers(headers: Mapping[Any, Any] | None) -> OwnHeaders:
         died_of=_text(found.get("x-first-death-reason")) or _text(found.get("x-last-death-reason")),
         correlation_id=_word(found.get(f"{CONTEXT}correlation_id")),
         traceparent=_word(found.get(f"{CONTEXT}{tracing.KEY}")),
+        caller=_word(found.get(f"{CONTEXT}{CALLER}")),
     )
 
 

@@ -19,7 +19,7 @@ from shared.contracts.rpc.billing import (
 )
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.outbox import Publisher
 
 MARK_LENGTH: Final = 6
@@ -60,7 +60,7 @@ class Operations:
                 event_id=event_id,
             )
 
-    @rpc
+    @audited_rpc("action", "queue", "event_id")
     def note_dead_letter(
         self,
         queue: str,
@@ -82,7 +82,7 @@ class Operations:
             )
         return DeadLetterNote(event_id=event_id)
 
-    @rpc
+    @audited_rpc("queue", "dry_run")
     def republish(
         self,
         queue: str,
@@ -107,7 +107,7 @@ class Operations:
                 self.database, self.publisher, queue, since, until, after=after
             )
 
-    @rpc
+    @audited_rpc("stripe_customer_id")
     def erase_customer(
         self, stripe_customer_id: str, also: list[str] | None = None, after: str | None = None
     ) -> ErasureRound:

@@ -13,7 +13,7 @@ from services.notifier.queries import timeline as looking_back
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import ErasedRows, Notification, Stats, Timeline
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 
 LONGEST_STATS: Final = dt.timedelta(days=732)
 MOST_EVENTS: Final = 300
@@ -24,7 +24,7 @@ class Operations:
 
     db: Database
 
-    @rpc
+    @audited_rpc("notification_id")
     def cancel(self, notification_id: str) -> Notification:
         """Keep a notification that waits from being sent."""
         with self.db.transaction() as session:
@@ -72,7 +72,7 @@ class Operations:
         with self.db.reading() as session:
             return counting.stats(session, since.astimezone(dt.UTC), now)
 
-    @rpc
+    @audited_rpc("customer_id", "stripe_customer_id")
     def erase_customer(
         self, stripe_customer_id: str | None = None, customer_id: str | None = None
     ) -> ErasedRows:

@@ -17,7 +17,7 @@ from shared.contracts.rpc.portal import (
 )
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 
 MOST_UNKNOWN: Final = 1000
 
@@ -28,7 +28,7 @@ class Linking(PortalEntrypoints):
     publisher = EventPublisher()
     wake_relay = Waker("relay")
 
-    @rpc
+    @audited_rpc("customer_id", "stripe_customer_id")
     def link_customer(self, customer_id: str, stripe_customer_id: str) -> LinkedCustomer:
         """Your word that a customer (Portico's id) is this Stripe customer.
 
@@ -51,7 +51,7 @@ class Linking(PortalEntrypoints):
         self.wake_relay()
         return done
 
-    @rpc
+    @audited_rpc("customer_id", "stripe_customer_id", "withdraw_only")
     def unlink_customer(
         self,
         customer_id: str,

@@ -23,7 +23,7 @@ from shared.contracts.rpc.portal import (
 )
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
-from shared.nameko_ext.rpc import rpc
+from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.retention import prune_round
 
 
@@ -34,7 +34,7 @@ class Operations:
     looks = ActivityLog()
     _write: Callable[[Callable[[Session], Any]], Any]
 
-    @rpc
+    @audited_rpc("business_id", "rows")
     def import_customers(self, business_id: str, rows: list[CustomerLine]) -> ImportResult:
         """Make or change up to 5,000 customers by the host's own ids, with a handful of statements.
 
@@ -48,7 +48,7 @@ class Operations:
         )
         return done.answer()
 
-    @rpc
+    @audited_rpc("business_id", "after")
     def export_customers(
         self, business_id: str, after: int = 0, limit: int = 1000
     ) -> CustomerExport:
@@ -66,7 +66,7 @@ class Operations:
         with self.db.reading() as session:
             return importing.find(session, reference, business_id)
 
-    @rpc
+    @audited_rpc("customer_id", "stripe_customer_id")
     def erase_customer(
         self, customer_id: str | None = None, stripe_customer_id: str | None = None
     ) -> CustomerErasure:

@@ -322,3 +322,13 @@ def test_a_customer_in_other_hands_does_not_stop_the_loop(
     with database.reading() as session:
         rows = session.scalars(select(PaymentMethodChange).order_by(PaymentMethodChange.id))
         assert [row.outcome for row in rows] == [None, "done"]
+
+
+def test_a_change_of_what_customers_may_do_is_an_audit_line(billing: BillingService) -> None:
+    """Wherever it was made; Stripe does not say by whom."""
+    body = payload("billing_portal.configuration.updated")
+    with capture_logs() as lines:
+        post(billing, body, signed(body, at=int(time.time())))
+    (line,) = [line for line in lines if line.get("audit")]
+    assert (line["what"], line["who"]) == ("billing_portal.configuration.updated", "not said")
+    assert line["configuration_id"].startswith("bpc_")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from shared.contracts.rpc.base import Arguments
 from shared.contracts.rpc.errors import (
@@ -23,6 +24,7 @@ from shared.nameko_ext import rpc
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.rpc import (
     BYTES_AT_ONCE,
+    CheckedRpc,
     RpcRefused,
     RpcUnavailable,
     SafeRpcConsumer,
@@ -298,3 +300,43 @@ def test_a_database_that_is_away_is_a_named_error():
     error = _public(DatabaseUnavailable("the database does not answer, or not now (25006)"))
     assert isinstance(error, TemporarilyUnavailable)
     assert "25006" not in str(error)
+
+
+class Audited:
+    def change(self, customer_id: str, rows: list[str], note: str) -> None:
+        """Change something."""
+
+
+@pytest.mark.parametrize(
+    ("headers", "who"),
+    [({"nameko.caller": "ada on ops-1.example.com"}, "ada on ops-1.example.com"), ({}, "not said")],
+)
+def test_what_people_have_done_is_an_audit_line(headers: dict[str, str], who: str) -> None:
+    """Who, what and which, and what came of it: of a list its length, and no argument that is not named."""
+    made: Any = CheckedRpc(audited=("customer_id", "rows"))
+    failed = (NotFound, NotFound("no such customer"), None)
+    made.method_name, made._check = "change", argument_checker(Audited.change)
+    made.rpc_consumer = SimpleNamespace(handle_result=lambda *what: None)
+    made.container = SimpleNamespace(
+        service_name="portal",
+        spawn_worker=lambda entrypoint, args, kwargs, context_data, handle_result: handle_result(
+            SimpleNamespace(data=context_data), None, failed
+        ),
+    )
+    arguments = {"customer_id": "c_1", "rows": ["Ada", "Bob"], "note": "private"}
+    message = SimpleNamespace(headers=headers, delivery_info={"exchange": "nameko-rpc"})
+    with capture_logs() as lines:
+        made.handle_message({"args": [], "kwargs": arguments}, message)
+    assert lines == [
+        {
+            "event": "audit",
+            "log_level": "info",
+            "audit": True,
+            "what": "portal.change",
+            "who": who,
+            "came_by": "nameko-rpc",
+            "outcome": "NotFound",
+            "customer_id": "c_1",
+            "rows": 2,
+        }
+    ]
