@@ -17,11 +17,19 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, Final, TextIO, TypeVar, cast
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
 
 from shared import tracing
 
@@ -55,22 +63,96 @@ DEEPEST: Final = 5
 """How many values a structure in a line has, how long the texts in it are, and how deep it goes; the rest is left out."""
 
 HTTP_SECONDS = Histogram(
-    "http_server_request_duration_seconds",
+    "portico_http_server_request_duration_seconds",
     "Time from the request's first byte to its answer",
     ["service", "method", "route", "code"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RPC_SECONDS = Histogram(
-    "rpc_request_duration_seconds", "Time an RPC method took", ["service", "method", "outcome"]
+    "portico_rpc_request_duration_seconds",
+    "Time an RPC method took",
+    ["service", "method", "outcome"],
 )
 EVENT_SECONDS = Histogram(
-    "event_handler_duration_seconds", "Time an event took to handle", ["service", "type", "outcome"]
+    "portico_event_handler_duration_seconds",
+    "Time an event took to handle",
+    ["service", "type", "outcome"],
 )
-DEAD_LETTERS = Counter("dead_letters_total", "Messages given up", ["service", "reason"])
+DEAD_LETTERS = Counter("portico_dead_letters_total", "Messages given up", ["service", "reason"])
 CONSUMING = Gauge(
-    "listener_consuming", "1 while messages are taken from the queue, else 0", ["service", "queue"]
+    "portico_listener_consuming",
+    "1 while messages are taken from the queue, else 0",
+    ["service", "queue"],
 )
-LOOP_FAILURES = Counter("loop_failures_total", "Background rounds that failed", ["service", "loop"])
+BUILD = Gauge(
+    "portico_build_info", "1; its labels say what runs here", ["service", "version", "python"]
+)
+LOOP_FAILURES = Counter(
+    "portico_loop_failures_total", "Background rounds that failed", ["service", "loop"]
+)
+
+
+PREFIX: Final = "portico_"
+WITHOUT_PREFIX: Final = frozenset(
+    {
+        "batch_size",
+        "dead_letters",
+        "emails_sent",
+        "event_handler_duration_seconds",
+        "http_server_request_duration_seconds",
+        "listener_consuming",
+        "loop_failures",
+        "notifications_oldest_due_seconds",
+        "notifications_pending",
+        "outbox_oldest_age_seconds",
+        "outbox_pending",
+        "portal_billing_opened",
+        "portal_cancellation_requests",
+        "portal_cancellation_requests_oldest_age_seconds",
+        "portal_cancellation_requests_waiting",
+        "portal_cancellation_steps",
+        "portal_configuration_missing",
+        "portal_confirmations",
+        "portal_fresh_links",
+        "portal_link_changes",
+        "portal_link_conflicts",
+        "portal_link_evidence",
+        "portal_visits",
+        "rpc_request_duration_seconds",
+        "sendgrid_events",
+        "sendgrid_webhooks",
+        "stripe_errors",
+        "stripe_reads",
+        "stripe_webhooks",
+        "trace_spans",
+    }
+)
+"""What the release before called its metrics (a counter without `_total`). They are told under these names too, for rules and
+dashboards that others have written; the next release leaves that out."""
+
+
+class _Collected:
+    """The process's metrics as a scrape gets them."""
+
+    def collect(self) -> Iterator[Metric]:
+        for family in REGISTRY.collect():
+            yield family
+            name = family.name.removeprefix(PREFIX)
+            if name in WITHOUT_PREFIX:
+                yield _renamed(family, name)
+
+
+def _renamed(family: Metric, name: str) -> Metric:
+    same = Metric(name, f"{PREFIX}{name}, by its name of the release before", family.type)
+    same.samples = [
+        sample._replace(name=sample.name.removeprefix(PREFIX)) for sample in family.samples
+    ]
+    return same
+
+
+def exposition() -> bytes:
+    """All metrics of the process, as `/metrics` answers them."""
+    return generate_latest(cast(CollectorRegistry, _Collected()))
 
 
 def redact(text: str) -> str:

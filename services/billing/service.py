@@ -62,12 +62,25 @@ from shared.telemetry import audit, get_logger
 log = get_logger(__name__)
 
 WEBHOOKS = Counter(
-    "stripe_webhooks",
+    "portico_stripe_webhooks",
     "Webhooks by Stripe's event type and what became of them",
     ["type", "outcome"],
 )
-OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
-OUTBOX_AGE = Gauge("outbox_oldest_age_seconds", "How long the oldest of them has waited")
+OUTBOX_PENDING = Gauge("portico_outbox_pending", "Events that wait to be published")
+BREAKER_OPEN = Gauge(
+    "portico_stripe_breaker_open",
+    "1 while clicks are answered without asking Stripe, which did not answer lately, else 0",
+)
+CARD_RETRIES = Counter(
+    "portico_card_retries_total",
+    "Tries to pay an open invoice with a new card, by what came of them",
+    ["outcome"],
+)
+RECONCILED_AT = Gauge(
+    "portico_last_reconciliation_timestamp_seconds",
+    "The moment up to which Stripe's log was last read without a gap; 0 before the first time",
+)
+OUTBOX_AGE = Gauge("portico_outbox_oldest_age_seconds", "How long the oldest of them has waited")
 
 TOLD_AS: Final = {
     inbox.Outcome.QUARANTINED: ("webhook quarantined", logging.ERROR),
@@ -101,6 +114,7 @@ class ClickBreaker(DependencyProvider):
 
     def setup(self) -> None:
         self.breaker = Breaker()
+        BREAKER_OPEN.set_function(lambda: float(self.breaker.open))
 
     def get_dependency(self, worker_ctx: Any) -> Breaker:
         return self.breaker
@@ -215,9 +229,11 @@ class BillingService(Looking, Operations):
 
     @loop(poll=5.0)
     def measure(self) -> bool:
-        """Tell the metrics how far behind the outbox is."""
+        """Tell the metrics how far behind the outbox is, and until when Stripe's log was read."""
         with self.database.reading() as session:
             pending, age = queries.OUTBOX.backlog(session, _now())
+            reconciled = reconciling.reconciled_at(session)
+        RECONCILED_AT.set(reconciled.timestamp() if reconciled else 0)
         OUTBOX_PENDING.set(pending)
         OUTBOX_AGE.set(age)
         return False
@@ -445,6 +461,8 @@ class BillingService(Looking, Operations):
                 reason=str(error),
             )
             return
+        for payment in report.payments.values():
+            CARD_RETRIES.labels(payment.outcome.value).inc()
         log.info(
             "new card tried",
             run=report.run.value,

@@ -5,44 +5,49 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge
 
 LINK_CONFLICTS = Counter(
-    "portal_link_conflicts_total",
+    "portico_portal_link_conflicts_total",
     "Links between a customer and a Stripe customer that were refused",
     ["source"],
 )
 LINK_EVIDENCE = Counter(
-    "portal_link_evidence_total",
+    "portico_portal_link_evidence_total",
     "Evidence of whose a Stripe customer is, by who says it and what became of it",
     ["source", "outcome"],
 )
 LINK_CHANGES = Counter(
-    "portal_link_changes_total",
+    "portico_portal_link_changes_total",
     "Customers that were linked with a Stripe customer, with another one, or no more, by whose word",
     ["source", "change"],
 )
-VISITS = Counter("portal_visits_total", "Visits of a customer's page", ["outcome"])
+VISITS = Counter("portico_portal_visits_total", "Visits of a customer's page", ["outcome"])
 BILLING_OPENED = Counter(
-    "portal_billing_opened_total", "Clicks on the way to Stripe's page", ["outcome"]
+    "portico_portal_billing_opened_total", "Clicks on the way to Stripe's page", ["outcome"]
 )
-FRESH_LINKS = Counter("portal_fresh_links_total", "Fresh links asked for", ["outcome"])
+FRESH_LINKS = Counter("portico_portal_fresh_links_total", "Fresh links asked for", ["outcome"])
 CONFIRMATIONS = Counter(
-    "portal_confirmations_total", "Clicks on the way to Stripe's page of one invoice", ["outcome"]
+    "portico_portal_confirmations_total",
+    "Clicks on the way to Stripe's page of one invoice",
+    ["outcome"],
 )
 CONFIGURATION_MISSING = Counter(
-    "portal_configuration_missing_total",
+    "portico_portal_configuration_missing_total",
     "Clicks and checks that failed because Stripe does not know the portal configuration: customers can't get in",
     ["source"],
 )
 CANCELLATIONS = Counter(
-    "portal_cancellation_requests_total",
+    "portico_portal_cancellation_requests_total",
     "Requests to cancel a subscription, by what became of them",
     ["outcome"],
 )
 ERRANDS = Counter(
-    "portal_cancellation_steps_total", "Steps done for requests to cancel", ["step", "outcome"]
+    "portico_portal_cancellation_steps_total",
+    "Steps done for requests to cancel",
+    ["step", "outcome"],
 )
 REQUESTS_WAITING = Gauge(
-    "portal_cancellation_requests_waiting", "Requests to cancel for which a step of ours is due"
+    "portico_portal_cancellation_requests_waiting",
+    "Requests to cancel for which a step of ours is due",
 )
 REQUESTS_AGE = Gauge(
-    "portal_cancellation_requests_oldest_age_seconds", "How old the oldest of them is"
+    "portico_portal_cancellation_requests_oldest_age_seconds", "How old the oldest of them is"
 )

@@ -46,7 +46,7 @@ MOST: Final = 128
 WAITING: Final = 1024
 
 BATCH_SIZE: Final = Histogram(
-    "batch_size",
+    "portico_batch_size",
     "How many callers shared one round trip",
     ["batcher"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),

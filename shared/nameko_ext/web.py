@@ -21,7 +21,7 @@ from eventlet.hubs import trampoline
 from nameko.exceptions import ContainerBeingKilled
 from nameko.web.handlers import HttpRequestHandler
 from nameko.web.server import WebServer, WsgiApp
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import (
     BadRequest,
@@ -38,7 +38,7 @@ from shared.nameko_ext.batching import Overloaded
 from shared.nameko_ext.http_bodies import BodyBudget, NoRoom, Room, TooLarge
 from shared.nameko_ext.http_protocol import MAX_CONNECTIONS, Connection, Protocol, most_connections
 from shared.settings import SettingsError
-from shared.telemetry import HTTP_SECONDS, get_logger
+from shared.telemetry import HTTP_SECONDS, exposition, get_logger
 
 log = get_logger(__name__)
 
@@ -122,7 +122,7 @@ class HardWebServer(WebServer):
                 return self._answer(start_response, *self.readiness_report())
             if path == "/metrics":
                 start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
-                return [generate_latest()]
+                return [exposition()]
             environ["wsgi.input_terminated"] = True  # eventlet decodes chunked bodies itself
             return routes(environ, start_response)
 

@@ -34,7 +34,7 @@ EXPORT_SECONDS: Final = 10
 """All that one batch may take, with its tries. The queue behind it is bounded, and drops what is oldest."""
 
 SPANS: Final = Counter(
-    "trace_spans",
+    "portico_trace_spans",
     "Spans handed to the collector, or lost because it did not take them",
     ["outcome"],
 )

@@ -622,7 +622,9 @@ def test_a_refusal_is_told_by_its_code_and_counted(
     gateway = StripeGateway(KEY, sandbox)
     world = StripeWorld(gateway, sandbox, KEY)
     named = {"error": kind.__name__, "code": code or "none"}
-    before = REGISTRY.get_sample_value("stripe_errors_total", named) or 0
+    calls = ("portico_stripe_calls_total", {"outcome": kind.__name__})
+    before = REGISTRY.get_sample_value("portico_stripe_errors_total", named) or 0
+    calls_before = REGISTRY.get_sample_value(*calls) or 0
     world.fault(match="GET /v1/invoices/*", status=status, **({"code": code} if code else {}))
     with pytest.raises(BillingError) as raised:
         gateway.invoice("in_1")
@@ -630,7 +632,8 @@ def test_a_refusal_is_told_by_its_code_and_counted(
     assert f"status {status}" in str(raised.value)
     assert code is None or f"code {code}" in str(raised.value)
     assert "***" not in str(raised.value)
-    assert REGISTRY.get_sample_value("stripe_errors_total", named) == before + 1
+    assert REGISTRY.get_sample_value("portico_stripe_errors_total", named) == before + 1
+    assert REGISTRY.get_sample_value(*calls) == calls_before + 1
     gateway.close()
 
 
@@ -678,7 +681,7 @@ def test_stripes_log_is_read_oldest_first_in_pages(
 
 
 def reads() -> float:
-    return REGISTRY.get_sample_value("stripe_reads_total") or 0.0
+    return REGISTRY.get_sample_value("portico_stripe_reads_total") or 0.0
 
 
 def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:

@@ -31,7 +31,7 @@ def outcomes(system: System, service: str) -> dict[str, float]:
         lines = page.read().decode().splitlines()
     found: dict[str, float] = {}
     for line in lines:
-        if line.startswith("event_handler_duration_seconds_count"):
+        if line.startswith("portico_event_handler_duration_seconds_count"):
             outcome = line.partition('outcome="')[2].partition('"')[0]
             found[outcome] = found.get(outcome, 0) + float(line.rpartition(" ")[2])
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +88,11 @@ def test_a_signed_event_that_makes_no_sense_is_kept(stack: Stack, rows: Rows) ->
     assert status == "quarantined"
     assert "amount_due" in reason
     metrics = requests.get(f"{stack.billing_url}/metrics", timeout=10).text
-    assert 'stripe_webhooks_total{outcome="quarantined",type="invoice.payment_failed"}' in metrics
+    counted = 'stripe_webhooks_total{outcome="quarantined",type="invoice.payment_failed"}'
+    assert f"\nportico_{counted}" in metrics
+    assert f"\n{counted}" in metrics  # its name of the release before
+    assert f'portico_build_info{{python="{platform.python_version()}",service="billing"' in metrics
+    assert "_created" not in metrics
 
 
 def test_other_peoples_events_are_stored_and_acknowledged(stack: Stack, rows: Rows) -> None:

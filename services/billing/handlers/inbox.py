@@ -35,7 +35,7 @@ EVIDENCE_SETTLED: Final = dt.timedelta(minutes=5)
 
 
 class Outcome(enum.StrEnum):
-    """What became of a webhook: the `outcome` label of `stripe_webhooks_total` and Stripe's answer."""
+    """What became of a webhook: the `outcome` label of `portico_stripe_webhooks_total` and Stripe's answer."""
 
     TRANSLATED = "translated"
     IGNORED = "ignored"

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
@@ -80,6 +82,11 @@ def parse_since(since: str, now: dt.datetime) -> dt.datetime:
     if not now - LONGEST <= moment <= now:
         raise InvalidRequest("since: expected a moment of the last 30 days; Stripe keeps no more")
     return moment
+
+
+def reconciled_at(session: Session) -> dt.datetime | None:
+    """The moment up to which Stripe's log was last read without a gap; None before the first time."""
+    return queries.moment_of(session, queries.STRIPE_LOG)
 
 
 def scheduled(

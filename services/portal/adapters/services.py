@@ -15,6 +15,7 @@ from shared.contracts.rpc import billing
 from shared.contracts.rpc.base import Method, UnreadableAnswer
 from shared.contracts.rpc.billing import InvoiceDecline, InvoiceState, SubscriptionPrice
 from shared.contracts.rpc.errors import (
+    ERRORS,
     InvoiceClosed,
     RemoteFault,
     UnknownInvoice,
@@ -25,12 +26,17 @@ from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 Shape = TypeVar("Shape")
 FAILURES: Final = (RpcTimeout, RpcUnavailable, RemoteFault)
 """How a call may fail."""
+KNOWN_FAULTS: Final = frozenset(ERRORS) | {"MethodNotFound", "Overloaded", "UnreadableReply"}
+"""The errors that our own services, and nameko, answer with."""
 NOT_STRIPES: Final = "UnexpectedOrigin"
 """The reason where an answer is no address of Stripe's."""
 
 
 def _reason(error: Exception) -> str:
-    return error.error if isinstance(error, RemoteFault) else type(error).__name__
+    """The failure in a word of a small set: it is a metric's label, and whoever answers may name its error as it likes."""
+    if not isinstance(error, RemoteFault):
+        return type(error).__name__
+    return error.error if error.error in KNOWN_FAULTS else "other"
 
 
 class RpcBillingPages:

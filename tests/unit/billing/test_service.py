@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from services.billing import service
-from services.billing.adapters.stripe.breaker import Breaker
+from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.domain.errors import (
     InvalidRequest,
     StripeBusy,
@@ -148,7 +148,7 @@ def test_what_is_no_event_of_ours_to_act_on_is_told_apart(
     assert [line["log_level"] for line in lines] == [level]
     type_ = "invoice.paid" if outcome == "connected" else "other"
     counted = REGISTRY.get_sample_value(
-        "stripe_webhooks_total", {"type": type_, "outcome": outcome}
+        "portico_stripe_webhooks_total", {"type": type_, "outcome": outcome}
     )
     assert counted
     assert (stored(database), billing.woken) == (1, [])
@@ -292,11 +292,14 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     billing.on_event(Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data))
     gateway.down = False
     assert billing.resume_recoveries() is False, "not due yet"
+    paid = ("portico_card_retries_total", {"outcome": "paid"})
+    before = REGISTRY.get_sample_value(*paid) or 0
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
     monkeypatch.setattr(service, "_now", lambda: later)
     assert billing.resume_recoveries() is True
     assert billing.resume_recoveries() is False
     assert gateway.invoices["in_1"].status == "paid"
+    assert REGISTRY.get_sample_value(*paid) == before + 1
 
 
 def test_a_customer_in_other_hands_does_not_stop_the_loop(
@@ -332,3 +335,23 @@ def test_a_change_of_what_customers_may_do_is_an_audit_line(billing: BillingServ
     (line,) = [line for line in lines if line.get("audit")]
     assert (line["what"], line["who"]) == ("billing_portal.configuration.updated", "not said")
     assert line["configuration_id"].startswith("bpc_")
+
+
+def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
+    billing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 before the first reconciliation, then its moment; the breaker is 1 while it is open."""
+    moment = "portico_last_reconciliation_timestamp_seconds"
+    billing.measure()
+    assert REGISTRY.get_sample_value(moment) == 0
+    monkeypatch.setattr(service, "_now", lambda: NOW)
+    billing.reconcile("1h")
+    billing.measure()
+    assert REGISTRY.get_sample_value(moment) == NOW.timestamp()
+    provider = service.ClickBreaker()
+    provider.setup()
+    assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 0
+    for _ in range(FAILURES):
+        with pytest.raises(StripeUnavailable), provider.breaker.guard():
+            raise StripeUnavailable("away")
+    assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 1

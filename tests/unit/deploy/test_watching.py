@@ -8,6 +8,7 @@ import re
 
 from prometheus_client import REGISTRY
 
+from shared.telemetry import PREFIX, WITHOUT_PREFIX
 from tests.unit.deploy.manifests import REPOSITORY, SERVICES, Manifest, kind, named, pod_templates
 
 BROKERS_METRICS = {"rabbitmq_detailed_queue_consumers", "rabbitmq_detailed_queue_messages"}
@@ -18,11 +19,45 @@ def our_metrics() -> dict[str, set[str]]:
     """Each sample's name with its labels, as the code registers them."""
     for service in SERVICES:
         importlib.import_module(f"services.{service}.service")
+    importlib.import_module("shared.tracing.recorder")
     found: dict[str, set[str]] = {}
     for collector, names in list(REGISTRY._collector_to_names.items()):
         for name in names:
             found[name] = set(getattr(collector, "_labelnames", ()))
     return found
+
+
+def test_each_metric_of_ours_has_our_prefix() -> None:
+    """Among the metrics of all that a Prometheus scrapes, ours are found together; the names of before are told once more."""
+    ours = set(our_metrics())
+    assert {name for name in ours if not name.startswith(("python_", "process_", PREFIX))} == set()
+    assert {f"{PREFIX}{name}" for name in WITHOUT_PREFIX} <= ours
+
+
+def test_the_page_lists_each_metric_with_its_labels() -> None:
+    """docs/operations.md has them all, and no other."""
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    section = page.split("\n## Metrics\n", 1)[1].split("\n## ", 1)[0]
+    listed = {
+        name: set(re.findall(r"`(\w+)`", labels))
+        for names, labels in re.findall(r"^\| (`portico_.*?) \| (.*?) \|", section, re.M)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    ours = our_metrics()
+    counted = {
+        re.sub(r"_(bucket|count|sum)$", "", name): labels
+        for name, labels in ours.items()
+        if name.startswith(PREFIX) and not name.endswith("_created") and f"{name}_total" not in ours
+    }
+    assert listed == counted
+
+
+def test_a_rule_counts_by_an_old_name_only_what_is_past() -> None:
+    """Names without the prefix stand where a rule looks days back, and nowhere else."""
+    for expression in rule_expressions():
+        assert not re.search(
+            rf"\b(?:{'|'.join(WITHOUT_PREFIX)})(?:_\w+)?\{{[^}}]*\}}\[\w+\](?! offset)", expression
+        )
 
 
 def used_metrics(expression: str) -> dict[str, set[str]]:
@@ -53,7 +88,8 @@ def test_rules_watch_what_the_code_counts() -> None:
     ours = our_metrics()
     seen = set()
     for expression in rule_expressions():
-        for name, labels in used_metrics(re.sub(r"portico:\w+:\w+", "1", expression)).items():
+        for used, labels in used_metrics(re.sub(r"portico:\w+:\w+", "1", expression)).items():
+            name = f"{PREFIX}{used}" if used.removesuffix("_total") in WITHOUT_PREFIX else used
             assert name in ours or name in BROKERS_METRICS, name
             assert name in BROKERS_METRICS or labels <= ours[name], f"{name} {labels}"
             seen.add(name)
@@ -73,15 +109,15 @@ def test_the_dashboard_shows_what_the_code_counts() -> None:
                     assert label in ours[name], f"{panel['title']}: {label}"
                 seen.add(re.sub(r"_(bucket|count|sum)$", "", name))
     assert seen >= {
-        "stripe_webhooks_total",
-        "outbox_oldest_age_seconds",
-        "event_handler_duration_seconds",
-        "notifications_oldest_due_seconds",
-        "emails_sent_total",
-        "sendgrid_events_total",
-        "portal_visits_total",
-        "portal_billing_opened_total",
-        "dead_letters_total",
+        "portico_stripe_webhooks_total",
+        "portico_outbox_oldest_age_seconds",
+        "portico_event_handler_duration_seconds",
+        "portico_notifications_oldest_due_seconds",
+        "portico_emails_sent_total",
+        "portico_sendgrid_events_total",
+        "portico_portal_visits_total",
+        "portico_portal_billing_opened_total",
+        "portico_dead_letters_total",
     }
 
 

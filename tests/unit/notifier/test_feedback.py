@@ -322,7 +322,7 @@ def test_bounces_show_in_the_metrics_apart_from_deliveries(sent: House) -> None:
     a copy does not count."""
 
     def counted() -> float:
-        return REGISTRY.get_sample_value("sendgrid_events_total", {"event": "bounce"}) or 0
+        return REGISTRY.get_sample_value("portico_sendgrid_events_total", {"event": "bounce"}) or 0
 
     before = counted()
     with capture_logs() as lines:
@@ -411,7 +411,7 @@ def test_an_event_that_fails_fails_alone(sent: House) -> None:
         if event is not None
     ]
     service: Any = SimpleNamespace(db=sent.db, hasher=sent.hasher)
-    before = REGISTRY.get_sample_value("sendgrid_events_total", {"event": "failed"}) or 0
+    before = REGISTRY.get_sample_value("portico_sendgrid_events_total", {"event": "failed"}) or 0
     assert NotifierService._apply(service, batch, START) == 4
     assert sorted(row.sg_event_id for row in sent.table(SendGridEvent)) == [
         "sg_0",
@@ -420,7 +420,10 @@ def test_an_event_that_fails_fails_alone(sent: House) -> None:
         "sg_4",
     ]
     assert sent.row().status == "delivered"
-    assert REGISTRY.get_sample_value("sendgrid_events_total", {"event": "failed"}) == before + 1
+    assert (
+        REGISTRY.get_sample_value("portico_sendgrid_events_total", {"event": "failed"})
+        == before + 1
+    )
 
 
 def test_a_database_that_is_away_is_nobodys_fault(sent: House) -> None:

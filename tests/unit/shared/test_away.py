@@ -361,7 +361,7 @@ def test_a_dead_letter_is_told_by_what_can_be_read_of_it(
 ) -> None:
     """Id, type and reason stand in the line; the metric's reason is a word of a small set, whatever the body says."""
     labels = {"service": "notifier", "reason": "unreadable"}
-    before = REGISTRY.get_sample_value("dead_letters_total", labels) or 0
+    before = REGISTRY.get_sample_value("portico_dead_letters_total", labels) or 0
     broken = message()
     broken.body = body
     with capture_logs() as lines:
@@ -369,7 +369,7 @@ def test_a_dead_letter_is_told_by_what_can_be_read_of_it(
     (line,) = lines
     assert (line["event"], line["event_id"], line["type"]) == ("dead letter", event_id, type_)
     assert line["reason"]
-    assert REGISTRY.get_sample_value("dead_letters_total", labels) == before + 1
+    assert REGISTRY.get_sample_value("portico_dead_letters_total", labels) == before + 1
 
 
 def test_what_an_error_says_leaves_without_secrets() -> None:

@@ -197,3 +197,14 @@ def test_what_escapes_a_green_thread_is_redacted_too(lines, capfd):
     for line in told:
         assert "ValueError: ***@***" in line["exception"]
     assert capfd.readouterr().err == ""
+
+
+def test_metrics_are_told_by_their_names_of_the_release_before_too():
+    """Rules and dashboards of others go on for a release; what is new has one name."""
+    telemetry.DEAD_LETTERS.labels("nobody", "Permanent").inc(3)
+    telemetry.BUILD.labels("nobody", "1.2.3", "3.13.1").set(1)
+    told = telemetry.exposition().decode().splitlines()
+    assert 'portico_dead_letters_total{reason="Permanent",service="nobody"} 3.0' in told
+    assert 'dead_letters_total{reason="Permanent",service="nobody"} 3.0' in told
+    assert 'portico_build_info{python="3.13.1",service="nobody",version="1.2.3"} 1.0' in told
+    assert not [line for line in told if line.startswith("build_info")]

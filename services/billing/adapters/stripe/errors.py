@@ -30,9 +30,15 @@ from shared.contracts.rpc.errors import (
 )
 
 ERRORS: Final = Counter(
-    "stripe_errors_total",
-    "Requests that Stripe did not grant, by what that means (the error's name) and Stripe's own code",
+    "portico_stripe_errors_total",
+    "Requests that Stripe did not grant, by what that means (the error's name) and Stripe's own code, or other",
     ["error", "code"],
+)
+
+CALLS: Final = Counter(
+    "portico_stripe_calls_total",
+    "Calls to Stripe, with the library's own retries one, by outcome: ok, or the error's name",
+    ["outcome"],
 )
 
 MISSING_CODES: Final = ("resource_missing", "invoice_upcoming_none")
@@ -42,6 +48,26 @@ KEY_CODES: Final = frozenset(
 """It is the key, whatever the status: expired, revoked, of the wrong kind, or its account is out of reach."""
 BUSY_CODES: Final = frozenset({"idempotency_key_in_use", "lock_timeout"})
 """Somebody else holds the object, or the key, at this moment; comes with 409, and with 429 of an object."""
+OTHER_CODES: Final = frozenset(
+    {
+        "authentication_required",
+        "card_declined",
+        "expired_card",
+        "invoice_not_editable",
+        "invoice_payment_intent_requires_action",
+        "livemode_mismatch",
+        "more_permissions_required",
+        "parameter_invalid_empty",
+        "parameter_missing",
+        "parameter_unknown",
+        "payment_intent_unexpected_state",
+        "rate_limit",
+        "resource_already_exists",
+        "url_invalid",
+    }
+)
+COUNTED_CODES: Final = KEY_CODES | BUSY_CODES | OTHER_CODES | {*MISSING_CODES}
+"""The codes that the metric of errors tells apart; Stripe has hundreds, and adds to them. The log has each as it is."""
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -58,14 +84,23 @@ def stripe_errors(
     `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
     and parameter, never its message: that may quote an e-mail address or part of a key.
     """
+    outcome = "ok"
     try:
         yield
     except stripe.StripeError as error:
         ours = meaning_of(error, customer, configuration, missing)
-        ERRORS.labels(type(ours).__name__, _code(error) or "none").inc()
+        outcome, code = type(ours).__name__, _code(error) or "none"
+        known = code if code in COUNTED_CODES or code == "none" else "other"
+        ERRORS.labels(outcome, known).inc()
         raise ours from None
     except RecursionError:
+        outcome = StripeUnavailable.__name__
         raise StripeUnavailable("an answer that is nested too deeply") from None
+    except Exception as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        CALLS.labels(outcome).inc()
 
 
 def meaning_of(

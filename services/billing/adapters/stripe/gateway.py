@@ -96,7 +96,7 @@ MAX_INVOICES: Final = 300
 
 
 READS: Final = Counter(
-    "stripe_reads_total",
+    "portico_stripe_reads_total",
     "GET requests that Stripe answered; it counts them against a month's allowance",
 )
 
