@@ -17,15 +17,9 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
 
 from services.notifier import metrics
-from services.notifier.adapters.neighbours import (
-    MOST_INVOICES,
-    BillingInvoices,
-    Fetch,
-    PortalContacts,
-    TimeLimitedMailer,
-    fetch_contacts,
-    fetch_invoices,
-)
+from services.notifier.adapters.batched_fetch import Fetch
+from services.notifier.adapters.billing import MOST_INVOICES, BillingInvoices, fetch_invoices
+from services.notifier.adapters.portal import PortalContacts, fetch_contacts
 from services.notifier.adapters.sendgrid.account import LOOK_SECONDS, SendGridAccount
 from services.notifier.adapters.sendgrid.gateway import (
     BadWebhook,
@@ -34,6 +28,7 @@ from services.notifier.adapters.sendgrid.gateway import (
     signing_headers,
 )
 from services.notifier.adapters.sendgrid.sender_domains import SenderDomains
+from services.notifier.adapters.sendgrid.time_limit import TimeLimitedMailer
 from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.delivery_events import DeliveryEvent
 from services.notifier.domain.kinds import Kind

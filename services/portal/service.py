@@ -10,7 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from services.portal import serializers as wire
-from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
+from services.portal.adapters.billing import RpcBillingPages
+from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Request, Response
 
-from services.portal.adapters.services import RpcBilling, RpcBillingPages
+from services.portal.adapters.billing import RpcBilling, RpcBillingPages
 from services.portal.handlers import resolved_links
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import CONFIGURATION_MISSING, CONFIRMATIONS

@@ -8,7 +8,8 @@ from typing import Any, Final
 from babel import Locale
 from werkzeug.wrappers import Request, Response
 
-from services.portal.adapters.services import RpcBilling, RpcMail
+from services.portal.adapters.billing import RpcBilling
+from services.portal.adapters.notifier import RpcMail
 from services.portal.domain.cancelling import Decision
 from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking

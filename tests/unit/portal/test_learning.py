@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from services.portal import serializers as wire
-from services.portal.adapters.services import RpcBilling, RpcBillingPages
+from services.portal.adapters.billing import RpcBilling, RpcBillingPages
 from services.portal.domain.notice import Line, State
 from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.handlers import resolved_links

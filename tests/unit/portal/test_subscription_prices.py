@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from services.portal.adapters.services import RpcBilling
+from services.portal.adapters.billing import RpcBilling
 from services.portal.domain.snapshot import Snapshot, Subscription
 from services.portal.domain.subscribed import (
     ASKED_FOR,

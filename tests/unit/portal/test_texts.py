@@ -10,7 +10,8 @@ from babel import Locale
 from icalendar import Calendar
 
 from services.portal import texts as words
-from services.portal.adapters.services import RpcBillingPages, RpcFreshLinkMailer
+from services.portal.adapters.billing import RpcBillingPages
+from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.people import mask_email
 from services.portal.handlers.resolved_links import open_billing
 from services.portal.ports import BillingUnavailable, MailUnavailable

@@ -37,19 +37,15 @@ from services.billing.stripe_events.translation import ROUTES
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import recovery
 from services.notifier import models as notifier_models
-from services.notifier.adapters.neighbours import (
-    BillingInvoices,
-    PortalContacts,
-    fetch_contacts,
-    fetch_invoices,
-)
+from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
+from services.notifier.adapters.portal import PortalContacts, fetch_contacts
 from services.notifier.domain.vocabulary import ACTIVE
 from services.notifier.handlers import events as notifier_events
 from services.notifier.handlers import stats as counting
 from services.notifier.ports import Mail
 from services.portal import models as portal_models
 from services.portal import serializers as wire
-from services.portal.adapters.services import RpcBilling
+from services.portal.adapters.billing import RpcBilling
 from services.portal.domain.invoices import SETTLING_FOR
 from services.portal.domain.notice import Notice
 from services.portal.handlers import customers as portal_customers

@@ -8,7 +8,7 @@ import pytest
 
 from services.billing import service as billing
 from services.billing.rpc import invoice_reports as looking_service
-from services.notifier.adapters.neighbours import POST_SECONDS
+from services.notifier.adapters.sendgrid.time_limit import POST_SECONDS
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.service import NotifierService
 from services.portal.service import PortalService

@@ -1,4 +1,4 @@
-"""The real billing pages and the real mailer: RPC calls to billing and notifier."""
+"""Billing over RPC: sessions at Stripe, and what only billing knows. Answers are parsed here, at the edge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
+from services.portal.adapters.failures import FAILURES, reason
+from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
@@ -15,28 +16,15 @@ from shared.contracts.rpc import billing
 from shared.contracts.rpc.base import Method, UnreadableAnswer
 from shared.contracts.rpc.billing import InvoiceDecline, InvoiceState, SubscriptionPrice
 from shared.contracts.rpc.errors import (
-    ERRORS,
     InvoiceClosed,
     RemoteFault,
     UnknownInvoice,
     UnknownSubscription,
 )
-from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 
 Shape = TypeVar("Shape")
-FAILURES: Final = (RpcTimeout, RpcUnavailable, RemoteFault)
-"""How a call may fail."""
-KNOWN_FAULTS: Final = frozenset(ERRORS) | {"MethodNotFound", "Overloaded", "UnreadableReply"}
-"""The errors that our own services, and nameko, answer with."""
 NOT_STRIPES: Final = "UnexpectedOrigin"
 """The reason where an answer is no address of Stripe's."""
-
-
-def _reason(error: Exception) -> str:
-    """The failure in a word of a small set: it is a metric's label, and whoever answers may name its error as it likes."""
-    if not isinstance(error, RemoteFault):
-        return type(error).__name__
-    return error.error if error.error in KNOWN_FAULTS else "other"
 
 
 class RpcBillingPages:
@@ -66,7 +54,7 @@ class RpcBillingPages:
                 business_id=business_id,
             )
         except FAILURES as error:
-            raise BillingUnavailable(_reason(error)) from error
+            raise BillingUnavailable(reason(error)) from error
         except UnreadableAnswer as error:
             raise BillingUnavailable(NOT_STRIPES) from error
         return self._checked(session.url)
@@ -80,7 +68,7 @@ class RpcBillingPages:
         except FAILURES as error:
             if isinstance(error, RemoteFault) and error.means(InvoiceClosed, UnknownInvoice):
                 return None
-            raise BillingUnavailable(_reason(error)) from error
+            raise BillingUnavailable(reason(error)) from error
         except UnreadableAnswer as error:
             raise BillingUnavailable(NOT_STRIPES) from error
         return self._checked(page.url)
@@ -97,20 +85,6 @@ def _origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-class RpcFreshLinkMailer:
-    """Has the notifier mail a customer their current link, to the address on file."""
-
-    def __init__(self, notifier: Any) -> None:
-        self._notifier = notifier
-
-    def send_fresh_link(self, customer_id: str) -> None:
-        """Ask for the mail. Raises MailUnavailable."""
-        try:
-            self._notifier.send_fresh_link(customer_id=customer_id)
-        except FAILURES as error:
-            raise MailUnavailable(_reason(error)) from error
-
-
 class RpcBilling:
     """`Billing` over billing's RPC. Answers are parsed here, at the edge."""
 
@@ -121,7 +95,7 @@ class RpcBilling:
         try:
             return method.call(self._billing, **arguments)
         except (*FAILURES, UnreadableAnswer) as error:
-            raise BillingUnavailable(_reason(error)) from error
+            raise BillingUnavailable(reason(error)) from error
 
     def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
         """See `Billing.declines`."""
@@ -193,24 +167,3 @@ def _seen(state: InvoiceState) -> DeclineSeen:
         purpose=state.purpose[:LONGEST_PURPOSE] if state.purpose else None,
         purpose_more=state.purpose_more,
     )
-
-
-class RpcMail:
-    """`Mail` over the notifier's RPC."""
-
-    def __init__(self, notifier: Any) -> None:
-        self._notifier = notifier
-
-    def _ask(self, method: str, kind: str, customer_id: str, context: dict[str, Any]) -> None:
-        try:
-            getattr(self._notifier, method)(kind=kind, customer_id=customer_id, context=context)
-        except FAILURES as error:
-            raise MailUnavailable(_reason(error)) from error
-
-    def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
-        """See `Mail.to_business`."""
-        self._ask("send_business_mail", kind, customer_id, context)
-
-    def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
-        """See `Mail.to_customer`."""
-        self._ask("send_customer_mail", kind, customer_id, context)

@@ -9,7 +9,8 @@ import eventlet
 import pytest
 import structlog
 
-from services.notifier.adapters.neighbours import BillingInvoices, Fetch, fetch_invoices
+from services.notifier.adapters.batched_fetch import Fetch
+from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.reminders import schedule
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry

@@ -1,0 +1,49 @@
+"""What the adapters of the other services have in common: questions asked together, and moments with a zone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+from nameko.extensions import DependencyProvider
+
+from shared.contracts.rpc.base import UnreadableAnswer
+from shared.contracts.rpc.errors import RemoteFault
+from shared.nameko_ext.batching import Batcher
+from shared.nameko_ext.rpc import RpcClient, RpcTimeout, RpcUnavailable
+
+
+class Fetch(DependencyProvider):
+    """Injects a batcher that asks another service about many things in one call, over a proxy of the batch's own."""
+
+    def __init__(
+        self,
+        name: str,
+        target_service: str,
+        work: Callable[[Any, list[str]], list[Any]],
+        **bounds: int,
+    ) -> None:
+        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the ids."""
+        self.label, self.target_service, self.work, self.bounds = name, target_service, work, bounds
+
+    def setup(self) -> None:
+        client = next(
+            each
+            for each in self.container.dependencies
+            if isinstance(each, RpcClient) and each.target_service == self.target_service
+        )
+
+        def ask(ids: list[str]) -> list[Any]:
+            return self.work(client.proxy_for(self.label), ids)
+
+        away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
+        self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
+
+    def get_dependency(self, worker_ctx: Any) -> Batcher[str, Any]:
+        return self.batcher
+
+
+def aware(moment: dt.datetime | None) -> dt.datetime | None:
+    """A moment of an answer, in UTC where it names no zone."""
+    return moment.replace(tzinfo=dt.UTC) if moment and moment.tzinfo is None else moment

@@ -1,0 +1,121 @@
+"""The portal over RPC: whom to write to, and the links of a request to cancel. Answers are parsed here, at the edge."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from services.notifier.adapters.batched_fetch import aware
+from services.notifier.domain.reminders import QuietHours, ReminderPolicy
+from services.notifier.ports import (
+    Business,
+    CancellationLinks,
+    Contact,
+    PortalUnavailable,
+    RequestClosed,
+    UnknownCustomer,
+)
+from shared.contracts import rpc as contracts
+from shared.contracts.rpc import errors
+from shared.contracts.rpc.base import UnreadableAnswer
+from shared.contracts.rpc.errors import RemoteFault
+from shared.nameko_ext.batching import Interrupted, Overloaded
+from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+Portal = Any
+"""The RPC proxy of the portal, as a worker has it."""
+
+
+def fetch_contacts(portal: Portal, stripe_ids: list[str]) -> list[contracts.portal.Contact | None]:
+    """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
+    answers = contracts.portal.CONTACTS.call(portal, stripe_customer_ids=stripe_ids)
+    return [answers.get(stripe_id) for stripe_id in stripe_ids]
+
+
+class PortalContacts:
+    """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
+
+    def __init__(self, portal: Portal, fetch: Callable[[str], Any]) -> None:
+        """`fetch` does `fetch_contacts` for one question, together with others."""
+        self._portal = portal
+        self._fetch = fetch
+
+    def contact(
+        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+    ) -> Contact:
+        """See `Contacts.contact`."""
+        with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
+            if customer_id:
+                answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
+            else:
+                answer = self._fetch(stripe_customer_id or "")
+            if answer is None:
+                raise UnknownCustomer
+            return _read_contact(answer)
+
+    def cancellation_links(self, request_id: str) -> CancellationLinks:
+        """See `Contacts.cancellation_links`."""
+        with _portals_faults(RequestClosed, errors.RequestClosed, errors.NotFound):
+            links = contracts.portal.CANCELLATION_LINKS.call(self._portal, request_id=request_id)
+        return CancellationLinks(approve=links.approve, decline=links.decline)
+
+
+@contextmanager
+def _portals_faults(missing: type[Exception], *meant: type[errors.RpcError]) -> Iterator[None]:
+    """The portal's faults as the ports know them: `meant` are `missing`, everything else can be asked again."""
+    try:
+        yield
+    except RemoteFault as fault:
+        if fault.means(*meant):
+            raise missing from None
+        raise PortalUnavailable(f"the portal failed: {fault.error}") from None
+    except (RpcTimeout, RpcUnavailable, Overloaded, Interrupted) as error:
+        raise PortalUnavailable(f"the portal does not answer: {type(error).__name__}") from None
+    except UnreadableAnswer as error:
+        raise PortalUnavailable(f"the portal's answer can't be read: {error}") from None
+
+
+def _read_contact(wire: contracts.portal.Contact) -> Contact:
+    return Contact(
+        customer_id=wire.customer_id,
+        name=wire.name,
+        email=wire.email,
+        locale=wire.locale,
+        timezone=wire.timezone,
+        link=wire.link,
+        next_appointment=aware(wire.next_appointment),
+        platform=wire.platform,
+        business=Business(
+            name=wire.business.name,
+            email=wire.business.email,
+            phone=wire.business.phone,
+            website=wire.business.website,
+            logo_url=wire.business.logo_url,
+            color=wire.business.color,
+            locale=wire.business.locale or "en",
+            timezone=wire.business.timezone or "UTC",
+            sender_email=wire.business.sender_email,
+            service_note=wire.business.service_note,
+            reminders=_policy(wire.business.reminder_policy),
+        ),
+    )
+
+
+def _policy(wire: contracts.portal.ReminderPolicy | None) -> ReminderPolicy:
+    """The business's reminder policy; the default where the portal has none or says something unreadable."""
+    if wire is None:
+        return ReminderPolicy()
+    quiet = None
+    try:
+        if wire.quiet_from and wire.quiet_until:
+            quiet = QuietHours(
+                dt.time.fromisoformat(wire.quiet_from), dt.time.fromisoformat(wire.quiet_until)
+            )
+    except ValueError:
+        log.warning("quiet hours can't be read, writing at any hour")
+    return ReminderPolicy(interval=dt.timedelta(days=wire.interval_days), quiet_hours=quiet)
