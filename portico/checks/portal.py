@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from portico.cli.findings import Finding, ask, finding, ok
-from services.portal.queries import links
+from services.portal.queries import link_conflicts, links
 from services.portal.settings import Settings
 from shared.database import Transactions
 from shared.settings import is_loopback
@@ -58,7 +58,7 @@ def check_whose(database: Transactions) -> Iterator[Finding]:
     """Links that nobody speaks for, and evidence that disagrees."""
     with database.reading() as session:
         unknown = len(links.unknown_links(session, None, 0, MOST_COUNTED))
-        conflicts = len(links.open_conflicts(session, MOST_COUNTED))
+        conflicts = len(link_conflicts.open_conflicts(session, MOST_COUNTED))
     if conflicts:
         yield finding(
             WHOSE,

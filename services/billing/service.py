@@ -22,7 +22,7 @@ from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.handlers import cancelling, inbox, invoices
-from services.billing.queries import inbox as queries
+from services.billing.queries import outbox
 from services.billing.retention import RULES
 from services.billing.rpc.errors import wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
@@ -225,13 +225,13 @@ class BillingService(Looking, Operations):
     @loop(poll=1.0)
     def relay(self) -> bool:
         """Publish what the outbox holds; woken by each webhook, else once a second."""
-        return queries.OUTBOX.relay_round(self.database, self.publisher, _now())
+        return outbox.OUTBOX.relay_round(self.database, self.publisher, _now())
 
     @loop(poll=5.0)
     def measure(self) -> bool:
         """Tell the metrics how far behind the outbox is, and until when Stripe's log was read."""
         with self.database.reading() as session:
-            pending, age = queries.OUTBOX.backlog(session, _now())
+            pending, age = outbox.OUTBOX.backlog(session, _now())
             reconciled = reconciling.reconciled_at(session)
         RECONCILED_AT.set(reconciled.timestamp() if reconciled else 0)
         OUTBOX_PENDING.set(pending)

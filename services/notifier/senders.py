@@ -15,7 +15,7 @@ from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from shared import tracing
 from shared.nameko_ext.loops import Loop
 from shared.telemetry import get_logger

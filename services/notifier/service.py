@@ -38,9 +38,8 @@ from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events, feedback, invoices, subscriptions
 from services.notifier.handlers import requests as asking
-from services.notifier.queries import notifications as notification_queries
-from services.notifier.queries import records
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries import leases, outbox, suppressions
+from services.notifier.queries.leases import Leased
 from services.notifier.retention import RULES
 from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
@@ -257,7 +256,7 @@ class NotifierService(Operations):
     def measure(self) -> bool:
         """Publish how much waits, and for how long."""
         with self.db.reading() as session:
-            backlog = notification_queries.backlog(session, _now())
+            backlog = leases.backlog(session, _now())
         metrics.PENDING.set(backlog.pending)
         metrics.OLDEST_DUE.set(backlog.oldest_due_seconds)
         return False
@@ -326,7 +325,7 @@ class NotifierService(Operations):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the notifier's own events: what the host application should know."""
-        return records.OUTBOX.relay_round(self.db, self.publisher, _now())
+        return outbox.OUTBOX.relay_round(self.db, self.publisher, _now())
 
     @loop(poll=600)
     def note_silent(self) -> bool:
@@ -345,7 +344,7 @@ class NotifierService(Operations):
         if not self.hasher.has_keys:
             return False
         with self.db.transaction() as session:
-            return records.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
+            return suppressions.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
 
     # --- RPC ----------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from local.processes import Process
 from local.servers import PostgreSQL, StartError, own_folder
 from services.billing.handlers.inbox import Outcome, Received, read_webhook, store_webhooks
-from services.billing.queries.inbox import OUTBOX
+from services.billing.queries.outbox import OUTBOX
 from services.portal.queries import customers as people
 from services.portal.queries import page
 from shared.database import Transactions, make_engine

@@ -11,15 +11,17 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
-from services.billing.queries.inbox import OUTBOX, payloads_about, store_stripe_events
+from services.billing.queries.inbox import payloads_about, store_stripe_events
+from services.billing.queries.outbox import OUTBOX
 from services.billing.retention import RULES as BILLINGS_RULES
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries.incidents import lock_incidents
-from services.notifier.queries.notifications import lease_due, lock_rows
-from services.notifier.queries.records import sent_as
+from services.notifier.queries.leases import lease_due
+from services.notifier.queries.notifications import lock_rows
+from services.notifier.queries.sendgrid_events import sent_as
 from services.notifier.queries.waiting import waits_for_customer
 from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal.domain.linking import CustomerRef, Source

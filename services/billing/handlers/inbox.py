@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import UNSET
 from sqlalchemy.orm import Session
 
+from services.billing import models
 from services.billing.queries import inbox as queries
+from services.billing.queries import outbox, payment_method_changes, reconciliation
 from services.billing.queries import portal as portal_queries
-from services.billing.queries import recovery as recovery_queries
 from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.stripe_events.translation import (
     EVIDENCE_TYPES,
@@ -22,7 +24,12 @@ from services.billing.stripe_events.translation import (
     Translation,
     translate,
 )
-from shared.contracts.rpc.billing import InboxEvent, ReplayedEvent
+from shared.contracts.rpc.billing import (
+    InboxEvent,
+    InboxEventDetails,
+    PublishedEvent,
+    ReplayedEvent,
+)
 from shared.contracts.rpc.errors import UnknownInboxEvent
 from shared.database import UnstorableValue
 from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
@@ -104,7 +111,7 @@ def store_webhooks(
         now,
         delivered=delivered,
     )
-    queries.OUTBOX.add(
+    outbox.OUTBOX.add(
         session,
         # In the order in which they came, which is the order in which they go out.
         [
@@ -143,7 +150,7 @@ def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime)
         if isinstance(data, InvoicePaymentFailed) and not data.own_retry
     }
     if customers:
-        recovery_queries.wake(session, customers, now)
+        payment_method_changes.wake(session, customers, now)
 
 
 def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
@@ -158,9 +165,9 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     if not row.payload:
         return _replayed(row.id, row.status, row.reason, [])
     translation = translate(parse_event(row.payload), livemode=livemode)
-    known = queries.already_queued(session, [one.event.id for one in translation.outgoing])
+    known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
     fresh = [one for one in translation.outgoing if one.event.id not in known]
-    queued = queries.OUTBOX.add(session, fresh, now)
+    queued = outbox.OUTBOX.add(session, fresh, now)
     if translation.configuration is not None:
         portal_queries.learn_of_ours(session, translation.configuration, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
@@ -175,7 +182,7 @@ def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -
     A replica of the release before stores what Stripe delivers to it and says it in a form that is no evidence. So whatever
     is stored is looked at once more, however long both releases run side by side.
     """
-    since = queries.evidence_told_until(session)
+    since = reconciliation.evidence_told_until(session)
     if since is None:
         return None
     until = now - EVIDENCE_SETTLED
@@ -187,11 +194,11 @@ def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -
         for one in translate(parse_event(row.payload), livemode=livemode).outgoing
         if isinstance(one.event.data, CustomerEvidenceChanged)
     ]
-    known = queries.already_queued(session, [one.event.id for one in outgoing])
+    known = outbox.already_queued(session, [one.event.id for one in outgoing])
     fresh = [one for one in outgoing if one.event.id not in known]
     done = rows[-1].received_at if len(rows) >= EVIDENCE_BATCH else until
-    queries.evidence_told(session, max(since, done))
-    return len(queries.OUTBOX.add(session, fresh, now))
+    reconciliation.evidence_told(session, max(since, done))
+    return len(outbox.OUTBOX.add(session, fresh, now))
 
 
 def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> ReplayedEvent:
@@ -223,3 +230,36 @@ def inbox_events(
             session, status=status, type=type, before=before, limit=limit
         )
     ]
+
+
+def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventDetails:
+    """One stored event whole. Raises UnknownInboxEvent."""
+    row = session.get(models.InboxEvent, event_id)
+    if row is None:
+        raise UnknownInboxEvent(f"no stored event {event_id}")
+    return InboxEventDetails(
+        event_id=row.id,
+        type=row.type,
+        about=row.object_id,
+        stripe_customer_id=row.stripe_customer_id,
+        api_version=row.api_version,
+        livemode=row.livemode,
+        created=row.created,
+        received_at=row.received_at,
+        deliveries=row.deliveries,
+        status=row.status,
+        reason=row.reason,
+        replays=row.replays,
+        published=[
+            PublishedEvent(
+                event_id=one.event_id,
+                type=one.type,
+                created_at=one.created_at,
+                published_at=one.published_at,
+                attempts=one.attempts,
+                last_error=one.last_error,
+            )
+            for one in outbox.published_of(session, [event_id])
+        ],
+        payload=row.payload if payload else UNSET,
+    )

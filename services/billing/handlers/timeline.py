@@ -5,31 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from msgspec import UNSET
 from sqlalchemy.orm import Session
 
-from services.billing.models import (
-    DeadLetterAction,
-    InboxEvent,
-    OutboxEvent,
-    PaymentMethodChange,
-)
-from services.billing.queries import recovery as recovery_queries
-from services.billing.queries import timeline as history
+from services.billing.models import DeadLetterAction, InboxEvent, OutboxEvent, PaymentMethodChange
+from services.billing.queries import outbox, payment_method_changes, payment_tries
+from services.billing.queries import timeline as queries
 from services.billing.stripe_events.translation import ROUTES, Status
-from shared.contracts.rpc.billing import (
-    ErasureRound,
-    InboxEventDetails,
-    PublishedEvent,
-    Timeline,
-    TimelineStep,
-)
-from shared.contracts.rpc.errors import UnknownInboxEvent
+from shared.contracts.rpc.billing import Timeline, TimelineStep
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
-ERASE_ROWS: Final = 2000
-"""Rows that one call looks through: a second or so, far from the statement's time limit."""
 
 
 def story(
@@ -48,7 +33,7 @@ def story(
         row = session.get(InboxEvent, event_id)
         rows = [row] if row is not None else []
     else:
-        rows = history.inbox_about(
+        rows = queries.inbox_about(
             session,
             object_id=invoice_id,
             stripe_customer_id=None if invoice_id else stripe_customer_id,
@@ -60,34 +45,34 @@ def story(
         for customer in sorted(customers):
             rows += [
                 row
-                for row in history.cards_changed(
+                for row in queries.cards_changed(
                     session, customer, rows[0].received_at, MOST_CARD_EVENTS
                 )
                 if row.id not in known
             ]
     ids = [row.id for row in rows]
-    published = history.published_of(session, ids)
+    published = outbox.published_of(session, ids)
     steps = [step for row in rows for step in _inbox_steps(row, published)]
     steps += [step for row in published for step in _outbox_steps(row)]
-    steps += [_dead_letter_step(row) for row in history.dead_letter_actions(session, ids)]
+    steps += [_dead_letter_step(row) for row in queries.dead_letter_actions(session, ids)]
     whose = None if invoice_id or event_id else stripe_customer_id
     change_ids = set()
     if event_id is not None:
-        change = recovery_queries.change_told_by(session, event_id)
+        change = payment_method_changes.change_told_by(session, event_id)
         change_ids |= {change.id} if change else set()
     else:
-        tries = recovery_queries.recoveries(
+        tries = payment_tries.recoveries(
             session, stripe_customer_id=whose, invoice_id=invoice_id, limit=MOST_EVENTS
         )
         steps += [_recovery_step(one) for one in tries]
         change_ids |= {one.change_id for one in tries if one.change_id}
-    changes = recovery_queries.changes_about(
+    changes = payment_method_changes.changes_about(
         session,
         stripe_customer_id=whose,
         change_ids=sorted(change_ids),
         limit=MOST_CARD_EVENTS,
     )
-    told = recovery_queries.told_by(session, [row.id for row in changes])
+    told = payment_method_changes.told_by(session, [row.id for row in changes])
     steps += [step for row in changes for step in _change_steps(row, told[row.id])]
     return Timeline(
         steps=sorted(steps, key=lambda step: step.at),
@@ -155,7 +140,7 @@ WORDS: Final = {
 }
 
 
-def _recovery_step(one: recovery_queries.Recovered) -> TimelineStep:
+def _recovery_step(one: payment_tries.Recovered) -> TimelineStep:
     text = f"retried at once: {one.invoice_id} {WORDS.get(one.outcome, one.outcome)}"
     detail = f" ({one.detail})" if one.detail else ""
     more = {"change_id": one.change_id} if one.change_id else {}
@@ -183,80 +168,3 @@ def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[TimelineSte
         text = f"{card} is open: billing goes on with it now"
         steps.append(_step(row.due_at, "card_change_due", text, **more))
     return steps
-
-
-def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventDetails:
-    """One stored event whole. Raises UnknownInboxEvent."""
-    row = session.get(InboxEvent, event_id)
-    if row is None:
-        raise UnknownInboxEvent(f"no stored event {event_id}")
-    return InboxEventDetails(
-        event_id=row.id,
-        type=row.type,
-        about=row.object_id,
-        stripe_customer_id=row.stripe_customer_id,
-        api_version=row.api_version,
-        livemode=row.livemode,
-        created=row.created,
-        received_at=row.received_at,
-        deliveries=row.deliveries,
-        status=row.status,
-        reason=row.reason,
-        replays=row.replays,
-        published=[
-            PublishedEvent(
-                event_id=one.event_id,
-                type=one.type,
-                created_at=one.created_at,
-                published_at=one.published_at,
-                attempts=one.attempts,
-                last_error=one.last_error,
-            )
-            for one in history.published_of(session, [event_id])
-        ],
-        payload=row.payload if payload else UNSET,
-    )
-
-
-def note_dead_letter(
-    session: Session,
-    *,
-    queue: str,
-    event_id: str,
-    action: str,
-    reason: str,
-    attempts: int,
-    now: dt.datetime,
-) -> None:
-    """Keep what a person did with a dead letter."""
-    session.add(
-        DeadLetterAction(
-            queue=queue[:255],
-            event_id=event_id[:512],
-            action=action,
-            reason=reason[:500],
-            attempts=attempts,
-            at=now,
-        )
-    )
-
-
-def erase(
-    session: Session, *, stripe_customer_id: str, also: list[str], after: str | None
-) -> ErasureRound:
-    """One round of forgetting a customer; call again with `next` until it is None.
-
-    `also` names further marks of the person to look for in stored bodies: the address, Portico's id.
-    """
-    needles = [stripe_customer_id, *also]
-    table, _, position = (after or "inbox:").partition(":")
-    deleted = emptied = 0
-    if table == "inbox":
-        emptied, last = history.erase_inbox(session, needles, position, ERASE_ROWS)
-        follows: str | None = "outbox:0" if last is None else f"inbox:{last}"
-    else:
-        deleted, end = history.erase_outbox(session, needles, int(position), ERASE_ROWS)
-        follows = None if end is None else f"outbox:{end}"
-        if follows is None:
-            deleted += history.erase_recoveries(session, stripe_customer_id)
-    return ErasureRound(emptied=emptied, deleted=deleted, next=follows)

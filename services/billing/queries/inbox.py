@@ -1,25 +1,18 @@
-"""Every statement of billing. Functions of a session; the caller opens the transaction and commits."""
+"""The inbox: Stripe's events as they came."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import cast
 
-from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy import Table, func, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.models import (
-    InboxEvent,
-    OutboxEvent,
-    Reconciliation,
-)
+from services.billing.models import InboxEvent
 from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Status, Translation
 from shared.database import insert_new
-from shared.outbox import Outbox, Outgoing
-
-# --- inbox ---------------------------------------------------------------------------------------------------
 
 
 def store_stripe_events(
@@ -115,75 +108,6 @@ def payloads_about(
     return session.scalars(statement).all()
 
 
-# --- outbox --------------------------------------------------------------------------------------------------
-
-
-OUTBOX: Final = Outbox(OutboxEvent)
-
-
-class MissedFailure(Protocol):
-    """A failure that may not have been announced, and the keys under which it would have been."""
-
-    @property
-    def outgoing(self) -> Outgoing: ...
-    @property
-    def dedupe_keys(self) -> tuple[str, ...]: ...
-
-
-def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
-    """Which of these events the outbox has, under whatever dedupe key."""
-    return set(
-        session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(event_ids)))
-    )
-
-
-def publish_missed(
-    session: Session, unsaid: Sequence[MissedFailure], now: dt.datetime
-) -> list[str]:
-    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
-    keys = [key for one in unsaid for key in one.dedupe_keys]
-    said = set(
-        session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
-    )
-    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.dedupe_keys)]
-    return OUTBOX.add(session, fresh, now)
-
-
-# --- reconciliation ------------------------------------------------------------------------------------------
-
-STRIPE_LOG: Final = "stripe"
-SWEEP: Final = "sweep"
-"""When unpaid invoices were last looked through."""
-ANNOUNCED_FROM: Final = "announced_from"
-"""What failed before this moment was there before Portico was: the sweep announces none of it."""
-
-
-def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
-    """How far the log has been walked; None at the very first call, which sets the cursor to now, and draws the line
-    `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
-    table = cast(Table, Reconciliation.__table__)
-    row = {"name": STRIPE_LOG, "until": now}
-    if insert_new(session, table, [row], conflict=["name"], returning="name"):
-        keep_moment(session, ANNOUNCED_FROM, now)
-        return None
-    return moment_of(session, STRIPE_LOG)
-
-
-def moment_of(session: Session, name: str) -> dt.datetime | None:
-    """A moment that reconciliation keeps under a name."""
-    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == name))
-
-
-def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
-    """Keep a moment under a name."""
-    table = cast(Table, Reconciliation.__table__)
-    row = {"name": name, "until": moment}
-    if not insert_new(session, table, [row], conflict=["name"], returning="name"):
-        session.execute(
-            update(Reconciliation).where(Reconciliation.name == name).values(until=moment)
-        )
-
-
 def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
     """Whether Stripe has delivered anything new since a moment that says what happened on our own account."""
     found = select(InboxEvent.id).where(
@@ -216,78 +140,6 @@ def delivered_kinds(session: Session, since: dt.datetime) -> dict[str, int]:
     return kinds
 
 
-def take_reconciliation(
-    session: Session, holder: str, now: dt.datetime, until: dt.datetime
-) -> bool:
-    """Take the log for `holder`, or keep it; False while somebody else has it."""
-    reconciled_until(session, now)
-    taken = session.execute(
-        update(Reconciliation)
-        .where(
-            Reconciliation.name == STRIPE_LOG,
-            or_(
-                Reconciliation.holder.is_(None),
-                Reconciliation.holder == holder,
-                Reconciliation.lease_until <= now,
-            ),
-        )
-        .values(holder=holder, lease_until=until)
-        .returning(Reconciliation.name)
-    ).all()
-    return bool(taken)
-
-
-def finish_reconciliation(
-    session: Session, holder: str, since: dt.datetime, until: dt.datetime
-) -> None:
-    """Move the cursor to `until`, unless the walk left a gap behind the cursor."""
-    session.execute(
-        update(Reconciliation)
-        .where(
-            Reconciliation.name == STRIPE_LOG,
-            Reconciliation.holder == holder,
-            Reconciliation.until >= since,
-            Reconciliation.until < until,
-        )
-        .values(until=until)
-    )
-
-
-def release_reconciliation(session: Session, holder: str) -> None:
-    """Give the log back, if it is still ours."""
-    session.execute(
-        update(Reconciliation)
-        .where(Reconciliation.name == STRIPE_LOG, Reconciliation.holder == holder)
-        .values(holder=None, lease_until=None)
-    )
-
-
-# --- evidence told again -------------------------------------------------------------------------------------
-
-EVIDENCE: Final = "evidence"
-NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
-def evidence_told_until(session: Session) -> dt.datetime | None:
-    """Up to which moment of receipt stored events were looked at again, locked; None while somebody else is at it."""
-    table = cast(Table, Reconciliation.__table__)
-    insert_new(
-        session, table, [{"name": EVIDENCE, "until": NEVER}], conflict=["name"], returning="name"
-    )
-    return session.scalar(
-        select(Reconciliation.until)
-        .where(Reconciliation.name == EVIDENCE)
-        .with_for_update(skip_locked=True)
-    )
-
-
-def evidence_told(session: Session, until: dt.datetime) -> None:
-    """Everything received up to this moment was looked at again."""
-    session.execute(
-        update(Reconciliation).where(Reconciliation.name == EVIDENCE).values(until=until)
-    )
-
-
 def inbox_between(
     session: Session, types: Sequence[str], after: dt.datetime, until: dt.datetime, limit: int
 ) -> Sequence[InboxEvent]:
@@ -310,3 +162,8 @@ def inbox_between(
         .where(*wanted, InboxEvent.received_at <= (last or until))
         .order_by(InboxEvent.received_at, InboxEvent.id)
     ).all()
+
+
+def type_of(session: Session, stripe_event_id: str) -> str | None:
+    """Stripe's type of a stored event."""
+    return session.scalar(select(InboxEvent.type).where(InboxEvent.id == stripe_event_id))

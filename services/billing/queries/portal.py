@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.billing.domain.portal import DASHBOARD, PortalConfiguration, configuration_key
 from services.billing.models import Base, PortalPermissions, StoredConfiguration
-from services.billing.queries import inbox as queries
+from services.billing.queries import reconciliation
 from shared.database import insert_new
 
 NONE_SAVED: Final = ""
@@ -57,7 +57,7 @@ def recorded(session: Session, livemode: bool, business_id: str | None) -> Recor
         portico=id_of(portico),
         dashboard=id_of(DASHBOARD),
         dashboard_at=found[DASHBOARD].recorded_at if DASHBOARD in found else None,
-        keeps_portico=queries.moment_of(session, KEPT) is not None,
+        keeps_portico=reconciliation.moment_of(session, KEPT) is not None,
     )
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import Final
 
-from services.billing.handlers import timeline as story
+from services.billing.handlers import dead_letters, erasure, inbox, timeline
 from services.billing.rpc.errors import wire_errors
 from services.billing.workflows import republish
 from shared.contracts.rpc.billing import (
@@ -38,7 +38,7 @@ class Operations:
     def inbox_event(self, event_id: str, payload: bool = False) -> InboxEventDetails:
         """One stored Stripe event, and what was published of it; its body on demand (personal data)."""
         with self.database.reading() as session:
-            return story.show_event(session, event_id, payload=payload)
+            return inbox.show_event(session, event_id, payload=payload)
 
     @rpc
     def story(
@@ -53,7 +53,7 @@ class Operations:
                 "expected exactly one of invoice_id, stripe_customer_id, event_id"
             )
         with self.database.reading() as session:
-            return story.story(
+            return timeline.story(
                 session,
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
@@ -71,7 +71,7 @@ class Operations:
     ) -> DeadLetterNote:
         """Keep what a person did with a dead letter, for the story of its event."""
         with self.database.transaction() as session:
-            story.note_dead_letter(
+            dead_letters.note_dead_letter(
                 session,
                 queue=queue,
                 event_id=event_id,
@@ -122,6 +122,6 @@ class Operations:
         if after is not None and not ERASE_POSITION.fullmatch(after):
             raise InvalidArgument("after: expected the `next` of an answer")
         with self.database.transaction() as session:
-            return story.erase(
+            return erasure.erase(
                 session, stripe_customer_id=stripe_customer_id, also=also or [], after=after
             )

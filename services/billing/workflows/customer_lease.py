@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.billing.queries import recovery as queries
+from services.billing.queries import customer_leases
 from shared.database import Transactions
 
 LEASE: Final = dt.timedelta(minutes=2)
@@ -40,7 +40,9 @@ class CustomerLease:
         """A transaction in which the customer is ours until it is committed. Raises CustomerBusy when somebody else has it."""
         now = self._clock()
         with self._database.transaction() as session:
-            if not queries.take_lease(session, self._customer_id, self._holder, now, now + LEASE):
+            if not customer_leases.take_lease(
+                session, self._customer_id, self._holder, now, now + LEASE
+            ):
                 raise CustomerBusy(f"another card is being tried for {self._customer_id}")
             yield session
 
@@ -62,4 +64,4 @@ def lease_of(
         yield lease
     finally:
         with database.transaction() as session:
-            queries.release_lease(session, customer_id, holder)
+            customer_leases.release_lease(session, customer_id, holder)

@@ -24,6 +24,7 @@ from services.billing.domain.paying import Invoice
 from services.billing.handlers import inbox
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
+from services.billing.queries import outbox, reconciliation
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.stripe_events.translation import WANTED, dedupe_key
 from shared import events
@@ -86,7 +87,7 @@ def parse_since(since: str, now: dt.datetime) -> dt.datetime:
 
 def reconciled_at(session: Session) -> dt.datetime | None:
     """The moment up to which Stripe's log was last read without a gap; None before the first time."""
-    return queries.moment_of(session, queries.STRIPE_LOG)
+    return reconciliation.moment_of(session, reconciliation.STRIPE_LOG)
 
 
 def scheduled(
@@ -99,7 +100,7 @@ def scheduled(
     """The round that runs by itself: from the cursor on, when the last one is long enough ago; None when not."""
     now = clock()
     with database.transaction() as session:
-        cursor = queries.reconciled_until(session, now)
+        cursor = reconciliation.reconciled_until(session, now)
         if cursor is None or cursor > now - EVERY_WHILE_THIN:
             return None
         thin = queries.thin_arrived(session, cursor)
@@ -108,7 +109,7 @@ def scheduled(
         heard = not thin and queries.webhooks_arrived(session, cursor)
         if heard and cursor > now - EVERY_WHILE_HEARD:
             return None
-        swept_at = queries.moment_of(session, queries.SWEEP)
+        swept_at = reconciliation.moment_of(session, reconciliation.SWEEP)
     try:
         return reconcile(
             database,
@@ -142,7 +143,7 @@ def reconcile(
     def keep_lease() -> None:
         now = clock()
         with database.transaction() as session:
-            mine = queries.take_reconciliation(session, holder, now, now + LEASE)
+            mine = reconciliation.take_reconciliation(session, holder, now, now + LEASE)
         if not mine:
             raise ReconciliationRunning("a reconciliation is under way already; look again soon")
 
@@ -156,11 +157,11 @@ def reconcile(
         if sweep or report.new:
             _sweep(database, gateway, began, report, keep_lease, clock)
         with database.transaction() as session:
-            queries.finish_reconciliation(session, holder, since, began)
+            reconciliation.finish_reconciliation(session, holder, since, began)
         return report
     finally:
         with database.transaction() as session:
-            queries.release_reconciliation(session, holder)
+            reconciliation.release_reconciliation(session, holder)
 
 
 def _sweep(
@@ -172,17 +173,17 @@ def _sweep(
     clock: Callable[[], dt.datetime],
 ) -> None:
     with database.reading() as session:
-        announced_from = queries.moment_of(session, queries.ANNOUNCED_FROM)
+        announced_from = reconciliation.moment_of(session, reconciliation.ANNOUNCED_FROM)
     for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
         owed = [one for one in invoices if one.collectable]
         ours = [one for one in owed if not _is_older(one, announced_from)]
         report.older += len(owed) - len(ours)
         with database.transaction() as session:
             unsaid = [_failure(one, gateway.livemode, clock()) for one in ours]
-            report.swept += len(queries.publish_missed(session, unsaid, clock()))
+            report.swept += len(outbox.publish_missed(session, unsaid, clock()))
         keep_lease()
     with database.transaction() as session:
-        queries.keep_moment(session, queries.SWEEP, began)
+        reconciliation.keep_moment(session, reconciliation.SWEEP, began)
 
 
 def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:

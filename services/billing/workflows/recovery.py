@@ -23,7 +23,7 @@ from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, is_invoi
 from services.billing.domain.errors import KeySpent, StripeKeyRefused
 from services.billing.domain.paying import Invoice, Payment, PaymentTrace, PayOutcome, fate
 from services.billing.ports import PaymentGateway
-from services.billing.queries import recovery as queries
+from services.billing.queries import inbox, payment_method_changes, payment_tries
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.invoices import SubscriptionState, may_collect
@@ -101,7 +101,7 @@ def wish_of(
     scope = data.invoice_id or data.subscription_id or ""
     return Wish(
         event_id=stripe_event_id,
-        kind=queries.type_of(session, stripe_event_id)
+        kind=inbox.type_of(session, stripe_event_id)
         or ("customer.subscription.updated" if scope else "customer.updated"),
         stripe_customer_id=data.stripe_customer_id,
         payment_method=data.payment_method_id,
@@ -135,7 +135,7 @@ def recover(
 def due(database: Transactions, now: dt.datetime) -> list[str]:
     """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
     with database.reading() as session:
-        return list(queries.due_changes(session, now, MOST_DUE))
+        return list(payment_method_changes.due_changes(session, now, MOST_DUE))
 
 
 def resume(
@@ -148,12 +148,12 @@ def resume(
 ) -> Report:
     """Go on with a change. Raises as `recover` does."""
     with database.reading() as session:
-        change = queries.change(session, change_id)
+        change = payment_method_changes.change(session, change_id)
     if change is None:  # erased meanwhile
         return Report(Run.GONE, change_id)
     with lease_of(database, change.stripe_customer_id, holder, clock) as lease:
         with lease.kept() as session:
-            change = queries.change(session, change_id)
+            change = payment_method_changes.change(session, change_id)
         if change is None or change.closed_at is not None:
             return Report(Run.KNOWN, change_id)
         return _Recovery(database, gateway, change, lease, clock).run()
@@ -161,15 +161,17 @@ def resume(
 
 def _join(session: Session, wish: Wish, now: dt.datetime) -> Change | None:
     """The change that the event belongs to; None where a release before this one has carried it out."""
-    known = queries.change_told_by(session, wish.event_id)
+    known = payment_method_changes.change_told_by(session, wish.event_id)
     if known is not None:
         return known
-    latest = queries.latest_change(session, wish.stripe_customer_id, wish.payment_method)
+    latest = payment_method_changes.latest_change(
+        session, wish.stripe_customer_id, wish.payment_method
+    )
     if latest is not None and latest.includes(wish):
-        return queries.join_change(session, latest, wish, now)
+        return payment_method_changes.join_change(session, latest, wish, now)
     if _done_by_another_release(session, wish, latest, now):
         return None
-    return queries.open_change(session, wish, now)
+    return payment_method_changes.open_change(session, wish, now)
 
 
 def _done_by_another_release(
@@ -178,7 +180,7 @@ def _done_by_another_release(
     """Whether a replica that writes no changes has tried the card since it was set, while both run side by side."""
     if latest is not None and latest.closed_at is None:
         return False
-    runs = queries.recent_runs(session, wish.stripe_customer_id, wish.payment_method, now)
+    runs = payment_tries.recent_runs(session, wish.stripe_customer_id, wish.payment_method, now)
     return any(
         finished >= wish.set_at
         and not (latest and latest.closed_at and finished <= latest.closed_at)
@@ -218,7 +220,7 @@ class _Recovery:
 
     def run(self) -> Report:
         with self._lease.kept() as session:
-            queries.begin_run(session, self._change.id, self._clock(), PAUSES)
+            payment_method_changes.begin_run(session, self._change.id, self._clock(), PAUSES)
         plans = self._plans()
         if isinstance(plans, Run):
             self._report.run = plans
@@ -238,9 +240,11 @@ class _Recovery:
         with self._lease.kept() as session:
             if self._waits:
                 self._report.run = Run.POSTPONED
-                queries.postpone(session, self._change.id, max(self._waits))
+                payment_method_changes.postpone(session, self._change.id, max(self._waits))
             else:
-                queries.close_change(session, self._change.id, self._report.run, self._clock())
+                payment_method_changes.close_change(
+                    session, self._change.id, self._report.run, self._clock()
+                )
 
     # -- which card, for what ---------------------------------------------------------------------------------
 
@@ -323,8 +327,8 @@ class _Recovery:
             else:
                 self._report.pointed.append(subscription_id)
         with self._database.reading() as session:
-            answered = queries.answered_invoices(session, change.id)
-            runs = queries.recent_runs(
+            answered = payment_tries.answered_invoices(session, change.id)
+            runs = payment_tries.recent_runs(
                 session, change.stripe_customer_id, change.payment_method, self._clock()
             )
         open_ones = self._gateway.open_invoices(change.stripe_customer_id, plan.subscription_id)
@@ -397,12 +401,14 @@ class _Recovery:
             elif trace.processing:
                 payment = Payment(PayOutcome.PROCESSING)
             elif not may_try(
-                queries.times_tried(session, invoice.id, now), self._change.payment_method, now
+                payment_tries.times_tried(session, invoice.id, now),
+                self._change.payment_method,
+                now,
             ):
                 payment = Payment(PayOutcome.CAPPED)
             else:
                 payment = Payment(PayOutcome.UNKNOWN)
-            started = queries.start_try(
+            started = payment_tries.start_try(
                 session,
                 self._change,
                 invoice_id=invoice.id,
@@ -430,8 +436,8 @@ class _Recovery:
     def _ask(self, asked: Try, plan: _Plan) -> None:
         """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
         with self._lease.kept() as session:
-            queries.send_try(session, asked, self._clock())
-            queries.note_run(session, self._change, plan.scope, self._clock())
+            payment_tries.send_try(session, asked, self._clock())
+            payment_tries.note_run(session, self._change, plan.scope, self._clock())
         self._unknown[asked.invoice_id] = asked
         try:
             payment: Payment | None = self._gateway.pay(
@@ -444,7 +450,7 @@ class _Recovery:
         except StripeUnavailable as error:
             if isinstance(error, KeySpent):
                 with self._database.transaction() as session:
-                    queries.spend_key(session, asked)
+                    payment_tries.spend_key(session, asked)
             payment = self._fate(asked)
         self._learn(asked, payment)
 
@@ -457,7 +463,7 @@ class _Recovery:
         happen, unless its own key can still be sent again: `own_keys` says whether this run will.
         """
         with self._database.reading() as session:
-            unknown = queries.unknown_tries(session, self._change.stripe_customer_id)
+            unknown = payment_tries.unknown_tries(session, self._change.stripe_customer_id)
         for one in unknown:
             self._lease.keep()
             self._unknown[one.invoice_id] = one
@@ -480,7 +486,7 @@ class _Recovery:
         if payment is None:
             return
         with self._database.transaction() as session:
-            queries.end_try(session, asked, payment, self._clock())
+            payment_tries.end_try(session, asked, payment, self._clock())
         del self._unknown[asked.invoice_id]
         if asked.change_id == self._change.id:
             self._report.payments[asked.invoice_id] = payment
@@ -492,7 +498,7 @@ def recoveries(
     """Tries for people, newest first."""
     return [
         RecoveryAttempt(**asdict(one))
-        for one in queries.recoveries(
+        for one in payment_tries.recoveries(
             session, stripe_customer_id=stripe_customer_id, invoice_id=invoice_id, limit=limit
         )
     ]

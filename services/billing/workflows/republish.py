@@ -10,7 +10,7 @@ import datetime as dt
 from typing import Final
 
 from services.billing.domain.errors import InvalidRequest
-from services.billing.queries import inbox as queries
+from services.billing.queries import outbox
 from shared import events
 from shared.contracts.rpc.billing import RepublishedPage
 from shared.contracts.rpc.errors import NotRepublished
@@ -47,7 +47,7 @@ def check_since(since: dt.datetime, now: dt.datetime) -> None:
 def count(database: Transactions, queue: str, since: dt.datetime, until: dt.datetime) -> int:
     """How many events `republish` would put into the queue."""
     with database.reading() as session:
-        return queries.OUTBOX.count_published(session, types_of(queue), since, until)
+        return outbox.OUTBOX.count_published(session, types_of(queue), since, until)
 
 
 def republish(
@@ -61,7 +61,7 @@ def republish(
 ) -> RepublishedPage:
     """Put a page of the events that were published between `since` and `until` into the queue. Raises NotRepublished."""
     with database.reading() as session:
-        rows = queries.OUTBOX.published(
+        rows = outbox.OUTBOX.published(
             session, types_of(queue), since, until, after=after, limit=PAGE
         )
         bodies = [row.body for row in rows]

@@ -12,7 +12,7 @@ from services.notifier.domain.notification_rules import as_it_stands, effective_
 from services.notifier.emails.letters import LetterData, letter
 from services.notifier.emails.rendering import Renderer
 from services.notifier.ports import CancellationLinks, Contact, InvoiceReport, Mail
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from shared.contracts.invoices import Retry
 
 

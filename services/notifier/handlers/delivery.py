@@ -42,9 +42,9 @@ from services.notifier.handlers import subscriptions
 from services.notifier.handlers.invoices import announce_recovery
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
-from services.notifier.queries import business_news, notifications, records
+from services.notifier.queries import business_news, leases, notifications, suppressions
 from services.notifier.queries import incidents as incident_queries
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
 
@@ -124,8 +124,10 @@ def begin_posts(
     known = _Known(
         incidents=incidents,
         rows=rows,
-        deleted=records.deleted_customers(session, customers),
-        suppressed=records.suppressed_addresses(session, {posting.address for posting in postings}),
+        deleted=suppressions.deleted_customers(session, customers),
+        suppressed=suppressions.suppressed_addresses(
+            session, {posting.address for posting in postings}
+        ),
         told=notifications.failures_told(
             session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
         ),
@@ -154,24 +156,22 @@ def begin_posts(
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
             known.ends_told.update(posting.others)
         elif result is not None and result.outcome == "suppressed" and leased.gathers:
-            notifications.release_gathered(session, leased.notification_id, now)
+            leases.release_gathered(session, leased.notification_id, now)
     incident_queries.store_incidents(session, begun.values())
     return results
 
 
 def _locked(
-    session: Session, leases: Sequence[Leased]
+    session: Session, held: Sequence[Leased]
 ) -> tuple[dict[str, Incident], dict[str, Notification]]:
     """Incidents and rows of these emails; the incidents of what is told in them are locked too."""
-    invoice_ids = {leased.invoice_id for leased in leases if leased.invoice_id}
-    gathering = {one.notification_id for one in leases if one.gathers}
+    invoice_ids = {leased.invoice_id for leased in held if leased.invoice_id}
+    gathering = {one.notification_id for one in held if one.gathers}
     if gathering:
-        others = notifications.told_in(session, gathering, lock=False)
+        others = leases.told_in(session, gathering, lock=False)
         invoice_ids |= {row.invoice_id for row in others if row.invoice_id}
     incidents = incident_queries.lock_incidents(session, invoice_ids)
-    return incidents, notifications.lock_rows(
-        session, {leased.notification_id for leased in leases}
-    )
+    return incidents, notifications.lock_rows(session, {leased.notification_id for leased in held})
 
 
 def _begin(
@@ -219,7 +219,7 @@ def _begin(
 
 def _name_charges(session: Session, posting: SendRequest) -> None:
     """Remember of which charges the others are told."""
-    for row in notifications.told_in(session, [posting.leased.notification_id]):
+    for row in leases.told_in(session, [posting.leased.notification_id]):
         invoice = posting.others.get(row.invoice_id or "")
         if invoice is not None and invoice.charge_id is not None:
             row.charge_id, row.payment_method_id = invoice.charge_id, invoice.payment_method_id
@@ -356,9 +356,9 @@ def mark_sent(
 
 def mark_others_sent(session: Session, row: Notification, at: dt.datetime) -> list[Incident]:
     """The provider has an email in which others are told, too. Returns their incidents as they are to be stored."""
-    if not (row.context or {}).get(notifications.GATHERS):
+    if not (row.context or {}).get(leases.GATHERS):
         return []
-    others = notifications.told_in(session, [row.notification_id])
+    others = leases.told_in(session, [row.notification_id])
     incidents = incident_queries.lock_incidents(
         session, {one.invoice_id for one in others if one.invoice_id}
     )

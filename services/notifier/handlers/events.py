@@ -15,7 +15,7 @@ from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import invoices, subscriptions
 from services.notifier.handlers.invoices import IncidentUpdate
 from services.notifier.queries import incidents as incident_queries
-from services.notifier.queries import notifications, records, waiting
+from services.notifier.queries import notifications, processed_events, suppressions, waiting
 from shared import events
 from shared.contracts.invoices import Observation, owed
 from shared.events import Event
@@ -31,11 +31,11 @@ def handle(session: Session, event: Event, now: dt.datetime) -> str:
     """
     if is_about_invoice(event):
         return handle_invoices(session, [event], now)[0]
-    if not records.claim_events(session, [event], now):
+    if not processed_events.claim_events(session, [event], now):
         return DUPLICATE
     handler = ROUTES.get(type(event.data))
     outcome = handler(session, event, now) if handler else "not for the notifier"
-    records.note_outcomes(session, {event.id: outcome})
+    processed_events.note_outcomes(session, {event.id: outcome})
     return outcome
 
 
@@ -51,7 +51,7 @@ def handle_invoices(
 
     All incidents are locked first, in one order. Raises UnreadableEvent when one of the events can't be read.
     """
-    fresh = records.claim_events(session, batch, now)
+    fresh = processed_events.claim_events(session, batch, now)
     first_copies: dict[str, Event[events.InvoiceData]] = {}
     for event in batch:
         first_copies.setdefault(event.id, event)
@@ -75,7 +75,7 @@ def handle_invoices(
         for step in (invoices.failed, invoices.changed):
             mine = [one for one in heard if STEPS[type(one.event.data)] is step]
             outcomes |= step(session, mine, now) if mine else {}
-    records.note_outcomes(session, outcomes)
+    processed_events.note_outcomes(session, outcomes)
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
 
 
@@ -105,7 +105,7 @@ def customer_deleted(
 ) -> str:
     """Nobody writes to a customer who is gone, not even for a failure that arrives later."""
     data = event.data
-    records.note_deleted_customer(session, data.stripe_customer_id, now)
+    suppressions.note_deleted_customer(session, data.stripe_customer_id, now)
     incident_queries.lock_incidents_of(session, data.stripe_customer_id)
     suppressed = notifications.suppress_waiting(
         session, Reason.CUSTOMER_DELETED, now, customer=data.stripe_customer_id

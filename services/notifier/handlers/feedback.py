@@ -17,9 +17,15 @@ from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers.delivery import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
-from services.notifier.queries import incidents, notifications, records
+from services.notifier.queries import (
+    incidents,
+    notifications,
+    outbox,
+    sendgrid_events,
+    suppressions,
+)
 from services.notifier.queries.notifications import NewNotification
-from services.notifier.queries.records import NewSendGridEvent
+from services.notifier.queries.sendgrid_events import NewSendGridEvent
 from shared.database import count_on_commit, on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
@@ -43,9 +49,9 @@ def handle(
     Copies (normal: providers promise at least once) and events about other senders' messages change nothing.
     """
     batch = _named(session, batch)
-    known = records.known_invoices(session, {item.notification_id for item in batch})
+    known = sendgrid_events.known_invoices(session, {item.notification_id for item in batch})
     ours = [item for item in batch if item.notification_id in known]
-    new_ids = records.claim_sendgrid_events(
+    new_ids = sendgrid_events.claim_sendgrid_events(
         session,
         [
             NewSendGridEvent(
@@ -74,7 +80,7 @@ def handle(
 
 def _named(session: Session, batch: list[DeliveryEvent]) -> list[DeliveryEvent]:
     """The events, of which those that name no notification are about the notification that their message was sent for."""
-    found = records.sent_as(
+    found = sendgrid_events.sent_as(
         session, {item.message_id for item in batch if item.message_id and not item.notification_id}
     )
     return [
@@ -145,7 +151,7 @@ def _stop_writing(
         return
     reason = Reason.ADDRESS_COMPLAINED if item.complaint else Reason.ADDRESS_BOUNCED
     address = hasher(item.address)
-    new = records.suppress_address(session, address, reason, now, item.notification_id)
+    new = suppressions.suppress_address(session, address, reason, now, item.notification_id)
     if not new or reason is not Reason.ADDRESS_BOUNCED or Kind(row.kind) in TO_BUSINESS:
         return
     notifications.add_notification(
@@ -182,7 +188,7 @@ def _tell_the_host(
         correlation_id=row.correlation_id or row.notification_id,
         data=data,
     )
-    records.OUTBOX.add(session, [Outgoing(event, key)], now)
+    outbox.OUTBOX.add(session, [Outgoing(event, key)], now)
 
 
 def _short(text: str) -> str:

@@ -31,7 +31,7 @@ from services.notifier.domain.notification_rules import (
 )
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers.subscriptions import note_ends
-from services.notifier.queries import notifications, records
+from services.notifier.queries import notifications, suppressions
 from services.notifier.queries.notifications import NewNotification
 from shared import events
 from shared.contracts.invoices import FINALITY, Observation, ending, observe, owed
@@ -76,7 +76,9 @@ def failed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) 
     Whether the customer was told of this very charge is looked at before it goes out."""
     attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
     under_way = notifications.mails_under_way(session, {one.invoice_id for one in heard})
-    deleted = records.deleted_customers(session, {one.incident.stripe_customer_id for one in heard})
+    deleted = suppressions.deleted_customers(
+        session, {one.incident.stripe_customer_id for one in heard}
+    )
     seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
@@ -199,7 +201,7 @@ def announce_recovery(
     Called by whoever sees the second of the two facts: the payment's event, or the sender whose email was on
     its way when the payment arrived.
     """
-    if not wants_recovered_email(incident) or records.customer_deleted(
+    if not wants_recovered_email(incident) or suppressions.customer_deleted(
         session, incident.stripe_customer_id
     ):
         return False

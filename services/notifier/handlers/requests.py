@@ -12,6 +12,7 @@ from services.notifier.domain.keys import fresh_link_key, request_key, resend_ke
 from services.notifier.domain.kinds import Kind
 from services.notifier.models import Notification
 from services.notifier.queries import notifications as notification_queries
+from services.notifier.queries import resends
 from services.notifier.queries.notifications import NewNotification
 from shared.contracts.rpc import notifier as contract
 from shared.contracts.rpc.errors import NotFound
@@ -73,7 +74,7 @@ def resend(
     original = notification_queries.by_id(session, notification_id, lock=True)
     if original is None:
         raise UnknownNotification("notification_id: there is no such notification")
-    count, waiting = notification_queries.count_resends(session, notification_id)
+    count, waiting = resends.count_resends(session, notification_id)
     if waiting is not None:
         return _requested(waiting, created=False)
     return _ask(session, _once_more(original, count + 1, now))
@@ -94,7 +95,7 @@ def resend_failed(
     What was sent again already, and what the customer may have after all, is left out; so calling it twice sends
     nothing twice. Each is looked at again before it goes out. A `dry_run` only names the failed ones.
     """
-    found = notification_queries.failed_notifications(
+    found = resends.failed_notifications(
         session, since=failed_since, before=failed_before, invoice_id=invoice_id, limit=limit + 1
     )
     before = failed_before or now

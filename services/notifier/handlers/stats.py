@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.notifier.queries import timeline as looking_back
+from services.notifier.queries import stats as queries
 from shared.contracts.rpc.notifier import (
     CurrencyStats,
     DayStats,
@@ -43,7 +43,7 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
     Stripe's events of a refund name no invoice: what was given back stands in Stripe's own reports.
     """
     currencies: dict[str, dict[str, int]] = {}
-    for row in looking_back.counts_by_currency(session, since):
+    for row in queries.counts_by_currency(session, since):
         currency, status, waived, mailed, delivered, count, due, paid, credited = row
         sums = currencies.setdefault(currency, dict.fromkeys(COUNTS + AMOUNTS, 0))
         sums["failed"] += count
@@ -56,7 +56,7 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
         sums["forgiven_amount"] += credited
         if status != "paid":
             sums["lost_amount" if status in LOST else "open_amount"] += due - paid
-    seconds = looking_back.recovery_seconds(session, since)
+    seconds = queries.recovery_seconds(session, since)
     totals = {name: sum(sums[name] for sums in currencies.values()) for name in COUNTS}
     return Stats(
         since=since,
@@ -97,7 +97,7 @@ def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[DaySta
         (since.date() + dt.timedelta(days=number)).isoformat(): dict(blank)
         for number in range((now.date() - since.date()).days + 1)
     }
-    for day, status, waived, count in looking_back.by_day(session, since):
+    for day, status, waived, count in queries.by_day(session, since):
         sums = days.setdefault(str(day), dict(blank))
         sums["failed"] += count
         sums[_end(status, waived)] += count
@@ -108,6 +108,6 @@ def _mails(session: Session, since: dt.datetime) -> list[EmailStats]:
     return [
         EmailStats(kind=kind, status=status, reason=reason, count=count)
         for kind, status, reason, count in sorted(
-            looking_back.mails_by_status(session, since), key=lambda row: (-row[3], row[0], row[1])
+            queries.mails_by_status(session, since), key=lambda row: (-row[3], row[0], row[1])
         )
     ][:200]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.vocabulary import Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import notifications
-from services.notifier.queries import timeline as looking_back
+from services.notifier.queries import timeline as queries
 from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
@@ -36,7 +36,7 @@ def story(
         found = notifications.by_id(session, notification_id)
         mails = [found] if found is not None else []
     else:
-        mails = looking_back.notifications_about(
+        mails = queries.notifications_about(
             session,
             invoice_id=invoice_id,
             stripe_customer_id=stripe_customer_id,
@@ -49,7 +49,7 @@ def story(
     )
     wanted = sorted({*event_ids, *([event_id] if event_id else [])})
     incidents = (
-        looking_back.incidents_about(
+        queries.incidents_about(
             session, invoice_ids=invoices, stripe_customer_id=stripe_customer_id
         )
         if event_id is None
@@ -57,9 +57,9 @@ def story(
     )
     ids = [row.notification_id for row in mails]
     steps = [step for row in incidents for step in _incident_steps(row)]
-    steps += [_processed_step(row) for row in looking_back.processed_of(session, wanted)]
+    steps += [_processed_step(row) for row in queries.processed_of(session, wanted)]
     steps += [step for row in mails for step in _mail_steps(row)]
-    steps += [_feedback_step(row) for row in looking_back.feedback_of(session, ids)]
+    steps += [_feedback_step(row) for row in queries.feedback_of(session, ids)]
     people = {row.stripe_customer_id for row in mails if row.stripe_customer_id}
     people |= {row.stripe_customer_id for row in incidents}
     return Timeline(

@@ -1,4 +1,4 @@
-"""Statements on notifications, the schedule of emails."""
+"""Notifications: written down, found, and held back."""
 
 from __future__ import annotations
 
@@ -6,25 +6,18 @@ import datetime as dt
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, literal, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
 
-from services.notifier.domain.incidents import Incident
-from services.notifier.domain.keys import is_manual_resend
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.notification_rules import Failure
-from services.notifier.domain.sending import SendingPolicy
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification, table_of
-from services.notifier.queries.incidents import read_incidents
 from shared import tracing
 from shared.database import insert_new
-
-GATHERS: Final = "gathers"
-"""In a notification's context: others are told in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,59 +140,6 @@ def failure_of(row: Notification) -> Failure:
     )
 
 
-def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
-    """Give this email, which is leased, the customer's others that wait to be told together: also those that another
-    sender holds and has not begun. They are told in it, and leave the schedule."""
-    session.execute(
-        update(Notification)
-        .where(
-            Notification.stripe_customer_id == leased.stripe_customer_id,
-            Notification.notification_id != leased.notification_id,
-            Notification.status.in_([status.value for status in ACTIVE]),
-            Notification.reason == Reason.WAITS_FOR_OTHERS.value,
-            Notification.unconfirmed_since.is_(None),
-        )
-        .values(
-            told_in=leased.notification_id,
-            status=Status.SUPPRESSED.value,
-            reason=Reason.TOLD_TOGETHER.value,
-            lease_token=None,
-            finished_at=now,
-        )
-        .execution_options(synchronize_session=False)
-    )
-
-
-def told_in(
-    session: Session, notification_ids: Collection[str], *, lock: bool = True
-) -> list[Notification]:
-    """The notifications that are told in these ones' emails; locked in one order until the transaction ends."""
-    statement = (
-        select(Notification)
-        .where(Notification.told_in.in_(notification_ids))
-        .order_by(Notification.notification_id)
-    )
-    if lock:
-        statement = statement.with_for_update().execution_options(populate_existing=True)
-    return list(session.scalars(statement))
-
-
-def release_gathered(session: Session, notification_id: str, now: dt.datetime) -> None:
-    """This email will not go out: what was to be told in it is due again, by itself."""
-    session.execute(
-        update(Notification)
-        .where(Notification.told_in == notification_id, Notification.sent_at.is_(None))
-        .values(
-            told_in=None,
-            status=Status.PENDING.value,
-            reason=Reason.WAITS_FOR_OTHERS.value,
-            due_at=now,
-            finished_at=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
-
-
 def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
     found = session.scalars(
@@ -282,87 +222,6 @@ def untold_failures_due(
     return len(due)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leased:
-    """A notification that this sender, and nobody else, may work on until its lease ends."""
-
-    notification_id: str
-    lease_token: str
-    kind: Kind
-    invoice_id: str | None
-    stripe_customer_id: str | None
-    customer_id: str | None
-    correlation_id: str
-    traceparent: str
-    incident: Incident | None
-    heard_at: dt.datetime
-    occurred_at: dt.datetime
-    by_hand: bool = False
-    """A person wants it out now."""
-    lookups: int = 0
-    """Times that the portal did not know the customer."""
-    gathers: bool = False
-    """It has waited for other failures of its customer, and tells of them too."""
-    context: dict[str, Any] = field(default_factory=dict)
-
-    def holds(self, row: Notification) -> bool:
-        """Whether the row is still this sender's: not lost to another one, and not finished."""
-        return row.lease_token == self.lease_token and row.status == Status.SENDING
-
-
-def lease_due(
-    session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
-) -> list[Leased]:
-    """Take up to `limit` due notifications, oldest first. Several senders at once get different ones.
-
-    The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
-    """
-    rows = session.scalars(
-        select(Notification)
-        .where(
-            Notification.status.in_([status.value for status in ACTIVE]),
-            Notification.due_at <= now,
-        )
-        .order_by(Notification.due_at, Notification.notification_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    incidents = read_incidents(session, [row.invoice_id for row in rows if row.invoice_id])
-    leased = []
-    for row in rows:
-        row.status = Status.SENDING.value
-        row.lease_token = secrets.token_urlsafe(12)
-        row.lease_until = row.due_at = now + policy.lease
-        leased.append(
-            Leased(
-                notification_id=row.notification_id,
-                lease_token=row.lease_token,
-                kind=Kind(row.kind),
-                invoice_id=row.invoice_id,
-                stripe_customer_id=row.stripe_customer_id,
-                customer_id=row.customer_id,
-                correlation_id=row.correlation_id,
-                traceparent=row.traceparent or "",
-                incident=incidents.get(row.invoice_id or ""),
-                heard_at=row.created_at,
-                occurred_at=row.occurred_at or row.created_at,
-                by_hand=is_manual_resend(row.dedupe_key),
-                lookups=row.lookups,
-                gathers=row.reason == Reason.WAITS_FOR_OTHERS
-                or (row.context or {}).get(GATHERS) is True,
-                context=row.context or {},
-            )
-        )
-    session.flush()
-    return leased
-
-
-def lock_leased(session: Session, leased: Leased) -> Notification | None:
-    """The leased row, locked; None when the lease was lost to another sender or the row is finished."""
-    row = by_id(session, leased.notification_id, lock=True)
-    return row if row is not None and leased.holds(row) else None
-
-
 def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, Notification]:
     """These notifications, by id, locked in one order until the transaction ends."""
     rows = session.scalars(
@@ -392,74 +251,9 @@ def list_notifications(
     return list(session.scalars(statement.order_by(*newest).limit(limit)))
 
 
-def count_resends(session: Session, notification_id: str) -> tuple[int, Notification | None]:
-    """How often this notification was sent again by hand, and the resend that still waits, if any."""
-    prefix = f"resend/{notification_id}/"
-    rows = session.scalars(
-        select(Notification).where(Notification.dedupe_key.startswith(prefix, autoescape=True))
-    ).all()
-    waiting = next((row for row in rows if row.status in ACTIVE), None)
-    return len(rows), waiting
-
-
-def failed_notifications(
-    session: Session,
-    *,
-    since: dt.datetime | None,
-    before: dt.datetime | None,
-    invoice_id: str | None,
-    limit: int,
-) -> list[Notification]:
-    """Notifications that certainly never went out, and were not asked for again since, oldest first.
-
-    `since` and `before` are about when they failed.
-
-    One whose delivery is unconfirmed (`UNCONFIRMED_TWICE`) is left to a person's own decision: the customer may have it.
-    """
-    again = aliased(Notification)
-    asked_again = (
-        select(again.notification_id)
-        .where(
-            again.dedupe_key.startswith(
-                literal("resend/") + Notification.notification_id + literal("/")
-            )
-        )
-        .exists()
-    )
-    failed_at = func.coalesce(Notification.finished_at, Notification.created_at)
-    statement = select(Notification).where(
-        Notification.status == Status.FAILED.value,
-        Notification.reason != Reason.UNCONFIRMED_TWICE.value,
-        ~asked_again,
-    )
-    if since is not None:
-        statement = statement.where(failed_at >= since)
-    if before is not None:
-        statement = statement.where(failed_at <= before)
-    if invoice_id is not None:
-        statement = statement.where(Notification.invoice_id == invoice_id)
-    oldest = (Notification.created_at, Notification.notification_id)
-    return list(
-        session.scalars(statement.order_by(*oldest).limit(limit).with_for_update(of=Notification))
-    )
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """How much waits, and for how long the oldest due one has waited, in seconds."""
-
-    pending: int
-    oldest_due_seconds: float
-
-
-def backlog(session: Session, now: dt.datetime) -> Backlog:
-    """What waits to be sent. Only what is due and held by nobody counts as late."""
-    active = Notification.status.in_([status.value for status in ACTIVE])
-    pending = session.scalar(select(func.count()).select_from(Notification).where(active)) or 0
-    oldest = session.scalar(
-        select(Notification.due_at)
-        .where(active, Notification.due_at <= now)
-        .order_by(Notification.due_at)
-        .limit(1)
-    )
-    return Backlog(pending, (now - oldest).total_seconds() if oldest else 0.0)
+def cancel(row: Notification) -> bool:
+    """Keep a waiting notification from being sent; False when it is too late."""
+    if row.status != Status.PENDING or row.unconfirmed_since is not None:
+        return False
+    row.status, row.reason = Status.SUPPRESSED.value, Reason.CANCELLED.value
+    return True

@@ -7,9 +7,8 @@ from typing import Final
 
 from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
-from services.notifier.handlers import timeline as story
-from services.notifier.queries import notifications
-from services.notifier.queries import timeline as looking_back
+from services.notifier.handlers import timeline
+from services.notifier.queries import erasure, notifications
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import ErasedRows, Notification, Stats, Timeline
 from shared.nameko_ext.database import Database
@@ -31,7 +30,7 @@ class Operations:
             row = notifications.by_id(session, notification_id, lock=True)
             if row is None:
                 raise NotFound("notification_id: there is no such notification")
-            if not looking_back.cancel(row):
+            if not notifications.cancel(row):
                 raise TooLate(f"this notification is {row.status}: there is nothing to cancel")
             return asking.view(row)
 
@@ -53,7 +52,7 @@ class Operations:
         if all(one is None for one in keys):
             raise InvalidArgument("expected an id")
         with self.db.reading() as session:
-            return story.story(
+            return timeline.story(
                 session,
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
@@ -81,5 +80,5 @@ class Operations:
             raise InvalidArgument("expected stripe_customer_id, customer_id, or both")
         with self.db.transaction() as session:
             return ErasedRows(
-                deleted=looking_back.erase_customer(session, stripe_customer_id, customer_id)
+                deleted=erasure.erase_customer(session, stripe_customer_id, customer_id)
             )

@@ -52,9 +52,9 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
-from services.notifier.queries import business_news, notifications
+from services.notifier.queries import business_news, leases
 from services.notifier.queries import incidents as incident_queries
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from shared.contracts.invoices import owed
 from shared.database import DatabaseUnavailable, Transactions
 
@@ -101,7 +101,7 @@ class SendContext:
 def lease(desk: SendContext, limit: int) -> list[Leased]:
     """Take up to `limit` notifications that are due."""
     with desk.db.transaction() as session:
-        return notifications.lease_due(session, desk.now(), limit, desk.policy)
+        return leases.lease_due(session, desk.now(), limit, desk.policy)
 
 
 def send_one(desk: SendContext, leased: Leased) -> Result:
@@ -170,11 +170,11 @@ def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
         incidents = incident_queries.lock_open_incidents(
             session, {leased.invoice_id or ""}, customers
         )
-        row = notifications.lock_leased(session, leased)
+        row = leases.lock_leased(session, leased)
         if row is None:
             return None
-        notifications.gather(session, leased, desk.now())
-        row.context = {**(row.context or {}), notifications.GATHERS: True}
+        leases.gather(session, leased, desk.now())
+        row.context = {**(row.context or {}), leases.GATHERS: True}
     open_ones = [
         one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
     ]
@@ -254,7 +254,7 @@ def _with_retries(desk: SendContext, write: Callable[[], T]) -> T:
 
 def _not_now(desk: SendContext, leased: Leased, word: str, why: str) -> Result:
     def body(session: Session) -> Result:
-        row = notifications.lock_leased(session, leased)
+        row = leases.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         if row.unconfirmed_since is not None and row.due_at > desk.now() + desk.policy.lease:
@@ -269,7 +269,7 @@ def _not_now(desk: SendContext, leased: Leased, word: str, why: str) -> Result:
 
 def _unknown_customer(desk: SendContext, leased: Leased) -> Result:
     def body(session: Session) -> Result:
-        row = notifications.lock_leased(session, leased)
+        row = leases.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         row.lookups += 1
@@ -297,7 +297,7 @@ def _suppress(desk: SendContext, leased: Leased, reason: Reason) -> Result:
             incidents = incident_queries.lock_open_incidents(session, {leased.invoice_id}, ())
             resumed = any(_resumed(leased.incident, one) for one in incidents.values())
             note_ends(session, [(one, None) for one in incidents.values()], desk.now())
-        row = notifications.lock_leased(session, leased)
+        row = leases.lock_leased(session, leased)
         if row is None:
             return Result(leased.kind, "lease_lost")
         if resumed:  # heard while Stripe was asked: nobody else would wake this one
@@ -305,7 +305,7 @@ def _suppress(desk: SendContext, leased: Leased, reason: Reason) -> Result:
             return Result(leased.kind, "resumed")
         finish(row, Status.SUPPRESSED, reason, desk.now())
         if leased.gathers:
-            notifications.release_gathered(session, leased.notification_id, desk.now())
+            leases.release_gathered(session, leased.notification_id, desk.now())
         return Result(leased.kind, "suppressed", reason)
 
     return _transact(desk, body)

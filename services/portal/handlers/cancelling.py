@@ -29,6 +29,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavailable
+from services.portal.queries import cancellation_requests
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
@@ -60,7 +61,7 @@ def ask(
     session: Session, snapshot: Snapshot, subscription: Subscription, now: dt.datetime
 ) -> Asking:
     """Store the request, once while it is open. IntegrityError when somebody stored it in the same moment."""
-    if queries.open_request(session, subscription.subscription_id) is not None:
+    if cancellation_requests.open_request(session, subscription.subscription_id) is not None:
         return Asking.ALREADY
     customer = people.customer(session, snapshot.customer_id, lock=True)
     stripe_id = snapshot.platform_stripe_customer_id
@@ -101,7 +102,7 @@ class Request:
 
 def look(session: Session, request_id: str, now: dt.datetime) -> Request | None:
     """A request for its page; None when there is none."""
-    found = queries.request_with_people(session, request_id)
+    found = cancellation_requests.request_with_people(session, request_id)
     return None if found is None else _request(*found, now)
 
 
@@ -133,7 +134,7 @@ def decide(
     session: Session, request_id: str, decision: Decision, now: dt.datetime
 ) -> tuple[Request, bool] | None:
     """The business's answer, once: whoever answers again changes nothing. True: it was this answer that counted."""
-    found = queries.request_with_people(session, request_id, lock=True)
+    found = cancellation_requests.request_with_people(session, request_id, lock=True)
     if found is None:
         return None
     row = found[0]
@@ -149,7 +150,7 @@ def decide(
 
 def open_links_of(session: Session, request_id: str) -> None:
     """Whether links may be made for a request. Raises NotFound, or RequestClosed when it is answered."""
-    found = queries.request_with_people(session, request_id)
+    found = cancellation_requests.request_with_people(session, request_id)
     if found is None:
         raise NotFound("request_id: no such request")
     if found[0].status != "open":
@@ -158,7 +159,7 @@ def open_links_of(session: Session, request_id: str) -> None:
 
 def supersede(session: Session, subscription_id: str, now: dt.datetime) -> None:
     """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
-    row = queries.open_request(session, subscription_id)
+    row = cancellation_requests.open_request(session, subscription_id)
     if row is not None:
         _overtake(session, row, now)
 
@@ -167,7 +168,7 @@ def overtake_all(
     session: Session, customer_pk: int, stripe_customer_id: str, now: dt.datetime
 ) -> None:
     """The customer is not this Stripe customer any more: what they asked about its subscriptions must not be carried out."""
-    for row in queries.unfinished_requests(session, customer_pk, stripe_customer_id):
+    for row in cancellation_requests.unfinished_requests(session, customer_pk, stripe_customer_id):
         _overtake(session, row, now)
 
 
@@ -195,10 +196,10 @@ class PendingStep:
 
 def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     """The next step that is due, leased to the caller; None when nothing is."""
-    due = queries.due_request(session, now)
+    due = cancellation_requests.due_request(session, now)
     if due is None:
         return None
-    found = queries.request_with_people(session, due.request_id)
+    found = cancellation_requests.request_with_people(session, due.request_id)
     step = _step(due)
     if step is None or found is None:
         due.next_try_at = None
@@ -267,7 +268,7 @@ def run_errand(step_to_do: PendingStep, billing: Billing, mail: Mail) -> Done:
 
 def finish_errand(session: Session, step_to_do: PendingStep, done: Done, now: dt.datetime) -> int:
     """Note what came of a step, and when the next one is due; how often this step has failed by now."""
-    found = queries.request_with_people(session, step_to_do.request_id, lock=True)
+    found = cancellation_requests.request_with_people(session, step_to_do.request_id, lock=True)
     if found is None:
         return 0
     row = found[0]

@@ -12,8 +12,7 @@ from services.portal.domain.invoices import with_method_change
 from services.portal.handlers import evidence
 from services.portal.handlers.cancelling import supersede
 from services.portal.metrics import LINK_EVIDENCE
-from services.portal.queries import events as queries
-from services.portal.queries import subscriptions
+from services.portal.queries import invoices, method_changes, processed_events, subscriptions
 from shared import events
 from shared.contracts.invoices import merge, observe
 from shared.database import count_on_commit
@@ -28,7 +27,7 @@ def handle(session: Session, event: Event, now: dt.datetime) -> bool:
     if is_about_invoice(event):
         return handle_invoices(session, [event], now)[0]
     handler = ROUTES.get(type(event.data))
-    if handler is None or not queries.first_times(session, [event.id], now):
+    if handler is None or not processed_events.first_times(session, [event.id], now):
         return False
     handler(session, event, now)
     return True
@@ -46,7 +45,7 @@ def handle_invoices(
 
     The invoices are locked in one order; events about one of them are merged one after another as they came.
     """
-    fresh = queries.first_times(session, [event.id for event in batch], now)
+    fresh = processed_events.first_times(session, [event.id for event in batch], now)
     outcomes: list[bool] = []
     mine: list[Event[events.InvoiceData]] = []
     for event in batch:
@@ -55,18 +54,18 @@ def handle_invoices(
             fresh.discard(event.id)  # a second copy in the same batch is none of ours
             mine.append(event)
     data = [event.data for event in mine]
-    rows = queries.invoices_for_change(
+    rows = invoices.invoices_for_change(
         session, {one.invoice_id: one.stripe_customer_id for one in data}
     )
-    method_changes = queries.method_changes(session, {one.stripe_customer_id for one in data})
+    replaced = method_changes.method_changes(session, {one.stripe_customer_id for one in data})
     for event, one in zip(mine, data, strict=True):
         row = rows[one.invoice_id]
-        invoice = merge(queries.read_invoice(row), observe(one, event.occurred_at))
-        of_customer = method_changes.get(one.stripe_customer_id, {})
+        invoice = merge(invoices.read_invoice(row), observe(one, event.occurred_at))
+        of_customer = replaced.get(one.stripe_customer_id, {})
         scopes = ("", invoice.subscription_id or "", one.invoice_id)
         changes = [of_customer.get(scope) for scope in scopes]
         changed_at = max((at for at in changes if at is not None), default=None)
-        queries.write_invoice(row, with_method_change(invoice, changed_at))
+        invoices.write_invoice(row, with_method_change(invoice, changed_at))
     return outcomes
 
 
@@ -79,11 +78,13 @@ def note_method_change(
     if data.renewed:
         return
     scope = data.invoice_id or data.subscription_id or ""
-    queries.note_method_change(session, data.stripe_customer_id, scope, event.occurred_at)
-    for row in queries.open_invoices(
+    method_changes.note_method_change(session, data.stripe_customer_id, scope, event.occurred_at)
+    for row in invoices.open_invoices(
         session, data.stripe_customer_id, data.subscription_id, data.invoice_id
     ):
-        queries.write_invoice(row, with_method_change(queries.read_invoice(row), event.occurred_at))
+        invoices.write_invoice(
+            row, with_method_change(invoices.read_invoice(row), event.occurred_at)
+        )
 
 
 def note_subscription(

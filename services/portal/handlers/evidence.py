@@ -16,8 +16,7 @@ from services.portal.domain.people import is_public_id
 from services.portal.handlers.linking import settle
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import CustomerRow, LinkEvidenceRow
-from services.portal.queries import events as processed
-from services.portal.queries import links
+from services.portal.queries import links, processed_events
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
 from shared.contracts.rpc.errors import StripeCustomerConflict
@@ -90,7 +89,7 @@ def _named(customer_id: str | None, business_id: str | None) -> CustomerRef | No
 def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> list[bool]:
     """Take in evidence that came together, each event once, and decide once. False: it was taken in before."""
     links.lock(session)
-    fresh = processed.first_times(session, [one.event_id for one in batch], now)
+    fresh = processed_events.first_times(session, [one.event_id for one in batch], now)
     outcomes: list[bool] = []
     mine: list[Evidence] = []
     for one in batch:

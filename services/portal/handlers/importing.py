@@ -20,7 +20,7 @@ from services.portal.handlers import arguments, evidence
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow
-from services.portal.queries import bulk, links
+from services.portal.queries import bulk, erasure, links
 from services.portal.queries import customers as people
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import (
@@ -275,9 +275,9 @@ def erase(
     if row is not None:
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
         business_id = links.business_of(session, row.public_id)
-        others = links.erase_evidence(session, row, business_id or "")
-        bulk.erase_customer(session, row)
-    rows = bulk.erase_stripe_customer(session, stripe_customer_id) if stripe_customer_id else 0
+        others = erasure.erase_evidence(session, row, business_id or "")
+        erasure.erase_customer(session, row)
+    rows = erasure.erase_stripe_customer(session, stripe_customer_id) if stripe_customer_id else 0
     # What this customer claimed may be somebody else's.
     settle(session, others - {stripe_customer_id}, (), now)
     return CustomerErasure(customer=row is not None, rows=rows)

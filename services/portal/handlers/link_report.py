@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.linking import Claim, Effect, Source, decide_standing, history
 from services.portal.models import LinkEvidenceRow
 from services.portal.queries import customers as people
-from services.portal.queries import links
+from services.portal.queries import link_conflicts, links
 from services.portal.queries.links import Component
 from shared.contracts.rpc.errors import NotFound
 from shared.contracts.rpc.portal import (
@@ -33,7 +33,9 @@ def evidence(
     found = _found(session, customer_id, stripe_customer_id)
     effects = decide_standing(found.spells()).effects
     open_conflicts = [
-        row for row in links.conflicts_of(session, found).values() if row.resolved_at is None
+        row
+        for row in link_conflicts.conflicts_of(session, found).values()
+        if row.resolved_at is None
     ]
     return LinkEvidence(
         evidence=[

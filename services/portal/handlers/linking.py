@@ -15,7 +15,7 @@ from services.portal.domain.people import new_public_id
 from services.portal.handlers.cancelling import overtake_all
 from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
 from services.portal.models import LinkConflictRow, LinkEvidenceRow
-from services.portal.queries import links
+from services.portal.queries import link_conflicts, links, outbox
 from services.portal.queries.links import Component, Customer
 from shared import events
 from shared.database import count_on_commit
@@ -40,7 +40,7 @@ def settle(
         *_link(session, found, decision.links, now),
         *_refuse(session, found, decision.conflicts, now),
     ]
-    links.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
+    outbox.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
 
 
 def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None:
@@ -136,7 +136,7 @@ def _refuse(
     session: Session, found: Component, conflicts: Iterable[Conflict], now: dt.datetime
 ) -> list[events.Data]:
     """Keep the conflicts on record, each once while it lasts; what the host should hear of it."""
-    on_record = links.conflicts_of(session, found)
+    on_record = link_conflicts.conflicts_of(session, found)
     event_ids = {row.id: row.event_id for row in found.evidence}
     told: list[events.Data] = []
     lasting = set()

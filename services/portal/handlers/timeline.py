@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import link_report
 from services.portal.models import ActivityRow, CustomerRow, InvoiceRow
-from services.portal.queries import activity, events, subscriptions
+from services.portal.queries import activity, invoices, subscriptions
 from services.portal.queries import customers as people
 from shared.contracts.invoices import collection_stopped, settlement
 from shared.contracts.rpc.base import TimelineStep
@@ -61,7 +61,7 @@ def story(
     if invoice_id is None and stripe_id is None and customer is not None:
         stripe_id = customer.platform_stripe_customer_id
     if invoice_id is None and stripe_id:
-        asked_about = events.failed_and_open(session, stripe_id, MOST_INVOICES)
+        asked_about = invoices.failed_and_open(session, stripe_id, MOST_INVOICES)
     return Timeline(
         standing=[_standing(session, row, now) for row in asked_about],
         steps=sorted(steps, key=lambda step: step.at),
@@ -72,7 +72,7 @@ def story(
 
 def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceStanding:
     """Where an invoice stands: amounts in minor units, and what happens next by the rules that the page goes by."""
-    invoice = events.read_invoice(row)
+    invoice = invoices.read_invoice(row)
     subscription = subscriptions.state_of(session, row.subscription_id)
     settled = settlement(invoice)
     plan = invoice.retry_plan(subscription, now)

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE
-from services.portal.models import (
-    ActivityRow,
-    AppointmentRow,
-    CancellationRequestRow,
-    CustomerRow,
-    DeletedStripeCustomerRow,
-    InvoiceRow,
-    LinkConflictRow,
-    LinkEvidenceRow,
-    MethodChangeRow,
-    PendingLinkRow,
-    SubscriptionRow,
-)
-from services.portal.queries.statements import changed, table_of
+from services.portal.models import CustomerRow
+from services.portal.queries.statements import table_of
 from shared.database import insert_new
 
 
@@ -93,33 +81,4 @@ def count_customers(session: Session, business_pk: int) -> int:
             .where(CustomerRow.business_pk == business_pk)
         )
         or 0
-    )
-
-
-def erase_customer(session: Session, row: CustomerRow) -> None:
-    """Delete a customer and all that is kept of them."""
-    session.flush()
-    public_id, key = row.public_id, row.id
-    for table in (AppointmentRow, CancellationRequestRow):
-        changed(session, delete(table).where(table.customer_pk == key))
-    changed(session, delete(ActivityRow).where(ActivityRow.customer_id == public_id))
-    changed(session, delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id))
-    changed(session, delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id))
-    changed(session, delete(CustomerRow).where(CustomerRow.id == key))
-
-
-def erase_stripe_customer(session: Session, stripe_id: str) -> int:
-    """Delete all that is kept of a Stripe customer; how many rows that were."""
-    return sum(
-        changed(session, delete(table).where(table.stripe_customer_id == stripe_id))
-        for table in (
-            InvoiceRow,
-            MethodChangeRow,
-            DeletedStripeCustomerRow,
-            PendingLinkRow,
-            LinkConflictRow,
-            LinkEvidenceRow,
-            SubscriptionRow,
-            CancellationRequestRow,
-        )
     )

@@ -9,11 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
-from services.portal.models import (
-    AppointmentRow,
-    BusinessRow,
-    CustomerRow,
-)
+from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries.statements import changed, table_of
 from shared.database import UtcDateTime
 

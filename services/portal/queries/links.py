@@ -1,13 +1,13 @@
-"""Which Stripe customer is whose: the evidence, the customers that it is about, conflicts, and deleted Stripe customers."""
+"""Which Stripe customer is whose: the evidence, the customers that it is about, and deleted Stripe customers."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, CustomerRef, Source, Spell, Statement
@@ -17,15 +17,11 @@ from services.portal.models import (
     BusinessRow,
     CustomerRow,
     DeletedStripeCustomerRow,
-    LinkConflictRow,
     LinkEvidenceRow,
-    OutboxEvent,
 )
 from services.portal.queries.statements import changed, table_of
 from shared.database import insert_new
-from shared.outbox import Outbox
 
-OUTBOX: Final = Outbox(OutboxEvent)
 LOCK: Final = 0x6C696E6B
 """PostgreSQL's advisory lock under which links are decided."""
 
@@ -45,9 +41,6 @@ def lock(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-
-
-# --- evidence ------------------------------------------------------------------------------------------------
 
 
 def evidence_of(session: Session, object_ids: Collection[str]) -> dict[str, list[LinkEvidenceRow]]:
@@ -125,9 +118,6 @@ def statement(row: LinkEvidenceRow) -> Statement:
 
 def _ref(customer: str | None, business: str | None) -> CustomerRef | None:
     return None if customer is None else CustomerRef(customer, business)
-
-
-# --- what has to be decided together -------------------------------------------------------------------------
 
 
 @dataclass
@@ -304,38 +294,6 @@ def note_deleted(session: Session, stripe_id: str, at: dt.datetime) -> None:
     )
 
 
-# --- conflicts -----------------------------------------------------------------------------------------------
-
-
-def conflicts_of(session: Session, found: Component) -> dict[tuple[str, str], LinkConflictRow]:
-    """The conflicts on record about these customers and Stripe customers: by Stripe customer and public id."""
-    public_ids = [one.row.public_id for one in found.customers.values()]
-    rows = session.scalars(
-        select(LinkConflictRow).where(
-            or_(
-                LinkConflictRow.stripe_customer_id.in_(found.stripe_ids),
-                LinkConflictRow.customer_id.in_(public_ids),
-            )
-        )
-    )
-    return {(row.stripe_customer_id, row.customer_id): row for row in rows}
-
-
-def open_conflicts(session: Session, limit: int) -> list[LinkConflictRow]:
-    """Conflicts that somebody has to look at, the newest first."""
-    return list(
-        session.scalars(
-            select(LinkConflictRow)
-            .where(LinkConflictRow.resolved_at.is_(None))
-            .order_by(LinkConflictRow.seen_at.desc(), LinkConflictRow.id.desc())
-            .limit(limit)
-        )
-    )
-
-
-# --- links without evidence ----------------------------------------------------------------------------------
-
-
 def unknown_links(
     session: Session, business_pk: int | None, after: int, limit: int
 ) -> list[Customer]:
@@ -344,32 +302,3 @@ def unknown_links(
     if business_pk is not None:
         condition = and_(condition, CustomerRow.business_pk == business_pk)
     return _customers(session, condition, limit)
-
-
-# --- forgetting ----------------------------------------------------------------------------------------------
-
-
-def erase_evidence(session: Session, customer: CustomerRow, business_id: str) -> set[str]:
-    """Delete what names this customer, or named them before; the Stripe customers that it was about."""
-
-    def names(ref: Any, business: Any) -> ColumnElement[bool]:
-        own = and_(ref == customer.external_id, business == business_id)
-        return or_(ref == customer.public_id, own)
-
-    mine = names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref)
-    stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
-    changed(session, delete(LinkEvidenceRow).where(mine))
-    changed(
-        session,
-        update(LinkEvidenceRow)
-        .where(
-            LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
-            names(LinkEvidenceRow.previous_customer_ref, LinkEvidenceRow.previous_business_ref),
-        )
-        .values(previous_customer_ref=None, previous_business_ref=None),
-    )
-    changed(
-        session,
-        delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
-    )
-    return stripe_ids

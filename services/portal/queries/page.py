@@ -7,16 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import (
-    BindParameter,
-    Row,
-    Select,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    select,
-)
+from sqlalchemy import BindParameter, Row, Select, bindparam, case, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import THANKS_FOR, Invoice

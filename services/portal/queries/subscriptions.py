@@ -1,26 +1,19 @@
-"""Subscriptions, requests to cancel them, and what else is learnt from billing in the background."""
+"""Subscriptions, as the page shows them."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, func, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import ENDED_SHOWN_FOR, LIVING
 from services.portal.domain.snapshot import Asked, Subscription
-from services.portal.models import (
-    BusinessRow,
-    CancellationRequestRow,
-    CustomerRow,
-    InvoiceRow,
-    SubscriptionRow,
-)
+from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.queries.statements import changed, table_of
 from shared.contracts.invoices import SubscriptionState
-from shared.contracts.payments import BANK_DEBITS
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime, insert_new
 
@@ -165,154 +158,6 @@ def note_subscription(session: Session, values: dict[str, Any]) -> bool:
     )
 
 
-# Requests
-
-
-def open_request(session: Session, subscription_id: str) -> CancellationRequestRow | None:
-    """The open request of a subscription, locked for change."""
-    return session.scalars(
-        select(CancellationRequestRow)
-        .where(
-            CancellationRequestRow.subscription_id == subscription_id,
-            CancellationRequestRow.status == "open",
-        )
-        .with_for_update()
-    ).one_or_none()
-
-
-def unfinished_requests(
-    session: Session, customer_pk: int, stripe_customer_id: str
-) -> Sequence[CancellationRequestRow]:
-    """A customer's requests about the subscriptions of a Stripe customer that have ended none yet, locked for change."""
-    return session.scalars(
-        select(CancellationRequestRow)
-        .where(
-            CancellationRequestRow.customer_pk == customer_pk,
-            CancellationRequestRow.stripe_customer_id == stripe_customer_id,
-            CancellationRequestRow.status.in_(("open", "approved")),
-            CancellationRequestRow.carried_out_at.is_(None),
-        )
-        .with_for_update()
-    ).all()
-
-
-def request_with_people(
-    session: Session, request_id: str, *, lock: bool = False
-) -> tuple[CancellationRequestRow, CustomerRow, BusinessRow, SubscriptionRow | None] | None:
-    """A request with its customer, business and subscription, the request locked for change on demand."""
-    subscription = aliased(SubscriptionRow)
-    statement = (
-        select(CancellationRequestRow, CustomerRow, BusinessRow, subscription)
-        .join(CustomerRow, CancellationRequestRow.customer_pk == CustomerRow.id)
-        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
-        .outerjoin(
-            subscription, subscription.subscription_id == CancellationRequestRow.subscription_id
-        )
-        .where(CancellationRequestRow.request_id == request_id)
-    )
-    if lock:
-        statement = statement.with_for_update(of=CancellationRequestRow)
-    row = session.execute(statement).one_or_none()
-    return None if row is None else (row[0], row[1], row[2], row[3])
-
-
-def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | None:
-    """The request whose next step is due first, locked for this worker alone."""
-    return session.scalars(
-        select(CancellationRequestRow)
-        .where(CancellationRequestRow.next_try_at <= now)
-        .order_by(CancellationRequestRow.next_try_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
-
-
-def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
-    """How many requests wait for a step of ours, and since when the oldest of them."""
-    count, oldest = session.execute(
-        select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
-            CancellationRequestRow.next_try_at.is_not(None)
-        )
-    ).one()
-    return count, oldest
-
-
-# Learnt in the background
-
-
-def invoices_to_ask_about(
-    session: Session,
-    now: dt.datetime,
-    limit: int,
-    *,
-    failed_since: dt.datetime,
-    tried_since: dt.datetime,
-    changed_between: tuple[dt.datetime, dt.datetime],
-) -> Sequence[InvoiceRow]:
-    """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
-    asked about yet, those with a newer payment method of which it isn't known whether a payment is under way, and those of
-    bank accounts that Stripe may have tried again."""
-    changed_at = InvoiceRow.method_changed_at
-    # `Invoice.retrying_since`, as a condition.
-    unanswered = or_(
-        changed_at > InvoiceRow.last_failed_at,
-        and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
-    )
-    return session.scalars(
-        select(InvoiceRow)
-        .join(
-            CustomerRow,
-            CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
-        )
-        .where(
-            InvoiceRow.status == "open",
-            or_(InvoiceRow.ask_again_at.is_(None), InvoiceRow.ask_again_at <= now),
-            or_(
-                and_(
-                    InvoiceRow.last_failed_at > failed_since,
-                    or_(
-                        InvoiceRow.card_of_failure.is_(None),
-                        InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
-                    ),
-                ),
-                and_(
-                    changed_at.between(*changed_between),
-                    unanswered,
-                    or_(
-                        InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since < changed_at,
-                    ),
-                ),
-                # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
-                and_(
-                    or_(
-                        InvoiceRow.method_type.is_(None),
-                        InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
-                    ),
-                    InvoiceRow.as_of > InvoiceRow.last_failed_at,
-                    InvoiceRow.as_of > tried_since,
-                    or_(
-                        InvoiceRow.next_payment_attempt.is_(None),
-                        InvoiceRow.next_payment_attempt <= now,
-                    ),
-                    or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
-                    or_(
-                        InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
-                    ),
-                ),
-            ),
-        )
-        .order_by(InvoiceRow.last_failed_at.desc())
-        .limit(limit)
-    ).all()
-
-
-def note_learnt(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
-    """Keep what billing told of an invoice."""
-    changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
-
-
 def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -> bool:
     """Keep what Stripe told of a subscription's next invoice. False: news of the subscription overtook it."""
     if "pricing" in values:
@@ -327,52 +172,4 @@ def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -
             )
             .values(**values),
         )
-    )
-
-
-def note_date_learnt(
-    session: Session,
-    invoice_id: str,
-    date: dt.datetime,
-    at: dt.datetime,
-    *,
-    known: tuple[int, dt.datetime | None],
-) -> None:
-    """Keep the date of an invoice's next try as it was read, said to be of `at`; unless an event has told of the schedule
-    since it was `known` (attempt, and when it was last spoken of)."""
-    attempt, as_of = known
-    changed(
-        session,
-        update(InvoiceRow)
-        .where(
-            InvoiceRow.invoice_id == invoice_id,
-            InvoiceRow.attempt_count == attempt,
-            InvoiceRow.schedule_as_of.is_not_distinct_from(as_of),
-        )
-        .values(next_payment_attempt=date, schedule_as_of=at, schedule_changed=True),
-    )
-
-
-def businesses_to_check(session: Session, before: dt.datetime, limit: int) -> list[str]:
-    """Businesses about which billing was last asked before a moment, or never."""
-    checked = BusinessRow.may_cancel_checked_at
-    return list(
-        session.scalars(
-            select(BusinessRow.business_id)
-            .where(or_(checked.is_(None), checked < before))
-            .order_by(checked.is_not(None), checked, BusinessRow.id)
-            .limit(limit)
-        )
-    )
-
-
-def note_rights(
-    session: Session, business_id: str, may_cancel: bool | None, now: dt.datetime
-) -> None:
-    """Keep what a business's customers may do on Stripe's page."""
-    changed(
-        session,
-        update(BusinessRow)
-        .where(BusinessRow.business_id == business_id)
-        .values(may_cancel=may_cancel, may_cancel_checked_at=now),
     )

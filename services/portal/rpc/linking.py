@@ -6,7 +6,7 @@ from typing import Final
 
 from services.portal.handlers import customers, link_report
 from services.portal.metrics import LINK_CONFLICTS
-from services.portal.queries import links
+from services.portal.queries import outbox
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
 from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
@@ -118,4 +118,4 @@ class Linking(PortalEntrypoints):
     @loop(poll=2.0)
     def relay(self) -> bool:
         """Publish the portal's own events: which links have changed, and which were refused."""
-        return links.OUTBOX.relay_round(self.db, self.publisher, utc_now())
+        return outbox.OUTBOX.relay_round(self.db, self.publisher, utc_now())

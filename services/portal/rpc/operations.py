@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import importing, resolved_links
-from services.portal.handlers import timeline as story
+from services.portal.handlers import importing, resolved_links, timeline
 from services.portal.retention import RULES
 from services.portal.web.activity_log import ActivityLog
 from shared.contracts.rpc.errors import InvalidArgument
@@ -95,7 +94,7 @@ class Operations:
                 "expected exactly one of invoice_id, stripe_customer_id, customer_id"
             )
         with self.db.reading() as session:
-            return story.story(
+            return timeline.story(
                 session,
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,

@@ -15,7 +15,7 @@ from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import ERRANDS, REQUESTS_AGE, REQUESTS_WAITING
-from services.portal.queries import subscriptions as queries
+from services.portal.queries import cancellation_requests
 from services.portal.tokens.request_links import TOKEN
 from services.portal.tokens.signing import BadToken
 from services.portal.web import request_views
@@ -131,7 +131,7 @@ class Cancelling(PortalEntrypoints):
         now = utc_now()
         with self.db.transaction() as session:
             step_to_do = cancelling.lease_step(session, now)
-            waiting, oldest = queries.waiting_requests(session)
+            waiting, oldest = cancellation_requests.waiting_requests(session)
         REQUESTS_WAITING.set(waiting)
         REQUESTS_AGE.set((now - oldest).total_seconds() if oldest else 0)
         if step_to_do is None:

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from services.portal.domain.invoices import SETTLING_FOR, Invoice
 from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.queries import billing_sync
 from services.portal.queries import subscriptions as queries
-from services.portal.queries.events import read_invoice
+from services.portal.queries.invoices import read_invoice
 from shared.contracts.invoices import payment_under_way
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.database import Transactions
@@ -50,7 +51,7 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
     """What failed, and why, once a failure; of a new payment method, and of Stripe's own next try to debit a bank account,
     whether its payment takes days: asked soon, then less and less often. What billing could not ask Stripe about waits."""
     with database.reading() as session:
-        rows = queries.invoices_to_ask_about(
+        rows = billing_sync.invoices_to_ask_about(
             session,
             now,
             CARDS,
@@ -68,7 +69,7 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
     with database.transaction() as session:
         for invoice_id in sorted(asking.keys() & declines.keys()):
             learnt = _learnt(asking[invoice_id], declines[invoice_id], now)
-            queries.note_learnt(session, invoice_id, learnt)
+            billing_sync.note_learnt(session, invoice_id, learnt)
             _note_date(session, invoice_id, asking[invoice_id], declines[invoice_id])
     return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
 
@@ -162,7 +163,7 @@ def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: Declin
     last = invoice.schedule_as_of or invoice.last_failed_at
     asked_about = invoice.card_of_failure != invoice.last_failed_at
     if seen.next_payment_attempt is not None and last is not None and asked_about:
-        queries.note_date_learnt(
+        billing_sync.note_date_learnt(
             session,
             invoice_id,
             seen.next_payment_attempt,
@@ -174,7 +175,7 @@ def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: Declin
 def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> Round:
     """Whether each business's customers may cancel by themselves, again every few minutes."""
     with database.reading() as session:
-        asking = queries.businesses_to_check(session, now - RIGHTS_EVERY, BATCH)
+        asking = billing_sync.businesses_to_check(session, now - RIGHTS_EVERY, BATCH)
     missing: list[str] = []
     for business_id in asking:
         try:
@@ -185,5 +186,5 @@ def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> 
             missing.append(business_id)
             may_cancel = None
         with database.transaction() as session:
-            queries.note_rights(session, business_id, may_cancel, now)
+            billing_sync.note_rights(session, business_id, may_cancel, now)
     return Round(more=len(asking) == BATCH, missing=tuple(missing))

@@ -12,8 +12,8 @@ from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Customer
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSource
 from services.billing.handlers.inbox import Outcome, read_webhook
-from services.billing.queries import inbox as queries
 from services.billing.queries import portal as portal_queries
+from services.billing.queries import reconciliation
 from services.billing.workflows import portal as handlers
 from services.billing.workflows.portal import (
     NEVER_SAVED_FOR,
@@ -225,7 +225,7 @@ def test_looking_changes_nothing(database: Transactions, gateway: FakePaymentGat
 def ran_before(database: Transactions) -> None:
     """What the migration leaves where a release before this one ran."""
     with database.transaction() as session:
-        queries.keep_moment(session, portal_queries.KEPT, NOW)
+        reconciliation.keep_moment(session, portal_queries.KEPT, NOW)
 
 
 @pytest.mark.parametrize("setting", [None, "dashboard"])

@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy import select
 
 from services.billing.models import OutboxEvent
-from services.billing.queries import inbox as queries
+from services.billing.queries import outbox
 from shared.database import Transactions
 from shared.events import CustomerDeleted, CustomerLinked, Event
 from shared.messaging.amqp import BrokerUnavailable
@@ -21,7 +21,7 @@ from tests.unit.billing.fakes import FakePublisher
 def queue(database: Transactions, count: int = 3) -> list[str]:
     ids = [f"evt_{number}/customer.deleted" for number in range(count)]
     with database.transaction() as session:
-        queries.OUTBOX.add(
+        outbox.OUTBOX.add(
             session,
             [
                 Outgoing(
@@ -42,7 +42,7 @@ def queue(database: Transactions, count: int = 3) -> list[str]:
 
 def run(database: Transactions, publisher: FakePublisher, clock: Clock) -> Round:
     with database.transaction() as session:
-        return queries.OUTBOX.relay(session, publisher, clock())
+        return outbox.OUTBOX.relay(session, publisher, clock())
 
 
 def rows(database: Transactions) -> list[OutboxEvent]:
@@ -104,7 +104,7 @@ def test_a_crash_before_the_commit_publishes_again_rather_than_never(
     """Published but not marked: the event goes out a second time under the same id."""
     (one,) = queue(database, 1)
     with pytest.raises(RuntimeError), database.transaction() as session:
-        queries.OUTBOX.relay(session, publisher, clock())
+        outbox.OUTBOX.relay(session, publisher, clock())
         raise RuntimeError("the process dies before the commit")
     run(database, publisher, clock)
     assert [event.id for event in publisher.published] == [one, one]
@@ -138,7 +138,7 @@ def test_a_dedupe_key_is_taken_once(database: Transactions) -> None:
         data = CustomerLinked(stripe_customer_id="cus_1", customer_id="c", evidence="x")
         event = Event(id=event_id, occurred_at=NOW, correlation_id="", data=data)
         with database.transaction() as session:
-            return queries.OUTBOX.add(session, [Outgoing(event, "same")], NOW)
+            return outbox.OUTBOX.add(session, [Outgoing(event, "same")], NOW)
 
     assert [queue_link("evt_1/a"), queue_link("evt_2/a")] == [["evt_1/a"], []]
 
@@ -146,11 +146,11 @@ def test_a_dedupe_key_is_taken_once(database: Transactions) -> None:
 def test_the_backlog_tells_how_far_behind_we_are(database: Transactions, clock: Clock) -> None:
     """Count and age of what waits, for the alert on a stalled relay."""
     with database.reading() as session:
-        assert queries.OUTBOX.backlog(session, clock()) == (0, 0.0)
+        assert outbox.OUTBOX.backlog(session, clock()) == (0, 0.0)
     queue(database, 2)
     clock.forward(seconds=90)
     with database.reading() as session:
-        assert queries.OUTBOX.backlog(session, clock()) == (2, 90.0)
+        assert outbox.OUTBOX.backlog(session, clock()) == (2, 90.0)
 
 
 def test_a_batch_is_marked_in_one_statement(

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from services.billing.domain.errors import InvalidRequest
-from services.billing.queries import inbox as queries
+from services.billing.queries import outbox
 from services.billing.workflows import republish
 from shared.contracts.rpc.billing import RepublishedPage
 from shared.database import Transactions
@@ -29,8 +29,8 @@ def published(database: Transactions, publisher: FakePublisher, *data: Data) -> 
         ids.append(f"evt_{number}/{one.type}")
         event = Event(id=ids[-1], occurred_at=when, correlation_id="evt", data=one)
         with database.transaction() as session:
-            queries.OUTBOX.add(session, [Outgoing(event, dedupe_key=ids[-1])], when)
-            queries.OUTBOX.relay(session, publisher, when)
+            outbox.OUTBOX.add(session, [Outgoing(event, dedupe_key=ids[-1])], when)
+            outbox.OUTBOX.relay(session, publisher, when)
     publisher.published.clear()
     return ids
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.billing.handlers import timeline as handlers
-from services.billing.handlers.timeline import erase
+from services.billing.handlers.erasure import erase
 from services.billing.models import (
     PaymentMethodChange,
     PaymentMethodChangeEvent,

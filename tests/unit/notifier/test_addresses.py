@@ -13,9 +13,9 @@ from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import feedback
 from services.notifier.models import SuppressedAddress
-from services.notifier.queries import notifications, records
+from services.notifier.queries import notifications, suppressions
+from services.notifier.queries.erasure import erase_customer
 from services.notifier.queries.notifications import NewNotification
-from services.notifier.queries.timeline import erase_customer
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 
@@ -53,7 +53,7 @@ def why_not(house: House, hasher: AddressHasher, address: str = "dana@example.co
     """The reason for which nothing is sent to the address; None: it may be written to."""
     with house.db.reading() as session:
         wanted = hasher(address)
-        return records.suppressed_addresses(session, [wanted, hasher("else@example.com")]).get(
+        return suppressions.suppressed_addresses(session, [wanted, hasher("else@example.com")]).get(
             wanted
         )
 
@@ -87,12 +87,12 @@ def test_what_the_release_before_wrote_is_known_and_gets_its_keyed_hash(house: H
         )
     assert why_not(house, house.hasher) == Reason.ADDRESS_BOUNCED
     with house.db.transaction() as session:
-        assert records.key_addresses(session, house.hasher, 10) == 1
-        assert records.key_addresses(session, house.hasher, 10) == 0
+        assert suppressions.key_addresses(session, house.hasher, 10) == 1
+        assert suppressions.key_addresses(session, house.hasher, 10) == 0
     (row,) = house.table(SuppressedAddress)
     assert row.address_hmac == house.hasher("dana@example.com").newest
     with house.db.transaction() as session:
-        assert not records.suppress_address(
+        assert not suppressions.suppress_address(
             session, house.hasher("dana@example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
 
@@ -101,7 +101,7 @@ def test_addresses_are_known_under_each_key_and_without_the_plain_hash(house: Ho
     """After a rotation the old key still knows what it hashed; dropped, it does not. The plain hash is not needed."""
     with house.db.transaction() as session:
         old = AddressHasher([OLD])("dana@example.com")
-        records.suppress_address(session, old, Reason.ADDRESS_BOUNCED, START, None)
+        suppressions.suppress_address(session, old, Reason.ADDRESS_BOUNCED, START, None)
         session.execute(update(SuppressedAddress).values(address_sha256="gone"))
     assert why_not(house, AddressHasher([NEW, OLD])) == Reason.ADDRESS_BOUNCED
     assert why_not(house, AddressHasher([NEW])) is None

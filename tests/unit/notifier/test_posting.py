@@ -16,8 +16,8 @@ from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers.compose import compose
 from services.notifier.models import IncidentRow
-from services.notifier.queries import records
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries import suppressions
+from services.notifier.queries.leases import Leased
 from services.notifier.workflows import sending
 from shared.contracts.invoices import Retry
 from tests.unit.notifier.conftest import RENDERER, House, failed, paid
@@ -75,7 +75,7 @@ def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
     leases = hear_three(house)
     house.hear(paid(invoice_id="in_1", stripe_customer_id="cus_1"))
     with house.db.transaction() as session:
-        records.suppress_address(
+        suppressions.suppress_address(
             session, house.hasher("c2@example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
     first, second, third = begin(house, leases)

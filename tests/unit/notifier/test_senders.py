@@ -10,7 +10,7 @@ import pytest
 from eventlet.event import Event
 
 from services.notifier.domain.kinds import Kind
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from services.notifier.senders import Sender, SendSlots, run_concurrently
 from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START

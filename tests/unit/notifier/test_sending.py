@@ -24,8 +24,7 @@ from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import feedback
 from services.notifier.handlers import requests as asking
 from services.notifier.models import IncidentRow
-from services.notifier.queries import notifications as notification_queries
-from services.notifier.queries import records
+from services.notifier.queries import leases, suppressions
 from services.notifier.service import NotifierService
 from services.notifier.workflows import sending
 from shared.contracts.invoices import InvoiceStatus
@@ -167,7 +166,7 @@ def test_no_address_no_email(house: House) -> None:
 def test_a_bounced_address_gets_no_further_email(house: House) -> None:
     """The address is recognised by its hash, whatever its case."""
     with house.db.transaction() as session:
-        records.suppress_address(
+        suppressions.suppress_address(
             session, house.hasher(" Dana@Example.com"), Reason.ADDRESS_BOUNCED, START, None
         )
     house.hear(failed())
@@ -421,7 +420,7 @@ def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
     house.hear(failed())
     house.clock.forward(seconds=42)
     with house.db.reading() as session:
-        backlog = notification_queries.backlog(session, house.clock())
+        backlog = leases.backlog(session, house.clock())
     assert (backlog.pending, backlog.oldest_due_seconds) == (1, 42)
 
 

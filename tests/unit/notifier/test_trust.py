@@ -18,7 +18,7 @@ from services.notifier.emails.rendering import Rendered
 from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers.compose import compose
 from services.notifier.ports import Business, InvoiceReport
-from services.notifier.queries.notifications import Leased
+from services.notifier.queries.leases import Leased
 from shared.contracts.invoices import Retry
 from tests.fixtures.languages import LANGUAGES
 from tests.unit.notifier.conftest import RENDERER

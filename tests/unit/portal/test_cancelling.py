@@ -25,8 +25,7 @@ from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
-from services.portal.queries import page
-from services.portal.queries import subscriptions as subscription_queries
+from services.portal.queries import billing_sync, page
 from shared import events
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from tests.unit.portal.builders import (
@@ -103,7 +102,7 @@ def customer_id(session: Session) -> str:
     add_business(session, email="hello@sunrise.example", locale="de")
     made = add_customer(session, platform_stripe_customer_id="cus_1")
     session.flush()
-    subscription_queries.note_rights(session, "sunrise", False, NOW)
+    billing_sync.note_rights(session, "sunrise", False, NOW)
     handle(session, event(news(), ago(days=1)), NOW)
     return made.customer_id
 
@@ -258,7 +257,7 @@ def test_asking_twice_is_asking_once(session: Session, customer_id: str) -> None
 
 def test_asking_where_it_is_not_offered_stores_nothing(session: Session, customer_id: str) -> None:
     """A press on a page that was drawn before the business allowed cancelling makes no request."""
-    subscription_queries.note_rights(session, "sunrise", True, NOW)
+    billing_sync.note_rights(session, "sunrise", True, NOW)
     assert ask(session, customer_id) is Asking.NOT_OFFERED
     assert session.scalars(select(CancellationRequestRow)).all() == []
 

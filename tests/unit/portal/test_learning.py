@@ -18,7 +18,7 @@ from services.portal.handlers import resolved_links
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
-from services.portal.queries import subscriptions
+from services.portal.queries import billing_sync
 from services.portal.workflows import billing_sync as learning
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
@@ -272,7 +272,7 @@ def test_what_an_event_told_meanwhile_is_not_overwritten(
     with database.transaction() as session:
         gone = invoice_data(InvoiceUpdated, schedule_changed=True)
         handle(session, event(gone, ago(minutes=1)), NOW)
-        subscriptions.note_date_learnt(session, "in_1", ahead(days=2), NOW, known=(1, None))
+        billing_sync.note_date_learnt(session, "in_1", ahead(days=2), NOW, known=(1, None))
     assert line(database, customer_id).next_attempt is None
 
 

@@ -24,7 +24,7 @@ from services.portal.models import (
     OutboxEvent,
     PendingLinkRow,
 )
-from services.portal.queries import links
+from services.portal.queries import link_conflicts
 from services.portal.retention import RULES
 from shared import events
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, StripeCustomerConflict
@@ -107,7 +107,7 @@ def refusals(session: Session) -> list[tuple[str, str, str]]:
 def conflicts(session: Session) -> set[tuple[str, str, str]]:
     return {
         (row.stripe_customer_id, row.customer_id, row.reason)
-        for row in links.open_conflicts(session, 100)
+        for row in link_conflicts.open_conflicts(session, 100)
     }
 
 

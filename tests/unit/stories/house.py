@@ -32,7 +32,7 @@ from services.billing import models as billing_models
 from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain.budget import Budget
 from services.billing.handlers import inbox
-from services.billing.queries import inbox as billing_queries
+from services.billing.queries import outbox
 from services.billing.stripe_events.translation import ROUTES
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import recovery
@@ -421,7 +421,7 @@ class House:
 
     def _relay(self) -> None:
         with self.billing.transaction() as session:
-            billing_queries.OUTBOX.relay(session, self.wire, self.now())
+            outbox.OUTBOX.relay(session, self.wire, self.now())
 
     def _hear(self) -> None:
         events, self.wire.waiting = self.wire.waiting, []

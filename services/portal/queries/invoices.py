@@ -1,37 +1,20 @@
-"""What events leave behind: processed ids, invoices, changes of payment methods."""
+"""Invoices as events told of them."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
-from services.portal.models import InvoiceRow, MethodChangeRow, ProcessedEventRow
-from services.portal.queries.statements import changed, table_of
+from services.portal.models import InvoiceRow
+from services.portal.queries.statements import table_of
 from shared.database import insert_new
 
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
-
-
-def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) -> set[str]:
-    """Note the events as processed; those that were not already. In one order, so that two batches with the same
-    events never wait for each other in a circle."""
-    rows = [{"event_id": one, "processed_at": now} for one in sorted(set(event_ids))]
-    return set(
-        insert_new(
-            session,
-            table_of(ProcessedEventRow),
-            rows,
-            conflict=["event_id"],
-            returning="event_id",
-        )
-    )
 
 
 def invoices_for_change(session: Session, customers: Mapping[str, str]) -> dict[str, InvoiceRow]:
@@ -82,52 +65,6 @@ def write_invoice(row: InvoiceRow, invoice: Invoice) -> None:
     """The domain's state into the row."""
     for name in _INVOICE_FIELDS:
         setattr(row, name, getattr(invoice, name))
-
-
-def method_changes(
-    session: Session, stripe_customer_ids: Collection[str]
-) -> dict[str, dict[str, dt.datetime]]:
-    """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription or
-    invoice (the empty one is the customer's own default)."""
-    found: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
-    for row in session.execute(
-        select(
-            MethodChangeRow.stripe_customer_id,
-            MethodChangeRow.subscription_id,
-            MethodChangeRow.changed_at,
-        ).where(MethodChangeRow.stripe_customer_id.in_(stripe_customer_ids))
-    ):
-        found[row.stripe_customer_id][row.subscription_id] = row.changed_at
-    return found
-
-
-def note_method_change(
-    session: Session, stripe_customer_id: str, scope: str, changed_at: dt.datetime
-) -> None:
-    """Keep the latest time of a change; `scope` is a subscription, an invoice, or empty."""
-    insert_new(
-        session,
-        table_of(MethodChangeRow),
-        [
-            {
-                "stripe_customer_id": stripe_customer_id,
-                "subscription_id": scope,
-                "changed_at": changed_at,
-            }
-        ],
-        conflict=["stripe_customer_id", "subscription_id"],
-        returning="stripe_customer_id",
-    )
-    changed(
-        session,
-        update(MethodChangeRow)
-        .where(
-            MethodChangeRow.stripe_customer_id == stripe_customer_id,
-            MethodChangeRow.subscription_id == scope,
-            MethodChangeRow.changed_at < changed_at,
-        )
-        .values(changed_at=changed_at),
-    )
 
 
 def open_invoices(

@@ -1,0 +1,34 @@
+"""Forgetting a customer, a round at a time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from services.billing.queries import erasure
+from shared.contracts.rpc.billing import ErasureRound
+
+ERASE_ROWS: Final = 2000
+"""Rows that one call looks through: a second or so, far from the statement's time limit."""
+
+
+def erase(
+    session: Session, *, stripe_customer_id: str, also: list[str], after: str | None
+) -> ErasureRound:
+    """One round of forgetting a customer; call again with `next` until it is None.
+
+    `also` names further marks of the person to look for in stored bodies: the address, Portico's id.
+    """
+    needles = [stripe_customer_id, *also]
+    table, _, position = (after or "inbox:").partition(":")
+    deleted = emptied = 0
+    if table == "inbox":
+        emptied, last = erasure.erase_inbox(session, needles, position, ERASE_ROWS)
+        follows: str | None = "outbox:0" if last is None else f"inbox:{last}"
+    else:
+        deleted, end = erasure.erase_outbox(session, needles, int(position), ERASE_ROWS)
+        follows = None if end is None else f"outbox:{end}"
+        if follows is None:
+            deleted += erasure.erase_recoveries(session, stripe_customer_id)
+    return ErasureRound(emptied=emptied, deleted=deleted, next=follows)

@@ -1,0 +1,46 @@
+"""One customer at a time: who works on whose card."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import cast
+
+from sqlalchemy import Table, delete, or_, update
+from sqlalchemy.orm import Session
+
+from services.billing.models import RecoveryLease
+from shared.database import insert_new
+
+
+def take_lease(
+    session: Session, stripe_customer_id: str, holder: str, now: dt.datetime, until: dt.datetime
+) -> bool:
+    """Take the customer for `holder`, or keep it; False while somebody else has it.
+
+    The row stays locked until the caller commits: what is written with it is written by the holder alone.
+    """
+    table = cast(Table, RecoveryLease.__table__)
+    row = {"stripe_customer_id": stripe_customer_id, "holder": holder, "until": until}
+    if insert_new(
+        session, table, [row], conflict=["stripe_customer_id"], returning="stripe_customer_id"
+    ):
+        return True
+    taken = session.execute(
+        update(RecoveryLease)
+        .where(
+            RecoveryLease.stripe_customer_id == stripe_customer_id,
+            or_(RecoveryLease.holder == holder, RecoveryLease.until <= now),
+        )
+        .values(holder=holder, until=until)
+        .returning(RecoveryLease.holder)
+    ).all()
+    return bool(taken)
+
+
+def release_lease(session: Session, stripe_customer_id: str, holder: str) -> None:
+    """Give the customer back, if it is still ours."""
+    session.execute(
+        delete(RecoveryLease).where(
+            RecoveryLease.stripe_customer_id == stripe_customer_id, RecoveryLease.holder == holder
+        )
+    )

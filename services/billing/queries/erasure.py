@@ -1,0 +1,91 @@
+"""Forgetting a customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from services.billing.models import (
+    InboxEvent,
+    OutboxEvent,
+    PaymentMethodChange,
+    PaymentMethodChangeEvent,
+    PaymentTry,
+    Recovery,
+    RecoveryLease,
+    RecoveryRun,
+)
+
+
+def erase_inbox(
+    session: Session, needles: Sequence[str], after: str, limit: int
+) -> tuple[int, str | None]:
+    """Empty the bodies that name any of `needles`, among the next `limit` rows after the id `after`.
+
+    The row and Stripe's id of the event stay, so that a repeated delivery is still known. Returns how many were
+    emptied, and the id to go on after, None at the end. Bodies are searched as text: the customer may stand in
+    an event of any type.
+    """
+    ids = session.scalars(
+        select(InboxEvent.id).where(InboxEvent.id > after).order_by(InboxEvent.id).limit(limit)
+    ).all()
+    if not ids:
+        return 0, None
+    named = or_(
+        InboxEvent.stripe_customer_id.in_(needles),
+        InboxEvent.object_id.in_(needles),
+        *(InboxEvent.payload.contains(needle, autoescape=True) for needle in needles),
+    )
+    emptied = _changed(
+        session,
+        update(InboxEvent)
+        .where(InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
+        .values(payload="", reason="erased", object_id=None, stripe_customer_id=None)
+        .execution_options(synchronize_session=False),
+    )
+    return emptied, ids[-1] if len(ids) == limit else None
+
+
+def erase_outbox(
+    session: Session, needles: Sequence[str], after: int, limit: int
+) -> tuple[int, int | None]:
+    """Delete what was said about any of `needles`, among the next `limit` rows after `after`."""
+    ids = session.scalars(
+        select(OutboxEvent.id).where(OutboxEvent.id > after).order_by(OutboxEvent.id).limit(limit)
+    ).all()
+    if not ids:
+        return 0, None
+    gone = _changed(
+        session,
+        delete(OutboxEvent)
+        .where(
+            OutboxEvent.id > after,
+            OutboxEvent.id <= ids[-1],
+            or_(
+                *(OutboxEvent.body.contains(one, autoescape=True) for one in needles),
+                *(OutboxEvent.dedupe_key.contains(one, autoescape=True) for one in needles),
+            ),
+        )
+        .execution_options(synchronize_session=False),
+    )
+    return gone, ids[-1] if len(ids) == limit else None
+
+
+def erase_recoveries(session: Session, stripe_customer_id: str) -> int:
+    """Forget the changes of this customer's cards, and the tries to pay with them."""
+    changes = select(PaymentMethodChange.id).where(
+        PaymentMethodChange.stripe_customer_id == stripe_customer_id
+    )
+    told = delete(PaymentMethodChangeEvent).where(PaymentMethodChangeEvent.change_id.in_(changes))
+    return _changed(session, told.execution_options(synchronize_session=False)) + sum(
+        _changed(session, delete(table).where(table.stripe_customer_id == stripe_customer_id))
+        for table in (PaymentMethodChange, PaymentTry, Recovery, RecoveryRun, RecoveryLease)
+    )
+
+
+def _changed(session: Session, statement: Any) -> int:
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount

@@ -1,0 +1,64 @@
+"""The outbox, billing's own events: what waits, what was published of a Stripe event."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.billing.models import OutboxEvent
+from shared.events import EVENTS
+from shared.outbox import Outbox, Outgoing
+
+OUTBOX: Final = Outbox(OutboxEvent)
+
+
+class MissedFailure(Protocol):
+    """A failure that may not have been announced, and the keys under which it would have been."""
+
+    @property
+    def outgoing(self) -> Outgoing: ...
+    @property
+    def dedupe_keys(self) -> tuple[str, ...]: ...
+
+
+def already_queued(session: Session, event_ids: Sequence[str]) -> set[str]:
+    """Which of these events the outbox has, under whatever dedupe key."""
+    return set(
+        session.scalars(select(OutboxEvent.event_id).where(OutboxEvent.event_id.in_(event_ids)))
+    )
+
+
+def publish_missed(
+    session: Session, unsaid: Sequence[MissedFailure], now: dt.datetime
+) -> list[str]:
+    """Queue those failures that were announced under none of their keys; returns the ids of the new events."""
+    keys = [key for one in unsaid for key in one.dedupe_keys]
+    said = set(
+        session.scalars(select(OutboxEvent.dedupe_key).where(OutboxEvent.dedupe_key.in_(keys)))
+    )
+    fresh = [one.outgoing for one in unsaid if said.isdisjoint(one.dedupe_keys)]
+    return OUTBOX.add(session, fresh, now)
+
+
+def _our_ids(stripe_event_ids: Sequence[str]) -> list[str]:
+    """All ids that our events made of these may have: `<Stripe's id>/<our type>`. Exact ids use the index whatever
+    the database's collation is; a prefix would not."""
+    types = sorted({cls.type for cls in EVENTS.values()})
+    return [f"{one}/{type_}" for one in stripe_event_ids for type_ in types]
+
+
+def published_of(session: Session, stripe_event_ids: Sequence[str]) -> list[OutboxEvent]:
+    """What was queued because of these Stripe events, in order of arrival."""
+    if not stripe_event_ids:
+        return []
+    return list(
+        session.scalars(
+            select(OutboxEvent)
+            .where(OutboxEvent.event_id.in_(_our_ids(stripe_event_ids)))
+            .order_by(OutboxEvent.id)
+        )
+    )

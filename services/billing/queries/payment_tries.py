@@ -1,0 +1,192 @@
+"""Tries to pay with a new card, and the hour's limit of them. The caller commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try
+from services.billing.domain.paying import Payment, PayOutcome, pay_key
+from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
+
+
+def recent_runs(
+    session: Session, stripe_customer_id: str, payment_method: str, now: dt.datetime
+) -> dict[str, dt.datetime]:
+    """When a bank was last asked about this card, within the last hour, by scope."""
+    found = session.execute(
+        select(RecoveryRun.scope, RecoveryRun.finished_at).where(
+            RecoveryRun.stripe_customer_id == stripe_customer_id,
+            RecoveryRun.payment_method_id == payment_method,
+            RecoveryRun.finished_at > now - ONCE_IN,
+        )
+    )
+    return {row.scope: row.finished_at for row in found}
+
+
+def note_run(session: Session, change: Change, scope: str, now: dt.datetime) -> None:
+    """Remember that a bank is asked about this card now. Replicas of the release before go by it, too."""
+    session.merge(
+        RecoveryRun(
+            stripe_customer_id=change.stripe_customer_id,
+            payment_method_id=change.payment_method,
+            scope=scope,
+            finished_at=now,
+        )
+    )
+
+
+def start_try(
+    session: Session,
+    change: Change,
+    *,
+    invoice_id: str,
+    attempt: int,
+    since: dt.datetime,
+    payment: Payment,
+    now: dt.datetime,
+) -> Try:
+    """Write down that an invoice is about to be paid with the change's card, or why it is not."""
+    tried = select(PaymentTry.number).where(
+        PaymentTry.change_id == change.id, PaymentTry.invoice_id == invoice_id
+    )
+    row = PaymentTry(
+        change_id=change.id,
+        invoice_id=invoice_id,
+        number=max(session.scalars(tried), default=0) + 1,
+        stripe_customer_id=change.stripe_customer_id,
+        payment_method_id=change.payment_method,
+        attempt=attempt,
+        since=since,
+        started_at=now,
+        sent_at=now,
+        key_spent=False,
+        outcome=payment.outcome.value,
+        detail=payment.detail,
+        at=now,
+    )
+    session.add(row)
+    session.flush()
+    parent = session.get_one(PaymentMethodChange, change.id)
+    parent.tried_at = parent.tried_at or now
+    return _try(row)
+
+
+def send_try(session: Session, known: Try, now: dt.datetime) -> None:
+    """Its key is about to be sent, for the first time or again."""
+    _row(session, known).sent_at = now
+
+
+def spend_key(session: Session, known: Try) -> None:
+    """Its key can't bring a charge about any more."""
+    _row(session, known).key_spent = True
+
+
+def end_try(session: Session, known: Try, payment: Payment, now: dt.datetime) -> None:
+    """What came of it is known."""
+    row = _row(session, known)
+    row.outcome, row.detail, row.at = payment.outcome.value, payment.detail, now
+
+
+def unknown_tries(session: Session, stripe_customer_id: str) -> list[Try]:
+    """The customer's tries, of whatever change, whose answer is not known."""
+    rows = session.scalars(
+        select(PaymentTry)
+        .where(
+            PaymentTry.stripe_customer_id == stripe_customer_id,
+            PaymentTry.outcome == PayOutcome.UNKNOWN.value,
+        )
+        .order_by(PaymentTry.started_at, PaymentTry.invoice_id)
+    )
+    return [_try(row) for row in rows]
+
+
+def answered_invoices(session: Session, change_id: str) -> set[str]:
+    """The invoices about which this change has had its answer."""
+    open_ended = (PayOutcome.UNKNOWN.value, PayOutcome.NOT_CHARGED.value)
+    return set(
+        session.scalars(
+            select(PaymentTry.invoice_id).where(
+                PaymentTry.change_id == change_id, PaymentTry.outcome.not_in(open_ended)
+            )
+        )
+    )
+
+
+def times_tried(
+    session: Session, invoice_id: str, now: dt.datetime
+) -> list[tuple[str, dt.datetime]]:
+    """With which cards, and when, a bank may have been asked about the invoice by us, in the last month."""
+    not_asked = (PayOutcome.ALREADY_TRIED.value, PayOutcome.CAPPED.value)
+    found = session.execute(
+        select(PaymentTry.payment_method_id, PaymentTry.started_at).where(
+            PaymentTry.invoice_id == invoice_id,
+            PaymentTry.outcome.not_in(not_asked),
+            PaymentTry.started_at > now - A_MONTH,
+        )
+    )
+    return [(card, at) for card, at in found]
+
+
+def _row(session: Session, known: Try) -> PaymentTry:
+    return session.get_one(PaymentTry, (known.change_id, known.invoice_id, known.number))
+
+
+def _try(row: PaymentTry) -> Try:
+    return Try(
+        key=pay_key(row.invoice_id, row.payment_method_id, row.change_id, row.number),
+        change_id=row.change_id,
+        invoice_id=row.invoice_id,
+        payment_method=row.payment_method_id,
+        number=row.number,
+        since=row.since,
+        started_at=row.started_at,
+        sent_at=row.sent_at,
+        key_spent=row.key_spent,
+    )
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A try as people see it; of releases before changes were rows, `change_id` is None."""
+
+    stripe_customer_id: str
+    invoice_id: str
+    payment_method_id: str
+    change_id: str | None
+    attempt: int
+    outcome: str
+    detail: str | None
+    at: dt.datetime
+
+
+def recoveries(
+    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
+) -> list[Recovered]:
+    """Tries, newest first."""
+    found: list[Recovered] = []
+    tables: tuple[type[Any], ...] = (PaymentTry, Recovery)
+    for table in tables:
+        statement = select(table).order_by(table.at.desc())
+        if stripe_customer_id is not None:
+            statement = statement.where(table.stripe_customer_id == stripe_customer_id)
+        if invoice_id is not None:
+            statement = statement.where(table.invoice_id == invoice_id)
+        found += [
+            Recovered(
+                stripe_customer_id=row.stripe_customer_id,
+                invoice_id=row.invoice_id,
+                payment_method_id=row.payment_method_id,
+                change_id=getattr(row, "change_id", None),
+                attempt=row.attempt,
+                outcome=row.outcome,
+                detail=row.detail,
+                at=row.at,
+            )
+            for row in session.scalars(statement.limit(limit))
+        ]
+    return sorted(found, key=lambda one: one.at, reverse=True)[:limit]

@@ -1,0 +1,114 @@
+"""How far Stripe's log and the unpaid invoices have been looked through, and whose turn it is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final, cast
+
+from sqlalchemy import Table, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.billing.models import Reconciliation
+from shared.database import insert_new
+
+STRIPE_LOG: Final = "stripe"
+SWEEP: Final = "sweep"
+"""When unpaid invoices were last looked through."""
+ANNOUNCED_FROM: Final = "announced_from"
+"""What failed before this moment was there before Portico was: the sweep announces none of it."""
+
+
+def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
+    """How far the log has been walked; None at the very first call, which sets the cursor to now, and draws the line
+    `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": STRIPE_LOG, "until": now}
+    if insert_new(session, table, [row], conflict=["name"], returning="name"):
+        keep_moment(session, ANNOUNCED_FROM, now)
+        return None
+    return moment_of(session, STRIPE_LOG)
+
+
+def moment_of(session: Session, name: str) -> dt.datetime | None:
+    """A moment that reconciliation keeps under a name."""
+    return session.scalar(select(Reconciliation.until).where(Reconciliation.name == name))
+
+
+def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
+    """Keep a moment under a name."""
+    table = cast(Table, Reconciliation.__table__)
+    row = {"name": name, "until": moment}
+    if not insert_new(session, table, [row], conflict=["name"], returning="name"):
+        session.execute(
+            update(Reconciliation).where(Reconciliation.name == name).values(until=moment)
+        )
+
+
+def take_reconciliation(
+    session: Session, holder: str, now: dt.datetime, until: dt.datetime
+) -> bool:
+    """Take the log for `holder`, or keep it; False while somebody else has it."""
+    reconciled_until(session, now)
+    taken = session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            or_(
+                Reconciliation.holder.is_(None),
+                Reconciliation.holder == holder,
+                Reconciliation.lease_until <= now,
+            ),
+        )
+        .values(holder=holder, lease_until=until)
+        .returning(Reconciliation.name)
+    ).all()
+    return bool(taken)
+
+
+def finish_reconciliation(
+    session: Session, holder: str, since: dt.datetime, until: dt.datetime
+) -> None:
+    """Move the cursor to `until`, unless the walk left a gap behind the cursor."""
+    session.execute(
+        update(Reconciliation)
+        .where(
+            Reconciliation.name == STRIPE_LOG,
+            Reconciliation.holder == holder,
+            Reconciliation.until >= since,
+            Reconciliation.until < until,
+        )
+        .values(until=until)
+    )
+
+
+def release_reconciliation(session: Session, holder: str) -> None:
+    """Give the log back, if it is still ours."""
+    session.execute(
+        update(Reconciliation)
+        .where(Reconciliation.name == STRIPE_LOG, Reconciliation.holder == holder)
+        .values(holder=None, lease_until=None)
+    )
+
+
+EVIDENCE: Final = "evidence"
+NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def evidence_told_until(session: Session) -> dt.datetime | None:
+    """Up to which moment of receipt stored events were looked at again, locked; None while somebody else is at it."""
+    table = cast(Table, Reconciliation.__table__)
+    insert_new(
+        session, table, [{"name": EVIDENCE, "until": NEVER}], conflict=["name"], returning="name"
+    )
+    return session.scalar(
+        select(Reconciliation.until)
+        .where(Reconciliation.name == EVIDENCE)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def evidence_told(session: Session, until: dt.datetime) -> None:
+    """Everything received up to this moment was looked at again."""
+    session.execute(
+        update(Reconciliation).where(Reconciliation.name == EVIDENCE).values(until=until)
+    )

@@ -1,0 +1,99 @@
+"""Who gets no email: addresses that bounced or complained, and Stripe customers that are gone."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from services.notifier.domain.addresses import AddressHash, AddressHasher
+from services.notifier.domain.vocabulary import Reason
+from services.notifier.models import DeletedCustomer, SuppressedAddress, table_of
+from shared.database import insert_new
+
+
+def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:
+    """Remember that the Stripe customer is gone."""
+    insert_new(
+        session,
+        table_of(DeletedCustomer),
+        [{"stripe_customer_id": stripe_customer_id, "deleted_at": now}],
+        conflict=["stripe_customer_id"],
+        returning="stripe_customer_id",
+    )
+
+
+def customer_deleted(session: Session, stripe_customer_id: str) -> bool:
+    """Is the Stripe customer known to be gone?"""
+    return session.get(DeletedCustomer, stripe_customer_id) is not None
+
+
+def deleted_customers(session: Session, stripe_customer_ids: Collection[str]) -> set[str]:
+    """Those of the Stripe customers that are known to be gone."""
+    if not stripe_customer_ids:
+        return set()
+    return set(
+        session.scalars(
+            select(DeletedCustomer.stripe_customer_id).where(
+                DeletedCustomer.stripe_customer_id.in_(stripe_customer_ids)
+            )
+        )
+    )
+
+
+def suppress_address(
+    session: Session,
+    address: AddressHash,
+    reason: Reason,
+    now: dt.datetime,
+    notification_id: str | None,
+) -> bool:
+    """Write no more to this address. The first reason stays. True when the address was fine until now."""
+    row = {
+        "address_sha256": address.plain,
+        "address_hmac": address.newest,
+        "reason": reason.value,
+        "since": now,
+        "notification_id": notification_id,
+    }
+    return bool(
+        insert_new(
+            session,
+            table_of(SuppressedAddress),
+            [row],
+            conflict=["address_sha256"],
+            returning="address_sha256",
+        )
+    )
+
+
+def suppressed_addresses(
+    session: Session, addresses: Collection[AddressHash]
+) -> dict[AddressHash, str]:
+    """Why nothing is written to those of these addresses that get no more email."""
+    by_hash = {text: one for one in addresses for text in (one.plain, *one.keyed)}
+    plain, keyed = SuppressedAddress.address_sha256, SuppressedAddress.address_hmac
+    rows = session.execute(
+        select(plain, keyed, SuppressedAddress.reason).where(
+            or_(
+                plain.in_([one.plain for one in addresses]),
+                keyed.in_([text for one in addresses for text in one.keyed]),
+            )
+        )
+    )
+    return {by_hash.get(row[0]) or by_hash[row[1]]: row.reason for row in rows}
+
+
+def key_addresses(session: Session, hasher: AddressHasher, limit: int) -> int:
+    """Give the keyed hash to addresses that were written without one; how many (at most `limit`)."""
+    bare = session.scalars(
+        select(SuppressedAddress)
+        .where(SuppressedAddress.address_hmac.is_(None))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in bare:
+        row.address_hmac = hasher.of_plain(row.address_sha256).newest
+    return len(bare)

@@ -1,0 +1,135 @@
+"""What the portal learns from billing in the background, and what it has to ask about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from services.portal.queries.statements import changed
+from shared.contracts.payments import BANK_DEBITS
+
+
+def invoices_to_ask_about(
+    session: Session,
+    now: dt.datetime,
+    limit: int,
+    *,
+    failed_since: dt.datetime,
+    tried_since: dt.datetime,
+    changed_between: tuple[dt.datetime, dt.datetime],
+) -> Sequence[InvoiceRow]:
+    """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
+    asked about yet, those with a newer payment method of which it isn't known whether a payment is under way, and those of
+    bank accounts that Stripe may have tried again."""
+    changed_at = InvoiceRow.method_changed_at
+    # `Invoice.retrying_since`, as a condition.
+    unanswered = or_(
+        changed_at > InvoiceRow.last_failed_at,
+        and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
+    )
+    return session.scalars(
+        select(InvoiceRow)
+        .join(
+            CustomerRow,
+            CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+        )
+        .where(
+            InvoiceRow.status == "open",
+            or_(InvoiceRow.ask_again_at.is_(None), InvoiceRow.ask_again_at <= now),
+            or_(
+                and_(
+                    InvoiceRow.last_failed_at > failed_since,
+                    or_(
+                        InvoiceRow.card_of_failure.is_(None),
+                        InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
+                    ),
+                ),
+                and_(
+                    changed_at.between(*changed_between),
+                    unanswered,
+                    or_(
+                        InvoiceRow.under_way_since.is_(None),
+                        InvoiceRow.under_way_since < changed_at,
+                    ),
+                ),
+                # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
+                and_(
+                    or_(
+                        InvoiceRow.method_type.is_(None),
+                        InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
+                    ),
+                    InvoiceRow.as_of > InvoiceRow.last_failed_at,
+                    InvoiceRow.as_of > tried_since,
+                    or_(
+                        InvoiceRow.next_payment_attempt.is_(None),
+                        InvoiceRow.next_payment_attempt <= now,
+                    ),
+                    or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
+                    or_(
+                        InvoiceRow.under_way_since.is_(None),
+                        InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
+                    ),
+                ),
+            ),
+        )
+        .order_by(InvoiceRow.last_failed_at.desc())
+        .limit(limit)
+    ).all()
+
+
+def note_learnt(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
+    """Keep what billing told of an invoice."""
+    changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
+
+
+def note_date_learnt(
+    session: Session,
+    invoice_id: str,
+    date: dt.datetime,
+    at: dt.datetime,
+    *,
+    known: tuple[int, dt.datetime | None],
+) -> None:
+    """Keep the date of an invoice's next try as it was read, said to be of `at`; unless an event has told of the schedule
+    since it was `known` (attempt, and when it was last spoken of)."""
+    attempt, as_of = known
+    changed(
+        session,
+        update(InvoiceRow)
+        .where(
+            InvoiceRow.invoice_id == invoice_id,
+            InvoiceRow.attempt_count == attempt,
+            InvoiceRow.schedule_as_of.is_not_distinct_from(as_of),
+        )
+        .values(next_payment_attempt=date, schedule_as_of=at, schedule_changed=True),
+    )
+
+
+def businesses_to_check(session: Session, before: dt.datetime, limit: int) -> list[str]:
+    """Businesses about which billing was last asked before a moment, or never."""
+    checked = BusinessRow.may_cancel_checked_at
+    return list(
+        session.scalars(
+            select(BusinessRow.business_id)
+            .where(or_(checked.is_(None), checked < before))
+            .order_by(checked.is_not(None), checked, BusinessRow.id)
+            .limit(limit)
+        )
+    )
+
+
+def note_rights(
+    session: Session, business_id: str, may_cancel: bool | None, now: dt.datetime
+) -> None:
+    """Keep what a business's customers may do on Stripe's page."""
+    changed(
+        session,
+        update(BusinessRow)
+        .where(BusinessRow.business_id == business_id)
+        .values(may_cancel=may_cancel, may_cancel_checked_at=now),
+    )

@@ -1,0 +1,80 @@
+"""Requests to cancel a subscription."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow, SubscriptionRow
+
+
+def open_request(session: Session, subscription_id: str) -> CancellationRequestRow | None:
+    """The open request of a subscription, locked for change."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(
+            CancellationRequestRow.subscription_id == subscription_id,
+            CancellationRequestRow.status == "open",
+        )
+        .with_for_update()
+    ).one_or_none()
+
+
+def unfinished_requests(
+    session: Session, customer_pk: int, stripe_customer_id: str
+) -> Sequence[CancellationRequestRow]:
+    """A customer's requests about the subscriptions of a Stripe customer that have ended none yet, locked for change."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(
+            CancellationRequestRow.customer_pk == customer_pk,
+            CancellationRequestRow.stripe_customer_id == stripe_customer_id,
+            CancellationRequestRow.status.in_(("open", "approved")),
+            CancellationRequestRow.carried_out_at.is_(None),
+        )
+        .with_for_update()
+    ).all()
+
+
+def request_with_people(
+    session: Session, request_id: str, *, lock: bool = False
+) -> tuple[CancellationRequestRow, CustomerRow, BusinessRow, SubscriptionRow | None] | None:
+    """A request with its customer, business and subscription, the request locked for change on demand."""
+    subscription = aliased(SubscriptionRow)
+    statement = (
+        select(CancellationRequestRow, CustomerRow, BusinessRow, subscription)
+        .join(CustomerRow, CancellationRequestRow.customer_pk == CustomerRow.id)
+        .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
+        .outerjoin(
+            subscription, subscription.subscription_id == CancellationRequestRow.subscription_id
+        )
+        .where(CancellationRequestRow.request_id == request_id)
+    )
+    if lock:
+        statement = statement.with_for_update(of=CancellationRequestRow)
+    row = session.execute(statement).one_or_none()
+    return None if row is None else (row[0], row[1], row[2], row[3])
+
+
+def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | None:
+    """The request whose next step is due first, locked for this worker alone."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(CancellationRequestRow.next_try_at <= now)
+        .order_by(CancellationRequestRow.next_try_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+
+
+def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
+    """How many requests wait for a step of ours, and since when the oldest of them."""
+    count, oldest = session.execute(
+        select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
+            CancellationRequestRow.next_try_at.is_not(None)
+        )
+    ).one()
+    return count, oldest

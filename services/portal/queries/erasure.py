@@ -1,0 +1,79 @@
+"""Forgetting a customer, or a Stripe customer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.portal.models import (
+    ActivityRow,
+    AppointmentRow,
+    CancellationRequestRow,
+    CustomerRow,
+    DeletedStripeCustomerRow,
+    InvoiceRow,
+    LinkConflictRow,
+    LinkEvidenceRow,
+    MethodChangeRow,
+    OutboxEvent,
+    PendingLinkRow,
+    SubscriptionRow,
+)
+from services.portal.queries.statements import changed
+
+
+def erase_customer(session: Session, row: CustomerRow) -> None:
+    """Delete a customer and all that is kept of them."""
+    session.flush()
+    public_id, key = row.public_id, row.id
+    for table in (AppointmentRow, CancellationRequestRow):
+        changed(session, delete(table).where(table.customer_pk == key))
+    changed(session, delete(ActivityRow).where(ActivityRow.customer_id == public_id))
+    changed(session, delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id))
+    changed(session, delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id))
+    changed(session, delete(CustomerRow).where(CustomerRow.id == key))
+
+
+def erase_stripe_customer(session: Session, stripe_id: str) -> int:
+    """Delete all that is kept of a Stripe customer; how many rows that were."""
+    return sum(
+        changed(session, delete(table).where(table.stripe_customer_id == stripe_id))
+        for table in (
+            InvoiceRow,
+            MethodChangeRow,
+            DeletedStripeCustomerRow,
+            PendingLinkRow,
+            LinkConflictRow,
+            LinkEvidenceRow,
+            SubscriptionRow,
+            CancellationRequestRow,
+        )
+    )
+
+
+def erase_evidence(session: Session, customer: CustomerRow, business_id: str) -> set[str]:
+    """Delete what names this customer, or named them before; the Stripe customers that it was about."""
+
+    def names(ref: Any, business: Any) -> ColumnElement[bool]:
+        own = and_(ref == customer.external_id, business == business_id)
+        return or_(ref == customer.public_id, own)
+
+    mine = names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref)
+    stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
+    changed(session, delete(LinkEvidenceRow).where(mine))
+    changed(
+        session,
+        update(LinkEvidenceRow)
+        .where(
+            LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
+            names(LinkEvidenceRow.previous_customer_ref, LinkEvidenceRow.previous_business_ref),
+        )
+        .values(previous_customer_ref=None, previous_business_ref=None),
+    )
+    changed(
+        session,
+        delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
+    )
+    return stripe_ids
