@@ -34,7 +34,7 @@ from services.portal.domain.snapshot import (
 )
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
-from services.portal.web import request_views, views
+from services.portal.web import frame, request_views, views
 from shared.contracts.invoices import Ending
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
@@ -178,7 +178,7 @@ def _line(state: State, **changes: Any) -> Line:
 
 def _me(
     tone: Tone, *lines: Line, found: Snapshot = SNAPSHOT, locale: str = "en", **more: Any
-) -> views.Page:
+) -> frame.Page:
     view = views.MeView(
         snapshot=found,
         notice=Notice(tone, lines, returning=more.pop("returning", False)),
@@ -231,7 +231,7 @@ def _asked(status: str) -> Snapshot:
     return replace(SNAPSHOT, subscriptions=(replace(SUBSCRIPTION, asked=asked),))
 
 
-def _request(status: str, *, just_now: bool = False) -> views.Page:
+def _request(status: str, *, just_now: bool = False) -> frame.Page:
     row = BusinessRow(
         business_id=BUSINESS.business_id,
         name=BUSINESS.name,

@@ -16,7 +16,7 @@ import datetime as dt
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -28,10 +28,8 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     Index,
-    Table,
     create_engine,
     event,
-    insert,
     text,
 )
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -41,52 +39,15 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
 from shared.contracts.deadlines import DATABASE_ANSWERS, DATABASE_STATEMENT
+from shared.database_errors import ends_connection, is_away, is_unseen, reason_of, without_values
 from shared.schema import Schema, look
 
 CONNECT_SECONDS: Final = 3
 POOL_WAIT_SECONDS: Final = 5
 
-TRANSIENT_SQLSTATES: Final = ("08", "25006", "40001", "40P01", "53", "55P03", "57", "58030")
-"""SQLSTATEs, or their classes, that say "not now": no connection, a server that takes no writes (a standby, a failover's
-first seconds), a conflict or a deadlock with others, no resources (too many connections, a full disk), a lock that was not
-to be had, an operator's intervention (a shutdown, a start that is under way, a time-out), a disk that fails.
-https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-DROPPED_SQLSTATES: Final = ("08", "25006", "57P")
-"""Those after which a connection is of no more use. With it goes every other one of its age: they lead to the same server."""
-DISK_FULL: Final = "53100"
-
-TRANSIENT_SQLITE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
-"""The same of SQLite's primary result codes (https://www.sqlite.org/rescode.html)."""
-DROPPED_SQLITE: Final = frozenset(
-    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
-)
-
 REFUSED_SECONDS: Final = 10
 """How long a database is not ready after it refused a write as no probe would see it: reading works without room on its disk,
 and in a file of SQLite's that is write-protected. After this time work may come again, and tells."""
-
-
-REFUSALS: Final = (
-    ("timeout expired", "the database gives no connection in time"),
-    ("password authentication failed", "the database refuses the user or the password"),
-    ("no password supplied", "the database wants a password, and its URL has none"),
-    ("no pg_hba.conf entry", "the database lets nobody in from here under that name (pg_hba.conf)"),
-    ("permission denied for database", "the user may not connect to that database"),
-    ("is not permitted to log in", "the user may not log in to the database"),
-    ('FATAL:  role "', "the database has no such user"),
-    ('FATAL:  database "', "the server has no such database"),
-)
-"""What PostgreSQL or libpq says of a connection that is not to be had, and what it means. psycopg2 gives no SQLSTATE then."""
-NO_RIGHTS: Final = "42501"
 
 
 class DatabaseUnavailable(Exception):
@@ -221,10 +182,10 @@ def _on_error(failure: ExceptionContext) -> Exception | None:
     Returns UnstorableValue in the place of what PostgreSQL, SQLite, psycopg2 and sqlite3 each call it.
     """
     error = failure.original_exception
-    if _ends_connection(error):
+    if ends_connection(error):
         failure.is_disconnect = True
     if isinstance(error, psycopg2.Error) and error.pgcode:
-        error.args = (_without_values(error),)
+        error.args = (without_values(error),)
         if failure.sqlalchemy_exception is not None:
             name = type(error).__name__
             failure.sqlalchemy_exception.args = (f"(psycopg2.{name}) {error}",)
@@ -235,32 +196,6 @@ def _on_error(failure: ExceptionContext) -> Exception | None:
         and failure.statement is not None
     )
     return UnstorableValue(str(error)) if refused else None
-
-
-def _without_values(error: psycopg2.Error) -> str:
-    """PostgreSQL's own words without what they quote: its details show whole rows, and errors about data the data."""
-    said = error.diag.message_primary or "no reason given"
-    if str(error.pgcode).startswith("22"):
-        said = said.partition(': "')[0]
-    return f"{said} (SQLSTATE {error.pgcode})"
-
-
-def _ends_connection(error: BaseException) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return _sqlite_code(error) in DROPPED_SQLITE
-    if not isinstance(error, psycopg2.Error):
-        return False
-    if error.pgcode:
-        return str(error.pgcode).startswith(DROPPED_SQLSTATES)
-    # The server says each of its errors with an SQLSTATE: without one the connection broke, or never stood.
-    return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
-        type(error) is psycopg2.DatabaseError
-    )
-
-
-def _sqlite_code(error: BaseException) -> int:
-    """SQLite's primary result code; its extended ones say more in the bits above."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 _ON_COMMIT: Final = "on_commit"
@@ -309,7 +244,7 @@ class Transactions:
         except (PoolTimeout, DBAPIError) as error:
             if not is_away(error):
                 raise
-            if isinstance(error, DBAPIError) and _is_unseen(error):
+            if isinstance(error, DBAPIError) and is_unseen(error):
                 self._refused_at = time.monotonic()
             raise DatabaseUnavailable(reason_of(error)) from error
         finally:
@@ -347,78 +282,7 @@ _READ_ONLY: Final = {
 }
 
 
-def _is_transient(error: DBAPIError) -> bool:
-    """Whether the same statement may well work in a moment."""
-    code = getattr(error.orig, "pgcode", None) or ""
-    return (
-        error.connection_invalidated
-        or code.startswith(TRANSIENT_SQLSTATES)
-        or _sqlite_code(error.orig or error) in TRANSIENT_SQLITE
-    )
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether a database that gives this error may well give none in a moment, or once somebody has seen to it."""
-    if isinstance(error, DBAPIError):
-        return _is_transient(error)
-    return isinstance(error, PoolTimeout)
-
-
-def reason_of(error: BaseException) -> str:
-    """Why the database can't be used, in words that show no value."""
-    if isinstance(error, PoolTimeout):
-        return "the database gives no connection in time"
-    original = getattr(error, "orig", None) or error
-    code = getattr(original, "pgcode", None)
-    if code is None and isinstance(original, psycopg2.OperationalError):
-        for words, meaning in REFUSALS:
-            if words in str(original):
-                return meaning
-    if code == NO_RIGHTS:
-        return f"the database's user may not read or write its own tables ({code})"
-    if isinstance(error, DBAPIError) and is_away(error):
-        return f"the database does not answer, or not now{_why(error)}"
-    return f"the database can't be used: {type(original).__name__}"
-
-
-def _is_unseen(error: DBAPIError) -> bool:
-    """Whether a write was refused, and a read would not be."""
-    return getattr(error.orig, "pgcode", None) == DISK_FULL or _sqlite_code(
-        error.orig or error
-    ) in (
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_READONLY,
-    )
-
-
-def _why(error: DBAPIError) -> str:
-    code = getattr(error.orig, "pgcode", None) or getattr(error.orig, "sqlite_errorname", None)
-    return f" ({code})" if code else ""
-
-
 def brin_index(name: str, column: str) -> Index:
     """An index of a moment in whose order rows are written, for finding the oldest: a thousandth of a B-tree's size and
     next to nothing at each insert (BRIN, https://www.postgresql.org/docs/current/brin.html)."""
     return Index(name, column, postgresql_using="brin", postgresql_with={"autosummarize": True})
-
-
-def insert_new(
-    session: Session,
-    table: Table,
-    rows: Sequence[dict[str, Any]],
-    *,
-    conflict: Sequence[str],
-    returning: str,
-) -> list[Any]:
-    """Insert the rows that are new by the unique columns `conflict`; leave the others as they are.
-
-    Returns the `returning` column of the rows that were really inserted, in one statement on both databases:
-    the one idempotency primitive that inbox, outbox and consumers share.
-    """
-    if not rows:
-        return []
-    statement = insert(table).returning(table.c[returning])
-    # Both dialects' own `on_conflict_do_nothing` is compiled anew each time, which costs more than the database's work;
-    # this is the same clause as text, which SQLAlchemy's cache knows. So are rows as parameters, not as `values()`.
-    statement._post_values_clause = text(f"ON CONFLICT ({', '.join(conflict)}) DO NOTHING")
-    return list(session.execute(statement, list(rows)).scalars())

@@ -13,7 +13,8 @@ from alembic.config import Config
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.database import make_engine, reason_of
+from shared.database import make_engine
+from shared.database_errors import reason_of
 from shared.schema import ROOT, Standing, look
 from shared.telemetry import get_logger
 

@@ -27,8 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 
 from shared import events
-from shared.database import Transactions, UtcDateTime, brin_index, insert_new
+from shared.database import Transactions, UtcDateTime, brin_index
 from shared.messaging.amqp import BrokerUnavailable
+from shared.statements import insert_new
 from shared.telemetry import get_logger, redact
 
 log = get_logger(__name__)

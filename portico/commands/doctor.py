@@ -119,7 +119,8 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
     from sqlalchemy import func, select
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-    from shared.database import DatabaseUnavailable, make_engine, reason_of
+    from shared.database import DatabaseUnavailable, make_engine
+    from shared.database_errors import reason_of
     from shared.schema import Standing, look
 
     area = f"database {service}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Table, Text, false, text
+from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain.vocabulary import Status
@@ -30,11 +30,6 @@ class Base(DeclarativeBase):
 
 
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "notifier")
-
-
-def table_of(model: type[Base]) -> Table:
-    """The Core table of a model, for the statements that the ORM has no words for."""
-    return cast(Table, model.__table__)
 
 
 class Notification(Base):

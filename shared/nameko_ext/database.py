@@ -13,8 +13,8 @@ from shared.database import (
     Transactions,
     WrongSchema,
     make_engine,
-    reason_of,
 )
+from shared.database_errors import reason_of
 
 
 class Database(DependencyProvider):

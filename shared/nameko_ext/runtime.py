@@ -20,7 +20,8 @@ from prometheus_client import disable_created_metrics
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import telemetry, tracing
-from shared.database import DatabaseUnavailable, is_away, reason_of
+from shared.database import DatabaseUnavailable
+from shared.database_errors import is_away, reason_of
 from shared.schema import Standing
 from shared.settings import Reader, Secret, SettingsError
 from shared.tracing.settings import TracingSettings

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
 
-from sqlalchemy import Table, delete, or_, update
+from sqlalchemy import delete, or_, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import RecoveryLease
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 
 def take_lease(
@@ -19,7 +18,7 @@ def take_lease(
 
     The row stays locked until the caller commits: what is written with it is written by the holder alone.
     """
-    table = cast(Table, RecoveryLease.__table__)
+    table = table_of(RecoveryLease)
     row = {"stripe_customer_id": stripe_customer_id, "holder": holder, "until": until}
     if insert_new(
         session, table, [row], conflict=["stripe_customer_id"], returning="stripe_customer_id"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from services.billing.models import (
@@ -19,6 +17,7 @@ from services.billing.models import (
     RecoveryLease,
     RecoveryRun,
 )
+from shared.statements import changed
 
 
 def erase_inbox(
@@ -40,7 +39,7 @@ def erase_inbox(
         InboxEvent.object_id.in_(needles),
         *(InboxEvent.payload.contains(needle, autoescape=True) for needle in needles),
     )
-    emptied = _changed(
+    emptied = changed(
         session,
         update(InboxEvent)
         .where(InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
@@ -59,7 +58,7 @@ def erase_outbox(
     ).all()
     if not ids:
         return 0, None
-    gone = _changed(
+    gone = changed(
         session,
         delete(OutboxEvent)
         .where(
@@ -81,11 +80,7 @@ def erase_recoveries(session: Session, stripe_customer_id: str) -> int:
         PaymentMethodChange.stripe_customer_id == stripe_customer_id
     )
     told = delete(PaymentMethodChangeEvent).where(PaymentMethodChangeEvent.change_id.in_(changes))
-    return _changed(session, told.execution_options(synchronize_session=False)) + sum(
-        _changed(session, delete(table).where(table.stripe_customer_id == stripe_customer_id))
+    return changed(session, told.execution_options(synchronize_session=False)) + sum(
+        changed(session, delete(table).where(table.stripe_customer_id == stripe_customer_id))
         for table in (PaymentMethodChange, PaymentTry, Recovery, RecoveryRun, RecoveryLease)
     )
-
-
-def _changed(session: Session, statement: Any) -> int:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount

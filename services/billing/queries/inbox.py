@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
 
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import InboxEvent
 from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Status, Translation
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 
 def store_stripe_events(
@@ -47,7 +46,7 @@ def store_stripe_events(
         }
         for event, payload, translation in sorted(received, key=lambda one: one[0].id)
     ]
-    table = cast(Table, InboxEvent.__table__)
+    table = table_of(InboxEvent)
     return set(insert_new(session, table, rows, conflict=["id"], returning="id"))
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.portal import DASHBOARD, PortalConfiguration, configuration_key
 from services.billing.models import Base, PortalPermissions, StoredConfiguration
 from services.billing.queries import reconciliation
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 NONE_SAVED: Final = ""
 """In place of an id: Stripe said that nobody has saved one in the dashboard."""
@@ -113,7 +113,7 @@ def _put(
     *wanted: Any,
 ) -> None:
     """Insert a row, or change the one that is there where `wanted` holds; two at once do no harm."""
-    table = cast(Table, model.__table__)
+    table = table_of(model)
     if insert_new(session, table, [row], conflict=key, returning=key[0]):
         return
     same = [table.c[name] == row[name] for name in key]

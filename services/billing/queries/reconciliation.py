@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final, cast
+from typing import Final
 
-from sqlalchemy import Table, or_, select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import Reconciliation
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 STRIPE_LOG: Final = "stripe"
 SWEEP: Final = "sweep"
@@ -21,7 +21,7 @@ ANNOUNCED_FROM: Final = "announced_from"
 def reconciled_until(session: Session, now: dt.datetime) -> dt.datetime | None:
     """How far the log has been walked; None at the very first call, which sets the cursor to now, and draws the line
     `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
-    table = cast(Table, Reconciliation.__table__)
+    table = table_of(Reconciliation)
     row = {"name": STRIPE_LOG, "until": now}
     if insert_new(session, table, [row], conflict=["name"], returning="name"):
         keep_moment(session, ANNOUNCED_FROM, now)
@@ -36,7 +36,7 @@ def moment_of(session: Session, name: str) -> dt.datetime | None:
 
 def keep_moment(session: Session, name: str, moment: dt.datetime) -> None:
     """Keep a moment under a name."""
-    table = cast(Table, Reconciliation.__table__)
+    table = table_of(Reconciliation)
     row = {"name": name, "until": moment}
     if not insert_new(session, table, [row], conflict=["name"], returning="name"):
         session.execute(
@@ -96,7 +96,7 @@ NEVER: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def evidence_told_until(session: Session) -> dt.datetime | None:
     """Up to which moment of receipt stored events were looked at again, locked; None while somebody else is at it."""
-    table = cast(Table, Reconciliation.__table__)
+    table = table_of(Reconciliation)
     insert_new(
         session, table, [{"name": EVIDENCE, "until": NEVER}], conflict=["name"], returning="name"
     )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from services.billing.domain.paying import OWN_CANCELLING_PREFIX
-from services.billing.stripe_events.payloads import StripeEvent, moment, ref_id
+import msgspec
+
+from services.billing.domain.paying import OWN_CANCELLING_PREFIX, OWN_POINTING_PREFIX
+from services.billing.stripe_events.customers import metadata_evidence
+from services.billing.stripe_events.drafts import EventDraft, dedupe_key
+from services.billing.stripe_events.payloads import StripeEvent, decode_object, moment, ref_id
+from services.billing.stripe_events.payment_methods import new_default, payment_method_changed
 from services.billing.stripe_events.subscription_payload import Subscription
 from shared import events
 
@@ -65,3 +71,55 @@ def subscription_data(
         requested=(event.idempotency_key or "").startswith(OWN_CANCELLING_PREFIX),
         end_changed=end_changed,
     )
+
+
+def subscription_updated(event: StripeEvent) -> Iterator[EventDraft]:
+    content = event.content()
+    subscription: Subscription = decode_object(content.object, Subscription)
+    stripe_customer_id = ref_id(subscription.customer) or ""
+    changes = content.previous_attributes or {}
+    yield from _subscription_evidence(event, subscription, changes)
+    yield from _subscription_changed(event, subscription, changes)
+    if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
+        return
+    method = new_default(changes, subscription.default_payment_method, subscription.default_source)
+    yield from payment_method_changed(event, stripe_customer_id, method, subscription.id)
+
+
+def _subscription_evidence(
+    event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
+) -> Iterator[EventDraft]:
+    yield from metadata_evidence(
+        event,
+        subscription.id,
+        ref_id(subscription.customer) or "",
+        subscription.metadata,
+        "subscription.metadata",
+        changes,
+    )
+
+
+def _subscription_changed(
+    event: StripeEvent, subscription: Subscription, changes: dict[str, msgspec.Raw]
+) -> Iterator[EventDraft]:
+    """What a customer can see of it. A change back and forth is news each time."""
+    created = event.type == "customer.subscription.created"
+    if not created and RELEVANT_SUBSCRIPTION_CHANGES.isdisjoint(changes):
+        return
+    end_changed = not PLANNED_ENDS.isdisjoint(changes)
+    ends = bool(subscription.cancel_at_period_end or subscription.cancel_at)
+    cls = (
+        events.SubscriptionCancellationScheduled
+        if ends and end_changed
+        else events.SubscriptionUpdated
+    )
+    data = subscription_data(event, subscription, cls, end_changed=end_changed)
+    yield EventDraft(data, dedupe_key(data, data.subscription_id, event.id))
+
+
+def subscription_ended(event: StripeEvent) -> Iterator[EventDraft]:
+    subscription: Subscription = decode_object(event.content().object, Subscription)
+    # An end withdraws nothing: the Stripe customer, its cards and its invoices are still the same person's.
+    yield from _subscription_evidence(event, subscription, {})
+    data = subscription_data(event, subscription, events.SubscriptionEnded)
+    yield EventDraft(data, dedupe_key(data, data.subscription_id))

@@ -23,13 +23,8 @@ from services.billing.stripe_events.payloads import (
     parse_event,
 )
 from services.billing.stripe_events.translation import translate
-from shared.contracts.invoices import (
-    Invoice,
-    SubscriptionState,
-    merge,
-    observe,
-    payment_under_way,
-)
+from shared.contracts.invoices import Invoice, SubscriptionState, payment_under_way
+from shared.contracts.observations import merge, observe
 from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState, StateSource
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable, UnknownInvoice
 from shared.database import Transactions

@@ -25,8 +25,9 @@ from services.billing.handlers import inbox
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
 from services.billing.queries import outbox, reconciliation
+from services.billing.stripe_events.drafts import dedupe_key
 from services.billing.stripe_events.payloads import NotAnEvent
-from services.billing.stripe_events.translation import WANTED, dedupe_key
+from services.billing.stripe_events.translation import WANTED
 from shared import events
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions

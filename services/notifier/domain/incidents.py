@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.notifier.domain.vocabulary import Reason
-from shared.contracts.invoices import Invoice, InvoiceStatus, Observation
-from shared.contracts.invoices import merge as merge_invoice
+from shared.contracts.invoices import Invoice, InvoiceStatus
+from shared.contracts.observations import Observation
+from shared.contracts.observations import merge as merge_invoice
 
 CLOSED_BECAUSE: Final[dict[str, Reason]] = {
     InvoiceStatus.PAID: Reason.PAID,

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Final
 
 from services.notifier.domain.kinds import Kind
-from shared.contracts.invoices import Observation
+from shared.contracts.observations import Observation
 
 
 def failure_key(invoice_id: str, seen: Observation, event_id: str = "") -> str:

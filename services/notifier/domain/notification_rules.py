@@ -14,7 +14,6 @@ from shared.contracts.invoices import (
     Ending,
     Invoice,
     InvoiceStatus,
-    Observation,
     Retry,
     Stop,
     SubscriptionState,
@@ -24,6 +23,7 @@ from shared.contracts.invoices import (
     settlement,
 )
 from shared.contracts.next_steps import wants_confirmation
+from shared.contracts.observations import Observation
 from shared.contracts.payments import Decline
 
 

@@ -5,10 +5,8 @@ The words stand in `templates/email/<kind>/`, the look of all emails in `templat
 
 from __future__ import annotations
 
-import datetime as dt
 import operator
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,19 +17,18 @@ from babel import Locale
 from babel.support import NullTranslations
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, FactName, Kind
+from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.emails import formats, wording
-from services.notifier.emails.letters import Letter, Line
+from services.notifier.emails.facts import amount_of, facts
+from services.notifier.emails.letters import Letter
 from services.notifier.emails.markup import bdi, button_url, host, web_address
 from services.notifier.emails.wording import Gettext
-from shared.contracts.invoices import LONGEST_PURPOSE, Ending
+from shared.contracts.invoices import Ending
 from shared.contracts.payments import Decline
 from shared.l10n.catalogues import translations
 from shared.l10n.dates import Days
 from shared.l10n.locales import catalogue_of, choose_locale
-from shared.l10n.money import money
 from shared.l10n.palette import palette
-from shared.l10n.phrases import price_phrase, several
 from shared.l10n.typography import labelled
 from shared.templating import TranslatedEnvironment
 
@@ -60,21 +57,6 @@ class Button:
 
     url: str
     label: str = ""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of the box with the invoice's facts."""
-
-    label: str
-    value: str
-    strong: bool = False
-    whole: bool = False
-    """It is never broken into lines: an amount."""
-    number: str = ""
-    """Of several alike: stands after the label."""
-    detail: str = ""
-    """What the label is about, in other words."""
 
 
 @dataclass
@@ -143,7 +125,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "to_business": letter.kind in TO_BUSINESS,
         "lang": str(locale).replace("_", "-"),
         "direction": locale.text_direction,
-        "amount": _amount(letter, locale),
+        "amount": amount_of(letter, locale),
         "facts": [fact for _name, fact in facts(letter, locale, words)],
         "missing": letter.decline is Decline.NO_PAYMENT_METHOD,
         "why": wording.why_declined(letter.decline, letter.method, _),
@@ -202,110 +184,6 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
             Button(letter.links.approve, _("Approve cancellation")),
         ]
     return [Button(url)] if url else []
-
-
-@dataclass(frozen=True)
-class _Box:
-    """What the lines of the box of facts are made of."""
-
-    letter: Letter
-    locale: Locale
-    days: Days
-    words: NullTranslations
-
-    @property
-    def amount(self) -> str:
-        return _amount(self.letter, self.locale) or ""
-
-    def line(self, line: Line) -> Fact:
-        """One of several invoices."""
-        return Fact(
-            self.words.gettext("Invoice"),
-            money(line.amount, line.currency, self.locale),
-            whole=True,
-            number=formats.plain_name(line.number) if line.number else "",
-            detail=_several(line, self.words),
-        )
-
-    def due(self, label: str) -> Fact:
-        """An amount that stands out."""
-        return Fact(label, self.amount, strong=True, whole=True)
-
-    def number(self) -> str:
-        return formats.plain_name(self.letter.number) if self.letter.number else ""
-
-    def appointment(self) -> str:
-        coming = self.letter.next_appointment
-        return f"{self.days.short(coming)}, {self.days.hours(coming, None)}" if coming else ""
-
-    def short(self, moment: dt.datetime | None) -> str:
-        return self.days.short(moment) if moment else ""
-
-
-def _method(box: _Box, _: Gettext) -> Fact:
-    return Fact(*(wording.method_fact(box.letter.method, _) or ("", "")))
-
-
-FACTS: Final[dict[FactName, Callable[[_Box, Gettext], Fact]]] = {
-    FactName.CUSTOMER: lambda box, _: Fact(
-        _("Customer"), formats.plain_name(box.letter.customer_name)
-    ),
-    FactName.ADDRESS: lambda box, _: Fact(
-        _("Email address"), formats.plain_name(box.letter.customer_email or "", 254)
-    ),
-    FactName.AMOUNT_DUE: lambda box, _: box.due(_("Amount due")),
-    FactName.UNPAID: lambda box, _: box.due(_("Unpaid")),
-    FactName.AMOUNT_PAID: lambda box, _: box.due(_("Amount paid")),
-    FactName.PAID_ON: lambda box, _: Fact(_("Paid on"), box.short(box.letter.paid_at)),
-    FactName.PURPOSE: lambda box, _: Fact(
-        _("For"),
-        _several(box.letter, box.words),
-    ),
-    FactName.NUMBER: lambda box, _: Fact(_("Invoice"), box.number()),
-    FactName.METHOD: _method,
-    FactName.REASON: lambda box, _: Fact(_("Reason"), wording.reason(box.letter.decline, _) or ""),
-    FactName.NUMBER_DUE: lambda box, _: Fact(_("Invoice"), box.number() if box.amount else ""),
-    FactName.NEXT_APPOINTMENT: lambda box, _: Fact(_("Next appointment"), box.appointment()),
-    FactName.SUBSCRIPTION: lambda box, _: Fact(
-        _("Subscription"), formats.plain_name(box.letter.description or "")
-    ),
-    FactName.PRICE: lambda box, _: Fact(
-        _("Price"), price_phrase(box.letter.price, box.days, box.words) if box.letter.price else ""
-    ),
-    FactName.PAID_UNTIL: lambda box, _: Fact(_("Paid until"), box.short(box.letter.ends_at)),
-    FactName.ENDS: lambda box, _: Fact(
-        _("Ended on") if box.letter.ended else _("Ends on"), box.short(box.letter.ends_at)
-    ),
-}
-"""How each fact is written; `INVOICES` are many."""
-OF_ONE_INVOICE: Final = frozenset(
-    {FactName.PURPOSE, FactName.NUMBER, FactName.METHOD, FactName.REASON}
-)
-"""Facts that say nothing where an email is about several invoices: each has its own."""
-
-
-def facts(
-    letter: Letter, locale: Locale, words: NullTranslations
-) -> Iterator[tuple[FactName, Fact]]:
-    """The facts that the letter's kind shows, as far as they are known, from top to bottom."""
-    box = _Box(letter, locale, Days(locale, letter.timezone, letter.now), words)
-    for name in KINDS[box.letter.kind].facts:
-        if name is FactName.INVOICES:
-            yield from ((name, box.line(line)) for line in box.letter.lines)
-        elif not (box.letter.lines and name in OF_ONE_INVOICE):
-            fact = FACTS[name](box, box.words.gettext)
-            if fact.value:
-                yield name, fact
-
-
-def _several(of: Letter | Line, words: NullTranslations) -> str:
-    return several(formats.plain_name(of.purpose or "", LONGEST_PURPOSE), of.purpose_more, words)
-
-
-def _amount(letter: Letter, locale: Locale) -> str | None:
-    if letter.amount is None or not letter.currency:
-        return None
-    return money(letter.amount, letter.currency, locale)
 
 
 def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from services.notifier.handlers.invoices import IncidentUpdate
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
 from shared import events
-from shared.contracts.invoices import Observation, owed
+from shared.contracts.invoices import owed
+from shared.contracts.observations import Observation
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"

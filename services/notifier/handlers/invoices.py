@@ -34,7 +34,8 @@ from services.notifier.handlers.subscriptions import note_ends
 from services.notifier.queries import notifications, suppressions
 from services.notifier.queries.notifications import NewNotification
 from shared import events
-from shared.contracts.invoices import FINALITY, Observation, ending, observe, owed
+from shared.contracts.invoices import FINALITY, ending, owed
+from shared.contracts.observations import Observation, observe
 from shared.events import Event
 
 

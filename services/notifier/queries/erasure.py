@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from sqlalchemy import delete, or_, select
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from services.notifier.models import (
@@ -15,6 +12,7 @@ from services.notifier.models import (
     OutboxEvent,
     SendGridEvent,
 )
+from shared.statements import changed
 
 
 def erase_customer(
@@ -30,11 +28,11 @@ def erase_customer(
     if customer_id:
         wanted.append(Notification.customer_id == customer_id)
     mine = select(Notification.notification_id).where(or_(*wanted))
-    gone = _changed(session, delete(SendGridEvent).where(SendGridEvent.notification_id.in_(mine)))
-    gone += _changed(session, delete(Notification).where(or_(*wanted)))
+    gone = changed(session, delete(SendGridEvent).where(SendGridEvent.notification_id.in_(mine)))
+    gone += changed(session, delete(Notification).where(or_(*wanted)))
     # What was said to the host application about this customer: a handful of rows, searched as text.
     for needle in filter(None, (stripe_customer_id, customer_id)):
-        gone += _changed(
+        gone += changed(
             session,
             delete(OutboxEvent)
             .where(OutboxEvent.body.contains(needle, autoescape=True))
@@ -42,11 +40,7 @@ def erase_customer(
         )
     if stripe_customer_id:
         for table in (IncidentRow, DeletedCustomer):
-            gone += _changed(
+            gone += changed(
                 session, delete(table).where(table.stripe_customer_id == stripe_customer_id)
             )
     return gone
-
-
-def _changed(session: Session, statement: Any) -> int:
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount

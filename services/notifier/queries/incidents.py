@@ -11,9 +11,9 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.models import IncidentRow, table_of
+from services.notifier.models import IncidentRow
 from shared.contracts.invoices import InvoiceStatus
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""

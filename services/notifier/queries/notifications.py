@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.kinds import DUNNING, Kind
 from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
-from services.notifier.models import Notification, table_of
+from services.notifier.models import Notification
 from shared import tracing
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 
 @dataclass(frozen=True, kw_only=True)

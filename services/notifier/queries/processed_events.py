@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from services.notifier.models import ProcessedEvent, table_of
-from shared.database import insert_new
+from services.notifier.models import ProcessedEvent
 from shared.events import Event
+from shared.statements import insert_new, table_of
 
 
 def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) -> set[str]:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.notifier.models import Notification, SendGridEvent, table_of
-from shared.database import insert_new
+from services.notifier.models import Notification, SendGridEvent
+from shared.statements import insert_new, table_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
-from services.notifier.models import DeletedCustomer, SuppressedAddress, table_of
-from shared.database import insert_new
+from services.notifier.models import DeletedCustomer, SuppressedAddress
+from shared.statements import insert_new, table_of
 
 
 def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:

@@ -14,7 +14,7 @@ from services.portal.handlers.cancelling import supersede
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import invoices, method_changes, processed_events, subscriptions
 from shared import events
-from shared.contracts.invoices import merge, observe
+from shared.contracts.observations import merge, observe
 from shared.database import count_on_commit
 from shared.events import Event
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.activity import PageActivity
 from services.portal.models import ActivityRow
-from services.portal.queries.statements import changed, table_of
+from shared.statements import changed, table_of
 
 
 def note(session: Session, looks: Sequence[PageActivity]) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
-from services.portal.queries.statements import changed
 from shared.contracts.payments import BANK_DEBITS
+from shared.statements import changed
 
 
 def invoices_to_ask_about(

@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE
 from services.portal.models import CustomerRow
-from services.portal.queries.statements import table_of
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 
 def customers_of_host(

@@ -10,8 +10,8 @@ from sqlalchemy import Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
-from services.portal.queries.statements import changed, table_of
 from shared.database import UtcDateTime
+from shared.statements import changed, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _appointment = table_of(AppointmentRow)

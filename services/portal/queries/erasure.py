@@ -21,7 +21,7 @@ from services.portal.models import (
     PendingLinkRow,
     SubscriptionRow,
 )
-from services.portal.queries.statements import changed
+from shared.statements import changed
 
 
 def erase_customer(session: Session, row: CustomerRow) -> None:

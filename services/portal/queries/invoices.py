@@ -11,8 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
 from services.portal.models import InvoiceRow
-from services.portal.queries.statements import table_of
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
 

@@ -19,8 +19,7 @@ from services.portal.models import (
     DeletedStripeCustomerRow,
     LinkEvidenceRow,
 )
-from services.portal.queries.statements import changed, table_of
-from shared.database import insert_new
+from shared.statements import changed, insert_new, table_of
 
 LOCK: Final = 0x6C696E6B
 """PostgreSQL's advisory lock under which links are decided."""

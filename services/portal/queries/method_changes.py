@@ -10,8 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import MethodChangeRow
-from services.portal.queries.statements import changed, table_of
-from shared.database import insert_new
+from shared.statements import changed, insert_new, table_of
 
 
 def method_changes(

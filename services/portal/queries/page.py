@@ -28,9 +28,9 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries import subscriptions
-from services.portal.queries.statements import table_of
 from shared.contracts.invoices import SubscriptionState
 from shared.database import UtcDateTime
+from shared.statements import table_of
 
 UPCOMING: Final = 20
 PAST: Final = 10

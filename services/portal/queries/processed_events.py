@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from services.portal.models import ProcessedEventRow
-from services.portal.queries.statements import table_of
-from shared.database import insert_new
+from shared.statements import insert_new, table_of
 
 
 def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) -> set[str]:

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from services.portal.domain.cancelling import ENDED_SHOWN_FOR, LIVING
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
-from services.portal.queries.statements import changed, table_of
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
-from shared.database import UtcDateTime, insert_new
+from shared.database import UtcDateTime
+from shared.statements import changed, insert_new, table_of
 
 MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""

@@ -12,7 +12,7 @@ from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Business, Snapshot, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.texts import texts_in
-from services.portal.web.views import SELF, Page, draw
+from services.portal.web.frame import SELF, Page, draw
 
 
 def asked(

@@ -11,7 +11,7 @@ from werkzeug.http import parse_accept_header
 from werkzeug.wrappers import Request, Response
 
 from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
-from services.portal.web import views
+from services.portal.web import frame
 from shared.l10n.locales import choose_locale
 from shared.nameko_ext.web import Answer
 
@@ -19,7 +19,7 @@ LONGEST_WISH: Final = 500
 """How much of a browser's list of languages is read."""
 
 
-def answer(page: views.Page, status: int = 200, **headers: str) -> Response:
+def answer(page: frame.Page, status: int = 200, **headers: str) -> Response:
     """A drawn page as an answer; further headers as `Retry_After="30"`."""
     more = ((key.replace("_", "-"), value) for key, value in headers.items())
     return Answer(page.html.encode(), status, [*page.headers, *more])

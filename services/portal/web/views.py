@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import hashlib
-import re
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Final
 
 from babel import Locale
-from jinja2 import FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from services.portal.domain.cancelling import may_ask
 from services.portal.domain.notice import Notice
@@ -24,30 +16,15 @@ from services.portal.domain.subscribed import Standing, next_charge, standing
 from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
-from services.portal.web.markup import bdi, breakable, host, host_of, ltr, shown, tel, whole
+from services.portal.web.frame import SELF, Page, draw
+from services.portal.web.markup import bdi, host_of
 from shared.contracts.prices import next_amount, price
-from shared.l10n.locales import catalogue_of
-from shared.l10n.palette import Palette, Shades, palette
-from shared.templating import TranslatedEnvironment
 
-TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 UPCOMING_SHOWN: Final = 8
 PAST_SHOWN: Final = 4
 """How many appointments the page shows; it says how many more there are."""
 TEXT_BYTES: Final = 2500
 """How much of titles and places each list shows; the page stays under 20 KB."""
-SELF: Final = "'self'"
-NONE: Final = "'none'"
-LONG: Final = 32
-"""Names longer than this are set smaller."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A drawn page: the HTML and the headers that belong to it."""
-
-    html: str
-    headers: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,172 +41,6 @@ class MeView:
     """False: the customer asked the page to stop updating by itself."""
     platform: str = PLATFORM
     """What the customer knows this installation as."""
-
-
-def _squeeze(css: str) -> str:
-    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
-    css = re.sub(r"\s+", " ", css)
-    return re.sub(r"\s*([{};,>])\s*", r"\1", css).replace(";}", "}").strip()
-
-
-@lru_cache(maxsize=1)
-def _stylesheet() -> str:
-    return _squeeze((TEMPLATES / "style.css").read_text("utf-8"))
-
-
-@lru_cache(maxsize=1024)
-def _colors(brand: Palette) -> str:
-    def rule(shades: Shades) -> str:
-        return (
-            f":root{{--accent:{shades.text};--button:{shades.button};"
-            f"--on-button:{shades.on_button};--edge:{shades.edge}}}"
-        )
-
-    return (
-        rule(brand.light) + f"@media screen and (prefers-color-scheme:dark){{{rule(brand.dark)}}}"
-    )
-
-
-@lru_cache(maxsize=2048)
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-
-def _initial(name: str) -> str:
-    return next((character for character in name if character.isalnum()), "•").upper()
-
-
-@lru_cache(maxsize=1024)
-def _icon(brand: Palette, initial: str) -> str:
-    """The tab's icon: the business's initial on its colour."""
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
-        f'<rect width="32" height="32" rx="8" fill="{brand.light.button}"/>'
-        '<text x="16" y="22.5" font-family="sans-serif" font-size="18" font-weight="700" '
-        f'text-anchor="middle" fill="{brand.light.on_button}">{initial}</text></svg>'
-    )
-    return "data:image/svg+xml," + quote(svg, safe="/:=' ")
-
-
-@lru_cache(maxsize=64)
-def _environment(catalogue_name: str) -> TranslatedEnvironment:
-    """The templates in one language. One environment each: Jinja keeps `gettext` among its globals."""
-    texts = texts_in(Locale.parse(catalogue_name))
-    environment = TranslatedEnvironment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-        finalize=shown,
-    )
-    environment.install_gettext_callables(  # type: ignore[attr-defined]
-        texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
-    )
-    environment.translate_with(texts.gettext)
-    environment.globals.update(
-        bdi=bdi,
-        whole=whole,
-        breakable=breakable,
-        ltr=ltr,
-        tel=tel,
-        host=host,
-        icon=_drawn_icon,
-        long_name=LONG,
-        style=Markup(_stylesheet()),  # noqa: S704 (our own file)
-    )
-    return environment
-
-
-@lru_cache(maxsize=64)
-def _drawn_icon(path: str) -> Markup:
-    """One of the page's own pictures; `path` as SVG writes it."""
-    return Markup(
-        '<svg width="20" height="20" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
-        'stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">'
-        '<path d="{}"/></svg>'
-    ).format(path)
-
-
-@lru_cache(maxsize=512)
-def _template(catalogue_name: str, name: str) -> Template:
-    return _environment(catalogue_name).get_template(name)
-
-
-def _logo_source(business: Business | None) -> str:
-    """The logo's origin, for the policy: the one foreign thing that the page may load."""
-    if business is None or not business.logo_url:
-        return ""
-    parts = urlsplit(business.logo_url)
-    return f" {parts.scheme}://{parts.netloc}"
-
-
-def draw(
-    template: str,
-    *,
-    locale: Locale,
-    business: Business | None,
-    form_targets: tuple[str, ...] = (),
-    refresh_seconds: int | None = None,
-    **context: Any,
-) -> Page:
-    """A template as a page, in one language and one business's colours, with the headers that make it safe."""
-    frame = _frame(str(locale), business, form_targets)
-    html = _template(catalogue_of(locale), template).render(
-        frame=frame, texts=frame.texts, business=business, **context
-    )
-    if refresh_seconds is None:
-        return Page(html, frame.headers)
-    return Page(html, (*frame.headers, ("Refresh", str(refresh_seconds))))
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What all pages of one business in one language have in common: made once, and kept."""
-
-    texts: Texts
-    icon_url: str
-    business_initial: str
-    colors: Markup
-    contact: Markup
-    headers: tuple[tuple[str, str], ...]
-
-
-@lru_cache(maxsize=2048)
-def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]) -> _Frame:
-    parsed = Locale.parse(locale)
-    texts = texts_in(parsed)
-    brand = palette(business.color if business else None)
-    style, colors = _stylesheet(), _colors(brand)
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src {_hash(style)} {_hash(colors)}",
-            f"img-src data:{_logo_source(business)}",
-            # Browsers check the target of the redirect after a form too.
-            f"form-action {' '.join(form_targets) or NONE}",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
-    initial = _initial(business.name) if business else ""
-    return _Frame(
-        texts=texts,
-        icon_url=_icon(brand, initial or "•"),
-        business_initial=initial,
-        colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
-        contact=Markup(  # noqa: S704 (drawn by a template that escapes)
-            _template(catalogue_of(parsed), "contact.html").render(business=business)
-        ),
-        headers=(
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Security-Policy", policy),
-            ("Content-Language", texts.lang),
-        ),
-    )
 
 
 @dataclass(frozen=True, slots=True)

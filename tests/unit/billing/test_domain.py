@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from services.billing.adapters.stripe.objects import (
-    to_invoice,
-    to_payment_problem,
-)
+from services.billing.adapters.stripe.objects import to_invoice
+from services.billing.adapters.stripe.payment_objects import to_payment_problem
 from services.billing.domain.declines import PaymentProblem, decline_reason
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.paying import Subscription, is_live_key, pay_key

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.billing.adapters.stripe.objects import (
-    to_look,
+from services.billing.adapters.stripe.objects import to_look
+from services.billing.adapters.stripe.payment_objects import (
     to_payment_method,
     to_payment_problem,
     to_payment_trace,

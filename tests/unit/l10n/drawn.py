@@ -20,7 +20,7 @@ from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
-from services.portal.web import request_views, views
+from services.portal.web import frame, request_views, views
 from shared.contracts.invoices import Retry
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
@@ -116,7 +116,7 @@ def _priced() -> Iterator[Subscription]:
         yield dataclasses.replace(SUBSCRIPTION, status=status, trial_ends_at=first)
 
 
-def _pages(locale: Locale) -> Iterator[views.Page]:
+def _pages(locale: Locale) -> Iterator[frame.Page]:
     ends = dataclasses.replace(SUBSCRIPTION, ends_at=ahead(days=12))
     ended = dataclasses.replace(SUBSCRIPTION, status="canceled", ends_at=ago(days=9))
     asked = [

@@ -26,7 +26,8 @@ from services.notifier.domain.notification_rules import (
     recheck,
 )
 from services.notifier.domain.vocabulary import Reason
-from shared.contracts.invoices import InvoiceStatus, Observation, Retry
+from shared.contracts.invoices import InvoiceStatus, Retry
+from shared.contracts.observations import Observation
 from shared.contracts.payments import Decline
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)

@@ -14,7 +14,8 @@ from babel.support import NullTranslations
 from scripts import gallery
 from scripts.mails_page import LANGUAGES
 from services.notifier.domain.kinds import KINDS, Audience, FactName, Kind
-from services.notifier.emails.rendering import FACTS, OF_ONE_INVOICE, TEMPLATES, facts
+from services.notifier.emails.facts import FACTS, OF_ONE_INVOICE, facts
+from services.notifier.emails.rendering import TEMPLATES
 from services.notifier.emails.samples import sample_letter
 from shared.contracts.rpc.notifier import BusinessKind, CustomerKind
 from tests.unit.notifier.conftest import RENDERER

@@ -17,8 +17,8 @@ from services.portal.models import CustomerRow
 from services.portal.queries.page import lookup_many
 from services.portal.tokens.references import CheckoutReferences
 from shared import events
-from shared.contracts.invoices import Observation, merge
 from shared.contracts.next_steps import NextStep
+from shared.contracts.observations import Observation, merge
 from shared.contracts.rpc.portal import BusinessArguments, CustomerArguments, UpsertedCustomer
 from shared.settings import Secret
 

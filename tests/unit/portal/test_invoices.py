@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from services.portal.domain.invoices import Invoice, with_method_change
 from services.portal.domain.notice import State, Tone, make_notice, state_of
-from shared.contracts.invoices import Observation, SubscriptionState, owed
+from shared.contracts.invoices import SubscriptionState, owed
+from shared.contracts.observations import Observation
 from tests.unit.portal.builders import NOW, What, ago, ahead, invoice, observation, owned
 
 FAILED = observation(at=ago(days=3))

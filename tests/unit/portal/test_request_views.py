@@ -13,7 +13,7 @@ from services.portal.domain.notice import Notice, State, Tone
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.handlers.cancelling import Asking, Request
 from services.portal.models import BusinessRow
-from services.portal.web import request_views, views
+from services.portal.web import frame, request_views, views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.prices import Pricing, Terms
@@ -33,7 +33,7 @@ SUBSCRIPTION = Subscription(
 )
 
 
-def forms(page: views.Page) -> list[str]:
+def forms(page: frame.Page) -> list[str]:
     return [
         attributes["action"] or ""
         for tag, attributes in Elements(page.html).elements
@@ -116,7 +116,7 @@ def test_a_missing_payment_method_is_no_failed_payment() -> None:
     assert "Manage payment + subscriptions" in html
 
 
-def subscribed(**changes: Any) -> views.Page:
+def subscribed(**changes: Any) -> frame.Page:
     of = business(may_cancel=changes.pop("may_cancel", False))
     return draw(
         found=snapshot(business=of, subscriptions=(dataclasses.replace(SUBSCRIPTION, **changes),))
@@ -162,7 +162,7 @@ def test_a_request_says_how_it_stands(status: str, words: str) -> None:
     assert f"/me/{TOKEN}/cancellation/7" not in forms(page)
 
 
-def asked_page(status: str, *, just_now: bool = False) -> views.Page:
+def asked_page(status: str, *, just_now: bool = False) -> frame.Page:
     row = BusinessRow(
         business_id="b", name=HOSTILE, email=None, locale="en", timezone="UTC", color=None
     )

@@ -13,7 +13,7 @@ from babel import Locale
 
 from services.portal.domain.notice import Line, Notice, State, Tone
 from services.portal.domain.snapshot import Snapshot
-from services.portal.web import views
+from services.portal.web import frame, views
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import PaymentMethod
 from tests.unit.portal.builders import (
@@ -45,13 +45,13 @@ def owed(state: State = State.DECLINED, **changes: Any) -> Line:
     return Line(state=state, **{"step": dated, **given})
 
 
-def draw(notice: Notice | None = None, found: Snapshot | None = None, **changes: Any) -> views.Page:
+def draw(notice: Notice | None = None, found: Snapshot | None = None, **changes: Any) -> frame.Page:
     given: dict[str, Any] = {"token": TOKEN, "locale": EN, "now": NOW, **changes}
     view = views.MeView(snapshot=found or snapshot(), notice=notice or Notice(Tone.WELL), **given)
     return views.me(view, session_origins=ORIGINS)
 
 
-def policy(page: views.Page) -> dict[str, str]:
+def policy(page: frame.Page) -> dict[str, str]:
     value = dict(page.headers)["Content-Security-Policy"]
     return dict(each.split(" ", 1) for each in value.split("; "))
 

@@ -21,9 +21,9 @@ from shared.database import (
     DatabaseUnavailable,
     Transactions,
     UnstorableValue,
-    _ends_connection,
     make_engine,
 )
+from shared.database_errors import _ends_connection
 from shared.events import CustomerDeleted, Event, encode
 from shared.nameko_ext import consumer
 from shared.nameko_ext.consumer import EventConsumer

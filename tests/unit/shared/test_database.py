@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.database import Transactions, UtcDateTime, count_on_commit, insert_new, make_engine
+from shared.database import Transactions, UtcDateTime, count_on_commit, make_engine
+from shared.statements import insert_new
 
 
 class Base(DeclarativeBase):

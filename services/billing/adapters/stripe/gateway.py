@@ -35,16 +35,15 @@ from services.billing.adapters.stripe.objects import (
     CHOICE_EXPANDS,
     LOOK_EXPANDS,
     PATH_WORDS,
-    PREVIEW_EXPANDS,
     configuration_policy,
     to_customers_defaults,
     to_hosted_invoice,
     to_invoice,
     to_look,
-    to_payment_trace,
-    to_price_look,
     to_subscription,
 )
+from services.billing.adapters.stripe.payment_objects import to_payment_trace
+from services.billing.adapters.stripe.price_objects import PREVIEW_EXPANDS, to_price_look
 from services.billing.domain.errors import (
     KeySpent,
     NoDefaultConfiguration,

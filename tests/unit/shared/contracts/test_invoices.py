@@ -18,7 +18,6 @@ from shared.contracts.invoices import (
     Invoice,
     InvoiceStatus,
     MethodChange,
-    Observation,
     Retry,
     RetryPlan,
     Settlement,
@@ -28,13 +27,12 @@ from shared.contracts.invoices import (
     collection_stopped,
     ending,
     may_collect,
-    merge,
-    observe,
     owed,
     payment_under_way,
     retry_plan,
     settlement,
 )
+from shared.contracts.observations import Observation, merge, observe
 
 NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

@@ -1,0 +1,136 @@
+"""What Stripe's events about invoices and their payments mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from services.billing.domain.paying import OWN_RETRY_PREFIX
+from services.billing.stripe_events import payloads
+from services.billing.stripe_events.drafts import EventDraft, dedupe_key
+from services.billing.stripe_events.payloads import StripeEvent, decode_object, moment, ref_id
+from services.billing.stripe_events.payment_methods import (
+    DEFAULTS,
+    new_default,
+    payment_method_changed,
+)
+from shared import events
+
+
+def own_retry_key(event: StripeEvent) -> str | None:
+    key = event.idempotency_key
+    return key if key and key.startswith(OWN_RETRY_PREFIX) else None
+
+
+def invoice_data(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
+    content = event.content()
+    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    transitions, purpose = invoice.status_transitions, invoice.purpose
+    return cls(
+        invoice_id=invoice.id,
+        stripe_customer_id=ref_id(invoice.customer) or "",
+        status=invoice.status,
+        currency=invoice.currency,
+        amount_due=invoice.amount_due,
+        amount_remaining=invoice.amount_remaining,
+        amount_paid=invoice.amount_paid,
+        amount_credited=invoice.pre_payment_credit_notes_amount,
+        attempt_count=invoice.attempt_count,
+        attempted=invoice.attempted,
+        collection_method=invoice.collection_method,
+        billing_reason=invoice.billing_reason,
+        number=invoice.number and invoice.number[:100],
+        subscription_id=invoice.subscription_id,
+        purpose=purpose.text,
+        purpose_more=purpose.more,
+        next_payment_attempt=moment(invoice.next_payment_attempt),
+        schedule_changed="next_payment_attempt" in (content.previous_attributes or {}),
+        auto_advance=invoice.auto_advance,
+        finalized_at=moment(transitions.finalized_at) if transitions else None,
+        livemode=bool(event.livemode),
+        own_retry=own_retry_key(event) is not None,
+    )
+
+
+def attempt_failed(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[EventDraft]]:
+    """An attempt to collect that did not succeed."""
+
+    def drafts(event: StripeEvent) -> Iterator[EventDraft]:
+        data = invoice_data(event, cls)
+        occasion = (data.invoice_id, data.attempt_count, own_retry_key(event))
+        yield EventDraft(
+            data,
+            dedupe_key(data, *occasion),
+            again_key=dedupe_key(data, *occasion, event.id),
+        )
+
+    return drafts
+
+
+def invoice_ended(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iterator[EventDraft]]:
+    """A state that an invoice reaches once."""
+
+    def drafts(event: StripeEvent) -> Iterator[EventDraft]:
+        data = invoice_data(event, cls)
+        yield EventDraft(data, dedupe_key(data, data.invoice_id))
+
+    return drafts
+
+
+RELEVANT_INVOICE_CHANGES: Final = frozenset(
+    {
+        "next_payment_attempt",
+        "status",
+        "amount_remaining",
+        "amount_due",
+        "collection_method",
+        "auto_advance",
+    }
+)
+
+
+def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
+    yield from _invoice_method_changed(event)
+    changed = event.content().previous_attributes or {}
+    if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
+        return
+    data = invoice_data(event, events.InvoiceUpdated)
+    if data.status == "open" and data.attempted:
+        yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
+
+
+def payment_processing(event: StripeEvent) -> Iterator[EventDraft]:
+    """A bank has been asked for money. Nobody but the payment says so: on the invoice nothing need change."""
+    intent: payloads.PaymentIntent = decode_object(event.content().object, payloads.PaymentIntent)
+    stripe_customer_id, invoice_id = ref_id(intent.customer), intent.invoice_id
+    if stripe_customer_id and invoice_id:
+        data = events.InvoiceUpdated(
+            invoice_id=invoice_id,
+            stripe_customer_id=stripe_customer_id,
+            status="open",
+            currency=intent.currency,
+            amount_due=intent.amount,
+            amount_remaining=intent.amount,
+            attempted=True,
+            livemode=bool(event.livemode),
+            own_retry=own_retry_key(event) is not None,
+            processing=True,
+        )
+        yield EventDraft(data, dedupe_key(data, invoice_id, event.id))
+
+
+def _invoice_method_changed(event: StripeEvent) -> Iterator[EventDraft]:
+    """Somebody said what this one invoice is to be charged to; one that was not tried yet Stripe charges by itself."""
+    content = event.content()
+    changes = content.previous_attributes or {}
+    if DEFAULTS.isdisjoint(changes):
+        return
+    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
+    if invoice.status == "open" and invoice.attempted:
+        yield from payment_method_changed(
+            event,
+            ref_id(invoice.customer) or "",
+            new_default(changes, invoice.default_payment_method, invoice.default_source),
+            invoice.subscription_id,
+            invoice.id,
+        )
