@@ -37,15 +37,10 @@ from shared.contracts.rpc.billing import (
     CollectedInvoice,
     CustomerRights,
     HostedInvoice,
-    InboxEvent,
-    InboxStatus,
     InvoiceState,
     PlannedEnd,
     PortalFlow,
     PortalSession,
-    Reconciliation,
-    RecoveryAttempt,
-    ReplayedEvent,
 )
 from shared.contracts.rpc.errors import InvalidArgument, StripeRefused, StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
@@ -337,47 +332,6 @@ class BillingService(Looking, Operations):
                 now=_now(),
             )
 
-    @rpc
-    def inbox_events(
-        self,
-        status: InboxStatus | None = None,
-        type: str | None = None,
-        before: dt.datetime | None = None,
-        limit: int = 50,
-    ) -> list[InboxEvent]:
-        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page.
-        `limit` is 1 to 500."""
-        _check_limit(limit)
-        if before is not None and before.tzinfo is None:
-            raise InvalidArgument("before: expected a time zone")
-        with self.database.reading() as session:
-            return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
-
-    @audited_rpc("event_id")
-    def replay(self, event_id: str) -> ReplayedEvent:
-        """Translate a stored event again and queue what was not said yet."""
-        with wire_errors(), self.database.transaction() as session:
-            result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
-        self.wake_relay()
-        return result
-
-    @audited_rpc("since")
-    def reconcile(self, since: str) -> Reconciliation:
-        """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
-        that nothing is said twice. May take minutes.
-        """
-        with wire_errors():
-            report = reconciling.reconcile(
-                self.database,
-                self.gateway,
-                reconciling.parse_since(since, _now()),
-                holder=secrets.token_hex(8),
-                clock=_now,
-            )
-        self.wake_relay()
-        log.info("reconciled", since=since, **asdict(report))
-        return Reconciliation(**asdict(report))
-
     @loop(poll=60.0)
     def scheduled_reconcile(self) -> bool:
         """Every quarter of an hour, by one replica: what the webhooks did not bring."""
@@ -404,23 +358,6 @@ class BillingService(Looking, Operations):
             log.info("evidence told again", events=told)
             self.wake_relay()
         return False
-
-    @rpc
-    def recoveries(
-        self,
-        stripe_customer_id: str | None = None,
-        invoice_id: str | None = None,
-        limit: int = 50,
-    ) -> list[RecoveryAttempt]:
-        """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
-        _check_limit(limit)
-        with self.database.reading() as session:
-            return recovery.recoveries(
-                session,
-                stripe_customer_id=stripe_customer_id,
-                invoice_id=invoice_id,
-                limit=limit,
-            )
 
     # -- the loop closes ----------------------------------------------------------------------------------
 
@@ -471,8 +408,3 @@ class BillingService(Looking, Operations):
             not_pointed=report.not_pointed,
             outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},
         )
-
-
-def _check_limit(limit: int) -> None:
-    if not 1 <= limit <= MOST_ROWS:
-        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")

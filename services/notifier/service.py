@@ -52,10 +52,8 @@ from shared.contracts.rpc.notifier import (
     CustomerKind,
     EmailKind,
     EmailPreview,
-    Notification,
     RequestContext,
     RequestedNotification,
-    ResentNotifications,
 )
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData
@@ -64,7 +62,7 @@ from shared.nameko_ext.consumer import Permanent, consume_batched, consume_from
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
+from shared.nameko_ext.rpc import RpcClient, rpc
 from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
 from shared.telemetry import get_logger
@@ -347,62 +345,6 @@ class NotifierService(Operations):
             return suppressions.key_addresses(session, self.hasher, KEYED_AT_ONCE) == KEYED_AT_ONCE
 
     # --- RPC ----------------------------------------------------------------------------------------------------
-
-    @rpc
-    def notifications(
-        self,
-        invoice_id: str | None = None,
-        stripe_customer_id: str | None = None,
-        limit: int = 50,
-    ) -> list[Notification]:
-        """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
-        with self.db.reading() as session:
-            return asking.notifications(
-                session,
-                invoice_id=invoice_id,
-                stripe_customer_id=stripe_customer_id,
-                limit=limit,
-            )
-
-    @audited_rpc("notification_id")
-    def resend(self, notification_id: str) -> RequestedNotification:
-        """Send a notification once more, unless there is a reason not to (it is looked at again). Answers the new
-        notification, or the one that already waits."""
-        with self.db.transaction() as session:
-            requested = asking.resend(session, notification_id, _now())
-        self.wake()
-        return requested
-
-    @audited_rpc("failed_since", "invoice_id", "dry_run")
-    def resend_failed(
-        self,
-        failed_since: dt.datetime | None = None,
-        invoice_id: str | None = None,
-        limit: int = 200,
-        failed_before: dt.datetime | None = None,
-        dry_run: bool = False,
-    ) -> ResentNotifications:
-        """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
-        was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
-        taken, is left out. Call again while `more`, with the answer's `failed_before`. `dry_run` answers those that failed.
-        `limit` is 1 to 500."""
-        if failed_since is None and invoice_id is None:
-            raise InvalidArgument("failed_since: expected a time, or give invoice_id")
-        for name, moment in (("failed_since", failed_since), ("failed_before", failed_before)):
-            if moment is not None and moment.tzinfo is None:
-                raise InvalidArgument(f"{name}: expected a time with its offset from UTC")
-        with self.db.transaction() as session:
-            resent = asking.resend_failed(
-                session,
-                _now(),
-                failed_since=failed_since,
-                invoice_id=invoice_id,
-                limit=max(1, min(limit, 500)),
-                failed_before=failed_before,
-                dry_run=dry_run,
-            )
-        self.wake()
-        return resent
 
     @rpc
     def send_customer_mail(

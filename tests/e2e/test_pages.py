@@ -8,7 +8,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from scripts.gallery import NASTY, PLACE, emails, pages, serve
+from scripts.gallery import PLACE, serve
+from scripts.gallery_pages import NASTY, emails, pages
 
 PAGES, EMAILS = pages(), emails()
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -4,35 +4,111 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import secrets
+from dataclasses import asdict
 from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
+from services.billing.ports import PaymentGateway
 from services.billing.rpc.errors import wire_errors
-from services.billing.workflows import republish
+from services.billing.settings import Settings
+from services.billing.workflows import reconciling, recovery, republish
 from shared.contracts.rpc.billing import (
     DeadLetterAction,
     DeadLetterNote,
     ErasureRound,
+    InboxEvent,
     InboxEventDetails,
+    InboxStatus,
+    Reconciliation,
+    RecoveryAttempt,
+    ReplayedEvent,
     RepublishedPage,
     Timeline,
 )
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.nameko_ext.database import Database
+from shared.nameko_ext.loops import Waker
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.outbox import Publisher
+from shared.telemetry import get_logger
 
+log = get_logger(__name__)
+
+MOST_ROWS: Final = 500
 MARK_LENGTH: Final = 6
 """The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
 ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")
 
 
 class Operations:
-    """The story of an invoice, one event whole, dead letters, lost queues, and forgetting. The service that mixes it in has
-    `database` and `publisher`."""
+    """The inbox and what was missed, tries to pay with a new card, the story of an invoice, dead letters, lost queues, and
+    forgetting. The service that mixes it in has what is declared here."""
 
     database: Database
     publisher: Publisher
+
+    gateway: PaymentGateway
+    settings: Settings
+    wake_relay: Waker
+
+    @rpc
+    def inbox_events(
+        self,
+        status: InboxStatus | None = None,
+        type: str | None = None,
+        before: dt.datetime | None = None,
+        limit: int = 50,
+    ) -> list[InboxEvent]:
+        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page.
+        `limit` is 1 to 500."""
+        _check_limit(limit)
+        if before is not None and before.tzinfo is None:
+            raise InvalidArgument("before: expected a time zone")
+        with self.database.reading() as session:
+            return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
+
+    @audited_rpc("event_id")
+    def replay(self, event_id: str) -> ReplayedEvent:
+        """Translate a stored event again and queue what was not said yet."""
+        with wire_errors(), self.database.transaction() as session:
+            result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
+        self.wake_relay()
+        return result
+
+    @audited_rpc("since")
+    def reconcile(self, since: str) -> Reconciliation:
+        """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
+        that nothing is said twice. May take minutes.
+        """
+        with wire_errors():
+            report = reconciling.reconcile(
+                self.database,
+                self.gateway,
+                reconciling.parse_since(since, _now()),
+                holder=secrets.token_hex(8),
+                clock=_now,
+            )
+        self.wake_relay()
+        log.info("reconciled", since=since, **asdict(report))
+        return Reconciliation(**asdict(report))
+
+    @rpc
+    def recoveries(
+        self,
+        stripe_customer_id: str | None = None,
+        invoice_id: str | None = None,
+        limit: int = 50,
+    ) -> list[RecoveryAttempt]:
+        """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
+        _check_limit(limit)
+        with self.database.reading() as session:
+            return recovery.recoveries(
+                session,
+                stripe_customer_id=stripe_customer_id,
+                invoice_id=invoice_id,
+                limit=limit,
+            )
 
     @rpc
     def inbox_event(self, event_id: str, payload: bool = False) -> InboxEventDetails:
@@ -125,3 +201,12 @@ class Operations:
             return erasure.erase(
                 session, stripe_customer_id=stripe_customer_id, also=also or [], after=after
             )
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MOST_ROWS:
+        raise InvalidArgument(f"limit: expected 1 to {MOST_ROWS}")
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

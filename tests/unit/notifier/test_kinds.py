@@ -11,7 +11,7 @@ import pytest
 from babel import Locale
 from babel.support import NullTranslations
 
-from scripts import gallery
+from scripts import gallery_pages
 from scripts.mails_page import LANGUAGES
 from services.notifier.domain.kinds import KINDS, Audience, FactName, Kind
 from services.notifier.emails.facts import FACTS, OF_ONE_INVOICE, facts
@@ -73,7 +73,9 @@ def test_every_kind_stands_in_the_docs(kind: Kind) -> None:
 
 def test_the_gallery_draws_every_kind() -> None:
     """For screenshots and for the checks of accessibility."""
-    assert {f"email-{kind.value.replace('_', '-')}" for kind in Kind} <= gallery.emails().keys()
+    assert {
+        f"email-{kind.value.replace('_', '-')}" for kind in Kind
+    } <= gallery_pages.emails().keys()
 
 
 @EVERY_KIND

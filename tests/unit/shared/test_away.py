@@ -23,7 +23,7 @@ from shared.database import (
     UnstorableValue,
     make_engine,
 )
-from shared.database_errors import _ends_connection
+from shared.database_errors import ends_connection
 from shared.events import CustomerDeleted, Event, encode
 from shared.nameko_ext import consumer
 from shared.nameko_ext.consumer import EventConsumer
@@ -96,7 +96,7 @@ def test_trouble_that_passes_is_the_databases_absence(database: Transactions, co
 )  # fmt: skip
 def test_a_connection_goes_where_it_is_of_no_more_use(code: str, useless: bool) -> None:
     """A full disk or a slow statement says nothing about the connection; a standby or a shutdown does, about all."""
-    assert _ends_connection(Coded(code)) is useless
+    assert ends_connection(Coded(code)) is useless
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_connection_goes_where_it_is_of_no_more_use(code: str, useless: bool) 
 )
 def test_without_an_sqlstate_it_is_the_connection(error: Exception, useless: bool) -> None:
     """The server gives one with each of its errors; what has none never came from it, and is libpq's or our own mistake."""
-    assert _ends_connection(error) is useless
+    assert ends_connection(error) is useless
 
 
 def test_no_room_is_told_for_a_while_though_a_probe_can_not_see_it(
