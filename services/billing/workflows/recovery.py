@@ -12,28 +12,26 @@ dies, and whenever: the lease runs out, and who goes on finds in the rows what w
 from __future__ import annotations
 
 import datetime as dt
-import enum
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, is_invoice, may_try
+from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, may_try
 from services.billing.domain.errors import KeySpent, StripeKeyRefused
 from services.billing.domain.paying import Invoice, Payment, PaymentTrace, PayOutcome, fate
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox, payment_method_changes, payment_tries
+from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.invoices import SubscriptionState, may_collect
-from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
 from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
     StripeRefused,
     StripeUnavailable,
     UnknownInvoice,
-    UnknownStripeCustomer,
 )
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
@@ -48,21 +46,6 @@ MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
 
 
-class Run(enum.StrEnum):
-    """Why a run did what it did."""
-
-    DONE = "done"
-    KNOWN = "known"
-    """The change that the event tells of was carried out before."""
-    POSTPONED = "postponed"
-    """A bank was asked about this card within the hour: somebody goes on at the hour's end. Or another method's debit is under
-    way: somebody goes on when it comes back, or looks a day later."""
-    NO_CARD = "no_card"
-    """The card of the change is not, or no longer, the one that would be charged."""
-    GONE = "gone"
-    """The customer or the subscription does not exist any more."""
-
-
 @dataclass
 class Report:
     """What a run did, for the log."""
@@ -73,23 +56,6 @@ class Report:
     pointed: list[str] = field(default_factory=list)
     not_pointed: list[str] = field(default_factory=list)
     """Subscriptions whose own default Stripe would not change."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """For what the card is, and which subscriptions must learn of it."""
-
-    scope: str
-    """Empty: everything the customer owes; else the id of one subscription, or of one invoice."""
-    point: tuple[str, ...] = ()
-
-    @property
-    def subscription_id(self) -> str | None:
-        return None if is_invoice(self.scope) else self.scope or None
-
-    def is_for(self, invoice: Invoice) -> bool:
-        """Whether this open invoice is meant."""
-        return not is_invoice(self.scope) or invoice.id == self.scope
 
 
 def wish_of(
@@ -203,6 +169,7 @@ class _Recovery:
         self._database = database
         self._gateway = gateway
         self._change = change
+        self._planner = ChangePlanner(gateway, change)
         self._lease = lease
         self._clock = clock
         self._report = Report(Run.DONE, change.id)
@@ -210,9 +177,6 @@ class _Recovery:
         """By invoice: the try whose answer is not known."""
         self._subscriptions: dict[str, SubscriptionState | None] = {}
         """How subscriptions stand, as far as they were asked about."""
-        self._methods: dict[str, ChargeDefaults] = {}
-        """What subscriptions are charged to, as far as they were seen."""
-        self._saved = SavedMethod(change.payment_method)
         self._held: set[str] = set()
         """Invoices that could not be paid because of that."""
         self._waits: list[dt.datetime] = []
@@ -221,7 +185,7 @@ class _Recovery:
     def run(self) -> Report:
         with self._lease.kept() as session:
             payment_method_changes.begin_run(session, self._change.id, self._clock(), PAUSES)
-        plans = self._plans()
+        plans = self._planner.plans()
         if isinstance(plans, Run):
             self._report.run = plans
             plans = []
@@ -246,74 +210,9 @@ class _Recovery:
                     session, self._change.id, self._report.run, self._clock()
                 )
 
-    # -- which card, for what ---------------------------------------------------------------------------------
-
-    def _plans(self) -> list[_Plan] | Run:
-        """What to do, from what Stripe says now: the events are only hints, and may be old."""
-        found: dict[str, _Plan] = {}
-        gone = True
-        for scope in sorted(self._change.scopes):
-            if is_invoice(scope):
-                plans = self._invoices_plans(scope)
-            else:
-                plans = self._subscriptions_plans(scope) if scope else self._customers_plans()
-            gone = gone and plans is None
-            found |= {plan.scope: plan for plan in plans or ()}
-        if "" in found:
-            return [found[""]]
-        return list(found.values()) or (Run.GONE if gone else Run.NO_CARD)
-
-    def _subscriptions_plans(self, subscription_id: str) -> list[_Plan] | None:
-        subscription = self._gateway.subscription(subscription_id)
-        if (
-            subscription is None
-            or subscription.stripe_customer_id != self._change.stripe_customer_id
-        ):
-            return None
-        self._methods[subscription.id] = subscription.defaults
-        charged = subscription.own_default == self._change.payment_method
-        return [_Plan(subscription.id)] if charged else []
-
-    def _invoices_plans(self, invoice_id: str) -> list[_Plan] | None:
-        try:
-            invoice = self._gateway.invoice(invoice_id)
-        except UnknownInvoice:
-            return None
-        if invoice.stripe_customer_id != self._change.stripe_customer_id:
-            return None
-        own = charged_method(SAYS_NOTHING, invoice=invoice.defaults)
-        charged = own is not None and own.id == self._change.payment_method
-        return [_Plan(invoice_id)] if charged else []
-
-    def _customers_plans(self) -> list[_Plan] | None:
-        card = self._change.payment_method
-        try:
-            customer = self._gateway.customer(self._change.stripe_customer_id)
-        except UnknownStripeCustomer:
-            return None
-        subscriptions = self._gateway.subscriptions(customer.id)
-        self._methods |= {one.id: one.defaults for one in subscriptions}
-        if customer.default == card:
-            point = tuple(
-                one.id
-                for one in subscriptions
-                if one.has_another_default(card) and self._takes(one.defaults)
-            )
-            return [_Plan("", point)]
-        # A card that the bank replaced may be the own default of a subscription instead of the customer's.
-        return [_Plan(one.id) for one in subscriptions if one.own_default == card]
-
-    def _takes(self, *billed: ChargeDefaults | None) -> bool:
-        """Whether invoice and subscription take a method of the new one's type: Stripe passes over what they don't."""
-        restricted = [one for one in billed if one is not None and one.types]
-        if restricted and self._saved.type is None:
-            kind = self._gateway.method_type(self._saved.id)
-            self._saved = SavedMethod(self._saved.id, kind)
-        return all(one.takes(self._saved) for one in restricted)
-
     # -- carrying it out --------------------------------------------------------------------------------------
 
-    def _carry_out(self, plan: _Plan) -> None:
+    def _carry_out(self, plan: Plan) -> None:
         change = self._change
         for subscription_id in plan.point:
             self._lease.keep()
@@ -357,7 +256,9 @@ class _Recovery:
         """
         if not invoice.collectable:
             return False
-        if not self._takes(invoice.defaults, self._methods.get(invoice.subscription_id or "")):
+        if not self._planner.takes(
+            invoice.defaults, self._planner.methods.get(invoice.subscription_id or "")
+        ):
             return False
         with self._database.reading() as session:
             heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
@@ -385,7 +286,7 @@ class _Recovery:
             self._subscriptions[subscription_id] = found.state if found else None
         return self._subscriptions[subscription_id]
 
-    def _try(self, invoice: Invoice, plan: _Plan) -> None:
+    def _try(self, invoice: Invoice, plan: Plan) -> None:
         """Ask the bank, unless it has just answered, or was asked often enough."""
         now = self._clock()
         since = max(self._change.set_at, now - ONCE_IN)
@@ -433,7 +334,7 @@ class _Recovery:
         except (StripeUnavailable, StripeRefused):
             return PaymentTrace()
 
-    def _ask(self, asked: Try, plan: _Plan) -> None:
+    def _ask(self, asked: Try, plan: Plan) -> None:
         """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
         with self._lease.kept() as session:
             payment_tries.send_try(session, asked, self._clock())

@@ -30,8 +30,9 @@ from services.billing.models import (
     RecoveryRun,
 )
 from services.billing.workflows import recovery
+from services.billing.workflows.change_plans import Run
 from services.billing.workflows.customer_lease import CustomerBusy
-from services.billing.workflows.recovery import PAUSES, Report, Run, due, recover, resume
+from services.billing.workflows.recovery import PAUSES, Report, due, recover, resume
 from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
 from tests.unit.billing.conftest import Clock, payload
