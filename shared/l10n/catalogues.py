@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 
@@ -12,6 +13,9 @@ from babel.support import NullTranslations, Translations
 
 from shared.l10n.locales import DOMAIN, LOCALES, SOURCE, catalogue_of
 from shared.l10n.typography import typeset
+
+Gettext = Callable[[str], str]
+Ngettext = Callable[[str, str, int], str]
 
 
 def translations(locale: Locale) -> NullTranslations:

@@ -13,8 +13,8 @@ from babel.support import NullTranslations
 from services.notifier.domain.kinds import KINDS, FactName
 from services.notifier.emails import formats, wording
 from services.notifier.emails.letters import Letter, Line
-from services.notifier.emails.wording import Gettext
 from shared.contracts.invoices import LONGEST_PURPOSE
+from shared.l10n.catalogues import Gettext
 from shared.l10n.dates import Days
 from shared.l10n.money import money
 from shared.l10n.phrases import price_phrase, several

@@ -22,10 +22,9 @@ from services.notifier.emails import formats, wording
 from services.notifier.emails.facts import amount_of, facts
 from services.notifier.emails.letters import Letter
 from services.notifier.emails.markup import bdi, button_url, host, web_address
-from services.notifier.emails.wording import Gettext
 from shared.contracts.invoices import Ending
 from shared.contracts.payments import Decline
-from shared.l10n.catalogues import translations
+from shared.l10n.catalogues import Gettext, translations
 from shared.l10n.dates import Days
 from shared.l10n.locales import catalogue_of, choose_locale
 from shared.l10n.palette import palette

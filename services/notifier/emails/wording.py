@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 
 from services.notifier.emails.formats import plain_name
 from shared.contracts.invoices import Retry, RetryPlan
 from shared.contracts.next_steps import NextStep, next_step
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.l10n import brands
+from shared.l10n.catalogues import Gettext, Ngettext
 from shared.l10n.dates import Days
-
-Gettext = Callable[[str], str]
-Ngettext = Callable[[str, str, int], str]
+from shared.l10n.next_steps import days_to_arrive, next_step_sentences
 
 
 def method_fact(method: PaymentMethod | None, _: Gettext) -> tuple[str, str] | None:
@@ -144,51 +142,27 @@ def what_next(
     payment. `next_method` is what it will charge then: said only where it is another one than failed.
     """
     kind = method.kind if method else MethodKind.OTHER
-    state = next_step(RetryPlan(planned, next_attempt), decline, ended_unpaid=ended)
-    if state is NextStep.ENDED:
-        step = _(
-            "Your subscription has ended because we didn’t receive this payment, and the amount is still due. "
-            "As soon as you have added a new payment method, the amount is charged to it."
-        )
-    elif state is NextStep.ADD_METHOD:
-        step = _("As soon as you have added a payment method, the amount is charged to it.")
-    elif state is NextStep.OVER:
-        step = _(
-            "We won’t try again automatically. As soon as you have added a new payment method, "
-            "the amount is charged to it."
-        )
-    elif state is NextStep.ENTER_AGAIN:
-        step = _("Please enter the details again or add a different payment method.")
-    elif state is NextStep.NEW_METHOD:
-        step = {
-            MethodKind.CARD: _("This card can’t be charged any more, so please add a new one."),
-            MethodKind.BANK: _(
-                "This bank account can’t be debited any more, so please add a new payment method."
-            ),
-        }.get(kind, _("It can’t be charged any more, so please add a new payment method."))
-    elif next_attempt is not None:
-        step = _(
-            "We will try again on %(day)s. To pay sooner, or in another way, "
-            "please update your payment method."
-        ) % {"day": days.full(next_attempt), "on_day": days.on_full(next_attempt)}
-        another = method_fact(next_method, _)
-        if another and another != method_fact(method, _):
-            step = _(
-                "We will try again on %(day)s. The payment will then be taken from: %(method)s. "
-                "To pay sooner, or in another way, please update your payment method."
-            ) % {
-                "day": days.full(next_attempt),
-                "on_day": days.on_full(next_attempt),
-                "method": method_name(next_method, _),
-            }
+    step = next_step(RetryPlan(planned, next_attempt), decline, ended_unpaid=ended)
+    another = method_fact(next_method, _)
+    if step is NextStep.NEW_METHOD and kind not in (MethodKind.CARD, MethodKind.BANK):
+        text = _("It can’t be charged any more, so please add a new payment method.")
+    elif (
+        step is NextStep.WAITS_FOR_DATE
+        and next_attempt is not None
+        and another not in (None, method_fact(method, _))
+    ):
+        text = _(
+            "We will try again on %(day)s. The payment will then be taken from: %(method)s. "
+            "To pay sooner, or in another way, please update your payment method."
+        ) % {
+            "day": days.full(next_attempt),
+            "on_day": days.on_full(next_attempt),
+            "method": method_name(next_method, _),
+        }
     else:
-        step = _(
-            "We may try again. To be sure that everything goes on as usual, "
-            "please update your payment method."
-        )
-    if kind is MethodKind.BANK:
-        step += " " + _("Payments from a bank account take a few days to arrive.")
-    return step
+        text = next_step_sentences(step, kind, next_attempt, days, _)
+    arrives = days_to_arrive(kind, _)
+    return f"{text} {arrives}" if arrives else text
 
 
 def how_often(tries: int, ngettext: Ngettext) -> str | None:

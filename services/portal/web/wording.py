@@ -5,15 +5,14 @@ The steps are `shared.contracts.next_steps`', the whole sentences those of the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from services.portal.domain.notice import Line, State
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import MethodKind
+from shared.l10n.catalogues import Gettext, Ngettext
 from shared.l10n.dates import Days
-
-Gettext = Callable[[str], str]
-Ngettext = Callable[[str, str, int], str]
+from shared.l10n.next_steps import days_to_arrive, method_step, next_step_sentences
 
 
 def kind_of(lines: Sequence[Line]) -> MethodKind | None:
@@ -32,7 +31,7 @@ def advice(asking: Sequence[Line], days: Days, _: Gettext, ngettext: Ngettext) -
             "Stripe’s secure page; there you follow your bank’s steps.",
             len(asking),
         )
-    said = [_whole(asking[0], days, _)] if len(asking) == 1 else [_together(asking, _)]
+    said = [_alone(asking[0], days, _) if len(asking) == 1 else _together(asking, _)]
     if all(line.state is State.STILL_DECLINED for line in asking):
         said.insert(
             0,
@@ -44,42 +43,22 @@ def advice(asking: Sequence[Line], days: Days, _: Gettext, ngettext: Ngettext) -
         )
     elif all(line.step is NextStep.ADD_METHOD for line in asking):
         said.insert(0, _("There was no payment method on file that we could charge."))
-    if kind_of(asking) is MethodKind.BANK:
-        said.append(_("Payments from a bank account take a few days to arrive."))
-    return " ".join(said)
+    arrives = days_to_arrive(kind_of(asking), _)
+    return " ".join([*said, arrives] if arrives else said)
+
+
+def _alone(line: Line, days: Days, _: Gettext) -> str:
+    return next_step_sentences(line.step, _kind(line), line.next_attempt, days, _)
+
+
+def _kind(line: Line) -> MethodKind:
+    return line.method.kind if line.method else MethodKind.OTHER
 
 
 def _together(asking: Sequence[Line], _: Gettext) -> str:
     if all(line.step is NextStep.ADD_METHOD for line in asking):
         return _("As soon as you have added a payment method, what is due is charged to it.")
     return _("As soon as you have updated your payment method, what is due is charged to it.")
-
-
-def _whole(line: Line, days: Days, _: Gettext) -> str:
-    """The sentence of the email about the same step."""
-    if line.step is NextStep.ENDED:
-        return _(
-            "Your subscription has ended because we didn’t receive this payment, and the amount is still due. "
-            "As soon as you have added a new payment method, the amount is charged to it."
-        )
-    if line.step is NextStep.ADD_METHOD:
-        return _("As soon as you have added a payment method, the amount is charged to it.")
-    if line.step is NextStep.OVER:
-        return _(
-            "We won’t try again automatically. As soon as you have added a new payment method, "
-            "the amount is charged to it."
-        )
-    if line.step is NextStep.WAITS_FOR_DATE and line.next_attempt is not None:
-        return _(
-            "We will try again on %(day)s. To pay sooner, or in another way, "
-            "please update your payment method."
-        ) % {"day": days.full(line.next_attempt), "on_day": days.on_full(line.next_attempt)}
-    if line.step in (NextStep.ENTER_AGAIN, NextStep.NEW_METHOD):
-        return _method_step(line, _)
-    return _(
-        "We may try again. To be sure that everything goes on as usual, "
-        "please update your payment method."
-    )
 
 
 def short(line: Line, days: Days, _: Gettext) -> str:
@@ -91,7 +70,7 @@ def short(line: Line, days: Days, _: Gettext) -> str:
     if line.state is State.CONFIRM:
         return _("Your bank wants you to confirm this payment.")
     if line.step in (NextStep.ENTER_AGAIN, NextStep.NEW_METHOD):
-        return _method_step(line, _)
+        return method_step(line.step, _kind(line), _)
     if line.step is NextStep.WAITS_FOR_DATE and line.next_attempt is not None:
         return _("We’ll try again on %(day)s.") % {
             "day": days.full(line.next_attempt),
@@ -102,14 +81,3 @@ def short(line: Line, days: Days, _: Gettext) -> str:
         NextStep.ADD_METHOD: _("There was no payment method on file that we could charge."),
         NextStep.OVER: _("We won’t try again automatically."),
     }.get(line.step, _("We may try again."))
-
-
-def _method_step(line: Line, _: Gettext) -> str:
-    if line.step is NextStep.ENTER_AGAIN:
-        return _("Please enter the details again or add a different payment method.")
-    kind = line.method.kind if line.method else MethodKind.OTHER
-    if kind is MethodKind.CARD:
-        return _("This card can’t be charged any more, so please add a new one.")
-    if kind is MethodKind.BANK:
-        return _("This bank account can’t be debited any more, so please add a new payment method.")
-    return _("This payment method can’t be charged any more, so please add a new one.")
