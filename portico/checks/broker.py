@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from typing import Any, Final
 
 import amqp
@@ -84,6 +84,20 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
 
 
 def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
+    there = yield from _exchanges(connection)
+    yield from _events(connection, services, there)
+    for service in SERVICES:
+        yield from _rpc(connection, service)
+    for name in there:
+        if topology.OWNERS[name] not in services:
+            yield from _may_make(connection, name)
+    if set(services) < set(SERVICES):  # else one user does everything, and nothing bounds it
+        for name in (*there, topology.HOST_EXCHANGE):
+            yield from _bounds(connection, name, services)
+
+
+def _exchanges(connection: Any) -> Generator[Finding, None, list[str]]:
+    """What is missing; returns the exchanges that are there."""
     there = []
     for name, owner in topology.OWNERS.items():
         try:
@@ -95,6 +109,13 @@ def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
             yield _refused(name)
         else:
             there.append(name)
+    return there
+
+
+def _events(
+    connection: Any, services: Collection[str], there: Collection[str]
+) -> Iterator[Finding]:
+    """The right to publish events, and the queues that they go to."""
     for source in topology.sources():
         name = topology.exchange(source).name
         if name in there and source in services:
@@ -105,14 +126,6 @@ def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:
                 yield from _queue(connection, main, consumed=True, own=own)
                 for side in topology.auxiliary_queues(main.name):
                     yield from _queue(connection, side, consumed=False, own=own)
-    for service in SERVICES:
-        yield from _rpc(connection, service)
-    for name in there:
-        if topology.OWNERS[name] not in services:
-            yield from _may_make(connection, name)
-    if set(services) < set(SERVICES):  # else one user does everything, and nothing bounds it
-        for name in (*there, topology.HOST_EXCHANGE):
-            yield from _bounds(connection, name, services)
 
 
 def _may_make(connection: Any, name: str) -> Iterator[Finding]:

@@ -99,12 +99,7 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
     if known.purpose is None and seen.purpose is not None:
         # What an open invoice is for changes no more: whoever says it first is as good as any.
         changes |= {"purpose": seen.purpose, "purpose_more": seen.purpose_more}
-    rank, seen_rank = FINALITY.get(known.status, 0), FINALITY.get(seen.status, 0)
-    if seen_rank > rank:
-        changes["status"] = seen.status
-        changes["closed_at"] = seen.at if seen_rank > FINALITY["open"] else None
-    elif seen_rank == rank and seen_rank > FINALITY["open"]:
-        changes["closed_at"] = _earliest(known.closed_at, seen.at)
+    changes |= _status(known, seen)
     if _amounts_are_newer(known, seen):
         for name in ("amount_due", "amount_remaining", "amount_paid", "amount_credited"):
             changes[name] = getattr(seen, name)
@@ -119,15 +114,29 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
         changes["auto_advance"] = seen.auto_advance
         changes["auto_advance_as_of"] = seen.at
     if seen.failed:
-        changes["first_failed_at"] = _earliest(known.first_failed_at, seen.at)
-        if known.last_failed_at is None or seen.at > known.last_failed_at:
-            changes["last_failed_at"] = seen.at
-            changes["last_failure_own"] = seen.own_retry
-        elif seen.at == known.last_failed_at:
-            changes["last_failure_own"] = known.last_failure_own or seen.own_retry
+        changes |= _failure(known, seen)
     if seen.action_required:
         changes["action_required_at"] = _latest(known.action_required_at, seen.at)
     return replace(known, **changes)
+
+
+def _status(known: Invoice, seen: Observation) -> dict[str, Any]:
+    rank, seen_rank = FINALITY.get(known.status, 0), FINALITY.get(seen.status, 0)
+    if seen_rank > rank:
+        closed_at = seen.at if seen_rank > FINALITY["open"] else None
+        return {"status": seen.status, "closed_at": closed_at}
+    if seen_rank == rank and seen_rank > FINALITY["open"]:
+        return {"closed_at": _earliest(known.closed_at, seen.at)}
+    return {}
+
+
+def _failure(known: Invoice, seen: Observation) -> dict[str, Any]:
+    changes: dict[str, Any] = {"first_failed_at": _earliest(known.first_failed_at, seen.at)}
+    if known.last_failed_at is None or seen.at > known.last_failed_at:
+        changes |= {"last_failed_at": seen.at, "last_failure_own": seen.own_retry}
+    elif seen.at == known.last_failed_at:
+        changes["last_failure_own"] = known.last_failure_own or seen.own_retry
+    return changes
 
 
 def _with_payment_begun(known: AnyInvoice, seen: Observation) -> AnyInvoice:

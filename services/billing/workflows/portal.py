@@ -119,12 +119,8 @@ def create_portal_session(
 
     Raises InvalidRequest, UnknownStripeCustomer, PortalConfigurationMissing, StripeUnavailable, StripeRefused.
     """
+    _check(wanted, public_url)
     flow, business_id = wanted.flow, wanted.business_id
-    if not wanted.stripe_customer_id:
-        raise InvalidRequest("stripe_customer_id: expected Stripe's id of a customer")
-    if flow is not None and flow not in FLOWS:
-        raise InvalidRequest(f"flow: expected one of {', '.join(FLOWS)}, or none")
-    check_return_url(wanted.return_url, public_url)
 
     def create(configuration_id: str | None, flow: str | None) -> PortalSession:
         return gateway.create_portal_session(
@@ -161,6 +157,15 @@ def create_portal_session(
                 raise
     configuration = ensure_configuration(database, gateway, choice.key, now=now)
     return open_on(configuration.id, configuration)
+
+
+def _check(wanted: SessionRequest, public_url: str) -> None:
+    """Raise InvalidRequest for what no session is made of."""
+    if not wanted.stripe_customer_id:
+        raise InvalidRequest("stripe_customer_id: expected Stripe's id of a customer")
+    if wanted.flow is not None and wanted.flow not in FLOWS:
+        raise InvalidRequest(f"flow: expected one of {', '.join(FLOWS)}, or none")
+    check_return_url(wanted.return_url, public_url)
 
 
 def _record_never_saved(database: Transactions, livemode: bool, now: dt.datetime) -> None:

@@ -127,11 +127,7 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return _suppress(
             desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
         )
-    others: list[OpenInvoice] | None = []
-    if leased.kind is Kind.COLLECTION_ENDED:
-        leased, others = _gather_ends(desk, leased)
-    elif leased.gathers:
-        others = _gather(desk, leased)
+    leased, others = _told_together(desk, leased)
     if others is None:
         return Result(leased.kind, "lease_lost")
     planned = schedule(
@@ -158,6 +154,13 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return refusal
     outcome = desk.mailer.send(mail)
     return _with_retries(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
+
+
+def _told_together(desk: SendContext, leased: Leased) -> tuple[Leased, list[OpenInvoice] | None]:
+    """What else is told in this email; None when its lease was lost."""
+    if leased.kind is Kind.COLLECTION_ENDED:
+        return _gather_ends(desk, leased)
+    return leased, _gather(desk, leased) if leased.gathers else []
 
 
 def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:

@@ -155,9 +155,28 @@ def decide(claims: Iterable[Claim], denied: Collection[tuple[int, str]] = ()) ->
         else:
             allowed.append(claim)
     allowed.sort(key=lambda one: (-one.rank, one.said_at, one.id))
-    links: dict[int, Claim] = {}
-    of_customer: dict[int, Claim] = {}
-    of_stripe: dict[str, Claim] = {}
+    strongest = _strongest(allowed)
+    conflicts = []
+    for claim in allowed:
+        effects[claim.id], reason = _judge(claim, strongest)
+        if reason is not None:
+            conflicts.append(Conflict(claim, reason))
+    return Decision(strongest.links, effects, tuple(conflicts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Strongest:
+    """The claims that nothing stronger stands against: by customer, by Stripe customer, and those that link."""
+
+    links: dict[int, Claim] = field(default_factory=dict)
+    of_customer: dict[int, Claim] = field(default_factory=dict)
+    of_stripe: dict[str, Claim] = field(default_factory=dict)
+
+
+def _strongest(allowed: Iterable[Claim]) -> _Strongest:
+    """`allowed` are sorted: the strongest first, then what was said first."""
+    found = _Strongest()
+    links, of_customer, of_stripe = found.links, found.of_customer, found.of_stripe
     for _, equals in itertools.groupby(allowed, key=lambda one: (one.rank, one.said_at)):
         pairs: dict[tuple[int, str], Claim] = {}
         for claim in equals:
@@ -169,33 +188,23 @@ def decide(claims: Iterable[Claim], denied: Collection[tuple[int, str]] = ()) ->
             if customers[customer] == stripe_ids[stripe_id] == 1:
                 links[customer] = claim
             of_customer[customer] = of_stripe[stripe_id] = claim
-    conflicts = []
-    for claim in allowed:
-        decisive = links.get(claim.customer)
-        if decisive is not None and decisive.stripe_customer_id == claim.stripe_customer_id:
-            effects[claim.id] = Effect.DECIDES if decisive is claim else Effect.AGREES
-            continue
-        rivals = [
-            rival
-            for rival in (
-                of_stripe.get(claim.stripe_customer_id),
-                of_customer.get(claim.customer),
-            )
-            if rival is not None
-        ]
-        if max(rival.rank for rival in rivals) > claim.rank:
-            effects[claim.id] = Effect.OVERRULED
-            continue
-        effects[claim.id] = Effect.CONFLICT
-        taken = of_stripe.get(claim.stripe_customer_id)
-        if taken is not None and links.get(taken.customer) is taken:
-            reason = Reason.STRIPE_CUSTOMER_TAKEN
-        elif decisive is not None:
-            reason = Reason.CUSTOMER_HAS_ANOTHER
-        else:
-            reason = Reason.SAID_AT_ONCE
-        conflicts.append(Conflict(claim, reason))
-    return Decision(links, effects, tuple(conflicts))
+    return found
+
+
+def _judge(claim: Claim, strongest: _Strongest) -> tuple[Effect, Reason | None]:
+    """What a claim does beside the strongest, and why not where it is a conflict."""
+    decisive = strongest.links.get(claim.customer)
+    if decisive is not None and decisive.stripe_customer_id == claim.stripe_customer_id:
+        return Effect.DECIDES if decisive is claim else Effect.AGREES, None
+    taken = strongest.of_stripe.get(claim.stripe_customer_id)
+    rivals = (taken, strongest.of_customer.get(claim.customer))
+    if max(rival.rank for rival in rivals if rival is not None) > claim.rank:
+        return Effect.OVERRULED, None
+    if taken is not None and strongest.links.get(taken.customer) is taken:
+        return Effect.CONFLICT, Reason.STRIPE_CUSTOMER_TAKEN
+    if decisive is not None:
+        return Effect.CONFLICT, Reason.CUSTOMER_HAS_ANOTHER
+    return Effect.CONFLICT, Reason.SAID_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
