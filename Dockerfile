@@ -11,6 +11,9 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 RUN python3 -m venv --without-pip /opt/portico \
     && python3 -m venv /opt/pip
 COPY requirements.txt /tmp/
+# `portico` is a command, of the sources that the last stage copies.
+RUN printf '#!/bin/sh\nPYTHONPATH=/srv/portico exec /opt/portico/bin/python -P -m portico "$@"\n' >/opt/portico/bin/portico \
+    && chmod 755 /opt/portico/bin/portico
 # Wheels only: nothing is compiled, and no package's own script runs. Bytecode is made here, since the root is read-only later.
 RUN /opt/pip/bin/pip --python /opt/portico/bin/python install --quiet --require-hashes --only-binary :all: \
         --no-compile -r /tmp/requirements.txt \

@@ -110,7 +110,7 @@ def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
         "",
         f"portal {stack.portal_url}, billing {stack.billing_url}, notifier {stack.notifier_url}: a process each,",
         f"on a RabbitMQ (port {stack.rabbitmq.port}) and a PostgreSQL (port {stack.postgres.port}) of their own.",
-        f"Ask: .venv/bin/python -m portico --env-file {os.path.relpath(stack.folder)}/portico.env doctor",
+        f"Ask: .venv/bin/portico --env-file {os.path.relpath(stack.folder)}/portico.env doctor",
         f"Data and logs: {os.path.relpath(stack.folder)}. Stop: Ctrl-C.",
     ]
     if not stack.postgres.folder.is_relative_to(stack.folder):

@@ -13,10 +13,13 @@ from portico.commands.doctor import doctor
 from portico.commands.erase import erase
 from portico.commands.explain import explain
 from portico.commands.stats import stats
+from shared.terminal import say
+from shared.version import VERSION
 
 app = typer.Typer(
     cls=PorticoGroup,
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # a paragraph is wrapped at the terminal's width, and nowhere else
     pretty_exceptions_enable=False,  # a stack trace with local variables could show a secret
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -43,6 +46,13 @@ def read_env_file(path: Path) -> dict[str, str]:
     return found
 
 
+def print_version(wanted: bool) -> None:
+    """Say which release this is, and end."""
+    if wanted:
+        say(f"portico {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -53,6 +63,12 @@ def root(
             help="Settings as NAME=value lines; variables that are set win. `make stack` writes var/stack/portico.env.",
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Say which release this is."
+        ),
+    ] = False,
 ) -> None:
     """Operate Portico: one command line over its services.
 

@@ -17,9 +17,10 @@ OPENING = """# The command line
 `portico` operates Portico: it asks the services over RabbitMQ and, for set-up and `doctor`, looks at the databases, Stripe
 and SendGrid. After `make run` or `make stack` has made the virtual environment:
 
-    .venv/bin/python -m portico --env-file var/stack/portico.env doctor
+    .venv/bin/portico --env-file var/stack/portico.env doctor
 
-In an image or an installed environment it is `python -m portico`. It reads the same settings as the services
+In an image it is `portico` too, as in an environment that Portico was installed into (`pip install --require-hashes -r
+requirements.txt`, then `pip install --no-deps .`). `portico --version` says which release it is. It reads the same settings as the services
 ([settings.md](settings.md)); most commands need `AMQP_URI` alone. `make run` keeps its broker inside its process, which nobody
 else can reach: use `make stack`.
 
@@ -31,7 +32,7 @@ else can reach: use `make stack`.
 | 3 | something does not answer; the same command may work later |
 
 Reading commands take `--json`: one document on standard output, nothing else there. Progress goes to standard error.
-Shell completion: `python -m portico --install-completion`. No command prints a key or a password; `portico link` prints a
+Shell completion (bash, zsh, fish): `portico --install-completion`, with `portico` on your PATH. No command prints a key or a password; `portico link` prints a
 customer's link, because that is what it is asked for.
 
 `customers import` measured: 1,000,000 customers into one portal and PostgreSQL on two cores that ten other jobs shared, in
