@@ -33,6 +33,8 @@ from shared.contracts.rpc.portal import (
     RowError,
 )
 
+MOST_NAMED: Final = 5
+"""How many businesses an error names."""
 MOST_LINES: Final = 5000
 """How many customers one call may bring."""
 
@@ -234,7 +236,8 @@ def export_customers(
 
 
 def find(session: Session, reference: str, business_id: str | None) -> FoundCustomer:
-    """A customer by Portico's id, Stripe's id, or the host's own id with its business. Raises NotFound."""
+    """A customer by Portico's id, Stripe's id, or the host's own id with its business, which may be left out where there is
+    only one. Raises NotFound."""
     row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
     if row is None and reference.startswith("cus_"):
         row = people.customer_of_stripe(session, reference)
@@ -247,6 +250,13 @@ def find(session: Session, reference: str, business_id: str | None) -> FoundCust
             owner = few[0] if len(few) == 1 else None
         if owner is not None:
             row = people.customer_of_host(session, owner.id, reference)
+        elif knowing := people.businesses_that_know(session, reference, MOST_NAMED):
+            several = (
+                "several businesses know"
+                if len(knowing) > 1
+                else "there are several businesses, and one knows"
+            )
+            raise NotFound(f"{several} this customer: name the business ({', '.join(knowing)})")
     business = session.get(BusinessRow, row.business_pk) if row is not None else None
     if row is None or business is None or (owner is not None and business.id != owner.id):
         raise NotFound(
@@ -272,12 +282,14 @@ def erase(
     links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
     others: set[str] = set()
+    rows = 0
     if row is not None:
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
         business_id = links.business_of(session, row.public_id)
-        others = erasure.erase_evidence(session, row, business_id or "")
-        erasure.erase_customer(session, row)
-    rows = erasure.erase_stripe_customer(session, stripe_customer_id) if stripe_customer_id else 0
+        others, rows = erasure.erase_evidence(session, row, business_id or "")
+        rows += erasure.erase_customer(session, row)
+    if stripe_customer_id:
+        rows += erasure.erase_stripe_customer(session, stripe_customer_id)
     # What this customer claimed may be somebody else's.
     settle(session, others - {stripe_customer_id}, (), now)
     return CustomerErasure(customer=row is not None, rows=rows)

@@ -81,6 +81,18 @@ def customer_of_host(session: Session, business_pk: int, external_id: str) -> Cu
     ).one_or_none()
 
 
+def businesses_that_know(session: Session, external_id: str, limit: int) -> list[str]:
+    """The host's ids of up to `limit` businesses that have a customer with this id of the host's; of the oldest thousand, since
+    no index finds an id without its business."""
+    oldest = select(BusinessRow.id).order_by(BusinessRow.id).limit(1000).scalar_subquery()
+    statement = (
+        select(BusinessRow.business_id)
+        .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(BusinessRow.id.in_(oldest), CustomerRow.external_id == external_id)
+    )
+    return list(session.scalars(statement.order_by(BusinessRow.id).limit(limit)))
+
+
 def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow | None:
     """The customer that a Stripe customer belongs to."""
     return session.scalars(

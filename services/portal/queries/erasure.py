@@ -24,16 +24,23 @@ from services.portal.models import (
 from shared.statements import changed
 
 
-def erase_customer(session: Session, row: CustomerRow) -> None:
-    """Delete a customer and all that is kept of them."""
+def erase_customer(session: Session, row: CustomerRow) -> int:
+    """Delete a customer and all that is kept of them; how many rows that were."""
     session.flush()
     public_id, key = row.public_id, row.id
-    for table in (AppointmentRow, CancellationRequestRow):
-        changed(session, delete(table).where(table.customer_pk == key))
-    changed(session, delete(ActivityRow).where(ActivityRow.customer_id == public_id))
-    changed(session, delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id))
-    changed(session, delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id))
-    changed(session, delete(CustomerRow).where(CustomerRow.id == key))
+    return sum(
+        changed(session, statement)
+        for statement in (
+            *(
+                delete(table).where(table.customer_pk == key)
+                for table in (AppointmentRow, CancellationRequestRow)
+            ),
+            delete(ActivityRow).where(ActivityRow.customer_id == public_id),
+            delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id),
+            delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id),
+            delete(CustomerRow).where(CustomerRow.id == key),
+        )
+    )
 
 
 def erase_stripe_customer(session: Session, stripe_id: str) -> int:
@@ -53,8 +60,10 @@ def erase_stripe_customer(session: Session, stripe_id: str) -> int:
     )
 
 
-def erase_evidence(session: Session, customer: CustomerRow, business_id: str) -> set[str]:
-    """Delete what names this customer, or named them before; the Stripe customers that it was about."""
+def erase_evidence(
+    session: Session, customer: CustomerRow, business_id: str
+) -> tuple[set[str], int]:
+    """Delete what names this customer, or named them before; the Stripe customers that it was about, and how many rows went."""
 
     def names(ref: Any, business: Any) -> ColumnElement[bool]:
         own = and_(ref == customer.external_id, business == business_id)
@@ -62,7 +71,7 @@ def erase_evidence(session: Session, customer: CustomerRow, business_id: str) ->
 
     mine = names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref)
     stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
-    changed(session, delete(LinkEvidenceRow).where(mine))
+    gone = changed(session, delete(LinkEvidenceRow).where(mine))
     changed(
         session,
         update(LinkEvidenceRow)
@@ -72,8 +81,8 @@ def erase_evidence(session: Session, customer: CustomerRow, business_id: str) ->
         )
         .values(previous_customer_ref=None, previous_business_ref=None),
     )
-    changed(
+    gone += changed(
         session,
         delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
     )
-    return stripe_ids
+    return stripe_ids, gone

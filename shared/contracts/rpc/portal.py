@@ -472,7 +472,7 @@ class CustomerErasure(Answer, frozen=True, kw_only=True):
     customer: bool
     """Whether there was a customer."""
     rows: int
-    """How many rows about the Stripe customer went."""
+    """How many rows went, the customer's own among them."""
 
 
 class InvoiceStanding(Answer, frozen=True, kw_only=True):
