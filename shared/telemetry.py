@@ -179,6 +179,10 @@ def _shortened(text: str) -> str:
     return f"{head}…{len(text) - len(head) - len(tail)} characters left out…{tail}"
 
 
+TEXTS: Final = (str, bytes, bytearray, memoryview)
+"""What has a length, and is one value all the same."""
+
+
 def _redact_values(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -193,20 +197,8 @@ def _redact_values(
 
 def _json_value(value: Any, seen: Iterator[int], depth: int = 0) -> Any:
     """The value as JSON has it, redacted all through. `seen` counts the values of the whole structure."""
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, enum.Enum):
         return _json_value(value.value, seen, depth)
-    if isinstance(value, str):
-        return _nested_text(value) if depth else redact(value)
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, dt.timedelta):
-        return value.total_seconds()
     named = _named_values(value)
     if named is not None:
         items = _first(named.items(), seen, depth)
@@ -214,12 +206,23 @@ def _json_value(value: Any, seen: Iterator[int], depth: int = 0) -> Any:
         if left := len(named) - len(found):
             found["…"] = f"{left} left out"
         return found
-    if isinstance(value, Collection) and not isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, Collection) and not isinstance(value, TEXTS):
         several = [_json_value(one, seen, depth + 1) for one in _first(value, seen, depth)]
         if left := len(value) - len(several):
             several.append(f"… {left} left out")
         return several
-    return _nested_text(str(value)) if depth else redact(str(value))
+    return _json_scalar(value, depth)
+
+
+def _json_scalar(value: Any, depth: int) -> str | int | float | None:
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    text = value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
+    return _nested_text(text) if depth else redact(text)
 
 
 def _named_values(value: Any) -> Mapping[Any, Any] | None:

@@ -32,6 +32,10 @@ def list_notifications(
     customer: Annotated[
         str | None, typer.Option(help="Only of this Stripe customer, cus_….")
     ] = None,
+    status: Annotated[
+        notifier.NotificationStatus | None,
+        typer.Option(help="Only those that stand so; suppressed: not sent on purpose."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
     as_json: AsJson = False,
 ) -> None:
@@ -46,6 +50,7 @@ def list_notifications(
             invoice_id=invoice,
             stripe_customer_id=customer,
             limit=limit,
+            **({"status": status} if status else {}),  # a notifier of the release before knows none
         )
     if as_json:
         print_json(found)
@@ -173,24 +178,38 @@ def cancel(
 @mail.command("preview")
 def preview(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="Which email; docs/emails.md lists them.")
-    ],
+        str | None,
+        typer.Argument(metavar="[KIND]", help="Which email; docs/emails.md lists them. Else all."),
+    ] = None,
     locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(
         "var/preview"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Write an email with sample data as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
+    """Write an email with sample data, or every one, as KIND.subject.txt, KIND.txt and KIND.html. Sends nothing.
 
     Example: portico mail preview payment_failed --locale de
     """
     from services.notifier.domain.kinds import Kind
     from services.notifier.emails.previewing import write_preview
+    from shared.l10n.locales import languages, parse_locale, speaks
 
-    if kind not in list(Kind):
+    if kind is not None and kind not in list(Kind):
         raise typer.BadParameter(f"expected one of {', '.join(Kind)}", param_hint="KIND")
-    written = [str(path) for path in write_preview(Kind(kind), locale, out)]
+    found = parse_locale(locale)
+    if found is None or not speaks(found):
+        spoken = ", ".join(sorted(one.replace("_", "-") for one in languages()))
+        raise typer.BadParameter(
+            f"no email is in this language; there are {spoken}", param_hint="--locale"
+        )
+    kinds = list(Kind) if kind is None else [Kind(kind)]
+    try:
+        written = [str(path) for one in kinds for path in write_preview(one, locale, out)]
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{error.filename or out}: {error.strerror}", param_hint="--out"
+        ) from None
     if as_json:
         print_json(written)
     else:

@@ -61,6 +61,11 @@ def catalogue_of(locale: Locale) -> str:
     return next((each for each in names if each in languages()), SOURCE)
 
 
+def speaks(locale: Locale) -> bool:
+    """Whether somebody of this locale is spoken to in their language."""
+    return _spoken_as(locale) is not None
+
+
 def _spoken_as(locale: Locale) -> Locale | None:
     """The locale that somebody of this one is spoken to in; None when there is nothing in their language.
 

@@ -6,6 +6,7 @@ given back twenty times, so one that was looked at often is written anew first, 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +30,8 @@ class DeadLetter:
     """The event's id, or `body:` and the beginning of the body's SHA-256 where it has none."""
     type: str
     reason: str
+    given_up_at: dt.datetime | None = None
+    """None: by a release that did not note it."""
     attempts: int
     routing_key: str
     correlation_id: str
@@ -50,6 +53,7 @@ class DeadLetter:
             "queue": self.queue,
             "key": self.key,
             "type": self.type,
+            "given_up_at": self.given_up_at and self.given_up_at.isoformat(),
             "x-error": self.reason,
             "x-attempt": self.attempts,
             "x-original-routing-key": self.routing_key,
@@ -105,13 +109,16 @@ class DeadLetters:
         return found
 
     def replay(self, queue: str, wanted: Callable[[DeadLetter], bool]) -> list[DeadLetter]:
-        """Give those that are wanted back to the consumer's queue, each confirmed before its dead letter goes."""
+        """Give those that are wanted back to the consumer's queue, each confirmed before its dead letter goes; one that is not
+        whole stays. Raises Unroutable where that queue is gone: then the letter that `wanted` was last asked about, and what
+        follows it, stay."""
 
         def again(letter: DeadLetter) -> bool:
-            if not letter.whole or not wanted(letter):
+            if not wanted(letter) or not letter.whole:
                 return False
             headers = {
                 **incoming.carried(letter.headers),
+                incoming.GIVEN_UP_AT: "",
                 incoming.ATTEMPT: 0,
                 incoming.ERROR: "",
                 incoming.REPLAYS: letter.replays + 1,
@@ -154,6 +161,9 @@ class DeadLetters:
                         headers={
                             **incoming.carried(letter.headers),
                             incoming.ERROR: letter.reason,
+                            incoming.GIVEN_UP_AT: letter.given_up_at.isoformat()
+                            if letter.given_up_at
+                            else "",
                         },
                     )
                     channel.basic_ack(message.delivery_tag)
@@ -181,6 +191,7 @@ def _read(queue: str, message: Any) -> DeadLetter:
         key=key,
         type=type_,
         reason=own.error or f"given up by the broker: {own.died_of or 'no reason'}",
+        given_up_at=own.given_up_at,
         attempts=own.attempt,
         routing_key=own.original_routing_key,
         correlation_id=own.correlation_id,

@@ -6,6 +6,7 @@ used: it is read here, into something of the expected type and within its bounds
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ ERROR: Final = "x-error"
 ORIGINAL_ROUTING_KEY: Final = "x-original-routing-key"
 REPLAYS: Final = "x-replays"
 LAST_ERROR: Final = "x-last-error"
+GIVEN_UP_AT: Final = "x-given-up-at"
 DELIVERIES: Final = "x-delivery-count"
 CONTEXT: Final = "nameko."
 """How the headers begin that carry nameko's context data."""
@@ -64,6 +66,8 @@ class OwnHeaders:
     """How often a person has replayed it from the dead letters."""
     deliveries: int
     """How often the broker has delivered it before."""
+    given_up_at: dt.datetime | None
+    """When a consumer gave it up, else when the broker did; None where nobody has noted it."""
     died_of: str
     """The broker's own word for why it gave a message up, such as `delivery_limit`."""
     correlation_id: str
@@ -89,11 +93,28 @@ def own_headers(headers: Mapping[Any, Any] | None) -> OwnHeaders:
         original_routing_key=_text(found.get(ORIGINAL_ROUTING_KEY)),
         replays=_count(found.get(REPLAYS)),
         deliveries=_count(found.get(DELIVERIES)),
+        given_up_at=_moment(found.get(GIVEN_UP_AT)) or _died_at(found.get("x-death")),
         died_of=_text(found.get("x-first-death-reason")) or _text(found.get("x-last-death-reason")),
         correlation_id=_word(found.get(f"{CONTEXT}correlation_id")),
         traceparent=_word(found.get(f"{CONTEXT}{tracing.KEY}")),
         caller=_word(found.get(f"{CONTEXT}{CALLER}")),
     )
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    """A time with its zone, in UTC."""
+    try:
+        moment = dt.datetime.fromisoformat(_text(value))
+        return moment.astimezone(dt.UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _died_at(deaths: Any) -> dt.datetime | None:
+    """When the broker last gave the message up, by its own list of that, newest first: times in UTC without a zone."""
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    moment = newest.get("time") if isinstance(newest, dict) else None
+    return moment.replace(tzinfo=dt.UTC) if isinstance(moment, dt.datetime) else None
 
 
 def carried(headers: Mapping[Any, Any] | None) -> dict[str, Any]:

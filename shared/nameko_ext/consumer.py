@@ -11,6 +11,7 @@ Each event that was handled is one line of the log, `event handled`, with what t
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable
 from functools import partial
@@ -242,7 +243,10 @@ class EventConsumer(Entrypoint):
             message,
             message.body,
             topology.dead_queue(self.queue.name).name,
-            self._headers(message, reason, own.attempt),
+            {
+                **self._headers(message, reason, own.attempt),
+                incoming.GIVEN_UP_AT: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            },
         )
 
     @staticmethod

@@ -212,6 +212,7 @@ def inbox_events(
     type: str | None,
     before: dt.datetime | None,
     limit: int,
+    before_id: str | None = None,
 ) -> list[InboxEvent]:
     """Stored events for people, newest first, without their payloads."""
     return [
@@ -227,7 +228,7 @@ def inbox_events(
             reason=row.reason,
         )
         for row in queries.inbox_events(
-            session, status=status, type=type, before=before, limit=limit
+            session, status=status, type=type, before=before, limit=limit, before_id=before_id
         )
     ]
 

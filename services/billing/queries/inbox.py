@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import InboxEvent
@@ -81,15 +81,20 @@ def inbox_events(
     type: str | None,
     before: dt.datetime | None,
     limit: int,
+    before_id: str | None = None,
 ) -> Sequence[InboxEvent]:
-    """Stored Stripe events, newest first."""
+    """Stored Stripe events, newest first. `before_id` goes with `before`: of events of that very moment those below it count too."""
     statement = select(InboxEvent).order_by(InboxEvent.received_at.desc(), InboxEvent.id.desc())
     if status is not None:
         statement = statement.where(InboxEvent.status == status)
     if type is not None:
         statement = statement.where(InboxEvent.type == type)
     if before is not None:
-        statement = statement.where(InboxEvent.received_at < before)
+        earlier = InboxEvent.received_at < before
+        if before_id is not None:
+            same = and_(InboxEvent.received_at == before, InboxEvent.id < before_id)
+            earlier = or_(earlier, same)
+        statement = statement.where(earlier)
     return session.scalars(statement.limit(limit)).all()
 
 

@@ -59,14 +59,17 @@ class Operations:
         type: str | None = None,
         before: dt.datetime | None = None,
         limit: int = 50,
+        before_id: str | None = None,
     ) -> list[InboxEvent]:
-        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page.
-        `limit` is 1 to 500."""
+        """Stored Stripe events, newest first, without payloads. `before` (by `received_at`) turns the page; `before_id` with it,
+        where several came at one moment. `limit` is 1 to 500."""
         _check_limit(limit)
         if before is not None and before.tzinfo is None:
             raise InvalidArgument("before: expected a time zone")
         with self.database.reading() as session:
-            return inbox.inbox_events(session, status=status, type=type, before=before, limit=limit)
+            return inbox.inbox_events(
+                session, status=status, type=type, before=before, limit=limit, before_id=before_id
+            )
 
     @audited_rpc("event_id")
     def replay(self, event_id: str) -> ReplayedEvent:

@@ -51,7 +51,12 @@ def _fields(row: Notification) -> dict[str, Any]:
 
 
 def notifications(
-    session: Session, *, invoice_id: str | None, stripe_customer_id: str | None, limit: int
+    session: Session,
+    *,
+    invoice_id: str | None,
+    stripe_customer_id: str | None,
+    limit: int,
+    status: str | None = None,
 ) -> list[contract.Notification]:
     """Notifications, newest first, at most `limit` (1 to 500)."""
     rows = notification_queries.list_notifications(
@@ -59,6 +64,7 @@ def notifications(
         invoice_id=invoice_id,
         stripe_customer_id=stripe_customer_id,
         limit=max(1, min(limit, 500)),
+        status=status,
     )
     return [view(row) for row in rows]
 

@@ -240,9 +240,12 @@ def list_notifications(
     invoice_id: str | None,
     stripe_customer_id: str | None,
     limit: int,
+    status: str | None,
 ) -> list[Notification]:
     """Notifications, newest first."""
     statement = select(Notification)
+    if status is not None:
+        statement = statement.where(Notification.status == status)
     if invoice_id is not None:
         statement = statement.where(Notification.invoice_id == invoice_id)
     if stripe_customer_id is not None:

@@ -13,6 +13,7 @@ from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import (
     ErasedRows,
     Notification,
+    NotificationStatus,
     RequestedNotification,
     ResentNotifications,
     Stats,
@@ -40,6 +41,7 @@ class Operations:
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         limit: int = 50,
+        status: NotificationStatus | None = None,
     ) -> list[Notification]:
         """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
         with self.db.reading() as session:
@@ -48,6 +50,7 @@ class Operations:
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 limit=limit,
+                status=status,
             )
 
     @audited_rpc("notification_id")

@@ -35,16 +35,11 @@ BusinessKind = Literal[
     "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
 ]
 NotificationKind = Annotated[str, one_of(*get_args(EmailKind))]
-STATUSES: Final = (
-    "pending",
-    "sending",
-    "sent",
-    "delivered",
-    "bounced",
-    "suppressed",
-    "failed",
-)
+NotificationStatus = Literal[
+    "pending", "sending", "sent", "delivered", "bounced", "suppressed", "failed"
+]
 """Where a notification stands."""
+STATUSES: Final = get_args(NotificationStatus)
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -38,7 +39,14 @@ def test_the_version_is_one_in_one_place(run: Run) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, built from this tree without network."""
     folder = tmp_path_factory.mktemp("wheel")
-    words = ("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--no-cache-dir")
+    words = (
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--no-cache-dir",
+    )
     subprocess.run(
         [sys.executable, "-m", "pip", *words, "--wheel-dir", str(folder), str(REPOSITORY)],
         check=True,
@@ -54,8 +62,16 @@ def test_the_package_has_the_product_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         there = {name for name in archive.namelist() if ".dist-info/" not in name}
     tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        + ["portico", "services", "shared"],
+        [
+            "git",
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "portico",
+            "services",
+            "shared",
+        ],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,
@@ -73,8 +89,19 @@ def test_the_installed_package_is_a_command(wheel: Path, tmp_path: Path) -> None
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "v")], check=True)
     python = tmp_path / "v" / "bin" / "python"
     subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", "--python", str(python), "install"]
-        + ["--no-deps", "--no-index", "--no-compile", str(wheel)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--quiet",
+            "--python",
+            str(python),
+            "install",
+            "--no-deps",
+            "--no-index",
+            "--no-compile",
+            str(wheel),
+        ],
         check=True,
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
     )
@@ -145,6 +172,6 @@ def test_help_is_wrapped_once_at_the_terminals_width(width: int, run: Run) -> No
     paragraphs = [one.splitlines() for one in stripped.split("\n\n")]
     assert len(paragraphs) >= 3
     for lines in paragraphs:
-        for line, following in zip(lines, lines[1:], strict=False):
+        for line, following in itertools.pairwise(lines):
             assert len(line.rstrip()) <= width
             assert len(line.rstrip()) + 1 + len(following.split()[0]) > width - 3
