@@ -11,9 +11,11 @@ import csv
 import hashlib
 import json
 import os
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -29,7 +31,7 @@ HEAD: Final = 64 * 1024
 """Bytes at the file's beginning that tell it apart from another one of the same size."""
 CALL_BYTES: Final = 512 * 1024
 """Where a batch ends though it has fewer rows than asked for: a call takes twice as much at most."""
-COUNTS: Final = ("lines", "created", "updated", "unchanged", "errors")
+COUNTS: Final = ("lines", "created", "updated", "unchanged", "doubled", "errors")
 
 
 class BadFile(Exception):
@@ -43,6 +45,8 @@ class _Batch:
     rows: list[list[str | None]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    doubles: list[tuple[int, str]] = field(default_factory=list)
+    """Lines whose external_id stands further up too."""
     bytes: int = 0
     offset: int = 0
     line: int = 0
@@ -84,6 +88,26 @@ class _Lines:
         next(self, "")
 
 
+class _Seen:
+    """On which line an id of the host's stood last. On disk, in a file without a name that goes with the process: a file of
+    millions of customers takes no more memory than a small one."""
+
+    def __init__(self) -> None:
+        self._table = sqlite3.connect("")
+        self._table.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID")
+
+    def note(self, external_id: str, line: int) -> int | None:
+        """Remember the line; the one before with the same id, if there is any."""
+        key = hashlib.sha256(external_id.encode()).digest()[:16]
+        found = self._table.execute("SELECT line FROM seen WHERE id = ?", (key,)).fetchone()
+        self._table.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (key, line))
+        return int(found[0]) if found else None
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._table.close()
+
+
 class Import:
     """One run over one file."""
 
@@ -109,6 +133,7 @@ class Import:
         if double:
             raise BadFile(f"the first line names a column twice: {', '.join(double)}")
         self._width = len(names)
+        self._top = lines.offset
         self._places = [names.index(name) if name in names else None for name in COLUMNS]
         self.counts = dict.fromkeys(COUNTS, 0)
         self.offset, self._line, self._errors_size = lines.offset, 1, 0
@@ -137,7 +162,8 @@ class Import:
         if state["done"]:
             return  # a whole import again: from the top
         self.offset, self._line = state["offset"], state["line"]
-        self._errors_size, self.counts = state["errors_size"], state["counts"]
+        self._errors_size = state["errors_size"]
+        self.counts |= state["counts"]
         self._before = state["seconds"]
         self.resumed_at = self._line
 
@@ -155,8 +181,11 @@ class Import:
     def work(self, call: Caller, size: int, at_once: int) -> Iterator[None]:
         """Import; yields after each batch that is done. Raises Fault, Unavailable: run it again to go on."""
         under_way: deque[_Batch] = deque()
-        with self._open_errors() as errors:
-            for batch in self._batches(size):
+        with self._open_errors() as errors, closing(_Seen()) as seen:
+            # What an earlier run did is read once more, for the ids that stand there.
+            for _ in self._batches(size, seen, self._top, 1, self.offset):
+                pass
+            for batch in self._batches(size, seen, self.offset, self._line, self.size):
                 batch.call_id = call.send(
                     "portal", "import_customers", business_id=self._business, rows=batch.rows
                 )
@@ -179,12 +208,15 @@ class Import:
             stream.write("line,error\n")
         return stream
 
-    def _batches(self, size: int) -> Iterator[_Batch]:
+    def _batches(
+        self, size: int, seen: _Seen, offset: int, line: int, end: int
+    ) -> Iterator[_Batch]:
+        """The customers from the byte `offset` on, where `line` ends, up to the byte `end`."""
         with self._file.open("rb") as stream:
-            stream.seek(self.offset)
-            lines = _Lines(stream, self._line)
+            stream.seek(offset)
+            lines = _Lines(stream, line)
             batch = _Batch()
-            while True:
+            while lines.offset < end:
                 at, start = lines.line + 1, lines.offset
                 try:
                     row = next(csv.reader(lines, strict=True))
@@ -195,7 +227,7 @@ class Import:
                     # An open quote swallows the lines below it: only its own line is bad, go on at the next.
                     lines.skip_one(start, at)
                 else:
-                    self._take(batch, row, at, too_long=lines.too_long)
+                    self._take(batch, row, at, seen, too_long=lines.too_long)
                 lines.too_long = False
                 batch.offset, batch.line = lines.offset, lines.line
                 if len(batch.rows) + len(batch.problems) >= size or batch.bytes >= CALL_BYTES:
@@ -204,7 +236,9 @@ class Import:
             if batch.rows or batch.problems:
                 yield batch
 
-    def _take(self, batch: _Batch, row: list[str], line: int, *, too_long: bool) -> None:
+    def _take(
+        self, batch: _Batch, row: list[str], line: int, seen: _Seen, *, too_long: bool
+    ) -> None:
         if too_long:
             batch.problems.append((line, f"longer than {LONGEST_LINE} bytes"))
         elif not row or not any(cell.strip() for cell in row):
@@ -220,6 +254,9 @@ class Import:
             batch.rows.append(cells)
             batch.bytes += len(json.dumps(cells))
             batch.lines.append(line)
+            external_id = (cells[0] or "").strip()
+            if external_id and (before := seen.note(external_id, line)) is not None:
+                batch.doubles.append((line, f"external_id as on line {before}: this line counts"))
 
     def _settle(self, call: Caller, batch: _Batch, errors: IO[str]) -> None:
         answer = read(portal.IMPORT_CUSTOMERS, call.wait(batch.call_id))
@@ -227,12 +264,13 @@ class Import:
             (batch.lines[error.row], error.error) for error in answer.errors
         ]
         csv.writer(errors, lineterminator="\n").writerows(
-            (line, guarded(problem)) for line, problem in sorted(problems)
+            (line, guarded(problem)) for line, problem in sorted([*problems, *batch.doubles])
         )
         errors.flush()
         for name in ("created", "updated", "unchanged"):
             self.counts[name] += getattr(answer, name)
         self.counts["errors"] += len(problems)
+        self.counts["doubled"] += len(batch.doubles)
         self.counts["lines"] += len(batch.rows) + len(batch.problems)
         self.offset, self._line = batch.offset, batch.line
         self._errors_size = os.fstat(errors.fileno()).st_size

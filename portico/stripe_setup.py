@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway
@@ -73,16 +74,26 @@ def configure_portal(
         return portal.InUse(source, made)
 
 
+def problem_of_url(url: str) -> str | None:
+    """Why Stripe can't deliver webhooks to this address, or billing not take them there; None where all is well."""
+    try:
+        parts = urlsplit(url)
+        away = parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(url))
+    except ValueError:
+        return "it is no URL"
+    if away or not parts.hostname:
+        return "Stripe delivers to https:// only"
+    if not parts.path.endswith("/webhooks/stripe"):
+        return "billing takes webhooks at …/webhooks/stripe"
+    return "an address for webhooks has neither ? nor #" if parts.query or parts.fragment else None
+
+
 def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
     """The webhook endpoint for `url`, and a portal configuration. Raises BillingError, BadSecretFile.
 
     The signing secret of a new endpoint goes into `secret_file` and nowhere else: Stripe tells it only once, and
     a terminal's scrollback is no place for it.
     """
-    if not url.startswith("https://") and not is_loopback(url):
-        raise InvalidRequest("--url: Stripe delivers to https:// only")
-    if not url.endswith("/webhooks/stripe"):
-        raise InvalidRequest("--url: billing takes webhooks at …/webhooks/stripe")
     wanted = sorted(WANTED)
     with stripe_and_database(settings) as (gateway, database):
         written, problem = None, False

@@ -34,6 +34,11 @@ EXIT_OF_FAULT: Final = {
 }
 
 
+def exit_of(error: str) -> int:
+    """The exit code that an error of a service has, by the name that crosses the wire."""
+    return EXIT_OF_FAULT.get(error, FINDING)
+
+
 class Stop(Exception):
     """Ends a command with a message on standard error and an exit code."""
 
@@ -88,7 +93,7 @@ class PorticoGroup(TyperGroup):
         except Unavailable as error:
             _fail(UNAVAILABLE, one_line(str(error)))
         except Fault as fault:
-            _fail(EXIT_OF_FAULT.get(fault.error, FINDING), one_line(str(fault)))
+            _fail(exit_of(fault.error), one_line(str(fault)))
         except BrokenPipeError:  # `portico … | head`
             forget_output()
             raise typer.Exit(OK) from None

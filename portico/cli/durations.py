@@ -9,16 +9,21 @@ from typing import Final
 import typer
 
 AGO: Final = re.compile(r"(\d{1,5})([mhdw])")
+LONGEST_SHOWN: Final = 40
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def since(text: str, now: dt.datetime) -> dt.datetime:
-    """`3d`, `12h`, `90m`, `2w` before now, or an ISO time with its zone. Raises typer.BadParameter."""
+def since(text: str, now: dt.datetime, name: str = "--since") -> dt.datetime:
+    """`3d`, `12h`, `90m`, `2w` before now, or an ISO time, in UTC unless it has a zone; of the option `name`. Raises
+    typer.BadParameter."""
     ago = AGO.fullmatch(text)
     try:
         if ago:
             return now - dt.timedelta(**{UNITS[ago[2]]: int(ago[1])})
         moment = dt.datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is neither 3d, 12h, 90m, 2w nor an ISO time") from None
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+        raise typer.BadParameter(
+            f"{shown!r} is neither 3d, 12h, 90m, 2w nor an ISO time", param_hint=name
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

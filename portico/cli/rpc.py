@@ -20,7 +20,7 @@ from kombu import Connection, Consumer, Producer
 from shared.contracts.rpc.base import Method, UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.messaging import incoming, topology
-from shared.messaging.amqp import BROKER_ERRORS, make_connection
+from shared.messaging.amqp import BROKER_ERRORS, login_refused, make_connection
 from shared.messaging.transport import REPLY_BYTES
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -85,6 +85,8 @@ class RpcCaller:
         self._address = str(uuid.uuid4())
         self._answers: dict[str, incoming.Reply] = {}
         self._waiting: dict[str, str] = {}
+        self._met: set[str] = set()
+        """Services that have been seen to take calls."""
 
     def __enter__(self) -> RpcCaller:
         return self
@@ -128,6 +130,7 @@ class RpcCaller:
         try:
             if self._connection is None:
                 self._connect()
+            self._check_running(service)
             self._waiting[call_id] = f"{service}.{method}"
             self._producer.publish(
                 {"args": [], "kwargs": arguments},
@@ -193,6 +196,29 @@ class RpcCaller:
         return self.wait(self.send(service, method, **arguments))
 
     def _no_broker(self, error: BaseException) -> Unavailable:
-        parts = urlsplit(self._uri)  # without user and password
+        return Unavailable(broker_trouble(self._uri, error))
+
+    def _check_running(self, service: str) -> None:
+        """Raise Unavailable at once where nobody takes calls of a service that has run here: nobody is there to answer. Looked at
+        before the first call alone, so that a long work outlives a restart."""
+        if service in self._met or self._connection is None:
+            return
+        try:
+            with self._connection.channel() as channel:
+                seen = channel.queue_declare(topology.rpc_queue(service).name, passive=True)
+        except amqp.exceptions.ChannelError:
+            return  # not there, or not to be looked at by us: the call itself tells
+        if not seen.consumer_count:
+            raise Unavailable(f"nobody answers for {service}: start it, or look at its log")
+        self._met.add(service)
+
+
+def broker_trouble(uri: str, error: BaseException) -> str:
+    """Why a broker can't be used, without user and password."""
+    parts = urlsplit(uri)
+    try:
         where = f"{parts.hostname}:{parts.port or 5672}"
-        return Unavailable(f"RabbitMQ at {where} can't be used: {type(error).__name__}")
+    except ValueError:
+        where = "the address of AMQP_URI"
+    reason = login_refused(error) or type(error).__name__
+    return f"RabbitMQ at {where} can't be used: {reason}"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from portico.cli.context import FINDING, OK, Stop, context_of
+from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of, exit_of
 from portico.cli.durations import since
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
-from portico.cli.rpc import ask
-from shared.contracts.rpc import billing
+from portico.cli.rpc import Fault, Unavailable, ask
+from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
-from shared.terminal import say
+from shared.terminal import complain, one_line, say
 
 if TYPE_CHECKING:
     from services.billing.settings import Settings
@@ -51,14 +53,30 @@ def list_events(
         str | None, typer.Option("--type", help="Only this type, such as invoice.payment_failed.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVENT|TIME",
+            help="Only what came before this event, evt_…, or before 3d ago, 12h ago, an ISO time: the next page.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Stripe events as they were stored, newest first.
+    """Stripe events as they were stored, newest first. Where there are more, the next page's `--before` is told on standard error.
 
     Example: portico events list --status quarantined
     """
+    moment = None
+    if before is not None and not before.startswith("evt_"):
+        moment = since(before, dt.datetime.now(dt.UTC), name="--before")
     with context_of(ctx).calling() as call:
-        found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit)
+        page: dict[str, Any] = {"before": moment.isoformat()} if moment else {}
+        if before is not None and moment is None:
+            last = ask(call, billing.INBOX_EVENT, event_id=before, payload=False)
+            page = {"before": last.received_at.isoformat(), "before_id": before}
+        found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit, **page)
+    if len(found) == limit:
+        complain(f"There may be more: --before {found[-1].event_id}")
     if as_json:
         print_json(found)
         return
@@ -124,17 +142,35 @@ def replay_event(
 ) -> None:
     """Translate stored events again, as after an upgrade that understands them. What was said is not said again.
 
+    Each is told of, whatever becomes of the others. Ends with 1 when one is still quarantined, or was never stored.
+
     Example: portico events replay evt_1Nabc evt_1Ndef
     """
+    done: list[billing.ReplayedEvent] = []
+    refused: list[dict[str, str]] = []
+    code = OK
     with context_of(ctx).calling() as call:
-        done = [ask(call, billing.REPLAY, event_id=event_id) for event_id in event_ids]
+        for event_id in dict.fromkeys(event_ids):
+            try:
+                done.append(ask(call, billing.REPLAY, event_id=event_id))
+                code = max(code, FINDING if done[-1].status == "quarantined" else OK)
+            except Fault as fault:
+                refused.append({"event_id": event_id, "error": str(fault)})
+                code = max(code, exit_of(fault.error))
+            except Unavailable as error:
+                complain(f"{one_line(event_id)} and what follows it was not replayed: {error}")
+                code = UNAVAILABLE
+                break
     if as_json:
-        print_json(done)
-        return
-    print_table(
-        ("event", "status", "newly queued", "reason"),
-        ((one.event_id, one.status, ", ".join(one.queued), one.reason) for one in done),
-    )
+        print_json([*(plain(one) for one in done), *refused])
+    elif done:
+        print_table(
+            ("event", "status", "newly queued", "reason"),
+            ((one.event_id, one.status, ", ".join(one.queued), one.reason) for one in done),
+        )
+    for each in refused:
+        complain(one_line(f"{each['event_id']}: {each['error']}"))
+    raise typer.Exit(code)
 
 
 @events.command("republish")
@@ -283,24 +319,45 @@ def portal_config(
 
     Where one is saved in Stripe's dashboard customers get that, and it is changed there. Portico's own serves where none is,
     where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Without --allow it is conservative: update
-    the card, see invoices, nothing else. Needs billing's settings.
+    the card, see invoices, nothing else. Needs billing's settings; with --business the portal is asked whether it knows it.
 
     Example: portico stripe portal-config --allow cancel
     """
     from portico.stripe_setup import configure_portal
     from services.billing.domain.portal import PortalPolicy
-    from shared.contracts.rpc.errors import BillingError
 
     allowed = allow or []
+    if show and allowed:
+        raise typer.BadParameter("--show only looks: leave --allow out", param_hint="--show")
     policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
-    try:
-        found = configure_portal(_settings(ctx), business, None if show else policy)
-    except BillingError as error:
-        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
+    settings = _settings(ctx)
+    if business is not None:  # the portal knows which there are
+        with context_of(ctx).calling() as call:
+            ask(call, portal.UNKNOWN_LINKS, business_id=business, after=0, limit=1)
+    with _stripe_errors():
+        found = configure_portal(settings, business, None if show else policy)
     if as_json:
         print_json(configuration_view(found))
     else:
         say(describe(found))
+
+
+@contextmanager
+def _stripe_errors() -> Iterator[None]:
+    """What Stripe or billing's database may answer, with the exit code that it has from a service too. Raises Stop, Unavailable."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from shared.contracts.rpc.errors import BillingError, wire_error
+    from shared.database import DatabaseUnavailable, reason_of
+
+    try:
+        yield
+    except BillingError as error:
+        raise Stop(
+            exit_of(type(wire_error(error)).__name__), f"{type(error).__name__}: {error}"
+        ) from None
+    except (SQLAlchemyError, DatabaseUnavailable) as error:
+        raise Unavailable(f"billing's database: {reason_of(error)}") from None
 
 
 def configuration_view(found: InUse) -> dict[str, Any]:
@@ -351,19 +408,21 @@ def setup(
 
     Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
     """
-    from portico.stripe_setup import BadSecretFile, set_up
+    from portico.stripe_setup import BadSecretFile, problem_of_url, set_up
     from services.billing.settings import load
-    from shared.contracts.rpc.errors import BillingError
+
+    if problem := problem_of_url(url):
+        raise typer.BadParameter(problem, param_hint="--url")
 
     environ = dict(context_of(ctx).environ)
     if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
         environ["STRIPE_WEBHOOK_SECRETS"] = secrets.token_hex(24)  # stands in until Stripe tells it
+    settings = load(environ)
     try:
-        done = set_up(load(environ), url, secret_file)
+        with _stripe_errors():
+            done = set_up(settings, url, secret_file)
     except BadSecretFile as error:
         raise typer.BadParameter(str(error), param_hint="--secret-file") from None
-    except BillingError as error:
-        raise Stop(FINDING, f"{type(error).__name__}: {error}") from None
     if as_json:
         print_json(done)
     else:

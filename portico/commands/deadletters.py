@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from portico.cli.context import FINDING, USAGE, Stop, context_of
-from portico.cli.output import confirm, print_json, print_table
-from portico.cli.rpc import Fault, Unavailable
-from shared.messaging.amqp import BROKER_ERRORS
+from portico.cli.context import FINDING, UNAVAILABLE, USAGE, Stop, context_of
+from portico.cli.output import as_moment, confirm, print_json, print_table
+from portico.cli.rpc import Fault, Unavailable, broker_trouble
+from shared.messaging.amqp import BROKER_ERRORS, Unroutable
 from shared.messaging.deadletters import DeadLetter, DeadLetters, queues
 from shared.settings import Reader
 from shared.terminal import complain, one_line, say
@@ -43,7 +43,7 @@ def broker(ctx: typer.Context) -> Iterator[DeadLetters]:
     try:
         yield DeadLetters(uri.reveal())
     except BROKER_ERRORS as error:
-        raise Unavailable(f"RabbitMQ can't be used: {type(error).__name__}") from None
+        raise Unavailable(broker_trouble(uri.reveal(), error)) from None
 
 
 def names(letter: DeadLetter) -> set[str]:
@@ -66,7 +66,7 @@ def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, oldest first.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Dead letters with the reason, the tries and where they came from. Looking changes nothing. Ends with 1 when
+    """Dead letters with their time, the reason, the tries and where they came from. Looking changes nothing. Ends with 1 when
     there are any.
 
     Example: portico deadletters list --queue notifier.billing-events
@@ -78,9 +78,25 @@ def list_letters(
         print_json([letter.view() for letter in found])
     else:
         print_table(
-            ("queue", "key", "x-attempt", "replays", "original routing key", "x-error"),
             (
-                (one.queue, one.key, one.attempts, one.replays, one.routing_key, one.reason)
+                "given up (UTC)",
+                "queue",
+                "key",
+                "x-attempt",
+                "replays",
+                "original routing key",
+                "x-error",
+            ),
+            (
+                (
+                    as_moment(one.given_up_at),
+                    one.queue,
+                    one.key,
+                    one.attempts,
+                    one.replays,
+                    one.routing_key,
+                    one.reason,
+                )
                 for one in found
             ),
             empty="No dead letters.",
@@ -122,7 +138,8 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Give dead letters back to their queue. The broker confirms each before its dead letter goes, so none is lost;
-    consumers know an event by its id, so none acts twice.
+    consumers know an event by its id, so none acts twice. Ends with 1 when a key is not found or its letter is too large to be
+    replayed, with 3 when its queue is gone.
 
     Example: portico deadletters replay --queue notifier.billing-events --all
     """
@@ -142,6 +159,7 @@ def discard(
 
     Example: portico deadletters discard body:4f0c2a9d11e0aa37 --yes
     """
+    _check(keys, queue, everything)
     if not yes:
         confirm("Throw them away for good?")
     _move(ctx, keys, queue, everything, as_json, "discarded")
@@ -155,23 +173,53 @@ def _move(
     as_json: bool,
     action: str,
 ) -> None:
-    if bool(keys) == everything:
-        raise Stop(USAGE, "name keys, or say --all")
     wanted = set(keys or [])
+    chosen = _check(keys, queue, everything)
+    met: list[DeadLetter] = []
     moved: list[DeadLetter] = []
+    gone: list[str] = []
+
+    def is_wanted(letter: DeadLetter) -> bool:
+        hit = everything or bool(names(letter) & wanted)
+        if hit:
+            met.append(letter)
+        return hit
+
     with broker(ctx) as letters:
-        for name in _check_queue(queue):
-            move = letters.replay if action == "replayed" else letters.discard
-            moved += move(name, lambda letter: everything or bool(names(letter) & wanted))
+        for name in chosen:
+            try:
+                moved += (letters.replay if action == "replayed" else letters.discard)(
+                    name, is_wanted
+                )
+            except Unroutable:
+                gone.append(name)
     note(ctx, moved, action)
     if as_json:
         print_json([letter.view() for letter in moved])
-    else:
-        for letter in moved:
-            say(f"{action}: {one_line(letter.key)} ({letter.queue})")
-    lacking = wanted.difference(*map(names, moved))
-    if lacking:
-        raise Stop(FINDING, f"not found: {', '.join(sorted(lacking))}")
+    for letter in () if as_json else moved:
+        say(f"{action}: {one_line(letter.key)} ({letter.queue})")
+    if everything and not met:
+        complain(f"No dead letters: nothing was {action}.")
+    problems = [
+        f"too large to be replayed, its body is not whole: {one_line(letter.key)} ({letter.queue})"
+        for letter in met
+        if action == "replayed" and not letter.whole
+    ]
+    if lacking := wanted.difference(*map(names, met)):
+        problems.append(f"not found: {one_line(', '.join(sorted(lacking)))}")
+    for name in gone:
+        problems.append(
+            f"there is no queue {name}: start {name.partition('.')[0]}, which makes it, then replay again; its dead letters stay"
+        )
+    if problems:
+        raise Stop(UNAVAILABLE if gone else FINDING, "\n".join(problems))
+
+
+def _check(keys: list[str] | None, queue: str | None, everything: bool) -> list[str]:
+    """The queues that are meant. Raises Stop, typer.BadParameter."""
+    if bool(keys) == everything:
+        raise Stop(USAGE, "name keys, or say --all")
+    return _check_queue(queue)
 
 
 def note(ctx: typer.Context, moved: list[DeadLetter], action: str) -> None:

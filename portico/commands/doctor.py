@@ -212,27 +212,79 @@ def _examine(
 ) -> Iterator[Finding]:
     eyes = eyes or Probes()
     loaded: dict[str, Any] = {}
+    wrong: set[str] = set()
     for service in services:
         try:
             loaded[service] = eyes.load(service, environ)
         except SettingsError as error:
-            yield from _settings(service, error)
+            found = list(_settings(service, error))
+            yield from found
+            names = {one.text.split()[1].removesuffix("_FILE") for one in found}
+            wrong |= names
+            loaded[service] = _load_rest(eyes, service, environ, names)
         else:
             yield ok("settings", "settings", f"{service}'s settings are whole")
+    loaded = {service: settings for service, settings in loaded.items() if settings is not None}
+
+    skipped: dict[str, str] = {}
+
+    def right(area: str, *names: str) -> bool:
+        """Whether what a look needs is there: a stand-in says nothing of the world."""
+        skipped.update({area: one for one in names if one in wrong})
+        return wrong.isdisjoint(names)
+
     yield from _together(loaded)
     for service, settings in loaded.items():
-        yield from eyes.database(service, settings.database_url.reveal())
+        if right(f"database {service}", f"{service.upper()}_DATABASE_URL"):
+            yield from eyes.database(service, settings.database_url.reveal())
     for uri in sorted({settings.amqp_uri.reveal() for settings in loaded.values()}):
-        yield from eyes.broker(uri, loaded)
+        if right("broker", "AMQP_URI"):
+            yield from eyes.broker(uri, loaded)
     if "portal" in loaded:
-        yield from eyes.links(loaded["portal"])
-        yield from eyes.whose(loaded["portal"])
-    if "billing" in loaded:
+        if right("links", "PORTAL_LINK_KEYS", "PUBLIC_URL"):
+            yield from eyes.links(loaded["portal"])
+        if right("who is whose", "PORTAL_DATABASE_URL"):
+            yield from eyes.whose(loaded["portal"])
+    if "billing" in loaded and right("stripe", *_names("STRIPE_", wrong), "PUBLIC_URL"):
         yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
-    if "notifier" in loaded:
+    if "notifier" in loaded and right("sendgrid", *_names("SENDGRID_", wrong), "MAIL_FROM"):
         yield from eyes.sendgrid(loaded["notifier"])
-    if "notifier" in loaded and "portal" in loaded:
-        yield from eyes.senders(loaded["portal"], loaded["notifier"])
+        if "portal" in loaded and right("sendgrid", "PORTAL_DATABASE_URL"):
+            yield from eyes.senders(loaded["portal"], loaded["notifier"])
+    for area, name in skipped.items():
+        yield unknown(area, "not-looked", f"not looked at, since {name} is wrong", f"fix {name}")
+
+
+STAND_INS: Final = {
+    "AMQP_URI": "embedded://stand-in/",
+    "PORTAL_DATABASE_URL": "sqlite:///stand-in-of-portal",
+    "BILLING_DATABASE_URL": "sqlite:///stand-in-of-billing",
+    "NOTIFIER_DATABASE_URL": "sqlite:///stand-in-of-notifier",
+    "PUBLIC_URL": "http://localhost:8000",
+    "PORTAL_LINK_KEYS": "stand-in-" * 8,
+    "STRIPE_API_KEY": "sk_test_stand_in",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_" + "stand-in-" * 8,
+    "SENDGRID_API_KEY": "SG.stand-in",
+    "MAIL_FROM": "stand-in@example.com",
+}
+"""What a service can't be without. With them the rest of its settings are read; nothing is looked at with one."""
+
+
+def _load_rest(
+    eyes: Probes, service: str, environ: Mapping[str, str], wrong: set[str]
+) -> Any | None:
+    """The settings without the wrong ones, which have a stand-in or their default; None where that is wrong too."""
+    rest = {name: text for name, text in environ.items() if name.removesuffix("_FILE") not in wrong}
+    try:
+        return eyes.load(
+            service, rest | {name: STAND_INS[name] for name in wrong & STAND_INS.keys()}
+        )
+    except SettingsError:
+        return None
+
+
+def _names(prefix: str, wrong: Collection[str]) -> list[str]:
+    return [name for name in wrong if name.startswith(prefix)]
 
 
 def _settings(service: str, error: SettingsError) -> Iterator[Finding]:

@@ -41,8 +41,9 @@ The first line names the columns: {", ".join(COLUMNS_NEEDED)}, and if you like
 importing again changes and never doubles. A column that is missing keeps what is there, an empty cell clears it (not so the
 Stripe id). A Stripe id is your word on who is whose, as `link` is.
 
-Every line that can't be taken is told with its number in FILE.csv.errors.csv. A run that was stopped goes on
-where it was: FILE.csv.import.json remembers. Ends with 1 when lines were left out.
+Every line that can't be taken is told with its number in FILE.csv.errors.csv, and so is a line whose external_id stands further
+up: the later one counts. A run that was stopped goes on where it was: FILE.csv.import.json remembers. Ends with 1 when lines
+were left out, or an id stands there twice.
 
 Example: portico customers import customers.csv --business sunrise-cleaning
 """
@@ -86,6 +87,7 @@ def import_file(
                 bad=f"{run.counts['errors']} bad lines",
             )
     summary = run.summary()
+    wrong = summary["errors"] or summary["doubled"]
     if as_json:
         print_json(summary)
     else:
@@ -93,9 +95,10 @@ def import_file(
             f"{summary['lines']:,} customers in {summary['seconds']:,.1f} s ({run.rate:,.0f}/s): "
             f"{summary['created']:,} made, {summary['updated']:,} changed, {summary['unchanged']:,} as they were, "
             f"{summary['errors']:,} bad lines"
-            + (f" (see {run.errors_file})" if summary["errors"] else "")
+            + (f", {summary['doubled']:,} ids twice" if summary["doubled"] else "")
+            + (f" (see {run.errors_file})" if wrong else "")
         )
-    raise typer.Exit(FINDING if summary["errors"] else OK)
+    raise typer.Exit(FINDING if wrong else OK)
 
 
 @customers.command("export")
@@ -157,9 +160,12 @@ def export_file(
                 done += len(page.customers)
                 bar.update(task, completed=done, count=f"{done:,}")
                 after = page.next
-    finally:
         if not to_stdout:
             stream.close()
+    except BaseException:
+        if not to_stdout:  # half of the customers look like all of them
+            file.unlink(missing_ok=True)
+        raise
     complain(f"{done:,} customers written")
 
 
