@@ -106,7 +106,7 @@ def _printable_usage_errors() -> Iterator[None]:
         yield
     except TyperException as error:
         if hasattr(error, "message"):
-            error.message = printable(error.message)
+            error.message = printable(error.message.removeprefix("Value error, "))
         if type(error).__name__ == "NoArgsIsHelpError":  # Typer has no public name for it
             error.exit_code = OK  # who names no command asks what there is: nothing is wrong
         raise

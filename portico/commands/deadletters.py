@@ -207,10 +207,10 @@ def _move(
     ]
     if lacking := wanted.difference(*map(names, met)):
         problems.append(f"not found: {one_line(', '.join(sorted(lacking)))}")
-    for name in gone:
-        problems.append(
-            f"there is no queue {name}: start {name.partition('.')[0]}, which makes it, then replay again; its dead letters stay"
-        )
+    problems += [
+        f"there is no queue {name}: start {name.partition('.')[0]}, which makes it, then replay again; its dead letters stay"
+        for name in gone
+    ]
     if problems:
         raise Stop(UNAVAILABLE if gone else FINDING, "\n".join(problems))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -230,8 +231,10 @@ def _examine(
 
     def right(area: str, *names: str) -> bool:
         """Whether what a look needs is there: a stand-in says nothing of the world."""
-        skipped.update({area: one for one in names if one in wrong})
-        return wrong.isdisjoint(names)
+        lacking = [one for one in names if one in wrong]
+        if lacking:
+            skipped[area] = lacking[0]
+        return not lacking
 
     yield from _together(loaded)
     for service, settings in loaded.items():
@@ -245,7 +248,9 @@ def _examine(
             yield from eyes.links(loaded["portal"])
         if right("who is whose", "PORTAL_DATABASE_URL"):
             yield from eyes.whose(loaded["portal"])
-    if "billing" in loaded and right("stripe", *_names("STRIPE_", wrong), "PUBLIC_URL"):
+    if "billing" in loaded and right(
+        "stripe", *_names("STRIPE_", wrong), "PUBLIC_URL", "BILLING_DATABASE_URL"
+    ):
         yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
     if "notifier" in loaded and right("sendgrid", *_names("SENDGRID_", wrong), "MAIL_FROM"):
         yield from eyes.sendgrid(loaded["notifier"])
@@ -261,9 +266,9 @@ STAND_INS: Final = {
     "BILLING_DATABASE_URL": "sqlite:///stand-in-of-billing",
     "NOTIFIER_DATABASE_URL": "sqlite:///stand-in-of-notifier",
     "PUBLIC_URL": "http://localhost:8000",
-    "PORTAL_LINK_KEYS": "stand-in-" * 8,
+    "PORTAL_LINK_KEYS": secrets.token_hex(32),
     "STRIPE_API_KEY": "sk_test_stand_in",
-    "STRIPE_WEBHOOK_SECRETS": "whsec_" + "stand-in-" * 8,
+    "STRIPE_WEBHOOK_SECRETS": "whsec_" + secrets.token_hex(32),
     "SENDGRID_API_KEY": "SG.stand-in",
     "MAIL_FROM": "stand-in@example.com",
 }

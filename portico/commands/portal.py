@@ -165,6 +165,7 @@ def export_file(
     except BaseException:
         if not to_stdout:  # half of the customers look like all of them
             file.unlink(missing_ok=True)
+            stream.close()
         raise
     complain(f"{done:,} customers written")
 

@@ -44,6 +44,9 @@ def stats(
     Example: portico stats --since 90d --html report.html
     """
     start = since(since_, dt.datetime.now(dt.UTC))
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        reason = "it is a folder" if html.is_dir() else "there is no such folder"
+        raise typer.BadParameter(f"{html}: {reason}", param_hint="--html")
     with context_of(ctx).calling(timeout=30) as call:
         found = ask(call, notifier.STATS, since=start.isoformat())
     if html is not None:

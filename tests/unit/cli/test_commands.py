@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 import typer
 
-from portico.cli.rpc import Fault
+from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
+from services.notifier.domain.kinds import Kind
+from shared.messaging.deadletters import DeadLetter, DeadLetters
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
 MOMENT = "2026-11-23T10:00:00.250000+00:00"
@@ -131,6 +134,103 @@ def test_events_are_listed_as_json_as_they_came(run: Run, services: FakeServices
     services.answers["billing", "inbox_events"] = [row]
     assert json.loads(run("events", "list", "--json").stdout) == [row]
     assert "evt_1" in run("events", "list").stdout
+
+
+def test_a_list_of_events_turns_its_page(run: Run, services: FakeServices) -> None:
+    """A full page says where the next one begins, on standard error; an event begins it, and so does a time."""
+    row = golden("billing", "inbox_events")[0]
+    services.answers["billing", "inbox_events"] = lambda limit, **_: [
+        row | {"event_id": f"evt_{number}"} for number in range(min(limit, 3))
+    ]
+    services.answers["billing", "inbox_event"] = {"event_id": "evt_1", "received_at": MOMENT}
+    full = run("events", "list", "--limit", "2", "--json")
+    assert full.stderr == "There may be more: --before evt_1\n"
+    assert len(json.loads(full.stdout)) == 2
+    assert run("events", "list", "--limit", "4").stderr == ""
+    run("events", "list", "--before", "evt_1")
+    page = services.asked[-1][2]
+    assert page["before_id"] == "evt_1"
+    assert page["before"] == MOMENT
+    run("events", "list", "--before", "2026-11-20T00:00:00Z")
+    page = services.asked[-1][2]
+    assert (page["before"], "before_id" in page) == ("2026-11-20T00:00:00+00:00", False)
+
+
+def test_replaying_tells_of_each(run: Run, services: FakeServices) -> None:
+    """One that was never stored hides nothing of the others, on either side of it; what is still quarantined ends with 1."""
+
+    def replay(event_id: str) -> dict[str, Any]:
+        if event_id == "evt_bad":
+            raise Fault("UnknownInboxEvent", "no stored event evt_bad")
+        status = "quarantined" if event_id == "evt_odd" else "translated"
+        return {"event_id": event_id, "status": status, "reason": None, "queued": []}
+
+    services.answers["billing", "replay"] = replay
+    assert run("events", "replay", "evt_1").exit_code == 0
+    both = run("events", "replay", "evt_1", "evt_bad", "evt_2")
+    assert both.exit_code == 1
+    assert "evt_1" in both.stdout
+    assert "evt_2" in both.stdout
+    assert "evt_bad: UnknownInboxEvent" in both.stderr
+    told = json.loads(run("events", "replay", "evt_1", "evt_bad", "--json").stdout)
+    assert [(one["event_id"], "error" in one) for one in told] == [
+        ("evt_1", False),
+        ("evt_bad", True),
+    ]
+    odd = run("events", "replay", "evt_odd")
+    assert (odd.exit_code, "quarantined" in odd.stdout) == (1, True)
+
+
+def test_emails_are_listed_by_status(run: Run, services: FakeServices) -> None:
+    """A notifier of the release before is not given an argument that it does not know."""
+    services.answers["notifier", "notifications"] = []
+    run("notifications", "list", "--status", "failed")
+    run("notifications", "list")
+    first, second = [arguments for _, _, arguments in services.asked]
+    assert (first["status"], "status" in second) == ("failed", False)
+
+
+def test_a_failed_export_leaves_no_file(run: Run, services: FakeServices, tmp_path: Path) -> None:
+    """Half of the customers look like all of them: a portal that falls silent after the first page leaves nothing."""
+
+    def page(after: int, **_: Any) -> dict[str, Any]:
+        if after:
+            raise Unavailable("no answer")
+        return {"customers": [], "next": 7, "total": 2000}
+
+    services.answers["portal", "export_customers"] = page
+    file = tmp_path / "out.csv"
+    assert run("customers", "export", str(file), "--business", "sunrise").exit_code == 3
+    assert not file.exists()
+
+
+def test_dead_letters_have_a_time_and_nothing_to_replay_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When each was given up; `--all` where there are none ends well, and says so."""
+    moment = dt.datetime(2026, 11, 23, 10, 0, tzinfo=dt.UTC)
+    plain = dict.fromkeys(("type", "reason", "routing_key", "correlation_id"), "x")
+    letter = DeadLetter(
+        queue="notifier.billing-events",
+        key="evt_1",
+        given_up_at=moment,
+        attempts=5,
+        replays=0,
+        looks=0,
+        whole=True,
+        body=b"{}",
+        headers={},
+        **plain,
+    )
+    monkeypatch.setattr(DeadLetters, "look", lambda *_: [letter])
+    monkeypatch.setattr(DeadLetters, "replay", lambda *_: [])
+    environ = {"AMQP_URI": "amqp://127.0.0.1:1/"}
+    listed = run("deadletters", "list", environ=environ)
+    assert (listed.exit_code, "2026-11-23 10:00:00" in listed.stdout) == (1, True)
+    (told,) = json.loads(run("deadletters", "list", "--json", environ=environ).stdout)
+    assert told["given_up_at"] == moment.isoformat()
+    none = run("deadletters", "replay", "--all", environ=environ)
+    assert (none.exit_code, none.stderr) == (0, "No dead letters: nothing was replayed.\n")
 
 
 def test_a_body_is_shown_only_on_demand(run: Run, services: FakeServices) -> None:
@@ -257,6 +357,15 @@ def test_a_preview_is_written_and_named(tmp_path: Path, run: Run) -> None:
         "payment_failed.subject.txt",
         "payment_failed.txt",
     ]
+
+
+def test_every_kind_of_email_is_previewed_at_once(tmp_path: Path, run: Run) -> None:
+    """Without a kind; in each language that there is, also as people write it."""
+    result = run("mail", "preview", "--out", str(tmp_path), "--locale", "pt-BR", "--json")
+    assert len(json.loads(result.stdout)) == 3 * len(Kind)
+    for locale in ("de_AT", "en-GB", "fr"):
+        words = ("mail", "preview", "payment_failed", "--locale", locale)
+        assert run(*words, "--out", str(tmp_path)).exit_code == 0
 
 
 FOUND = {"customer_id": "AAAAAAAAAAAAAAAAAAAAAA", "platform_stripe_customer_id": None}

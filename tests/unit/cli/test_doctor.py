@@ -386,6 +386,33 @@ def test_a_reached_limit_is_no_outage_and_no_fault_of_the_key() -> None:
     assert not levels.keys() & {"stripe-unreachable", "stripe-key", "stripe-refuses"}
 
 
+def test_one_wrong_setting_hides_nothing_of_the_rest() -> None:
+    """What needs it is said not to be looked at; everything else is looked at, with the finding about the setting first."""
+    well = {one.area for one in World().examine()}
+
+    def seen(**settings: str) -> tuple[list[Finding], set[str]]:
+        world = World()
+        spoil(**settings)(world)
+        told = world.examine()
+        left_out = {one.area for one in told if one.code == "not-looked"}
+        assert well - {one.area for one in told} <= {"clock"}, settings  # Stripe tells it
+        return [one for one in told if one.level is Level.FINDING], left_out
+
+    assert "LOG_LEVEL is 'loud'" in seen(LOG_LEVEL="loud")[0][0].text
+    assert seen(LOG_LEVEL="loud")[1] == set()
+    found, left_out = seen(STRIPE_API_KEY="pk_test_public")
+    assert (len(found), left_out) == (1, {"stripe"})
+    assert seen(MAIL_FROM="nobody")[1] == {"sendgrid"}
+    assert seen(PORTAL_LINK_KEYS="short")[1] == {"links"}
+    world = World()
+    looked: list[str] = []
+    world.database_is = lambda service, url: looked.append(service) or ()  # type: ignore[assignment, func-returns-value]
+    spoil(BILLING_DATABASE_URL="nonsense")(world)
+    told = {one.area: one.text for one in world.examine() if one.code == "not-looked"}
+    assert told["database billing"] == "not looked at, since BILLING_DATABASE_URL is wrong"
+    assert looked == ["portal", "notifier"]
+
+
 def test_cancelling_that_is_meant_is_no_finding() -> None:
     """--may-cancel says that the business wants it so."""
     world = World()

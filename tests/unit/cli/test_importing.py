@@ -174,6 +174,26 @@ def test_of_two_lines_with_one_id_the_later_wins(tmp_path: Path, portal: Portal,
     assert (portal.count(), portal.customer("1").name) == (1, "Anne")
 
 
+def test_an_id_that_stands_twice_is_told_with_both_lines(
+    tmp_path: Path, portal: Portal, run: Run
+) -> None:
+    """Within a batch, over batches, and where the first stood before a stop; the later line counts, and the command ends with 1."""
+    lines = [f"{number},Name {number},a@example.com,,," for number in (1, 2, 1, 3, 4, 5, 2, 6)]
+    file = write(tmp_path, HEADER + "\n".join(lines) + "\n")
+    words = ("customers", "import", str(file), "--business", "sunrise", "--batch", "3", "--json")
+    portal.fail_at = 3
+    assert run(*words, "--at-once", "1").exit_code == 3
+    portal.fail_at = None
+    result = run(*words)
+    summary = json.loads(result.stdout)
+    assert (result.exit_code, summary["doubled"], summary["errors"]) == (1, 2, 0)
+    assert errors(file) == {
+        4: "external_id as on line 2: this line counts",
+        8: "external_id as on line 3: this line counts",
+    }
+    assert "2 ids twice (see" in run(*words[:-1], "--restart").stdout
+
+
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_a_run_that_was_stopped_goes_on(
     at_once: int, tmp_path: Path, portal: Portal, run: Run
