@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,50 @@ def test_the_whole_story_with_a_dead_letter_and_its_replay(
     portico("deadletters", "discard", "--all", "--yes")
     portico("deadletters", "list")
     assert {"dead_letter_replayed", "dead_letter_discarded"} <= {step["step"] for step in steps()}
+
+
+def test_what_is_gone_or_refuses_is_said_in_words_and_at_once(
+    stack: Stack, portico: Portico
+) -> None:
+    """A service that nobody runs, a queue that is gone, a password that the broker refuses, a business that nobody knows: what it
+    is and what to do, with the exit code of the table."""
+    publish_poison(stack, b"no JSON")
+
+    def letters() -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "portico", "deadletters", "list", "--json"],
+            env={**os.environ, "AMQP_URI": stack.amqp_uri},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    eventually(lambda: len(letters()) == 1, within=30, what="the dead letter")
+    (letter,) = letters()
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(letter["given_up_at"])
+    assert dt.timedelta(seconds=-2) < age < dt.timedelta(minutes=2)
+    assert (
+        "no such business"
+        in portico("stripe", "portal-config", "--business", "nowhere", code=1).stderr
+    )
+    refused = stack.amqp_uri.replace(stack.rabbitmq.password, "wrong")
+    for words in (("stats",), ("deadletters", "list")):
+        said = portico(*words, code=3, AMQP_URI=refused).stderr
+        assert "RabbitMQ refuses the user and password of AMQP_URI" in said
+    stack.kill("notifier")
+    began = time.monotonic()
+    assert "nobody answers for notifier" in portico("stats", code=3).stderr
+    assert time.monotonic() - began < 10, "it waited for an answer that nobody gives"
+    with kombu.Connection(stack.amqp_uri) as connection:
+        connection.channel().queue_delete(NOTIFIER)
+    said = portico("deadletters", "replay", "--all", code=3).stderr
+    assert f"there is no queue {NOTIFIER}: start notifier" in said
+    assert len(letters()) == 1, "its dead letter stays"
+    stack.resume("notifier")
+    portico("deadletters", "discard", "--all", "--yes")
 
 
 def test_what_a_wrong_key_refused_goes_out_after_it_is_mended(

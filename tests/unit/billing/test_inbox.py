@@ -324,3 +324,17 @@ def test_a_body_that_was_erased_tells_nothing(database: Transactions) -> None:
     with database.transaction() as session:
         session.execute(update(InboxEvent).values(payload=""))
     assert tell_again(database, NOW + EVIDENCE_SETTLED) == 0
+
+
+def test_pages_of_events_leave_none_out_that_came_at_one_moment(database: Transactions) -> None:
+    """Webhooks that were stored together have one time: the next page begins after an event, by its id."""
+    for name in ("invoice.payment_failed", "invoice.paid", "invoice.voided"):
+        receive(database, name)
+    seen: list[str] = []
+    page: dict[str, Any] = {"before": None, "before_id": None}
+    with database.reading() as session:
+        while rows := inbox_events(session, status=None, type=None, limit=1, **page):
+            seen += [row["event_id"] for row in rows]
+            page = {"before": NOW, "before_id": seen[-1]}
+    assert seen == sorted((row.id for row in stored(database)), reverse=True)
+    assert len(seen) == 3

@@ -399,7 +399,7 @@ def test_a_fresh_link_is_mailed_at_most_once_an_hour(house: House) -> None:
 
 
 def test_the_list_shows_what_happened_without_address_or_link(house: House) -> None:
-    """Filtered by invoice or customer, newest first, plain JSON."""
+    """Filtered by invoice, customer or status, newest first, plain JSON."""
     house.hear(failed())
     house.clock.forward(minutes=1)
     house.hear(failed(invoice_id="in_2", collection_method="send_invoice"))
@@ -409,7 +409,11 @@ def test_the_list_shows_what_happened_without_address_or_link(house: House) -> N
         listed = notifications(session, invoice_id=None, stripe_customer_id="cus_1", limit=10)
         one = notifications(session, invoice_id="in_2", stripe_customer_id=None, limit=10)
         none = notifications(session, invoice_id="in_3", stripe_customer_id=None, limit=10)
+        (sent,) = notifications(
+            session, invoice_id=None, stripe_customer_id=None, limit=10, status="sent"
+        )
     assert [row["status"] for row in listed] == ["suppressed", "sent"]
+    assert sent["invoice_id"] == "in_1"
     assert one[0]["reason"] == Reason.NOT_AUTOPAY
     assert listed[1]["sent_at"] == "2026-11-23T12:01:00Z"
     assert none == []

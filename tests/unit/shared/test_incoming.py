@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from contextlib import suppress
 from decimal import Decimal
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messaging.incoming import (
+    GIVEN_UP_AT,
     MOST,
     TEXT_LENGTH,
     Reply,
@@ -139,3 +141,14 @@ def test_a_body_that_is_none_is_unreadable(body: bytes) -> None:
 def test_any_reply_is_a_result_or_an_error(body: bytes, reply: Reply) -> None:
     """Whoever waits gets one of both."""
     assert read_reply(message(body)) == reply
+
+
+def test_when_a_letter_was_given_up_is_what_we_noted_else_what_the_broker_did() -> None:
+    """In UTC; anything else counts as not noted."""
+    at = dt.datetime(2026, 11, 23, 10, 0, tzinfo=dt.UTC)
+    death = {"time": at.replace(tzinfo=None), "reason": "delivery_limit"}
+    assert own_headers({GIVEN_UP_AT: "2026-11-23T11:00:00+01:00"}).given_up_at == at
+    assert own_headers({"x-death": [death, {}]}).given_up_at == at
+    assert own_headers({GIVEN_UP_AT: "", "x-death": [death]}).given_up_at == at
+    for odd in ("yesterday", "2026-11-23T11:00:00", 7, "0001-01-01T00:00:00+14:00"):
+        assert own_headers({GIVEN_UP_AT: odd, "x-death": [odd]}).given_up_at is None
