@@ -267,9 +267,9 @@ STAND_INS: Final = {
     "NOTIFIER_DATABASE_URL": "sqlite:///stand-in-of-notifier",
     "PUBLIC_URL": "http://localhost:8000",
     "PORTAL_LINK_KEYS": secrets.token_hex(32),
-    "STRIPE_API_KEY": "sk_test_stand_in",
+    "STRIPE_API_KEY": "sk_test_" + secrets.token_hex(16),
     "STRIPE_WEBHOOK_SECRETS": "whsec_" + secrets.token_hex(32),
-    "SENDGRID_API_KEY": "SG.stand-in",
+    "SENDGRID_API_KEY": "SG." + secrets.token_hex(16),
     "MAIL_FROM": "stand-in@example.com",
 }
 """What a service can't be without. With them the rest of its settings are read; nothing is looked at with one."""

@@ -20,6 +20,7 @@ from portico.commands import deadletters
 from shared.messaging.amqp import Unroutable
 from shared.messaging.deadletters import DeadLetter
 from shared.settings import SettingsError
+from tests.fixtures.unpublished import LINK_KEY
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.cli.test_commands import EVERY
 from tests.unit.cli.test_doctor import GOOD
@@ -108,7 +109,7 @@ def short(text: str) -> str:
 NOWHERE: Final = "/nowhere/at/all"
 HOSTILE: Final = "evt_\x1b[2J\x07\u202e"
 ID: Final = "A" * 22
-GONE: Final = {"AMQP_URI": "amqp://guest:wrong@127.0.0.1:1/portico"}
+GONE: Final = {"AMQP_URI": f"amqp://guest:{LINK_KEY}@127.0.0.1:1/portico"}
 
 
 def unknown(business_id: str | None = None, **_: Any) -> Any:
@@ -342,7 +343,7 @@ def plain(text: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-SETTINGS_OF_ALL: Final = {**GOOD, "AMQP_URI": "amqp://someone:Zk8vQ2LwXh@127.0.0.1:1/portico"}
+SETTINGS_OF_ALL: Final = {**GOOD, "AMQP_URI": f"amqp://someone:{LINK_KEY}@127.0.0.1:1/portico"}
 
 
 @pytest.mark.parametrize("words", UNKNOWN, ids=lambda words: " ".join(words)[:60])
@@ -426,7 +427,7 @@ def test_a_broker_that_refuses_the_password_is_told(
     assert (
         "RabbitMQ at 127.0.0.1:1 can't be used: RabbitMQ refuses the user and password" in message
     )
-    assert "wrong" not in message
+    assert LINK_KEY not in message
 
 
 def test_the_page_of_messages_is_the_one_in_docs(
