@@ -49,6 +49,7 @@ CMD ["sandbox.server"]
 # ---- Production; last, so that a build without --target makes it
 FROM base AS portico
 LABEL org.opencontainers.image.title="Portico" \
+      org.opencontainers.image.version="1.0.0" \
       org.opencontainers.image.description="Customer-side billing self-service for businesses that bill through Stripe"
 COPY --from=packages /opt/portico /opt/portico
 COPY shared shared

@@ -1,7 +1,8 @@
-"""The broker's users for Kubernetes, and the table of docs/security.md, both from `shared/messaging/rights.py`."""
+"""The broker's users for Kubernetes and for a server with systemd, and the table of docs/security.md, all from `shared/messaging/rights.py`."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -118,7 +119,7 @@ def upgrade_file() -> str:
     head = (
         f"{NOTE}\n"
         "# For an upgrade from the release in which every service might make every exchange, and the host application called on\n"
-        "# nameko-rpc: the rights of both releases, while both run. docs/operations.md, *Upgrades*, says when to take it out.\n"
+        "# nameko-rpc: the rights of both releases, while both run. docs/upgrading.md says when to take it out.\n"
         "apiVersion: kustomize.config.k8s.io/v1alpha1\n"
         "kind: Component\n\n"
         "resources:\n  - topics.yaml\n\n"
@@ -143,6 +144,32 @@ def upgrade_topics_file() -> str:
         if exchange not in now[user].topics
     ]
     return f"{NOTE}\n" + "".join(f"---\n{_yaml(one)}" for one in added)
+
+
+def script_file() -> str:
+    """deploy/systemd/broker-rights.sh."""
+    lines = [
+        "#!/bin/sh",
+        NOTE,
+        "# What each user may do in the virtual host portico; docs/without-kubernetes.md makes the users. Safe to run again.",
+        "set -eu",
+    ]
+    for user, given in rights.users().items():
+        if user in ELSEWHERE:
+            continue
+        words = [user, given.configure, given.write, given.read]
+        lines += ["", f"rabbitmqctl -q set_permissions -p portico {shlex.join(words)}"]
+        for exchange, topic in given.topics.items():
+            words = [user, exchange, topic.write, topic.read]
+            lines.append(f"rabbitmqctl -q set_topic_permissions -p portico {shlex.join(words)}")
+    policy = '{"max-length": 10000, "overflow": "reject-publish"}'
+    words = ["rpc-requests", "^rpc-(portal|billing|notifier)$", policy]
+    lines += [
+        "",
+        "# Calls that nobody waits for any more must not fill the broker: past this length the caller is refused at once.",
+        f"rabbitmqctl -q set_policy -p portico --priority 10 --apply-to queues {shlex.join(words)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _words(pattern: str) -> str:

@@ -347,6 +347,7 @@ PAGES = {
     "deploy/k8s/components/rabbitmq/users.yaml": broker_rights.users_file,
     "deploy/k8s/components/rabbitmq-last-release/kustomization.yaml": broker_rights.upgrade_file,
     "deploy/k8s/components/rabbitmq-last-release/topics.yaml": broker_rights.upgrade_topics_file,
+    "deploy/systemd/broker-rights.sh": broker_rights.script_file,
 }
 
 
