@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from examples.host_app import Portico
 from local.processes import SERVICES, Process, Stack
 from local.servers import PostgreSQL, RabbitMQ, free_port
 from tests.fixtures.collector import Collector, Seen
+from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.story import Story, eventually
 from tests.fixtures.system import assert_private, leaks
 from tests.fixtures.webhooks import deliver, golden
@@ -127,6 +129,37 @@ def test_a_failed_charge_is_one_trace_through_three_services(
     shared = only(trace, "notifier", "batch contacts")
     assert shared.parent == sent.ids
     assert only(trace, "notifier", "portal/contacts").parent == shared.ids
+
+
+TREE_LINE = re.compile(r"^(portal|billing|notifier) +((?:[│├└─ ]+ )?)(\S.*?)(?:   .*)?$")
+
+
+def test_the_page_draws_the_trace_as_it_is(collector: Collector) -> None:
+    """The tree of docs/operations.md: each span by its service and name, below what caused it."""
+    page = (REPOSITORY / "docs" / "operations.md").read_text()
+    drawn = page.partition("One trace goes from")[2].split("```")[1].strip().splitlines()
+    eventually(lambda: mail_trace(collector), within=20, what="the whole trace")
+    spans = (
+        collector.spans()
+    )  # what is shared with others may be a child of theirs, and links to ours
+    above: dict[int, tuple[str, str]] = {}
+    for line in drawn:
+        found = TREE_LINE.match(line)
+        assert found, line
+        service, name = found[1], found[3]
+        depth = line.index(name)
+        parents = [one for column, one in above.items() if column < depth]
+        above = {column: one for column, one in above.items() if column < depth}
+        above[depth] = (service, name)
+        caused_by = {
+            (other.service, other.name)
+            for span in spans
+            if (span.service, span.name) == (service, name)
+            for other in spans
+            if other.ids in (span.parent, *span.links)
+        }
+        assert caused_by >= set(parents[-1:]), line
+    assert len(drawn) > 10
 
 
 def test_a_click_is_one_trace_to_stripe(story: Story, collector: Collector) -> None:
