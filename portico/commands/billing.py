@@ -348,7 +348,8 @@ def _stripe_errors() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from shared.contracts.rpc.errors import BillingError, wire_error
-    from shared.database import DatabaseUnavailable, reason_of
+    from shared.database import DatabaseUnavailable
+    from shared.database_errors import reason_of
 
     try:
         yield

@@ -189,40 +189,40 @@ class Probes:
 def examine(
     environ: Mapping[str, str],
     services: Iterable[str] = SERVICES,
-    eyes: Probes | None = None,
+    probes: Probes | None = None,
     *,
     webhook_url: str | None = None,
     may_cancel: bool = False,
     looked: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Every finding, as it is found; what is well too. `looked` are the codes of what a person has looked at."""
-    for one in _examine(environ, services, eyes, webhook_url=webhook_url, may_cancel=may_cancel):
+    for one in _examine(environ, services, probes, webhook_url=webhook_url, may_cancel=may_cancel):
         if one.level is Level.ASK and one.code in looked:
             yield ok(one.area, one.code, f"you have looked: {one.text}")
         else:
             yield one
 
 
-def _examine(
+def _examine(  # noqa: C901  (one check after another, each where what it needs is known)
     environ: Mapping[str, str],
     services: Iterable[str],
-    eyes: Probes | None,
+    probes: Probes | None,
     *,
     webhook_url: str | None,
     may_cancel: bool,
 ) -> Iterator[Finding]:
-    eyes = eyes or Probes()
+    probes = probes or Probes()
     loaded: dict[str, Any] = {}
     wrong: set[str] = set()
     for service in services:
         try:
-            loaded[service] = eyes.load(service, environ)
+            loaded[service] = probes.load(service, environ)
         except SettingsError as error:
             found = list(_settings(service, error))
             yield from found
             names = {one.text.split()[1].removesuffix("_FILE") for one in found}
             wrong |= names
-            loaded[service] = _load_rest(eyes, service, environ, names)
+            loaded[service] = _load_rest(probes, service, environ, names)
         else:
             yield ok("settings", "settings", f"{service}'s settings are whole")
     loaded = {service: settings for service, settings in loaded.items() if settings is not None}
@@ -239,23 +239,23 @@ def _examine(
     yield from _together(loaded)
     for service, settings in loaded.items():
         if right(f"database {service}", f"{service.upper()}_DATABASE_URL"):
-            yield from eyes.database(service, settings.database_url.reveal())
+            yield from probes.database(service, settings.database_url.reveal())
     for uri in sorted({settings.amqp_uri.reveal() for settings in loaded.values()}):
         if right("broker", "AMQP_URI"):
-            yield from eyes.broker(uri, loaded)
+            yield from probes.broker(uri, loaded)
     if "portal" in loaded:
         if right("links", "PORTAL_LINK_KEYS", "PUBLIC_URL"):
-            yield from eyes.links(loaded["portal"])
+            yield from probes.links(loaded["portal"])
         if right("who is whose", "PORTAL_DATABASE_URL"):
-            yield from eyes.whose(loaded["portal"])
+            yield from probes.whose(loaded["portal"])
     if "billing" in loaded and right(
         "stripe", *_names("STRIPE_", wrong), "PUBLIC_URL", "BILLING_DATABASE_URL"
     ):
-        yield from eyes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
+        yield from probes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
     if "notifier" in loaded and right("sendgrid", *_names("SENDGRID_", wrong), "MAIL_FROM"):
-        yield from eyes.sendgrid(loaded["notifier"])
+        yield from probes.sendgrid(loaded["notifier"])
         if "portal" in loaded and right("sendgrid", "PORTAL_DATABASE_URL"):
-            yield from eyes.senders(loaded["portal"], loaded["notifier"])
+            yield from probes.senders(loaded["portal"], loaded["notifier"])
     for area, name in skipped.items():
         yield unknown(area, "not-looked", f"not looked at, since {name} is wrong", f"fix {name}")
 
@@ -276,12 +276,12 @@ STAND_INS: Final = {
 
 
 def _load_rest(
-    eyes: Probes, service: str, environ: Mapping[str, str], wrong: set[str]
+    probes: Probes, service: str, environ: Mapping[str, str], wrong: set[str]
 ) -> Any | None:
     """The settings without the wrong ones, which have a stand-in or their default; None where that is wrong too."""
     rest = {name: text for name, text in environ.items() if name.removesuffix("_FILE") not in wrong}
     try:
-        return eyes.load(
+        return probes.load(
             service, rest | {name: STAND_INS[name] for name in wrong & STAND_INS.keys()}
         )
     except SettingsError:
