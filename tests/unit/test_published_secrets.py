@@ -20,7 +20,7 @@ NOT_READ = re.compile(
 RANDOM = {
     "a webhook secret": re.compile(r"\b(whsec_\w{10,})"),
     "a link key or one like it": re.compile(
-        r"\b(?:PORTAL_LINK_KEYS|ADDRESS_HASH_KEY|\w*_WEBHOOK_SECRETS?)[\"']?\s*[=:]\s*[\"']?([\w+/=-]{16,})"
+        r"\b(?:PORTAL_LINK_KEYS|ADDRESS_HASH_KEY|\w*_WEBHOOK_SECRETS?)[\"']?\s*[=:]\s*[\"']?(?!/)([\w+/=-]{16,})"
     ),
     "a long random text": re.compile(r"[\"'](?=(?:[A-Za-z+=_-]*\d){4})([A-Za-z0-9+=_-]{32,})[\"']"),
 }

@@ -27,6 +27,7 @@ from services.billing.domain.errors import (
 from services.billing.domain.paying import Customer
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
+from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
@@ -344,7 +345,7 @@ def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
     moment = "portico_last_reconciliation_timestamp_seconds"
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == 0
-    monkeypatch.setattr(service, "_now", lambda: NOW)
+    monkeypatch.setattr(operations, "_now", lambda: NOW)
     billing.reconcile("1h")
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == NOW.timestamp()

@@ -145,7 +145,7 @@ class World:
 
     def examine(self, **wishes: Any) -> list[Finding]:
         """Everything that doctor tells, with the real checks over this world."""
-        eyes = Probes(
+        probes = Probes(
             stripe=lambda settings, **wishes: check_stripe(
                 settings,
                 self,
@@ -160,7 +160,7 @@ class World:
             whose=lambda settings: self.whose,
             database=self.database_is,
         )
-        return list(examine(self.environ, eyes=eyes, **wishes))
+        return list(examine(self.environ, probes=probes, **wishes))
 
     def endpoint(self, **changes: Any) -> None:
         self.endpoints = [replace(self.endpoints[0], **changes)]

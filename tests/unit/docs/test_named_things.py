@@ -16,6 +16,7 @@ from scripts.make_docs import SERVICES, settings_of
 from shared.contracts.rpc import METHODS
 from shared.messaging import topology
 from shared.nameko_ext import runtime
+from shared.telemetry import WITHOUT_PREFIX
 from shared.tracing import recorder
 from tests.unit.deploy.test_watching import BROKERS_METRICS, our_metrics
 
@@ -81,7 +82,7 @@ def test_a_page_names_targets_that_exist(page: Path) -> None:
     """`make …` is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.M))
     for text in code(page):
-        if found := re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z][a-z0-9-]*)", text):
+        if found := re.match(r"(?:[A-Z_]+=\S+ )*make ([a-z][a-z0-9-]*)(?! one)\b", text):
             assert found[1] in targets, text
 
 
@@ -97,15 +98,14 @@ NO_METRICS = {"max_wal_size"}
 def test_a_page_names_metrics_that_exist(page: Path) -> None:
     """What ends as our metrics do, or begins with their prefix, is registered by the code."""
     assert recorder.SPANS  # registered when it is imported, which only a traced process does
-    known = our_metrics().keys() | BROKERS_METRICS
-    prefixed = all(name.startswith("portico_") for name in known - BROKERS_METRICS)
+    known = our_metrics().keys() | BROKERS_METRICS | WITHOUT_PREFIX
     for text in code(page):
         found = METRIC.match(text)
         if not found or found[1] in NO_METRICS or found[1].startswith("test_"):
             continue
         name = found[1]
-        if name.endswith(UNITS) or (prefixed and name.startswith("portico_")):
-            plain = re.sub(r"_(?:bucket|sum|count)$", "", name)
+        if name.endswith(UNITS) or name.startswith("portico_"):
+            plain = re.sub(r"_(?:bucket|sum|count|total)$", "", name)
             assert {name, plain} & known, name
 
 
@@ -146,7 +146,7 @@ def test_a_page_names_settings_that_exist(page: Path) -> None:
         found = SETTING.match(text)
         if found and not found[1].startswith("OTEL_"):
             name = found[1]
-            assert {name, name.removesuffix("_FILE")} & {*NAMES, "NAME"}, name
+            assert {name, name.removesuffix("_FILE")} & {*NAMES, "NAME", "NOT_FOUND"}, name
 
 
 # -- RPC and codes
