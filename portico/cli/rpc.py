@@ -145,8 +145,10 @@ class RpcCaller:
                 confirm_timeout=self._timeout,
                 expiration=self._timeout,  # a request that nobody waits for any more must not run
             )
-        except amqp.exceptions.AccessRefused:
+        except amqp.exceptions.AccessRefused as error:
             self.close()
+            if login_refused(error):
+                raise Unavailable(broker_trouble(self._uri, error)) from None
             raise Unavailable(
                 f"the broker does not let the user of AMQP_URI call {service}.{method}: the command line works with "
                 "billing's user"
