@@ -16,12 +16,21 @@ from shared.l10n.locales import ENGLISH
 MAIL_STEPS: Final = {
     "notified": "mail is due",
     "waiting": "mail waits for its next try",
+    "held": "mail held until",
+    "sending": "mail is being sent",
+    "unconfirmed": "mail may have been sent",
     "sent": "mail accepted by SendGrid",
     "delivered": "mail delivered",
     "bounced": "mail bounced",
+    "deferred": "mail put off by the reader's server",
     "failed": "mail failed",
+    "told_together": "told in another mail",
 }
 """What the newest step of an invoice's emails says."""
+AHEAD: Final = frozenset({"held", "waiting"})
+"""Of these the moment is told until which they last."""
+OUT: Final = frozenset({"unconfirmed", "told_together"})
+"""What a mail that is not sent any more may have told before."""
 STOPPED: Final[dict[str, str]] = {
     Stop.SUBSCRIPTION_ENDED: "collected no more: the subscription was ended",
     Stop.TURNED_OFF: "collected no more: automatic collection was turned off",
@@ -57,9 +66,19 @@ def _amounts(standing: InvoiceStanding) -> str:
 
 def _mail(invoice_id: str, steps: Sequence[TimelineStep], now: dt.datetime) -> str:
     ours = [step for step in steps if step.notification_id and step.object_id == invoice_id]
-    newest = next((step for step in reversed(ours) if step.step in MAIL_STEPS), None)
+    given_up = {step.notification_id for step in ours if step.step == "suppressed"}
+    newest = next(
+        (
+            step
+            for step in reversed(ours)
+            if step.step in MAIL_STEPS
+            and (step.step in OUT or step.notification_id not in given_up)
+        ),
+        None,
+    )
     if newest is not None:
-        return f"{MAIL_STEPS[newest.step]} {_moment(newest.at, now)}"
+        at = newest.until if newest.step in AHEAD and newest.until else newest.at
+        return f"{MAIL_STEPS[newest.step]} {_moment(at, now)}"
     return "no mail" if ours else ""
 
 

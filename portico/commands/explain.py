@@ -33,6 +33,12 @@ COLOURS = {
     "quarantined": "red",
     "not_published": "red",
     "suppressed": "yellow",
+    "held": "yellow",
+    "waiting": "yellow",
+    "unconfirmed": "yellow",
+    "deferred": "yellow",
+    "evidence_refused": "red",
+    "link_refused": "red",
     "failed": "red",
     "bounced": "red",
     "dead_letter": "red",
@@ -65,7 +71,7 @@ class Story:
     def add(self, part: Timeline) -> None:
         """Take what one service told."""
         known = {_same(step) for step in self.steps}
-        self.steps += [step for step in part.steps if _same(step) not in known]
+        self.steps += [_alike(step) for step in part.steps if _same(step) not in known]
         self.stripe_customers.update(part.stripe_customers)
         if isinstance(part, portal.Timeline):
             self.customer = self.customer or part.customer
@@ -93,9 +99,10 @@ class Story:
 
 
 CAUSE_TO_EFFECT: Final = (
-    *("told", "failed", "card_changed", "retried", "paid", "void", "uncollectible"),
+    *("told", "card_changed", "retried", "paid", "void", "uncollectible"),
     *(
         "received",
+        "failed",
         "connected",
         "thin",
         "ignored",
@@ -105,12 +112,17 @@ CAUSE_TO_EFFECT: Final = (
         "published",
         "decided",
     ),
-    *("notified", "suppressed", "sent", "bounced", "delivered", "feedback", "shown_as_owed"),
+    *("notified", "suppressed", "unconfirmed", "sent", "deferred", "bounced", "delivered"),
+    *("feedback", "told_together", "shown_as_owed"),
     *("page_from_mail", "page", "billing_session", "shown_as_closed"),
 )
-"""What comes before what, where the clocks don't tell: a failure before its email, an email before the click."""
+"""What comes before what, where the clocks don't tell: the webhook that told of a failure before the failure, that before its
+email, an email before the click."""
 RANK: Final = {step: rank for rank, step in enumerate(CAUSE_TO_EFFECT)}
 FOLLOWS: Final = {
+    "failed": {"received"},
+    "deferred": {"sent"},
+    "bounced": {"sent"},
     "paid": {"retried"},
     "delivered": {"sent"},
     "feedback": {"sent"},
@@ -127,11 +139,29 @@ def in_order(steps: Iterable[TimelineStep]) -> list[TimelineStep]:
     for step in sorted(steps, key=_rank):
         at = step.at
         if at.microsecond == 0:
-            causes = {"told", *FOLLOWS.get(step.step, ())}
-            same = (when for when, _, one in placed if one.step in causes)
-            at = max((when for when in same if when.replace(microsecond=0) == at), default=at)
+            causes = (when for when, _, one in placed if _is_cause(one, step))
+            same = [when for when in causes if when.replace(microsecond=0) == at]
+            at = (min if step.step == "failed" else max)(same, default=at)
         placed.append((at, _rank(step), step))
     return [step for _, _, step in sorted(placed, key=lambda one: one[:2])]
+
+
+def _is_cause(one: TimelineStep, step: TimelineStep) -> bool:
+    """Whether a step came before another one of the same second, which Stripe or SendGrid told."""
+    if one.step == "told":
+        return True
+    if one.step not in FOLLOWS.get(step.step, ()) or one.notification_id != step.notification_id:
+        return False
+    if step.step != "failed":
+        return True
+    if step.event_id:
+        return one.event_id == step.event_id
+    return one.object_id == step.object_id  # of a notifier that does not name the event
+
+
+def _alike(step: TimelineStep) -> TimelineStep:
+    """The step in the one form of all, whose times end in `Z` whoever told them."""
+    return TimelineStep(**{name: getattr(step, name) for name in TimelineStep.__struct_fields__})
 
 
 def _rank(step: TimelineStep) -> int:
@@ -201,15 +231,15 @@ def _tell_customer(call: Caller, story: Story, look: Any, business: str | None) 
 
 
 def add_dead_letters(story: Story, letters: DeadLetters) -> None:
-    """Dead letters that name the subject, as they lie there now."""
+    """Dead letters that name the subject, as they lie there now, at the moment when they were given up where that is known."""
     needles = {story.subject} if story.kind != "customer" else story.stripe_customers
     needles |= story.events if story.kind != "customer" else set()
     for letter in letters.look(limit=MOST_DEAD_LETTERS):
         if any(letter.mentions(needle) for needle in needles):
             replayed = f", replayed {letter.replays}x" if letter.replays else ""
             story.steps.append(
-                billing.TimelineStep(
-                    at=dt.datetime.now(dt.UTC),
+                TimelineStep(
+                    at=letter.given_up_at or dt.datetime.now(dt.UTC),
                     service=letter.queue.partition(".")[0],
                     step="dead_letter",
                     text=f"now a dead letter of {letter.queue} after {letter.attempts} retries{replayed}: {letter.reason}",
@@ -237,7 +267,8 @@ def explain(
 ) -> None:
     """Where it stands, then the whole story as a time line: received, deduped, decided, queued, sent, delivered, opened, retried, paid.
 
-    Asks the three services and looks at the dead letters. Times are UTC. Ends with 1 when nothing is known, with 3
+    Asks the three services and looks at the dead letters. Times are UTC; what waits or is held now stands at the present, with
+    the reason and until when. Ends with 1 when nothing is known, with 3
     when somebody did not answer and the story may lack their part.
 
     Example: portico explain in_1Nabc

@@ -10,11 +10,15 @@ from sqlalchemy.orm import Session
 from services.billing.models import DeadLetterAction, InboxEvent, OutboxEvent, PaymentMethodChange
 from services.billing.queries import outbox, payment_method_changes, payment_tries
 from services.billing.queries import timeline as queries
+from services.billing.queries.erasure import ERASED
 from services.billing.stripe_events.translation import ROUTES, Status
+from shared.contracts.rpc.base import at_or_since
 from shared.contracts.rpc.billing import Timeline, TimelineStep
 
 MOST_EVENTS: Final = 200
 MOST_CARD_EVENTS: Final = 50
+AT_ONCE: Final = dt.timedelta(seconds=5)
+"""What is queued is published within this time where all is well."""
 
 
 def story(
@@ -23,11 +27,13 @@ def story(
     invoice_id: str | None,
     stripe_customer_id: str | None,
     event_id: str | None,
+    now: dt.datetime,
 ) -> Timeline:
     """The steps in order, and the ids met on the way.
 
     By event: that one alone. By invoice: its events, and new cards of its customer since the first of them. By
-    customer: the newest 200 events. Older ones are left out.
+    customer: the newest 200 events. Older ones are left out. What is true only now (an event that waits to be published, a
+    change of card that waits) stands at `now`.
     """
     if event_id is not None:
         row = session.get(InboxEvent, event_id)
@@ -53,7 +59,7 @@ def story(
     ids = [row.id for row in rows]
     published = outbox.published_of(session, ids)
     steps = [step for row in rows for step in _inbox_steps(row, published)]
-    steps += [step for row in published for step in _outbox_steps(row)]
+    steps += [step for row in published for step in _outbox_steps(row, now)]
     steps += [_dead_letter_step(row) for row in queries.dead_letter_actions(session, ids)]
     whose = None if invoice_id or event_id else stripe_customer_id
     change_ids = set()
@@ -73,7 +79,13 @@ def story(
         limit=MOST_CARD_EVENTS,
     )
     told = payment_method_changes.told_by(session, [row.id for row in changes])
-    steps += [step for row in changes for step in _change_steps(row, told[row.id])]
+    begins = _begins(rows) if invoice_id is not None else None
+    steps += [
+        step
+        for row in changes
+        for step in _change_steps(row, told[row.id], now)
+        if begins is None or step.at >= begins
+    ]
     return Timeline(
         steps=sorted(steps, key=lambda step: step.at),
         invoices=sorted(
@@ -81,6 +93,22 @@ def story(
         ),
         stripe_customers=sorted(customers),
         events=ids,
+    )
+
+
+def _begins(rows: list[InboxEvent]) -> dt.datetime | None:
+    """When the story of an invoice begins: with the first of its events, by Stripe's clock or ours."""
+    return min(
+        (
+            at
+            for row in rows
+            for at in (
+                row.received_at,
+                row.created and dt.datetime.fromtimestamp(row.created, dt.UTC),
+            )
+            if at
+        ),
+        default=None,
     )
 
 
@@ -92,7 +120,10 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Timeline
     more = {"event_id": row.id, "object_id": row.object_id}
     came = "Stripe delivered" if row.deliveries else "no webhook came; found in Stripe's log:"
     steps = [_step(row.received_at, "received", f"{came} {row.type}", **more)]
-    if row.status != Status.TRANSLATED:
+    if row.reason == ERASED:
+        text = f"{row.type}: what it held was erased, and what was said of it"
+        steps.append(_step(row.received_at, "erased", text, **more))
+    elif row.status != Status.TRANSLATED:
         steps.append(_step(row.received_at, row.status, f"{row.type}: {row.reason}", **more))
     elif row.type in ROUTES and not any(one.event_id.startswith(f"{row.id}/") for one in published):
         text = f"{row.type}: said before, by another Stripe event for the same thing"
@@ -108,15 +139,19 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Timeline
     return steps
 
 
-def _outbox_steps(row: OutboxEvent) -> list[TimelineStep]:
+def _outbox_steps(row: OutboxEvent, now: dt.datetime) -> list[TimelineStep]:
     more = {"event_id": row.event_id}
     steps = [_step(row.created_at, "queued", f"{row.type} queued for the other services", **more)]
     if row.published_at is not None:
         tries = f" after {row.attempts} failed tries" if row.attempts else ""
         steps.append(_step(row.published_at, "published", f"{row.type} published{tries}", **more))
     elif row.attempts:
-        text = f"{row.type} not published yet, {row.attempts} tries: {row.last_error}"
-        steps.append(_step(row.next_attempt_at, "not_published", text, **more))
+        due = at_or_since(row.next_attempt_at, now)
+        text = f"{row.type} not published after {row.attempts} failed tries, next {due}: {row.last_error}"
+        steps.append(_step(now, "not_published", text, **more, until=row.next_attempt_at))
+    elif now - row.created_at > AT_ONCE:
+        text = f"{row.type} not published, and not refused either: the broker or the relay is away"
+        steps.append(_step(now, "not_published", text, **more))
     return steps
 
 
@@ -156,7 +191,9 @@ ENDS: Final = {
 }
 
 
-def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[TimelineStep]:
+def _change_steps(
+    row: PaymentMethodChange, told: list[str], now: dt.datetime
+) -> list[TimelineStep]:
     card = f"change of card to {row.payment_method_id}"
     more = {"change_id": row.id, "event_id": row.id}
     text = f"{card}, told by {', '.join(told)}"
@@ -165,6 +202,6 @@ def _change_steps(row: PaymentMethodChange, told: list[str]) -> list[TimelineSte
         text = f"{card} {ENDS.get(row.outcome or '', row.outcome)}"
         steps.append(_step(row.closed_at, "card_change_ended", text, **more))
     else:
-        text = f"{card} is open: billing goes on with it now"
-        steps.append(_step(row.due_at, "card_change_due", text, **more))
+        text = f"{card} is open: billing goes on with it {at_or_since(row.due_at, now)}"
+        steps.append(_step(now, "card_change_due", text, **more, until=row.due_at))
     return steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
@@ -18,6 +19,9 @@ from services.billing.models import (
     RecoveryRun,
 )
 from shared.statements import changed
+
+ERASED: Final = "erased"
+"""The `reason` of an event whose body was emptied for a customer who wanted to be forgotten."""
 
 
 def erase_inbox(
@@ -43,7 +47,7 @@ def erase_inbox(
         session,
         update(InboxEvent)
         .where(InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
-        .values(payload="", reason="erased", object_id=None, stripe_customer_id=None)
+        .values(payload="", reason=ERASED, object_id=None, stripe_customer_id=None)
         .execution_options(synchronize_session=False),
     )
     return emptied, ids[-1] if len(ids) == limit else None

@@ -137,6 +137,7 @@ class Operations:
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 event_id=event_id,
+                now=_now(),
             )
 
     @audited_rpc("action", "queue", "event_id")

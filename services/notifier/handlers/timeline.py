@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any, Final
 
+from msgspec import UNSET, UnsetType
 from sqlalchemy.orm import Session
 
-from services.notifier.domain.vocabulary import Status
+from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import notifications
 from services.notifier.queries import timeline as queries
+from shared.contracts.rpc.base import at_or_since, in_words
 from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
 from shared.l10n.money import money
 
 MOST_NOTIFICATIONS: Final = 200
+AT_ONCE: Final = dt.timedelta(seconds=5)
+"""What is due goes out within this time where all is well."""
 
 
 def story(
@@ -27,10 +32,12 @@ def story(
     event_id: str | None,
     notification_id: str | None,
     event_ids: list[str],
+    now: dt.datetime,
 ) -> Timeline:
     """The steps in order, and the ids met on the way, by one of the ids.
 
-    `event_ids` are Stripe events whose outcome is wanted besides: billing knows which belong to an invoice.
+    `event_ids` are Stripe events whose outcome is wanted besides: billing knows which belong to an invoice. What is true only
+    now (a mail is held, waits, is being sent) stands at `now`.
     """
     if notification_id is not None:
         found = notifications.by_id(session, notification_id)
@@ -55,11 +62,15 @@ def story(
         if event_id is None
         else []
     )
-    ids = [row.notification_id for row in mails]
-    steps = [step for row in incidents for step in _incident_steps(row)]
+    together = queries.told_elsewhere(session, mails)
+    ids = [row.notification_id for row in (*mails, *together)]
+    reports = queries.feedback_of(session, ids)
+    steps = [step for row in incidents for step in _incident_steps(row, mails)]
     steps += [_processed_step(row) for row in queries.processed_of(session, wanted)]
-    steps += [step for row in mails for step in _mail_steps(row)]
-    steps += [_feedback_step(row) for row in queries.feedback_of(session, ids)]
+    for row in (*mails, *together):
+        mine = [one.occurred_at for one in reports if one.notification_id == row.notification_id]
+        steps += _mail_steps(row, mine, now)
+    steps += [_feedback_step(row) for row in reports]
     people = {row.stripe_customer_id for row in mails if row.stripe_customer_id}
     people |= {row.stripe_customer_id for row in incidents}
     return Timeline(
@@ -76,15 +87,25 @@ def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
     return TimelineStep(at=at, service="notifier", step=what, text=text, **more)
 
 
-def _incident_steps(row: IncidentRow) -> list[TimelineStep]:
+def _incident_steps(row: IncidentRow, mails: list[Notification]) -> list[TimelineStep]:
     about = row.number or row.invoice_id
     steps = []
     if row.opened_at is not None:
         asked = money(row.amount_due, row.currency, ENGLISH) if row.currency else "amount unknown"
         text = f"{about} failed for the first time ({asked})"
-        steps.append(_step(row.opened_at, "failed", text, object_id=row.invoice_id))
+        events = (
+            one.correlation_id
+            for one in mails
+            if one.invoice_id == row.invoice_id
+            and one.occurred_at == row.opened_at
+            and one.correlation_id.startswith("evt_")
+        )
+        event_id = next(events, None)
+        more = {"event_id": event_id} if event_id else {}
+        steps.append(_step(row.opened_at, "failed", text, object_id=row.invoice_id, **more))
     if row.closed_at is not None:
-        text = f"{about} is {row.status}"
+        waived = row.status == "paid" and row.amount_paid == 0 and row.amount_credited > 0
+        text = f"{about} is {row.status}" + (" by a credit note, without any money" * waived)
         steps.append(_step(row.closed_at, row.status, text, object_id=row.invoice_id))
     return steps
 
@@ -94,35 +115,110 @@ def _processed_step(row: ProcessedEvent) -> TimelineStep:
     return _step(row.processed_at, "decided", text, event_id=row.event_id)
 
 
-def _mail_steps(row: Notification) -> list[TimelineStep]:
+Told = tuple[dt.datetime, str, str, dt.datetime | UnsetType]
+"""What is told of an email: when, step, sentence, until when."""
+
+
+def _mail_steps(
+    row: Notification, reports: list[dt.datetime], now: dt.datetime
+) -> list[TimelineStep]:
+    """One email from the moment it was due. `reports` are the times of what SendGrid reported of it."""
     more = {"notification_id": row.notification_id, "object_id": row.invoice_id}
     name = f"{row.kind} (attempt {row.attempt})" if row.invoice_id else row.kind
     if row.dedupe_key.startswith("resend/"):
         name += ", sent again by hand"
-    steps = []
+    ended = row.finished_at or row.created_at  # of a release that did not note it: when it was made
+    told: list[Told] = []
+    if row.status != Status.SUPPRESSED or ended > row.created_at:
+        told.append((row.created_at, "notified", f"{name} email is due", UNSET))
+    if row.unconfirmed_since is not None:
+        told.append(_unconfirmed(row, row.unconfirmed_since, name, now))
+    elif row.status in ACTIVE:
+        told += [(now, *one) for one in _waiting(row, name, now)]
     if row.status == Status.SUPPRESSED:
-        # The row does not say when the reason was found; it was there when it was made, or looked at again later.
-        text = (
-            f"no {name} email of its own: told in {row.told_in}"
-            if row.told_in
-            else f"no {name} email: {row.reason}"
-        )
-        steps.append(_step(row.created_at, "suppressed", text, **more))
-        return steps
-    steps.append(_step(row.created_at, "notified", f"{name} email is due", **more))
+        told += [(*one, UNSET) for one in _held_back(row, name, ended)]
+    else:
+        told += [(*one, UNSET) for one in _posted(row, name, reports, ended)]
+    return [_step(at, what, text, **more, until=until) for at, what, text, until in told]
+
+
+def _unconfirmed(row: Notification, since: dt.datetime, name: str, now: dt.datetime) -> Told:
+    """An email whose post has no known answer."""
+    why = f" ({row.last_error})" if row.last_error else ""
+    text = f"{name} email given to SendGrid, no answer known{why}: it may have been sent"
+    if row.status not in ACTIVE:
+        return since, "unconfirmed", text, UNSET
+    text += f"; unless SendGrid confirms it, sent once more {at_or_since(row.due_at, now)}"
+    return since, "unconfirmed", text, row.due_at
+
+
+def _held_back(
+    row: Notification, name: str, ended: dt.datetime
+) -> Iterator[tuple[dt.datetime, str, str]]:
+    """An email that is not sent, or not as one of its own: when, step, sentence."""
+    if not row.told_in:
+        yield ended, "suppressed", f"no {name} email: {row.reason}"
+        return
+    yield ended, "suppressed", f"no {name} email of its own: {row.reason} ({row.told_in})"
     if row.sent_at is not None:
-        tries = f" at try {row.attempts}" if row.attempts > 1 else ""
-        text = f"{name} email accepted by SendGrid{tries}"
-        steps.append(_step(row.sent_at, "sent", text, **more))
+        text = f"{name} told in the email {row.told_in}, accepted by SendGrid"
+        yield row.sent_at, "told_together", text
+
+
+def _posted(
+    row: Notification, name: str, reports: list[dt.datetime], ended: dt.datetime
+) -> Iterator[tuple[dt.datetime, str, str]]:
+    """What became of an email that was to be sent: when, step, sentence."""
+    last_report = max(
+        (at for at in reports if at != row.delivered_at), default=row.sent_at or row.created_at
+    )
+    tries = f" at try {row.attempts}" if row.attempts > 1 else ""
+    if row.sent_at is not None:
+        yield row.sent_at, "sent", f"{name} email accepted by SendGrid{tries}"
+    if row.status == Status.SENT and row.last_error:
+        text = f"{name} email put off by the reader's mail server, SendGrid tries again: {row.last_error}"
+        yield last_report, "deferred", text
     if row.delivered_at is not None:
-        steps.append(_step(row.delivered_at, "delivered", f"{name} email delivered", **more))
-    if row.status in (Status.FAILED, Status.BOUNCED):
-        at = row.sent_at or row.due_at
-        steps.append(_step(at, str(row.status), f"{name} email {row.status}: {row.reason}", **more))
-    elif row.status in (Status.PENDING, Status.SENDING) and (row.last_error or row.attempts):
-        text = f"{name} email waits for its next try after {row.attempts}: {row.last_error or 'no answer yet'}"
-        steps.append(_step(row.due_at, "waiting", text, **more))
-    return steps
+        yield row.delivered_at, "delivered", f"{name} email delivered"
+    if row.status == Status.BOUNCED:
+        yield last_report, "bounced", f"{name} email bounced: {row.reason}"
+    elif row.status == Status.FAILED:
+        gave_up = row.reason == Reason.GAVE_UP and row.last_error
+        last = f"; the last try: {row.last_error}" if gave_up else ""
+        yield ended, "failed", f"{name} email failed{tries}: {row.reason}{last}"
+
+
+def _waiting(
+    row: Notification, name: str, now: dt.datetime
+) -> Iterator[tuple[str, str, dt.datetime]]:
+    """What an email that has not been posted waits for now: step, sentence, until when."""
+    due = at_or_since(row.due_at, now)
+    if row.status == Status.SENDING:
+        until = row.lease_until or row.due_at
+        if until > now:
+            yield (
+                "sending",
+                f"{name} email is in a sender's hands, until {in_words(until)} at the longest",
+                until,
+            )
+        else:
+            yield (
+                "sending",
+                f"{name} email was left by its sender at {in_words(until)}; the next one takes it",
+                until,
+            )
+    elif row.reason and (row.ready_at == row.due_at or not row.last_error):
+        yield "held", f"{name} email is held, looked at again {due}: {row.reason}", row.due_at
+    elif row.last_error or row.attempts:
+        tries = row.attempts + row.lookups
+        after = f" after {tries} {'try' if tries == 1 else 'tries'}" if tries else ""
+        text = f"{name} email waits{after}, next try {due}: {row.last_error or 'no answer yet'}"
+        yield "waiting", text, row.due_at
+    elif row.due_at > now:
+        yield "waiting", f"{name} email goes out {due}", row.due_at
+    elif now - row.due_at > AT_ONCE:
+        text = f"{name} email was to go out at {in_words(row.due_at)}, and nobody has sent it yet"
+        yield "waiting", text, row.due_at
 
 
 def _feedback_step(row: SendGridEvent) -> TimelineStep:

@@ -254,9 +254,10 @@ def list_notifications(
     return list(session.scalars(statement.order_by(*newest).limit(limit)))
 
 
-def cancel(row: Notification) -> bool:
+def cancel(row: Notification, now: dt.datetime) -> bool:
     """Keep a waiting notification from being sent; False when it is too late."""
     if row.status != Status.PENDING or row.unconfirmed_since is not None:
         return False
     row.status, row.reason = Status.SUPPRESSED.value, Reason.CANCELLED.value
+    row.finished_at = now
     return True

@@ -40,6 +40,17 @@ def notifications_about(
     return list(reversed(rows))
 
 
+def told_elsewhere(session: Session, mails: Sequence[Notification]) -> list[Notification]:
+    """The emails, not among these, in which some of these are told."""
+    known = {row.notification_id for row in mails}
+    wanted = sorted({row.told_in for row in mails if row.told_in} - known)
+    if not wanted:
+        return []
+    return list(
+        session.scalars(select(Notification).where(Notification.notification_id.in_(wanted)))
+    )
+
+
 def incidents_about(
     session: Session, *, invoice_ids: Sequence[str], stripe_customer_id: str | None
 ) -> list[IncidentRow]:

@@ -100,7 +100,7 @@ class Operations:
             row = notifications.by_id(session, notification_id, lock=True)
             if row is None:
                 raise NotFound("notification_id: there is no such notification")
-            if not notifications.cancel(row):
+            if not notifications.cancel(row, _now()):
                 raise TooLate(f"this notification is {row.status}: there is nothing to cancel")
             return asking.view(row)
 
@@ -130,6 +130,7 @@ class Operations:
                 event_id=event_id,
                 notification_id=notification_id,
                 event_ids=(event_ids or [])[:MOST_EVENTS],
+                now=_now(),
             )
 
     @rpc

@@ -200,7 +200,7 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     if due is None:
         return None
     found = cancellation_requests.request_with_people(session, due.request_id)
-    step = _step(due)
+    step = step_of(due)
     if step is None or found is None:
         due.next_try_at = None
         return None
@@ -234,7 +234,8 @@ def describe(request: Request, wishes: tuple[str | None, ...], now: dt.datetime)
     return texts.subscription(request.subscription, days) or None
 
 
-def _step(row: CancellationRequestRow) -> Step | None:
+def step_of(row: CancellationRequestRow) -> Step | None:
+    """What is to be done now for a request; None when nothing is left."""
     return next_step(
         status=row.status,
         business_told=row.business_told_at is not None,
@@ -273,7 +274,7 @@ def finish_errand(session: Session, step_to_do: PendingStep, done: Done, now: dt
         return 0
     row = found[0]
     if done.problem is not None:
-        if _step(row) is step_to_do.step:
+        if step_of(row) is step_to_do.step:
             row.tries += 1
             row.last_error = done.problem[:200]
             row.next_try_at = now + pause_after(row.tries)
@@ -286,5 +287,5 @@ def finish_errand(session: Session, step_to_do: PendingStep, done: Done, now: dt
     else:
         row.customer_told_at = row.customer_told_at or now
     row.tries, row.last_error = 0, None
-    row.next_try_at = now if _step(row) is not None else None
+    row.next_try_at = now if step_of(row) is not None else None
     return 0

@@ -7,8 +7,15 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.linking import Claim, Effect, Source, decide_standing, history
-from services.portal.models import LinkEvidenceRow
+from services.portal.domain.linking import (
+    Claim,
+    Effect,
+    Reason,
+    Source,
+    decide_standing,
+    history,
+)
+from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import customers as people
 from services.portal.queries import link_conflicts, links
 from services.portal.queries.links import Component
@@ -133,6 +140,36 @@ SAYS: Final = {
 }
 
 
+REFUSED: Final = {
+    "not_signed": "Portico did not sign it",
+    "no_session_time": "Stripe does not say when the session began",
+    "before_it_was_made": "the session began before it was made",
+    "too_old": "it was too old when the session began",
+    "no_such_customer": "it names a customer that is not there",
+    "other_business": "it was made for another business",
+    Reason.STRIPE_CUSTOMER_TAKEN.value: "the Stripe customer is another customer's by a word of the same rank",
+    Reason.CUSTOMER_HAS_ANOTHER.value: "the customer has another Stripe customer by a word of the same rank",
+    Reason.SAID_AT_ONCE.value: "two that disagree were said in the same second",
+}
+"""Why a reference was no evidence, or a link was refused."""
+
+
+def refusals(session: Session, stripe_customer_id: str) -> list[tuple[dt.datetime, str, str]]:
+    """When, which step, and in words: what was refused that would have linked somebody with a Stripe customer, as far as it
+    still stands."""
+    found = links.component(session, [stripe_customer_id], ())
+    told = [
+        step
+        for row in found.evidence[-MOST_EVIDENCE:]
+        if row.refused and row.stripe_customer_id == stripe_customer_id
+        for step in _said(found, row)
+    ]
+    for row in link_conflicts.conflicts_of(session, found).values():
+        if row.stripe_customer_id == stripe_customer_id and row.resolved_at is None:
+            told += _refused(row)
+    return told
+
+
 def steps(
     session: Session, *, customer: int | None, stripe_customer_id: str | None
 ) -> list[tuple[dt.datetime, str, str]]:
@@ -148,6 +185,19 @@ def steps(
     ]
     if customer is not None:
         told += [_changed(at, claim) for at, claim in history(found.spells(), customer)]
+    whose = None if customer is None else found.customers[customer].row.public_id
+    for row in link_conflicts.conflicts_of(session, found).values():
+        if whose == row.customer_id or stripe_customer_id == row.stripe_customer_id:
+            told += _refused(row)
+    return told
+
+
+def _refused(row: LinkConflictRow) -> list[tuple[dt.datetime, str, str]]:
+    pair = f"{row.customer_id} was not linked with {row.stripe_customer_id} ({row.evidence})"
+    why = REFUSED.get(row.reason, row.reason)
+    told = [(row.seen_at, "link_refused", f"{pair}: {row.reason}, {why}")]
+    if row.resolved_at is not None:
+        told.append((row.resolved_at, "link_settled", f"that no longer stands: {pair}"))
     return told
 
 
@@ -155,7 +205,7 @@ def _said(found: Component, row: LinkEvidenceRow) -> list[tuple[dt.datetime, str
     who = SAYS[row.source].format(object=row.object_id)
     stripe_id = row.stripe_customer_id
     if row.refused:
-        text = f"a reference in Checkout session {row.object_id} of {stripe_id} was refused: {row.refused}"
+        text = f"a reference in Checkout session {row.object_id} of {stripe_id} was refused: {row.refused}, {REFUSED.get(row.refused, 'see the log')}"
         return [(row.said_at, "evidence_refused", text)]
     named = found.named(row)
     whom = found.customers[named].row.public_id if named in found.customers else row.customer_ref

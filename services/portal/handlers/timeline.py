@@ -7,16 +7,26 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from services.portal.domain.cancelling import Step
 from services.portal.handlers import link_report
-from services.portal.models import ActivityRow, CustomerRow, InvoiceRow
-from services.portal.queries import activity, invoices, subscriptions
+from services.portal.handlers.cancelling import step_of
+from services.portal.models import (
+    ActivityRow,
+    CancellationRequestRow,
+    CustomerRow,
+    InvoiceRow,
+)
+from services.portal.queries import activity, cancellation_requests, invoices, subscriptions
 from services.portal.queries import customers as people
 from shared.contracts.invoices import collection_stopped, settlement
-from shared.contracts.rpc.base import TimelineStep
+from shared.contracts.rpc.base import TimelineStep, in_words
 from shared.contracts.rpc.portal import InvoiceStanding, Timeline, TimelineCustomer
 
 MOST_VISITS: Final = 200
 MOST_INVOICES: Final = 20
+MOST_REQUESTS: Final = 20
+AT_ONCE: Final = dt.timedelta(seconds=10)
+"""What is due is done within this time where all is well."""
 WORDS: Final = {
     "page": "opened the page",
     "page_from_mail": "opened the page from the e-mail",
@@ -36,7 +46,8 @@ def story(
 ) -> Timeline:
     """The steps in order, whose they are (None: nobody we know), and where the invoice stands, or each that the customer owes.
 
-    By invoice: what its customer did since it failed. By customer, either id: everything that is kept.
+    By invoice: what its customer did since it failed, or came into being, and nothing from before it; of one that is nobody's,
+    which links of its Stripe customer were refused. By customer, either id: everything that is kept.
     """
     invoice = session.get(InvoiceRow, invoice_id) if invoice_id else None
     stripe_id = invoice.stripe_customer_id if invoice else stripe_customer_id
@@ -44,19 +55,15 @@ def story(
     if customer is None and stripe_id:
         customer = people.customer_of_stripe(session, stripe_id)
     steps = _invoice_steps(invoice) if invoice else []
-    since = invoice.first_failed_at if invoice else None
-    if customer is not None:
-        if invoice_id is None:
-            text = "the host application told us of this customer"
-            steps.append(_step(customer.created_at, "told", text))
-        if invoice_id is None or invoice is not None:
-            rows = activity.of_customer(session, customer.public_id, since, MOST_VISITS)
-            steps += [_visit_step(row) for row in rows]
+    since = invoice.first_failed_at or invoice.finalized_at if invoice else None
+    if customer is not None and (invoice_id is None or since is not None):
+        rows = activity.of_customer(session, customer.public_id, since, MOST_VISITS)
+        steps += [_visit_step(row, since) for row in rows]
+    elif customer is None and invoice is not None:
+        refused = link_report.refusals(session, invoice.stripe_customer_id)
+        steps += [_step(*_as_of(since, at, text)) for at, _, text in refused]
     if invoice_id is None:
-        about = link_report.steps(
-            session, customer=customer.id if customer else None, stripe_customer_id=stripe_id
-        )
-        steps += [_step(at, what, text) for at, what, text in about]
+        steps += _customer_steps(session, customer, stripe_id, now)
     asked_about = [invoice] if invoice else []
     if invoice_id is None and stripe_id is None and customer is not None:
         stripe_id = customer.platform_stripe_customer_id
@@ -68,6 +75,22 @@ def story(
         customer=_customer(customer) if customer else None,
         stripe_customers=[stripe_id] if stripe_id else [],
     )
+
+
+def _customer_steps(
+    session: Session, customer: CustomerRow | None, stripe_id: str | None, now: dt.datetime
+) -> list[TimelineStep]:
+    """What belongs to the story of a customer, or of a Stripe customer who is nobody's, and not to one of their invoices'."""
+    steps = []
+    if customer is not None:
+        text = "the host application told us of this customer"
+        steps.append(_step(customer.created_at, "told", text))
+        for request in cancellation_requests.requests_of(session, customer.id, MOST_REQUESTS):
+            steps += _request_steps(request, now)
+    about = link_report.steps(
+        session, customer=customer.id if customer else None, stripe_customer_id=stripe_id
+    )
+    return steps + [_step(at, what, text) for at, what, text in about]
 
 
 def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceStanding:
@@ -106,10 +129,67 @@ def _step(at: dt.datetime, what: str, text: str, **more: Any) -> TimelineStep:
     return TimelineStep(at=at, service="portal", step=what, text=text, **more)
 
 
-def _visit_step(row: ActivityRow) -> TimelineStep:
-    times = f" ({row.count} times until {row.last_at:%H:%M})" if row.count > 1 else ""
+def _as_of(since: dt.datetime | None, at: dt.datetime, text: str) -> tuple[dt.datetime, str, str]:
+    """A refusal in the story of an invoice, which begins at `since`: what was refused before is so from there on."""
+    if since is None or at >= since:
+        return at, "link_refused", text
+    return since, "link_refused", f"{text} (at {in_words(at)}, and it still stands)"
+
+
+def _visit_step(row: ActivityRow, since: dt.datetime | None) -> TimelineStep:
+    """What was counted together stands where it began, or, where that was before the story, where it ended."""
     text = WORDS.get(row.what, row.what)
-    return _step(row.first_at, row.what, f"the customer {text}{times}", count=row.count)
+    at = row.first_at if since is None or row.first_at >= since else row.last_at
+    times = ""
+    if row.count > 1:
+        span = f"until {row.last_at:%H:%M}" if at == row.first_at else f"from {row.first_at:%H:%M}"
+        times = f" ({row.count} times {span})"
+    return _step(at, row.what, f"the customer {text}{times}", count=row.count)
+
+
+STEPS: Final = {
+    Step.TELL_BUSINESS: "the business is told",
+    Step.CANCEL: "billing plans the end",
+    Step.TELL_CUSTOMER: "the customer is told the answer",
+}
+
+
+def _request_steps(row: CancellationRequestRow, now: dt.datetime) -> list[TimelineStep]:
+    about = f"the request to cancel {row.subscription_id}"
+    more = {"object_id": row.subscription_id}
+    asked = f"the customer asked to cancel {row.subscription_id}"
+    steps = [_step(row.asked_at, "cancellation_requested", asked, **more)]
+    if row.business_told_at is not None:
+        text = f"{about}: the business is to be told by email"
+        steps.append(_step(row.business_told_at, "cancellation_passed_on", text, **more))
+    if row.decided_at is not None:
+        if row.status == "overtaken":
+            text = f"{about} needs no answer any more: the subscription ends anyway, or is not this customer's"
+        else:
+            text = f"the business has {row.status} {about}"
+        steps.append(_step(row.decided_at, f"cancellation_{row.status}", text, **more))
+    if row.carried_out_at is not None:
+        ends = f", it ends at {in_words(row.ends_at)}" if row.ends_at else ""
+        text = f"{row.subscription_id} was set to end with its paid period{ends}"
+        steps.append(_step(row.carried_out_at, "cancellation_carried_out", text, **more))
+    if row.customer_told_at is not None:
+        text = f"{about}: the customer is to be told the answer by email"
+        steps.append(_step(row.customer_told_at, "cancellation_answered", text, **more))
+    todo = step_of(row)
+    if todo is not None and row.next_try_at is not None:
+        due = in_words(row.next_try_at)
+        if row.tries:
+            tries = f"{row.tries} {'try' if row.tries == 1 else 'tries'}"
+            text = (
+                f"{about} waits after {tries}, next at {due}, until {STEPS[todo]}: {row.last_error}"
+            )
+        else:
+            text = f"{about} waits since {due} until {STEPS[todo]}"
+        if row.tries or now - row.next_try_at > AT_ONCE:
+            steps.append(_step(now, "waiting", text, **more, until=row.next_try_at))
+    elif row.status == "open":
+        steps.append(_step(now, "waiting", f"{about} waits for the business's answer", **more))
+    return steps
 
 
 def _invoice_steps(row: InvoiceRow) -> list[TimelineStep]:

@@ -39,6 +39,16 @@ def unfinished_requests(
     ).all()
 
 
+def requests_of(session: Session, customer_pk: int, limit: int) -> Sequence[CancellationRequestRow]:
+    """A customer's requests, the newest first."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(CancellationRequestRow.customer_pk == customer_pk)
+        .order_by(CancellationRequestRow.asked_at.desc(), CancellationRequestRow.id.desc())
+        .limit(limit)
+    ).all()
+
+
 def request_with_people(
     session: Session, request_id: str, *, lock: bool = False
 ) -> tuple[CancellationRequestRow, CustomerRow, BusinessRow, SubscriptionRow | None] | None:

@@ -60,6 +60,18 @@ class TimelineStep(Answer, frozen=True, kw_only=True):
     """The change of payment method that it belongs to."""
     count: int | UnsetType = UNSET
     """How often it happened, where several times are one step."""
+    until: dt.datetime | UnsetType = UNSET
+    """Until when it stays so, of a step that is not over: one that waits or is held stands at the time of the answer."""
+
+
+def in_words(moment: dt.datetime) -> str:
+    """A time in a step's sentence: `2026-11-29 07:45:00 UTC`."""
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def at_or_since(due: dt.datetime, now: dt.datetime) -> str:
+    """When something is to happen, in a step's sentence; where that is over, that nobody has done it."""
+    return f"at {in_words(due)}" if due > now else f"since {in_words(due)}, not done yet"
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 from services.billing.handlers import timeline as handlers
 from services.billing.handlers.erasure import erase
 from services.billing.models import (
+    InboxEvent,
+    OutboxEvent,
     PaymentMethodChange,
     PaymentMethodChangeEvent,
     PaymentTry,
     RecoveryRun,
 )
 from shared.database import Transactions
-from tests.unit.billing.conftest import Clock
+from tests.unit.billing.conftest import NOW, Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway
 from tests.unit.billing.test_recovery import RENEWED, Loop, dana
 from tests.unit.wire import on_the_wire
@@ -33,7 +38,7 @@ def test_a_change_is_told_with_its_events_and_tries(
     for subject in ({"invoice_id": "in_1"}, {"stripe_customer_id": "cus_1"}):
         with database.reading() as session:
             asked = {"invoice_id": None, "stripe_customer_id": None, "event_id": None} | subject
-            steps = story(session, **asked)["steps"]
+            steps = story(session, **asked, now=clock())["steps"]
         told = [(one["step"], one["change_id"], one["text"]) for one in steps]
         first = [
             ("card_changed", "evt_1", "change of card to pm_declines, told by evt_1, evt_2"),
@@ -60,7 +65,9 @@ def test_an_event_leads_to_its_change(
     loop.run()
     loop.run(loop.told(kind=RENEWED))
     with database.reading() as session:
-        found = story(session, invoice_id=None, stripe_customer_id=None, event_id="evt_2")
+        found = story(
+            session, invoice_id=None, stripe_customer_id=None, event_id="evt_2", now=clock()
+        )
     assert [(one["step"], one["change_id"]) for one in found["steps"]] == [
         ("card_changed", "evt_1"),
         ("card_change_ended", "evt_1"),
@@ -80,3 +87,90 @@ def test_an_erased_customers_changes_are_gone(
     with database.reading() as session:
         for table in (PaymentMethodChange, PaymentMethodChangeEvent, PaymentTry, RecoveryRun):
             assert session.query(table).count() == 0
+
+
+def stored(**changes: Any) -> InboxEvent:
+    """A failed charge of in_1 that Stripe delivered once."""
+    given: dict[str, Any] = {
+        "id": "evt_1",
+        "type": "invoice.payment_failed",
+        "received_at": NOW,
+        "status": "translated",
+        "payload": "{}",
+        "object_id": "in_1",
+        "deliveries": 1,
+        "replays": 0,
+    }
+    return InboxEvent(**(given | changes))
+
+
+def queued(**changes: Any) -> OutboxEvent:
+    """What is said of it."""
+    given: dict[str, Any] = {
+        "event_id": "evt_1/invoice.payment_failed",
+        "dedupe_key": "k",
+        "type": "invoice.payment_failed",
+        "body": "{}",
+        "created_at": NOW,
+        "attempts": 0,
+        "next_attempt_at": NOW,
+    }
+    return OutboxEvent(**(given | changes))
+
+
+def told(database: Transactions, now: dt.datetime = NOW) -> list[tuple[str, str]]:
+    with database.reading() as session:
+        steps = story(session, invoice_id=None, stripe_customer_id=None, event_id="evt_1", now=now)[
+            "steps"
+        ]
+    return [(one["step"], one["text"]) for one in steps]
+
+
+def test_what_the_broker_refused_says_so_until_it_is_published(database: Transactions) -> None:
+    """It is so now: not a step of the future. What nobody has tried for a while is told too."""
+    later = NOW + dt.timedelta(minutes=1)
+    with database.transaction() as session:
+        session.add_all([stored(), queued()])
+    assert [step for step, _ in told(database)] == ["received", "queued"]
+    assert told(database, later)[-1][0] == "not_published"
+    assert "the broker or the relay is away" in told(database, later)[-1][1]
+    with database.transaction() as session:
+        row = session.query(OutboxEvent).one()
+        row.attempts, row.last_error = 3, "NO_ROUTE"
+        row.next_attempt_at = later + dt.timedelta(seconds=8)
+    with database.reading() as session:
+        last = story(session, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=later)
+    step = last["steps"][-1]
+    assert (step["step"], step["at"]) == ("not_published", later.isoformat())
+    assert step["until"] == row.next_attempt_at.isoformat()
+    assert "after 3 failed tries, next at" in step["text"]
+    assert step["text"].endswith("NO_ROUTE")
+
+
+def test_an_erased_event_is_not_told_as_said_before(database: Transactions) -> None:
+    """Its outbox rows are gone: not because another event had said the same."""
+    with database.transaction() as session:
+        session.add(stored(reason="erased", payload=""))
+    assert [step for step, _ in told(database)] == ["received", "erased"]
+
+
+def test_a_change_of_card_from_before_the_invoice_is_none_of_its_story(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """What it did about the invoice is; so is that it goes on, at the time of the answer."""
+    dana(gateway)
+    gateway.clock = clock
+    loop = Loop(database, gateway, clock)
+    loop.run(loop.new_card(DECLINES))
+    clock.forward(days=1)
+    with database.transaction() as session:
+        session.add(stored(received_at=clock(), created=int(clock().timestamp())))
+        change = session.query(PaymentMethodChange).one()
+        change.closed_at, change.outcome, change.due_at = None, None, clock()
+    clock.forward(minutes=1)
+    with database.reading() as session:
+        steps = story(
+            session, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=clock()
+        )["steps"]
+    mine = [(one["step"], one["at"]) for one in steps if one["step"].startswith("card")]
+    assert mine == [("card_change_due", clock().isoformat())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 from collections.abc import Iterable
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from portico.commands.explain import in_order
+from portico.commands.explain import Story, add_dead_letters, in_order
 from portico.standing import headline
 from shared.contracts.rpc.base import TimelineStep
 from shared.contracts.rpc.portal import InvoiceStanding
+from shared.messaging.deadletters import DeadLetter, DeadLetters
 from tests.unit.cli.conftest import FakeServices, Run
 
 NOW = dt.datetime(2026, 11, 29, 9, 0, tzinfo=dt.UTC)
@@ -106,8 +108,8 @@ def test_another_day_and_year_are_named() -> None:
 
 
 STORY = [
-    step("failed", "07:03:58"),  # Stripe's clock: whole seconds
     step("received", "07:03:58.210"),
+    step("failed", "07:03:58"),  # Stripe's clock: whole seconds
     step("queued", "07:03:58.210"),
     step("published", "07:03:58.240"),
     step("decided", "07:03:58.300"),
@@ -123,7 +125,8 @@ STORY = [
 
 def test_the_story_is_told_in_the_order_in_which_it_happened() -> None:
     """By time; within a second that a clock did not divide, and at the very same time, what caused something comes
-    first: the failure before its email, the email before the click. Whoever answered first does not matter."""
+    first: the webhook before the failure that it told of, that before its email, the email before the click. Whoever answered
+    first does not matter."""
     for seed in range(20):
         steps = random.Random(seed).sample(STORY, len(STORY))
         assert [one.step for one in in_order(read(steps))] == [one["step"] for one in STORY]
@@ -153,3 +156,105 @@ def test_the_command_begins_with_where_it_stands(run: Run, services: FakeService
     result = run("explain", "in_1")
     assert result.exit_code == 0
     assert "Open:" not in result.stdout
+
+
+def test_a_failure_never_stands_before_the_webhook_that_told_of_it() -> None:
+    """Stripe's second began before it; the one event is meant, not another of the invoice, nor another invoice's."""
+    steps = [
+        step("received", "07:03:58.100", event_id="evt_0", object_id="in_1"),
+        step("received", "07:03:58.150", event_id="evt_2", object_id="in_2"),
+        step("received", "07:03:58.210", event_id="evt_1", object_id="in_1"),
+        step("failed", "07:03:58", event_id="evt_1", object_id="in_1"),
+        step("decided", "07:03:58.300", event_id="evt_1/invoice.payment_failed"),
+        step("received", "07:03:58.900", event_id="evt_3", object_id="in_1"),
+    ]
+    assert in_order(read(reversed(steps))) == read(steps)
+    del steps[3]["event_id"]  # a notifier of the release before: the first of the invoice
+    assert [one.step for one in in_order(read(steps))][:2] == ["received", "failed"]
+
+
+def test_a_failure_of_a_second_before_stands_where_it_happened() -> None:
+    """A webhook that took its time."""
+    steps = [step("failed", "07:03:57"), step("received", "07:03:58.210")]
+    assert in_order(read(reversed(steps))) == read(steps)
+
+
+def test_a_report_belongs_to_its_own_email() -> None:
+    """SendGrid's second is divided by when that email was sent, not another one."""
+    other = {"notification_id": "ntf_2", "object_id": "in_1"}
+    steps = [
+        mail("sent", "07:04:01.200"),
+        mail("delivered", "07:04:01"),
+        step("sent", "07:04:01.700", **other),
+        step("bounced", "07:04:01", **other),
+    ]
+    assert in_order(read(reversed(steps))) == read(steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said_of_it"),
+    [
+        (
+            [mail("notified", "07:03:00"), mail("held", "08:59:59") | {"until": "2026-11-29T13:00:00Z"}],
+            "mail held until 13:00",
+        ),
+        (
+            [mail("notified", "07:03:00"), mail("waiting", "08:59:59") | {"until": "2026-11-29T09:15:00Z"}],
+            "mail waits for its next try 09:15",
+        ),
+        ([mail("notified", "07:03:00"), mail("waiting", "09:15:00")], "mail waits for its next try 09:15"),
+        ([mail("notified", "07:03:00"), mail("suppressed", "07:10:00")], "no mail"),
+        ([mail("unconfirmed", "07:03:00"), mail("suppressed", "07:10:00")], "mail may have been sent 07:03"),
+        ([mail("suppressed", "07:03:00"), mail("told_together", "07:10:00")], "told in another mail 07:10"),
+        ([*MAILED, mail("bounced", "07:20:00")], "mail bounced 07:20"),
+        ([mail("sent", "07:03:59"), mail("deferred", "07:05:00")], "mail put off by the reader's server 07:05"),
+    ],
+)  # fmt: skip
+def test_where_it_stands_says_what_became_of_the_email(
+    steps: list[dict[str, Any]], said_of_it: str
+) -> None:
+    """In each state that an email can be in; a notifier of the release before names the end of a wait as its time."""
+    assert said(standing(), steps, NOW) == f"Open: $149.00, 1 try, {said_of_it}, next try Dec 2"
+
+
+def test_all_times_have_one_form(run: Run, services: FakeServices) -> None:
+    """ISO 8601 in UTC with Z, whatever form a service's answers have."""
+    billing = step("received", "07:03:58.210") | {"service": "billing"}
+    held = step("held", "08:00:00") | {"until": "2026-11-29T13:00:00+00:00"}
+    services.answers["billing", "story"] = {"steps": [billing]}
+    services.answers["notifier", "story"] = {"steps": [held]}
+    services.answers["portal", "story"] = {
+        "steps": [step("page", "07:05:00") | {"at": "2026-11-29T07:05:00Z", "service": "portal"}],
+        "standing": [standing()],
+    }
+    whole = json.loads(run("explain", "in_1", "--json").stdout)
+    times = [one[name] for one in whole["steps"] for name in ("at", "until") if name in one]
+    times += [one["next_charge"] for one in whole["standing"]]
+    assert len(times) == 5
+    assert all(one.endswith("Z") and "+" not in one for one in times), times
+
+
+@pytest.mark.parametrize("given_up_at", [NOW - dt.timedelta(hours=1), None])
+def test_a_dead_letter_stands_where_it_was_given_up(
+    monkeypatch: pytest.MonkeyPatch, given_up_at: dt.datetime | None
+) -> None:
+    """At the present only where the broker does not say when that was."""
+    plain = dict.fromkeys(("type", "reason", "routing_key", "correlation_id"), "x")
+    counts = dict.fromkeys(("attempts", "replays", "looks"), 0)
+    letter = DeadLetter(
+        queue="notifier.billing-events",
+        key="evt_1/invoice.payment_failed",
+        given_up_at=given_up_at,
+        whole=True,
+        body=b"evt_1",
+        headers={},
+        **plain,
+        **counts,
+    )
+    letters = DeadLetters.__new__(DeadLetters)
+    monkeypatch.setattr(DeadLetters, "look", lambda *_, **__: [letter])
+    story = Story("evt_1", "event")
+    before = dt.datetime.now(dt.UTC)
+    add_dead_letters(story, letters)
+    [told] = story.steps
+    assert told.at == given_up_at if given_up_at else told.at >= before
