@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from services.billing.settings import Settings
     from services.billing.workflows.portal import InUse
 
+Done = TypeVar("Done")
+
 events = typer.Typer(
-    help="Stripe events: what came in, translating one again, and publishing again what a queue lost.",
+    help="Stripe events: what came in, translating one again, closing one, and publishing again what a queue lost.",
     no_args_is_help=True,
 )
 stripe = typer.Typer(
@@ -44,9 +46,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 def list_events(
     ctx: typer.Context,
     status: Annotated[
-        Literal["translated", "ignored", "quarantined", "connected", "thin"] | None,
+        Literal["translated", "ignored", "quarantined", "closed", "connected", "thin"] | None,
         typer.Option(
-            help="Only those that were translated, ignored or quarantined, are of connected accounts, or thin."
+            help="Only those that were translated, ignored or quarantined, closed after that by a person, are of connected accounts, or thin."
         ),
     ] = None,
     type_: Annotated[
@@ -88,7 +90,7 @@ def list_events(
                 row.event_id,
                 row.type,
                 row.status,
-                row.reason,
+                row.closed_reason if row.status == "closed" else row.reason,
             )
             for row in found
         ),
@@ -140,27 +142,19 @@ def replay_event(
     event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...", help="Stripe's ids.")],
     as_json: AsJson = False,
 ) -> None:
-    """Translate stored events again, as after an upgrade that understands them. What was said is not said again.
+    """Translate stored events again, as after an upgrade that understands them. What was said is not said again. One that was
+    closed is open again if it still can't be read.
 
     Each is told of, whatever becomes of the others. Ends with 1 when one is still quarantined, or was never stored.
 
     Example: portico events replay evt_1Nabc evt_1Ndef
     """
-    done: list[billing.ReplayedEvent] = []
-    refused: list[dict[str, str]] = []
-    code = OK
     with context_of(ctx).calling() as call:
-        for event_id in dict.fromkeys(event_ids):
-            try:
-                done.append(ask(call, billing.REPLAY, event_id=event_id))
-                code = max(code, FINDING if done[-1].status == "quarantined" else OK)
-            except Fault as fault:
-                refused.append({"event_id": event_id, "error": str(fault)})
-                code = max(code, exit_of(fault.error))
-            except Unavailable as error:
-                complain(f"{one_line(event_id)} and what follows it was not replayed: {error}")
-                code = UNAVAILABLE
-                break
+        done, refused, code = _each(
+            event_ids, "replayed", lambda event_id: ask(call, billing.REPLAY, event_id=event_id)
+        )
+    if any(one.status == "quarantined" for one in done):
+        code = max(code, FINDING)
     if as_json:
         print_json([*(plain(one) for one in done), *refused])
     elif done:
@@ -168,8 +162,75 @@ def replay_event(
             ("event", "status", "newly queued", "reason"),
             ((one.event_id, one.status, ", ".join(one.queued), one.reason) for one in done),
         )
+    _complain_of(refused)
+    raise typer.Exit(code)
+
+
+def _each(
+    event_ids: Iterable[str], verb: str, do: Callable[[str], Done]
+) -> tuple[list[Done], list[dict[str, str]], int]:
+    """Do the same with each event, whatever becomes of the others: the answers, what was refused with the error, the exit code."""
+    done: list[Done] = []
+    refused: list[dict[str, str]] = []
+    code = OK
+    for event_id in dict.fromkeys(event_ids):
+        try:
+            done.append(do(event_id))
+        except Fault as fault:
+            refused.append({"event_id": event_id, "error": str(fault)})
+            code = max(code, exit_of(fault.error))
+        except Unavailable as error:
+            complain(f"{one_line(event_id)} and what follows it was not {verb}: {error}")
+            return done, refused, UNAVAILABLE
+    return done, refused, code
+
+
+def _complain_of(refused: Iterable[dict[str, str]]) -> None:
     for each in refused:
         complain(one_line(f"{each['event_id']}: {each['error']}"))
+
+
+@events.command("close")
+def close_event(
+    ctx: typer.Context,
+    event_ids: Annotated[list[str], typer.Argument(metavar="EVENT...", help="Stripe's ids.")],
+    reason: Annotated[str, typer.Option(help="Why nothing more is to be done; kept and logged.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who closes it, for the record; else the name in USER.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close quarantined events that somebody has looked at: nothing more is to be done, and they are forgotten after 90 days.
+
+    Closed again, the first reason stays. `portico events replay` opens one again. Each is told of, whatever becomes of the
+    others. Ends with 1 when one was not quarantined, or was never stored.
+
+    Example: portico events close evt_1Nabc --reason "sent by our own test, no customer"
+    """
+    desk = context_of(ctx)
+    who = by if by is not None else desk.environ.get("USER", "")
+    with desk.calling() as call:
+        done, refused, code = _each(
+            event_ids,
+            "closed",
+            lambda event_id: ask(
+                call, billing.CLOSE_EVENT, event_id=event_id, reason=reason, by=who
+            ),
+        )
+    if as_json:
+        print_json([*(plain(one) for one in done), *refused])
+    elif done:
+        closed = (
+            (one.event_id, one.status, as_moment(one.closed_at), one.closed_by, one.closed_reason)
+            for one in done
+        )
+        print_table(("event", "status", "closed (UTC)", "by", "reason"), closed)
+    _complain_of(refused)
     raise typer.Exit(code)
 
 

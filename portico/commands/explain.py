@@ -31,6 +31,7 @@ COLOURS = {
     "connected": "bright_black",
     "thin": "yellow",
     "quarantined": "red",
+    "closed": "bright_black",
     "not_published": "red",
     "suppressed": "yellow",
     "held": "yellow",

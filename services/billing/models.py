@@ -69,6 +69,10 @@ class InboxEvent(Base):
     replays: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     """How often somebody had it translated again."""
     replayed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    """When a person last closed it. Whether it still is says `status`: a replay opens it again."""
+    closed_reason: Mapped[str | None] = mapped_column(Text)
+    closed_by: Mapped[str | None] = mapped_column(String(100))
 
 
 class OutboxEvent(OutboxColumns, Base):

@@ -16,10 +16,14 @@ from services.billing.models import (
 from shared.retention import Rule
 
 RULES: Final = (
-    # What is quarantined stays until somebody has looked at it.
+    # What is quarantined stays until somebody has closed it, and what was closed as long as the others from then on.
     Rule(
         InboxEvent,
-        lambda before: (InboxEvent.received_at < before) & (InboxEvent.status != "quarantined"),
+        lambda before: (
+            (InboxEvent.received_at < before)
+            & (InboxEvent.status != "quarantined")
+            & (InboxEvent.closed_at.is_(None) | (InboxEvent.closed_at < before))
+        ),
     ),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
     Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),

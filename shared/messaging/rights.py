@@ -56,6 +56,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
     "billing": frozenset(),
     "cli": frozenset(
         {
+            "billing.close_event",
             "billing.collect_invoice",
             "billing.erase_customer",
             "billing.inbox_event",

@@ -313,6 +313,19 @@ def _billing(world: World) -> None:
     call("billing", "inbox_event", event_id=event_id, payload=True)
     world.fails("billing", "inbox_event", event_id="evt_none")
     world.fails("billing", "replay", event_id="evt_none")
+    world.fails("billing", "close_event", event_id=event_id, reason="not quarantined")
+    with house.billing.transaction() as session:
+        session.add(
+            billing_models.InboxEvent(
+                id="evt_unreadable",
+                type="invoice.paid",
+                received_at=world.now(),
+                status="quarantined",
+                reason="the event has no `livemode`",
+                payload="",
+            )
+        )
+    call("billing", "close_event", event_id="evt_unreadable", reason="a test of ours", by="dana")
     call("billing", "replay", event_id=event_id)
     call(
         "billing",

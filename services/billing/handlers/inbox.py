@@ -25,12 +25,13 @@ from services.billing.stripe_events.translation import (
     translate,
 )
 from shared.contracts.rpc.billing import (
+    ClosedEvent,
     InboxEvent,
     InboxEventDetails,
     PublishedEvent,
     ReplayedEvent,
 )
-from shared.contracts.rpc.errors import UnknownInboxEvent
+from shared.contracts.rpc.errors import NotQuarantined, UnknownInboxEvent
 from shared.database import UnstorableValue
 from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
 from shared.text import clean
@@ -156,7 +157,8 @@ def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime)
 def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
     """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
 
-    What was already said is not said again. Raises UnknownInboxEvent.
+    What was already said is not said again. One that a person has closed is open again if it still can't be read. Raises
+    UnknownInboxEvent.
     """
     row = queries.inbox_event(session, event_id)
     if row is None:
@@ -173,6 +175,32 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
+
+
+def close_event(
+    session: Session, event_id: str, *, reason: str, by: str, now: dt.datetime
+) -> tuple[ClosedEvent, bool]:
+    """A person has looked at a quarantined event, and nothing more is to be done: it grows old like the others, from now on.
+    False: it was closed before, and stays so for the first reason. Raises UnknownInboxEvent, NotQuarantined."""
+    row = queries.inbox_event(session, event_id)
+    if row is None:
+        raise UnknownInboxEvent(f"no stored event {event_id}")
+    fresh = row.status != Status.CLOSED
+    if fresh:
+        if row.status != Status.QUARANTINED:
+            raise NotQuarantined(f"{event_id} is {row.status}: there is nothing to close")
+        row.status, row.closed_at = Status.CLOSED.value, now
+        row.closed_reason, row.closed_by = reason, by or None
+    closed = ClosedEvent(
+        event_id=row.id,
+        type=row.type,
+        status=row.status,
+        reason=row.reason,
+        closed_at=row.closed_at,
+        closed_reason=row.closed_reason,
+        closed_by=row.closed_by,
+    )
+    return closed, fresh
 
 
 def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -> int | None:
@@ -226,6 +254,8 @@ def inbox_events(
             received_at=row.received_at,
             status=row.status,
             reason=row.reason,
+            closed_at=row.closed_at,
+            closed_reason=row.closed_reason,
         )
         for row in queries.inbox_events(
             session, status=status, type=type, before=before, limit=limit, before_id=before_id
@@ -251,6 +281,9 @@ def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventD
         status=row.status,
         reason=row.reason,
         replays=row.replays,
+        closed_at=row.closed_at,
+        closed_reason=row.closed_reason,
+        closed_by=row.closed_by,
         published=[
             PublishedEvent(
                 event_id=one.event_id,

@@ -124,7 +124,9 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Timeline
         text = f"{row.type}: what it held was erased, and what was said of it"
         steps.append(_step(row.received_at, "erased", text, **more))
     elif row.status != Status.TRANSLATED:
-        steps.append(_step(row.received_at, row.status, f"{row.type}: {row.reason}", **more))
+        # Closed is what became of one that was quarantined when it came.
+        status = Status.QUARANTINED if row.status == Status.CLOSED else row.status
+        steps.append(_step(row.received_at, str(status), f"{row.type}: {row.reason}", **more))
     elif row.type in ROUTES and not any(one.event_id.startswith(f"{row.id}/") for one in published):
         text = f"{row.type}: said before, by another Stripe event for the same thing"
         steps.append(_step(row.received_at, "deduped", text, **more))
@@ -133,6 +135,10 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Timeline
         times = "once" if row.deliveries == 2 else f"{row.deliveries - 1} times"
         text = f"{row.type} delivered again, at least {times}, without effect"
         steps.append(_step(row.last_delivered_at, "deduped", text, **more))
+    if row.closed_at is not None:
+        who = f" by {row.closed_by}" if row.closed_by else ""
+        text = f"{row.type} closed by hand{who}: {row.closed_reason or ERASED}"
+        steps.append(_step(row.closed_at, "closed", text, **more))
     if row.replays and row.replayed_at is not None:
         text = f"{row.type} translated again by hand ({row.replays}x), now {row.status}"
         steps.append(_step(row.replayed_at, "replayed", text, **more))

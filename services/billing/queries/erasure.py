@@ -47,7 +47,9 @@ def erase_inbox(
         session,
         update(InboxEvent)
         .where(InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
-        .values(payload="", reason=ERASED, object_id=None, stripe_customer_id=None)
+        .values(
+            payload="", reason=ERASED, closed_reason=None, object_id=None, stripe_customer_id=None
+        )
         .execution_options(synchronize_session=False),
     )
     return emptied, ids[-1] if len(ids) == limit else None

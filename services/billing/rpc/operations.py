@@ -14,6 +14,7 @@ from services.billing.rpc.errors import wire_errors
 from services.billing.settings import Settings
 from services.billing.workflows import reconciling, recovery, republish
 from shared.contracts.rpc.billing import (
+    ClosedEvent,
     DeadLetterAction,
     DeadLetterNote,
     ErasureRound,
@@ -38,6 +39,8 @@ log = get_logger(__name__)
 MOST_ROWS: Final = 500
 MARK_LENGTH: Final = 6
 """The least length of what an erasure looks for in bodies: a shorter text would stand in others' too."""
+MOST_REASON: Final = 500
+MOST_WHO: Final = 100
 ERASE_POSITION: Final = re.compile(r"inbox:.*|outbox:[0-9]{1,18}")
 
 
@@ -118,6 +121,23 @@ class Operations:
         """One stored Stripe event, and what was published of it; its body on demand (personal data)."""
         with self.database.reading() as session:
             return inbox.show_event(session, event_id, payload=payload)
+
+    @audited_rpc("event_id")
+    def close_event(self, event_id: str, reason: str, by: str = "") -> ClosedEvent:
+        """Close a quarantined event for a person who has looked at it: nothing waits for it any more, and it is forgotten 90 days
+        later. Closed already: the first reason stays. NotQuarantined: there was nothing to look at. `replay` opens it again.
+        `reason` is 1 to 500 characters, `by` (who, for the record) at most 100.
+        """
+        reason = " ".join(reason.split())
+        if not 1 <= len(reason) <= MOST_REASON:
+            raise InvalidArgument(f"reason: expected 1 to {MOST_REASON} characters")
+        if len(by) > MOST_WHO:
+            raise InvalidArgument(f"by: expected at most {MOST_WHO} characters")
+        with wire_errors(), self.database.transaction() as session:
+            closed, fresh = inbox.close_event(session, event_id, reason=reason, by=by, now=_now())
+        if fresh:
+            log.info("event closed", event_id=event_id, type=closed.type, reason=reason, by=by)
+        return closed
 
     @rpc
     def story(

@@ -42,6 +42,8 @@ class Status(enum.StrEnum):
     """Stored and acknowledged; nothing in it concerns us."""
     QUARANTINED = "quarantined"
     """Stored and acknowledged, but it should have been understood: somebody has to look."""
+    CLOSED = "closed"
+    """Was quarantined, and a person has looked: nothing more is to be done."""
     CONNECTED = "connected"
     """Stored and acknowledged; it happened on a connected account, which is not ours to act on."""
     THIN = "thin"

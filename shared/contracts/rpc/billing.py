@@ -16,6 +16,7 @@ from shared.contracts.rpc.base import Method, one_of
 from shared.contracts.rpc.errors import (
     InvoiceClosed,
     NotCollectable,
+    NotQuarantined,
     NotRepublished,
     PaymentUnderWay,
     PortalConfigurationMissing,
@@ -29,7 +30,7 @@ from shared.contracts.rpc.errors import (
 )
 
 PortalFlow = Literal["payment_method_update"]
-InboxStatus = Literal["translated", "ignored", "quarantined", "connected", "thin"]
+InboxStatus = Literal["translated", "ignored", "quarantined", "closed", "connected", "thin"]
 DeadLetterAction = Literal["replayed", "discarded"]
 StateSource = Literal["stripe", "webhooks"]
 PAY_OUTCOMES: Final = (
@@ -265,6 +266,10 @@ class InboxEvent(Answer, frozen=True, kw_only=True):
     status: Annotated[str, one_of(*get_args(InboxStatus))]
     reason: str | None = None
     """Why it was not translated."""
+    closed_at: dt.datetime | None = None
+    """When a person last closed it."""
+    closed_reason: str | None = None
+    """The person's words."""
 
 
 class PublishedEvent(Answer, frozen=True, kw_only=True):
@@ -305,6 +310,12 @@ class InboxEventDetails(Answer, frozen=True, kw_only=True):
     """Why it was not translated."""
     replays: int = 0
     """How often it was translated again by hand."""
+    closed_at: dt.datetime | None = None
+    """When a person last closed it."""
+    closed_reason: str | None = None
+    """The person's words."""
+    closed_by: str | None = None
+    """Who that was, as they were named."""
     published: list[PublishedEvent]
     payload: str | UnsetType = UNSET
     """The body as it came, where it was asked for (personal data); empty where none is kept."""
@@ -320,6 +331,24 @@ class ReplayedEvent(Answer, frozen=True, kw_only=True):
     """Why it was not translated."""
     queued: list[str]
     """Types of the events of ours that are published now."""
+
+
+class ClosedEvent(Answer, frozen=True, kw_only=True):
+    """A quarantined event that a person has closed."""
+
+    event_id: str
+    """Stripe's id, `evt_…`."""
+    type: str
+    """Stripe's, `invoice.payment_failed`."""
+    status: Annotated[str, one_of(*get_args(InboxStatus))]
+    reason: str | None = None
+    """Why it was quarantined."""
+    closed_at: dt.datetime | None = None
+    """When it was closed first."""
+    closed_reason: str | None = None
+    """Why it was, in the person's words."""
+    closed_by: str | None = None
+    """Who that was, as they were named."""
 
 
 class DeadLetterNote(Answer, frozen=True, kw_only=True):
@@ -450,6 +479,9 @@ STRIPE: Final = (StripeUnavailable, StripeRefused)
 
 CANCEL_AT_PERIOD_END: Final = Method(
     "billing", "cancel_at_period_end", PlannedEnd, (UnknownSubscription, *STRIPE)
+)
+CLOSE_EVENT: Final = Method(
+    "billing", "close_event", ClosedEvent, (UnknownInboxEvent, NotQuarantined)
 )
 COLLECT_INVOICE: Final = Method(
     "billing",

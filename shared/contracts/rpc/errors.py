@@ -107,6 +107,10 @@ class UnknownInboxEvent(BillingError):
     """No Stripe event of this id was ever stored."""
 
 
+class NotQuarantined(BillingError):
+    """The Stripe event is not quarantined: there is nothing to close."""
+
+
 class ReconciliationRunning(BillingError):
     """Another reconciliation is under way; it will find the same."""
 

@@ -26,7 +26,8 @@ from services.billing.handlers.inbox import (
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.stripe_events.payloads import NotAnEvent
 from shared import events
-from shared.contracts.rpc.errors import UnknownInboxEvent
+from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.errors import NotQuarantined, UnknownInboxEvent
 from shared.database import Transactions
 from shared.nameko_ext.batching import batch_transactions
 from tests.unit.billing.conftest import NOW, Edit, payload
@@ -254,6 +255,55 @@ def test_replaying_an_unknown_event_says_so(database: Transactions) -> None:
     """There is nothing to translate for an id that was never stored."""
     with pytest.raises(UnknownInboxEvent):
         do_replay(database, "evt_never")
+
+
+# --- closing -------------------------------------------------------------------------------------------------
+
+
+def close(database: Transactions, event_id: str, reason: str = "a test of ours") -> dict[str, Any]:
+    with database.transaction() as session:
+        closed, _ = inbox.close_event(session, event_id, reason=reason, by="dana", now=NOW)
+        told: dict[str, Any] = plain(closed)
+    return told
+
+
+def quarantined(database: Transactions) -> str:
+    receive(database, "invoice.payment_failed", lambda event: event.pop("livemode"))
+    return stored(database)[0].id
+
+
+def test_a_person_closes_a_quarantined_event_once(database: Transactions) -> None:
+    """Who, when, why and what it was quarantined for are kept; closing it again changes nothing, nor does Stripe's repeating it."""
+    event_id = quarantined(database)
+    first = close(database, event_id)
+    assert (first["status"], first["closed_by"]) == ("closed", "dana")
+    assert (first["closed_at"], first["closed_reason"]) == (NOW.isoformat(), "a test of ours")
+    assert "livemode" in first["reason"]
+    assert close(database, event_id, "another reason") == first
+    repeated = receive(database, "invoice.payment_failed", lambda event: event.pop("livemode"))
+    assert (repeated, stored(database)[0].status) == (Outcome.DUPLICATE, "closed")
+
+
+def test_only_what_is_quarantined_can_be_closed(database: Transactions) -> None:
+    """What was translated needs nobody; what was never stored can't be."""
+    receive(database, "invoice.payment_failed")
+    with pytest.raises(NotQuarantined, match="is translated"):
+        close(database, stored(database)[0].id)
+    with pytest.raises(UnknownInboxEvent):
+        close(database, "evt_never")
+
+
+def test_a_replay_opens_a_closed_event_again(database: Transactions) -> None:
+    """Still unreadable, somebody has to look again; readable, it is translated and said."""
+    event_id = quarantined(database)
+    close(database, event_id)
+    assert do_replay(database, event_id)["status"] == "quarantined"
+    assert close(database, event_id, "looked again")["closed_reason"] == "looked again"
+    with database.transaction() as session:
+        row = session.get_one(InboxEvent, event_id)
+        row.payload = payload("invoice.payment_failed").decode()
+    assert do_replay(database, event_id)["status"] == "translated"
+    assert len(outbox(database)) == 1
 
 
 def test_the_inbox_can_be_read_by_status_and_type(database: Transactions) -> None:

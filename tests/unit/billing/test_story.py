@@ -147,6 +147,21 @@ def test_what_the_broker_refused_says_so_until_it_is_published(database: Transac
     assert step["text"].endswith("NO_ROUTE")
 
 
+def test_a_closed_event_was_quarantined_and_says_who_closed_it(database: Transactions) -> None:
+    """Both, each at its time; its body erased, the person's words are gone with it."""
+    later = NOW + dt.timedelta(days=2)
+    quarantined = {"status": "closed", "reason": "no livemode", "closed_at": later}
+    with database.transaction() as session:
+        session.add(stored(**quarantined, closed_reason="our own test", closed_by="dana"))
+    assert told(database, later)[1:] == [
+        ("quarantined", "invoice.payment_failed: no livemode"),
+        ("closed", "invoice.payment_failed closed by hand by dana: our own test"),
+    ]
+    with database.transaction() as session:
+        erase(session, stripe_customer_id="in_1", also=[], after=None)
+        assert session.query(InboxEvent).one().closed_reason is None
+
+
 def test_an_erased_event_is_not_told_as_said_before(database: Transactions) -> None:
     """Its outbox rows are gone: not because another event had said the same."""
     with database.transaction() as session:

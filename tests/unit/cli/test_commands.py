@@ -233,6 +233,41 @@ def test_dead_letters_have_a_time_and_nothing_to_replay_is_said(
     assert (none.exit_code, none.stderr) == (0, "No dead letters: nothing was replayed.\n")
 
 
+def test_an_event_is_closed_with_a_reason_and_a_name(run: Run, services: FakeServices) -> None:
+    """By whom is said or taken from the environment; without a reason nothing is done."""
+    services.answers["billing", "close_event"] = lambda **given: {"closed_by": given["by"]}
+    told = run("events", "close", "evt_1", "evt_2", "--reason", "a test", "--by", "dana")
+    assert (told.exit_code, told.stdout.count("dana")) == (0, 2)
+    environ = {"AMQP_URI": "embedded://tests/", "USER": "erin"}
+    assert "erin" in run("events", "close", "evt_1", "--reason", "a test", environ=environ).stdout
+    asked = [given for _, _, given in services.asked]
+    assert asked[0] == {"event_id": "evt_1", "reason": "a test", "by": "dana"}
+    assert run("events", "close", "evt_1").exit_code == 2
+    assert len(services.asked) == 3
+
+
+def test_closing_tells_of_each(run: Run, services: FakeServices) -> None:
+    """One that needs nobody hides nothing of the others, on either side of it."""
+
+    def close(event_id: str, **_: Any) -> dict[str, Any]:
+        if event_id == "evt_good":
+            raise Fault("NotQuarantined", "evt_good is translated: there is nothing to close")
+        return {"event_id": event_id, "type": "invoice.paid", "status": "closed"}
+
+    services.answers["billing", "close_event"] = close
+    words = ("events", "close", "evt_1", "evt_good", "evt_2", "--reason", "a test")
+    told = run(*words)
+    assert told.exit_code == 1
+    assert ("evt_1" in told.stdout, "evt_2" in told.stdout) == (True, True)
+    assert "evt_good: NotQuarantined" in told.stderr
+    whole = json.loads(run(*words, "--json").stdout)
+    assert [(one["event_id"], "error" in one) for one in whole] == [
+        ("evt_1", False),
+        ("evt_2", False),
+        ("evt_good", True),
+    ]
+
+
 def test_a_body_is_shown_only_on_demand(run: Run, services: FakeServices) -> None:
     """A stored event's body holds personal data: it is neither asked for nor printed without --payload."""
 

@@ -136,6 +136,12 @@ def replayed(event_id: str, **_: Any) -> Any:
     return {"event_id": event_id, "status": status, "reason": "invoice: no customer", "queued": []}
 
 
+def not_closed(event_id: str, **_: Any) -> Any:
+    if event_id == "evt_bad":
+        return no_event(event_id)
+    raise Fault("NotQuarantined", f"{event_id} is translated: there is nothing to close")
+
+
 def no_notification(**_: Any) -> Any:
     raise Fault("NotFound", "notification_id: there is no such notification")
 
@@ -172,6 +178,7 @@ ANSWERS: Final = {
     ("portal", "link_evidence"): unknown,
     ("billing", "inbox_event"): no_event,
     ("billing", "replay"): replayed,
+    ("billing", "close_event"): not_closed,
     ("billing", "republish"): no_queue,
     ("notifier", "resend"): no_notification,
     ("notifier", "cancel"): too_late,
@@ -219,6 +226,8 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("events", "show", "evt_unknown"),
     ("events", "replay", "evt_good", "evt_bad"),
     ("events", "replay", "evt_quarantined"),
+    ("events", "close", "evt_good"),
+    ("events", "close", "evt_good", "evt_bad", "--reason", "a test"),
     ("events", "republish", "--queue", "nowhere", "--since", "1h"),
     ("events", "republish", "--queue", "notifier.billing-events", "--since", "then"),
     ("notifications", "list", "--status", "lost"),
@@ -387,6 +396,7 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("customers", "erase"): ("1001", "--yes"),
     ("events", "show"): ("evt_1",),
     ("events", "replay"): ("evt_1",),
+    ("events", "close"): ("evt_1", "--reason", "a test"),
     ("events", "republish"): ("--queue", "notifier.billing-events", "--since", "1h"),
     ("notifications", "resend"): ("ntf_1",),
     ("notifications", "resend-failed"): ("--since", "1h"),

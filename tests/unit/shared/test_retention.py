@@ -47,14 +47,18 @@ def count(database: Transactions, model: type[Any]) -> int:
 
 
 def test_old_rows_go_and_what_is_not_finished_stays(database: Transactions) -> None:
-    """Old inbox rows go, quarantined and young ones stay; an event that was never published is never old."""
+    """Old inbox rows go, quarantined, lately closed and young ones stay; an event that was never published is never old."""
     with database.transaction() as session:
         session.add_all([event(1, OLD), event(2, NOW), event(3, OLD, "quarantined")])
+        for number, closed in ((4, OLD), (5, NOW)):
+            row = event(number, OLD, "closed")
+            row.closed_at = closed
+            session.add(row)
         session.add_all([queued(1, OLD), queued(2, NOW), queued(3, None)])
         session.add_all([tried(1, OLD), tried(2, NOW)])
     assert prune_round(database, RULES, NOW) is False
     with database.reading() as session:
-        assert set(session.scalars(select(InboxEvent.id))) == {"evt_2", "evt_3"}
+        assert set(session.scalars(select(InboxEvent.id))) == {"evt_2", "evt_3", "evt_5"}
         assert set(session.scalars(select(OutboxEvent.event_id))) == {"e2", "e3"}
         assert list(session.scalars(select(Recovery.attempt))) == [2]
 
