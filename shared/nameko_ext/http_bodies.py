@@ -73,6 +73,7 @@ class Room:
             if self._pages is None:
                 self._pages = mmap.mmap(-1, self._limit, flags=_OWN_PAGES)
                 self._pages.write(self._first)
+                self._first = b""
             self._pages.write(piece)
         self.taken += len(piece)
         self._budget.taken += len(piece)

@@ -79,6 +79,27 @@ def test_pipelined_requests_are_all_answered_in_order(
         assert statuses(read_all(connection)) == wanted
 
 
+def test_what_was_whole_is_answered_before_an_error(system: System) -> None:
+    """Requests that came together with one that is none: each its answer, then the refusal, then the end."""
+    assert statuses(ask(system, GET + POST + b"nonsense\r\n\r\n")) == [200, 400, 400]
+    assert statuses(ask(system, GET + LAST + b"nonsense\r\n\r\n")) == [200, 200]
+
+
+def test_an_offer_to_speak_http_2_is_passed_over(system: System) -> None:
+    """It is served as HTTP/1.1, and so is what follows."""
+    offer = b"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n"
+    assert statuses(ask(system, GET.replace(b"\r\n\r\n", offer) + LAST)) == [200, 200]
+
+
+def test_a_client_that_expects_it_is_told_to_go_on(system: System) -> None:
+    """Once its head is accepted: 100, and the answer when the body has come."""
+    with connected(system) as connection:
+        connection.sendall(BEGUN + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"{}" + LAST)
+        assert statuses(read_all(connection)) == [400, 200]
+
+
 LIMITS = {
     "nothing": (b"", b"", [], 15),
     "half a line": (b"POST /webho", b"", [], 15),
@@ -284,18 +305,21 @@ def test_a_slash_too_many_leads_to_the_address_itself(system: System) -> None:
 
 
 def test_many_requests_at_once_keep_nobody_waiting(system: System) -> None:
-    """Ten thousand on one connection, or a body in chunks of a byte: another client is answered between them."""
+    """Ten thousand on one connection, a body in chunks of a byte, a header without end: another client is answered between them."""
     chunks = CHUNKED % (b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n")
-    for sent in (b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000, chunks):
+    pages = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000
+    for sent in (pages, chunks, BEGUN + b"X: " + b"x" * (64 << 20)):
         with ThreadPoolExecutor(1) as pool, connected(system) as greedy:
             reading = pool.submit(read_all, greedy)
-            greedy.sendall(sent)
+            with contextlib.suppress(ConnectionError):  # refused and closed meanwhile
+                greedy.sendall(sent)
             took = []
             for _ in range(20):
                 began = time.monotonic()
                 assert statuses(ask(system, LAST)) == [200]
                 took.append(time.monotonic() - began)
-            greedy.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                greedy.shutdown(socket.SHUT_RDWR)
             reading.result()
         assert max(took) < 0.5, took
 
@@ -362,6 +386,12 @@ def test_headers_that_nobody_should_send_are_refused(system: System, headers: by
         CHUNKED % b"2\r\n{}0\r\n\r\n",
         CHUNKED % (b"2;" + b"x" * 5000 + b"\r\n{}\r\n0\r\n\r\n"),
         CHUNKED % (b"0\r\n" + b"X: y\r\n" * 5000 + b"\r\n"),
+        BEGUN + b"X: y\rContent-Length: 2\r\n\r\n{}",
+        BEGUN.replace(b"HTTP/1.1", b"HTTP/0.9") + b"Content-Length: 2\r\n\r\n{}",
+        BEGUN.replace(b"POST", b"post") + b"Content-Length: 2\r\n\r\n{}",
+        b"From x\r\n" + BEGUN + b"Content-Length: 2\r\n\r\n{}",
+        BEGUN + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
     ids=[
         "two lengths",
@@ -376,6 +406,12 @@ def test_headers_that_nobody_should_send_are_refused(system: System, headers: by
         "a chunk too long",
         "a chunk's size without end",
         "trailers without end",
+        "a bare CR",
+        "HTTP/0.9",
+        "a method in small letters",
+        "a From line",
+        "an upgrade with a body",
+        "a tunnel",
     ],
 )
 def test_a_request_that_a_proxy_could_read_otherwise_ends_the_connection(

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request, Response
 from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
 from services.portal.web import frame
 from shared.l10n.locales import choose_locale
-from shared.nameko_ext.web import Answer
+from shared.nameko_ext.http_server import Answer
 
 LONGEST_WISH: Final = 500
 """How much of a browser's list of languages is read."""
@@ -34,7 +34,7 @@ def redirect(address: str) -> Response:
 
 def locale_for(request: Request, visit: ResolvedLink | None = None) -> Locale:
     """The customer's own language, then the browser's, then the business's."""
-    asked = request.environ.get("HTTP_ACCEPT_LANGUAGE", "")
+    asked = request.headers.get("Accept-Language", "")
     if visit is None:
         return _choose(None, asked, None)
     return _choose(visit.snapshot.locale, asked, visit.snapshot.business.locale)
@@ -48,7 +48,7 @@ def _choose(own: str | None, asked: str, business: str | None) -> Locale:
 
 def choose_for_business(request: Request, locale: str) -> Locale:
     """For somebody at the business: its own language, then the browser's."""
-    return _choose(locale, request.environ.get("HTTP_ACCEPT_LANGUAGE", ""), None)
+    return _choose(locale, request.headers.get("Accept-Language", ""), None)
 
 
 def parse_source(value: str | None) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from shared.nameko_ext.http_bodies import BODY_BUDGET
-from shared.nameko_ext.http_protocol import MAX_CONNECTIONS
+from shared.nameko_ext.http_server import MAX_CONNECTIONS
 from shared.nameko_ext.runtime import GRACE_SECONDS
 from tests.unit.deploy.manifests import (
     K8S,

@@ -22,10 +22,8 @@ INHERITED = {
     "shared.nameko_ext.container.CorrelatedContainer": {
         "_being_killed", "_run_worker", "_worker_pool", "_worker_threads",
     },
-    # A request line that is too long, or no HTTP, is answered.
-    "shared.nameko_ext.http_protocol.Protocol": {"_read_request_line"},
-    # A web server that drains.
-    "shared.nameko_ext.web.HardWebServer": {"_gt", "_is_accepting", "_serv", "_sock", "_starting"},
+    # A server in the place of nameko's: whose routes there are.
+    "shared.nameko_ext.http_server.HttpServer": {"_providers"},
     # A listener that begins anew: nameko's ends the container.
     "shared.nameko_ext.listener.SafeQueueConsumer": {
         "_cancel_consumers_if_requested", "_consumers", "_consumers_ready", "_pending_remove_providers", "_providers",

@@ -13,8 +13,8 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.service import NotifierService
 from services.portal.service import PortalService
 from shared.contracts import deadlines
+from shared.nameko_ext.http_server import DRAIN_SECONDS
 from shared.nameko_ext.runtime import GRACE_SECONDS
-from shared.nameko_ext.web import DRAIN_SECONDS
 
 WAY_BACK = 0.25
 """What an answer may take on its way, through a broker and two busy processes."""
