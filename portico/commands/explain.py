@@ -232,15 +232,22 @@ def _tell_customer(call: Caller, story: Story, look: Any, business: str | None) 
 
 
 def add_dead_letters(story: Story, letters: DeadLetters) -> None:
-    """Dead letters that name the subject, as they lie there now, at the moment when they were given up where that is known."""
+    """Dead letters that name the subject, as they lie there now, at the moment when they were given up where that is known; after
+    the replay that brought one back, which is noted when the letter is on its way already."""
     needles = {story.subject} if story.kind != "customer" else story.stripe_customers
     needles |= story.events if story.kind != "customer" else set()
     for letter in letters.look(limit=MOST_DEAD_LETTERS):
         if any(letter.mentions(needle) for needle in needles):
+            replays = (
+                step.at
+                for step in story.steps
+                if step.step == "dead_letter_replayed" and step.event_id == letter.key
+            )
+            given_up_at = letter.given_up_at or dt.datetime.now(dt.UTC)
             replayed = f", replayed {letter.replays}x" if letter.replays else ""
             story.steps.append(
                 TimelineStep(
-                    at=letter.given_up_at or dt.datetime.now(dt.UTC),
+                    at=max([given_up_at, *replays]),
                     service=letter.queue.partition(".")[0],
                     step="dead_letter",
                     text=f"now a dead letter of {letter.queue} after {letter.attempts} retries{replayed}: {letter.reason}",

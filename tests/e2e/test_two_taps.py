@@ -131,11 +131,12 @@ def test_a_bank_debit_waits_calmly(story: Story, page: Page) -> None:
     eventually(
         lambda: (
             page.goto(customer.link)
-            and page.get_by_text("Your new payment method is saved").count() == 1
+            and page.get_by_text("we’re waiting to hear from your bank").count() == 1
         ),
-        what="the new payment method on the page",
+        what="the debit that is under way on the page",
     )
-    expect(page.get_by_text("We’re taking your payment now.")).to_be_visible()
+    expect(page.get_by_text("Your new payment method is saved")).to_be_visible()
+    expect(page.get_by_text("There’s nothing you need to do right now.")).to_be_visible()
     assert len(subjects(story, customer)) == 1
 
 

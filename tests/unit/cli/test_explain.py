@@ -234,14 +234,10 @@ def test_all_times_have_one_form(run: Run, services: FakeServices) -> None:
     assert all(one.endswith("Z") and "+" not in one for one in times), times
 
 
-@pytest.mark.parametrize("given_up_at", [NOW - dt.timedelta(hours=1), None])
-def test_a_dead_letter_stands_where_it_was_given_up(
-    monkeypatch: pytest.MonkeyPatch, given_up_at: dt.datetime | None
-) -> None:
-    """At the present only where the broker does not say when that was."""
+def dead_letter(given_up_at: dt.datetime | None) -> DeadLetter:
     plain = dict.fromkeys(("type", "reason", "routing_key", "correlation_id"), "x")
     counts = dict.fromkeys(("attempts", "replays", "looks"), 0)
-    letter = DeadLetter(
+    return DeadLetter(
         queue="notifier.billing-events",
         key="evt_1/invoice.payment_failed",
         given_up_at=given_up_at,
@@ -251,6 +247,14 @@ def test_a_dead_letter_stands_where_it_was_given_up(
         **plain,
         **counts,
     )
+
+
+@pytest.mark.parametrize("given_up_at", [NOW - dt.timedelta(hours=1), None])
+def test_a_dead_letter_stands_where_it_was_given_up(
+    monkeypatch: pytest.MonkeyPatch, given_up_at: dt.datetime | None
+) -> None:
+    """At the present only where the broker does not say when that was."""
+    letter = dead_letter(given_up_at)
     letters = DeadLetters.__new__(DeadLetters)
     monkeypatch.setattr(DeadLetters, "look", lambda *_, **__: [letter])
     story = Story("evt_1", "event")
@@ -258,3 +262,21 @@ def test_a_dead_letter_stands_where_it_was_given_up(
     add_dead_letters(story, letters)
     [told] = story.steps
     assert told.at == given_up_at if given_up_at else told.at >= before
+
+
+def test_a_letter_that_came_back_stands_after_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay is noted when the letter is on its way already, and may have been given up again by then."""
+    letter = dead_letter(given_up_at=NOW)
+    monkeypatch.setattr(DeadLetters, "look", lambda *_, **__: [letter])
+    story = Story("evt_1", "event")
+    story.steps.append(
+        TimelineStep(
+            at=NOW + dt.timedelta(milliseconds=9),
+            service="billing",
+            step="dead_letter_replayed",
+            text="replayed",
+            event_id=letter.key,
+        )
+    )
+    add_dead_letters(story, DeadLetters.__new__(DeadLetters))
+    assert [one.step for one in in_order(story.steps)] == ["dead_letter_replayed", "dead_letter"]
