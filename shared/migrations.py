@@ -40,18 +40,20 @@ def upgrade(service: str, url: str, revision: str = "head") -> Standing:
     config = _config(service)
     engine = make_engine(url)
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             if connection.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+                connection.execute(text("SET statement_timeout = 0"))
+                connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
             found = look(connection, service)
+            connection.commit()  # the lock stays, and each migration begins a transaction of its own
             found.refuse_wrong_owner()
             if found.standing is not Standing.AHEAD:
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
+            connection.commit()
             return found.standing
     finally:
-        engine.dispose()
+        engine.dispose()  # the connection ends, and the lock with it
 
 
 def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> bool:
@@ -85,8 +87,17 @@ def wait_migrated(service: str, url: str, *, seconds: float = WAIT_SECONDS) -> b
 
 
 def run(metadata: MetaData) -> None:
-    """The body of each service's `env.py`: run the migrations on the connection that `upgrade` opened."""
+    """The body of each service's `env.py`: run the migrations on the connection that `upgrade` opened.
+
+    Each is a transaction of its own: one that changed a table would hold it while the next waits for another table, and a
+    page that reads both would meet it there (a deadlock, which PostgreSQL ends by failing the page).
+    """
     connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        render_as_batch=True,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
         context.run_migrations()

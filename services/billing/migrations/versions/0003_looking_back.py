@@ -15,9 +15,7 @@ def upgrade() -> None:
     op.add_column(
         "inbox", sa.Column("deliveries", sa.Integer(), nullable=False, server_default="1")
     )
-    op.add_column(
-        "inbox", sa.Column("last_delivered_at", sa.DateTime(timezone=True), nullable=True)
-    )
+    op.add_column("inbox", sa.Column("last_delivered_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("inbox", sa.Column("replays", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("inbox", sa.Column("replayed_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_inbox_object_id", "inbox", ["object_id"])

@@ -10,11 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index(
-        "ix_outbox_published_at",
-        "outbox",
-        ["published_at"],
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": True},
+        "ix_outbox_published_at", "outbox", ["published_at"], postgresql_using="brin", postgresql_with={"autosummarize": True}
     )
 
 

@@ -63,7 +63,9 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("change_id", "invoice_id", "number", name=op.f("pk_payment_tries")),
+        sa.PrimaryKeyConstraint(
+            "change_id", "invoice_id", "number", name=op.f("pk_payment_tries")
+        ),
     )
     op.create_index("ix_payment_tries_invoice_id", "payment_tries", ["invoice_id"])
     op.create_index("ix_payment_tries_stripe_customer_id", "payment_tries", ["stripe_customer_id"])

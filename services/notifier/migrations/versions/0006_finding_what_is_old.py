@@ -10,27 +10,17 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index(
-        "ix_outbox_published_at",
-        "outbox",
-        ["published_at"],
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": True},
+        "ix_outbox_published_at", "outbox", ["published_at"], postgresql_using="brin", postgresql_with={"autosummarize": True}
     )
     op.create_index(
-        "ix_processed_events_processed_at",
-        "processed_events",
-        ["processed_at"],
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": True},
+        "ix_processed_events_processed_at", "processed_events", ["processed_at"], postgresql_using="brin", postgresql_with={"autosummarize": True}
     )
     op.create_index(
-        "ix_sendgrid_events_received_at",
-        "sendgrid_events",
-        ["received_at"],
-        postgresql_using="brin",
-        postgresql_with={"autosummarize": True},
+        "ix_sendgrid_events_received_at", "sendgrid_events", ["received_at"], postgresql_using="brin", postgresql_with={"autosummarize": True}
     )
-    op.create_index("ix_incidents_closed_at", "incidents", ["closed_at"])
+    op.create_index(
+        "ix_incidents_closed_at", "incidents", ["closed_at"]
+    )
 
 
 def downgrade() -> None:

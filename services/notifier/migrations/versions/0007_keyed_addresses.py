@@ -14,12 +14,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column(
-        "suppressed_addresses", sa.Column("address_hmac", sa.String(length=64), nullable=True)
-    )
-    op.create_index(
-        "ix_suppressed_addresses_address_hmac", "suppressed_addresses", ["address_hmac"]
-    )
+    op.add_column("suppressed_addresses", sa.Column("address_hmac", sa.String(length=64), nullable=True))
+    op.create_index("ix_suppressed_addresses_address_hmac", "suppressed_addresses", ["address_hmac"])
 
 
 def downgrade() -> None:

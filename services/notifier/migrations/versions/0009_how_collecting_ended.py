@@ -12,12 +12,8 @@ depends_on = None
 def upgrade() -> None:
     # NULL in rows that are there: how long they have been silent is not known, and nobody is written to about them before
     # something new is heard.
-    op.add_column(
-        "incidents", sa.Column("failure_heard_at", sa.DateTime(timezone=True), nullable=True)
-    )
-    op.add_column(
-        "incidents", sa.Column("end_noted", sa.Boolean(), nullable=False, server_default=sa.false())
-    )
+    op.add_column("incidents", sa.Column("failure_heard_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("incidents", sa.Column("end_noted", sa.Boolean(), nullable=False, server_default=sa.false()))
     unnoted = sa.text("closed_at IS NULL AND NOT end_noted")
     op.create_index(
         "ix_incidents_without_end",

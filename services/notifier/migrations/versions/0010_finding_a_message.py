@@ -13,9 +13,7 @@ SENT = sa.text("provider_message_id IS NOT NULL")
 
 
 def upgrade() -> None:
-    op.create_index(
-        INDEX, "notifications", ["provider_message_id"], postgresql_where=SENT, sqlite_where=SENT
-    )
+    op.create_index(INDEX, "notifications", ["provider_message_id"], postgresql_where=SENT, sqlite_where=SENT)
 
 
 def downgrade() -> None:

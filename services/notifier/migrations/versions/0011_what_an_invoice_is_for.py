@@ -12,9 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("incidents", sa.Column("purpose", sa.String(120), nullable=True))
     # A default at the server: a replica of the release before inserts rows without it.
-    op.add_column(
-        "incidents", sa.Column("purpose_more", sa.Integer(), nullable=False, server_default="0")
-    )
+    op.add_column("incidents", sa.Column("purpose_more", sa.Integer(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:

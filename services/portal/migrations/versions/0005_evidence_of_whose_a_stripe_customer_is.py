@@ -21,9 +21,7 @@ depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
-UNKNOWN_LINKS = (
-    "platform_stripe_customer_id IS NOT NULL AND (link_source IS NULL OR link_source = 'unknown')"
-)
+UNKNOWN_LINKS = "platform_stripe_customer_id IS NOT NULL AND (link_source IS NULL OR link_source = 'unknown')"
 
 
 def upgrade() -> None:
@@ -96,9 +94,7 @@ def _take_over() -> None:
         sa.text("DELETE FROM waiting_links WHERE evidence = 'checkout.session'")
     ).rowcount
     # The host's own id without a business named somebody only while there was one business.
-    businesses = (
-        connection.execute(sa.text("SELECT business_id FROM businesses LIMIT 2")).scalars().all()
-    )
+    businesses = connection.execute(sa.text("SELECT business_id FROM businesses LIMIT 2")).scalars().all()
     kept = connection.execute(
         sa.text(
             "INSERT INTO link_evidence (stripe_customer_id, source, object_id, customer_ref, business_ref, denies, said_at, noted_at) "

@@ -18,9 +18,7 @@ def upgrade() -> None:
     op.add_column("businesses", sa.Column("service_note", sa.String(200), nullable=True))
     op.add_column("invoices", sa.Column("purpose", sa.String(120), nullable=True))
     # A default at the server: a replica of the release before inserts rows without it.
-    op.add_column(
-        "invoices", sa.Column("purpose_more", sa.Integer(), nullable=False, server_default="0")
-    )
+    op.add_column("invoices", sa.Column("purpose_more", sa.Integer(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
