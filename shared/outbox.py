@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
-    Table,
     Text,
     func,
     select,
@@ -29,7 +28,7 @@ from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
 from shared import events
 from shared.database import Transactions, UtcDateTime, brin_index
 from shared.messaging.amqp import BrokerUnavailable
-from shared.statements import insert_new
+from shared.statements import insert_new, table_of
 from shared.telemetry import get_logger, redact
 
 log = get_logger(__name__)
@@ -144,8 +143,13 @@ class Outbox:
             }
             for event, key in keyed
         ]
-        table = cast(Table, self._model.__table__)
-        return insert_new(session, table, rows, conflict=["dedupe_key"], returning="event_id")
+        return insert_new(
+            session,
+            table_of(self._model),
+            rows,
+            conflict=["dedupe_key"],
+            returning="event_id",
+        )
 
     def due(self, session: Session, now: dt.datetime, limit: int) -> Sequence[Any]:
         """Unpublished events whose time has come, in order of arrival, locked for this relay alone.

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, delete, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from shared.database import Transactions
+from shared.statements import changed
 
 RETENTION: Final = dt.timedelta(days=90)
 SHORTEST: Final = dt.timedelta(days=45)
@@ -41,11 +42,11 @@ def prune_batch(
         keys = inspect(rule.model).primary_key
         some = select(*keys).where(rule.outdated(before)).limit(limit)
         which = keys[0].in_(some) if len(keys) == 1 else tuple_(*keys).in_(some)
-        done = session.execute(
-            delete(rule.model).where(which).execution_options(synchronize_session=False)
-        )
+        statement = delete(rule.model).where(which)
         name = rule.model.__tablename__
-        gone[name] = gone.get(name, 0) + int(getattr(done, "rowcount", 0))
+        gone[name] = gone.get(name, 0) + changed(
+            session, statement.execution_options(synchronize_session=False)
+        )
     return gone
 
 

@@ -84,7 +84,6 @@ TOLD_AS: Final = {
 }
 """How the log names a webhook of which there is more to say than that it was taken, and how loud."""
 
-MOST_ROWS: Final = 500
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -21,7 +21,7 @@ from shared import tracing
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Overloaded
 from shared.nameko_ext.http_bodies import NoRoom, TooLarge
-from shared.nameko_ext.http_server import HttpServer, plain_error
+from shared.nameko_ext.http_server import HttpServer, json_answer, plain_error
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
@@ -122,13 +122,10 @@ class Http(HttpRequestHandler):
             page: Response = hook(exc)
             return page
         if away:  # whoever sent it (Stripe, SendGrid) sends it again
-            return Response(
-                '{"error": "unavailable"}\n',
-                503,
-                {"Retry-After": str(RETRY_AFTER_SECONDS)},
-                content_type="application/json",
-            )
-        return Response('{"error": "internal"}\n', 500, content_type="application/json")
+            answer = json_answer(503, {"error": "unavailable"})
+            answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return answer
+        return json_answer(500, {"error": "internal"})
 
 
 def _busy() -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from services.billing.stripe_events.payloads import attribute as _get
+from services.billing.stripe_events.payloads import attribute
 from shared.text import clean
 
 
@@ -13,7 +13,7 @@ def id_of(value: Any) -> str | None:
     """The id of a field that may be expanded."""
     if value is None or isinstance(value, str):
         return clean(value) if value else None
-    found: str | None = _get(value, "id")
+    found: str | None = attribute(value, "id")
     return found
 
 

@@ -1,7 +1,7 @@
 """From Stripe's objects to ours, field by field. The objects come as the gateway got them; nothing is imported
 from the library here, so this can be read and tested without it.
 
-A `StripeObject` is no dict: attributes that Stripe did not send raise AttributeError, hence `_get`.
+A `StripeObject` is no dict: attributes that Stripe did not send raise AttributeError, hence `attribute`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.billing.domain.paying import (
     Subscription,
 )
 from services.billing.domain.portal import PortalPolicy
-from services.billing.stripe_events.payloads import attribute as _get
+from services.billing.stripe_events.payloads import attribute
 from services.billing.stripe_events.purposes import Line, Lines, Purpose, purpose_of
 from shared.contracts.payments import ChargeDefaults, SavedMethod, charged_method
 
@@ -55,36 +55,36 @@ def to_invoice(invoice: Any) -> Invoice:
     """Either shape: the subscription moved under `parent` with 2025-03-31.basil."""
     purpose = _purpose(invoice)
     return Invoice(
-        id=_get(invoice, "id"),
-        stripe_customer_id=id_of(_get(invoice, "customer")) or "",
-        status=_get(invoice, "status") or "draft",
-        currency=_get(invoice, "currency"),
+        id=attribute(invoice, "id"),
+        stripe_customer_id=id_of(attribute(invoice, "customer")) or "",
+        status=attribute(invoice, "status") or "draft",
+        currency=attribute(invoice, "currency"),
         amount_remaining=invoice.amount_remaining,
-        attempted=bool(_get(invoice, "attempted")),
-        attempt_count=_get(invoice, "attempt_count") or 0,
-        collection_method=_get(invoice, "collection_method") or "charge_automatically",
-        number=_get(invoice, "number"),
-        subscription_id=id_of(_get(invoice, "parent", "subscription_details", "subscription"))
-        or id_of(_get(invoice, "subscription")),
+        attempted=bool(attribute(invoice, "attempted")),
+        attempt_count=attribute(invoice, "attempt_count") or 0,
+        collection_method=attribute(invoice, "collection_method") or "charge_automatically",
+        number=attribute(invoice, "number"),
+        subscription_id=id_of(attribute(invoice, "parent", "subscription_details", "subscription"))
+        or id_of(attribute(invoice, "subscription")),
         purpose=purpose.text,
         purpose_more=purpose.more,
-        next_payment_attempt=moment_of(_get(invoice, "next_payment_attempt")),
-        amount_due=_get(invoice, "amount_due") or 0,
-        amount_paid=_get(invoice, "amount_paid") or 0,
-        amount_credited=_get(invoice, "pre_payment_credit_notes_amount") or 0,
-        auto_advance=_get(invoice, "auto_advance"),
-        finalized_at=moment_of(_get(invoice, "status_transitions", "finalized_at")),
-        billing_reason=_get(invoice, "billing_reason"),
+        next_payment_attempt=moment_of(attribute(invoice, "next_payment_attempt")),
+        amount_due=attribute(invoice, "amount_due") or 0,
+        amount_paid=attribute(invoice, "amount_paid") or 0,
+        amount_credited=attribute(invoice, "pre_payment_credit_notes_amount") or 0,
+        auto_advance=attribute(invoice, "auto_advance"),
+        finalized_at=moment_of(attribute(invoice, "status_transitions", "finalized_at")),
+        billing_reason=attribute(invoice, "billing_reason"),
         defaults=to_defaults(invoice),
     )
 
 
 def to_defaults(one: Any) -> ChargeDefaults:
     """What an invoice or a subscription is to be charged to, where it says so itself."""
-    types = _get(one, "payment_settings", "payment_method_types")
+    types = attribute(one, "payment_settings", "payment_method_types")
     return ChargeDefaults(
-        to_saved(_get(one, "default_payment_method")),
-        to_saved(_get(one, "default_source")),
+        to_saved(attribute(one, "default_payment_method")),
+        to_saved(attribute(one, "default_source")),
         frozenset(types or ()),
     )
 
@@ -92,8 +92,8 @@ def to_defaults(one: Any) -> ChargeDefaults:
 def to_customers_defaults(customer: Any) -> ChargeDefaults:
     """The same of a customer."""
     return ChargeDefaults(
-        to_saved(_get(customer, "invoice_settings", "default_payment_method")),
-        to_saved(_get(customer, "default_source")),
+        to_saved(attribute(customer, "invoice_settings", "default_payment_method")),
+        to_saved(attribute(customer, "default_source")),
     )
 
 
@@ -105,16 +105,16 @@ def to_saved(value: Any) -> SavedMethod | None:
 
 
 def _purpose(invoice: Any) -> Purpose:
-    lines = _get(invoice, "lines")
+    lines = attribute(invoice, "lines")
     found = Lines(
         tuple(
-            Line(_get(one, "amount") or 0, _get(one, "description"))
-            for one in _get(lines, "data") or ()
+            Line(attribute(one, "amount") or 0, attribute(one, "description"))
+            for one in attribute(lines, "data") or ()
         ),
-        bool(_get(lines, "has_more")),
-        _get(lines, "total_count"),
+        bool(attribute(lines, "has_more")),
+        attribute(lines, "total_count"),
     )
-    return purpose_of(found, _get(invoice, "description"))
+    return purpose_of(found, attribute(invoice, "description"))
 
 
 LOOK_EXPANDS = ["payments.data.payment.payment_intent", "parent.subscription_details.subscription"]
@@ -133,9 +133,9 @@ CHOICE_EXPANDS = [
 def to_look(invoice: Any) -> InvoiceLook:
     """An invoice with `LOOK_EXPANDS` in it, and perhaps `CHOICE_EXPANDS`."""
     plain = to_invoice(invoice)
-    payments = _get(invoice, "payments", "data") or ()
-    subscription = _get(invoice, "parent", "subscription_details", "subscription")
-    status = _get(subscription, "status")
+    payments = attribute(invoice, "payments", "data") or ()
+    subscription = attribute(invoice, "parent", "subscription_details", "subscription")
+    status = attribute(subscription, "status")
     problem = to_payment_problem(payments)
     if plain.status == "paid" or (
         problem is not None and problem.no_method and not plain.attempted
@@ -146,7 +146,8 @@ def to_look(invoice: Any) -> InvoiceLook:
         problem=problem,
         processing=plain.status == "open"
         and any(
-            _get(one, "payment", "payment_intent", "status") == "processing" for one in payments
+            attribute(one, "payment", "payment_intent", "status") == "processing"
+            for one in payments
         ),
         subscription=status and to_subscription(subscription).state,
         next_method=_next_method(invoice, subscription),
@@ -154,7 +155,7 @@ def to_look(invoice: Any) -> InvoiceLook:
 
 
 def _next_method(invoice: Any, subscription: Any) -> NextMethod | None:
-    customer = _get(invoice, "customer")
+    customer = attribute(invoice, "customer")
     if customer is None or isinstance(customer, str):  # not expanded: not known
         return None
     saved = charged_method(
@@ -172,38 +173,38 @@ def _next_method(invoice: Any, subscription: Any) -> NextMethod | None:
         (customer, "invoice_settings", "default_payment_method"),
         (customer, "default_source"),
     )
-    named = (_get(one, *path) for one, *path in places)
+    named = (attribute(one, *path) for one, *path in places)
     whole = next((value for value in named if id_of(value) == saved.id), None)
     return NextMethod(saved, to_payment_method(whole))
 
 
 def to_hosted_invoice(invoice: Any) -> HostedInvoice:
     return HostedInvoice(
-        stripe_customer_id=id_of(_get(invoice, "customer")) or "",
-        status=_get(invoice, "status") or "draft",
-        url=_get(invoice, "hosted_invoice_url"),
+        stripe_customer_id=id_of(attribute(invoice, "customer")) or "",
+        status=attribute(invoice, "status") or "draft",
+        url=attribute(invoice, "hosted_invoice_url"),
     )
 
 
 def to_subscription(subscription: Any) -> Subscription:
     return Subscription(
-        id=_get(subscription, "id"),
-        stripe_customer_id=id_of(_get(subscription, "customer")) or "",
-        status=_get(subscription, "status"),
+        id=attribute(subscription, "id"),
+        stripe_customer_id=id_of(attribute(subscription, "customer")) or "",
+        status=attribute(subscription, "status"),
         defaults=to_defaults(subscription),
         ends_at=_end_of(subscription),
-        end_reason=_get(subscription, "cancellation_details", "reason"),
+        end_reason=attribute(subscription, "cancellation_details", "reason"),
     )
 
 
 def _end_of(subscription: Any) -> dt.datetime | None:
-    at = _get(subscription, "ended_at") or _get(subscription, "cancel_at")
-    if at is None and _get(subscription, "cancel_at_period_end"):
+    at = attribute(subscription, "ended_at") or attribute(subscription, "cancel_at")
+    if at is None and attribute(subscription, "cancel_at_period_end"):
         # The period moved from the subscription to its items with 2025-03-31.basil. `items` is a method's name
         # too, so it is read as the field that it is.
         items = subscription["items"].data
-        ends = [_get(item, "current_period_end") for item in items]
-        at = _get(subscription, "current_period_end") or min(filter(None, ends), default=None)
+        ends = [attribute(item, "current_period_end") for item in items]
+        at = attribute(subscription, "current_period_end") or min(filter(None, ends), default=None)
     return moment_of(at)
 
 

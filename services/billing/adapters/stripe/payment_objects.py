@@ -8,16 +8,16 @@ from typing import Any
 from services.billing.adapters.stripe.attributes import id_of, moment_of
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.paying import PaymentTrace
-from services.billing.stripe_events.payloads import attribute as _get
+from services.billing.stripe_events.payloads import attribute
 from shared.contracts.payments import PaymentMethod
 
 
 def to_payment_trace(payments: Iterable[Any]) -> PaymentTrace:
     """What the payment intents of an invoice show."""
     payments = list(payments)
-    intents = [_get(one, "payment", "payment_intent") for one in payments]
-    paid = [one for one in intents if _get(one, "status") == "succeeded"]
-    under_way = [one for one in intents if _get(one, "status") == "processing"]
+    intents = [attribute(one, "payment", "payment_intent") for one in payments]
+    paid = [one for one in intents if attribute(one, "status") == "succeeded"]
+    under_way = [one for one in intents if attribute(one, "status") == "processing"]
     return PaymentTrace(
         processing=bool(under_way),
         debited=_method_of(under_way[0]) if under_way else None,
@@ -27,7 +27,7 @@ def to_payment_trace(payments: Iterable[Any]) -> PaymentTrace:
 
 
 def _method_of(intent: Any) -> str | None:
-    return id_of(_get(intent, "payment_method")) or id_of(_get(intent, "source"))
+    return id_of(attribute(intent, "payment_method")) or id_of(attribute(intent, "source"))
 
 
 def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
@@ -39,33 +39,37 @@ def to_payment_problem(payments: Iterable[Any]) -> PaymentProblem | None:
     """
     ordered = sorted(
         payments,
-        key=lambda one: (bool(_get(one, "is_default")), _get(one, "created") or 0),
+        key=lambda one: (bool(attribute(one, "is_default")), attribute(one, "created") or 0),
         reverse=True,
     )
     for one in ordered:
-        intent = _get(one, "payment", "payment_intent")
-        error = _get(intent, "last_payment_error")
-        needs_customer = _get(intent, "status") == "requires_action"
+        intent = attribute(one, "payment", "payment_intent")
+        error = attribute(intent, "last_payment_error")
+        needs_customer = attribute(intent, "status") == "requires_action"
         if error is None and not needs_customer:
             continue
-        tried = _get(intent, "payment_method") if needs_customer else _get(error, "payment_method")
+        tried = (
+            attribute(intent, "payment_method")
+            if needs_customer
+            else attribute(error, "payment_method")
+        )
         return PaymentProblem(
-            code=_get(error, "code"),
-            decline_code=_get(error, "decline_code"),
+            code=attribute(error, "code"),
+            decline_code=attribute(error, "decline_code"),
             needs_customer=needs_customer,
             method=_tried(error, intent),
-            payment_method=id_of(tried) or id_of(_get(error, "source")),
-            charge_id=id_of(_get(intent, "latest_charge")),
-            tried_at=moment_of(_get(intent, "latest_charge", "created")),
+            payment_method=id_of(tried) or id_of(attribute(error, "source")),
+            charge_id=id_of(attribute(intent, "latest_charge")),
+            tried_at=moment_of(attribute(intent, "latest_charge", "created")),
         )
-    if ordered and _was_never_tried(_get(ordered[0], "payment", "payment_intent")):
+    if ordered and _was_never_tried(attribute(ordered[0], "payment", "payment_intent")):
         return PaymentProblem(no_method=True)
     return None
 
 
 def _was_never_tried(intent: Any) -> bool:
     # A field that Stripe did not send says nothing; these two must be there, and empty.
-    return _get(intent, "status") == "requires_payment_method" and all(
+    return attribute(intent, "status") == "requires_payment_method" and all(
         getattr(intent, name, "absent") is None for name in ("payment_method", "latest_charge")
     )
 
@@ -73,10 +77,10 @@ def _was_never_tried(intent: Any) -> bool:
 def _tried(error: Any, intent: Any) -> PaymentMethod | None:
     """What was charged. The error tells it; where it doesn't, the intent or its charge may."""
     told = (
-        _get(error, "payment_method"),
-        _get(error, "source"),
-        _get(intent, "payment_method"),
-        _get(intent, "latest_charge", "payment_method_details"),
+        attribute(error, "payment_method"),
+        attribute(error, "source"),
+        attribute(intent, "payment_method"),
+        attribute(intent, "latest_charge", "payment_method_details"),
     )
     return next(filter(None, map(to_payment_method, told)), None)
 
@@ -84,19 +88,19 @@ def _tried(error: Any, intent: Any) -> PaymentMethod | None:
 def to_payment_method(value: Any) -> PaymentMethod | None:
     """A payment method, a source (a card or a bank account of the API before payment methods), or a charge's details of
     one; None for an id alone."""
-    kind = _get(value, "object")
+    kind = attribute(value, "object")
     if kind in ("card", "bank_account"):
         type_, details = kind, value
     else:
-        type_ = _get(value, "type")
-        details = _get(value, type_) if type_ else None
+        type_ = attribute(value, "type")
+        details = attribute(value, type_) if type_ else None
     if not type_:
         return None
     return PaymentMethod(
         type=type_,
-        brand=_get(details, "brand"),
-        bank=_get(details, "bank_name"),
-        last4=_get(details, "last4"),
-        exp_month=_get(details, "exp_month"),
-        exp_year=_get(details, "exp_year"),
+        brand=attribute(details, "brand"),
+        bank=attribute(details, "bank_name"),
+        last4=attribute(details, "last4"),
+        exp_month=attribute(details, "exp_month"),
+        exp_year=attribute(details, "exp_year"),
     )

@@ -13,7 +13,7 @@ import msgspec
 from services.billing.adapters.stripe.attributes import moment_of
 from services.billing.domain.paying import PriceLook
 from services.billing.stripe_events import payloads
-from services.billing.stripe_events.payloads import attribute as _get
+from services.billing.stripe_events.payloads import attribute
 from services.billing.stripe_events.subscription_payload import Subscription as SubscriptionPayload
 from shared.contracts.prices import Lasts, NextInvoice, Terms
 from shared.contracts.rpc.errors import StripeUnavailable
@@ -30,7 +30,7 @@ def to_price_look(invoice: Any) -> PriceLook:
 
     Raises StripeUnavailable when there is no subscription in it that can be read.
     """
-    found = _get(invoice, "parent", "subscription_details", "subscription")
+    found = attribute(invoice, "parent", "subscription_details", "subscription")
     if found is None or isinstance(found, str):
         raise StripeUnavailable("a preview without its subscription")
     # The library turns decimal strings into Decimals; `str` gives back what Stripe sent.
@@ -41,7 +41,7 @@ def to_price_look(invoice: Any) -> PriceLook:
         )
         pause = subscription.pause_collection
         return PriceLook(
-            terms=dataclasses.replace(subscription.terms, currency=_get(invoice, "currency")),
+            terms=dataclasses.replace(subscription.terms, currency=attribute(invoice, "currency")),
             collection_paused=pause is not None,
             collection_resumes_at=payloads.moment(pause.resumes_at) if pause else None,
             trial_ends_at=payloads.moment(subscription.trial_end),
@@ -53,13 +53,13 @@ def to_price_look(invoice: Any) -> PriceLook:
 
 def _next_invoice(invoice: Any, subscription: SubscriptionPayload) -> NextInvoice:
     discounts = [
-        _get(one, "discount")
-        for one in _get(invoice, "total_discount_amounts") or ()
-        if _get(one, "amount")
+        attribute(one, "discount")
+        for one in attribute(invoice, "total_discount_amounts") or ()
+        if attribute(one, "amount")
     ]
     lasts, until = _lasts(discounts)
     return NextInvoice(
-        amount=_get(invoice, "amount_due") or 0,
+        amount=attribute(invoice, "amount_due") or 0,
         recurring=_recurring(invoice, subscription, discounts),
         discount=lasts,
         until=until,
@@ -70,7 +70,9 @@ def _lasts(discounts: Sequence[Any]) -> tuple[Lasts | None, dt.datetime | None]:
     """How long the discounts of an invoice last, where they end together."""
     if not discounts:
         return None, None
-    ends = {(_get(one, "source", "coupon", "duration"), _get(one, "end")) for one in discounts}
+    ends = {
+        (attribute(one, "source", "coupon", "duration"), attribute(one, "end")) for one in discounts
+    }
     duration, end = ends.pop()
     if ends or duration not in set(Lasts):
         return Lasts.MIXED, None
@@ -84,21 +86,23 @@ def _recurring(
 
     An amount off is shared out among all lines, so beside other lines the fixed ones don't show what is theirs.
     """
-    lines = _get(invoice, "lines")
+    lines = attribute(invoice, "lines")
     terms: Terms = subscription.terms
     fixed_items = {one.id for one in subscription.items.data if not one.metered}
     fixed: list[Any] = []
     others: list[Any] = []
-    for line in _get(lines, "data") or ():
-        details = _get(line, "parent", "subscription_item_details")
-        regular = not _get(details, "proration") and _get(details, "subscription_item")
+    for line in attribute(lines, "data") or ():
+        details = attribute(line, "parent", "subscription_item_details")
+        regular = not attribute(details, "proration") and attribute(details, "subscription_item")
         (fixed if regular in fixed_items else others).append(line)
-    by_amount = any(_get(one, "source", "coupon", "percent_off") is None for one in discounts)
-    partial = bool(_get(lines, "has_more")) or (bool(others) and by_amount)
+    by_amount = any(attribute(one, "source", "coupon", "percent_off") is None for one in discounts)
+    partial = bool(attribute(lines, "has_more")) or (bool(others) and by_amount)
     amount = sum(int(line.amount) for line in fixed)
     if partial or terms.amount is None or amount != terms.amount:
         return None
     taken_off = sum(
-        _get(one, "amount") or 0 for line in fixed for one in _get(line, "discount_amounts") or ()
+        attribute(one, "amount") or 0
+        for line in fixed
+        for one in attribute(line, "discount_amounts") or ()
     )
     return terms.amount - taken_off
