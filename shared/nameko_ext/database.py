@@ -18,16 +18,23 @@ from shared.database_errors import reason_of
 
 
 class Database(DependencyProvider):
-    """Injects `Transactions` on the database of the service's settings (`settings.database_url`)."""
+    """Injects `Transactions` on the database of the service's settings (`settings.database_url`).
+
+    `schema_of` names whose schema it must have, for a service that goes by another name than the owner of its tables.
+    """
 
     transactions: Transactions
+
+    def __init__(self, schema_of: str | None = None) -> None:
+        super().__init__()
+        self._schema_of = schema_of
 
     def setup(self) -> None:
         settings = self.container.config["settings"]
         workers = self.container.max_workers
         self.transactions = Transactions(
             make_engine(settings.database_url.reveal(), pool_size=min(10, workers)),
-            self.container.service_name,
+            self._schema_of or self.container.service_name,
         )
         # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.
         try:

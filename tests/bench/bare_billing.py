@@ -12,6 +12,7 @@ from nameko.extensions import DependencyProvider  # isort: skip
 
 from services.billing.service import BillingService  # isort: skip
 from services.billing.settings import load  # isort: skip
+from shared.nameko_ext.database import Database  # isort: skip
 from shared.nameko_ext.runtime import command_line  # isort: skip
 
 
@@ -26,6 +27,7 @@ class BareBilling(BillingService):
     """Takes webhooks; publishes, consumes and reconciles nothing."""
 
     name = "bare"
+    database = Database(schema_of="billing")
     wake_relay = NoWaker()
     relay = None
     measure = None
