@@ -98,9 +98,10 @@ def failure_to_mail(system: System, tick: Tick) -> list[float]:
     """Milliseconds from sending one signed failure until SendGrid has the mail, one after another on an idle system."""
     billing = system.stack.processes("billing")[0]
     took = []
-    for _ in range(COLD_FAILURES + IDLE_FAILURES):
+    for number in range(COLD_FAILURES + IDLE_FAILURES):
         before = count(system)["mails"]
-        plan = system.webhook_plan(billing.port, 1, 1)
+        # Each of another customer: a second failure of one within minutes waits for the first one's mail.
+        plan = system.webhook_plan(billing.port, 1, 1) | {"first_customer": 1 + number}
         plan.pop("seconds")
         began = time.time()
         load({**plan, "most": 1}, billing.pid)
