@@ -12,6 +12,7 @@ import datetime as dt  # noqa: E402
 import os  # noqa: E402
 from typing import Any  # noqa: E402
 
+import msgspec  # noqa: E402
 from nameko.rpc import rpc  # noqa: E402
 from nameko.runners import ServiceRunner  # noqa: E402
 from nameko.web.handlers import http  # noqa: E402
@@ -51,7 +52,8 @@ class Hello:
             found = page.lookup_many(session, [claim.public_id], now).get(claim.public_id)
         if found is None:
             raise LookupError("no such customer")
-        return wire.snapshot(found, now)
+        plain: dict[str, Any] = msgspec.to_builtins(wire.snapshot(found, now))
+        return plain
 
 
 def main() -> None:
