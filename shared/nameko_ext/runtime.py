@@ -263,7 +263,7 @@ def command_line(
     commands: Mapping[str, Callable[[ServiceSettings, list[str]], int]] | None = None,
     argv: Sequence[str] | None = None,
 ) -> int:
-    """`python -m services.<name> [serve|migrate|wait-migrated|…]`; returns the exit code (2: wrong settings or words).
+    """`python -m services.<name> [serve|migrate|…]`; returns the exit code (2: wrong settings or words).
 
     Migrating needs the database's URL and no other setting, so that its job holds no key of the service's.
     """
@@ -325,7 +325,17 @@ def _wait_migrated(name: str, url: str) -> int:
     return 1
 
 
+def _wait_for_database(name: str, url: str) -> int:
+    from shared.migrations import wait_for_database
+
+    if wait_for_database(url):
+        return 0
+    log.error("the database took no connection in time", service=name)
+    return 1
+
+
 MIGRATING: Final[dict[str, Callable[[str, str], int]]] = {
+    "wait-for-database": _wait_for_database,
     "migrate": _migrate,
     "wait-migrated": _wait_migrated,
 }

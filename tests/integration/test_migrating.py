@@ -1,0 +1,133 @@
+"""Migrating a real database: while it is still coming up, two at once, and on a table that is being written to."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from local.processes import Process
+from local.servers import PostgreSQL
+from tests.faults.proxy import Proxy
+from tests.fixtures.listener import eventually
+from tests.fixtures.servers import REPOSITORY
+
+INDEX = "ix_inbox_next_release"
+NEXT_RELEASE = f'''"""An index that the next release wants."""
+from shared.migrations import create_index
+
+revision = "9999"
+down_revision = {{newest!r}}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    create_index("{INDEX}", "inbox", ["type"])
+'''
+
+Migrating = Callable[[str], Process]
+
+
+@pytest.fixture
+def next_release(tmp_path: Path) -> Migrating:
+    """`next_release(url)`: billing's command line of a release with one more migration, on the database at `url`."""
+    code = tmp_path / "next"
+    for room in ("shared", "services"):
+        shutil.copytree(
+            REPOSITORY / room, code / room, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    versions = code / "services" / "billing" / "migrations" / "versions"
+    newest = max(path.name for path in versions.glob("*.py")).partition("_")[0]
+    (versions / "9999_next_release.py").write_text(NEXT_RELEASE.format(newest=newest))
+
+    def made(url: str) -> Process:
+        return Process(
+            "migrating",
+            "services.billing",
+            port=0,
+            env={"BILLING_DATABASE_URL": url},
+            log=tmp_path / "migrating.log",
+            code=code,
+        )
+
+    return made
+
+
+def index_is_valid(url: str) -> bool | None:
+    """None where there is no such index."""
+    with (
+        contextlib.closing(psycopg2.connect(plain(url))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [INDEX]
+        )
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def plain(url: str) -> str:
+    """The URL as libpq takes it."""
+    return url.replace("postgresql+psycopg2://", "postgresql://")
+
+
+def test_two_at_once_take_turns_around_an_index_beside_the_writes(
+    next_release: Migrating, database: Callable[[str], str]
+) -> None:
+    """The second runner holds no snapshot while it waits: the first one's index, which waits for old snapshots, gets made."""
+    url = database("billing")
+    migrating = next_release(url)
+    with contextlib.closing(psycopg2.connect(plain(url))) as writer:
+        with writer.cursor() as cursor:
+            cursor.execute("UPDATE inbox SET replays = 0")  # held open: the index waits for its end
+        first = migrating.command("migrate")
+        eventually(lambda: index_is_valid(url) is False, within=30)
+        second = migrating.command("migrate")
+        eventually(lambda: "another migration" in migrating.log_text(), within=30)
+        writer.commit()
+    assert (first.wait(30), second.wait(30)) == (0, 0), migrating.log_text()
+    assert index_is_valid(url) is True
+
+
+def test_an_index_that_was_cut_off_is_made_again(
+    next_release: Migrating, database: Callable[[str], str]
+) -> None:
+    """A runner that is killed half-way leaves an index that no read uses; the next one doesn't take it for made."""
+    url = database("billing")
+    migrating = next_release(url)
+    with contextlib.closing(psycopg2.connect(plain(url))) as writer:
+        with writer.cursor() as cursor:
+            cursor.execute("UPDATE inbox SET replays = 0")
+        first = migrating.command("migrate")
+        eventually(lambda: index_is_valid(url) is False, within=30)
+        first.kill()
+        with writer.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE 'CREATE INDEX%' AND datname = current_database()"
+            )
+        writer.commit()
+    assert index_is_valid(url) is False
+    assert migrating.command("migrate").wait(30) == 0, migrating.log_text()
+    assert index_is_valid(url) is True
+
+
+def test_a_database_that_is_coming_up_is_waited_for(
+    next_release: Migrating, database: Callable[[str], str], postgres: PostgreSQL
+) -> None:
+    """The reason is told once, and the waiting ends when it takes connections."""
+    with Proxy(postgres.port) as proxy:
+        proxy.refuse()
+        url = database("billing").replace(f":{postgres.port}/", f":{proxy.port}/")
+        migrating = next_release(url)
+        waiting = migrating.command("wait-for-database")
+        eventually(lambda: "waiting for the database" in migrating.log_text(), within=30)
+        assert waiting.running
+        proxy.open()
+        assert waiting.wait(30) == 0
+    assert migrating.log_text().count("waiting for the database") == 1
