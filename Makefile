@@ -119,8 +119,12 @@ bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same 
 	@$(PY) -m tests.bench
 
 .PHONY: bench-storm
-bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail; EVENTS=20000
+bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail: EVENTS=20000 NOTIFIERS=1
 	@$(PY) -m tests.bench.storm
+
+.PHONY: bench-stalls
+bench-stalls: $(FOR_TEST) servers ## How long others wait while somebody sends what should stall a service
+	@$(PY) -m tests.bench.stalls
 
 .PHONY: bench-growth
 bench-growth: $(FOR_TEST) servers ## What 10 million customers and old webhooks cost; about 10 minutes and 25 GB of disk

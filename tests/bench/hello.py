@@ -44,6 +44,11 @@ class Hello:
         return "ok"
 
     @rpc
+    def echo(self, name: str) -> str:
+        """A call that does nothing: what RPC itself takes."""
+        return name
+
+    @rpc
     def lookup(self, token: str) -> dict[str, Any]:
         """Whose link it is: the query of `portal.lookup`, alone."""
         claim = LINKS.read(token)

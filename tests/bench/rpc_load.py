@@ -2,30 +2,82 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-import uuid
+from collections.abc import Callable
 from typing import Any
 
 import amqp
 
-from tests.bench.load import percentile
+from tests.bench.load import summary
 
 
-def run(plan: dict[str, Any]) -> dict[str, Any]:
-    """Keep `window` calls under way for `seconds`; rate and latencies."""
+def connect(plan: dict[str, Any], **options: Any) -> amqp.Connection:
+    """A connection to the plan's broker."""
     connection = amqp.Connection(
         host=f"127.0.0.1:{plan['port']}",
         userid="portico",
         password=plan["password"],
         virtual_host=plan["vhost"],
+        **options,
     )
     connection.connect()
-    channel = connection.channel()
-    queue = channel.queue_declare("", exclusive=True, auto_delete=True).queue
-    channel.queue_bind(queue, "nameko-rpc", queue)
-    bodies = [json.dumps({"args": [], "kwargs": {"token": token}}) for token in plan["tokens"]]
+    return connection
+
+
+class Caller:
+    """Calls methods; `answered(id, message)` is told of each answer while `drain` waits."""
+
+    def __init__(self, plan: dict[str, Any], answered: Callable[[str, Any], None]) -> None:
+        self._connection = connect(plan)
+        self._channel = self._connection.channel()
+        self._queue = self._channel.queue_declare("", exclusive=True, auto_delete=True).queue
+        self._channel.queue_bind(self._queue, "nameko-rpc", self._queue)
+        self._channel.basic_consume(
+            self._queue,
+            no_ack=True,
+            callback=lambda message: answered(message.properties["correlation_id"], message),
+        )
+        self._ids = itertools.count(1)
+
+    def call(self, method: str, body: str) -> str:
+        """Send a call of `service.method`; its id."""
+        name = str(next(self._ids))
+        message = amqp.Message(
+            body,
+            content_type="application/json",
+            content_encoding="utf-8",
+            reply_to=self._queue,
+            correlation_id=name,
+            delivery_mode=1,
+        )
+        self._channel.basic_publish(message, "nameko-rpc", method)
+        return name
+
+    def drain(self) -> None:
+        """Wait for an answer, or several."""
+        self._connection.drain_events(timeout=10)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def has_failed(message: Any) -> bool:
+    """Whether an answer is an error."""
+    if '"error": null' in message.body[-40:] or '"error": null' in message.body[:40]:
+        return False
+    return json.loads(message.body)["error"] is not None
+
+
+def run(plan: dict[str, Any]) -> dict[str, Any]:
+    """Keep `window` calls under way for `seconds`; rate and latencies."""
+    bodies = itertools.cycle(
+        json.dumps({"args": [], "kwargs": {"token": token}}) for token in plan["tokens"]
+    )
+    method = f"{plan['service']}.lookup"
     sent: dict[str, float] = {}
     latencies: list[float] = []
     failures = total = 0
@@ -35,41 +87,27 @@ def run(plan: dict[str, Any]) -> dict[str, Any]:
     def call() -> None:
         nonlocal total
         total += 1
-        key = f"{total}"
-        message = amqp.Message(
-            bodies[total % len(bodies)],
-            content_type="application/json",
-            content_encoding="utf-8",
-            reply_to=queue,
-            correlation_id=key,
-            delivery_mode=1,
-        )
-        sent[key] = time.perf_counter()
-        channel.basic_publish(message, "nameko-rpc", f"{plan['service']}.lookup")
+        now = time.perf_counter()
+        sent[caller.call(method, next(bodies))] = now
 
-    def answered(message: Any) -> None:
+    def answered(name: str, message: Any) -> None:
         nonlocal failures
         now = time.perf_counter()
-        started = sent.pop(message.properties["correlation_id"])
-        if '"error": null' not in message.body[-40:] and '"error": null' not in message.body[:40]:
-            failures += json.loads(message.body)["error"] is not None
+        started = sent.pop(name)
+        failures += has_failed(message)
         if begin <= now < end:
             latencies.append(now - started)
         if now < end:
             call()
 
-    channel.basic_consume(queue, no_ack=True, callback=answered, consumer_tag=uuid.uuid4().hex)
+    caller = Caller(plan, answered)
     for _ in range(plan["window"]):
         call()
     while sent and time.perf_counter() < end + 10:
-        connection.drain_events(timeout=10)
-    connection.close()
-    latencies.sort()
+        caller.drain()
+    caller.close()
     return {
-        "answered": len(latencies),
-        "rate": len(latencies) / plan["seconds"],
-        "p50": percentile(latencies, 50),
-        "p99": percentile(latencies, 99),
+        **summary(latencies, plan["seconds"]),
         "statuses": {"200": len(latencies), **({"500": failures} if failures else {})},
         "sent": total,
     }

@@ -16,6 +16,9 @@ from typing import Any  # noqa: E402
 
 ID = re.compile(rb'"notification_id": ?"([^"]+)"')
 TAKES = re.compile(rb"^GET /stripe-takes/([\d.]+)")
+AFTER = re.compile(rb"^GET /after/(\d+)")
+PATIENCE_SECONDS = 8.0
+"""How long `GET /after/N` waits for the next mail."""
 INVOICE_ID = re.compile(rb"^GET /v1/invoices/(in_\w+)")
 LOOK = """{"id": "ID", "object": "invoice", "customer": "cus_1", "status": "open", "currency": "usd",
  "amount_due": 14900, "amount_remaining": 14900, "amount_paid": 0, "attempted": true, "attempt_count": 1,
@@ -65,18 +68,12 @@ def handle(request: bytes, body: bytes) -> bytes:
     if request.startswith(b"GET /ready"):
         return answer("200 OK", "{}")
     if request.startswith(b"GET /count"):
-        last = max(mails.values(), default=0)
-        told = {
-            "mails": len(mails),
-            "copies": copies,
-            "last": last,
-            "stripe": stripe.total(),
-            "stripe_most": max(stripe.values(), default=0),
-        }
-        return answer("200 OK", json.dumps(told))
-    if request.startswith(b"POST /forget"):
-        mails.clear()
-        return answer("200 OK", "{}")
+        return counted()
+    if (after := AFTER.match(request)) is not None:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while len(mails) <= int(after[1]) and time.monotonic() < end:
+            eventlet.sleep(0.005)
+        return counted() if len(mails) > int(after[1]) else answer("504 Gateway Timeout", "{}")
     if (takes := TAKES.match(request)) is not None:
         stripe_takes = float(takes[1])
         stripe.clear()
@@ -84,6 +81,18 @@ def handle(request: bytes, body: bytes) -> bytes:
     stripe[int(time.time())] += 1
     eventlet.sleep(stripe_takes)
     return stripe_answer(request)
+
+
+def counted() -> bytes:
+    """What came so far, and when the latest mail did."""
+    told = {
+        "mails": len(mails),
+        "copies": copies,
+        "last": max(mails.values(), default=0),
+        "stripe": stripe.total(),
+        "stripe_most": max(stripe.values(), default=0),
+    }
+    return answer("200 OK", json.dumps(told))
 
 
 def stripe_answer(request: bytes) -> bytes:
@@ -121,12 +130,11 @@ def serve(sock: Any, address: Any) -> None:
 
 
 def main() -> None:
-    """Listen on PORT; with CERTIFICATE (a PEM file with its key) over TLS."""
+    """Listen on PORT over TLS with CERTIFICATE (a PEM file with its key), and on PLAIN_PORT without."""
     listener = eventlet.listen(("127.0.0.1", int(os.environ["PORT"])), backlog=512)
-    if certificate := os.environ.get("CERTIFICATE"):
-        plain = eventlet.listen(("127.0.0.1", int(os.environ["PLAIN_PORT"])))
-        eventlet.spawn_n(eventlet.serve, plain, serve, 1000)
-        listener = eventlet.wrap_ssl(listener, certfile=certificate, server_side=True)
+    plain = eventlet.listen(("127.0.0.1", int(os.environ["PLAIN_PORT"])))
+    eventlet.spawn_n(eventlet.serve, plain, serve, 1000)
+    listener = eventlet.wrap_ssl(listener, certfile=os.environ["CERTIFICATE"], server_side=True)
     eventlet.serve(listener, serve, 1000)
 
 

@@ -1,159 +1,157 @@
-"""The system under load: real processes, a PostgreSQL with fsync, quorum queues; and the yardsticks on the same servers."""
+"""The system under load: real processes, a PostgreSQL with fsync, quorum queues, SendGrid's stand-in behind TLS."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.processes import Process, Stack
-from local.python_process import REPOSITORY, answers, python_environment
-from local.servers import Child, StartError, free_port, own_folder
+from local.processes import SERVICES, Process, Stack, fetch
+from local.python_process import REPOSITORY
+from local.servers import PostgreSQL, RabbitMQ, free_port, own_folder
 from services.portal.tokens.links import Links
 from shared.settings import Secret
 from tests.bench import seed
 
-BENCH_PYTHON = REPOSITORY / ".venv-bench/bin/python"
 EVENT = REPOSITORY / "tests/fixtures/stripe/invoice.payment_failed.json"
-EVENT_BYTES = 3500
+OPENSSL = (
+    "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
+    "-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+)
 
 
 class System:
-    """Portico's processes, the yardsticks, and the data; everything is removed at the end."""
+    """Portico's processes, the stand-ins and the data; everything is removed at the end."""
 
-    def __init__(self, folder: Path, customers: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        customers: int,
+        *,
+        name: str = "portico",
+        notifiers: int = 1,
+        rabbitmq: RabbitMQ | None = None,
+        postgres: PostgreSQL | None = None,
+    ) -> None:
+        """The servers are its own unless they are given; `name` is then what it calls its things there."""
+        self.folder, self.customers = folder, customers
+        self.certificate = folder / "certificate.pem"
+        port, plain = free_port(), free_port()
         self.stub = Process(
             "stub",
             "tests.bench.stub",
-            port=free_port(),
-            env={},
+            port=plain,
+            env={
+                "PORT": str(port),
+                "PLAIN_PORT": str(plain),
+                "CERTIFICATE": str(folder / "both.pem"),
+            },
             log=folder / "stub.log",
             ready_path="/ready",
         )
-        self.stub.env["PORT"] = str(self.stub.port)
+        self.sendgrid = f"https://127.0.0.1:{port}"
         self.stack = Stack(
             folder,
+            name=name,
+            replicas={"notifier": notifiers},
+            rabbitmq=rabbitmq,
+            postgres=postgres,
             durable=True,
-            settings={"STRIPE_API_BASE": self.stub.url, "SENDGRID_API_BASE": self.stub.url},
+            settings={
+                "STRIPE_API_BASE": self.stub.url,
+                "STRIPE_LOOK_RATE": "6",
+                "SENDGRID_API_BASE": self.sendgrid,
+                "SSL_CERT_FILE": str(self.certificate),
+                "NOTIFIER_SENDERS": "32",
+            },
         )
-        self.customers = customers
-        self.folder = folder
-        self.hello = Process(
-            "hello",
-            "tests.bench.hello",
-            port=free_port(),
-            env={},
-            log=folder / "hello.log",
-        )
-        self.bare = Process(
-            "billing-without-relay",
-            "tests.bench.bare_billing",
-            port=free_port(),
-            env={},
-            log=folder / "bare.log",
-        )
-        self.fastapi_port = free_port()
-        self.fastapi: Child | None = None
-
-    @property
-    def links(self) -> Links:
-        return Links([Secret(self.link_key)], "http://localhost")
-
-    @property
-    def link_key(self) -> str:
-        return self.stack.env("portal")["PORTAL_LINK_KEYS"]
+        self.scratch = f"{name}_scratch"
+        """A database for the yardsticks' own rows."""
+        self._failed = 0
 
     def start(self) -> None:
-        """Servers, migrations, services, yardsticks, data."""
+        """Servers, migrations, services, data."""
+        key = self.folder / "key.pem"
+        words = OPENSSL.format(key=key, certificate=self.certificate).split()
+        subprocess.run(words, check=True, capture_output=True)
+        (self.folder / "both.pem").write_text(key.read_text() + self.certificate.read_text())
         self.stub.start()
         self.stack.start()
-        with self.stack.postgres.connection("portal") as connection:
+        self.stack.postgres.create_database(self.scratch)
+        with self.stack.postgres.connection(self.stack.database_name("portal")) as connection:
             seed.seed_portal(connection, self.customers)
-        portal_url = self.stack.database_url("portal")
-        self.hello.env |= {
-            "DATABASE_URL": portal_url,
-            "LINK_KEY": self.link_key,
-            "AMQP_URI": self.stack.amqp_uri,
-            "HTTP_ADDRESS": f"127.0.0.1:{self.hello.port}",
-        }
-        self.hello.start()
-        self.bare.env |= self.stack.env("billing", self.bare.port)
-        self.bare.env["BILLING_DATABASE_URL"] = self._second_billing()
-        self.bare.start()
-        self.fastapi = Child(
-            [
-                BENCH_PYTHON, "-m", "uvicorn", "tests.bench.fastapi_app:app", "--host", "127.0.0.1",
-                "--port", str(self.fastapi_port), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
-            ],
-            env={
-                **python_environment(),
-                "PORTAL_DATABASE_URL": portal_url,
-                "BILLING_DATABASE_URL": self.bare.env["BILLING_DATABASE_URL"],
-                "WEBHOOK_SECRET": self.stack.webhook_secret,
-                "LINK_KEY": self.link_key,
-            },
-            log=self.folder / "fastapi.log",
-            cwd=REPOSITORY,
-        )  # fmt: skip
-        self.fastapi.wait_until(
-            lambda: answers(f"http://127.0.0.1:{self.fastapi_port}/readyz"),
-            name="FastAPI",
-            within=30,
-        )
-
-    def _second_billing(self) -> str:
-        """A database of its own for what must not be relayed to the notifier."""
-        url = self.stack.postgres.create_database("billing_bench")
-        process = Process(
-            "migrate",
-            "services.billing",
-            port=0,
-            env={**self.stack.env("billing"), "BILLING_DATABASE_URL": url},
-            log=self.folder / "migrate.log",
-        )
-        if code := process.command("migrate").wait(60):
-            raise StartError(f"migrating ended with code {code}: {process.log_text()[-500:]}")
-        return url
 
     def close(self) -> None:
         """End all and remove the data."""
-        for process in (self.hello, self.bare, self.stub):
-            process.kill()
-        if self.fastapi:
-            self.fastapi.kill()
+        self.stub.kill()
         self.stack.close()
+
+    # -- what runs ------------------------------------------------------------------------------------------
+
+    def process(self, service: str) -> Process:
+        """The first process of a service."""
+        return self.stack.processes(service)[0]
+
+    @property
+    def processes(self) -> Mapping[str, Sequence[Process]]:
+        """All processes, by service."""
+        return {service: self.stack.processes(service) for service in SERVICES}
+
+    @property
+    def link_key(self) -> str:
+        """The key that signs the customers' links."""
+        return self.stack.env("portal")["PORTAL_LINK_KEYS"]
+
+    def row(self, database: str, statement: str) -> tuple[Any, ...]:
+        """The one row that a statement finds in a database of this PostgreSQL."""
+        with self.stack.postgres.connection(database) as opened, opened.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone() or ()
+
+    def count(self) -> dict[str, Any]:
+        """What SendGrid and Stripe have counted."""
+        found: dict[str, Any] = json.loads(fetch(f"{self.stub.url}/count"))
+        return found
+
+    def mail_after(self, mails: int) -> float:
+        """When the latest mail came, as `time.time()`; waits until there are more than `mails`. Raises TimeoutError."""
+        found: dict[str, Any] = json.loads(fetch(f"{self.stub.url}/after/{mails}"))
+        return float(found["last"])
 
     # -- plans ----------------------------------------------------------------------------------------------
 
-    def page_plan(self, port: int, connections: int, seconds: float) -> dict[str, Any]:
-        """Look at the pages of many customers in turn."""
-        return {
-            "port": port,
-            "connections": connections,
-            "seconds": seconds,
-            "paths": [f"/me/{token}" for token in self.tokens(4000)],
-        }
-
-    def tokens(self, most: int) -> list[str]:
-        """Tokens of customers from all over the table."""
-        links = self.links
-        step = max(1, self.customers // most)
+    @functools.cached_property
+    def tokens(self) -> list[str]:
+        """Tokens of up to 4,000 customers from all over the table."""
+        links = Links([Secret(self.link_key)], "http://localhost")
+        step = max(1, self.customers // 4000)
         return [seed.token(links, number) for number in range(1, self.customers + 1, step)]
 
-    def webhook_plan(self, port: int, connections: int, seconds: float) -> dict[str, Any]:
-        """Ever new, signed failures."""
+    def page_plan(self, port: int, connections: int, **until: float) -> dict[str, Any]:
+        """Look at the pages of many customers in turn. `until`: `seconds` or `most`, here and below."""
+        paths = [f"/me/{token}" for token in self.tokens]
+        return {"port": port, "connections": connections, "paths": paths, **until}
+
+    def webhook_plan(self, port: int, connections: int, **until: float) -> dict[str, Any]:
+        """Ever new, signed failures. With `most` none is of a customer of a plan before: what fails of one within minutes
+        shares an email."""
+        first, self._failed = self._failed, self._failed + int(until.get("most", 0))
         return {
             "port": port,
             "connections": connections,
-            "seconds": seconds,
             "path": "/webhooks/stripe",
             "event": event_template(),
             "secret": self.stack.webhook_secret,
             "mark": f"{time.time_ns():x}",
+            "first": first,
+            "customers": self.customers,
+            **until,
         }
 
     def rpc_plan(self, service: str, window: int, seconds: float) -> dict[str, Any]:
@@ -165,33 +163,12 @@ class System:
             "service": service,
             "window": window,
             "seconds": seconds,
-            "tokens": self.tokens(4000),
+            "tokens": self.tokens,
         }
-
-    def commits_a_second(self, seconds: int, clients: int = 16) -> dict[str, Any]:
-        """pgbench: one insert of an event's size a transaction, durable."""
-        postgres = self.stack.postgres
-        with postgres.connection("billing_bench") as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE TABLE IF NOT EXISTS disk (id bigserial PRIMARY KEY, body text)")
-        script = self.folder / "insert.sql"
-        script.write_text(f"INSERT INTO disk (body) VALUES ('{'x' * EVENT_BYTES}');\n")
-        pgbench = shutil.which("pgbench") or str(postgres.programs / "pgbench")
-        done = subprocess.run(
-            [pgbench, "-n", "-f", str(script), "-c", str(clients), "-T", str(seconds), "-M", "prepared",
-             "-h", "127.0.0.1", "-p", str(postgres.port), "-U", "portico", "billing_bench"],
-            env={**python_environment(), "PGPASSWORD": postgres.password},
-            capture_output=True, text=True, timeout=120, check=True,
-        )  # fmt: skip
-        # A disk that others keep busy may not end a single transaction in time: then nothing is told.
-        told = [line for line in done.stdout.splitlines() if line.startswith("tps")]
-        rate = float(told[0].split()[2]) if told else 0.0
-        return {"rate": rate, "p50": 0.0, "p99": 0.0, "cpu": 0.0, "memory": 0.0}
 
 
 def event_template() -> str:
     """A failed charge of 3.5 KB, with NUMBER where ids differ."""
-    import json
-
     event = json.loads(EVENT.read_text())
     event["id"] = "evt_NUMBER"
     event["data"]["object"]["id"] = "in_NUMBER"
@@ -200,11 +177,11 @@ def event_template() -> str:
 
 
 @contextlib.contextmanager
-def running(customers: int) -> Iterator[System]:
-    """The system, started; removed at the end."""
-    folder = own_folder("bench")
+def running(kind: str, customers: int, *, notifiers: int = 1) -> Iterator[System]:
+    """The system on servers of its own, started; removed at the end."""
+    folder = own_folder(kind)
     folder.chmod(0o711)
-    system = System(folder, customers)
+    system = System(folder, customers, notifiers=notifiers)
     try:
         system.start()
         yield system

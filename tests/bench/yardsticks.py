@@ -1,0 +1,120 @@
+"""What stands beside us in a run: stock nameko, FastAPI, billing without its relay, pgbench; on the system's own servers."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+from local.processes import Process
+from local.python_process import REPOSITORY, answers, python_environment
+from local.servers import Child, StartError, free_port
+from tests.bench.system import System
+
+BENCH_PYTHON = REPOSITORY / ".venv-bench/bin/python"
+EVENT_BYTES = 3500
+HAS_FASTAPI = BENCH_PYTHON.exists()
+"""FastAPI is installed by `make bench` alone, in an environment of its own."""
+
+
+class Yardsticks:
+    """Their processes; `fastapi` is None where it is not installed."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.hello = self._process("hello", "tests.bench.hello")
+        self.bare = self._process("billing-without-relay", "tests.bench.bare_billing")
+        self.fastapi_port = free_port()
+        self.fastapi: Child | None = None
+
+    def _process(self, name: str, module: str) -> Process:
+        log = self.system.folder / f"{name}.log"
+        return Process(name, module, port=free_port(), env={}, log=log)
+
+    def start(self) -> None:
+        """Start all; ready when it returns. Raises StartError."""
+        stack = self.system.stack
+        self.hello.env |= {
+            "DATABASE_URL": stack.database_url("portal"),
+            "LINK_KEY": self.system.link_key,
+            "AMQP_URI": stack.amqp_uri,
+            "HTTP_ADDRESS": f"127.0.0.1:{self.hello.port}",
+        }
+        self.hello.start()
+        self.bare.env |= stack.env("billing", self.bare.port)
+        self.bare.env["BILLING_DATABASE_URL"] = self._second_billing()
+        self.bare.start()
+        if HAS_FASTAPI:
+            self._start_fastapi()
+
+    def _second_billing(self) -> str:
+        """A database of its own for what must not be relayed to the notifier."""
+        stack = self.system.stack
+        url = stack.postgres.create_database(f"{stack.name}_bare_billing")
+        process = self._process("migrate", "services.billing")
+        process.env |= {**stack.env("billing"), "BILLING_DATABASE_URL": url}
+        if code := process.command("migrate").wait(60):
+            raise StartError(f"migrating ended with code {code}: {process.log_text()[-500:]}")
+        return url
+
+    def _start_fastapi(self) -> None:
+        stack = self.system.stack
+        self.fastapi = Child(
+            [
+                BENCH_PYTHON, "-m", "uvicorn", "tests.bench.fastapi_app:app", "--host", "127.0.0.1",
+                "--port", str(self.fastapi_port), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
+            ],
+            env={
+                **python_environment(),
+                "PORTAL_DATABASE_URL": stack.database_url("portal"),
+                "BILLING_DATABASE_URL": self.bare.env["BILLING_DATABASE_URL"],
+                "WEBHOOK_SECRET": stack.webhook_secret,
+                "LINK_KEY": self.system.link_key,
+            },
+            log=self.system.folder / "fastapi.log",
+            cwd=REPOSITORY,
+        )  # fmt: skip
+        self.fastapi.wait_until(
+            lambda: answers(f"http://127.0.0.1:{self.fastapi_port}/readyz"),
+            name="FastAPI",
+            within=30,
+        )
+
+    def close(self) -> None:
+        """End all."""
+        for process in (self.hello, self.bare):
+            process.kill()
+        if self.fastapi:
+            self.fastapi.kill()
+
+    def commits_a_second(self, seconds: int, clients: int = 16) -> dict[str, Any]:
+        """pgbench: one insert of an event's size a transaction, durable."""
+        postgres, database = self.system.stack.postgres, self.system.scratch
+        with postgres.connection(database) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS disk (id bigserial PRIMARY KEY, body text)")
+        script = self.system.folder / "insert.sql"
+        script.write_text(f"INSERT INTO disk (body) VALUES ('{'x' * EVENT_BYTES}');\n")
+        pgbench = shutil.which("pgbench") or str(postgres.programs / "pgbench")
+        done = subprocess.run(
+            [pgbench, "-n", "-f", str(script), "-c", str(clients), "-T", str(seconds), "-M", "prepared",
+             "-h", "127.0.0.1", "-p", str(postgres.port), "-U", "portico", database],
+            env={**python_environment(), "PGPASSWORD": postgres.password},
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        # A disk that others keep busy may not end a single transaction in time: then nothing is told.
+        told = [line for line in done.stdout.splitlines() if line.startswith("tps")]
+        rate = float(told[0].split()[2]) if told else 0.0
+        return {"rate": rate, "p50": 0.0, "p99": 0.0, "cpu": 0.0, "memory": 0.0}
+
+
+@contextlib.contextmanager
+def beside(system: System) -> Iterator[Yardsticks]:
+    """The yardsticks, started; ended at the end."""
+    yardsticks = Yardsticks(system)
+    try:
+        yardsticks.start()
+        yield yardsticks
+    finally:
+        yardsticks.close()

@@ -1,0 +1,109 @@
+"""`make bench` and its siblings start, and each of their plans is answered. Nothing is timed: that is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.servers import PostgreSQL, RabbitMQ
+from tests.bench import __main__ as bench
+from tests.bench import alone, report, stalls, storm
+from tests.bench.system import System
+from tests.bench.yardsticks import HAS_FASTAPI, Yardsticks, beside
+
+SECONDS = 0.3
+JOBS = (
+    *("hello", "healthz", "page", "fastapi page", "webhook", "fastapi webhook"),
+    *("lookup", "plain lookup", "disk"),
+)
+
+
+@pytest.fixture(scope="module")
+def system(
+    tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ, postgres: PostgreSQL
+) -> Iterator[System]:
+    """The system of the bench with a handful of customers and two notifiers, on the run's servers."""
+    made = System(
+        tmp_path_factory.mktemp("bench"),
+        100,
+        name="bench",
+        notifiers=2,
+        rabbitmq=rabbitmq,
+        postgres=postgres,
+    )
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def yardsticks(system: System) -> Iterator[Yardsticks]:
+    """What stands beside it."""
+    with beside(system) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_each_job_of_a_round_is_answered(system: System, yardsticks: Yardsticks, name: str) -> None:
+    """Whatever is measured in a round answers 200, or the round says so."""
+    if name.startswith("fastapi") and not HAS_FASTAPI:
+        pytest.skip("FastAPI is installed by `make bench` alone")
+    made = bench.jobs(system, yardsticks, SECONDS)
+    assert made.keys() <= set(JOBS)
+    assert made[name]()["rate"] > 0
+
+
+@pytest.mark.skipif(not HAS_FASTAPI, reason="FastAPI is installed by `make bench` alone")
+def test_fastapi_writes_what_billing_writes(system: System, yardsticks: Yardsticks) -> None:
+    """Both sides of the comparison leave a row of the inbox and one of the outbox for each webhook."""
+    jobs = bench.jobs(system, yardsticks, SECONDS)
+    for name in ("webhook", "fastapi webhook"):
+        before = _written(system)
+        sent = jobs[name]()["sent"]
+        assert [now - was for now, was in zip(_written(system), before, strict=True)] == [sent] * 2
+
+
+def _written(system: System) -> tuple[int, ...]:
+    both = "SELECT (SELECT count(*) FROM inbox), (SELECT count(*) FROM outbox)"
+    return system.row("bench_bare_billing", both)
+
+
+def test_a_failure_alone_becomes_a_mail_beside_its_parts(
+    system: System, yardsticks: Yardsticks
+) -> None:
+    """Each part is done once a turn, and each turn's failure has its mail."""
+    turns: list[int] = []
+    found = alone.measure(system, 2, lambda: turns.append(1))
+    assert len(turns) == len(found.whole) == 2
+    assert all(len(took) == 2 and took[0] > 0 for took in found.parts.values())
+
+
+def test_a_storm_is_mailed_once_by_both_notifiers(system: System) -> None:
+    """Every failure is one mail, and the table has what its targets are made of."""
+    found = storm.whole(system, 40, {"used plainly": (2, 1), "as a fair pool": (4, 2)})
+    assert found["mails sent twice"] == 0
+    assert sum(value for name, value in found.items() if name.startswith("sent by")) == 100
+    assert len(storm.targets(found)) == 6
+    durable = "SELECT count(*) FROM mails WHERE status = 'sent' AND message_id = 'stub'"
+    assert system.row(system.scratch, durable) == (8,)
+
+
+@pytest.mark.parametrize(
+    "attack", stalls.attacks(), ids=lambda each: f"{each.name}, {each.service}"
+)
+def test_each_stalling_input_is_sent_and_probed(system: System, attack: stalls.Attack) -> None:
+    """An attack reaches its service, and the probe is answered beside it."""
+    found = stalls.under(system, attack, SECONDS)
+    assert found.probe["answered"] > 0
+    assert bool(found.sent) == bool(attack.pieces)
+    assert len(found.cells()) == len(stalls.COLUMNS)
+
+
+def test_the_page_has_a_place_for_each_part() -> None:
+    """What a run of minutes measures is not lost at its end because the page has no marks for it."""
+    page = report.PAGE.read_text()
+    for name in ("measured", "stalls", *(f"storm with {number}" for number in storm.PAGE_HAS)):
+        assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
