@@ -48,6 +48,10 @@ FEW_AT_ONCE: Final = 2
 TOGETHER_AT_ONCE: Final = 24
 """The same of handlers that share transactions: all of them need two connections, and a batch gets half of them."""
 
+NOT_HANDLED: Final = "not handled"
+UNREADABLE: Final = "unreadable"
+"""Causes of dead letters, for the metric, beside the names of errors."""
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -74,6 +78,9 @@ class EventConsumer(Entrypoint):
 
     def setup(self) -> None:
         service = self.container.service_name
+        # Told as 0 from the start: the first one is an increase.
+        for cause in (NOT_HANDLED, UNREADABLE, Permanent.__name__):
+            DEAD_LETTERS.labels(service, cause)
         self.queue = topology.event_queue(service, self.source, self.lane)
         self.embedded = self.container.config["AMQP_URI"].startswith("embedded")
         self.auxiliary_queues = (
@@ -96,7 +103,7 @@ class EventConsumer(Entrypoint):
             incoming.assure_json(message)
             event = events.decode(body)
         except (incoming.Unreadable, events.EventError) as error:
-            self.give_up(message, str(error), "unreadable")
+            self.give_up(message, str(error), UNREADABLE)
             return
         if not self._in_hand.joins(event.id, message):
             self._handle(message, event, 0)
@@ -215,7 +222,7 @@ class EventConsumer(Entrypoint):
         )
 
     def give_up(
-        self, message: Any, reason: str, cause: str = "not handled", correlation_id: str = ""
+        self, message: Any, reason: str, cause: str = NOT_HANDLED, correlation_id: str = ""
     ) -> None:
         """Move the message to the dead-letter queue with its reason and its plain headers; then ack it.
 

@@ -372,6 +372,19 @@ def test_a_dead_letter_is_told_by_what_can_be_read_of_it(
     assert REGISTRY.get_sample_value("portico_dead_letters_total", labels) == before + 1
 
 
+def test_dead_letters_are_told_before_there_is_one() -> None:
+    """A series that begins with 1 has no increase: each usual reason is there with 0 from a service's start."""
+    made: Any = EventConsumer()
+    made.container = SimpleNamespace(
+        service_name="billing", config={"AMQP_URI": "amqp://localhost"}
+    )
+    made.queue_consumer = SimpleNamespace(register_provider=lambda provider: None)
+    made.setup()
+    for reason in ("unreadable", "not handled", "Permanent"):
+        labels = {"service": "billing", "reason": reason}
+        assert REGISTRY.get_sample_value("portico_dead_letters_total", labels) == 0
+
+
 def test_what_an_error_says_leaves_without_secrets() -> None:
     """Its text lies in a queue for days and is shown on terminals."""
     headers = EventConsumer._headers(message(), "ValueError: sk_live_abc of ada@example.com", 1)
