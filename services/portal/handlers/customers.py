@@ -18,7 +18,6 @@ from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import customers as people
 from services.portal.queries import links
-from services.portal.queries.page import business_of, profile_of
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, UnknownCustomer
@@ -314,9 +313,9 @@ def known(person: ContactDetails | None) -> ContactDetails:
 def _person(row: Row[Any]) -> ContactDetails:
     return ContactDetails(
         customer_id=row.c_public_id,
-        **profile_of(row),
+        **people.profile_of(row),
         link_generation=row.c_link_generation,
-        business=business_of(row),
+        business=people.business_of(row),
         reminder_policy=row.b_reminder_policy,
         sender_email=row.b_sender_email,
         next_appointment=row.next_appointment,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
+from services.portal.domain.people import PROFILE
+from services.portal.domain.snapshot import Business
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from shared.database import UtcDateTime
 from shared.statements import changed, table_of
@@ -117,6 +120,16 @@ def contacts(
             "now": now,
         },
     ).all()
+
+
+def profile_of(row: Row[Any]) -> dict[str, Any]:
+    """The fields of `CustomerProfile` in a row whose columns of the customer are called `c_…`."""
+    return {name: getattr(row, f"c_{name}") for name in PROFILE}
+
+
+def business_of(row: Row[Any]) -> Business:
+    """The business in a row whose columns of it are called `b_…`."""
+    return Business(**{field.name: getattr(row, f"b_{field.name}") for field in fields(Business)})
 
 
 def appointments_of(

@@ -1,24 +1,21 @@
-"""The hot path: all that the page shows, in two statements, and a third for those who pay through Stripe."""
+"""The hot path: all that the page shows of many customers, in one statement. The database makes a JSON document of each, and
+msgspec reads it into what the domain knows."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Row, Select, bindparam, case, func, literal_column, select
+import msgspec
+from sqlalchemy import BindParameter, ColumnElement, Select, Table, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
+from services.portal.domain.cancelling import ENDED_SHOWN_FOR
 from services.portal.domain.invoices import THANKS_FOR, Invoice
 from services.portal.domain.people import PROFILE
-from services.portal.domain.snapshot import (
-    Appointment,
-    Business,
-    OwnedInvoice,
-    Snapshot,
-    Subscription,
-)
+from services.portal.domain.snapshot import Business, Snapshot
 from services.portal.models import (
     AppointmentRow,
     BusinessRow,
@@ -28,16 +25,14 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries import subscriptions
-from shared.contracts.invoices import SubscriptionState
+from services.portal.queries.subscriptions import SubscriptionRecord
 from shared.database import UtcDateTime
+from shared.json_documents import as_text, json_list, json_object
 from shared.statements import table_of
 
 UPCOMING: Final = 20
 PAST: Final = 10
 """How many appointments of each kind a look brings."""
-
-_INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
-
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _invoice, _visit, _change, _subscription = (
@@ -48,163 +43,120 @@ _invoice, _visit, _change, _subscription = (
 )
 
 
-def _people_statement() -> Select[Any]:
-    changed = (
-        select(func.max(_change.c.changed_at))
-        .where(_change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
-        .scalar_subquery()
-        .label("method_changed_at")
-    )
-    worth_telling = (
-        (_invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
-        & _invoice.c.first_failed_at.is_not(None)
-        & (
-            (_invoice.c.status == "open")
-            | ((_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after")))
-        )
-    )
-    return (
-        select(
-            *(column.label(f"c_{column.name}") for column in _customer.c),
-            *(column.label(f"b_{column.name}") for column in _business.c),
-            *(column.label(f"i_{column.name}") for column in _invoice.c),
-            _subscription.c.status.label("s_status"),
-            _subscription.c.end_reason.label("s_end_reason"),
-            _subscription.c.ends_at.label("s_ends_at"),
-            changed,
-        )
-        .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
-        .outerjoin(_invoice, worth_telling)
-        .outerjoin(_subscription, _subscription.c.subscription_id == _invoice.c.subscription_id)
-        .where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True)))
-    )
+class _Look(msgspec.Struct):
+    """A customer as the statement tells."""
 
-
-def _visits_statement() -> Select[Any]:
-    upcoming = func.coalesce(_visit.c.ends_at, _visit.c.starts_at) >= _moment("now")
-    ahead = case((upcoming, literal_column("1")), else_=literal_column("0"))
-    place = func.row_number().over(
-        partition_by=(_visit.c.customer_pk, ahead),
-        order_by=(
-            case((upcoming, _visit.c.starts_at)).asc(),
-            case((~upcoming, _visit.c.starts_at)).desc(),
-            _visit.c.id,
-        ),
-    )
-    ranked = (
-        select(*_visit.c, ahead.label("ahead"), place.label("place"))
-        .where(_visit.c.customer_pk.in_(bindparam("customers", expanding=True)))
-        .subquery()
-    )
-    return (
-        select(ranked)
-        .where(ranked.c.place <= case((ranked.c.ahead == 1, UPCOMING), else_=PAST))
-        .order_by(ranked.c.customer_pk, ranked.c.ahead.desc(), ranked.c.place)
-    )
+    snapshot: Snapshot
+    """Without the subscriptions: what may be said of them depends on the time."""
+    subscriptions: list[SubscriptionRecord]
 
 
 def _moment(name: str) -> BindParameter[dt.datetime]:
     return bindparam(name, type_=UtcDateTime())
 
 
-# Built once: SQLAlchemy remembers the compiled form of a statement by the object, and building them anew for each
+def _columns(table: Table, kind: type) -> dict[str, ColumnElement[Any]]:
+    """The columns that fields of a domain's class are named after."""
+    return {one.name: table.c[one.name] for one in fields(kind)}
+
+
+def _visits(*, upcoming: bool) -> Select[Any]:
+    ahead = func.coalesce(_visit.c.ends_at, _visit.c.starts_at) >= _moment("now")
+    names = ("external_id", "title", "starts_at", "ends_at", "location", "status")
+    document = json_object(ref=_visit.c.id, **{name: _visit.c[name] for name in names})
+    return (
+        select(document.label("document"))
+        .where(_visit.c.customer_pk == _customer.c.id, ahead if upcoming else ~ahead)
+        .order_by(_visit.c.starts_at if upcoming else _visit.c.starts_at.desc(), _visit.c.id)
+        .limit(UPCOMING if upcoming else PAST)
+        .correlate(_customer)
+    )
+
+
+def _invoices() -> Select[Any]:
+    state = json_object(
+        status=_subscription.c.status,
+        end_reason=_subscription.c.end_reason,
+        ended_at=_subscription.c.ends_at,
+    )
+    document = json_object(
+        invoice_id=_invoice.c.invoice_id,
+        invoice=json_object(**_columns(_invoice, Invoice)),
+        subscription=case((_subscription.c.id.is_not(None), state)),
+    )
+    worth_telling = _invoice.c.first_failed_at.is_not(None) & (
+        (_invoice.c.status == "open")
+        | ((_invoice.c.status == "paid") & (_invoice.c.closed_at > _moment("thanks_after")))
+    )
+    return (
+        select(document.label("document"))
+        .select_from(_invoice)
+        .outerjoin(_subscription, _subscription.c.subscription_id == _invoice.c.subscription_id)
+        .where(
+            _invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id, worth_telling
+        )
+        .order_by(_invoice.c.invoice_id)
+        .correlate(_customer)
+    )
+
+
+def _statement() -> Select[Any]:
+    names = (*PROFILE, "external_id", "link_generation", "platform_stripe_customer_id")
+    changed = (
+        select(func.max(_change.c.changed_at, type_=UtcDateTime()))
+        .where(_change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
+        .correlate(_customer)
+        .scalar_subquery()
+    )
+    snapshot = json_object(
+        customer_id=_customer.c.public_id,
+        **{name: _customer.c[name] for name in names},
+        billing_opened_at=_customer.c.billing_opened_at,
+        method_changed_at=changed,
+        business=json_object(**_columns(_business, Business)),
+        appointments=json_list(_visits(upcoming=True), _visits(upcoming=False)),
+        invoices=json_list(_invoices()),
+    )
+    look = json_object(
+        snapshot=snapshot,
+        subscriptions=json_list(
+            subscriptions.documents_of(_customer.c.platform_stripe_customer_id)
+        ),
+    )
+    return (
+        select(as_text(look))
+        .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
+        .where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True)))
+    )
+
+
+# Built once: SQLAlchemy remembers the compiled form of a statement by the object, and building it anew for each
 # look cost more than the look.
-_PEOPLE: Final = _people_statement()
-_VISITS: Final = _visits_statement()
+_STATEMENT: Final = _statement()
+_DECODER: Final = msgspec.json.Decoder(_Look)
 
 
 def lookup_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> dict[str, Snapshot]:
-    """The customers with these public ids, each whole, in two or three statements. Unknown ids are left out."""
-    people = session.execute(
-        _PEOPLE, {"public_ids": list(public_ids), "thanks_after": now - THANKS_FOR}
-    ).all()
-    if not people:
-        return {}
-    visits = _appointments(session, {row.c_id for row in people}, now)
-    stripe_ids = {each for row in people if (each := row.c_platform_stripe_customer_id)}
-    bought = subscriptions.of_customers(session, stripe_ids, now)
-    grouped: dict[str, list[Row[Any]]] = {}
-    for row in people:
-        grouped.setdefault(row.c_public_id, []).append(row)
-    return {
-        public_id: _snapshot(
-            rows,
-            visits.get(rows[0].c_id, ()),
-            bought.get(rows[0].c_platform_stripe_customer_id or "", ()),
-        )
-        for public_id, rows in grouped.items()
-    }
-
-
-def _appointments(
-    session: Session, customers: set[int], now: dt.datetime
-) -> dict[int, tuple[Appointment, ...]]:
-    grouped: dict[int, list[Appointment]] = {}
-    for each in session.execute(_VISITS, {"customers": sorted(customers), "now": now}):
-        grouped.setdefault(each.customer_pk, []).append(
-            Appointment(
-                ref=each.id,
-                external_id=each.external_id,
-                title=each.title,
-                starts_at=each.starts_at,
-                ends_at=each.ends_at,
-                location=each.location,
-                status=each.status,
-            )
-        )
-    return {key: tuple(value) for key, value in grouped.items()}
-
-
-def _snapshot(
-    rows: list[Row[Any]],
-    appointments: tuple[Appointment, ...],
-    subscribed: tuple[Subscription, ...],
-) -> Snapshot:
-    first = rows[0]
-    return Snapshot(
-        customer_id=first.c_public_id,
-        external_id=first.c_external_id,
-        **profile_of(first),
-        link_generation=first.c_link_generation,
-        platform_stripe_customer_id=first.c_platform_stripe_customer_id,
-        billing_opened_at=first.c_billing_opened_at,
-        method_changed_at=first.method_changed_at,
-        business=business_of(first),
-        subscriptions=subscribed,
-        appointments=appointments,
-        invoices=tuple(
-            OwnedInvoice(
-                invoice_id=row.i_invoice_id,
-                invoice=Invoice(**{name: getattr(row, f"i_{name}") for name in _INVOICE_FIELDS}),
-                subscription=SubscriptionState(row.s_status, row.s_end_reason, row.s_ends_at)
-                if row.s_status is not None
-                else None,
-            )
-            for row in sorted(rows, key=lambda row: row.i_invoice_id or "")
-            if row.i_invoice_id is not None
-        ),
+    """The customers with these public ids, each whole, in one statement. Unknown ids are left out."""
+    documents = session.scalars(
+        _STATEMENT,
+        {
+            "public_ids": list(public_ids),
+            "now": now,
+            "thanks_after": now - THANKS_FOR,
+            "shown_after": now - ENDED_SHOWN_FOR,
+        },
     )
-
-
-def profile_of(row: Row[Any]) -> dict[str, Any]:
-    """The fields of `CustomerProfile` in a row whose columns of the customer are called `c_…`."""
-    return {name: getattr(row, f"c_{name}") for name in PROFILE}
-
-
-def business_of(row: Row[Any]) -> Business:
-    """The business in a row whose columns of it are called `b_…`."""
-    return Business(
-        business_id=row.b_business_id,
-        name=row.b_name,
-        email=row.b_email,
-        phone=row.b_phone,
-        website=row.b_website,
-        logo_url=row.b_logo_url,
-        color=row.b_color,
-        locale=row.b_locale,
-        timezone=row.b_timezone,
-        service_note=row.b_service_note,
-        may_cancel=row.b_may_cancel,
-    )
+    found = {}
+    for document in documents:
+        look = _DECODER.decode(document)
+        snapshot = look.snapshot
+        if look.subscriptions:
+            known = tuple(
+                subscriptions.read_subscription(one, now, one.asked) for one in look.subscriptions
+            )
+            snapshot = replace(snapshot, subscriptions=known)
+        found[snapshot.customer_id] = snapshot
+    return found

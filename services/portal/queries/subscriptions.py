@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, Select, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.portal.domain.cancelling import ENDED_SHOWN_FOR, LIVING
+from services.portal.domain.cancelling import LIVING
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime
+from shared.json_documents import json_object, json_one
 from shared.statements import changed, insert_new, table_of
 
 MOST_SHOWN: Final = 5
@@ -26,24 +28,49 @@ customer's, or an item for the next invoice, comes without one."""
 _subscription, _request = table_of(SubscriptionRow), table_of(CancellationRequestRow)
 
 
-def _statement() -> Select[Any]:
-    newest = (
-        select(func.max(_request.c.id))
-        .where(_request.c.subscription_id == _subscription.c.subscription_id)
-        .correlate(_subscription)
-        .scalar_subquery()
+class SubscriptionRecord(msgspec.Struct):
+    """A subscription's row, as the look's statement tells it, with the last request to end it."""
+
+    id: int
+    subscription_id: str
+    status: str
+    ends_at: dt.datetime | None
+    current_period_end: dt.datetime | None
+    as_of: dt.datetime
+    description: str | None
+    pricing: str | None
+    amount: int | None
+    currency: str | None
+    interval: str | None
+    interval_count: int
+    discounted: bool | None
+    discount_seen: bool | None
+    collection_paused: bool | None
+    collection_resumes_at: dt.datetime | None
+    trial_ends_at: dt.datetime | None
+    terms_as_of: dt.datetime | None
+    previewed_at: dt.datetime | None
+    next_amount: int | None
+    next_recurring: int | None
+    next_discount: str | None
+    next_discount_until: dt.datetime | None
+    asked: Asked | None
+
+
+def documents_of(stripe_customer_id: ColumnElement[Any]) -> Select[Any]:
+    """Those of a Stripe customer that go on or ended lately (after `:shown_after`), each as the JSON of a `SubscriptionRecord`."""
+    asked = select(
+        json_object(**{field.name: _request.c[field.name] for field in fields(Asked)})
+    ).where(_request.c.subscription_id == _subscription.c.subscription_id)
+    names = (name for name in SubscriptionRecord.__struct_fields__ if name != "asked")
+    document = json_object(
+        **{name: _subscription.c[name] for name in names},
+        asked=json_one(asked.order_by(_request.c.id.desc()).limit(1).correlate(_subscription)),
     )
     return (
-        select(
-            *_subscription.c,
-            _request.c.request_id,
-            _request.c.status.label("request_status"),
-            _request.c.asked_at,
-            _request.c.decided_at,
-        )
-        .outerjoin(_request, _request.c.id == newest)
+        select(document.label("document"))
         .where(
-            _subscription.c.stripe_customer_id.in_(bindparam("stripe_ids", expanding=True)),
+            _subscription.c.stripe_customer_id == stripe_customer_id,
             or_(
                 _subscription.c.status.in_(sorted(LIVING)),
                 (_subscription.c.status == "canceled")
@@ -51,40 +78,9 @@ def _statement() -> Select[Any]:
             ),
         )
         .order_by(_subscription.c.status == "canceled", _subscription.c.id)
+        .limit(MOST_SHOWN)
+        .correlate_except(_subscription)
     )
-
-
-_OF_CUSTOMERS: Final = _statement()
-"""Built once, as the other statements of the hot path."""
-
-
-def of_customers(
-    session: Session, stripe_ids: Collection[str], now: dt.datetime
-) -> dict[str, tuple[Subscription, ...]]:
-    """The subscriptions of these Stripe customers that go on or ended lately, by customer, with the last request."""
-    if not stripe_ids:
-        return {}
-    found: dict[str, list[Subscription]] = {}
-    rows = session.execute(
-        _OF_CUSTOMERS, {"stripe_ids": sorted(stripe_ids), "shown_after": now - ENDED_SHOWN_FOR}
-    )
-    for row in rows:
-        mine = found.setdefault(row.stripe_customer_id, [])
-        if len(mine) < MOST_SHOWN:
-            mine.append(_read(row, now))
-    return {stripe_id: tuple(mine) for stripe_id, mine in found.items()}
-
-
-def _read(row: Any, now: dt.datetime) -> Subscription:
-    asked = None
-    if row.request_id is not None:
-        asked = Asked(
-            request_id=row.request_id,
-            status=row.request_status,
-            asked_at=row.asked_at,
-            decided_at=row.decided_at,
-        )
-    return read_subscription(row, now, asked)
 
 
 def read_subscription(row: Any, now: dt.datetime, asked: Asked | None = None) -> Subscription:

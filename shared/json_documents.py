@@ -1,0 +1,111 @@
+"""Rows as JSON that the database makes: a document a row, with what belongs to it inside, for msgspec to read in one go.
+
+A driver and SQLAlchemy take each column of each row by itself, which costs more than all the rest of a look-up. One statement is
+for PostgreSQL and SQLite. Moments are UTC, to the microsecond, whatever the session's time zone; numbers have all their
+digits; a list has the order of its SELECT.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Select, Text, cast, literal_column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from shared.database import UtcDateTime
+
+
+def json_object(**values: Any) -> ColumnElement[Any]:
+    """A document with these names, which must be identifiers, and fifty at most; values are columns and documents."""
+    pairs: list[Any] = []
+    for name, value in values.items():
+        pairs += (literal_column(f"'{name}'"), _as_json(value))
+    return _Object(*pairs)
+
+
+def json_list(*selects: Select[Any]) -> ColumnElement[Any]:
+    """A list of documents: those of the first SELECT, then those of the next. Each gives a column `document`."""
+    return _List(*(each.scalar_subquery() for each in selects))
+
+
+def json_one(select: Select[Any]) -> ColumnElement[Any]:
+    """The document that the SELECT gives; null where it gives none."""
+    return _One(select.scalar_subquery())
+
+
+def as_text(document: ColumnElement[Any]) -> ColumnElement[str]:
+    """A document as the column of a statement: psycopg2 would read JSON by itself."""
+    return cast(document, Text)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value.type, UtcDateTime):
+        return _Moment(value)
+    return _Flag(value) if isinstance(value.type, Boolean) else value
+
+
+class _Function(FunctionElement[Any]):
+    """What the two databases write differently. The arguments come as SQL."""
+
+    type = Text()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.inherit_cache = True  # SQLAlchemy asks each class for itself
+
+    def postgresql(self, *arguments: str) -> str:
+        raise NotImplementedError
+
+    def sqlite(self, *arguments: str) -> str:
+        raise NotImplementedError
+
+
+@compiles(_Function)
+def _compiled(element: _Function, compiler: SQLCompiler, **how: Any) -> str:
+    write = element.sqlite if compiler.dialect.name == "sqlite" else element.postgresql
+    return write(*(compiler.process(each, **how) for each in element.clauses))
+
+
+class _Object(_Function):
+    def postgresql(self, *arguments: str) -> str:
+        return f"json_build_object({', '.join(arguments)})"
+
+    def sqlite(self, *arguments: str) -> str:
+        return f"json_object({', '.join(arguments)})"
+
+
+class _List(_Function):
+    def postgresql(self, *arguments: str) -> str:
+        # An ARRAY has the order of its SELECT, which an aggregate does not promise.
+        return f"array_to_json({' || '.join(f'ARRAY{each}' for each in arguments)})"
+
+    def sqlite(self, *arguments: str) -> str:
+        rows = " UNION ALL ".join(f"SELECT document FROM {each}" for each in arguments)  # noqa: S608 (SQL of SQLAlchemy's)
+        return f"json((SELECT json_group_array(json(document)) FROM ({rows})))"  # noqa: S608
+
+
+class _One(_Function):
+    def postgresql(self, *arguments: str) -> str:
+        return "".join(arguments)
+
+    def sqlite(self, *arguments: str) -> str:
+        return f"json({''.join(arguments)})"
+
+
+class _Moment(_Function):
+    def postgresql(self, *arguments: str) -> str:
+        # psycopg2 has every session write moments as ISO 8601 has them.
+        return f"timezone('UTC', {''.join(arguments)})::text || 'Z'"
+
+    def sqlite(self, *arguments: str) -> str:
+        return f"{''.join(arguments)} || 'Z'"
+
+
+class _Flag(_Function):
+    def postgresql(self, *arguments: str) -> str:
+        return "".join(arguments)
+
+    def sqlite(self, *arguments: str) -> str:
+        return f"json(CASE {''.join(arguments)} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END)"
