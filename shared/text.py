@@ -50,7 +50,7 @@ def without_turns(text: str) -> str:
     For people's eyes only, on pages and in mails: what is stored stays as it was given. Names in Hebrew or Arabic
     need none of it.
     """
-    return _TURNS.sub("", text)
+    return text if text.isascii() else _TURNS.sub("", text)
 
 
 def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> Decoded:

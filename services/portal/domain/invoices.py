@@ -22,6 +22,8 @@ no payment by then, none is under way: collecting was stopped when it came, or t
 THANKS_FOR: Final = dt.timedelta(days=1)
 """How long the page says "paid, thank you"."""
 
+_DECLINES: Final = {one.value: one for one in Decline}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice(contracts.Invoice):
@@ -74,7 +76,7 @@ class Invoice(contracts.Invoice):
     def decline(self) -> Decline | None:
         """Why it failed last; None while it isn't known."""
         reason = self.decline_reason if self._asked else None
-        return Decline(reason) if reason in set(Decline) else None
+        return _DECLINES.get(reason or "")
 
     def retry_plan(self, subscription: SubscriptionState | None, now: dt.datetime) -> RetryPlan:
         """Whether and when Stripe will really charge it again. A date is not known before it is known why the last charge

@@ -16,8 +16,9 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from services.portal.domain.snapshot import Business
+from services.portal.settings import PLATFORM
 from services.portal.texts import Texts, texts_in
-from services.portal.web.markup import bdi, breakable, host, ltr, shown, tel, whole
+from services.portal.web.markup import bdi, breakable, host, ltr, tel, whole
 from shared.l10n.locales import catalogue_of
 from shared.l10n.palette import Palette, Shades, palette
 from shared.templating import TranslatedEnvironment
@@ -95,7 +96,6 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
-        finalize=shown,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]
         texts.gettext, texts.ngettext, newstyle=True, pgettext=texts.pgettext
@@ -112,6 +112,9 @@ def _environment(catalogue_name: str) -> TranslatedEnvironment:
         long_name=LONG,
         style=Markup(_stylesheet()),  # noqa: S704 (our own file)
     )
+    # Imported by each template, they would be looked up, and made ready, for each page.
+    parts: Any = environment.get_template("parts.html").module
+    environment.globals.update(billing_form=parts.billing_form, confirm_form=parts.confirm_form)
     return environment
 
 
@@ -145,10 +148,12 @@ def draw(
     business: Business | None,
     form_targets: tuple[str, ...] = (),
     refresh_seconds: int | None = None,
+    platform: str = PLATFORM,
     **context: Any,
 ) -> Page:
-    """A template as a page, in one language and one business's colours, with the headers that make it safe."""
-    frame = _frame(str(locale), business, form_targets)
+    """A template as a page, in one language and one business's colours, with the headers that make it safe. `platform`: what
+    customers know this installation as."""
+    frame = _frame(str(locale), business, form_targets, platform)
     html = _template(catalogue_of(locale), template).render(
         frame=frame, texts=frame.texts, business=business, **context
     )
@@ -166,11 +171,15 @@ class _Frame:
     business_initial: str
     colors: Markup
     contact: Markup
+    private: Markup
+    """What the customer's own page says of itself at its end."""
     headers: tuple[tuple[str, str], ...]
 
 
 @lru_cache(maxsize=2048)
-def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]) -> _Frame:
+def _frame(
+    locale: str, business: Business | None, form_targets: tuple[str, ...], platform: str
+) -> _Frame:
     parsed = Locale.parse(locale)
     texts = texts_in(parsed)
     brand = palette(business.color if business else None)
@@ -187,14 +196,18 @@ def _frame(locale: str, business: Business | None, form_targets: tuple[str, ...]
         )
     )
     initial = _initial(business.name) if business else ""
+
+    def part(template: str) -> Markup:
+        drawn = _template(catalogue_of(parsed), template)
+        return Markup(drawn.render(business=business, platform=platform))  # noqa: S704 (a template escapes)
+
     return _Frame(
         texts=texts,
         icon_url=_icon(brand, initial or "•"),
         business_initial=initial,
         colors=Markup(colors),  # noqa: S704 (made of checked #rrggbb only)
-        contact=Markup(  # noqa: S704 (drawn by a template that escapes)
-            _template(catalogue_of(parsed), "contact.html").render(business=business)
-        ),
+        contact=part("contact.html"),
+        private=part("private.html") if business else Markup(),
         headers=(
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Security-Policy", policy),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from babel import Locale
 
 from services.portal.domain.cancelling import may_ask
-from services.portal.domain.notice import Notice
+from services.portal.domain.notice import Notice, State
 from services.portal.domain.people import mask_email
 from services.portal.domain.snapshot import Appointment, Business, Snapshot, Subscription
 from services.portal.domain.subscribed import Standing, next_charge, standing
@@ -18,7 +20,9 @@ from services.portal.texts import Texts, texts_in
 from services.portal.web import wording
 from services.portal.web.frame import SELF, Page, draw
 from services.portal.web.markup import bdi, host_of
+from shared.contracts.next_steps import NextStep
 from shared.contracts.prices import next_amount, price
+from shared.l10n.dates import REMEMBERED, Days
 
 UPCOMING_SHOWN: Final = 8
 PAST_SHOWN: Final = 4
@@ -43,11 +47,9 @@ class MeView:
     """What the customer knows this installation as."""
 
 
-@dataclass(frozen=True, slots=True)
-class AppointmentView:
-    """An appointment as the page shows it."""
+class VisitTime(NamedTuple):
+    """When an appointment is, as the page shows it."""
 
-    appointment: Appointment
     month: str
     day: str
     date: str
@@ -55,21 +57,41 @@ class AppointmentView:
     iso: str
 
 
-def _appointments(view: MeView, texts: Texts, *, over: bool) -> list[AppointmentView]:
-    days = texts.days(view.snapshot.zone, view.now)
-    chosen = [each for each in view.snapshot.appointments if each.over(view.now) is over]
-    chosen.sort(key=lambda each: each.starts_at, reverse=over)
-    return [
-        AppointmentView(
-            appointment=each,
-            month=days.month(each.starts_at),
-            day=str(days.local(each.starts_at).day),
-            date=days.short(each.starts_at),
-            hours=days.hours(each.starts_at, each.ends_at),
-            iso=each.starts_at.isoformat(),
-        )
-        for each in chosen
-    ]
+class AppointmentView(NamedTuple):
+    """An appointment as the page shows it."""
+
+    appointment: Appointment
+    time: VisitTime
+
+
+@lru_cache(REMEMBERED)
+def _visit_time(
+    starts_at: dt.datetime, ends_at: dt.datetime | None, texts: Texts, zone: str, this_year: int
+) -> VisitTime:
+    """Remembered: the visits of many customers are at the same hour, and each takes five of CLDR's patterns."""
+    days = texts.days(zone, dt.datetime(this_year, 7, 1, tzinfo=dt.UTC))
+    return VisitTime(
+        month=days.month(starts_at),
+        day=str(days.local(starts_at).day),
+        date=days.short(starts_at),
+        hours=days.hours(starts_at, ends_at),
+        iso=starts_at.isoformat(),
+    )
+
+
+def _appointments(
+    view: MeView, texts: Texts, days: Days
+) -> tuple[list[AppointmentView], list[AppointmentView]]:
+    """Upcoming ones by time, and past ones, latest first."""
+    this_year = days.local(view.now).year
+    upcoming: list[AppointmentView] = []
+    past: list[AppointmentView] = []
+    for each in view.snapshot.appointments:
+        time = _visit_time(each.starts_at, each.ends_at, texts, view.snapshot.zone, this_year)
+        (past if each.over(view.now) else upcoming).append(AppointmentView(each, time))
+    upcoming.sort(key=attrgetter("appointment.starts_at"))
+    past.sort(key=attrgetter("appointment.starts_at"), reverse=True)
+    return upcoming, past
 
 
 def _that_fit(visits: list[AppointmentView], most: int) -> list[AppointmentView]:
@@ -88,11 +110,10 @@ def _that_fit(visits: list[AppointmentView], most: int) -> list[AppointmentView]
 def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     """A customer's page."""
     texts = texts_in(view.locale)
-    upcoming = _appointments(view, texts, over=False)
-    past = _appointments(view, texts, over=True)
+    days, asking = texts.days(view.snapshot.zone, view.now), view.notice.asking
+    upcoming, past = _appointments(view, texts, days)
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
-    days, asking = texts.days(view.snapshot.zone, view.now), view.notice.asking
     totals = [texts.money(amount, currency) for currency, amount in view.notice.totals.items()]
     return draw(
         "me.html",
@@ -100,10 +121,16 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         business=view.snapshot.business,
         form_targets=(SELF, *session_origins),
         refresh_seconds=wish if view.updating else None,
+        platform=view.platform,
         view=view,
         customer=view.snapshot,
         notice=view.notice,
         lines=view.notice.lines,
+        asking=asking,
+        missing=bool(asking) and all(one.step is NextStep.ADD_METHOD for one in asking),
+        confirms=bool(asking) and not any(one.wants_method for one in asking),
+        declined_again=bool(asking) and all(one.state is State.STILL_DECLINED for one in asking),
+        tried_again=all(one.tried_again for one in view.notice.lines),
         money=texts.money,
         days=days,
         advice=wording.advice(asking, days, texts.gettext, texts.ngettext) if asking else "",

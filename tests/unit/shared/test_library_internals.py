@@ -40,6 +40,8 @@ INHERITED = {
     "shared.nameko_ext.rpc._BoundedMethod": {"_call", "_get_header_name"},
     # Templates whose texts are translated when they are compiled.
     "shared.templating.TranslatedEnvironment": {"_generate"},
+    # What HTML shows of a value, written by a function of ours.
+    "shared.templating._Direct": {"_output_child_pre"},
 }  # fmt: skip
 """By our class: names of its library's classes that it reads, calls or overrides."""
 

@@ -1,0 +1,110 @@
+"""Templates: what is constant is written when they are compiled, and what others have written is escaped all the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from jinja2 import DictLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup, escape
+
+from shared.templating import TranslatedEnvironment, escaped
+
+HOSTILE = """<script>alert('1')</script> "&amp;" <b onclick=x> {{ 7*7 }} {% raw %} %(name)s 100%"""
+TURNED = "invoice\u202egnp.exe"
+GERMAN = {
+    "Hello, %(name)s": "Guten Tag, %(name)s",
+    "From %(a)s to %(b)s": "Bis %(b)s ab %(a)s, 100%% (%(b)s)",
+    "Only %(name)s & us": "Nur wir",
+    "Plain": "Schlicht & <i>gut</i>",
+}
+
+
+@dataclass(frozen=True)
+class Business:
+    """Something with attributes."""
+
+    name: str
+
+
+def draw(source: str, *, autoescape: bool = True, **values: Any) -> str:
+    environment = TranslatedEnvironment(
+        loader=DictLoader({"t": source}),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: GERMAN.get(text, text),
+        lambda one, many, n: one if n == 1 else many,
+        newstyle=True,
+    )
+    environment.translate_with(lambda text: GERMAN.get(text, text))
+    return environment.get_template("t").render(**values)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ name }}",
+        "{{ business.name }}",
+        "{{ who(name) }}",
+        "{{ name or 'nobody' }}",
+        "{% trans %}Hello, {{ name }}{% endtrans %}",
+        "{% trans name=business.name %}Hello, {{ name }}{% endtrans %}",
+        "{{ ngettext('%(name)s', '%(name)s', 1, name=name) }}",
+        "{% set copy = business.name %}{{ copy }}",
+        "{% macro m(x) %}<i>{{ x }}</i>{% endmacro %}{{ m(name) }}",
+        "{% for each in [business] %}{{ each.name }}{{ loop.index }}{% endfor %}",
+    ],
+)
+def test_what_others_have_written_is_escaped(source: str) -> None:
+    """Wherever it stands: as it is, of an object, from a function, in a text, in a macro, in a loop."""
+    drawn = draw(source, name=HOSTILE, business=Business(HOSTILE), who=lambda name: name)
+    assert str(escape(HOSTILE)) in drawn
+    assert "<script>" not in drawn
+    assert "onclick=x>" not in drawn
+
+
+def test_markup_stays_as_it_is() -> None:
+    """What is known to be HTML is not escaped again, and a text of ours may have some."""
+    assert (
+        draw("{{ it }}{{ _('Plain') }}", it=Markup("<b>&amp;</b>"))
+        == "<b>&amp;</b>Schlicht & <i>gut</i>"
+    )
+
+
+def test_no_text_turns_the_direction_of_ours() -> None:
+    """Of a text, nothing that turns the direction of what comes after it; also where it is named in a text of ours."""
+    assert draw("{{ name }}|{% trans %}Hello, {{ name }}{% endtrans %}", name=TURNED) == (
+        "invoicegnp.exe|Guten Tag, invoicegnp.exe"
+    )
+
+
+def test_a_translation_names_things_in_its_own_order() -> None:
+    """Twice, or not at all; "100%%" is a percent sign, as Jinja's own gettext has it."""
+    source = "{% trans a=a, b=b %}From {{ a }} to {{ b }}{% endtrans %}"
+    assert draw(source, a="<1>", b=2) == "Bis 2 ab &lt;1&gt;, 100% (2)"
+    assert draw("{% trans %}Only {{ name }} & us{% endtrans %}", name="X") == "Nur wir"
+
+
+def test_plain_text_is_not_escaped() -> None:
+    """Subjects and the text part of a mail."""
+    source = "{{ business.name }} {% trans name=business.name %}Hello, {{ name }}{% endtrans %}"
+    assert draw(source, autoescape=False, business=Business("A & B")) == "A & B Guten Tag, A & B"
+
+
+@pytest.mark.parametrize("source", ["{{ nobody }}", "{{ nobody.name }}", "{{ nobody() }}"])
+def test_what_is_not_there_is_an_error(source: str) -> None:
+    """A template that names what nobody gave it fails, and does not leave a gap."""
+    with pytest.raises(UndefinedError):
+        draw(source)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "plain", "é&<", HOSTILE, Markup("<b>"), 5, None, 1.5, "'", '"', ">"]
+)
+def test_escaped_is_escape(value: Any) -> None:
+    """markupsafe's own, but for the time it takes."""
+    assert escaped(value) == str(escape(value))
