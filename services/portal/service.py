@@ -59,12 +59,14 @@ from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePa
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume_batched, consume_lane
+from shared.nameko_ext.http_server import Reply
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
 MOST_CONTACTS: Final = 500
+_SHOWN: Final = VISITS.labels("ok")
 DONE: Final = "done"
 DUPLICATE: Final = "duplicate, or none of the portal's"
 
@@ -93,10 +95,10 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
     @link_required("GET", "/me/<token>")
-    def page(self, request: Request, visit: ResolvedLink) -> Response:
+    def page(self, request: Request, visit: ResolvedLink) -> Reply:
         """The customer's page."""
         now = utc_now()
-        VISITS.labels("ok").inc()
+        _SHOWN.inc()
         came_from = parse_source(request.args.get("from"))
         self.looks.add(visit.snapshot.customer_id, now, from_mail=came_from is not None)
         view = views.MeView(
@@ -114,7 +116,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         return answer(views.me(view, session_origins=self.wiring.session_origins))
 
     @link_required("GET", "/me/<token>/appointments/<int:ref>.ics")
-    def calendar_file(self, request: Request, visit: ResolvedLink, ref: int) -> Response:
+    def calendar_file(self, request: Request, visit: ResolvedLink, ref: int) -> Reply:
         """One appointment for the customer's own calendar."""
         body = appointment_file(visit.snapshot, ref, utc_now())
         if body is None:
@@ -124,7 +126,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         return response
 
     @link_required("POST", "/me/<token>/billing")
-    def open_billing(self, request: Request, visit: ResolvedLink) -> Response:
+    def open_billing(self, request: Request, visit: ResolvedLink) -> Reply:
         """On to a Stripe page that is made for this click."""
         now = utc_now()
         snapshot, own_page = visit.snapshot, self.wiring.links.url(visit.token)
@@ -165,7 +167,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         return redirect(address)
 
     @link_required("POST", "/me/<token>/fresh-link", also_replaced=True)
-    def mail_fresh_link(self, request: Request, visit: ResolvedLink) -> Response:
+    def mail_fresh_link(self, request: Request, visit: ResolvedLink) -> Reply:
         """Mail the current link to the address on file; the holder of an old link may ask for it."""
         now = utc_now()
         if visit.current:
@@ -194,14 +196,14 @@ class PortalService(Operations, Linking, Cancelling, Learning):
         return answer(views.fresh_link(snapshot, locale, outcome="sent"))
 
     @staticmethod
-    def error_page(request: Request, error: HTTPException) -> Response | None:
+    def error_page(request: Request, error: HTTPException) -> Reply | None:
         """What a request for an unknown address gets."""
         if error.code != 404:
             return None
         return answer(views.page_not_found(locale_for(request)), 404)
 
     @staticmethod
-    def failure_page(error: Exception) -> Response:
+    def failure_page(error: Exception) -> Reply:
         """What a request gets that failed in our house."""
         page = views.server_error(Locale.parse(SOURCE))
         if isinstance(error, DatabaseUnavailable):

@@ -95,6 +95,26 @@ class Answer(Response):
         return head_of(self)
 
 
+class PreparedAnswer:
+    """An answer to many: another body each time, under a head that is made once for all that have its status and headers."""
+
+    __slots__ = ("body", "head", "status_code")
+
+    def __init__(self, body: bytes, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+        """As an `Answer`. Raises ValueError for a header that can't be sent."""
+        self.body, self.status_code = body, status
+        self.head = _prepared_head(status, headers)
+
+
+@lru_cache(maxsize=2048)
+def _prepared_head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    return head_of(Response(None, status, Headers(headers)))
+
+
+Reply = Response | PreparedAnswer
+"""What an entrypoint may give."""
+
+
 def json_answer(status: int, body: dict[str, Any]) -> Answer:
     """A document as an answer."""
     return Answer(json.dumps(body).encode() + b"\n", status, [("Content-Type", "application/json")])
@@ -132,12 +152,12 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
-def answer_bytes(response: Response, *, bodiless: bool, connection: bytes) -> bytes:
+def answer_bytes(response: Reply, *, bodiless: bool, connection: bytes) -> bytes:
     """An answer as it is sent; `connection` says what becomes of the connection. Raises ValueError for what can't be sent."""
-    head = response.head if isinstance(response, Answer) else head_of(response)
+    head = response.head if isinstance(response, PreparedAnswer | Answer) else head_of(response)
     if response.status_code in _BODILESS:
         return b"%s%s%s\r\n" % (head, _date(int(time.time())), connection)
-    body = response.response[0] if isinstance(response, Answer) else response.get_data()  # type: ignore[index]
+    body = response.body if isinstance(response, PreparedAnswer) else response.get_data()
     length = b"Content-Length: %d\r\n" % len(body)
     return b"%s%s%s%s\r\n%s" % (head, length, _date(int(time.time())), connection, b"" if bodiless else body)  # fmt: skip
 
@@ -255,7 +275,7 @@ class Connection:
             self._send(json_error(500), connection, bodiless=bodiless)
         return goes_on
 
-    def _send(self, response: Response, connection: bytes, *, bodiless: bool = False) -> None:
+    def _send(self, response: Reply, connection: bytes, *, bodiless: bool = False) -> None:
         data = answer_bytes(response, bodiless=bodiless, connection=connection)
         self._stage, self.ends = 0, time.monotonic() + ANSWER_SECONDS
         self._sock.sendall(data)
@@ -356,7 +376,7 @@ class HttpServer(ProviderCollector, SharedExtension):
         self._most = MAX_CONNECTIONS
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
         healthy = json_answer(200, {"ok": True})
-        self._own: dict[str, Callable[[], Response]] = {
+        self._own: dict[str, Callable[[], Reply]] = {
             "/healthz": lambda: healthy,
             "/readyz": lambda: json_answer(*self.readiness_report()),
             "/metrics": lambda: Answer(exposition(), 200, [("Content-Type", CONTENT_TYPE_LATEST)]),
@@ -380,7 +400,7 @@ class HttpServer(ProviderCollector, SharedExtension):
 
     # -- requests --------------------------------------------------------------------------------------
 
-    def respond(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Reply:
         """The answer to a request whose head has come."""
         own = self._own.get(request.path)
         if own is not None:
@@ -389,16 +409,16 @@ class HttpServer(ProviderCollector, SharedExtension):
             provider, request.path_values = self._routes.match(
                 request.path, request.method, query_args=request.query
             )
-            response: Response = provider.handle_request(request)
+            response: Reply = provider.handle_request(request)
         except HTTPException as error:
             return self.error_response(request, error)
         return response
 
-    def error_response(self, request: HttpRequest, error: HTTPException) -> Response:
+    def error_response(self, request: HttpRequest, error: HTTPException) -> Reply:
         """The answer to a request that no entrypoint took; a service may draw its own with
         `error_page(request, error)`."""
         hook = getattr(self.container.service_cls, "error_page", None)
-        page: Response | None = hook(request, error) if hook is not None else None
+        page: Reply | None = hook(request, error) if hook is not None else None
         return page if page is not None else plain_error(error)
 
     def readiness_report(self) -> tuple[int, dict[str, Any]]:

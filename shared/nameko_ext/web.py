@@ -21,7 +21,13 @@ from shared import tracing
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Overloaded
 from shared.nameko_ext.http_bodies import NoRoom, TooLarge
-from shared.nameko_ext.http_server import HttpServer, json_answer, plain_error
+from shared.nameko_ext.http_server import (
+    HttpServer,
+    PreparedAnswer,
+    Reply,
+    json_answer,
+    plain_error,
+)
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)
@@ -34,7 +40,7 @@ RETRY_AFTER_SECONDS: Final = 5
 WAITING_PER_WORKER: Final = 5
 """Requests that may wait for each worker; more are answered 503 at once. With batching the wait stays short."""
 
-Refuse = Callable[[Any], Response | None]
+Refuse = Callable[[Any], Reply | None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -61,7 +67,7 @@ class Http(HttpRequestHandler):
         """The route, which leads to this entrypoint."""
         return Rule(self.url, methods=self.method.split(","), endpoint=self)
 
-    def handle_request(self, request: Any) -> Response:
+    def handle_request(self, request: Any) -> Reply:
         """The answer to a request whose head has come and is for this entrypoint; a werkzeug Request will do as well."""
         started = time.perf_counter()
         outside = request.headers.get("traceparent", "")
@@ -77,7 +83,7 @@ class Http(HttpRequestHandler):
         seconds.observe(time.perf_counter() - started)
         return response
 
-    def _respond(self, request: Any) -> Response:
+    def _respond(self, request: Any) -> Reply:
         if self._refuse is not None and (refusal := self._refuse(request)) is not None:
             return refusal
         if request.method in ("GET", "HEAD"):
@@ -95,19 +101,24 @@ class Http(HttpRequestHandler):
                 return plain_error(BadRequest())
             return self._work(request)
 
-    def _work(self, request: Any) -> Response:
+    def _work(self, request: Any) -> Reply:
         pool = self.container.workers
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
             return _busy()
         try:
             # In this connection's own green thread: a second one for each request cost a fifth of the rate.
             result = self.container.run_here(self, (request,), request.path_values, {})
-            answer: Response = self.response_from_result(result)
+            return self.response_from_result(result)
         except Exception as error:
             return self.response_from_exception(error)
+
+    def response_from_result(self, result: Any) -> Reply:
+        if isinstance(result, PreparedAnswer):
+            return result
+        answer: Response = super().response_from_result(result)
         return answer
 
-    def response_from_exception(self, exc: Exception) -> Response:
+    def response_from_exception(self, exc: Exception) -> Reply:
         if isinstance(exc, HTTPException):
             return plain_error(exc)
         if isinstance(exc, Overloaded | ContainerBeingKilled):
@@ -119,7 +130,7 @@ class Http(HttpRequestHandler):
             log.error("request failed", route=self.url, exc_info=exc, away=False)
         hook = getattr(self.container.service_cls, "failure_page", None)
         if hook is not None:
-            page: Response = hook(exc)
+            page: Reply = hook(exc)
             return page
         if away:  # whoever sent it (Stripe, SendGrid) sends it again
             answer = json_answer(503, {"error": "unavailable"})
@@ -136,7 +147,7 @@ def _busy() -> Response:
 def http(
     method: str, url: str, *, refuse: Refuse | None = None, body_limit: int = FORM_BYTES
 ) -> Callable[[Method], Method]:
-    """Decorate a method that answers `method` (comma-separated) requests at `url` with a werkzeug Response.
+    """Decorate a method that answers `method` (comma-separated) requests at `url` with a `Reply`.
 
     `refuse` is asked first, with the request's head: its answer, when it gives one, is sent at once and the body is not read.
     What the address named is in `request.path_values`. A body over `body_limit` bytes is 413.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
 
 from services.portal.adapters.billing import RpcBilling, RpcBillingPages
 from services.portal.handlers import resolved_links
@@ -19,6 +19,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, locale_for, redirect
 from services.portal.workflows import billing_sync as learning
+from shared.nameko_ext.http_server import Reply
 from shared.nameko_ext.loops import Waker, loop
 from shared.telemetry import get_logger
 
@@ -34,7 +35,7 @@ class Learning(PortalEntrypoints):
     shown = ShownLog()
 
     @link_required("POST", "/me/<token>/confirm/<invoice_id>")
-    def confirm_payment(self, request: Request, visit: ResolvedLink, invoice_id: str) -> Response:
+    def confirm_payment(self, request: Request, visit: ResolvedLink, invoice_id: str) -> Reply:
         """On to Stripe's page of one invoice, for the bank's confirmation; its address is made for this click."""
         now = utc_now()
         snapshot, origins = visit.snapshot, self.wiring.session_origins

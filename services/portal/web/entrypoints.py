@@ -12,7 +12,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import eventlet
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
 
 from services.portal.domain.snapshot import Snapshot
 from services.portal.handlers import resolved_links
@@ -26,6 +26,7 @@ from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FO
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
+from shared.nameko_ext.http_server import Reply
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
 from shared.telemetry import get_logger
@@ -79,13 +80,13 @@ class PortalEntrypoints:
         return resolved_links.visit(self.look(claim.public_id), claim, token)
 
     @staticmethod
-    def _nothing_here(request: Request, arrived: float) -> Response:
+    def _nothing_here(request: Request, arrived: float) -> Reply:
         VISITS.labels("nothing").inc()
         page = views.page_not_found(locale_for(request))
         eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
         return answer(page, 404)
 
-    def _replaced(self, request: Request, visit: ResolvedLink) -> Response:
+    def _replaced(self, request: Request, visit: ResolvedLink) -> Reply:
         VISITS.labels("replaced").inc()
         page = views.replaced(visit.snapshot.business, visit.token, locale_for(request, visit))
         return answer(page, 410)
@@ -103,7 +104,7 @@ class PortalEntrypoints:
 def mangled(shape: re.Pattern[str]) -> Refuse:
     """For `http`: nothing is at addresses whose token has not this shape, and their bodies are not read."""
 
-    def refuse(request: Any) -> Response | None:
+    def refuse(request: Any) -> Reply | None:
         if shape.fullmatch(request.path_values["token"]):
             return None
         return PortalEntrypoints._nothing_here(request, time.monotonic())
@@ -113,7 +114,7 @@ def mangled(shape: re.Pattern[str]) -> Refuse:
 
 def link_required(
     method: str, url: str, *, also_replaced: bool = False
-) -> Callable[[Callable[Concatenate[Service, Request, ResolvedLink, Values], Response]], Any]:
+) -> Callable[[Callable[Concatenate[Service, Request, ResolvedLink, Values], Reply]], Any]:
     """Decorate a method of a `Visiting` that answers at `url` (with `<token>` in it) whoever holds a good link.
 
     The method gets the request, the visit and what else the address names. Without a good link the visitor sees that
@@ -122,13 +123,13 @@ def link_required(
     """
 
     def decorate(
-        page: Callable[Concatenate[Service, Request, ResolvedLink, Values], Response],
+        page: Callable[Concatenate[Service, Request, ResolvedLink, Values], Reply],
     ) -> Any:
         @http(method, url, refuse=mangled(TOKEN))
         @functools.wraps(page)
         def entrypoint(
             self: Service, request: Request, token: str, *args: Values.args, **values: Values.kwargs
-        ) -> Response:
+        ) -> Reply:
             arrived = time.monotonic()
             visit = self._find(token)
             if visit is None:

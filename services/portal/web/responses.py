@@ -13,16 +13,16 @@ from werkzeug.wrappers import Request, Response
 from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
 from services.portal.web import frame
 from shared.l10n.locales import choose_locale
-from shared.nameko_ext.http_server import Answer
+from shared.nameko_ext.http_server import PreparedAnswer, Reply
 
 LONGEST_WISH: Final = 500
 """How much of a browser's list of languages is read."""
 
 
-def answer(page: frame.Page, status: int = 200, **headers: str) -> Response:
+def answer(page: frame.Page, status: int = 200, **headers: str) -> Reply:
     """A drawn page as an answer; further headers as `Retry_After="30"`."""
     more = ((key.replace("_", "-"), value) for key, value in headers.items())
-    return Answer(page.html.encode(), status, [*page.headers, *more])
+    return PreparedAnswer(page.html.encode(), status, (*page.headers, *more))
 
 
 def redirect(address: str) -> Response:
