@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 from amqp.exceptions import AccessRefused, AMQPError, ChannelError, NotAllowed
@@ -67,11 +68,16 @@ def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> SingleCo
     )
 
 
+@lru_cache(maxsize=16)
+def _producers(uri: str) -> Any:
+    """The pool of a broker's producers, kept by its address: kombu finds it by a connection that is made to be compared."""
+    return producers[make_connection(uri, confirm_publish=True)]
+
+
 @contextmanager
 def borrowed_producer(uri: str) -> Iterator[Any]:
     """A pooled producer with publisher confirms; its connection is dropped when the body fails."""
-    connection = make_connection(uri, confirm_publish=True)
-    with producers[connection].acquire(block=True, timeout=PUBLISH_SECONDS) as producer:
+    with _producers(uri).acquire(block=True, timeout=PUBLISH_SECONDS) as producer:
         try:
             yield producer
         except BaseException:
