@@ -24,9 +24,11 @@ _UNWANTED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff
 _TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Unicode's embeddings, overrides and isolates: they turn the direction of all that comes after them."""
 
-_RAW: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\xc2]")
-_ESCAPED: Final = re.compile(rb"\\[bfu]")
-"""One of the two is in every JSON document with an unwanted character, and in few others: finding that out is cheap."""
+_RAW: Final = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC2])
+"""One of these bytes is in every UTF-8 text with an unwanted character, and in few others. Looking for them by
+`bytes.translate` takes a fifth of the time that a regular expression does."""
+_ESCAPED: Final = re.compile(rb"\\(?:[bf]|u(?:00(?:[0189]|7[fF])|[dD][89a-fA-F]))")
+"""This, or one of `_RAW`, is in every JSON document with an unwanted character, and in few others."""
 _CHARACTER: Final = re.compile(
     rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|"
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)",
@@ -42,6 +44,17 @@ Decoded = TypeVar("Decoded")
 def clean(text: str) -> str:
     """The text with `REPLACEMENT` for each control character (tab and ends of lines stay) and each half of a pair."""
     return _UNWANTED.sub(REPLACEMENT, text)
+
+
+def clean_utf8(body: bytes) -> str:
+    """What `clean` makes of the text that these bytes are. Raises UnicodeDecodeError when they are none."""
+    text = body.decode()
+    return text if _is_clean(body) else clean(text)
+
+
+def _is_clean(body: bytes) -> bool:
+    """Whether no unwanted character stands in these bytes as itself; False where it is not known. They must be UTF-8."""
+    return len(body.translate(None, _RAW)) == len(body)
 
 
 def without_turns(text: str) -> str:
@@ -67,7 +80,7 @@ def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> De
 
 def _clean_json(body: bytes) -> bytes:
     """The same document, whose texts are what `clean` makes of them."""
-    suspicious = _RAW.search(body) or (b"\\" in body and _ESCAPED.search(body))
+    suspicious = not _is_clean(body) or (b"\\" in body and _ESCAPED.search(body))
     return _CHARACTER.sub(_character, body) if suspicious else body
 
 

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.text import DEEPEST, REPLACEMENT, _shallow, clean, decode_json, without_turns
+from shared.text import (
+    DEEPEST,
+    REPLACEMENT,
+    _shallow,
+    clean,
+    clean_utf8,
+    decode_json,
+    without_turns,
+)
 from tests.unit.any_text import any_text
 
 ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
@@ -50,6 +58,25 @@ def cleaned(value: Any) -> Any:
 def test_control_characters_and_halves_are_replaced(given: str, made: str) -> None:
     """Each by a visible one, never by nothing; ends of lines, tabs and all letters stay."""
     assert clean(given) == made
+
+
+@given(NASTY)
+def test_bytes_are_cleaned_as_their_text_is(text: str) -> None:
+    """The quick look at the bytes lets nothing by that `clean` would change; half a pair is no UTF-8."""
+    body = text.encode(errors="surrogatepass")
+    try:
+        assert clean_utf8(body) == clean(body.decode())
+    except UnicodeDecodeError:
+        with pytest.raises(UnicodeDecodeError):
+            clean_utf8(body)
+
+
+@pytest.mark.parametrize("number", range(0x100))
+def test_no_escape_of_an_unwanted_character_is_overlooked(number: int) -> None:
+    """Each of the first 256, written in either case, and the halves of pairs."""
+    for code in (number, 0xD800 + number, 0xDC00 + number):
+        for escape in (f"\\u{code:04x}", f"\\u{code:04X}"):
+            assert decode_json(ANY, f'["{escape}"]') == [clean(chr(code))]
 
 
 def test_nothing_turns_the_direction_of_what_comes_after_it() -> None:
