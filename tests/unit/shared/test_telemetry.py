@@ -166,6 +166,43 @@ def test_a_line_that_can_not_be_written_is_lost_without_its_contents(lines):
     ]
 
 
+def test_levels_are_kept_and_audits_are_told_at_each(lines):
+    """What is below the level of its logger costs nothing and is not written; an audit always is."""
+    telemetry.get_logger("x").debug("it happened")
+    logging.getLogger("quiet.one").setLevel(logging.ERROR)
+    telemetry.get_logger("quiet.one").warning("it happened")
+    telemetry.get_logger("quiet.one").log(logging.ERROR, "it failed")
+    logging.getLogger().setLevel(logging.ERROR)
+    telemetry.audit("it was done", who="ada")
+    told = [(one["event"], one["level"], one["logger"]) for one in lines()]
+    assert told == [("it failed", "error", "quiet.one"), ("audit", "info", telemetry.AUDIT_LOGGER)]
+
+
+def test_a_stream_that_is_closed_stops_nobody():
+    """Whoever logs does not meet the log's own errors."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("test", stream=stream)
+    stream.close()
+    telemetry.get_logger("x").warning("it happened")
+    configure_logging("test")
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_our_lines_and_the_libraries_are_alike(lines):
+    """Both carry service, logger, level and time, and an exception is text without secrets."""
+    try:
+        raise ValueError("ada@example.com")
+    except ValueError:
+        telemetry.get_logger("x").exception("it failed")
+        logging.getLogger("library").exception("it failed")
+    ours, theirs = lines()
+    assert ours.keys() == theirs.keys() == {"event", "level", "logger", "service", "timestamp", "exception"}  # fmt: skip
+    assert "ValueError: ***@***" in ours["exception"]
+    assert (ours["level"], ours["service"]) == (theirs["level"], theirs["service"]) == ("error", "test")  # fmt: skip
+
+
 def test_what_escapes_a_green_thread_is_redacted_too(lines, capfd):
     """eventlet prints such tracebacks past the log: they go through it instead."""
 
