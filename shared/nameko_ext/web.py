@@ -40,6 +40,8 @@ RETRY_AFTER_SECONDS: Final = 5
 WAITING_PER_WORKER: Final = 5
 """Requests that may wait for each worker; more are answered 503 at once. With batching the wait stays short."""
 
+_BODILESS: Final = frozenset({"GET", "HEAD"})
+
 Refuse = Callable[[Any], Reply | None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -59,6 +61,8 @@ class Http(HttpRequestHandler):
         body_limit: int = FORM_BYTES,
         **kwargs: Any,
     ) -> None:
+        if refuse is None and not _BODILESS.issuperset(method.split(",")):
+            raise ValueError(f"{method} {url} reads bodies: say what it refuses without (`refuse`)")
         super().__init__(method, url, **kwargs)
         self._refuse, self._body_limit = refuse, body_limit
         self._seconds: dict[tuple[str, int], Any] = {}
@@ -86,7 +90,7 @@ class Http(HttpRequestHandler):
     def _respond(self, request: Any) -> Reply:
         if self._refuse is not None and (refusal := self._refuse(request)) is not None:
             return refusal
-        if request.method in ("GET", "HEAD"):
+        if request.method in _BODILESS:
             return self._work(request)
         with self.server.bodies.room(self._body_limit) as room:
             try:
@@ -150,6 +154,7 @@ def http(
     """Decorate a method that answers `method` (comma-separated) requests at `url` with a `Reply`.
 
     `refuse` is asked first, with the request's head: its answer, when it gives one, is sent at once and the body is not read.
+    Raises ValueError for a method with a body and no `refuse`: whoever knows the address could fill our memory.
     What the address named is in `request.path_values`. A body over `body_limit` bytes is 413.
     """
     decorator: Callable[[Method], Method] = Http.decorator(

@@ -203,7 +203,7 @@ def test_an_error_of_ours_stays_an_error(database: Transactions) -> None:
 
 def test_a_webhook_during_an_outage_is_told_to_come_back() -> None:
     """503 with Retry-After, and no word of what failed; any other error stays a 500."""
-    entrypoint: Any = Http("POST", "/webhooks/x")
+    entrypoint: Any = Http("GET", "/webhooks/x")
     entrypoint.container = SimpleNamespace(service_cls=object)
     away = entrypoint.response_from_exception(DatabaseUnavailable("secret detail"))
     assert (away.status_code, away.headers["Retry-After"]) == (503, "5")

@@ -15,3 +15,11 @@ def test_what_can_not_be_done_now_is_asked_for_again(error: Exception) -> None:
     answer = Http("GET", "/").response_from_exception(error)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("method", ["POST", "GET,POST", "DELETE"])
+def test_a_door_for_bodies_says_what_it_refuses_without(method: str) -> None:
+    """No body is read for somebody of whom nothing is known: such an entrypoint can't even be made."""
+    with pytest.raises(ValueError, match="refuse"):
+        Http(method, "/")
+    assert Http(method, "/", refuse=lambda request: None).method == method
