@@ -57,12 +57,8 @@ def attempt_failed(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Ite
 
     def drafts(event: StripeEvent) -> Iterator[EventDraft]:
         data = invoice_data(event, cls)
-        occasion = (data.invoice_id, data.attempt_count, own_retry_key(event))
-        yield EventDraft(
-            data,
-            dedupe_key(data, *occasion),
-            again_key=dedupe_key(data, *occasion, event.id),
-        )
+        key = dedupe_key(data, data.invoice_id, data.attempt_count, own_retry_key(event))
+        yield EventDraft(data, key, again_key=f"{key}:{event.id}")
 
     return drafts
 

@@ -233,8 +233,8 @@ THIN_EVENT: Final = "v2.core.event"
 """The `object` of a thin event."""
 
 
-class _Head(msgspec.Struct, frozen=True):
-    """The envelope, lenient about everything but what makes it an event."""
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What is around the object, lenient about everything but what makes it an event."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_\-]{1,200}\Z")]
     type: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.\-]{1,255}\Z")]
@@ -243,15 +243,26 @@ class _Head(msgspec.Struct, frozen=True):
     api_version: Any = None
     account: Any = None
     request: Any = None
-    data: msgspec.Raw = msgspec.Raw(b"null")
     object: Any = None
     context: Any = None
     related_object: Any = None
 
 
+class _Head(_Envelope, frozen=True, kw_only=True):
+    """An event, whatever it holds."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Content(msgspec.Struct, frozen=True):
     object: msgspec.Raw
     previous_attributes: dict[str, msgspec.Raw] | None = None
+
+
+class _Snapshot(_Envelope, frozen=True, kw_only=True):
+    """An event that holds an object where it should: read through once."""
+
+    data: _Content
 
 
 class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,7 +276,7 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
     created: int | None
     idempotency_key: str | None
     """Of the request that caused the event, where there was one."""
-    data: msgspec.Raw
+    data: _Content | msgspec.Raw
     about: str | None = None
     """The id of what a thin event is about: it names that, and holds none of it; None in events that hold it (snapshots).
     https://docs.stripe.com/event-destinations#benefits-of-thin-events"""
@@ -284,17 +295,20 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     def content(self) -> _Content:
         """The object and what changed on it; raises Unreadable."""
+        if isinstance(self.data, _Content):
+            return self.data
         content: _Content = _decode(self.data, _Content, "data")
         return content
 
 
+_snapshot_decoder = msgspec.json.Decoder(_Snapshot)
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
 def parse_event(body: bytes | str) -> StripeEvent:
     """Read the envelope. Raises NotAnEvent when there is none; wrong optional fields are read as None."""
     try:
-        head = decode_json(_head_decoder, body)
+        head = _read(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise NotAnEvent("the body is not a Stripe event") from None
     request = head.request if isinstance(head.request, dict) else {}
@@ -310,6 +324,13 @@ def parse_event(body: bytes | str) -> StripeEvent:
         data=head.data,
         about=(_id_of(head.related_object) or "") if thin else None,
     )
+
+
+def _read(body: bytes | str) -> _Snapshot | _Head:
+    try:
+        return decode_json(_snapshot_decoder, body)
+    except msgspec.ValidationError:  # a thin one, an odd one, or none at all
+        return decode_json(_head_decoder, body)
 
 
 def _created(value: Any) -> int | None:

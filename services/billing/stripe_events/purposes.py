@@ -8,6 +8,7 @@ own. A price's nickname is never told: it is "hidden from customers" (stripe/_pr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -63,8 +64,14 @@ def purpose_of(lines: Lines, memo: str | None = None) -> Purpose:
 
 
 def _distinct(descriptions: Sequence[str | None]) -> list[str]:
-    texts = (_without_arithmetic(_one_line(one)) for one in descriptions if one)
+    texts = (_readable(one) for one in descriptions if one)
     return list(dict.fromkeys(text for text in texts if text))
+
+
+@lru_cache(maxsize=512)
+def _readable(description: str) -> str:
+    """Many invoices are for the same thing: the last texts are remembered."""
+    return _without_arithmetic(_one_line(description))
 
 
 def _one_line(text: str) -> str:
