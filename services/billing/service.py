@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import re
 import secrets
 import time
+from collections import Counter as Tally
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
@@ -43,10 +43,12 @@ from shared.contracts.rpc.billing import (
     PortalSession,
 )
 from shared.contracts.rpc.errors import InvalidArgument, StripeRefused, StripeUnavailable
+from shared.database import on_commit
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
+from shared.nameko_ext.http_server import json_answer
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import audited_rpc, rpc
@@ -83,6 +85,9 @@ TOLD_AS: Final = {
     inbox.Outcome.CONNECTED: ("webhook of a connected account", logging.INFO),
 }
 """How the log names a webhook of which there is more to say than that it was taken, and how loud."""
+
+TAKEN: Final = {one: json_answer(200, {"received": one.value}) for one in inbox.Outcome}
+"""The answers to webhooks that are stored: each made once, for all."""
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -126,18 +131,22 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _json(status: int, body: dict[str, Any]) -> Response:
-    return Response(json.dumps(body) + "\n", status, content_type="application/json")
-
-
 def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]:
-    return inbox.store_webhooks(session, batch, _now())
+    outcomes = inbox.store_webhooks(session, batch, _now())
+    on_commit(session, lambda: _count(batch, outcomes))
+    return outcomes
+
+
+def _count(batch: list[inbox.Received], outcomes: list[inbox.Outcome]) -> None:
+    kinds = zip((one.type_label for one in batch), outcomes, strict=True)
+    for (label, outcome), number in Tally(kinds).items():
+        WEBHOOKS.labels(label, outcome.value).inc(number)
 
 
 def _refused(reason: Exception) -> Response:
     WEBHOOKS.labels("unknown", "refused").inc()
     log.warning("webhook refused", reason=str(reason))
-    return _json(400, {"error": str(reason)})
+    return json_answer(400, {"error": str(reason)})
 
 
 def _audit_configuration(received: inbox.Received) -> None:
@@ -196,7 +205,6 @@ class BillingService(Looking, Operations):
         except (webhook.BadSignature, NotAnEvent) as refusal:
             return _refused(refusal)
         received, outcome = inbox.keep(self.store, received)
-        WEBHOOKS.labels(received.type_label, outcome.value).inc()
         tracing.note(
             type=received.type_label, correlation_id=received.event.id, outcome=outcome.value
         )
@@ -214,7 +222,7 @@ class BillingService(Looking, Operations):
         if outcome is inbox.Outcome.TRANSLATED:
             self.wake_relay()
             _audit_configuration(received)
-        return _json(200, {"received": outcome.value})
+        return TAKEN[outcome]
 
     @loop(poll=1.0)
     def relay(self) -> bool:

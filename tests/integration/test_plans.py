@@ -11,7 +11,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
-from services.billing.queries.inbox import payloads_about, store_stripe_events
+from services.billing.queries import intake
+from services.billing.queries.inbox import payloads_about
 from services.billing.queries.outbox import OUTBOX
 from services.billing.retention import RULES as BILLINGS_RULES
 from services.billing.stripe_events.payloads import parse_event
@@ -227,7 +228,7 @@ def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
 
     def store(session: Session) -> None:
         rows = [(one, "{}", Translation(Status.IGNORED)) for one in (event, again)]
-        assert store_stripe_events(session, rows, NOW) == {"evt_new"}
+        assert intake.store(session, rows, NOW) == {"evt_new"}
 
     (plan,) = plans(billing, store)
     assert "Conflict Arbiter Indexes: pk_inbox" in plan

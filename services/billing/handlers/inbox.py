@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.billing import models
 from services.billing.queries import inbox as queries
-from services.billing.queries import outbox, payment_method_changes, reconciliation
+from services.billing.queries import intake, outbox, reconciliation
 from services.billing.queries import portal as portal_queries
 from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.stripe_events.translation import (
@@ -33,8 +33,8 @@ from shared.contracts.rpc.billing import (
 )
 from shared.contracts.rpc.errors import NotQuarantined, UnknownInboxEvent
 from shared.database import UnstorableValue
-from shared.events import CustomerEvidenceChanged, InvoicePaymentFailed
-from shared.text import clean
+from shared.events import CustomerEvidenceChanged
+from shared.text import clean_utf8
 
 EVIDENCE_BATCH: Final = 500
 """Stored events looked at in one round: few enough that what they make never stands in front of a failed charge for long."""
@@ -73,7 +73,7 @@ def read_webhook(body: bytes, *, livemode: bool) -> Received:
     Raises NotAnEvent when the body is not UTF-8, not JSON or not an event.
     """
     try:
-        payload = clean(body.decode("utf-8"))
+        payload = clean_utf8(body)
     except UnicodeDecodeError:
         raise NotAnEvent("the body is not UTF-8") from None
     event = parse_event(body)
@@ -98,7 +98,7 @@ def keep(store: Callable[[Received], Outcome], received: Received) -> tuple[Rece
 def store_webhooks(
     session: Session, batch: Sequence[Received], now: dt.datetime, *, delivered: bool = True
 ) -> list[Outcome]:
-    """Inbox and outbox of webhooks that came together, in the caller's one transaction: two statements in all.
+    """Inbox and outbox of webhooks that came together, in the caller's one transaction: `queries.intake` makes it one statement.
 
     A repeated delivery is only counted, whether the first one came earlier or stands in the same batch;
     not even that when the events were not `delivered`, but read from Stripe's log.
@@ -106,24 +106,8 @@ def store_webhooks(
     firsts: dict[str, Received] = {}
     for received in batch:
         firsts.setdefault(received.event.id, received)
-    fresh = queries.store_stripe_events(
-        session,
-        [(one.event, one.payload, one.translation) for one in firsts.values()],
-        now,
-        delivered=delivered,
-    )
-    outbox.OUTBOX.add(
-        session,
-        # In the order in which they came, which is the order in which they go out.
-        [
-            outgoing
-            for event_id, received in firsts.items()
-            if event_id in fresh
-            for outgoing in received.translation.outgoing
-        ],
-        now,
-    )
-    _wake_changes(session, [one for id, one in firsts.items() if id in fresh], now)
+    arrivals = [(one.event, one.payload, one.translation) for one in firsts.values()]
+    fresh = intake.store(session, arrivals, now, delivered=delivered)
     for event_id, received in firsts.items():
         if event_id in fresh and received.translation.configuration is not None:
             portal_queries.learn_of_ours(session, received.translation.configuration, now)
@@ -140,18 +124,6 @@ def store_webhooks(
     if again and delivered:
         queries.count_deliveries(session, again, now)
     return outcomes
-
-
-def _wake_changes(session: Session, heard: Sequence[Received], now: dt.datetime) -> None:
-    """A charge failed: a card that came while a debit was under way, and waits for its end, has its turn."""
-    told = (one.event.data for each in heard for one in each.translation.outgoing)
-    customers = {
-        data.stripe_customer_id
-        for data in told
-        if isinstance(data, InvoicePaymentFailed) and not data.own_retry
-    }
-    if customers:
-        payment_method_changes.wake(session, customers, now)
 
 
 def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:

@@ -3,51 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import InboxEvent
-from services.billing.stripe_events.payloads import StripeEvent, subject_of
-from services.billing.stripe_events.translation import Status, Translation
-from shared.statements import insert_new, table_of
-
-
-def store_stripe_events(
-    session: Session,
-    received: Iterable[tuple[StripeEvent, str, Translation]],
-    now: dt.datetime,
-    *,
-    delivered: bool = True,
-) -> set[str]:
-    """Write events with their payloads to the inbox, in one statement; the ids of those that were not there yet.
-    `delivered`: by webhooks, not read from Stripe's log.
-
-    Written in the order of their ids, so that two batches with the same events never wait for each other in a
-    circle.
-    """
-    rows = [
-        {
-            "id": event.id,
-            "type": event.type,
-            "api_version": event.api_version,
-            "livemode": event.livemode,
-            "account": event.account,
-            "created": event.created,
-            "received_at": now,
-            "status": translation.status.value,
-            "reason": translation.reason,
-            "payload": payload,
-            "object_id": (subject := subject_of(event)).object_id,
-            "stripe_customer_id": subject.stripe_customer_id,
-            "deliveries": int(delivered),
-            "replays": 0,
-        }
-        for event, payload, translation in sorted(received, key=lambda one: one[0].id)
-    ]
-    table = table_of(InboxEvent)
-    return set(insert_new(session, table, rows, conflict=["id"], returning="id"))
+from services.billing.stripe_events.translation import Status
 
 
 def count_deliveries(session: Session, again: Mapping[str, int], now: dt.datetime) -> None:

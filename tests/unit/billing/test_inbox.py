@@ -98,7 +98,7 @@ def numbered(name: str, number: int) -> Received:
 
 
 def test_webhooks_that_come_together_share_one_commit(database: Transactions) -> None:
-    """A batch is one multi-row insert into the inbox and one into the outbox, which keeps the order of arrival."""
+    """On SQLite a batch is one multi-row insert into the inbox and one into the outbox, which keeps the order of arrival."""
     batch = [numbered("invoice.payment_failed", number) for number in (3, 1, 2)]
     statements: list[str] = []
 

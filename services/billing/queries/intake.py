@@ -1,0 +1,177 @@
+"""Webhooks that came together, stored: inbox, outbox and whom a failed charge wakes, in the caller's one transaction.
+
+On PostgreSQL that is one statement, whose parts see the inbox as it was before: what a part needs of another it gets by
+`RETURNING` (https://www.postgresql.org/docs/current/queries-with.html#QUERIES-WITH-MODIFYING). SQLite has no `INSERT` in a `WITH` and
+gets a statement for each. `tests/contract/test_intake.py` holds both to the same outcome.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from services.billing.models import InboxEvent
+from services.billing.queries import outbox, payment_method_changes
+from services.billing.stripe_events.payloads import StripeEvent, subject_of
+from services.billing.stripe_events.translation import Translation
+from shared import events
+from shared.statements import insert_new, table_of
+
+Arrival = tuple[StripeEvent, str, Translation]
+"""A signed event, its payload as it is stored, and what it means."""
+
+
+def store(
+    session: Session, arrivals: Sequence[Arrival], now: dt.datetime, *, delivered: bool = True
+) -> set[str]:
+    """Write events that differ by their ids to the inbox, and of those that are new there what they say to the outbox, in the
+    order in which they came; the ids of the new ones. `delivered`: by webhooks, not read from Stripe's log.
+
+    The inbox is written in the order of ids, so that two batches with the same events never wait for each other in a circle.
+    """
+    ordered = sorted(arrivals, key=lambda one: one[0].id)
+    if session.get_bind().dialect.name == "postgresql":
+        return _in_one_statement(session, arrivals, ordered, now, delivered)
+    return _in_several(session, arrivals, ordered, now, delivered)
+
+
+def _inbox_row(arrival: Arrival) -> dict[str, Any]:
+    """What differs between the rows of one batch, but for the payload."""
+    event, _, translation = arrival
+    subject = subject_of(event)
+    return {
+        "id": event.id,
+        "type": event.type,
+        "api_version": event.api_version,
+        "livemode": event.livemode,
+        "account": event.account,
+        "created": event.created,
+        "status": translation.status.value,
+        "reason": translation.reason,
+        "object_id": subject.object_id,
+        "stripe_customer_id": subject.stripe_customer_id,
+    }
+
+
+def _wakes(translation: Translation) -> str | None:
+    """The Stripe customer whose charge failed: a card that came while a debit was under way, and waits for its end, has its
+    turn."""
+    for one in translation.outgoing:
+        data = one.event.data
+        if isinstance(data, events.InvoicePaymentFailed) and not data.own_retry:
+            return data.stripe_customer_id
+    return None
+
+
+def _in_several(
+    session: Session,
+    arrivals: Sequence[Arrival],
+    ordered: Sequence[Arrival],
+    now: dt.datetime,
+    delivered: bool,
+) -> set[str]:
+    constant = {"received_at": now, "deliveries": int(delivered), "replays": 0}
+    rows = [{**_inbox_row(one), "payload": one[1], **constant} for one in ordered]
+    table = table_of(InboxEvent)
+    fresh = set(insert_new(session, table, rows, conflict=["id"], returning="id"))
+    told = [translation for event, _, translation in arrivals if event.id in fresh]
+    outbox.OUTBOX.add(session, [outgoing for each in told for outgoing in each.outgoing], now)
+    customers = {customer for each in told if (customer := _wakes(each)) is not None}
+    if customers:
+        payment_method_changes.wake(session, customers, now)
+    return fresh
+
+
+_STORE: Final = text("""
+WITH arrived AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (
+        json_to_recordset(CAST(:inbox AS json)) AS (
+            id text, type text, api_version text, livemode boolean, account text, created bigint, status text, reason text,
+            object_id text, stripe_customer_id text, wakes text
+        ),
+        unnest(CAST(:payloads AS text[]))
+    ) WITH ORDINALITY AS arrived (
+        id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, wakes, payload, place
+    )
+), stored AS (
+    INSERT INTO inbox (
+        id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, payload, received_at,
+        deliveries, replays
+    )
+    SELECT id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, payload, :now,
+        :deliveries, 0
+    FROM arrived ORDER BY place
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), outgoing AS MATERIALIZED (
+    SELECT told.* FROM ROWS FROM (
+        json_to_recordset(CAST(:outbox AS json)) AS (
+            inbox_id text, event_id text, type text, dedupe_key text, again_key text
+        ),
+        unnest(CAST(:bodies AS text[]))
+    ) WITH ORDINALITY AS told (inbox_id, event_id, type, dedupe_key, again_key, body, place)
+    JOIN stored ON stored.id = told.inbox_id
+), queued AS (
+    INSERT INTO outbox (event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
+    SELECT event_id, type, dedupe_key, body, :now, 0, :now
+    FROM outgoing ORDER BY place
+    ON CONFLICT (dedupe_key) DO NOTHING
+    RETURNING event_id
+), queued_again AS (
+    INSERT INTO outbox (event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
+    SELECT event_id, type, again_key, body, :now, 0, :now
+    FROM outgoing
+    WHERE again_key IS NOT NULL AND NOT EXISTS (SELECT FROM queued WHERE queued.event_id = outgoing.event_id)
+    ORDER BY place
+    ON CONFLICT (dedupe_key) DO NOTHING
+), woken AS (
+    UPDATE payment_method_changes SET due_at = :now
+    WHERE closed_at IS NULL AND due_at > :now
+        AND stripe_customer_id IN (SELECT wakes FROM arrived JOIN stored USING (id))
+)
+SELECT id FROM stored
+""")
+
+
+def _in_one_statement(
+    session: Session,
+    arrivals: Sequence[Arrival],
+    ordered: Sequence[Arrival],
+    now: dt.datetime,
+    delivered: bool,
+) -> set[str]:
+    """Small values travel as JSON, which msgspec makes faster than a driver binds them one by one; long texts, which JSON would
+    only make longer, as arrays."""
+    inbox = [{**_inbox_row(one), "wakes": _wakes(one[2])} for one in ordered]
+    told = [(event.id, one) for event, _, translation in arrivals for one in translation.outgoing]
+    queued = [
+        {
+            "inbox_id": event_id,
+            "event_id": one.event.id,
+            "type": one.event.type,
+            "dedupe_key": one.dedupe_key,
+            "again_key": one.again_key,
+        }
+        for event_id, one in told
+    ]
+    stored = session.execute(
+        _STORE,
+        {
+            "inbox": _json(inbox),
+            "payloads": [payload for _, payload, _ in ordered],
+            "outbox": _json(queued),
+            "bodies": [events.encode(one.event).decode() for _, one in told],
+            "now": now,
+            "deliveries": int(delivered),
+        },
+    )
+    return set(stored.scalars())
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
