@@ -71,11 +71,18 @@ def decode_json(decoder: msgspec.json.Decoder[Decoded], body: bytes | str) -> De
 
     Raises msgspec.MsgspecError, or UnicodeDecodeError for what is not UTF-8, and nothing else.
     """
-    raw = _clean_json(body if isinstance(body, bytes) else clean(body).encode())
+    raw = _clean_json(body if isinstance(body, bytes) else _utf8(body))
     try:
         return decoder.decode(raw)
     except RecursionError:
         return decoder.decode(_shallow(raw))
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a pair
+        return clean(text).encode()
 
 
 def _clean_json(body: bytes) -> bytes:
