@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import eventlet
@@ -115,6 +115,23 @@ class SendSlots:
     def note_lease(self, wanted: int, got: int) -> None:
         """Remember whether there was more to lease than there were places."""
         self._entrypoint.wake_at = self._size // 2 if got == wanted else None
+
+    def reserve(self, now: dt.datetime, wanted: int) -> int:
+        """Keep up to `wanted` free places for emails that are being written down; how many. None while others wait for a
+        place, whose turn it is. What is reserved has to be filled."""
+        if self._entrypoint.wake_at is not None:
+            return 0
+        reserved = min(wanted, self.free(now))
+        self._entrypoint.busy += reserved
+        return reserved
+
+    def fill(self, reserved: int, leased: Sequence[Leased]) -> None:
+        """Send these in the places that were reserved, and give the others back."""
+        self._entrypoint.busy -= reserved
+        for one in leased:
+            self.take(one)
+        if leased and self._entrypoint.busy >= self._size:
+            self.note_lease(len(leased), len(leased))
 
     def close_until(self, moment: dt.datetime) -> None:
         """Start nothing before `moment` (a 429's reset)."""

@@ -11,7 +11,6 @@ import random
 from typing import Any, ClassVar, Final
 
 import eventlet
-import msgspec
 from nameko.extensions import DependencyProvider
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Request, Response
@@ -57,8 +56,9 @@ from shared.contracts.rpc.notifier import (
 )
 from shared.database import DatabaseUnavailable
 from shared.events import Event, InvoiceData
+from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
 from shared.nameko_ext.batching import Batched, Failed, in_halves
-from shared.nameko_ext.consumer import Permanent, consume_batched, consume_from
+from shared.nameko_ext.consumer import Permanent, consume_from
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
@@ -131,8 +131,11 @@ class Addresses(DependencyProvider):
         return self.hasher
 
 
-def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[str]:
-    return events.handle_invoices(session, batch, _now())
+def _permanent(outcome: str | Failed) -> str | Failed:
+    """What no later try can read is given up at once."""
+    if isinstance(outcome, Failed) and isinstance(outcome.error, invoices.UnreadableEvent):
+        return Failed(Permanent(str(outcome.error)))
+    return outcome
 
 
 def _begin(session: Session, postings: list[posting.SendRequest]) -> list[posting.Result | None]:
@@ -172,7 +175,6 @@ class NotifierService(Operations):
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
     fetch_invoice = Fetch("invoices", "billing", fetch_invoices, workers=4, most=MOST_INVOICES)
-    hear = Batched("events", _hear, workers=1)
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)
     places = SendSlotsProvider()
@@ -183,18 +185,30 @@ class NotifierService(Operations):
     # --- events -------------------------------------------------------------------------------------------------
 
     @consume_batched
-    def on_event(self, event: Event) -> str:
-        """Act on one of billing's events; it is committed, perhaps together with others, before nameko acks."""
+    def on_events(self, batch: list[Event]) -> Outcomes:
+        """Act on billing's events; each is committed before it is acked, those about invoices together."""
+        outcomes = act(batch, events.is_about_invoice, self._hear, self._hear_alone)
+        return [_permanent(outcome) for outcome in outcomes]
+
+    def _hear(self, batch: list[Event[InvoiceData]]) -> list[str]:
+        """An email that is due at once goes to a free sender straight from the transaction that writes it down."""
+        now = _now()
+        reserved = self.places.reserve(now, len(batch))
+        fresh = leases.FreshLeases(reserved, now, SendingPolicy())
+        leased: list[Leased] = []
         try:
-            if events.is_about_invoice(event):
-                # In a batch its emails would belong to the batch's trace: they go on from here.
-                here = tracing.here() or event.traceparent
-                outcome: str = self.hear(msgspec.structs.replace(event, traceparent=here))
-            else:
-                with self.db.transaction() as session:
-                    outcome = events.handle(session, event, _now())
-        except invoices.UnreadableEvent as error:
-            raise Permanent(str(error)) from error
+            with self.db.transaction() as session:
+                outcomes = events.handle_invoices(session, batch, now, fresh)
+            leased = fresh.taken
+        finally:
+            self.places.fill(reserved, leased)
+        if fresh.others_due:
+            self.wake()
+        return outcomes
+
+    def _hear_alone(self, event: Event) -> str:
+        with self.db.transaction() as session:
+            outcome = events.handle(session, event, _now())
         self.wake()
         return outcome
 

@@ -18,7 +18,6 @@ from services.portal.domain.subscribed import to_ask_about
 from services.portal.handlers import customers, evidence, resolved_links
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.customers import ContactDetails, LinkOf
-from services.portal.handlers.evidence import Evidence
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import (
     BILLING_OPENED,
@@ -57,8 +56,9 @@ from shared.contracts.rpc.portal import (
 from shared.database import DatabaseUnavailable
 from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
 from shared.l10n.locales import SOURCE
+from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.consumer import Permanent, consume_batched, consume_lane
+from shared.nameko_ext.consumer import Permanent
 from shared.nameko_ext.http_server import Reply
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
@@ -75,22 +75,12 @@ def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDet
     return customers.contacts(session, asked, utc_now())
 
 
-def _hear(session: Session, batch: list[Event[InvoiceData]]) -> list[bool]:
-    return event_handlers.handle_invoices(session, batch, utc_now())
-
-
-def _take_in(session: Session, batch: list[Evidence]) -> list[bool]:
-    return evidence.take_in(session, batch, utc_now())
-
-
 class PortalService(Operations, Linking, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
 
     person = Batched("contacts", _contacts)
-    hear = Batched("events", _hear, workers=1)
-    take_in = Batched("evidence", _take_in, workers=1)
 
     # Pages. A GET never does anything: mail scanners and link previews fetch links.
 
@@ -318,23 +308,38 @@ class PortalService(Operations, Linking, Cancelling, Learning):
     # What happened at Stripe.
 
     @consume_lane(CustomerEvidenceChanged.lane)
-    def on_evidence(self, event: Event) -> str:
-        """Whose a Stripe customer is, by somebody's word: taken in, and decided anew."""
-        read = evidence.read_evidence(event, self.wiring.references)
-        if read is None:
+    def on_evidence(self, batch: list[Event]) -> Outcomes:
+        """Whose Stripe customers are, by somebody's word: taken in, and decided anew."""
+        read = {event.id: evidence.read_evidence(event, self.wiring.references) for event in batch}
+
+        def together(events: list[Event]) -> list[str]:
+            said = [one for event in events if (one := read[event.id]) is not None]
+            taken = self._write(lambda session: evidence.take_in(session, said, utc_now()))
+            return [DONE if one else DUPLICATE for one in taken]
+
+        def refuse(event: Event) -> str:
             raise Permanent(f"the portal takes no {event.type} for evidence")
-        taken = self.take_in(read)
+
+        outcomes = act(batch, lambda event: read[event.id] is not None, together, refuse)
         self.wake_relay()
-        return DONE if taken else DUPLICATE
+        return outcomes
 
     @consume_batched
-    def on_event(self, event: Event) -> str:
-        """One event from billing: its effect and its id in one transaction, which many may share."""
-        if event_handlers.is_about_invoice(event):
-            done = self.hear(event)
-        else:
+    def on_events(self, batch: list[Event]) -> Outcomes:
+        """Events from billing: their effects and their ids in one transaction, those about invoices together."""
+
+        def together(events: list[Event[InvoiceData]]) -> list[str]:
+            done = self._write(
+                lambda session: event_handlers.handle_invoices(session, events, utc_now())
+            )
+            return [DONE if one else DUPLICATE for one in done]
+
+        def alone(event: Event) -> str:
             done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
             self.wake_relay()
-        if isinstance(event.data, InvoicePaymentFailed):
+            return DONE if done else DUPLICATE
+
+        outcomes = act(batch, event_handlers.is_about_invoice, together, alone)
+        if any(isinstance(event.data, InvoicePaymentFailed) for event in batch):
             self.wake_cards()
-        return DONE if done else DUPLICATE
+        return outcomes

@@ -40,6 +40,8 @@ REPLY_BYTES: Final = 16 << 20
 """The same for the answer to a command of a person's, which has one in hand."""
 KEPT_BYTES: Final = 4096
 """How much is kept of a larger one, for whoever looks at the dead letter."""
+READ_BYTES: Final = 16 << 10
+"""How much is read of a socket at once. py-amqp asks it for a frame's head, its content and its last byte one by one."""
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
@@ -182,7 +184,12 @@ class Connection(pyamqp.Connection):
     def connect(self, callback: Any = None) -> Any:
         if self._handshake_complete and not self.connected:
             raise RecoverableConnectionError("the connection has ended")
-        return super().connect(callback)
+        is_new = not self.connected
+        result = super().connect(callback)
+        if is_new:
+            read = self.transport._quick_recv
+            self.transport._quick_recv = lambda wanted: read(max(wanted, READ_BYTES))
+        return result
 
 
 class Transport(pyamqp.Transport):

@@ -6,7 +6,8 @@ and, when those are used up, to the dead-letter queue with the reason. `Permanen
 While the service's own database is away nothing is wrong with the event, so it costs no try: the message is held,
 unacknowledged, and tried again here. As only so many are held (the prefetch), the others wait in their queue.
 
-Each event that was handled is one line of the log, `event handled`, with what the method returns as its outcome.
+Each event that was handled is one line of the log, `event handled`, with what the method returns as its outcome. Many at a
+time: `shared/nameko_ext/batch_consumer.py`.
 """
 
 from __future__ import annotations
@@ -44,9 +45,6 @@ events leaves some for pages and calls."""
 
 FEW_AT_ONCE: Final = 2
 """The same of handlers that stand beside others in a service, and wait when there is much to do."""
-
-TOGETHER_AT_ONCE: Final = 24
-"""The same of handlers that share transactions: all of them need two connections, and a batch gets half of them."""
 
 NOT_HANDLED: Final = "not handled"
 UNREADABLE: Final = "unreadable"
@@ -100,11 +98,18 @@ class EventConsumer(Entrypoint):
 
     def handle_message(self, body: Any, message: Any) -> None:
         try:
-            incoming.assure_json(message)
-            event = events.decode(body)
+            event = self._read(message)
         except (incoming.Unreadable, events.EventError) as error:
             self.give_up(message, str(error), UNREADABLE)
             return
+        self._begin(message, event)
+
+    @staticmethod
+    def _read(message: Any) -> events.Event:
+        incoming.assure_json(message)
+        return events.decode(message.body)
+
+    def _begin(self, message: Any, event: events.Event) -> None:
         if not self._in_hand.joins(event.id, message):
             self._handle(message, event, 0)
 
@@ -136,6 +141,15 @@ class EventConsumer(Entrypoint):
     def _hold(self, message: Any, event: events.Event, holds: int) -> None:
         """Try again after a pause, without giving the message back: the broker counts redeliveries."""
         pause = AWAY_SECONDS[min(holds, len(AWAY_SECONDS) - 1)]
+        self._tell_held(event, pause)
+
+        def again() -> None:
+            eventlet.sleep(pause)
+            self._handle(message, event, holds + 1)
+
+        self.container.spawn_managed_thread(again)
+
+    def _tell_held(self, event: events.Event, pause: float) -> None:
         log.warning(
             "event held, the database is away",
             event_id=event.id,
@@ -145,11 +159,16 @@ class EventConsumer(Entrypoint):
             correlation_id=event.correlation_id or event.id,
         )
 
-        def again() -> None:
-            eventlet.sleep(pause)
-            self._handle(message, event, holds + 1)
-
-        self.container.spawn_managed_thread(again)
+    def _tell_handled(self, event: events.Event, outcome: str, seconds: float) -> None:
+        log.info(
+            "event handled",
+            event_id=event.id,
+            type=event.type,
+            queue=self.queue.name,
+            outcome=outcome,
+            seconds=round(seconds, 4),
+            correlation_id=event.correlation_id or event.id,
+        )
 
     def _settle(
         self,
@@ -171,15 +190,7 @@ class EventConsumer(Entrypoint):
             message = self._in_hand.release(event.id, message)
             if exc_info is None:
                 self.queue_consumer.ack_message(message)
-                log.info(
-                    "event handled",
-                    event_id=event.id,
-                    type=event.type,
-                    queue=self.queue.name,
-                    outcome=result if isinstance(result, str) else "done",
-                    seconds=round(seconds, 4),
-                    correlation_id=event.correlation_id or event.id,
-                )
+                self._tell_handled(event, result if isinstance(result, str) else "done", seconds)
             else:
                 outcome = self._put_aside(message, event, exc_info)
         EVENT_SECONDS.labels(self.container.service_name, event.type, outcome).observe(seconds)
@@ -297,22 +308,9 @@ def consume(method: Method) -> Method:
     return decorated
 
 
-def consume_batched(method: Method) -> Method:
-    """The same for a method whose work on many events is one transaction (`shared/nameko_ext/batching.py`)."""
-    return consume_lane(topology.EVENT_LANE)(method)
-
-
 def consume_from(source: str) -> Callable[[Method], Method]:
     """The same for the few events of another source than billing: `@consume_from("portal")`."""
     decorator: Callable[[Method], Method] = EventConsumer.decorator(
         source=source, at_once=FEW_AT_ONCE
-    )
-    return decorator
-
-
-def consume_lane(lane: str) -> Callable[[Method], Method]:
-    """The same as `consume_together`, for the events of one lane: `@consume_lane("evidence")`."""
-    decorator: Callable[[Method], Method] = EventConsumer.decorator(
-        lane=lane, at_once=TOGETHER_AT_ONCE
     )
     return decorator

@@ -142,22 +142,22 @@ def begin_posts(
         ),
     )
     results = []
-    begun: dict[str, Incident] = {}
+    begun: set[str] = set()
     for posting in postings:
         result = _begin(session, posting, known, now, policy)
         results.append(result)
         leased = posting.leased
         if result is None and leased.kind in DUNNING and not leased.by_hand:
             for invoice_id in posting.invoice_ids & known.incidents.keys():
-                asked = replace(known.incidents[invoice_id], asked_at=now)
-                known.incidents[invoice_id] = begun[invoice_id] = asked
+                known.incidents[invoice_id] = replace(known.incidents[invoice_id], asked_at=now)
+                begun.add(invoice_id)
             if leased.gathers:
                 _name_charges(session, posting)
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
             known.ends_told.update(posting.others)
         elif result is not None and result.outcome == "suppressed" and leased.gathers:
             leases.release_gathered(session, leased.notification_id, now)
-    incident_queries.store_incidents(session, begun.values())
+    incident_queries.note_asked(session, begun, now)
     return results
 
 
@@ -302,6 +302,7 @@ def record_answers(
     """Write down what SendGrid answered to each email, or that it did not."""
     incidents, rows = _locked(session, [answer.leased for answer in answers])
     told: dict[str, Incident] = {}
+    untold: set[str] = set()
     results = []
     for answer in answers:
         leased, kind, outcome = answer.leased, answer.kind, answer.outcome
@@ -324,8 +325,9 @@ def record_answers(
             incident = incidents.get(leased.invoice_id or "")
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
-                told[incident.invoice_id] = replace(incident, asked_at=None)
-    incident_queries.store_incidents(session, told.values())
+                untold.add(incident.invoice_id)
+    incident_queries.note_mailed(session, told.values())
+    incident_queries.note_asked(session, untold, None)
     return results
 
 

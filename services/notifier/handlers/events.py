@@ -16,6 +16,7 @@ from services.notifier.handlers import invoices, subscriptions
 from services.notifier.handlers.invoices import IncidentUpdate
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
+from services.notifier.queries.leases import FreshLeases
 from shared import events
 from shared.contracts.invoices import owed
 from shared.contracts.observations import Observation
@@ -46,38 +47,62 @@ def is_about_invoice(event: Event) -> TypeGuard[Event[events.InvoiceData]]:
 
 
 def handle_invoices(
-    session: Session, batch: Sequence[Event[events.InvoiceData]], now: dt.datetime
+    session: Session,
+    batch: Sequence[Event[events.InvoiceData]],
+    now: dt.datetime,
+    fresh: FreshLeases | None = None,
 ) -> list[str]:
     """The same for events about invoices that came together: what came of each, in a handful of statements a wave.
 
-    All incidents are locked first, in one order. Raises UnreadableEvent when one of the events can't be read.
+    All incidents are locked first, in one order. `fresh` leases new emails to this process at once, where the batch has no
+    two events of one invoice. Raises UnreadableEvent when one of the events can't be read.
     """
-    fresh = processed_events.claim_events(session, batch, now)
+    claimed = processed_events.claim_events(session, batch, now)
     first_copies: dict[str, Event[events.InvoiceData]] = {}
     for event in batch:
         first_copies.setdefault(event.id, event)
-    new = [event for event in first_copies.values() if event.id in fresh]
+    new = [event for event in first_copies.values() if event.id in claimed]
     seen = {event.id: invoices.read(event) for event in new}
-    incidents = incident_queries.lock_incidents_made(
-        session, {event.data.invoice_id: event.data.stripe_customer_id for event in new}
-    )
+    waves = _in_waves(new)
+    begun = {
+        event.data.invoice_id: _merged(_blank(event), seen[event.id], now)
+        for event in (waves[0] if waves else ())
+    }
+    made = incident_queries.add_incidents(session, begun.values())
+    incidents = incident_queries.lock_incidents(session, begun.keys() - made)
     outcomes: dict[str, str] = {}
-    for wave in _in_waves(new):
+    for wave in waves:
         heard = [
             IncidentUpdate(
                 event,
                 seen[event.id],
-                _merged(incidents[event.data.invoice_id], seen[event.id], now),
+                _merged(incidents[event.data.invoice_id], seen[event.id], now)
+                if event.data.invoice_id in incidents
+                else begun[event.data.invoice_id],
             )
             for event in wave
         ]
+        incident_queries.store_incidents(
+            session, [one.incident for one in heard if one.invoice_id in incidents]
+        )
         incidents |= {one.invoice_id: one.incident for one in heard}
-        incident_queries.store_incidents(session, [one.incident for one in heard])
-        for step in (invoices.failed, invoices.changed):
-            mine = [one for one in heard if STEPS[type(one.event.data)] is step]
-            outcomes |= step(session, mine, now) if mine else {}
+        if failures := _of_step(heard, invoices.failed):
+            outcomes |= invoices.failed(session, failures, now, fresh if len(waves) == 1 else None)
+        if changes := _of_step(heard, invoices.changed):
+            outcomes |= invoices.changed(session, changes, now)
+        if fresh is not None and (changes or len(waves) > 1):
+            fresh.others_due = True
     processed_events.note_outcomes(session, outcomes)
     return [outcomes.pop(event.id, DUPLICATE) for event in batch]
+
+
+def _blank(event: Event[events.InvoiceData]) -> Incident:
+    data = event.data
+    return Incident(invoice_id=data.invoice_id, stripe_customer_id=data.stripe_customer_id)
+
+
+def _of_step(heard: Sequence[IncidentUpdate], step: invoices.Step) -> list[IncidentUpdate]:
+    return [one for one in heard if STEPS[type(one.event.data)] is step]
 
 
 def _in_waves(

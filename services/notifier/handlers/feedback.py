@@ -117,7 +117,7 @@ def _apply(
     )
     mailed = mark_sent(session, row, incident, item.occurred_at, item.message_id)
     others = mark_others_sent(session, row, item.occurred_at)
-    incidents.store_incidents(session, [*others, mailed] if mailed is not None else others)
+    incidents.note_mailed(session, [*others, mailed] if mailed is not None else others)
     if item.what is Delivery.DELIVERED:
         row.delivered_at = row.delivered_at or item.occurred_at
         if row.status != Status.BOUNCED:

@@ -32,6 +32,7 @@ from services.notifier.domain.notification_rules import (
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers.subscriptions import note_ends
 from services.notifier.queries import notifications, suppressions
+from services.notifier.queries.leases import FreshLeases
 from services.notifier.queries.notifications import NewNotification
 from shared import events
 from shared.contracts.invoices import FINALITY, ending, owed
@@ -72,9 +73,15 @@ Step = Callable[[Session, Sequence[IncidentUpdate], dt.datetime], dict[str, str]
 """What is done about events, at most one of each invoice; what came of each, by the event's id."""
 
 
-def failed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) -> dict[str, str]:
+def failed(
+    session: Session,
+    heard: Sequence[IncidentUpdate],
+    now: dt.datetime,
+    fresh: FreshLeases | None = None,
+) -> dict[str, str]:
     """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
-    Whether the customer was told of this very charge is looked at before it goes out."""
+    Whether the customer was told of this very charge is looked at before it goes out. `fresh` leases the first of them at once.
+    """
     attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
     under_way = notifications.mails_under_way(session, {one.invoice_id for one in heard})
     deleted = suppressions.deleted_customers(
@@ -94,6 +101,8 @@ def failed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) 
         )
         for one in heard
     }
+    if fresh is not None:
+        rows |= fresh.lease(rows)
     added = notifications.add_notifications(session, rows.values())
     # The key of the attempt may be another event's: this one gets a row of its own.
     again = {
@@ -101,11 +110,17 @@ def failed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) 
             row,
             dedupe_key=failure_key(row.invoice_id or "", seen[event_id], event_id),
             attempt_key=None,
+            lease=None,
         )
         for event_id, row in rows.items()
         if row.dedupe_key not in added
     }
     notifications.add_notifications(session, again.values())
+    if fresh is not None:
+        incidents = {one.event.id: one.incident for one in heard}
+        fresh.note(
+            (row, incidents[event_id]) for event_id, row in (rows | again).items() if not row.reason
+        )
     return {event_id: _what_came(row) for event_id, row in (rows | again).items()}
 
 

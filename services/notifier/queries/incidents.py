@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Select, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -19,35 +19,45 @@ MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
 _FIELDS: Final = tuple(field.name for field in fields(Incident) if field.name != "under_way_since")
 """Whether a payment is under way billing is asked before each email: it knows by its webhooks, too, when Stripe is busy."""
+_TABLE: Final = table_of(IncidentRow)
+_COLUMNS: Final = tuple(
+    IncidentRow.__mapper__.columns[name]  # of the table: no entity is made of a row
+    for name in _FIELDS
+)
+_NAMES: Final = {column.name: name for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
+_KEY: Final = "key"
+_STORE: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.invoice_id == bindparam(_KEY))
+    .values({name: bindparam(name) for name in _NAMES if name != "invoice_id"})
+)
+_NOTE_MAILED: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.invoice_id == bindparam(_KEY))
+    .values(last_mailed_at=bindparam("last_mailed_at"))
+)
 
 
-def lock_incidents_made(session: Session, customers: Mapping[str, str]) -> dict[str, Incident]:
-    """The incidents of these invoices (each with its Stripe customer), made where they are new, and locked until the
+def add_incidents(session: Session, incidents: Iterable[Incident]) -> set[str]:
+    """Write down those of these incidents whose invoices are new, in one order; the ids of these. They are locked until the
     transaction ends."""
-    insert_new(
-        session,
-        table_of(IncidentRow),
-        [
-            _values(Incident(invoice_id=invoice_id, stripe_customer_id=stripe_customer_id))
-            for invoice_id, stripe_customer_id in sorted(customers.items())
-        ],
-        conflict=["invoice_id"],
-        returning="invoice_id",
+    return set(
+        insert_new(
+            session,
+            table_of(IncidentRow),
+            [_values(one) for one in sorted(incidents, key=lambda one: one.invoice_id)],
+            conflict=["invoice_id"],
+            returning="invoice_id",
+        )
     )
-    return lock_incidents(session, customers)
 
 
 def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | None:
     """The invoice's incident if there is one, locked until the transaction ends."""
     if invoice_id is None:
         return None
-    row = session.scalar(
-        select(IncidentRow)
-        .where(IncidentRow.invoice_id == invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    return _incident(row) if row else None
+    found = _read(session, _select().where(IncidentRow.invoice_id == invoice_id).with_for_update())
+    return found[0] if found else None
 
 
 def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
@@ -55,14 +65,14 @@ def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, In
     wanted = sorted(set(invoice_ids))
     if not wanted:
         return {}
-    rows = session.scalars(
-        select(IncidentRow)
+    found = _read(
+        session,
+        _select()
         .where(IncidentRow.invoice_id.in_(wanted))
         .order_by(IncidentRow.invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+        .with_for_update(),
     )
-    return {row.invoice_id: _incident(row) for row in rows}
+    return {one.invoice_id: one for one in found}
 
 
 def lock_open_incidents(
@@ -70,8 +80,9 @@ def lock_open_incidents(
 ) -> dict[str, Incident]:
     """The incidents of these invoices, and the open ones of these Stripe customers, by invoice id, locked in one order
     until the transaction ends: so that what is said to one customer is decided one after another."""
-    rows = session.scalars(
-        select(IncidentRow)
+    found = _read(
+        session,
+        _select()
         .where(
             or_(
                 IncidentRow.invoice_id.in_(invoice_ids),
@@ -81,10 +92,9 @@ def lock_open_incidents(
             )
         )
         .order_by(IncidentRow.invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+        .with_for_update(),
     )
-    return {row.invoice_id: _incident(row) for row in rows}
+    return {one.invoice_id: one for one in found}
 
 
 def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
@@ -103,25 +113,25 @@ def lock_unpaid_of_subscription(
     session: Session, stripe_customer_id: str, subscription_id: str
 ) -> list[Incident]:
     """The incidents of a subscription that are open or bad debts, locked in one order until the transaction ends."""
-    rows = session.scalars(
-        select(IncidentRow)
+    return _read(
+        session,
+        _select()
         .where(
             IncidentRow.stripe_customer_id == stripe_customer_id,
             IncidentRow.subscription_id == subscription_id,
             IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
         .order_by(IncidentRow.invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
+        .with_for_update(),
     )
-    return [_incident(row) for row in rows]
 
 
 def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incident]:
     """Open incidents whose last failure was heard of before a moment, without an email about their end; those that somebody
     else works on are left out."""
-    rows = session.scalars(
-        select(IncidentRow)
+    return _read(
+        session,
+        _select()
         .where(
             IncidentRow.failure_heard_at < before,
             IncidentRow.closed_at.is_(None),
@@ -129,46 +139,71 @@ def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incid
         )
         .order_by(IncidentRow.failure_heard_at, IncidentRow.invoice_id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
+        .with_for_update(skip_locked=True),
     )
-    return [_incident(row) for row in rows]
 
 
 def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incident]:
     """The incidents of a Stripe customer that are open or bad debts, unlocked."""
-    rows = session.scalars(
-        select(IncidentRow)
+    return _read(
+        session,
+        _select()
         .where(
             IncidentRow.stripe_customer_id == stripe_customer_id,
             IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
         .order_by(IncidentRow.first_failed_at, IncidentRow.invoice_id)
-        .limit(MOST_TOLD_TOGETHER)
+        .limit(MOST_TOLD_TOGETHER),
     )
-    return [_incident(row) for row in rows]
 
 
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
-    rows = [_values(one) for one in incidents]
+    rows = [_values(one) | {_KEY: one.invoice_id} for one in incidents]
     if rows:
-        session.execute(update(IncidentRow), rows)
+        session.execute(_STORE, rows)
+
+
+def note_asked(
+    session: Session, invoice_ids: Collection[str], asked_at: dt.datetime | None
+) -> None:
+    """Write down when the last email about these invoices was begun (`Incident.asked_at`). Their incidents are locked."""
+    if invoice_ids:
+        session.execute(
+            update(_TABLE)
+            .where(_TABLE.c.invoice_id.in_(sorted(invoice_ids)))
+            .values(asked_at=asked_at)
+        )
+
+
+def note_mailed(session: Session, incidents: Iterable[Incident]) -> None:
+    """Write down when the customers of these incidents, which are locked, were last asked (`Incident.last_mailed_at`)."""
+    rows = [{_KEY: one.invoice_id, "last_mailed_at": one.last_mailed_at} for one in incidents]
+    if rows:
+        session.execute(_NOTE_MAILED, rows)
 
 
 def _values(incident: Incident) -> dict[str, Any]:
-    return {name: getattr(incident, name) for name in _FIELDS}
+    """By the names of the columns."""
+    return {column: getattr(incident, name) for column, name in _NAMES.items()}
 
 
-def _incident(row: IncidentRow) -> Incident:
-    values = {name: getattr(row, name) for name in _FIELDS}
-    values["amount_remaining"] = (
-        values["amount_remaining"] or 0
-    )  # NULL in rows of an earlier release
-    return Incident(**values)
+def _select() -> Select[Any]:
+    return select(*_COLUMNS)
+
+
+def _read(session: Session, statement: Select[Any]) -> list[Incident]:
+    found = []
+    for row in session.execute(statement):
+        values = dict(zip(_FIELDS, row, strict=True))
+        values["amount_remaining"] = (
+            values["amount_remaining"] or 0
+        )  # NULL in rows of an earlier release
+        found.append(Incident(**values))
+    return found
 
 
 def read_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
     """The incidents of these invoices, unlocked, by invoice id."""
-    rows = session.scalars(select(IncidentRow).where(IncidentRow.invoice_id.in_(list(invoice_ids))))
-    return {row.invoice_id: _incident(row) for row in rows}
+    found = _read(session, _select().where(IncidentRow.invoice_id.in_(list(invoice_ids))))
+    return {one.invoice_id: one for one in found}

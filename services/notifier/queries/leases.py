@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import func, select, update
@@ -18,7 +18,8 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from services.notifier.queries.incidents import read_incidents
-from services.notifier.queries.notifications import by_id
+from services.notifier.queries.notifications import Lease, NewNotification, by_id
+from shared.statements import table_of
 
 GATHERS: Final = "gathers"
 """In a notification's context: others are told in it."""
@@ -105,6 +106,70 @@ class Leased:
         return row.lease_token == self.lease_token and row.status == Status.SENDING
 
 
+class FreshLeases:
+    """Leases of notifications that are written down just now. They are a sender's from the start, which costs no transaction
+    of its own: nobody else can contend for what nobody has seen."""
+
+    def __init__(self, most: int, now: dt.datetime, policy: SendingPolicy) -> None:
+        """`most` is how many this process can send at once."""
+        self._most = most
+        self._lease = Lease(new_token(), now + policy.lease)
+        self.taken: list[Leased] = []
+        """What is this process's once the transaction is committed."""
+        self.others_due = False
+        """Something is, or may be, due besides."""
+
+    def lease(self, rows: Mapping[str, NewNotification]) -> dict[str, NewNotification]:
+        """Those of these, by their keys, that are leased with their writing down: the first that will be sent."""
+        wanted = [key for key, row in rows.items() if row.reason is None]
+        return {key: replace(rows[key], lease=self._lease) for key in wanted[: self._most]}
+
+    def note(self, added: Iterable[tuple[NewNotification, Incident]]) -> None:
+        """These were written down, and are to be sent."""
+        for row, incident in added:
+            if row.lease is None:
+                self.others_due = True
+                continue
+            self.taken.append(
+                Leased(
+                    notification_id=row.notification_id,
+                    lease_token=row.lease.token,
+                    kind=row.kind,
+                    invoice_id=row.invoice_id,
+                    stripe_customer_id=row.stripe_customer_id,
+                    customer_id=row.customer_id,
+                    correlation_id=row.correlation_id,
+                    traceparent=row.traceparent,
+                    incident=incident,
+                    heard_at=row.now,
+                    occurred_at=row.occurred_at or row.now,
+                    context=row.context or {},
+                )
+            )
+
+
+def new_token() -> str:
+    """The name of a lease: of all that one transaction takes."""
+    return secrets.token_urlsafe(12)
+
+
+_LEASED: Final = (
+    Notification.notification_id,
+    Notification.kind,
+    Notification.invoice_id,
+    Notification.stripe_customer_id,
+    Notification.customer_id,
+    Notification.correlation_id,
+    Notification.traceparent,
+    Notification.created_at,
+    Notification.occurred_at,
+    Notification.dedupe_key,
+    Notification.lookups,
+    Notification.reason,
+    Notification.context,
+)
+
+
 def lease_due(
     session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
 ) -> list[Leased]:
@@ -112,8 +177,8 @@ def lease_due(
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    rows = session.scalars(
-        select(Notification)
+    rows = session.execute(
+        select(*_LEASED)
         .where(
             Notification.status.in_([status.value for status in ACTIVE]),
             Notification.due_at <= now,
@@ -122,34 +187,41 @@ def lease_due(
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
-    incidents = read_incidents(session, [row.invoice_id for row in rows if row.invoice_id])
-    leased = []
-    for row in rows:
-        row.status = Status.SENDING.value
-        row.lease_token = secrets.token_urlsafe(12)
-        row.lease_until = row.due_at = now + policy.lease
-        leased.append(
-            Leased(
-                notification_id=row.notification_id,
-                lease_token=row.lease_token,
-                kind=Kind(row.kind),
-                invoice_id=row.invoice_id,
-                stripe_customer_id=row.stripe_customer_id,
-                customer_id=row.customer_id,
-                correlation_id=row.correlation_id,
-                traceparent=row.traceparent or "",
-                incident=incidents.get(row.invoice_id or ""),
-                heard_at=row.created_at,
-                occurred_at=row.occurred_at or row.created_at,
-                by_hand=is_manual_resend(row.dedupe_key),
-                lookups=row.lookups,
-                gathers=row.reason == Reason.WAITS_FOR_OTHERS
-                or (row.context or {}).get(GATHERS) is True,
-                context=row.context or {},
-            )
+    if not rows:
+        return []
+    lease = Lease(new_token(), now + policy.lease)
+    session.execute(
+        update(table_of(Notification))
+        .where(Notification.notification_id.in_([row.notification_id for row in rows]))
+        .values(
+            status=Status.SENDING.value,
+            lease_token=lease.token,
+            lease_until=lease.until,
+            due_at=lease.until,
         )
-    session.flush()
-    return leased
+    )
+    incidents = read_incidents(session, [row.invoice_id for row in rows if row.invoice_id])
+    return [
+        Leased(
+            notification_id=row.notification_id,
+            lease_token=lease.token,
+            kind=Kind(row.kind),
+            invoice_id=row.invoice_id,
+            stripe_customer_id=row.stripe_customer_id,
+            customer_id=row.customer_id,
+            correlation_id=row.correlation_id,
+            traceparent=row.traceparent or "",
+            incident=incidents.get(row.invoice_id or ""),
+            heard_at=row.created_at,
+            occurred_at=row.occurred_at or row.created_at,
+            by_hand=is_manual_resend(row.dedupe_key),
+            lookups=row.lookups,
+            gathers=row.reason == Reason.WAITS_FOR_OTHERS
+            or (row.context or {}).get(GATHERS) is True,
+            context=row.context or {},
+        )
+        for row in rows
+    ]
 
 
 def lock_leased(session: Session, leased: Leased) -> Notification | None:

@@ -6,7 +6,7 @@ import datetime as dt
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import or_, select, update
@@ -18,6 +18,14 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared import tracing
 from shared.statements import insert_new, table_of
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Whose a notification is, and until when."""
+
+    token: str
+    until: dt.datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +49,9 @@ class NewNotification:
     context: dict[str, Any] | None = None
     traceparent: str = ""
     """The work that asked for it; empty: what is under way here."""
+    lease: Lease | None = None
+    """Whose it is from the start; None: whoever leases it first."""
+    notification_id: str = field(default_factory=lambda: f"ntf_{secrets.token_urlsafe(16)}")
 
 
 def add_notification(session: Session, new: NewNotification) -> bool:
@@ -61,12 +72,17 @@ def add_notifications(session: Session, new: Iterable[NewNotification]) -> set[s
 
 
 def _row(new: NewNotification) -> dict[str, Any]:
+    status, lease = Status.PENDING, new.lease
+    if new.reason is not None:
+        status = Status.SUPPRESSED
+    elif lease is not None:
+        status = Status.SENDING
     return {
-        "notification_id": f"ntf_{secrets.token_urlsafe(16)}",
+        "notification_id": new.notification_id,
         "dedupe_key": new.dedupe_key,
         "attempt_key": new.attempt_key,
         "kind": new.kind.value,
-        "status": (Status.SUPPRESSED if new.reason else Status.PENDING).value,
+        "status": status.value,
         "reason": new.reason.value if new.reason else None,
         "invoice_id": new.invoice_id,
         "attempt": new.attempt,
@@ -75,7 +91,9 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "customer_id": new.customer_id,
         "correlation_id": new.correlation_id,
         "created_at": new.now,
-        "due_at": new.due_at or new.now,
+        "due_at": lease.until if lease else new.due_at or new.now,
+        "lease_token": lease.token if lease else None,
+        "lease_until": lease.until if lease else None,
         "attempts": 0,
         "lookups": 0,
         "unconfirmed_posts": 0,
