@@ -45,6 +45,7 @@ from services.notifier.ports import Contact, Mail
 from services.notifier.queries import business_news, leases, notifications, suppressions
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Leased
+from services.notifier.queries.notifications import Row
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
 
@@ -96,7 +97,7 @@ class _Known:
     """What the database says about the emails of a batch, read under its locks."""
 
     incidents: dict[str, Incident]
-    rows: dict[str, Notification]
+    rows: dict[str, Row]
     deleted: set[str]
     suppressed: dict[AddressHash, str]
     told: dict[str, list[Failure]]
@@ -119,7 +120,7 @@ def begin_posts(
         {one.leased.invoice_id for one in postings if one.leased.invoice_id},
         {one.stripe_customer_id for one in asking if one.stripe_customer_id},
     )
-    rows = notifications.lock_rows(session, {one.leased.notification_id for one in postings})
+    rows = notifications.lock_to_send(session, {one.leased.notification_id for one in postings})
     customers = {row.stripe_customer_id for row in rows.values() if row.stripe_customer_id}
     known = _Known(
         incidents=incidents,
@@ -157,13 +158,12 @@ def begin_posts(
             known.ends_told.update(posting.others)
         elif result is not None and result.outcome == "suppressed" and leased.gathers:
             leases.release_gathered(session, leased.notification_id, now)
+    notifications.store_sent(session, rows.values())
     incident_queries.note_asked(session, begun, now)
     return results
 
 
-def _locked(
-    session: Session, held: Sequence[Leased]
-) -> tuple[dict[str, Incident], dict[str, Notification]]:
+def _locked(session: Session, held: Sequence[Leased]) -> tuple[dict[str, Incident], dict[str, Row]]:
     """Incidents and rows of these emails; the incidents of what is told in them are locked too."""
     invoice_ids = {leased.invoice_id for leased in held if leased.invoice_id}
     gathering = {one.notification_id for one in held if one.gathers}
@@ -171,7 +171,8 @@ def _locked(
         others = leases.told_in(session, gathering, lock=False)
         invoice_ids |= {row.invoice_id for row in others if row.invoice_id}
     incidents = incident_queries.lock_incidents(session, invoice_ids)
-    return incidents, notifications.lock_rows(session, {leased.notification_id for leased in held})
+    rows = notifications.lock_to_send(session, {leased.notification_id for leased in held})
+    return incidents, rows
 
 
 def _begin(
@@ -241,7 +242,7 @@ def _alone_or_together(
     return Go() if until is None else Hold(until - now, Reason.WAITS_FOR_OTHERS)
 
 
-def _failure(posting: SendRequest, row: Notification) -> Failure:
+def _failure(posting: SendRequest, row: Notification | Row) -> Failure:
     """The failure that the email tells of: the row's, by the charge that Stripe names now."""
     known, invoice = notifications.failure_of(row), posting.invoice
     if invoice is None or invoice.charge_id is None:
@@ -250,13 +251,14 @@ def _failure(posting: SendRequest, row: Notification) -> Failure:
 
 
 def _verdict(
-    session: Session, posting: SendRequest, known: _Known, row: Notification, now: dt.datetime
+    session: Session, posting: SendRequest, known: _Known, row: Row, now: dt.datetime
 ) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
     incident = known.incidents.get(leased.invoice_id or "")
     if leased.kind is Kind.COLLECTION_ENDED:
         return _end_verdict(posting, incident, known, now)
     if leased.kind in PLANS:
+        notifications.store_sent(session, known.rows.values())  # the plans that this batch tells of
         reason = subscriptions.no_news(session, row)
         return Go() if reason is None else Suppress(reason)
     failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
@@ -326,6 +328,7 @@ def record_answers(
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
                 untold.add(incident.invoice_id)
+    notifications.store_sent(session, rows.values())
     incident_queries.note_mailed(session, told.values())
     incident_queries.note_asked(session, untold, None)
     return results
@@ -333,7 +336,7 @@ def record_answers(
 
 def mark_sent(
     session: Session,
-    row: Notification,
+    row: Notification | Row,
     incident: Incident | None,
     at: dt.datetime,
     message_id: str | None,
@@ -356,7 +359,7 @@ def mark_sent(
     return _was_asked(session, row, incident, row.sent_at, at)
 
 
-def mark_others_sent(session: Session, row: Notification, at: dt.datetime) -> list[Incident]:
+def mark_others_sent(session: Session, row: Notification | Row, at: dt.datetime) -> list[Incident]:
     """The provider has an email in which others are told, too. Returns their incidents as they are to be stored."""
     if not (row.context or {}).get(leases.GATHERS):
         return []
@@ -374,7 +377,7 @@ def mark_others_sent(session: Session, row: Notification, at: dt.datetime) -> li
 
 def _was_asked(
     session: Session,
-    row: Notification,
+    row: Notification | Row,
     incident: Incident | None,
     sent_at: dt.datetime,
     at: dt.datetime,
@@ -389,7 +392,7 @@ def _was_asked(
 
 
 def _record_failure(
-    row: Notification,
+    row: Notification | Row,
     kind: Kind,
     outcome: Outcome,
     now: dt.datetime,
@@ -419,7 +422,7 @@ def _record_failure(
 
 
 def retry_or_give_up(
-    row: Notification,
+    row: Notification | Row,
     kind: Kind,
     word: str,
     why: str,
@@ -439,13 +442,13 @@ def retry_or_give_up(
     return Result(kind, word, why)
 
 
-def retry(row: Notification, again: Again, why: str) -> None:
+def retry(row: Notification | Row, again: Again, why: str) -> None:
     """Give the row back, due at a later time."""
     row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
     row.due_at, row.last_error = again.due_at, why
 
 
-def finish(row: Notification, status: Status, reason: str, now: dt.datetime) -> None:
+def finish(row: Notification | Row, status: Status, reason: str, now: dt.datetime) -> None:
     """No email comes of the row, for this reason."""
     row.status, row.reason, row.lease_until = status.value, str(reason), None
     row.finished_at = now

@@ -23,9 +23,8 @@ from services.notifier.domain.planned_ends import (
     withdrawn_key,
 )
 from services.notifier.domain.vocabulary import ACTIVE, Reason
-from services.notifier.models import Notification
 from services.notifier.queries import business_news, incidents, notifications
-from services.notifier.queries.notifications import NewNotification
+from services.notifier.queries.notifications import NewNotification, Row
 from shared import events
 from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
 from shared.contracts.prices import Terms, price, pricing_of
@@ -122,7 +121,7 @@ def _terms(data: events.SubscriptionData) -> Terms:
     )
 
 
-def no_news(session: Session, row: Notification) -> Reason | None:
+def no_news(session: Session, row: Row) -> Reason | None:
     """Why an email about the end of a subscription must not go out now: plans change back and forth, and emails wait."""
     plan = read_plan_key(row.dedupe_key)
     if plan is None:  # sent again by hand

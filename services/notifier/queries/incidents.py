@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, or_, select, update
+from sqlalchemy import Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
 from shared.contracts.invoices import InvoiceStatus
-from shared.statements import insert_new, table_of
+from shared.statements import insert_new_rows, table_of, update_rows
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
@@ -25,28 +25,17 @@ _COLUMNS: Final = tuple(
     for name in _FIELDS
 )
 _NAMES: Final = {column.name: name for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
-_KEY: Final = "key"
-_STORE: Final = (
-    update(_TABLE)
-    .where(_TABLE.c.invoice_id == bindparam(_KEY))
-    .values({name: bindparam(name) for name in _NAMES if name != "invoice_id"})
-)
-_NOTE_MAILED: Final = (
-    update(_TABLE)
-    .where(_TABLE.c.invoice_id == bindparam(_KEY))
-    .values(last_mailed_at=bindparam("last_mailed_at"))
-)
 
 
 def add_incidents(session: Session, incidents: Iterable[Incident]) -> set[str]:
     """Write down those of these incidents whose invoices are new, in one order; the ids of these. They are locked until the
     transaction ends."""
     return set(
-        insert_new(
+        insert_new_rows(
             session,
-            table_of(IncidentRow),
+            _TABLE,
             [_values(one) for one in sorted(incidents, key=lambda one: one.invoice_id)],
-            conflict=["invoice_id"],
+            conflict="invoice_id",
             returning="invoice_id",
         )
     )
@@ -159,9 +148,7 @@ def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incid
 
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
-    rows = [_values(one) | {_KEY: one.invoice_id} for one in incidents]
-    if rows:
-        session.execute(_STORE, rows)
+    update_rows(session, _TABLE, [_values(one) for one in incidents], "invoice_id")
 
 
 def note_asked(
@@ -178,9 +165,10 @@ def note_asked(
 
 def note_mailed(session: Session, incidents: Iterable[Incident]) -> None:
     """Write down when the customers of these incidents, which are locked, were last asked (`Incident.last_mailed_at`)."""
-    rows = [{_KEY: one.invoice_id, "last_mailed_at": one.last_mailed_at} for one in incidents]
-    if rows:
-        session.execute(_NOTE_MAILED, rows)
+    rows = [
+        {"invoice_id": one.invoice_id, "last_mailed_at": one.last_mailed_at} for one in incidents
+    ]
+    update_rows(session, _TABLE, rows, "invoice_id")
 
 
 def _values(incident: Incident) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from services.notifier.queries.incidents import read_incidents
-from services.notifier.queries.notifications import Lease, NewNotification, by_id
+from services.notifier.queries.notifications import Lease, NewNotification, Row, by_id
 from shared.statements import table_of
 
 GATHERS: Final = "gathers"
@@ -101,7 +101,7 @@ class Leased:
     """It has waited for other failures of its customer, and tells of them too."""
     context: dict[str, Any] = field(default_factory=dict)
 
-    def holds(self, row: Notification) -> bool:
+    def holds(self, row: Notification | Row) -> bool:
         """Whether the row is still this sender's: not lost to another one, and not finished."""
         return row.lease_token == self.lease_token and row.status == Status.SENDING
 

@@ -6,8 +6,8 @@ import datetime as dt
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -17,7 +17,7 @@ from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared import tracing
-from shared.statements import insert_new, table_of
+from shared.statements import insert_new_rows, table_of, update_rows
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def add_notification(session: Session, new: NewNotification) -> bool:
 
 def add_notifications(session: Session, new: Iterable[NewNotification]) -> set[str]:
     """Write notifications down, in one statement; the keys of those that did not exist yet."""
-    added = insert_new(
+    added = insert_new_rows(
         session,
         table_of(Notification),
         [_row(one) for one in new],
-        conflict=["dedupe_key"],
+        conflict="dedupe_key",
         returning="dedupe_key",
     )
     return set(added)
@@ -148,7 +148,7 @@ def failures_told(
     return told
 
 
-def failure_of(row: Notification) -> Failure:
+def failure_of(row: Notification | Row) -> Failure:
     """The failure that a notification is about, as far as it is known."""
     return Failure(
         attempt=row.attempt,
@@ -238,6 +238,61 @@ def untold_failures_due(
         row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
         row.due_at = row.ready_at = now
     return len(due)
+
+
+@dataclass(slots=True)
+class Row:
+    """What sending changes of a notification, and what it needs to know to do so; the columns' meaning: `Notification`."""
+
+    notification_id: str
+    invoice_id: str | None
+    stripe_customer_id: str | None
+    correlation_id: str
+    dedupe_key: str
+    attempt: int
+    next_payment_attempt: dt.datetime | None
+    created_at: dt.datetime
+    occurred_at: dt.datetime | None
+    kind: str
+    status: str
+    reason: str | None
+    charge_id: str | None
+    payment_method_id: str | None
+    due_at: dt.datetime
+    lease_until: dt.datetime | None
+    lease_token: str | None
+    attempts: int
+    unconfirmed_since: dt.datetime | None
+    unconfirmed_posts: int
+    last_error: str | None
+    provider_message_id: str | None
+    sent_at: dt.datetime | None
+    ready_at: dt.datetime | None
+    finished_at: dt.datetime | None
+    context: dict[str, Any] | None
+
+
+_KNOWN: Final = tuple(field.name for field in fields(Row))
+_KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
+_WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
+_TABLE: Final = table_of(Notification)
+
+
+def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str, Row]:
+    """These notifications, by id, locked in one order until the transaction ends. What changes of them has to be stored."""
+    rows = session.execute(
+        select(*(_TABLE.c[name] for name in _KNOWN))
+        .where(_TABLE.c.notification_id.in_(sorted(set(notification_ids))))
+        .order_by(_TABLE.c.notification_id)
+        .with_for_update()
+    )
+    return {row[0]: Row(*row) for row in rows}
+
+
+def store_sent(session: Session, rows: Iterable[Row]) -> None:
+    """Write back what has changed of these, which are locked, all in one message to the database."""
+    written = [{name: getattr(row, name) for name in _WRITTEN} for row in rows]
+    update_rows(session, _TABLE, written, "notification_id")
 
 
 def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, Notification]:

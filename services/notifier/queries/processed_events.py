@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from services.notifier.models import ProcessedEvent
 from shared.events import Event
-from shared.statements import insert_new, table_of
+from shared.statements import insert_new_rows, table_of, update_rows
 
 
 def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) -> set[str]:
@@ -22,11 +21,11 @@ def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) ->
         for event_id, type_ in sorted(types.items())
     ]
     return set(
-        insert_new(
+        insert_new_rows(
             session,
             table_of(ProcessedEvent),
             rows,
-            conflict=["event_id"],
+            conflict="event_id",
             returning="event_id",
         )
     )
@@ -35,5 +34,4 @@ def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) ->
 def note_outcomes(session: Session, outcomes: Mapping[str, str]) -> None:
     """Record what came of events, by their ids, for "what happened to this invoice?"."""
     rows = [{"event_id": event_id, "outcome": outcome} for event_id, outcome in outcomes.items()]
-    if rows:
-        session.execute(update(ProcessedEvent), rows)
+    update_rows(session, table_of(ProcessedEvent), rows, "event_id")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy.orm import Session
 
 from services.portal.models import ProcessedEventRow
-from shared.statements import insert_new, table_of
+from shared.statements import insert_new_rows, table_of
 
 
 def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) -> set[str]:
@@ -16,11 +16,11 @@ def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) ->
     events never wait for each other in a circle."""
     rows = [{"event_id": one, "processed_at": now} for one in sorted(set(event_ids))]
     return set(
-        insert_new(
+        insert_new_rows(
             session,
             table_of(ProcessedEventRow),
             rows,
-            conflict=["event_id"],
+            conflict="event_id",
             returning="event_id",
         )
     )

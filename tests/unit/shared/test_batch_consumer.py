@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import eventlet
 import pytest
@@ -123,7 +123,7 @@ class House:
     """A batch consumer with a container that runs its method in green threads."""
 
     service_name = "notifier"
-    config = {"AMQP_URI": "amqp://nowhere"}
+    config: Final = {"AMQP_URI": "amqp://nowhere"}
 
     def __init__(self, handler: Handler) -> None:
         self.batches: list[list[str]] = []
