@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -120,7 +120,7 @@ def letter(kind: Kind, data: LetterData) -> Letter:
     """What an email of this kind says."""
     contact, to_business = data.contact, kind in TO_BUSINESS
     coming = contact.next_appointment
-    said = Letter(
+    return Letter(
         kind=kind,
         now=data.now,
         customer_name=contact.name,
@@ -133,52 +133,52 @@ def letter(kind: Kind, data: LetterData) -> Letter:
         links=data.links,
         platform=contact.platform,
         next_appointment=coming if _is_ahead(coming, data.now) else None,
+        **_of_report(data.report),
+        **_of_invoice(kind, data),
+        **_of_context(data.context, data.now),
     )
-    return _with_context(_with_invoice(_with_report(said, data.report), data), data.context)
 
 
-def _with_report(said: Letter, report: InvoiceReport | None) -> Letter:
+def _of_report(report: InvoiceReport | None) -> dict[str, Any]:
     """What only Stripe knows of a charge that failed."""
     if report is None:
-        return said
-    return replace(
-        said,
-        method=report.method,
-        next_method=report.next_method,
-        decline=report.now.decline,
-        ended_unpaid=report.now.ended_unpaid,
-        bad_debt=report.now.status is InvoiceStatus.UNCOLLECTIBLE,
-        dashboard_url=report.dashboard_url,
-    )
+        return {}
+    return {
+        "method": report.method,
+        "next_method": report.next_method,
+        "decline": report.now.decline,
+        "ended_unpaid": report.now.ended_unpaid,
+        "bad_debt": report.now.status is InvoiceStatus.UNCOLLECTIBLE,
+        "dashboard_url": report.dashboard_url,
+    }
 
 
-def _with_invoice(said: Letter, data: LetterData) -> Letter:
+def _of_invoice(kind: Kind, data: LetterData) -> dict[str, Any]:
     """What is owed or was paid, for what, and how collecting it stands."""
     incident, fresh = data.incident, data.fresh
     if incident is None:
-        return said
-    came_in = said.kind in ABOUT_PAYMENT
+        return {}
+    came_in = kind in ABOUT_PAYMENT
     owed = as_it_stands(incident, fresh)
     known = incident if came_in else owed
     lines = _lines([owed, *data.others]) if data.others else ()
-    ended = how_it_ended(incident, fresh, data.now) if said.kind is Kind.COLLECTION_ENDED else None
+    ended = how_it_ended(incident, fresh, data.now) if kind is Kind.COLLECTION_ENDED else None
     # After such a decline the count goes on, and nothing is charged.
     uncounted = ended is not None and fresh is not None and fresh.needs_new_method
     amount = settlement(incident).paid if came_in else known.amount_remaining
-    return replace(
-        said,
-        amount=(_total(lines) if lines else amount) or None,
-        currency=incident.currency or None,
-        number=known.number,
-        purpose=known.purpose,
-        purpose_more=known.purpose_more,
-        next_attempt=_promised(known, data),
-        tries=0 if uncounted else incident.attempt_count,
-        paid_at=incident.closed_at if came_in else None,
-        lines=lines,
-        ending=ended,
-        last_tried=incident.last_failed_at,
-    )
+    return {
+        "amount": (_total(lines) if lines else amount) or None,
+        "currency": incident.currency or None,
+        "number": known.number,
+        "purpose": known.purpose,
+        "purpose_more": known.purpose_more,
+        "next_attempt": _promised(known, data),
+        "tries": 0 if uncounted else incident.attempt_count,
+        "paid_at": incident.closed_at if came_in else None,
+        "lines": lines,
+        "ending": ended,
+        "last_tried": incident.last_failed_at,
+    }
 
 
 def _lines(invoices: Sequence[Incident]) -> tuple[Line, ...]:
@@ -203,18 +203,17 @@ def _promised(known: Incident, data: LetterData) -> dt.datetime | None:
     return known.next_payment_attempt if _is_ahead(known.next_payment_attempt, data.now) else None
 
 
-def _with_context(said: Letter, context: Mapping[str, Any]) -> Letter:
+def _of_context(context: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
     """What was said when the email was asked for."""
     ends_at = dt.datetime.fromisoformat(context["ends_at"]) if "ends_at" in context else None
-    return replace(
-        said,
-        description=context.get("description"),
-        price=msgspec.convert(context["price"], Price) if context.get("price") else None,
-        ends_at=ends_at,
-        ended=context.get("ended", False) or _is_past(ends_at, said.now),
-        note=context.get("note"),
-        mails=context.get("mails", 0),
-    )
+    return {
+        "description": context.get("description"),
+        "price": msgspec.convert(context["price"], Price) if context.get("price") else None,
+        "ends_at": ends_at,
+        "ended": context.get("ended", False) or _is_past(ends_at, now),
+        "note": context.get("note"),
+        "mails": context.get("mails", 0),
+    }
 
 
 def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:

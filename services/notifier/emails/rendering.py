@@ -19,6 +19,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.emails import formats, wording
+from services.notifier.emails.constants import MailEnvironment
 from services.notifier.emails.facts import amount_of, facts
 from services.notifier.emails.letters import Letter
 from services.notifier.emails.markup import bdi, button_url, host, web_address
@@ -29,7 +30,6 @@ from shared.l10n.dates import Days
 from shared.l10n.locales import catalogue_of, choose_locale
 from shared.l10n.palette import palette
 from shared.l10n.typography import labelled
-from shared.templating import TranslatedEnvironment
 
 COLLECTABLE: Final = (
     Ending.SUBSCRIPTION_FAILED,
@@ -62,7 +62,7 @@ class Button:
 class Renderer:
     """Renders letters; safe to share between green threads (Jinja's environments are)."""
 
-    _environments: dict[tuple[str, bool], TranslatedEnvironment] = field(default_factory=dict)
+    _environments: dict[tuple[str, bool], MailEnvironment] = field(default_factory=dict)
 
     def render(self, letter: Letter) -> Rendered:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
@@ -84,11 +84,11 @@ class Renderer:
         environment = self._environment(locale, html=name.endswith(".html"))
         return environment.get_template(f"{kind.value}/{name}").render(values)
 
-    def _environment(self, locale: Locale, *, html: bool) -> TranslatedEnvironment:
+    def _environment(self, locale: Locale, *, html: bool) -> MailEnvironment:
         language = catalogue_of(locale)
         key = (language, html)
         if key not in self._environments:
-            environment = TranslatedEnvironment(
+            environment = MailEnvironment(
                 loader=FileSystemLoader(TEMPLATES),
                 autoescape=html,
                 undefined=StrictUndefined,
@@ -98,6 +98,7 @@ class Renderer:
                 keep_trailing_newline=True,
                 extensions=["jinja2.ext.i18n"],
             )
+            environment.constants = {"direction": locale.text_direction}
             environment.filters["combine"] = operator.or_
             environment.filters["quoted"] = formats.quoted
             environment.filters["labelled"] = partial(labelled, language=language)

@@ -45,7 +45,7 @@ def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | 
     """The invoice's incident if there is one, locked until the transaction ends."""
     if invoice_id is None:
         return None
-    found = _read(session, _select().where(IncidentRow.invoice_id == invoice_id).with_for_update())
+    found = _read(session, _select().where(_TABLE.c.invoice_id == invoice_id).with_for_update())
     return found[0] if found else None
 
 
@@ -57,8 +57,8 @@ def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, In
     found = _read(
         session,
         _select()
-        .where(IncidentRow.invoice_id.in_(wanted))
-        .order_by(IncidentRow.invoice_id)
+        .where(_TABLE.c.invoice_id.in_(wanted))
+        .order_by(_TABLE.c.invoice_id)
         .with_for_update(),
     )
     return {one.invoice_id: one for one in found}
@@ -74,13 +74,11 @@ def lock_open_incidents(
         _select()
         .where(
             or_(
-                IncidentRow.invoice_id.in_(invoice_ids),
-                and_(
-                    IncidentRow.stripe_customer_id.in_(customers), IncidentRow.closed_at.is_(None)
-                ),
+                _TABLE.c.invoice_id.in_(invoice_ids),
+                and_(_TABLE.c.stripe_customer_id.in_(customers), _TABLE.c.closed_at.is_(None)),
             )
         )
-        .order_by(IncidentRow.invoice_id)
+        .order_by(_TABLE.c.invoice_id)
         .with_for_update(),
     )
     return {one.invoice_id: one for one in found}
@@ -90,9 +88,9 @@ def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
     """Lock all incidents of a Stripe customer, in one order; their invoice ids."""
     return list(
         session.scalars(
-            select(IncidentRow.invoice_id)
-            .where(IncidentRow.stripe_customer_id == stripe_customer_id)
-            .order_by(IncidentRow.invoice_id)
+            select(_TABLE.c.invoice_id)
+            .where(_TABLE.c.stripe_customer_id == stripe_customer_id)
+            .order_by(_TABLE.c.invoice_id)
             .with_for_update()
         )
     )
@@ -106,11 +104,11 @@ def lock_unpaid_of_subscription(
         session,
         _select()
         .where(
-            IncidentRow.stripe_customer_id == stripe_customer_id,
-            IncidentRow.subscription_id == subscription_id,
-            IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
+            _TABLE.c.stripe_customer_id == stripe_customer_id,
+            _TABLE.c.subscription_id == subscription_id,
+            _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
-        .order_by(IncidentRow.invoice_id)
+        .order_by(_TABLE.c.invoice_id)
         .with_for_update(),
     )
 
@@ -122,11 +120,11 @@ def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incid
         session,
         _select()
         .where(
-            IncidentRow.failure_heard_at < before,
-            IncidentRow.closed_at.is_(None),
-            ~IncidentRow.end_noted,
+            _TABLE.c.failure_heard_at < before,
+            _TABLE.c.closed_at.is_(None),
+            ~_TABLE.c.end_noted,
         )
-        .order_by(IncidentRow.failure_heard_at, IncidentRow.invoice_id)
+        .order_by(_TABLE.c.failure_heard_at, _TABLE.c.invoice_id)
         .limit(limit)
         .with_for_update(skip_locked=True),
     )
@@ -138,10 +136,10 @@ def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incid
         session,
         _select()
         .where(
-            IncidentRow.stripe_customer_id == stripe_customer_id,
-            IncidentRow.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
+            _TABLE.c.stripe_customer_id == stripe_customer_id,
+            _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
-        .order_by(IncidentRow.first_failed_at, IncidentRow.invoice_id)
+        .order_by(_TABLE.c.first_failed_at, _TABLE.c.invoice_id)
         .limit(MOST_TOLD_TOGETHER),
     )
 
@@ -193,5 +191,5 @@ def _read(session: Session, statement: Select[Any]) -> list[Incident]:
 
 def read_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
     """The incidents of these invoices, unlocked, by invoice id."""
-    found = _read(session, _select().where(IncidentRow.invoice_id.in_(list(invoice_ids))))
+    found = _read(session, _select().where(_TABLE.c.invoice_id.in_(list(invoice_ids))))
     return {one.invoice_id: one for one in found}

@@ -153,20 +153,21 @@ def new_token() -> str:
     return secrets.token_urlsafe(12)
 
 
+_TABLE: Final = table_of(Notification)
 _LEASED: Final = (
-    Notification.notification_id,
-    Notification.kind,
-    Notification.invoice_id,
-    Notification.stripe_customer_id,
-    Notification.customer_id,
-    Notification.correlation_id,
-    Notification.traceparent,
-    Notification.created_at,
-    Notification.occurred_at,
-    Notification.dedupe_key,
-    Notification.lookups,
-    Notification.reason,
-    Notification.context,
+    _TABLE.c.notification_id,
+    _TABLE.c.kind,
+    _TABLE.c.invoice_id,
+    _TABLE.c.stripe_customer_id,
+    _TABLE.c.customer_id,
+    _TABLE.c.correlation_id,
+    _TABLE.c.traceparent,
+    _TABLE.c.created_at,
+    _TABLE.c.occurred_at,
+    _TABLE.c.dedupe_key,
+    _TABLE.c.lookups,
+    _TABLE.c.reason,
+    _TABLE.c.context,
 )
 
 
@@ -180,10 +181,10 @@ def lease_due(
     rows = session.execute(
         select(*_LEASED)
         .where(
-            Notification.status.in_([status.value for status in ACTIVE]),
-            Notification.due_at <= now,
+            _TABLE.c.status.in_([status.value for status in ACTIVE]),
+            _TABLE.c.due_at <= now,
         )
-        .order_by(Notification.due_at, Notification.notification_id)
+        .order_by(_TABLE.c.due_at, _TABLE.c.notification_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
@@ -191,8 +192,8 @@ def lease_due(
         return []
     lease = Lease(new_token(), now + policy.lease)
     session.execute(
-        update(table_of(Notification))
-        .where(Notification.notification_id.in_([row.notification_id for row in rows]))
+        update(_TABLE)
+        .where(_TABLE.c.notification_id.in_([row.notification_id for row in rows]))
         .values(
             status=Status.SENDING.value,
             lease_token=lease.token,

@@ -54,6 +54,9 @@ class NewNotification:
     notification_id: str = field(default_factory=lambda: f"ntf_{secrets.token_urlsafe(16)}")
 
 
+_TABLE: Final = table_of(Notification)
+
+
 def add_notification(session: Session, new: NewNotification) -> bool:
     """Write a notification down; False when one with this key exists already."""
     return bool(add_notifications(session, [new]))
@@ -63,7 +66,7 @@ def add_notifications(session: Session, new: Iterable[NewNotification]) -> set[s
     """Write notifications down, in one statement; the keys of those that did not exist yet."""
     added = insert_new_rows(
         session,
-        table_of(Notification),
+        _TABLE,
         [_row(one) for one in new],
         conflict="dedupe_key",
         returning="dedupe_key",
@@ -120,7 +123,7 @@ def by_id(session: Session, notification_id: str, *, lock: bool = False) -> Noti
 def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
     """Those of these attempts about which an email exists."""
     found = session.scalars(
-        select(Notification.attempt_key).where(Notification.attempt_key.in_(attempt_keys))
+        select(_TABLE.c.attempt_key).where(_TABLE.c.attempt_key.in_(attempt_keys))
     )
     return {key for key in found if key is not None}
 
@@ -161,10 +164,10 @@ def failure_of(row: Notification | Row) -> Failure:
 def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
     found = session.scalars(
-        select(Notification.invoice_id).where(
-            Notification.invoice_id.in_(invoice_ids),
-            Notification.kind.in_([kind.value for kind in DUNNING]),
-            Notification.status.in_([status.value for status in ACTIVE]),
+        select(_TABLE.c.invoice_id).where(
+            _TABLE.c.invoice_id.in_(invoice_ids),
+            _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
+            _TABLE.c.status.in_([status.value for status in ACTIVE]),
         )
     )
     return {invoice_id for invoice_id in found if invoice_id is not None}
@@ -275,7 +278,6 @@ class Row:
 _KNOWN: Final = tuple(field.name for field in fields(Row))
 _KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
 _WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
-_TABLE: Final = table_of(Notification)
 
 
 def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str, Row]:

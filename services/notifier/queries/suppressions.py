@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
+from typing import Final
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -12,6 +13,9 @@ from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import DeletedCustomer, SuppressedAddress
 from shared.statements import insert_new, table_of
+
+_DELETED: Final = table_of(DeletedCustomer)
+_SUPPRESSED: Final = table_of(SuppressedAddress)
 
 
 def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:
@@ -36,8 +40,8 @@ def deleted_customers(session: Session, stripe_customer_ids: Collection[str]) ->
         return set()
     return set(
         session.scalars(
-            select(DeletedCustomer.stripe_customer_id).where(
-                DeletedCustomer.stripe_customer_id.in_(stripe_customer_ids)
+            select(_DELETED.c.stripe_customer_id).where(
+                _DELETED.c.stripe_customer_id.in_(stripe_customer_ids)
             )
         )
     )
@@ -74,9 +78,9 @@ def suppressed_addresses(
 ) -> dict[AddressHash, str]:
     """Why nothing is written to those of these addresses that get no more email."""
     by_hash = {text: one for one in addresses for text in (one.plain, *one.keyed)}
-    plain, keyed = SuppressedAddress.address_sha256, SuppressedAddress.address_hmac
+    plain, keyed = _SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac
     rows = session.execute(
-        select(plain, keyed, SuppressedAddress.reason).where(
+        select(plain, keyed, _SUPPRESSED.c.reason).where(
             or_(
                 plain.in_([one.plain for one in addresses]),
                 keyed.in_([text for one in addresses for text in one.keyed]),
