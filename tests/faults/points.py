@@ -27,7 +27,9 @@ def _a_round_with_events(arguments: Arguments, result: Any) -> bool:
 
 
 def _an_event(arguments: Arguments, result: Any) -> bool:
-    return str(arguments[1].delivery_info.get("exchange")).endswith(".events")
+    return any(
+        str(message.delivery_info.get("exchange")).endswith(".events") for message in arguments[1]
+    )
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,9 @@ POINTS = {
         "notifier", "services.notifier.handlers.events", "handle_invoices", False
     ),
     "after the commit, before the ack": Point(
-        "notifier", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "notifier", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_messages", True, _an_event
     ),
-    "after the lease": Point(
-        "notifier", "services.notifier.workflows.sending", "lease", False, _some
-    ),
+    "after the lease": Point("notifier", "services.notifier.workflows.sending", "send_one", True),
     "marked “about to post”, before the post": Point(
         "notifier", "services.notifier.adapters.sendgrid.gateway", "SendGridMailer.send", True
     ),
@@ -86,7 +86,7 @@ POINTS = {
         "portal", "services.portal.handlers.events", "handle_invoices", False
     ),
     "the page’s notice, before the ack": Point(
-        "portal", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "portal", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_messages", True, _an_event
     ),
 }
 
@@ -101,10 +101,10 @@ RECOVERY_POINTS = {
         "billing", "services.billing.adapters.stripe.gateway", "StripeGateway.pay", False
     ),
     "after the record, before the change is closed": Point(
-        "billing", "services.billing.queries.recovery", "close_change", True
+        "billing", "services.billing.queries.payment_method_changes", "close_change", True
     ),
     "after the change is closed, before the ack": Point(
-        "billing", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_message", True, _an_event
+        "billing", "shared.nameko_ext.consumer", "SafeQueueConsumer.ack_messages", True, _an_event
     ),
 }
 """Where a new card is tried."""

@@ -39,7 +39,7 @@ NEXT = {
     "after the mark, before the commit": "published again; the notifier knows the event's id",
     "before the effect": "never acked: the broker delivers again",
     "after the effect, before the commit": "rolled back and never acked: the broker delivers again",
-    "after the commit, before the ack": "delivered again; the event's id is known, nothing happens",
+    "after the commit, before the ack": "delivered again; the event's id is known, and the lease that it came with ends: another sender takes it",
     "after the lease": "the lease ends, another sender takes it",
     "marked “about to post”, before the post": "delivery unconfirmed: left alone for the grace period, then sent",
     "after SendGrid’s 202, before the record": "delivery unconfirmed until SendGrid's webhook confirms it: not sent again",
@@ -151,7 +151,7 @@ def test_one_mail_whatever_the_point(system: System, poster: Poster, point: str)
         doomed.kill()
         system.resume(system.stack.processes(service)[0])
     poster.drain(60)
-    if point == "after the lease":
+    if point in ("after the commit, before the ack", "after the lease"):
         time.sleep(1)
         system.rows("notifier", "UPDATE notifications SET due_at = now() WHERE status = 'sending'")
     forced: set[str] = set()

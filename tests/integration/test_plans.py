@@ -21,7 +21,7 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
 from services.notifier.queries.incidents import lock_incidents
 from services.notifier.queries.leases import lease_due
-from services.notifier.queries.notifications import lock_rows
+from services.notifier.queries.notifications import lock_to_send, store_sent
 from services.notifier.queries.sendgrid_events import sent_as
 from services.notifier.queries.waiting import waits_for_customer
 from services.notifier.retention import RULES as NOTIFIERS_RULES
@@ -293,12 +293,14 @@ def test_events_about_invoices_read_no_whole_table(notifier: Engine, together: i
 
 @pytest.mark.parametrize("together", [1, 16])
 def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: int) -> None:
-    """The rows and incidents of a batch of emails are locked by their keys."""
+    """The rows and incidents of a batch of emails are locked, and written back, by their keys."""
     numbers = range(1, together + 1)
 
     def lock(session: Session) -> None:
         assert len(lock_incidents(session, [f"in_{number}" for number in numbers])) == together
-        assert len(lock_rows(session, [f"ntf_{number}" for number in numbers])) == together
+        rows = lock_to_send(session, [f"ntf_{number}" for number in numbers])
+        assert len(rows) == together
+        store_sent(session, rows.values())
 
     assert full_scans(notifier, lock, set()) == []
 

@@ -147,3 +147,35 @@ def test_a_question_that_failed_says_so_to_whoever_wants_the_answer(
     eventlet.sleep(0)
     del unwanted
     assert capfd.readouterr().err == ""
+
+
+def test_places_that_are_reserved_are_nobody_elses(office: Office) -> None:
+    """An event's transaction keeps as many as it may need: the loop takes the others, and what was not needed is given back."""
+    assert office.places.reserve(START, 3) == 3
+    assert office.lease(due=100) == 5
+    office.places.fill(3, [EMAIL])
+    assert office.sender.busy == 6
+
+
+def test_while_others_wait_no_new_email_is_sent_before_them(office: Office) -> None:
+    """More was due than there were places: nothing can be reserved until all of that has its place."""
+    assert office.lease(due=100) == 8
+    for _ in range(4):
+        office.container.end_one()
+    assert office.places.reserve(START, 1) == 0
+
+
+def test_the_last_place_that_is_filled_makes_its_end_look_for_more(office: Office) -> None:
+    """As after a lease of all there was room for: what found no place is looked for when half of them are free."""
+    reserved = office.places.reserve(START, 20)
+    assert reserved == 8
+    office.places.fill(reserved, [EMAIL] * 8)
+    for _ in range(4):
+        office.container.end_one()
+    assert office.loop.woken == 1
+
+
+def test_nothing_is_reserved_while_sendgrid_asks_for_patience(office: Office) -> None:
+    """Until the reset of a 429 what fails waits as a row."""
+    office.places.close_until(START + dt.timedelta(seconds=30))
+    assert office.places.reserve(START, 1) == 0

@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from shared.database import DatabaseUnavailable
 from shared.events import CustomerDeleted, Event, encode
-from shared.nameko_ext import batch_consumer
 from shared.nameko_ext.batch_consumer import TOGETHER, BatchConsumer, Outcomes, act
 from shared.nameko_ext.batching import Failed
 from shared.nameko_ext.consumer import Permanent
@@ -74,7 +73,8 @@ class Listener(SafeQueueConsumer):
     def __init__(self, provider: Any) -> None:
         super().__init__()
         self.provider = provider
-        self.container = SimpleNamespace(spawn_managed_thread=eventlet.spawn)
+        surroundings: Any = SimpleNamespace(spawn_managed_thread=eventlet.spawn)
+        self.container = surroundings
 
     def deliver(self, message: Any) -> Any:
         self._take(self.provider, message)
@@ -246,7 +246,7 @@ def test_what_waits_for_the_database_keeps_nobody_else_waiting(
             while away:
                 sleep(0)
 
-    monkeypatch.setattr(batch_consumer.eventlet, "sleep", pause)
+    monkeypatch.setattr(eventlet, "sleep", pause)
 
     def handler(batch: list[Event]) -> Outcomes:
         error = DatabaseUnavailable("away")
