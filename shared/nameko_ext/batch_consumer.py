@@ -66,7 +66,7 @@ class BatchConsumer(EventConsumer):
     def span(self, worker_ctx: Any) -> tracing.Span:
         """The span of a batch. Each of its events has one of its own, in the trace of what made the event."""
         (batch,) = worker_ctx.args
-        return tracing.batch("events", batch)
+        return tracing.batch(self.lane, batch)
 
     def accept(self, message: Any) -> bool:
         """Take a message in the listener's green thread; False: it can't be read, and saying so takes time."""
@@ -100,7 +100,7 @@ class BatchConsumer(EventConsumer):
         batch = [one for one in deliveries if not self._is_gone(one)]
         if not batch:
             return
-        BATCH_SIZE.labels("events").observe(len(batch))
+        BATCH_SIZE.labels(self.lane).observe(len(batch))
         settled = Signal()
         started = time.perf_counter()
         spans = self._spans(batch)

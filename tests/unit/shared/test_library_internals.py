@@ -42,6 +42,7 @@ INHERITED = {
     "shared.templating.TranslatedEnvironment": {"_generate"},
     # What HTML shows of a value, written by a function of ours.
     "shared.templating._Direct": {"_output_child_pre"},
+    "services.notifier.emails.constants.MailEnvironment": {"_generate"},
 }  # fmt: skip
 """By our class: names of its library's classes that it reads, calls or overrides."""
 
