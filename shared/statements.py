@@ -11,6 +11,8 @@ from sqlalchemy import Table, TextClause, bindparam, insert, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from shared.database import UnstorableValue
+
 
 def insert_new(
     session: Session,
@@ -82,7 +84,10 @@ def _has_recordsets(session: Session) -> bool:
 
 
 def _encoded(rows: Sequence[dict[str, Any]]) -> str:
-    return _json.encode(rows).decode()
+    try:
+        return _json.encode(rows).decode()
+    except (ValueError, OverflowError) as error:  # half a character, a number without end
+        raise UnstorableValue(str(error)) from error
 
 
 _ROWS: Final = "json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"

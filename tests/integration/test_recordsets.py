@@ -127,7 +127,7 @@ def test_amounts_pass_through_no_float(db: Transactions) -> None:
         ).all() == [(most, most - 1)]
 
 
-@pytest.mark.parametrize("bad", ["\x00", "x" * 256])
+@pytest.mark.parametrize("bad", ["\x00", "\ud800", "x" * 256])
 def test_what_cannot_be_stored_is_said_in_one_way(bad: str, db: Transactions) -> None:
     """No further try can help: UnstorableValue, as for rows of one parameter a column."""
     if db.engine.dialect.name == "sqlite":
