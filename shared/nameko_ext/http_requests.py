@@ -32,6 +32,9 @@ NOISE_BYTES: Final = 4 << 10
 TRAILERS: Final = 50
 
 _TARGET: Final = re.compile(rb"[!-~]+")
+_ORIGIN: Final = re.compile(rb"\Ahttps?://[^/?]*", re.IGNORECASE)
+"""What stands before the path where a client writes its address out (RFC 9112, 3.2.2)."""
+_HOST: Final = re.compile(rb"[\w.~!$&'()*+;=%:\[\]-]*")
 _LINE: Final = len("  HTTP/1.1\r\n\r\n")
 _FIELD: Final = len(": \r\n")
 _CHUNK: Final = len("ffffffff\r\n\r\n")
@@ -251,13 +254,17 @@ class RequestReader:
             not _TARGET.fullmatch(self._target)
             or version not in ("1.1", "1.0")
             or (version == "1.1" and b"host" not in fields)
+            or not _HOST.fullmatch(fields.get(b"host", b""))
             or (coding is not None and (coding.lower() != b"chunked" or version == "1.0"))
             or method == "CONNECT"
         ):
             raise _Refusal(BAD_REQUEST)
+        target = self._target
+        if not target.startswith((b"/", b"*")):
+            target = b"/" + _ORIGIN.sub(b"", target, count=1).removeprefix(b"/")
         self._request = request = HttpRequest(
             method,
-            self._target,
+            target,
             fields,
             http_1_0=version == "1.0",
             keep_alive=parser.should_keep_alive(),

@@ -67,6 +67,32 @@ def test_headers_are_found_in_any_case_and_joined() -> None:
     assert (request.args.get("a"), request.args.get("b"), request.args.get("c")) == ("1", " ", None)
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("http://portal.test:8000/me/x?from=mail", "/me/x", "from=mail"),
+        ("HTTPS://portal.test/me/x", "/me/x", ""),
+        ("http://portal.test", "/", ""),
+        ("http://portal.test?a=/b", "/", "a=/b"),
+        ("ftp://portal.test/me/x", "/ftp://portal.test/me/x", ""),
+        ("/http://portal.test/me/x", "/http://portal.test/me/x", ""),
+        ("//portal.test/me/x", "//portal.test/me/x", ""),
+        ("*", "*", ""),
+        ("/%00%2f%2e%2e%zz%c3%28", "/\x00/..%zz\ufffd(", ""),
+    ],
+)
+def test_an_address_may_be_written_out(target: str, path: str, query: str) -> None:
+    """With scheme and host, as to a proxy (RFC 9112, 3.2.2): what it names here is its path. Any other stays as it is."""
+    request = only(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target.encode())
+    assert (request.path, request.query) == (path, query)
+
+
+@pytest.mark.parametrize("host", ["", "x", "Portal.test:8000", "[::1]:80", "a_b-c.example", "%41"])
+def test_a_host_is_a_name(host: str) -> None:
+    """With a port, or an address, or nothing at all."""
+    assert only(GET.replace(b"Host: x", b"Host: " + host.encode())).whole
+
+
 def test_what_is_not_here_is_werkzeugs() -> None:
     """A form, cookies: the request is a werkzeug Request then, with the same body, and no header passes for another one."""
     request = only(
@@ -122,6 +148,10 @@ REFUSED = {
     "a mailbox's From line": b"From x\r\n" + GET,
     "CONNECT": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a host that is none": GET.replace(b"Host: x", b"Host: a b"),
+    "a list of hosts": GET.replace(b"Host: x", b"Host: a, b"),
+    "a host with a path": GET.replace(b"Host: x", b"Host: a/b"),
+    "a host with a name": GET.replace(b"Host: x", b"Host: a@b"),
     "two hosts": GET.replace(b"Host: x", b"Host: x\r\nHost: x"),
     "a NUL": GET.replace(b"Host: x", b"Host: x\r\nX: \x00"),
     "a byte in the address": GET.replace(b"/me/", b"/me/\xf7"),
