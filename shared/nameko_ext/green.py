@@ -11,6 +11,7 @@ import atexit
 import gc
 import os
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -19,6 +20,12 @@ from typing import Any
 
 # What is loaded now stays: looking for garbage among it after each 700 new objects is a sixth of the start.
 gc.set_threshold(10_000)
+
+# structlog loads rich where it is installed, for tracebacks in colour: 3 MB that no serving process needs.
+sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402, F401
+
+del sys.modules["rich"]
 
 system_look_up = socket.getaddrinfo
 os.environ["EVENTLET_NO_GREENDNS"] = "yes"  # eventlet reads both when it is imported

@@ -11,7 +11,17 @@ import pytest
 
 from local.python_process import REPOSITORY, python_environment
 
-NOBODY = {"alembic", "mako", "typer", "portico", "sandbox", "portico.cli", "dns", "opentelemetry"}
+NOBODY = {
+    "alembic",
+    "mako",
+    "typer",
+    "rich",
+    "portico",
+    "sandbox",
+    "portico.cli",
+    "dns",
+    "opentelemetry",
+}
 """Migrating and the command line are other processes, tracing is off by default, and dnspython would come with eventlet's own
 resolver."""
 OTHERS = {
