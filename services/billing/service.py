@@ -48,7 +48,7 @@ from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.http_server import json_answer
+from shared.nameko_ext.http_answers import json_answer
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import audited_rpc, rpc

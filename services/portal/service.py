@@ -59,7 +59,7 @@ from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent
-from shared.nameko_ext.http_server import Reply
+from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.rpc import audited_rpc, rpc
 from shared.telemetry import get_logger
 

@@ -1,8 +1,9 @@
-"""The memory that the bodies of requests may take of a process, all together, and who gives way when it is used up.
+"""The memory that clients may take of a process, all together, and who gives way when it is used up.
 
-A body counts from its first byte until its request is answered. When another piece would not fit, those bodies give way that have
-taken most for longest, among the ones that are still arriving. What Stripe, SendGrid or a customer sends is small and here within a
-moment, so whoever fills the memory takes it from themselves. One that is whole is never taken back: it is about to be answered.
+A body counts from its first byte until its request is answered, a head while it has not ended, an answer while the client does not
+take it. When another piece would not fit, those give way that have taken most for longest, among the ones that wait for their
+client. What Stripe, SendGrid or a customer sends is small and here within a
+moment, so whoever fills the memory takes it from themselves. A body that is whole is never taken back: it is about to be answered.
 
 While it arrives, a body lies in pages of its own. Among everything else in the heap, a few hundred that come slowly leave holes
 that the process keeps for good.
@@ -34,19 +35,52 @@ class TooLarge(Exception):
     """The body is over its limit, now or ever."""
 
 
-class Room:
-    """What one request's body takes: a context, entered and left by the green thread that reads it. Left, it takes nothing."""
+class Held:
+    """What a connection has in hand while it waits for its client. `end` is called when it has to give way."""
+
+    def __init__(self, budget: BodyBudget, end: Callable[[], None]) -> None:
+        self._budget, self._end = budget, end
+        self._began = budget.clock()
+        self.taken = 0
+        """Bytes."""
+
+    def hold(self, size: int) -> None:
+        """So many bytes now, in all. Raises NoRoom."""
+        self._budget.make_room(self, size - self.taken)
+        self._budget.arriving.add(self)
+        self._budget.taken += size - self.taken
+        self.taken = size
+
+    def weight(self, now: float) -> float:
+        """How much for how long: bytes times seconds."""
+        return self.taken * (now - self._began)
+
+    def give_way(self) -> None:
+        """Free it now, and have whoever waits hear so."""
+        self.free()
+        self._end()
+
+    def free(self) -> None:
+        """Nothing any more."""
+        self._budget.arriving.discard(self)
+        self._budget.taken -= self.taken
+        self.taken = 0
+
+
+class Room(Held):
+    """What one request's body takes: a context, entered and left by the green thread that reads it. Left, it takes nothing.
+
+    When it has to give way, its reader hears so as soon as this green thread waits.
+    """
 
     def __init__(self, budget: BodyBudget, limit: int) -> None:
-        self._budget, self._limit = budget, limit
-        self._began = budget.clock()
+        super().__init__(budget, self._begin_interrupting)
+        self._limit = limit
         self._reader = eventlet.getcurrent()
         self._reading = True
         self._gave_way = False
         self._first = b""
         self._pages: mmap.mmap | None = None
-        self.taken = 0
-        """Bytes."""
 
     def __enter__(self) -> Room:
         self._budget.arriving.add(self)
@@ -54,7 +88,7 @@ class Room:
 
     def __exit__(self, *error: object) -> None:
         self._end_reading()
-        self._free()
+        self.free()
 
     def expect(self, length: int) -> None:
         """What the request announces. Raises TooLarge. Nothing is set aside for it: announcing costs a client nothing."""
@@ -88,15 +122,8 @@ class Room:
         self._pages.close()
         return body
 
-    def weight(self, now: float) -> float:
-        """How much for how long: bytes times seconds."""
-        return self.taken * (now - self._began)
-
-    def give_way(self) -> None:
-        """Free it now, and have its reader hear so as soon as this green thread waits."""
+    def _begin_interrupting(self) -> None:
         self._gave_way = True
-        self._free()
-        self._budget.arriving.discard(self)
         hubs.get_hub().schedule_call_global(0, self._interrupt)
 
     def _interrupt(self) -> None:
@@ -113,28 +140,28 @@ class Room:
         self._reading = False
         self._budget.arriving.discard(self)
 
-    def _free(self) -> None:
-        self._budget.taken -= self.taken
-        self.taken, self._first = 0, b""
+    def free(self) -> None:
+        super().free()
+        self._first = b""
         if self._pages is not None:
             self._pages.close()
 
 
 class BodyBudget:
-    """Hands out rooms for bodies, `most` bytes in all."""
+    """What clients may take, `most` bytes in all; hands out rooms for bodies."""
 
     def __init__(
         self, most: int = BODY_BUDGET, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.most, self.clock = most, clock
         self.taken = 0
-        self.arriving: set[Room] = set()
+        self.arriving: set[Held] = set()
 
     def room(self, limit: int) -> Room:
         """A room for one body of at most so many bytes, to be entered."""
         return Room(self, limit)
 
-    def make_room(self, newcomer: Room, size: int) -> None:
+    def make_room(self, newcomer: Held, size: int) -> None:
         """See to it that so many bytes more fit. Raises NoRoom when it is the newcomer itself that has to give way."""
         if self.taken + size <= self.most:
             return

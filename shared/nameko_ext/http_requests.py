@@ -30,6 +30,10 @@ HEAD_BYTES: Final = 32 << 10
 NOISE_BYTES: Final = 4 << 10
 """The most, beyond heads and bodies, that a connection may carry at a time: extensions of chunks, trailers, empty lines."""
 TRAILERS: Final = 50
+FIELD_MEMORY: Final = 200
+"""What a header field takes beside its bytes."""
+REQUEST_MEMORY: Final = 1500
+"""What the smallest request takes."""
 
 _TARGET: Final = re.compile(rb"[!-~]+")
 _ORIGIN: Final = re.compile(rb"\Ahttps?://[^/?]*", re.IGNORECASE)
@@ -176,6 +180,19 @@ class RequestReader:
         self._accounted = self._noise = 0
 
     @property
+    def held(self) -> int:
+        """Bytes of memory that are taken beside the request whose turn it is: by a head that has not ended, by requests behind."""
+        behind = REQUEST_MEMORY * (len(self.requests) - 1) if len(self.requests) > 1 else 0
+        if not self.in_head:
+            return behind
+        return behind + self._noise + len(self._target) + self._size + FIELD_MEMORY * self._number
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more was asked, or has begun to be."""
+        return bool(self.requests) or self.in_head
+
+    @property
     def in_fields(self) -> bool:
         """Whether the head that has begun has got beyond its first line."""
         return self.in_head and self._number > 0
@@ -188,7 +205,9 @@ class RequestReader:
         """Read the next bytes: `requests` and `error` tell what they were."""
         if self.error or self._closing:
             return
-        before = len(self.requests)
+        before, begun = len(self.requests), self._request
+        if begun is not None and begun.whole:
+            begun = None
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
@@ -202,8 +221,9 @@ class RequestReader:
             self.error = HEAD_TOO_LARGE if self.in_head else BAD_REQUEST
             while len(self.requests) > before:
                 self.requests.pop()
-            if self._request is not None:
-                self._request.whole = False
+            for one in (begun, self._request):
+                if one is not None:
+                    one.whole = False
 
     def _parse(self, data: bytes) -> None:
         while data:

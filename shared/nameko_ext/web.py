@@ -20,14 +20,9 @@ from werkzeug.wrappers import Response
 from shared import tracing
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Overloaded
+from shared.nameko_ext.http_answers import PreparedAnswer, Reply, json_answer, plain_error
 from shared.nameko_ext.http_bodies import NoRoom, TooLarge
-from shared.nameko_ext.http_server import (
-    HttpServer,
-    PreparedAnswer,
-    Reply,
-    json_answer,
-    plain_error,
-)
+from shared.nameko_ext.http_server import HttpServer
 from shared.telemetry import HTTP_SECONDS, get_logger
 
 log = get_logger(__name__)

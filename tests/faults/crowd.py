@@ -10,6 +10,14 @@ import time
 SPARE_FILES = 500
 
 
+def allow_files(number: int) -> None:
+    """Let this process hold so many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = number + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(needed, hard)))
+
+
 class Crowd:
     """Connections that say nothing. Closed at the end of the `with` block."""
 
@@ -18,10 +26,7 @@ class Crowd:
         self._sockets: list[socket.socket] = []
 
     def __enter__(self) -> Crowd:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = self._size + SPARE_FILES
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(needed, hard)))
+        allow_files(self._size)
         with selectors.DefaultSelector() as selector:
             for number in range(self._size):
                 one = socket.socket()

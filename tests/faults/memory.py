@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from local.processes import Process
 
 
@@ -20,6 +22,16 @@ def most_megabytes(process: Process) -> float:
 def forget_most(process: Process) -> None:
     """Begin anew with the most (proc(5), clear_refs)."""
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
+def limit_of(service: str) -> float:
+    """The mebibytes of memory that the manifests give its pod."""
+    path = Path(__file__).parents[2] / "deploy/k8s/base" / f"{service}.yaml"
+    deployment = next(
+        one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == "Deployment"
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return float(container["resources"]["limits"]["memory"].removesuffix("Mi"))
 
 
 def _status(process: Process, name: str) -> float:

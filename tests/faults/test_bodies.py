@@ -8,14 +8,12 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 
 from local.processes import Process
 from shared.nameko_ext.http_bodies import BODY_BUDGET
-from tests.faults.memory import forget_most, megabytes, most_megabytes
+from tests.faults.memory import forget_most, limit_of, megabytes, most_megabytes
 from tests.faults.payloads import other_event
 from tests.faults.plan import Delivery
 from tests.faults.poster import Poster
@@ -77,16 +75,6 @@ def crowd(process: Process, size: int) -> Iterator[list[socket.socket]]:
             stack.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=5))
             for _ in range(size)
         ]
-
-
-def limit_of(service: str) -> float:
-    """The mebibytes of memory that the manifests give its pod."""
-    path = Path(__file__).parents[2] / "deploy/k8s/base" / f"{service}.yaml"
-    deployment = next(
-        one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == "Deployment"
-    )
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return float(container["resources"]["limits"]["memory"].removesuffix("Mi"))
 
 
 @pytest.mark.parametrize("service", HEADS)

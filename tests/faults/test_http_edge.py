@@ -15,7 +15,8 @@ import pytest
 
 from local.python_process import REPOSITORY
 from local.servers import Child, free_port
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import Crowd, allow_files
+from tests.faults.memory import forget_most, limit_of, most_megabytes
 from tests.faults.system import System, answers
 
 PATIENCE = 25.0
@@ -57,6 +58,7 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGUN = b"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nStripe-Signature: t=1,v1=00\r\n"
 POST = BEGUN + b"Content-Length: 2\r\n\r\n{}"
 CHUNKED = BEGUN + b"Transfer-Encoding: chunked\r\n\r\n%s"
+CLOSING = POST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
 
@@ -322,6 +324,63 @@ def test_many_requests_at_once_keep_nobody_waiting(system: System) -> None:
                 greedy.shutdown(socket.SHUT_RDWR)
             reading.result()
         assert max(took) < 0.5, took
+
+
+def test_connections_by_the_thousand_keep_nobody_waiting(system: System) -> None:
+    """Begun at once, or let go at once when their time is over: another client is answered between them."""
+    port = system.stack.processes("billing")[0].port
+    took = []
+    with Crowd(port, 5000) as crowd:
+        began = time.monotonic()
+        while crowd.held() and time.monotonic() - began < PATIENCE:
+            asked = time.monotonic()
+            assert statuses(ask(system, LAST)) == [200]
+            took.append(time.monotonic() - asked)
+            time.sleep(0.01)
+        assert crowd.held() == 0
+    assert max(took) < 0.25, max(took)
+
+
+HELD = [
+    (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: %s\r\n" % (b"y" * 7000) * 4, 0),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X:\r\n" * 98, 0),
+    (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 40, 4096),
+    (b"GET / HTTP/1.1\r\nHost:\r\n\r\n" * 600, 4096),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "window"), HELD, ids=["heads", "small fields", "answers", "requests"]
+)
+def test_what_connections_hold_is_bounded_together(
+    system: System, sent: bytes, window: int
+) -> None:
+    """Four thousand that don't end their head, don't take their answers, or ask on and on: those that hold most for longest are ended, the
+    process stays within its pod, and another client is answered."""
+    process = system.stack.processes("billing")[0]
+    allow_files(4000)
+    forget_most(process)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4000):
+            one = stack.enter_context(socket.socket())
+            if window:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            one.settimeout(5)
+            with contextlib.suppress(OSError):
+                one.connect(("127.0.0.1", process.port))
+                one.sendall(sent)
+        assert statuses(ask(system, LAST)) == [200]
+    print(f"\n{most_megabytes(process):.0f} MiB at most")
+    assert most_megabytes(process) < limit_of("billing")
+
+    def as_before() -> bool:
+        """whoever asks is answered at once again"""
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            return statuses(ask(system, CLOSING)) == [400] and time.monotonic() - began < 0.2
+        return False
+
+    system.wait(as_before, 30)
 
 
 def test_slow_clients_hold_no_worker(system: System) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +30,14 @@ def http_request(method: str, path: str, body: bytes = b"", **headers: str) -> b
         lines
     )
     return head.encode() + b"\r\n" + body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    data = b""
+    while piece := connection.recv(1 << 20):
+        data += piece
+    return data
 
 
 def a_request(system: System, service: str) -> bytes:
@@ -92,6 +102,25 @@ def test_a_client_that_was_accepted_is_answered_in_full(system: System, service:
     assert process.log_text().count("a service died") == 0
     assert regulars.bad() == {}
     assert sum(regulars.outcomes.values()) > 100
+
+
+def test_what_was_asked_together_is_answered_before_the_end(system: System) -> None:
+    """SIGTERM in the middle of two thousand requests that came at once, most of them not read yet: each has its answer, and the
+    last one says that the connection ends."""
+    process = system.stack.processes("billing")[0]
+    asked = http_request("GET", "/nothing") * 2000
+    with (
+        socket.create_connection(("127.0.0.1", process.port), timeout=30) as connection,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        connection.sendall(asked)
+        begun = connection.recv(100)
+        reading = pool.submit(read_all, connection)
+        assert system.end(process) == 0
+        said = begun + reading.result()
+    system.resume(process)
+    assert said.count(b"HTTP/1.1 404 ") == 2000
+    assert said.count(b"\r\nConnection: close\r\n") == 1
 
 
 def test_the_second_sigterm_is_final_and_doubles_nothing(system: System, poster: Poster) -> None:

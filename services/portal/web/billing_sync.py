@@ -19,7 +19,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, locale_for, redirect
 from services.portal.workflows import billing_sync as learning
-from shared.nameko_ext.http_server import Reply
+from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.loops import Waker, loop
 from shared.telemetry import get_logger
 

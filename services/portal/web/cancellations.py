@@ -28,7 +28,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
 from shared.contracts.rpc.portal import CancellationLinks
-from shared.nameko_ext.http_server import Reply
+from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
 from shared.nameko_ext.web import http

@@ -26,7 +26,7 @@ from shared.contracts.deadlines import PORTAL_WAITS_FOR_BILLING, PORTAL_WAITS_FO
 from shared.database import DatabaseUnavailable
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.http_server import Reply
+from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.rpc import RpcClient
 from shared.nameko_ext.web import Refuse, http
 from shared.telemetry import get_logger

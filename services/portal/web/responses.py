@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request, Response
 from services.portal.handlers.resolved_links import CAME_FROM, ResolvedLink
 from services.portal.web import frame
 from shared.l10n.locales import choose_locale
-from shared.nameko_ext.http_server import PreparedAnswer, Reply
+from shared.nameko_ext.http_answers import PreparedAnswer, Reply
 
 LONGEST_WISH: Final = 500
 """How much of a browser's list of languages is read."""

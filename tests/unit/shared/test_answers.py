@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.wrappers import Response
 
-from shared.nameko_ext.http_server import LOCK_DOWN, Answer, PreparedAnswer, Reply, answer_bytes
+from shared.nameko_ext.http_answers import LOCK_DOWN, Answer, PreparedAnswer, Reply, answer_bytes
 from shared.nameko_ext.web import Http
 
 HEADERS = (

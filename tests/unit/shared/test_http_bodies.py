@@ -7,7 +7,7 @@ from collections.abc import Callable
 import eventlet
 import pytest
 
-from shared.nameko_ext.http_bodies import BodyBudget, NoRoom, Room, TooLarge
+from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room, TooLarge
 
 
 class Clock:
@@ -185,3 +185,36 @@ def test_one_that_gave_way_and_has_just_ended_is_not_interrupted(
     eventlet.spawn(read).wait()
     assert after == ["answered"]
     assert budget.taken == 0
+
+
+def test_heads_and_answers_share_the_budget(budget: BodyBudget, clock: Clock) -> None:
+    """What a connection holds beside bodies counts as they do, with its newest size; the heaviest gives way, whatever it is."""
+    ended: list[str] = []
+    head = Held(budget, lambda: ended.append("head"))
+    head.hold(300)
+    head.hold(900)
+    body = Body(budget, 500)
+    assert budget.taken == 1400
+    clock.now = 1
+    answer = Held(budget, lambda: ended.append("answer"))
+    answer.hold(600)
+    assert (ended, body.outcome, budget.taken) == (["head"], "", 1100)
+    answer.hold(100)
+    head.free()  # its own green thread has heard
+    assert budget.taken == 600
+    answer.free()
+    assert (budget.taken, len(budget.arriving)) == (500, 1)
+    assert body.send(0).outcome == "500"
+
+
+def test_who_holds_most_gets_no_more_of_anything(budget: BodyBudget, clock: Clock) -> None:
+    """A head that grows over all others' is refused, and still counts until it is let go."""
+    head = Held(budget, lambda: None)
+    head.hold(1000)
+    other = Body(budget, 500)
+    clock.now = 1
+    with pytest.raises(NoRoom):
+        head.hold(1200)
+    assert (budget.taken, other.outcome) == (1500, "")
+    head.free()
+    assert budget.taken == 500

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from shared.nameko_ext.http_requests import (
     FIELD_BYTES,
+    FIELD_MEMORY,
     FIELDS,
     HEAD_BYTES,
     NOISE_BYTES,
+    REQUEST_MEMORY,
     TARGET_BYTES,
     TRAILERS,
     HttpRequest,
@@ -91,6 +93,25 @@ def test_an_address_may_be_written_out(target: str, path: str, query: str) -> No
 def test_a_host_is_a_name(host: str) -> None:
     """With a port, or an address, or nothing at all."""
     assert only(GET.replace(b"Host: x", b"Host: " + host.encode())).whole
+
+
+def test_a_head_that_has_not_ended_is_counted() -> None:
+    """Its bytes, and what each field takes beside them; nothing once it has ended."""
+    begun = reader(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 50 + b"X: " + b"y" * 5000)
+    assert 5000 + 50 * FIELD_MEMORY < begun.held < 5000 + 60 * FIELD_MEMORY
+    assert begun.has_more
+    begun.feed(b"\r\n\r\n")
+    assert (begun.held, len(begun.requests)) == (0, 1)
+
+
+def test_requests_behind_are_counted() -> None:
+    """All but the one whose turn it is."""
+    several = reader(GET * 4)
+    assert several.held == 3 * REQUEST_MEMORY
+    several.requests.popleft()
+    assert several.held == 2 * REQUEST_MEMORY
+    several.requests.clear()
+    assert (several.held, several.has_more) == (0, False)
 
 
 def test_what_is_not_here_is_werkzeugs() -> None:
@@ -183,6 +204,18 @@ CHUNK_ERRORS = [
     b"0\r\n" + b"X: y\r\n" * (TRAILERS + 1) + b"\r\n",
     b"0\r\nX: " + b"y" * (NOISE_BYTES + 100) + b"\r\n\r\n",
 ]
+
+
+@pytest.mark.parametrize("size", [100, 2048, 5000, 16384])
+def test_a_body_with_too_much_beside_it_is_none(size: int) -> None:
+    """However it is cut, and whatever follows: its request is not whole, and nothing is read after it."""
+    sent = CHUNKED % (b"2;" + b"x" * (NOISE_BYTES + 1000) + b"\r\n{}\r\n0\r\n\r\n") + GET * 3
+    made = reader()
+    for at in range(0, len(sent), size):
+        made.feed(sent[at : at + size])
+    assert made.error == 400
+    assert not any(one.whole for one in made.requests)
+    assert len(made.requests) < 2
 
 
 @pytest.mark.parametrize("chunks", CHUNK_ERRORS, ids=range(len(CHUNK_ERRORS)))

@@ -1,0 +1,250 @@
+"""One client's connection: by when each part of a request must be there, in whose turn it is read and answered, and what of it counts.
+
+A green thread a connection. It waits through the hub before each read, and in a line with all others (`http_turns.py`) for each
+TURN_SECONDS of reading and answering. Only a connection's first read, and a first question that is one of PROBES, wait
+for nobody: they are answered in time whatever the others ask.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from typing import Any, Final, Protocol
+
+import eventlet
+from eventlet import greenio
+from eventlet.hubs import trampoline
+
+from shared.nameko_ext.http_answers import Reply, answer_bytes, json_error
+from shared.nameko_ext.http_bodies import BodyBudget, Held, NoRoom, Room
+from shared.nameko_ext.http_requests import HttpRequest, RequestReader
+from shared.nameko_ext.http_turns import Line
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+IDLE_SECONDS: Final = 15
+HEADER_SECONDS: Final = 10
+BODY_SECONDS: Final = 10
+ANSWER_SECONDS: Final = 10
+"""For the client to take an answer, from the moment it is made."""
+LINGER_SECONDS: Final = 2
+LINGER_BYTES: Final = 8 << 20
+NEVER: Final = float("inf")
+PIECE_BYTES: Final = 16 << 10
+"""What is read at a time. The rest waits with the system."""
+FIRST_BYTES: Final = 512
+"""What is read of a newcomer before its turn: the question of a probe is shorter."""
+TURN_SECONDS: Final = 0.001
+"""For one connection to go on; then others get their turn."""
+PROBES: Final = ("/healthz", "/readyz")
+"""What a newcomer is answered without waiting for a turn: it costs nothing, and whoever asks may end the process when it is late."""
+_RESET: Final = struct.pack("ii", 1, 0)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Server(Protocol):
+    """What a connection belongs to."""
+
+    accepting: bool
+    """Whether what comes now may be followed by more."""
+    bodies: BodyBudget
+    line: Line
+
+    def respond(self, request: HttpRequest) -> Reply:
+        """The answer to a request whose head has come."""
+        ...
+
+
+class Connection:
+    """One client's requests, one after the other.
+
+    The server ends a connection whose `ends` has passed. The socket itself has no time-out: the exception would hold its
+    own stack, and with it the connection, until it is collected.
+    """
+
+    __slots__ = ("_held", "_reader", "_server", "_sock", "_stage", "_turn_ends", "ends")
+
+    def __init__(self, server: Server, sock: Any) -> None:
+        self._server, self._sock = server, sock
+        self._reader: RequestReader | None = None
+        self._held: Held | None = None
+        self._turn_ends = 0.0
+        self._stage = IDLE_SECONDS
+        self.ends = time.monotonic() + IDLE_SECONDS
+        """On the monotonic clock; NEVER while a request is worked on."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request has begun."""
+        return self._stage == IDLE_SECONDS
+
+    def has_unread(self) -> bool:
+        """Whether the client has sent bytes that nobody has taken yet."""
+        with contextlib.suppress(OSError):
+            return bool(self._sock.fd.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return False
+
+    def take_up(self) -> None:
+        """A request has come, though its green thread has yet to wake."""
+        self._stage = 0
+
+    def take_up_unread(self) -> bool:
+        """Take it up if it has come; whether it has."""
+        if unread := self.has_unread():
+            self.take_up()
+        return unread
+
+    def cut(self) -> None:
+        """End it; whoever waits for it wakes and finds its end."""
+        greenio.shutdown_safe(self._sock)
+
+    def run(self) -> None:
+        """Answer until it ends, and close it."""
+        try:
+            try:
+                if self._serve() or self.has_unread():
+                    self._linger()
+            except (OSError, NoRoom):  # nobody takes it: without this the system would go on trying
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        finally:
+            self._hold(0)
+            if self._reader is not None:
+                self._reader.close()
+            self._sock.close()
+
+    def _give_way(self) -> None:
+        """End it, without what was asked beside; it may wait for its turn for a while yet."""
+        if self._reader is not None:
+            self._reader.requests.clear()
+        self.cut()
+
+    def _hold(self, size: int) -> None:
+        """Count so many bytes as in hand, and no longer those of before. Raises NoRoom."""
+        if self._held is not None and not size:
+            self._held.free()
+            self._held = None
+        elif size:
+            if self._held is None:
+                self._held = Held(self._server.bodies, self._give_way)
+            self._held.hold(size)
+
+    def _serve(self) -> bool:
+        """Whether the client may still be sending when it ends. Raises OSError."""
+        data = self._receive(FIRST_BYTES)  # nothing is made for a client before it speaks
+        if not data:
+            return False
+        self._reader = reader = RequestReader()
+        while True:
+            reader.feed(data)
+            if not (self._turn_ends or reader.requests):
+                self._turn_ends = time.monotonic()
+            self._hold(reader.held)
+            while reader.requests:
+                request = reader.requests.popleft()
+                if not self._answer(request):
+                    return not request.whole
+            if reader.error:
+                self._send(json_error(reader.error), b"Connection: close\r\n")
+                return True
+            if not (self._server.accepting or reader.in_head or self.has_unread()):
+                return False
+            self._wait_for(HEADER_SECONDS if reader.in_fields else IDLE_SECONDS)
+            if not (data := self._receive()):
+                return False
+
+    def _take_turn(self) -> None:
+        """Go on while the turn lasts, then wait for the next one."""
+        if time.monotonic() > self._turn_ends:
+            self._server.line.wait()
+            self._turn_ends = time.monotonic() + TURN_SECONDS
+
+    def _wait_for(self, stage: int) -> None:
+        if stage != self._stage:
+            self._stage, self.ends = stage, time.monotonic() + stage
+
+    def _receive(self, most: int = PIECE_BYTES) -> bytes:
+        """The next bytes, none at the end. Others get their turn meanwhile. Raises OSError."""
+        while True:
+            trampoline(self._sock, read=True)
+            if self._turn_ends:  # a newcomer's first words wait for nobody
+                self._take_turn()
+            with contextlib.suppress(BlockingIOError):
+                data: bytes = self._sock.fd.recv(most)
+                return data
+
+    def _answer(self, request: HttpRequest) -> bool:
+        """Answer one request; whether the connection goes on. Raises OSError."""
+        self._stage, self.ends = 0, NEVER
+        if self._turn_ends or request.path not in PROBES:
+            self._take_turn()
+        else:
+            self._turn_ends = time.monotonic()
+        request.connection = self
+        bodiless = request.method == "HEAD"
+        try:
+            response = self._server.respond(request)
+        except Exception:
+            log.exception("request failed")
+            response = json_error(500)
+        # What was answered without its body, or without its end, has a connection that nobody will read.
+        goes_on = request.keep_alive and request.whole
+        if goes_on and not self._server.accepting:
+            goes_on = bool(self._reader and self._reader.has_more) or self.has_unread()
+        connection = b"Connection: close\r\n" if not goes_on else b""
+        if goes_on and request.http_1_0:
+            connection = b"Connection: keep-alive\r\n"
+        try:
+            self._send(response, connection, bodiless=bodiless)
+        except ValueError:
+            log.exception("answer can't be sent")
+            self._send(json_error(500), connection, bodiless=bodiless)
+        return goes_on
+
+    def _send(self, response: Reply, connection: bytes, *, bodiless: bool = False) -> None:
+        data = answer_bytes(response, bodiless=bodiless, connection=connection)
+        self._stage, self.ends = 0, time.monotonic() + ANSWER_SECONDS
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            sent = self._sock.fd.send(data)
+        if sent < len(data):
+            behind = self._reader.held if self._reader is not None else 0
+            self._hold(len(data) + behind)
+            self._sock.sendall(memoryview(data)[sent:])
+            self._hold(behind)
+
+    def read_body(self, request: HttpRequest, room: Room) -> bytes:
+        """See `BodyReader`."""
+        reader = self._reader
+        assert reader is not None
+        room.expect(request.length)
+        if not request.whole:
+            with eventlet.Timeout(BODY_SECONDS, TimeoutError()):
+                if request.expects and not request.pieces:
+                    self._sock.sendall(_CONTINUE)
+                while not request.whole:
+                    self._keep(request, room)
+                    if reader.error:
+                        raise ValueError
+                    if not (data := self._receive()):
+                        raise ConnectionError
+                    reader.feed(data)
+        self._keep(request, room)
+        return room.whole()
+
+    @staticmethod
+    def _keep(request: HttpRequest, room: Room) -> None:
+        if request.pieces:
+            room.add(b"".join(request.pieces))
+            request.pieces.clear()
+
+    def _linger(self) -> None:
+        """Say that we are done, then take what is still coming: closed on unread bytes, a connection is reset and the
+        client may never see our answer. Raises OSError."""
+        self._stage, self.ends = 0, time.monotonic() + LINGER_SECONDS
+        self._sock.shutdown(socket.SHUT_WR)
+        left = LINGER_BYTES
+        while left > 0 and (taken := len(self._receive())):
+            left -= taken

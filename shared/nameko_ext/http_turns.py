@@ -1,0 +1,55 @@
+"""Turns: how long all that clients ask for may hold up a green thread that waits for the hub.
+
+The hub runs whatever is ready before it looks again who else is. With a hundred clients who always have more to ask, that is a
+hundred times one's turn. Here those who want to go on stand in a line, and between two looks of the hub as many of
+them go on as `PASS_SECONDS` allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Final
+
+import eventlet
+from eventlet import hubs
+
+PASS_SECONDS: Final = 0.005
+
+
+class Line:
+    """The green threads that wait for their turn, in order."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Any] = deque()
+        self._ends = 0.0
+        self._planned = False
+
+    def wait(self) -> None:
+        """Return when it is this green thread's turn: at once, where nobody waits and the pass has time left."""
+        if not self._waiting and time.monotonic() < self._ends:
+            return
+        here = eventlet.getcurrent()
+        self._waiting.append(here)
+        self._plan()
+        try:
+            hubs.get_hub().switch()
+        except BaseException:  # ended, or a time-out: nobody is to wake it here later
+            if here in self._waiting:
+                self._waiting.remove(here)
+            raise
+
+    def _plan(self) -> None:
+        if not self._planned:
+            self._planned = True
+            hubs.get_hub().schedule_call_global(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._ends = time.monotonic() + PASS_SECONDS
+        try:
+            while self._waiting and time.monotonic() < self._ends:
+                self._waiting.popleft().switch()
+        finally:
+            self._planned = False
+            if self._waiting:
+                self._plan()
