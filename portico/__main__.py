@@ -1,22 +1,23 @@
 """`python -m portico`, and the console command `portico`."""
 
-import shared.nameko_ext.green  # noqa: F401, I001 (first: databases and Stripe are reached with time limits that need it)
-
+import signal
 import sys
-import traceback
-
-from portico.main import app
-from portico.cli.context import FINDING
-from shared.terminal import complain
 
 
 def main() -> None:
-    """Run the command that the words name; ends the process with its exit code."""
+    """Run the command that the words name; ends the process with its exit code (the table in docs/cli.md)."""
     try:
-        app(prog_name="portico")
-    except Exception:  # a defect; what it says may come from outside
-        complain(traceback.format_exc())
-        sys.exit(FINDING)
+        # First of all: databases and Stripe are reached with time limits that need it.
+        import shared.nameko_ext.green  # noqa: F401
+        from portico.cli.context import CliContext
+        from portico.cli.ending import ending
+        from portico.main import app
+
+        desk = CliContext()
+        with ending(app, desk, sys.argv[1:]):
+            app(prog_name="portico", obj=desk)
+    except KeyboardInterrupt:  # while it was still loading, or already ending
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,8 @@ class Import:
 
     def __init__(self, file: Path, business: str, *, restart: bool = False) -> None:
         """Raises BadFile when the file has no usable header, or an earlier run was over another file."""
+        if not file.is_file():
+            raise BadFile(f"{file} is no plain file: an import must be able to go back in it")
         self._file, self._business = file, business
         self.state_file = file.with_name(file.name + ".import.json")
         self.errors_file = file.with_name(file.name + ".errors.csv")
@@ -179,7 +181,8 @@ class Import:
         return {**self.counts, "seconds": round(seconds, 3)}
 
     def work(self, call: Caller, size: int, at_once: int) -> Iterator[None]:
-        """Import; yields after each batch that is done. Raises Fault, Unavailable: run it again to go on."""
+        """Import; yields after each batch that is done. Raises Fault, Unavailable: run it again to go on; BadFile when what is
+        noted beside the file can't be written."""
         under_way: deque[_Batch] = deque()
         with self._open_errors() as errors, closing(_Seen()) as seen:
             # What an earlier run did is read once more, for the ids that stand there.
@@ -199,7 +202,12 @@ class Import:
             self._save(done=True)
 
     def _open_errors(self) -> IO[str]:
-        descriptor = os.open(self.errors_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self.errors_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise BadFile(
+                f"{self.errors_file} can't be written: {error.strerror}; put the file where you may write"
+            ) from None
         # What was written after the last state is written again.
         os.ftruncate(descriptor, self._errors_size)
         stream = os.fdopen(descriptor, "r+", encoding="utf-8", newline="")

@@ -63,6 +63,12 @@ def root(
             help="Settings as NAME=value lines; variables that are set win. `make stack` writes var/stack/portico.env.",
         ),
     ] = None,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", envvar="PORTICO_DEBUG", help="Show the trace of a defect, redacted."
+        ),
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -74,11 +80,12 @@ def root(
 
     Reads the same settings as the services (AMQP_URI for most commands; the others name what they need). Reading
     commands take --json. Exit codes: 0 all well, 1 something was found or is not there, 2 wrong words or settings,
-    3 something does not answer.
+    3 something does not answer, 70 a defect in Portico.
     """
     desk = context_of(ctx)
+    desk.debug = debug
     if env_file is not None:
-        desk = CliContext({**read_env_file(env_file), **desk.environ}, desk.make_caller)
+        desk = CliContext({**read_env_file(env_file), **desk.environ}, desk.make_caller, debug)
     ctx.obj = desk
 
 

@@ -29,7 +29,9 @@ else can reach: use `make stack`.
 | 0 | all well |
 | 1 | something was found, or is not there |
 | 2 | wrong words or settings; nothing was done |
-| 3 | something does not answer; the same command may work later |
+| 3 | something does not answer, or there is no room; the same command may work later |
+| 70 | a defect in Portico: one sentence says where; `portico --debug …` (or `PORTICO_DEBUG=1`) shows the trace, without secrets |
+| 130, 141 | ended by Ctrl-C; nobody read the output any more (`portico …` into `head`) |
 
 Reading commands take `--json`: one document on standard output, nothing else there. Progress goes to standard error.
 Shell completion (bash, zsh, fish): `portico --install-completion`, with `portico` on your PATH. No command prints a key or a password; `portico link` prints a
@@ -80,9 +82,15 @@ def _section(words: tuple[str, ...], command: Any) -> list[str]:
         name = str(one.metavar or one.name.upper()).replace("|", "\\|")
         lines.append(f"| `{name}` | {_cell(one.help)} |")
     for one in options:
-        needed = " (needed)" if one.required else ""
-        lines.append(f"| `{', '.join(one.opts)}` | {_cell(one.help)}{needed} |")
+        lines.append(f"| `{', '.join(one.opts)}` | {_cell(one.help)}{_else(one)} |")
     return [*lines, "", f"Example: `{example.strip()}`"]
+
+
+def _else(option: Any) -> str:
+    """What holds where the option is not given."""
+    if option.required:
+        return " (needed)"
+    return "" if option.default in (None, False) else f" (default {option.default})"
 
 
 def _cell(text: str | None) -> str:

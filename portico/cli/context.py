@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ USAGE: Final = 2
 """Wrong words or wrong settings; nothing was done."""
 UNAVAILABLE: Final = 3
 """Something does not answer; the same command may work later."""
+DEFECT: Final = 70
+"""A defect of Portico's own (EX_SOFTWARE of sysexits.h)."""
+NOT_READ: Final = 128 + signal.SIGPIPE
+"""Nobody reads the output any more (`portico … | head`): what other programs end with, whom the signal ends."""
 
 EXIT_OF_FAULT: Final = {
     "InvalidArgument": USAGE,
@@ -61,6 +66,8 @@ class CliContext:
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     make_caller: Callable[[Mapping[str, str], float], Any] = connect
+    debug: bool = False
+    """Show the trace of a defect."""
 
     @contextmanager
     def calling(self, timeout: float = TIMEOUT_SECONDS) -> Iterator[Caller]:
@@ -79,12 +86,12 @@ class PorticoGroup(TyperGroup):
     """Turns what may go wrong into one line on standard error and an exit code."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _printable_usage_errors():
+        with _readers(), _printable_usage_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with _printable_usage_errors():
+            with _readers(), _printable_usage_errors():
                 return super().invoke(ctx)
         except Stop as stop:
             _fail(stop.code, str(stop))
@@ -94,9 +101,19 @@ class PorticoGroup(TyperGroup):
             _fail(UNAVAILABLE, one_line(str(error)))
         except Fault as fault:
             _fail(exit_of(fault.error), one_line(str(fault)))
-        except BrokenPipeError:  # `portico … | head`
-            forget_output()
-            raise typer.Exit(OK) from None
+
+
+@contextmanager
+def _readers() -> Iterator[None]:
+    """Typer and rich end a command with 1 when nobody reads what they write. Connections that break are told where they do
+    (`BROKER_ERRORS`)."""
+    try:
+        yield
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        forget_output()
+        raise typer.Exit(NOT_READ) from None
 
 
 @contextmanager

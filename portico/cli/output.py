@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 import typer
@@ -86,9 +87,18 @@ def data_stream() -> TextIO | io.TextIOBase:
     return _Shown() if sys.stdout.isatty() else sys.stdout
 
 
+def finish_output() -> None:
+    """Write what is still to be written. Raises OSError, where the interpreter at its end would only complain."""
+    with suppress(ValueError, AttributeError):  # closed, or never open
+        sys.stdout.flush()
+
+
 def forget_output() -> None:
-    """Nobody reads standard output any more (`portico … | head`): let what is still written go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let what was not written yet, and what is still to be written, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or no file
+            os.dup2(nowhere, stream.fileno())
 
 
 def _cell(value: Any) -> Text:

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -65,14 +66,18 @@ def read(method: Method[Shape], result: Any) -> Shape:
         ) from None
 
 
-def caller() -> str:
-    """Who runs the command, for the services' audit lines: the user (the one before `sudo`, where it was used) and the machine.
-    With a word between them, since what looks like an address is taken out of logs."""
+def operator(environ: Mapping[str, str]) -> str:
+    """The user who runs the command: the one before `sudo`, where it was used."""
     try:
-        user = os.environ.get("SUDO_USER") or getpass.getuser()
+        return environ.get("SUDO_USER") or environ.get("USER") or getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
-        user = f"uid {os.getuid()}"
-    return f"{user} on {socket.gethostname()}"
+        return f"uid {os.getuid()}"
+
+
+def caller() -> str:
+    """Who runs the command, for the services' audit lines: the user and the machine. With a word between them, since what looks
+    like an address is taken out of logs."""
+    return f"{operator(os.environ)} on {socket.gethostname()}"
 
 
 class RpcCaller:

@@ -15,7 +15,7 @@ import typer
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of, exit_of
 from portico.cli.durations import since
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
-from portico.cli.rpc import Fault, Unavailable, ask
+from portico.cli.rpc import Fault, Unavailable, ask, operator
 from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
 from shared.terminal import complain, one_line, say
@@ -199,7 +199,7 @@ def close_event(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Who closes it, for the record; else the name in USER.",
+            help="Who closes it, for the record; else who runs the command.",
             show_default=False,
         ),
     ] = None,
@@ -213,7 +213,7 @@ def close_event(
     Example: portico events close evt_1Nabc --reason "sent by our own test, no customer"
     """
     desk = context_of(ctx)
-    who = by if by is not None else desk.environ.get("USER", "")
+    who = by if by is not None else operator(desk.environ)
     with desk.calling() as call:
         done, refused, code = _each(
             event_ids,

@@ -53,7 +53,10 @@ Example: portico customers import customers.csv --business sunrise-cleaning
 def import_file(
     ctx: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.csv", exists=True, dir_okay=False, readable=True)
+        Path,
+        typer.Argument(
+            metavar="FILE.csv", exists=True, dir_okay=False, readable=True, help="What to import."
+        ),
     ],
     business: Annotated[
         str, typer.Option("--business", metavar="ID", help="Your id of the business.")
@@ -71,21 +74,21 @@ def import_file(
     desk = context_of(ctx)
     try:
         run = Import(file, business, restart=restart)
+        if run.resumed_at:
+            complain(f"going on after line {run.resumed_at}")
+        with desk.calling(timeout=60) as call, progress_bar("rate", "bad") as bar:
+            task = bar.add_task(
+                "customers", total=run.size, completed=run.offset, rate="", bad="0 bad lines"
+            )
+            for _ in run.work(call, batch, at_once):
+                bar.update(
+                    task,
+                    completed=run.offset,
+                    rate=f"{run.rate:,.0f}/s",
+                    bad=f"{run.counts['errors']} bad lines",
+                )
     except BadFile as error:
         raise typer.BadParameter(str(error), param_hint="FILE.csv") from None
-    if run.resumed_at:
-        complain(f"going on after line {run.resumed_at}")
-    with desk.calling(timeout=60) as call, progress_bar("rate", "bad") as bar:
-        task = bar.add_task(
-            "customers", total=run.size, completed=run.offset, rate="", bad="0 bad lines"
-        )
-        for _ in run.work(call, batch, at_once):
-            bar.update(
-                task,
-                completed=run.offset,
-                rate=f"{run.rate:,.0f}/s",
-                bad=f"{run.counts['errors']} bad lines",
-            )
     summary = run.summary()
     wrong = summary["errors"] or summary["doubled"]
     if as_json:
@@ -179,7 +182,9 @@ def find(call: Caller, reference: str, business: str | None) -> portal.FoundCust
 def link_customer(
     ctx: typer.Context,
     customer: Customer,
-    stripe_customer: Annotated[str, typer.Argument(metavar="cus_…")],
+    stripe_customer: Annotated[
+        str, typer.Argument(metavar="cus_…", help="Stripe's id of the customer.")
+    ],
     business: Business = None,
     as_json: AsJson = False,
 ) -> None:

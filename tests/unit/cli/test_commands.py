@@ -240,10 +240,12 @@ def test_an_event_is_closed_with_a_reason_and_a_name(run: Run, services: FakeSer
     assert (told.exit_code, told.stdout.count("dana")) == (0, 2)
     environ = {"AMQP_URI": "embedded://tests/", "USER": "erin"}
     assert "erin" in run("events", "close", "evt_1", "--reason", "a test", environ=environ).stdout
+    environ["SUDO_USER"] = "frida"
+    assert "frida" in run("events", "close", "evt_1", "--reason", "a test", environ=environ).stdout
     asked = [given for _, _, given in services.asked]
     assert asked[0] == {"event_id": "evt_1", "reason": "a test", "by": "dana"}
     assert run("events", "close", "evt_1").exit_code == 2
-    assert len(services.asked) == 3
+    assert len(services.asked) == 4
 
 
 def test_closing_tells_of_each(run: Run, services: FakeServices) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
-import os
-import pty
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -260,35 +257,6 @@ def test_a_usage_error_that_quotes_a_file_is_printed_without_harm(run: Run, tmp_
     result = run("customers", "import", str(file), "--business", "b")
     assert "OWNED" in result.stderr.upper()
     assert output.COMMANDING.findall(result.output) == []
-
-
-def test_a_defects_traceback_is_printed_without_harm() -> None:
-    """What nobody foresaw ends the real command with a traceback, and its message can't command the terminal it is on."""
-    code = (
-        "import sys, portico.__main__ as m\n"
-        "def app(**kw): raise ValueError('a\\x1b[2J\\x1b]0;OWNED\\x07')\n"
-        "m.app = app; m.main()"
-    )
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=REPOSITORY,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while chunk := os.read(controller, 65536):
-            shown += chunk
-    except OSError:  # the other end is closed
-        pass
-    os.close(controller)
-    assert process.wait() == 1
-    text = shown.decode().replace("\r\n", "\n")
-    assert "ValueError" in text
-    assert "OWNED" in text
-    assert output.COMMANDING.findall(text) == []
 
 
 PRINTING = ("portico", "services", "shared")

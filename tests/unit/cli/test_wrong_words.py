@@ -204,6 +204,7 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("customers", "import", "FOLDER", "--business", "sunrise"),
     ("customers", "import", "EMPTY", "--business", "sunrise"),
     ("customers", "import", "BINARY", "--business", "sunrise"),
+    ("customers", "import", "/dev/null", "--business", "sunrise"),
     ("customers", "import", "GOOD", "--business", "nowhere"),
     ("customers", "import", "GOOD", "--business", "sunrise", "--batch", "0"),
     ("customers", "import", "GOOD", "--business", "sunrise", "--at-once", "many"),
