@@ -15,6 +15,7 @@ from shared.settings import is_loopback
 AREA: Final = "links"
 WHOSE: Final = "who is whose"
 MOST_COUNTED: Final = 1000
+MOST_NAMED: Final = 10
 MOST_KEYS: Final = 3
 
 
@@ -55,8 +56,9 @@ def check_links(settings: Settings) -> Iterator[Finding]:
 
 
 def check_whose(database: Transactions) -> Iterator[Finding]:
-    """Links that nobody speaks for, and evidence that disagrees."""
+    """Links to what is no Stripe customer, links that nobody speaks for, and evidence that disagrees."""
     with database.reading() as session:
+        wrong = links.not_of_stripe(session, MOST_COUNTED)
         unknown = len(links.unknown_links(session, None, 0, MOST_COUNTED))
         conflicts = len(link_conflicts.open_conflicts(session, MOST_COUNTED))
     if conflicts:
@@ -74,7 +76,18 @@ def check_whose(database: Transactions) -> Iterator[Finding]:
             "before evidence was kept, when a stranger's Checkout could make one",
             "`portico customers evidence --unknown` lists them; confirm each with `portico customers link`, or by import",
         )
-    if not conflicts and not unknown:
+    if wrong:
+        named = [f"{one.row.external_id} of {one.business_id}" for one in wrong[:MOST_NAMED]]
+        yield finding(
+            WHOSE,
+            "stripe-ids",
+            f"{_count(len(wrong))} customers have a Stripe id that is none, so Stripe refuses what their button asks for: "
+            + ", ".join(named)
+            + (", …" if len(wrong) > MOST_NAMED else ""),
+            "`portico customers link 1001 cus_… --business …` puts one right, `portico customers unlink 1001 --business …` takes "
+            "it away; for many, import them with the right ids (`portico customers export` shows all)",
+        )
+    if not conflicts and not unknown and not wrong:
         yield ok(WHOSE, "links-evidence", "every link rests on evidence, and none is in conflict")
 
 

@@ -16,6 +16,9 @@ PUBLIC_ID_BYTES: Final = 16
 PUBLIC_ID_LENGTH: Final = 22
 """In characters."""
 
+STRIPE_CUSTOMER: Final = "cus_[A-Za-z0-9_]{1,251}"
+"""What Stripe's id of a customer looks like, as Python and PostgreSQL read expressions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerProfile:

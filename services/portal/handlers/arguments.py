@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET
 
+from services.portal.domain.people import STRIPE_CUSTOMER
 from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
@@ -28,7 +29,6 @@ from shared.text import without_turns
 EMAIL: Final = re.compile(
     r"[^\s@<>()\[\]\\,;:\"\x00-\x1f]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{1,62}"
 )
-STRIPE_CUSTOMER: Final = re.compile(r"cus_[A-Za-z0-9_]{1,251}")
 HOSTNAME: Final = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 )
@@ -105,7 +105,7 @@ def identifier(field: str, value: str, longest: int = 100) -> str:
 def stripe_customer(field: str, value: str) -> str:
     """Stripe's id of a customer. A guest's (`gcus_…`) is none: the API knows no such customer, and they have no billing page."""
     trimmed = value.strip()
-    if not STRIPE_CUSTOMER.fullmatch(trimmed):
+    if not re.fullmatch(STRIPE_CUSTOMER, trimmed):
         raise InvalidArgument(
             f"{field}: expected Stripe's id of a customer, cus_ and letters or digits, like cus_NffrFeUfNV2Hib"
         )

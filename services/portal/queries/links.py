@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, CustomerRef, Source, Spell, Statement
-from services.portal.domain.people import PUBLIC_ID_LENGTH
+from services.portal.domain.people import PUBLIC_ID_LENGTH, STRIPE_CUSTOMER
 from services.portal.models import (
     UNKNOWN_LINKS,
     BusinessRow,
@@ -300,4 +300,11 @@ def unknown_links(
     condition = and_(text(UNKNOWN_LINKS), CustomerRow.id > after)
     if business_pk is not None:
         condition = and_(condition, CustomerRow.business_pk == business_pk)
+    return _customers(session, condition, limit)
+
+
+def not_of_stripe(session: Session, limit: int) -> list[Customer]:
+    """Customers whose Stripe id is none: releases before took from hosts whatever they said."""
+    stripe_id = CustomerRow.platform_stripe_customer_id
+    condition = and_(stripe_id.is_not(None), ~stripe_id.regexp_match(rf"^{STRIPE_CUSTOMER}\Z"))
     return _customers(session, condition, limit)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from portico.checks.portal import check_whose
+from portico.cli.findings import Level
 from services.portal.domain.linking import REFERENCE_AGE
 from services.portal.handlers import cancelling, customers, importing, link_report
 from services.portal.handlers import timeline as story
@@ -586,6 +587,37 @@ def test_conflicts_are_for_doctor(session: Session, vera: str) -> None:
     found = list(check_whose(Transactions(session.get_bind())))  # type: ignore[arg-type]
     assert [one.code for one in found] == ["link-conflicts"]
     assert session.scalars(select(LinkConflictRow.evidence)).all() == ["metadata"]
+
+
+def test_a_stripe_id_that_is_none_is_for_doctor(session: Session, vera: str) -> None:
+    """Releases before took what the host said. Each is named with what mends it; whoever has mended it hears no more."""
+    database = Transactions(session.get_bind())  # type: ignore[arg-type]
+    wrong = ("hello", "gcus_1", "cus_", "cus_1 2", "cus_1\n")
+    for number, text in enumerate(wrong):
+        linked_by_the_release_before(session, add_customer(session, f"w{number}").customer_id, text)
+    link(session, vera, "cus_right")
+    session.commit()
+    found = next(one for one in check_whose(database) if one.code == "stripe-ids")
+    assert found.level is Level.FINDING
+    assert found.text.startswith("5 customers")
+    assert found.text.endswith(", ".join(f"w{number} of sunrise" for number in range(5)))
+    for number in range(5):
+        customer = importing.find(session, f"w{number}", "sunrise").customer_id
+        link(session, customer, f"cus_{number}")
+    session.commit()
+    assert [one.code for one in check_whose(database)] == ["links-evidence"]
+
+
+def test_many_wrong_stripe_ids_are_counted_and_some_named(session: Session) -> None:
+    """A line of a report stays one."""
+    for number in range(12):
+        customer = add_customer(session, f"w{number}").customer_id
+        linked_by_the_release_before(session, customer, f"id{number}")
+    session.commit()
+    database = Transactions(session.get_bind())  # type: ignore[arg-type]
+    found = next(one for one in check_whose(database) if one.code == "stripe-ids")
+    assert found.text.startswith("12 customers")
+    assert found.text.endswith("w9 of sunrise, …")
 
 
 def test_a_reference_is_made_for_who_is_there(session: Session, vera: str) -> None:
