@@ -76,6 +76,14 @@ def test_every_setting_of_the_page_is_one_of_its_service(service: str) -> None:
     assert required <= {*lines, *secrets}
 
 
+def test_a_block_that_makes_secrets_takes_its_umask_back() -> None:
+    """Whoever types the page types it into one shell: what comes later (packages, other units' files) is for everybody."""
+    texts = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    private = [text for text in texts if "umask 077" in text]
+    assert len(private) == 3
+    assert [text for text in private if not text.endswith("\numask 022\n")] == []
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_unit_promises_what_a_pod_does(service: str) -> None:
     """An ordinary user, a read-only root, no capability, the usual system calls; the same memory, start and end."""
