@@ -33,7 +33,7 @@ else can reach: use `make stack`.
 | 70 | a defect in Portico: one sentence says where; `portico --debug …` (or `PORTICO_DEBUG=1`) shows the trace, without secrets |
 | 130, 141 | ended by Ctrl-C; nobody read the output any more (`portico …` into `head`) |
 
-Reading commands take `--json`: one document on standard output, nothing else there. Progress goes to standard error.
+Reading commands take `--json`: one document on standard output, nothing else there; its times are in UTC and end in `Z`. Progress goes to standard error.
 Shell completion (bash, zsh, fish): `portico --install-completion`, with `portico` on your PATH. No command prints a key or a password; `portico link` prints a
 customer's link, because that is what it is asked for.
 

@@ -69,8 +69,8 @@ def confirm(question: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, legible in every language; what commands a terminal is escaped. Answers of the
-    services are written as they came."""
-    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
+    services are written as they came, but for the one form of time: `2026-11-23T10:00:00Z`, whoever told it."""
+    text = json.dumps(plain(value, utc="Z"), ensure_ascii=False, indent=2)
     # Outside strings there is none of them but line ends, so this is still the same document.
     sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 

@@ -116,7 +116,7 @@ def show_event(
     if as_json:
         print_json(found)
         return
-    fields = {name: value for name, value in plain(found).items() if name not in APART}
+    fields = {name: value for name, value in plain(found, "Z").items() if name not in APART}
     print_table(("field", "value"), fields.items())
     print_table(
         ("our event", "queued", "published", "tries", "error"),
@@ -156,7 +156,7 @@ def replay_event(
     if any(one.status == "quarantined" for one in done):
         code = max(code, FINDING)
     if as_json:
-        print_json([*(plain(one) for one in done), *refused])
+        print_json([*done, *refused])
     elif done:
         print_table(
             ("event", "status", "newly queued", "reason"),
@@ -223,7 +223,7 @@ def close_event(
             ),
         )
     if as_json:
-        print_json([*(plain(one) for one in done), *refused])
+        print_json([*done, *refused])
     elif done:
         closed = (
             (one.event_id, one.status, as_moment(one.closed_at), one.closed_by, one.closed_reason)

@@ -125,7 +125,8 @@ def show_letter(
         print_json([letter.view(body=True) for letter in found])
         return
     for letter in found:
-        print_table(("field", "value"), letter.view().items())
+        fields = letter.view() | {"given_up_at": as_moment(letter.given_up_at)}
+        print_table(("field", "value"), fields.items())
         say(letter.body.decode("utf-8", "replace"))
 
 

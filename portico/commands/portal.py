@@ -317,6 +317,8 @@ def _list_unknown(call: Caller, business: str | None, *, as_json: bool) -> NoRet
         after = page.next
     if as_json:
         print_json(found)
+    elif not found:
+        say("no link is of unknown source")
     for one in () if as_json else found:
         say(f"{one.customer_id}  {one.business_id}/{one.external_id}  {one.stripe_customer_id}")
     raise typer.Exit(FINDING if found else OK)

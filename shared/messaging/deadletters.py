@@ -48,12 +48,12 @@ class DeadLetter:
         return text.encode() in self.body
 
     def view(self, *, body: bool = False) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON types, and a time."""
         shown: dict[str, Any] = {
             "queue": self.queue,
             "key": self.key,
             "type": self.type,
-            "given_up_at": self.given_up_at and self.given_up_at.isoformat(),
+            "given_up_at": self.given_up_at,
             "x-error": self.reason,
             "x-attempt": self.attempts,
             "x-original-routing-key": self.routing_key,

@@ -116,9 +116,9 @@ class Method(Generic[Shape]):
 COMMON: Final[tuple[type[RpcError], ...]] = (InvalidArgument,)
 
 
-def encode(result: Any, error: Any = None) -> str:
-    """A reply as it crosses the wire: `{"result", "error"}`."""
-    suffix = _utc_of(result)
+def encode(result: Any, error: Any = None, utc: str | None = None) -> str:
+    """A reply as it crosses the wire: `{"result", "error"}`; with `utc` at the end of each time, else what the answer's class has."""
+    suffix = _utc_of(result) if utc is None else utc
 
     def time(moment: dt.datetime) -> str:
         moment = moment if moment.tzinfo is None else moment.astimezone(dt.UTC)
@@ -128,9 +128,9 @@ def encode(result: Any, error: Any = None) -> str:
     return json.dumps({"result": builtins, "error": error}, default=time)
 
 
-def plain(answer: Any) -> Any:
-    """An answer as JSON types, as they crossed the wire."""
-    return json.loads(encode(answer))["result"]
+def plain(answer: Any, utc: str | None = None) -> Any:
+    """An answer as JSON types, as they crossed the wire, or with `utc` at the end of each time."""
+    return json.loads(encode(answer, utc=utc))["result"]
 
 
 def _utc_of(result: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,12 @@ def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run:
 
 
 def test_events_are_listed_as_json_as_they_came(run: Run, services: FakeServices) -> None:
-    """--json is the service's answer, unabridged."""
+    """--json is the service's answer, unabridged, with its times in the form of all."""
     row = golden("billing", "inbox_events")[0] | {"event_id": "evt_1"}
     services.answers["billing", "inbox_events"] = [row]
-    assert json.loads(run("events", "list", "--json").stdout) == [row]
+    (told,) = json.loads(run("events", "list", "--json").stdout)
+    assert told == json.loads(json.dumps(row).replace("+00:00", "Z"))
+    assert told != row
     assert "evt_1" in run("events", "list").stdout
 
 
@@ -228,7 +231,7 @@ def test_dead_letters_have_a_time_and_nothing_to_replay_is_said(
     listed = run("deadletters", "list", environ=environ)
     assert (listed.exit_code, "2026-11-23 10:00:00" in listed.stdout) == (1, True)
     (told,) = json.loads(run("deadletters", "list", "--json", environ=environ).stdout)
-    assert told["given_up_at"] == moment.isoformat()
+    assert told["given_up_at"] == "2026-11-23T10:00:00Z"
     none = run("deadletters", "replay", "--all", environ=environ)
     assert (none.exit_code, none.stderr) == (0, "No dead letters: nothing was replayed.\n")
 
@@ -495,3 +498,30 @@ def test_links_of_unknown_source_are_listed_to_the_end(run: Run, services: FakeS
         "cus_2",
         "cus_3",
     ]
+
+
+def test_every_commands_json_has_one_form_of_time(run: Run, services: FakeServices) -> None:
+    """Whoever told it, and however it crossed the wire: UTC, ending in `Z`."""
+    for service, method in (
+        ("billing", "inbox_events"),
+        ("billing", "inbox_event"),
+        ("notifier", "notifications"),
+        ("notifier", "stats"),
+    ):
+        services.answers[service, method] = golden(service, method)
+    services.answers["billing", "replay"] = {"event_id": "evt_1", "status": "translated"}
+    services.answers["billing", "close_event"] = {"event_id": "evt_1", "status": "closed"}
+    told = [
+        run(*words, "--json").stdout
+        for words in (
+            ("events", "list"),
+            ("events", "show", "evt_1"),
+            ("events", "replay", "evt_1"),
+            ("events", "close", "evt_1", "--reason", "a test"),
+            ("notifications", "list"),
+            ("stats",),
+        )
+    ]
+    times = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', "".join(told))
+    assert len(times) >= 10
+    assert [one for one in times if not re.fullmatch(r"[\d-]+T[\d:.]+Z", one)] == []

@@ -157,7 +157,10 @@ def no_queue(**_: Any) -> Any:
 
 
 def no_invoice(**_: Any) -> Any:
-    raise Fault("UnknownInvoice", "Stripe has no such invoice in the mode of our key.")
+    raise Fault(
+        "UnknownInvoice",
+        "Stripe has no such invoice in the mode of our key. (InvalidRequestError, status 404)",
+    )
 
 
 def too_long_ago(**_: Any) -> Any:
@@ -196,6 +199,7 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("stats", "--since", ""),
     ("stats", "--since", "9" * 400),
     ("stats", "--since", "99999w"),
+    ("stats", "--since", "2999-01-01"),
     ("stats", "--html", NOWHERE),
     ("reconcile", "--since", "soon"),
     ("link", "1001"),
@@ -236,6 +240,7 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("notifications", "resend", "ntf_unknown"),
     ("notifications", "resend-failed"),
     ("notifications", "resend-failed", "--since", "then"),
+    ("notifications", "resend-failed", "--since", "2999-01-01T00:00Z"),
     ("notifications", "cancel", "ntf_sent"),
     ("deadletters", "list", "--queue", "nowhere"),
     ("deadletters", "list", "--limit", "0"),

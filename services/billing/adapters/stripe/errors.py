@@ -145,7 +145,7 @@ def _refusal(
         if customer and (error.param == "customer" or customer in message):
             return UnknownStripeCustomer(f"{customer}: {summary}")
         if missing is not None:
-            return missing(summary)
+            return missing(f"{missing()} ({summary})")  # first what it means: a person reads it
     return StripeRefused(summary)
 
 
