@@ -17,7 +17,13 @@ from amqp.exceptions import AccessRefused, NotFound, PreconditionFailed
 
 from portico.cli.findings import Finding, finding, ok, unknown
 from shared.messaging import rights, topology
-from shared.messaging.amqp import BROKER_ERRORS, BrokerBlocked, login_refused, make_connection
+from shared.messaging.amqp import (
+    BROKER_ERRORS,
+    BrokerBlocked,
+    login_refused,
+    make_connection,
+    trouble_of,
+)
 
 AREA: Final = "broker"
 MANY: Final = 1000
@@ -60,7 +66,7 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
         yield unknown(
             AREA,
             "broker-unreachable",
-            f"RabbitMQ does not answer: {type(error).__name__}",
+            f"RabbitMQ does not answer: {trouble_of(error)}",
             "look at AMQP_URI, the network and the broker, then run this again",
         )
         return
@@ -74,7 +80,7 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
         yield unknown(
             AREA,
             "broker-broke",
-            f"the connection broke while looking: {type(error).__name__}",
+            f"the connection broke while looking: {trouble_of(error)}",
             "run this again",
         )
     finally:

@@ -21,7 +21,7 @@ from kombu import Connection, Consumer, Producer
 from shared.contracts.rpc.base import Method, UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.messaging import incoming, topology
-from shared.messaging.amqp import BROKER_ERRORS, login_refused, make_connection
+from shared.messaging.amqp import BROKER_ERRORS, login_refused, make_connection, trouble_of
 from shared.messaging.transport import REPLY_BYTES
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -227,5 +227,4 @@ def broker_trouble(uri: str, error: BaseException) -> str:
         where = f"{parts.hostname}:{parts.port or 5672}"
     except ValueError:
         where = "the address of AMQP_URI"
-    reason = login_refused(error) or type(error).__name__
-    return f"RabbitMQ at {where} can't be used: {reason}"
+    return f"RabbitMQ at {where} can't be used: {trouble_of(error)}"

@@ -418,7 +418,9 @@ def _stripe_errors() -> Iterator[None]:
         raise Stop(
             exit_of(type(wire_error(error)).__name__), f"{type(error).__name__}: {error}"
         ) from None
-    except (SQLAlchemyError, DatabaseUnavailable) as error:
+    except DatabaseUnavailable as error:  # says why itself
+        raise Unavailable(f"billing's database: {error}") from None
+    except SQLAlchemyError as error:
         raise Unavailable(f"billing's database: {reason_of(error)}") from None
 
 

@@ -17,7 +17,7 @@ from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import Method, TimelineStep, plain
 from shared.l10n.dates import full_day
 from shared.l10n.locales import ENGLISH
-from shared.messaging.amqp import BROKER_ERRORS
+from shared.messaging.amqp import BROKER_ERRORS, trouble_of
 from shared.messaging.deadletters import DeadLetters
 from shared.settings import Reader
 from shared.terminal import complain, one_line
@@ -291,7 +291,7 @@ def explain(
             add_dead_letters(story, DeadLetters(uri.reveal()))
     except BROKER_ERRORS as error:
         story.unreachable.append("dead letters")
-        complain(f"dead letters could not be read: {type(error).__name__}")
+        complain(f"dead letters could not be read: {trouble_of(error)}")
     if as_json:
         print_json(story.view())
     elif story.steps:

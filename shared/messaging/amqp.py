@@ -58,6 +58,17 @@ def login_refused(error: BaseException) -> str | None:
     return None
 
 
+def trouble_of(error: BaseException) -> str:
+    """Why the broker can't be used, in words as far as there are any: what the setting is to blame for, the system's word
+    (`Connection refused`), else the error's name. Never its text, which may quote an address."""
+    if said := login_refused(error):
+        return said
+    word = error.strerror if isinstance(error, OSError) else None
+    return word or (
+        "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    )
+
+
 def make_connection(uri: str, *, heartbeat: int = 0, **options: Any) -> SingleConnection:
     """A connection that is opened when it is first used, within `CONNECT_SECONDS`, and never again."""
     return SingleConnection(

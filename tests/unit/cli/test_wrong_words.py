@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +19,7 @@ from amqp.exceptions import AccessRefused
 
 from portico.cli.rpc import Fault
 from portico.commands import deadletters
-from shared.messaging.amqp import Unroutable
+from shared.messaging.amqp import Unroutable, trouble_of
 from shared.messaging.deadletters import DeadLetter
 from shared.settings import SettingsError
 from tests.fixtures.unpublished import LINK_KEY
@@ -444,6 +446,29 @@ def test_a_broker_that_refuses_the_password_is_told(
         "RabbitMQ at 127.0.0.1:1 can't be used: RabbitMQ refuses the user and password" in message
     )
     assert LINK_KEY not in message
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not"),
+        (TimeoutError(), "no answer in time"),
+        (AccessRefused("Login was refused"), "RabbitMQ refuses the user and password"),
+        (EOFError("amqp://user:secret@host"), "EOFError"),
+    ],
+)
+def test_why_a_broker_can_not_be_used_is_said_in_words(error: Exception, word: str) -> None:
+    """The system's own word, not the name of a class, and never what may quote an address."""
+    assert trouble_of(error).startswith(word)
+
+
+def test_a_database_that_is_away_is_said_in_words(run: Run) -> None:
+    """By a command that works on it itself, with the code of what may work later."""
+    environ = SETTINGS_OF_ALL | {"BILLING_DATABASE_URL": "sqlite:////nowhere/at/all"}
+    message, code = answer(run, ("stripe", "portal-config", "--show"), environ=environ)
+    assert code == 3
+    assert message.startswith("billing's database: the database does not answer, or not now")
 
 
 def test_the_page_of_messages_is_the_one_in_docs(
