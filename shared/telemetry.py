@@ -398,6 +398,12 @@ def audit(what: str, **facts: Any) -> None:
     _audit_log.info("audit", audit=True, what=what, **facts)
 
 
+def error_text(error: BaseException) -> str:
+    """An error as a value of a line: `ConnectionRefusedError: [Errno 111] Connection refused`."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def get_logger(name: str) -> Any:
     """A structured logger: `log.info("webhook stored", event_id=…, type=…)`."""
     return structlog.get_logger(name)

@@ -28,7 +28,7 @@ from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.nameko_ext.bounded_publisher import publish_raw
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer, is_stale
-from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, get_logger, redact
+from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, error_text, get_logger, redact
 
 log = get_logger(__name__)
 
@@ -293,7 +293,7 @@ class EventConsumer(Entrypoint):
                 headers=headers,
             )
         except Exception as error:
-            log.warning("message not moved", to=queue, error=repr(error))
+            log.warning("message not moved", to=queue, error=error_text(error))
             if message is not None:
                 eventlet.sleep(HOLD_SECONDS)
                 self.queue_consumer.requeue_message(message)

@@ -26,7 +26,7 @@ from shared.nameko_ext.http_connections import Connection
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.http_turns import Line
 from shared.settings import SettingsError
-from shared.telemetry import exposition, get_logger
+from shared.telemetry import error_text, exposition, get_logger
 
 log = get_logger(__name__)
 
@@ -190,7 +190,7 @@ class HttpServer(ProviderCollector, SharedExtension):
             except OSError as error:  # out of file descriptors: the stock server dies of it
                 if not self.accepting:
                     return
-                log.warning("connection not accepted", error=repr(error))
+                log.warning("connection not accepted", error=error_text(error))
                 eventlet.sleep(0.2)
                 continue
             self._take(sock)
@@ -209,7 +209,7 @@ class HttpServer(ProviderCollector, SharedExtension):
         try:
             connection.run()
         except Exception as error:  # nameko lets it kill the container
-            log.info("connection broke", error=repr(error))
+            log.info("connection broke", error=error_text(error))
         finally:
             self._connections.discard(connection)
 

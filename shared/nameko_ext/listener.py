@@ -35,7 +35,7 @@ from shared.messaging.amqp import (
 )
 from shared.messaging.transport import ConnectionEnded
 from shared.messaging.watch import Watch
-from shared.telemetry import CONSUMING, get_logger
+from shared.telemetry import CONSUMING, error_text, get_logger
 
 log = get_logger(__name__)
 
@@ -129,6 +129,7 @@ class SafeQueueConsumer(QueueConsumer):
     """
 
     should_stop: bool
+    _consumers_ready: Any
     _pending_remove_providers: dict[Any, Any]
 
     def __init__(self) -> None:
@@ -156,6 +157,9 @@ class SafeQueueConsumer(QueueConsumer):
                 except Exception as error:
                     self._lose(error)
                     self._pause(0.5 if isinstance(error, NotFound) else LONGEST_PAUSE_SECONDS)
+        except QueueConsumerStopped as stopped:  # before its broker was there; nameko would call that a failure of the service
+            if not self._consumers_ready.ready():
+                self._consumers_ready.send_exception(stopped)
         finally:
             watching.kill()
 
@@ -176,7 +180,7 @@ class SafeQueueConsumer(QueueConsumer):
         if self._failures & (self._failures - 1) == 0:  # the first, second, fourth, …
             log.warning(
                 "not listening",
-                error=refused or repr(error),
+                error=refused or error_text(error),
                 failures=self._failures,
                 exc_info=None if isinstance(error, BROKER_ERRORS) else error,
             )
@@ -316,11 +320,11 @@ class SafeQueueConsumer(QueueConsumer):
             try:
                 provider.handle_message(message.body, message)
             except Exception as error:
-                log.error("message not handled", error=repr(error), queue=provider.queue.name)
+                log.error("message not handled", error=error_text(error), queue=provider.queue.name)
                 try:
                     provider.give_up(message, f"not handled: {type(error).__name__}")
                 except Exception as second:
-                    log.error("message not given up", error=repr(second))
+                    log.error("message not given up", error=error_text(second))
                     self.reject_message(message)
 
         self.container.spawn_managed_thread(handle)
@@ -331,7 +335,9 @@ class SafeQueueConsumer(QueueConsumer):
         try:
             operation()
         except (OSError, AMQPError) as error:
-            log.warning("message not settled, the broker will deliver it again", error=repr(error))
+            log.warning(
+                "message not settled, the broker will deliver it again", error=error_text(error)
+            )
 
     def ack_message(self, message: Any) -> None:
         self.ack_messages([message])

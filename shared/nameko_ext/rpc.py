@@ -53,7 +53,7 @@ from shared.nameko_ext.batching import Overloaded
 from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer
-from shared.telemetry import RPC_SECONDS, audit, get_logger
+from shared.telemetry import RPC_SECONDS, audit, error_text, get_logger
 from shared.text import clean
 
 log = get_logger(__name__)
@@ -221,7 +221,7 @@ class SafeRpcConsumer(RpcConsumer):
         try:
             self._answer(message, result, exc_info)
         except Exception as error:
-            log.warning("RPC answer not sent", error=repr(error))
+            log.warning("RPC answer not sent", error=error_text(error))
         # Acked also when the answer was lost: the caller has given up, and must not find it done twice.
         self.queue_consumer.ack_message(self._in_hand.release(_call_of(message), message))
         return result, exc_info

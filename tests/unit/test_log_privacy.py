@@ -1,8 +1,14 @@
 """The net that reads logs at the end of a run has to be tight itself."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+from shared.telemetry import error_text
 from tests.fixtures.system import leaks
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,28 @@ def test_a_secret_in_a_log_is_found(line: str) -> None:
 def test_what_is_redacted_or_public_passes(line: str) -> None:
     """Redacted values, route patterns and Stripe's object ids are no finds."""
     assert leaks(line, ["hush"]) == []
+
+
+def test_no_line_has_pythons_repr_as_a_value() -> None:
+    """Values are JSON: what a service logs is no `repr(…)` and no `{…!r}`."""
+    found = []
+    for path in (
+        one for room in ("services", "shared", "portico") for one in (ROOT / room).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="log")), keywords=keywords):
+                    found += [
+                        f"{path.relative_to(ROOT)}:{node.lineno}"
+                        for value in (part for one in keywords for part in ast.walk(one.value))
+                        if (isinstance(value, ast.Name) and value.id == "repr")
+                        or (isinstance(value, ast.FormattedValue) and value.conversion == ord("r"))
+                    ]
+    assert found == []
+
+
+def test_an_error_is_a_value_by_its_name_and_text() -> None:
+    """Without text it is the name alone."""
+    refused = ConnectionRefusedError(111, "Connection refused")
+    assert error_text(refused) == "ConnectionRefusedError: [Errno 111] Connection refused"
+    assert error_text(EOFError()) == "EOFError"
