@@ -46,9 +46,9 @@ def read_env_file(path: Path) -> dict[str, str]:
     return found
 
 
-def print_version(wanted: bool) -> None:
-    """Say which release this is, and end."""
-    if wanted:
+def print_version(ctx: typer.Context, wanted: bool) -> None:
+    """Say which release this is, and end; not where a shell only asks how the line could go on."""
+    if wanted and not ctx.resilient_parsing:
         say(f"portico {VERSION}")
         raise typer.Exit
 

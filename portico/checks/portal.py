@@ -81,7 +81,8 @@ def check_whose(database: Transactions) -> Iterator[Finding]:
         yield finding(
             WHOSE,
             "stripe-ids",
-            f"{_count(len(wrong))} customers have a Stripe id that is none, so Stripe refuses what their button asks for: "
+            f"{_count(len(wrong))} customer{' has' if len(wrong) == 1 else 's have'} a Stripe id that is none, so Stripe refuses "
+            "what their button asks for: "
             + ", ".join(named)
             + (", …" if len(wrong) > MOST_NAMED else ""),
             "`portico customers link 1001 cus_… --business …` puts one right, `portico customers unlink 1001 --business …` takes "

@@ -23,7 +23,11 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 Queue = Annotated[
     str | None,
-    typer.Option(metavar="QUEUE", help="Only of this queue, such as notifier.billing-events."),
+    typer.Option(
+        metavar="QUEUE",
+        help="Only of this queue, such as notifier.billing-events.",
+        autocompletion=queues,
+    ),
 ]
 Keys = Annotated[
     list[str] | None,

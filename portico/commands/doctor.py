@@ -344,6 +344,7 @@ def doctor(
         typer.Option(
             metavar="NAME",
             help="Only portal, billing or notifier, where a place has one's settings; may be repeated.",
+            autocompletion=lambda: SERVICES,
         ),
     ] = None,
     webhook_url: Annotated[

@@ -175,11 +175,21 @@ def cancel(
         say(f"{done.notification_id} will not be sent.")
 
 
+def _kinds() -> list[str]:
+    from services.notifier.domain.kinds import Kind
+
+    return list(Kind)
+
+
 @mail.command("preview")
 def preview(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help="Which email; docs/emails.md lists them. Else all."),
+        typer.Argument(
+            metavar="[KIND]",
+            help="Which email; docs/emails.md lists them. Else all.",
+            autocompletion=_kinds,
+        ),
     ] = None,
     locale: Annotated[str, typer.Option(help="For example de or pt-BR.")] = "en",
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the files.")] = Path(

@@ -147,3 +147,7 @@ def test_completion_completes(shell: str) -> None:
     assert "resend-failed" in complete(shell, "notifications", "resend")
     assert "--business" in complete(shell, "link", "--bus")
     assert "quarantined" in complete(shell, "events", "list", "--status", "quar")
+    assert "notifier.portal-events" in complete(shell, "deadletters", "list", "--queue", "notif")
+    assert "notifier" in complete(shell, "doctor", "--service", "not")
+    assert "payment_failed" in complete(shell, "mail", "preview", "payment_f")
+    assert VERSION not in complete(shell, "--version", "ev")  # asked how to go on, not run
