@@ -107,7 +107,7 @@ def test_a_service_that_waits_for_its_broker_ends_in_peace(
     portal: Made, database: Callable[[str], str]
 ) -> None:
     """At SIGTERM, with exit code 0: nothing has failed, and no line calls it so. What is said of the broker is no `repr`."""
-    process = portal(database("portal"), AMQP_URI=f"amqp://a:b@127.0.0.1:{free_port()}/portico")
+    process = portal(database("portal"), AMQP_URI=f"amqp://127.0.0.1:{free_port()}/portico")
     process.wait_for(lambda: bool(lines(process, "not listening")), within=30)
     assert "ConnectionRefusedError: " in lines(process, "not listening")[0]
     assert process.stop() == 0
