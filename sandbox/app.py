@@ -33,7 +33,9 @@ def create_app(config: SandboxConfig) -> Flask:
     app = Flask(__name__, static_folder=None)
     world = stripe_api.StripeApi(config)
     mailbox = mail.Mailbox(config.public_url, config.sendgrid_webhook_url, config.state_path)
-    faults = Faults(partial(stripe_api.keep_answer, world))
+    faults = Faults(
+        partial(stripe_api.keep_answer, world), lambda: stripe_api.present_place(world).account
+    )
     app.extensions.update(world=world, mailbox=mailbox, faults=faults)
     faults.install(app)
     app.register_error_handler(Exception, _failed)

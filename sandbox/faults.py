@@ -5,7 +5,8 @@ next two such requests fail. `match` is a method (or `*`) and a path, with `*` f
 status, `"timeout"` (no answer for `delay_seconds`, 60 by default, then 504) or absent (just slow). `code` chooses among
 the reasons that Stripe has for a status (403: `more_permissions_required`, or `account_invalid`). `after` true
 lets the request take effect and only then hides its answer. `keep` true lets the request's idempotency key remember
-the error, as Stripe does once it has begun. `times` is how often, null for until it is removed.
+the error, as Stripe does once it has begun. `times` is how often, null for until it is removed. `account` leaves the
+requests on all other accounts alone.
 `GET` lists them, `DELETE` removes them and lets go whoever waits.
 """
 
@@ -68,9 +69,12 @@ class Fault:
     after: bool = False
     keep: bool = False
     code: str | None = None
+    account: str | None = None
 
-    def matches(self, method: str, path: str) -> bool:
-        """Whether a request is hit."""
+    def matches(self, method: str, path: str, account: str | None = None) -> bool:
+        """Whether a request on an account is hit."""
+        if self.account is not None and self.account != account:
+            return False
         return self.method in ("*", method) and fnmatch.fnmatchcase(path, self.path)
 
     def shown(self) -> dict[str, Any]:
@@ -83,6 +87,7 @@ class Fault:
             "after": self.after,
             "keep": self.keep,
             "code": self.code,
+            **({"account": self.account} if self.account is not None else {}),
         }
 
 
@@ -90,7 +95,16 @@ def parse(given: Any) -> Fault:
     """A fault from its JSON; raises BadFault."""
     if not isinstance(given, Mapping):
         raise BadFault("expected an object")
-    unknown = set(given) - {"match", "status", "delay_seconds", "times", "after", "keep", "code"}
+    unknown = set(given) - {
+        "match",
+        "status",
+        "delay_seconds",
+        "times",
+        "after",
+        "keep",
+        "code",
+        "account",
+    }
     if unknown:
         raise BadFault(f"unknown: {', '.join(sorted(unknown))}")
     words = str(given.get("match", "")).split()
@@ -112,17 +126,34 @@ def parse(given: Any) -> Fault:
     code = given.get("code")
     if code is not None and code not in _REFUSALS.get(status if type(status) is int else 0, {}):
         raise BadFault(f"code: Stripe has no {code!r} for the status {status}")
-    return Fault(words[0].upper(), words[1], status, float(delay), times, code=code, **flags)
+    account = given.get("account")
+    if account is not None and not str(account).startswith("acct_"):
+        raise BadFault("account: expected the id of one, acct_…")
+    return Fault(
+        words[0].upper(),
+        words[1],
+        status,
+        float(delay),
+        times,
+        code=code,
+        account=account,
+        **flags,
+    )
 
 
 class Faults:
     """The faults that are set, in the order they were set; the first that matches a request hits it.
 
-    `keep` has the present request's idempotency key remember an answer.
+    `keep` has the present request's idempotency key remember an answer; `account` says on which account it acts.
     """
 
-    def __init__(self, keep: Callable[[Response], None] = lambda response: None) -> None:
+    def __init__(
+        self,
+        keep: Callable[[Response], None] = lambda response: None,
+        account: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._keep = keep
+        self._account = account
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -146,8 +177,11 @@ class Faults:
     def take(self, method: str, path: str) -> Fault | None:
         """The fault that hits a request, counted."""
         with self._lock:
+            if not self._faults:
+                return None
+            account = self._account()
             for fault in self._faults:
-                if fault.matches(method, path) and fault.left != 0:
+                if fault.matches(method, path, account) and fault.left != 0:
                     if fault.left is not None:
                         fault.left -= 1
                         if fault.left == 0 and fault.status != "timeout":
@@ -222,7 +256,10 @@ def broken(fault: Fault, path: str) -> Response:
         reasons = _REFUSALS.get(status, {None: "An unknown error occurred"})
         code = fault.code or next(iter(reasons))
         type = "invalid_request_error" if status in _REFUSALS else "api_error"
-        error = {"message": reasons[code], "type": type, **({"code": code} if code else {})}
+        message = reasons[code]
+        if fault.account is not None:
+            message = message.replace("acct_1PorticoSandbox00", fault.account)
+        error = {"message": message, "type": type, **({"code": code} if code else {})}
         document: dict[str, Any] = {"error": error}
         if code == "rate_limit":
             headers["Stripe-Rate-Limited-Reason"] = "global-rate"

@@ -5,6 +5,6 @@
 
 from sandbox.stripe_api.api import StripeApi
 from sandbox.stripe_api.errors import StripeError
-from sandbox.stripe_api.http import blueprint, keep_answer
+from sandbox.stripe_api.http import blueprint, keep_answer, present_place
 
-__all__ = ["StripeApi", "StripeError", "blueprint", "keep_answer"]
+__all__ = ["StripeApi", "StripeError", "blueprint", "keep_answer", "present_place"]

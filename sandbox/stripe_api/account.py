@@ -1,32 +1,92 @@
-"""The account itself and its balance."""
+"""Accounts as the API shows them, and the account's balance."""
 
 from __future__ import annotations
 
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.places import Place
+from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
-ACCOUNT = "acct_1PorticoSandbox00"
+
+def shown(world: World, record: Object) -> Object:
+    """An account from what the directory knows of it."""
+    dashboard = {"display_name": record["name"], "timezone": "Etc/UTC"}
+    account: Object = {
+        "id": record["id"],
+        "object": "account",
+        "business_profile": {"name": record["name"], "url": world.config.public_url},
+        "charges_enabled": True,
+        "country": record["country"],
+        "default_currency": record["currency"],
+        "details_submitted": True,
+        "email": record["email"],
+        "payouts_enabled": True,
+        "settings": {"dashboard": dashboard},
+        "type": "standard",
+    }
+    if record["color"]:
+        account["settings"]["branding"] = {
+            "icon": None,
+            "logo": None,
+            "primary_color": record["color"],
+            "secondary_color": None,
+        }
+    return account
 
 
 @route("GET", "/v1/account")
 def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Whose key this is."""
-    return {
-        "id": ACCOUNT,
-        "object": "account",
-        "business_profile": {"name": world.config.business_name, "url": world.config.public_url},
-        "charges_enabled": True,
-        "country": "US",
-        "default_currency": "usd",
-        "details_submitted": True,
-        "email": None,
-        "payouts_enabled": True,
-        "settings": {
-            "dashboard": {"display_name": world.config.business_name, "timezone": "Etc/UTC"}
-        },
-        "type": "standard",
-    }
+    """Whose key this is, or whose account the header names."""
+    record = world.engine.directory.account(world.place.account)
+    assert record is not None
+    return shown(world, record)
+
+
+@route("GET", "/v1/accounts/{account}", fields={"expand": ["list", "string"]})
+def retrieve_connected(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One that is connected to the platform, or the account itself."""
+    id = ids["account"]
+    record = world.engine.directory.account(id)
+    mine = id == world.place.account
+    reachable = world.place.is_platform and world.engine.directory.reachable(
+        Place(id, world.livemode)
+    )
+    if record is None or not (mine or reachable):
+        raise StripeError(
+            "The provided key does not have access to account "
+            f"'{id}' (or that account does not exist). Application access may have been revoked.",
+            status=403,
+            code="account_invalid",
+        )
+    return shown(world, record)
+
+
+PAGE = {
+    "limit": "integer",
+    "starting_after": "string",
+    "expand": ["list", "string"],
+}
+
+
+@route("GET", "/v1/accounts", fields=PAGE)
+def list_connected(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The accounts that are connected to the platform, the newest first."""
+    directory = world.engine.directory
+    limit, after = params.get("limit", 10), params.get("starting_after")
+    if after is not None and directory.account(after) is None:
+        raise StripeError(
+            f"No such account: '{after}'", code="resource_missing", param="starting_after"
+        )
+    found: list[Object] = []
+    if world.place.is_platform:
+        for record in directory.store.newest("account", after=after):
+            if len(found) > limit:
+                break
+            if directory.reachable(Place(record["id"], world.livemode)):
+                found.append(shown(world, record))
+    return {**as_list(found[:limit], "/v1/accounts"), "has_more": len(found) > limit}
 
 
 @route("GET", "/v1/balance")
@@ -38,4 +98,4 @@ def balance(world: World, ids: dict[str, str], params: Params) -> Object:
             kept = charge["amount_captured"] - charge["amount_refunded"]
             sums[charge["currency"]] = sums.get(charge["currency"], 0) + kept
     available = [{"amount": a, "currency": c, "source_types": {"card": a}} for c, a in sums.items()]
-    return {"object": "balance", "available": available, "livemode": False, "pending": []}
+    return {"object": "balance", "available": available, "livemode": world.livemode, "pending": []}

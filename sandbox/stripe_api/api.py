@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,11 @@ from sandbox.stripe_api import (
     resources,  # noqa: F401  (registers every route)
     webhook_endpoints,
 )
+from sandbox.stripe_api.engine import Engine
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.expansion import expand
 from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.places import OWN, Place
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import find
 from sandbox.stripe_api.store import Object, decode, encode
@@ -37,16 +40,10 @@ class Answer:
     replayed: bool = False
 
 
-class StripeApi(World):
-    """The world with Stripe's API in front of it: pages, console and tests use `call`, `portal_session`, `advance`,
-    `on_event`.
-    """
+class AccountApi(World):
+    """A place with Stripe's API in front of it: pages, console and tests use `call` and `portal_session`."""
 
-    def __init__(self, config: SandboxConfig) -> None:
-        super().__init__(config)
-        with self.work():
-            for url, secret in config.webhook_endpoints:
-                webhook_endpoints.ensure(self, url, secret)
+    __slots__ = ()
 
     def call(
         self,
@@ -74,24 +71,26 @@ class StripeApi(World):
         *,
         outside: bool = True,
         legacy: bool = False,
+        application: str | None = None,
     ) -> Answer:
         """One request, as the HTTP server passes it on.
 
         `outside` requests show in their events' `request`; `legacy` ones name no API version and may send what
-        older versions knew.
+        older versions knew. `application` is the platform's, when it acts on an account that is not its own.
         """
         request_id = new_id("req", 14)
-        with self.work():
-            before = self._request
+        engine = self.engine
+        with engine.work(), engine.acting_as(application):
+            before = engine.request
             if outside or idempotency_key:
-                self._request = {
+                engine.request = {
                     "id": request_id if outside else None,
                     "idempotency_key": idempotency_key,
                 }
             try:
                 return self._perform(method, path, params, idempotency_key, request_id, legacy)
             finally:
-                self._request = before
+                engine.request = before
 
     def _perform(
         self,
@@ -158,6 +157,36 @@ class StripeApi(World):
         """The hosted portal's session behind a URL's secret, or None; see `portal.find_session`."""
         with self.work():
             return portal.find_session(self, secret, use=use)
+
+
+class StripeApi(AccountApi):
+    """The account that is there from the start, and beside it all the others: `at` finds them."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        super().__init__(Engine(config, AccountApi), OWN)
+        self.engine.adopt(self)
+        with self.work():
+            for url, secret in config.webhook_endpoints:
+                webhook_endpoints.ensure(self, url, secret)
+
+    def start(self) -> None:
+        """Begin to deliver webhooks and to let real time do its work (`Engine.start`)."""
+        self.engine.start()
+
+    def stop(self) -> None:
+        """Stop the threads and close the file."""
+        self.engine.stop()
+
+    def on_event(self, callback: Callable[[Object], None]) -> None:
+        """Have every event of every account handed to `callback` (`Engine.on_event`)."""
+        self.engine.on_event(callback)
+
+    def at(self, place: Place) -> AccountApi:
+        """The API of a place. Whether there is such an account, the directory knows."""
+        with self.engine.lock:
+            found = self.engine.world(place)
+        assert isinstance(found, AccountApi)
+        return found
 
 
 def _fingerprint(path: str, params: dict[str, Any]) -> str:

@@ -23,6 +23,14 @@ from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import RUN, World
 
 KIND = "checkout.session"
+SUBSCRIPTION_DATA = (
+    "description",
+    "metadata",
+    "on_behalf_of",
+    "trial_end",
+    "trial_period_days",
+    "trial_settings",
+)
 LIVES = 24 * 3600
 """Seconds after which an open session expires."""
 
@@ -37,7 +45,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     lines = [_line(world, given, n) for n, given in enumerate(params.get("line_items") or [])]
     total = sum(line["amount_total"] for line in lines)
     now = world.now_for(customer)
-    id = f"cs_test_{new_id('x', 48)[2:]}"
+    id = f"cs_{world.place.mode}_{new_id('x', 48)[2:]}"
     currency = lines[0]["currency"] if lines else params.get("currency")
     session: Object = {
         "id": id,
@@ -57,7 +65,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "customer_email": params.get("customer_email"),
         "expires_at": params.get("expires_at") or now + LIVES,
         "invoice": None,
-        "livemode": False,
+        "livemode": world.livemode,
         "locale": params.get("locale"),
         "metadata": merged({}, params.get("metadata")),
         "mode": mode,
@@ -74,8 +82,9 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "success_url": params.get("success_url"),
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": params.get("ui_mode", "hosted_page"),
-        "url": f"{world.config.public_url}/c/pay/{id}#{secret('fid')}",
+        "url": f"{world.public_url}/c/pay/{id}#{secret('fid')}",
         "_clock": customer.get("test_clock") if customer else None,
+        "_application": world.application,
         "_lines": lines,
         "_intent_data": params.get("payment_intent_data") or {},
         "_subscription_data": params.get("subscription_data") or {},
@@ -184,7 +193,8 @@ def complete(world: World, session: Object, method_id: str, params: Params) -> O
         details["name"] = details["name"] or customer["name"]
         session["customer"] = customer["id"]
     handler = {"payment": _pay, "subscription": _subscribe, "setup": _set_up}[session["mode"]]
-    handler(world, session, customer, method)
+    with world.engine.acting_as(session.get("_application")):
+        handler(world, session, customer, method)
     session["customer_details"] = details
     session["status"] = "complete"
     session["url"] = None
@@ -210,9 +220,16 @@ def _pay(world: World, session: Object, customer: Object | None, method: Object)
         currency=session["currency"],
         customer=customer,
         payment_method_types=session["payment_method_types"],
+        application=world.application,
         **{
             field: data.get(field)
-            for field in ("description", "setup_future_usage", "shipping", "metadata")
+            for field in (
+                "description",
+                "setup_future_usage",
+                "shipping",
+                "metadata",
+                "on_behalf_of",
+            )
         },
     )
     session["payment_intent"] = intent["id"]
@@ -232,7 +249,7 @@ def _subscribe(world: World, session: Object, customer: Object | None, method: O
     data: dict[str, Any] = {
         key: value
         for key, value in session["_subscription_data"].items()
-        if key in ("description", "metadata", "trial_period_days", "trial_end", "trial_settings")
+        if key in SUBSCRIPTION_DATA
     }
     lines = session["_lines"]
     items = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in lines]

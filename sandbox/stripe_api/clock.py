@@ -13,6 +13,9 @@ from sandbox.stripe_api.store import Object
 LIVE = "live"
 """The time line of everybody who is on no test clock."""
 
+Due = tuple[str, str]
+"""(namespace of a place, id of an object there)."""
+
 DUE: dict[str, Callable[[Object], int | None]] = {}
 """By `object`: when something has to happen to it next, in seconds since the epoch."""
 
@@ -23,45 +26,45 @@ def timeline(obj: Object) -> str:
 
 
 class Schedule:
-    """The next due time of each object, soonest first."""
+    """The next due time of each object of each place, soonest first."""
 
     def __init__(self) -> None:
-        self._heaps: dict[str, list[tuple[int, int, str]]] = {}
-        self._due: dict[str, int] = {}
+        self._heaps: dict[str, list[tuple[int, int, Due]]] = {}
+        self._due: dict[Due, int] = {}
         self._number = itertools.count()
 
-    def note(self, obj: Object) -> None:
-        """An object is new or has changed."""
+    def note(self, namespace: str, obj: Object) -> None:
+        """An object of a place is new or has changed."""
         when = DUE.get(obj["object"])
         if when is None:
             return
         due = when(obj)
-        id = obj["id"]
+        key = (namespace, obj["id"])
         if due is None:
-            self._due.pop(id, None)
-        elif self._due.get(id) != due:
-            self._due[id] = due
+            self._due.pop(key, None)
+        elif self._due.get(key) != due:
+            self._due[key] = due
             heap = self._heaps.setdefault(timeline(obj), [])
-            heapq.heappush(heap, (due, next(self._number), id))
+            heapq.heappush(heap, (due, next(self._number), key))
 
-    def forget(self, id: str) -> None:
+    def forget(self, namespace: str, id: str) -> None:
         """An object is gone."""
-        self._due.pop(id, None)
+        self._due.pop((namespace, id), None)
 
-    def peek(self, line: str) -> tuple[int, str] | None:
-        """(due time, id) of what comes next on a time line."""
+    def peek(self, line: str) -> tuple[int, Due] | None:
+        """(due time, which object) of what comes next on a time line."""
         heap = self._heaps.get(line, [])
         while heap:
-            due, _, id = heap[0]
-            if self._due.get(id) == due:
-                return due, id
+            due, _, key = heap[0]
+            if self._due.get(key) == due:
+                return due, key
             heapq.heappop(heap)
         return None
 
     def take(self, line: str) -> None:
         """What `peek` named is being done; it counts again when it is noted again."""
-        _, _, id = heapq.heappop(self._heaps[line])
-        self._due.pop(id, None)
+        _, _, key = heapq.heappop(self._heaps[line])
+        self._due.pop(key, None)
 
 
 def add_interval(start: int, interval: str, count: int, anchor: int | None = None) -> int:

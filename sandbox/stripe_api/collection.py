@@ -33,7 +33,7 @@ def finalize(world: World, invoice: Object) -> None:
         )
     customer = world.get("customer", invoice["customer"])
     now = world.now_for(invoice)
-    key = secret("test")
+    key = secret(world.place.mode)
     with world.edit(invoice):
         invoice["status"] = "open"
         invoice["number"] = invoice_number(world, customer)
@@ -41,8 +41,8 @@ def finalize(world: World, invoice: Object) -> None:
         invoice["status_transitions"]["finalized_at"] = now
         invoice["automatically_finalizes_at"] = None
         _apply_balance(world, invoice, customer)
-        invoice["hosted_invoice_url"] = f"{world.config.public_url}/i/{invoice['id']}/{key}"
-        invoice["invoice_pdf"] = f"{world.config.public_url}/i/{invoice['id']}/{key}/pdf"
+        invoice["hosted_invoice_url"] = f"{world.public_url}/i/{invoice['id']}/{key}"
+        invoice["invoice_pdf"] = f"{world.public_url}/i/{invoice['id']}/{key}/pdf"
         invoice["_secret"] = key
         if invoice["auto_advance"] and invoice["collection_method"] == "charge_automatically":
             invoice["next_payment_attempt"] = now + 3600
@@ -73,6 +73,8 @@ def _new_intent(world: World, invoice: Object, customer: Object) -> Object:
         customer=customer,
         invoice=invoice["id"],
         description=invoice["description"],
+        application=invoice["application"],
+        on_behalf_of=invoice["on_behalf_of"],
         setup_future_usage="off_session" if subscription_of(invoice) else None,
     )
     new_payment(world, invoice, intent)

@@ -119,7 +119,7 @@ def resend(world: World, ids: dict[str, str], params: Params) -> Object:
     endpoints = list(event["_deliveries"]) or [
         endpoint["id"] for endpoint in world.store.oldest("webhook_endpoint")
     ]
-    return {"event": event["id"], "endpoints": world.delivery.resend(event, endpoints)}
+    return {"event": event["id"], "endpoints": world.delivery.resend(world.store, event, endpoints)}
 
 
 @route("POST", "/sandbox/payment_intents/{intent}/authenticate")

@@ -59,7 +59,7 @@ def _lines(invoice: Object, params: Params) -> list[Object]:
     if (params.get("amount") is None) == (not params.get("lines")):
         raise StripeError("You must pass exactly one of amount or lines.", param="amount")
     if params.get("amount") is not None:
-        return [_line(params["amount"], "Credit", "custom_line_item")]
+        return [_line(invoice, params["amount"], "Credit", "custom_line_item")]
     billed = {line["id"]: line for line in invoice["lines"]["data"]}
     lines = []
     for index, given in enumerate(params["lines"]):
@@ -78,11 +78,14 @@ def _lines(invoice: Object, params: Params) -> list[Object]:
         elif amount is None:
             amount = (given.get("unit_amount") or 0) * (quantity or 1)
         text = given.get("description") or (line["description"] if line else None)
-        lines.append(_line(amount, text, given["type"], line["id"] if line else None, quantity))
+        lines.append(
+            _line(invoice, amount, text, given["type"], line["id"] if line else None, quantity)
+        )
     return lines
 
 
 def _line(
+    invoice: Object,
     amount: int,
     description: str | None,
     type: str,
@@ -97,7 +100,7 @@ def _line(
         "discount_amount": 0,
         "discount_amounts": [],
         "invoice_line_item": invoice_line,
-        "livemode": False,
+        "livemode": invoice["livemode"],
         "metadata": {},
         "pretax_credit_amounts": [],
         "quantity": quantity,
@@ -140,12 +143,12 @@ def _new_note(
         "effective_at": params.get("effective_at") or now,
         "invoice": invoice["id"],
         "lines": as_list(lines, f"/v1/credit_notes/{id}/lines"),
-        "livemode": False,
+        "livemode": world.livemode,
         "memo": params.get("memo"),
         "metadata": merged({}, params.get("metadata")),
         "number": f"{invoice['number']}-CN-{number:02d}",
         "out_of_band_amount": params.get("out_of_band_amount"),
-        "pdf": f"{world.config.public_url}/sandbox/credit_notes/{id}/pdf",
+        "pdf": f"{world.public_url}/sandbox/credit_notes/{id}/pdf",
         "post_payment_amount": amount - before,
         "pre_payment_amount": before,
         "pretax_credit_amounts": [],

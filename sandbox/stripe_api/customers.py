@@ -44,7 +44,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
             "footer": None,
             "rendering_options": None,
         },
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": {},
         "name": None,
         "next_invoice_sequence": 1,

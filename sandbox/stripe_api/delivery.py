@@ -40,8 +40,12 @@ class Weather:
 
 @dataclass(frozen=True)
 class Task:
-    """One delivery to be made: attempt number `attempt` (from 0) of an event at an endpoint."""
+    """One delivery to be made: attempt number `attempt` (from 0) of an event at an endpoint.
 
+    `store` is that of the place where it happened; a Connect endpoint is in its platform's.
+    """
+
+    store: Store
     event_id: str
     endpoint_id: str
     attempt: int = 0
@@ -68,13 +72,16 @@ class Delivery:
     def __init__(
         self,
         config: SandboxConfig,
-        store: Store,
         lock: threading.RLock,
         work: Callable[[], AbstractContextManager[None]],
+        envelope: Callable[[Store, str, Object], tuple[Object, Object] | None],
     ) -> None:
-        """`lock` guards the store while it is read; what is written, is written in a unit of `work`."""
+        """`lock` guards the stores while they are read; what is written, is written in a unit of `work`.
+
+        `envelope` finds an endpoint by its id, for an event of a store, with what is added to the event on its way there.
+        """
         self._config = config
-        self._store = store
+        self._envelope = envelope
         self._lock = lock
         self._unit_of_work = work
         self._condition = threading.Condition()
@@ -94,17 +101,19 @@ class Delivery:
             self._condition.notify_all()
             return self.weather
 
-    def start(self) -> None:
+    def start(self, stores: list[Store]) -> None:
         """Start the threads, and take up what was not delivered when the sandbox stopped."""
         self._stopping = False
         with self._lock:
-            left = list(self._store.oldest("event", "pending"))
+            left = [
+                (store, event) for store in stores for event in store.oldest("event", "pending")
+            ]
         with self._condition:
             queued = {(task.event_id, task.endpoint_id) for _, _, task in self._heap}
-            for event in left:
+            for store, event in left:
                 for endpoint, state in event["_deliveries"].items():
                     if state == "pending" and (event["id"], endpoint) not in queued:
-                        self._push(Task(event["id"], endpoint), 0)
+                        self._push(Task(store, event["id"], endpoint), 0)
         session = self._session = requests.Session()
         adapter = requests.adapters.HTTPAdapter(pool_connections=WORKERS, pool_maxsize=WORKERS)
         session.mount("http://", adapter)
@@ -132,9 +141,9 @@ class Delivery:
             self._session.close()
             self._session = None
 
-    def enqueue(self, events: list[Object]) -> None:
+    def enqueue(self, events: list[tuple[Store, Object]]) -> None:
         """Queue the deliveries of new events."""
-        tasks = [Task(event["id"], id) for event in events for id in event["_deliveries"]]
+        tasks = [Task(store, e["id"], id) for store, e in events for id in e["_deliveries"]]
         weather = self.weather
         if weather.drop:
             for task in tasks:
@@ -146,11 +155,11 @@ class Delivery:
                     self._push(task, weather.delay_seconds)
             self._condition.notify(len(tasks) * weather.duplicate)
 
-    def resend(self, event: Object, endpoint_ids: list[str]) -> int:
+    def resend(self, store: Store, event: Object, endpoint_ids: list[str]) -> int:
         """Deliver an event once more, whatever became of it before; returns to how many endpoints."""
         with self._condition:
             for endpoint in endpoint_ids:
-                self._push(Task(event["id"], endpoint), 0)
+                self._push(Task(store, event["id"], endpoint), 0)
             self._condition.notify_all()
         return len(endpoint_ids)
 
@@ -192,12 +201,13 @@ class Delivery:
 
     def _deliver(self, session: requests.Session, task: Task) -> None:
         with self._lock:
-            event = self._store.get(task.event_id)
-            endpoint = self._store.get(task.endpoint_id)
-            if event is None or endpoint is None or endpoint["status"] != "enabled":
+            event = task.store.get(task.event_id)
+            found = event and self._envelope(task.store, task.endpoint_id, event)
+            if event is None or not found or found[0]["status"] != "enabled":
                 self._settle(task, "failed")
                 return
-            shown = public(render_for(event, endpoint["api_version"]))
+            endpoint, added = found
+            shown = {**public(render_for(event, endpoint["api_version"])), **added}
             url, secret = endpoint["url"], endpoint["_secret"]
         body = encode(shown)
         # Real time, whatever the world's clock says: receivers compare it with theirs.
@@ -229,11 +239,11 @@ class Delivery:
 
     def _settle(self, task: Task, outcome: str) -> None:
         with self._unit_of_work():
-            event = self._store.get(task.event_id)
+            event = task.store.get(task.event_id)
             if event is None or event["_deliveries"].get(task.endpoint_id) == "succeeded":
                 return
             event["_deliveries"][task.endpoint_id] = outcome
             waiting = sum(1 for state in event["_deliveries"].values() if state != "succeeded")
             if "pending_webhooks" in event:
                 event["pending_webhooks"] = waiting
-            self._store.save(event)
+            task.store.save(event)

@@ -11,6 +11,7 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.platform_rules import must_have_made
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -39,7 +40,7 @@ def create_coupon(world: World, ids: dict[str, str], params: Params) -> Object:
         "currency": params.get("currency"),
         "duration": duration,
         "duration_in_months": params.get("duration_in_months"),
-        "livemode": False,
+        "livemode": world.livemode,
         "max_redemptions": params.get("max_redemptions"),
         "metadata": merged({}, params.get("metadata")),
         "name": params.get("name"),
@@ -210,6 +211,7 @@ def remove_from_customer(world: World, ids: dict[str, str], params: Params) -> O
 def remove_from_subscription(world: World, ids: dict[str, str], params: Params) -> Object:
     """The last discount that was given goes."""
     subscription = world.get("subscription", ids["subscription"])
+    must_have_made(world, subscription)
     if not subscription["discounts"]:
         raise StripeError(
             f"No active discount for subscription: {subscription['id']}",

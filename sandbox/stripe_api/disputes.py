@@ -42,7 +42,7 @@ def begin(world: World, charge: Object, reason: str | None = None) -> Object:
             "submission_count": 0,
         },
         "is_charge_refundable": False,
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": {},
         "network_reason_code": None,
         "payment_intent": charge["payment_intent"],

@@ -72,10 +72,19 @@ NAMES = {
 """How Stripe's messages call an object, where that is not simply its `object`."""
 
 
-def missing(kind: str, id: str, param: str | None = None) -> StripeError:
-    """No such object: 404 for the one the URL names, 400 where the parameter `param` names it."""
+def missing(
+    kind: str, id: str, param: str | None = None, *, twin: str | None = None
+) -> StripeError:
+    """No such object: 404 for the one the URL names, 400 where the parameter `param` names it.
+
+    `twin` is the mode, `test` or `live`, in which the account has one with this id.
+    """
+    hint = ""
+    if twin is not None:
+        used = "test" if twin == "live" else "live"
+        hint = f"; a similar object exists in {twin} mode, but a {used} mode key was used to make this request."
     return StripeError(
-        f"No such {NAMES.get(kind, kind)}: '{id}'",
+        f"No such {NAMES.get(kind, kind)}: '{id}'{hint}",
         status=400 if param else 404,
         code="resource_missing",
         param=param or "id",

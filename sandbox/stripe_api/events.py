@@ -52,11 +52,14 @@ def tell(world: World, ids: dict[str, str], params: Params) -> Object:
     changed. `thin` sends it as a thin event (`v1.` before the type), which names the object only; the snapshot beside it
     stands in the log, and no endpoint is sent it.
     """
+    account = params.get("account")
+    if account and world.engine.directory.account(account) is not None:
+        # An account that is known tells of its own objects, to those who hear of it.
+        world, account = world.engine.world(world.place._replace(account=account)), None
     obj = world.store.get(str(params.get("object")))
     if obj is None or not isinstance(params.get("type"), str):
         raise StripeError("Give the type of the event, and the id of the object that it is about.")
-    account = params.get("account")
-    envelope = {"livemode": bool(params.get("livemode"))}
+    envelope = {"livemode": bool(params.get("livemode", world.livemode))}
     if account:
         envelope["account"] = account
     told = world.emit(params["type"], obj, params.get("previous_attributes"), **envelope)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from sandbox.stripe_api.account import ACCOUNT
-from sandbox.stripe_api.account_settings import setting
+from sandbox.stripe_api import oauth
 from sandbox.stripe_api.api import Answer, StripeApi
+from sandbox.stripe_api.callers import Caller, identify
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode
 from sandbox.stripe_api.ids import new_id
+from sandbox.stripe_api.places import OWN, Place
+from sandbox.stripe_api.rate_limits import RateLimited
 from sandbox.stripe_api.store import encode
 
 METHODS = ["GET", "POST", "DELETE"]
 MAX_BODY = 1 << 20
 MAX_KEY = 255
-_KEY = re.compile(r"(sk|rk)_test_[A-Za-z0-9_]{3,}\Z")
 
 
 def blueprint(world: StripeApi) -> Blueprint:
@@ -30,10 +29,10 @@ def blueprint(world: StripeApi) -> Blueprint:
     @api.route("/<any(v1, v2):family>/<path:rest>", methods=METHODS)
     def stripes(family: str, rest: str) -> Response:
         version = request.headers.get("Stripe-Version", world.api_version)
+        path = f"/{family}/{rest}"
         try:
-            key = authenticate(request.headers.get("Authorization"))
-            authorize(world, key, request.headers.get("Stripe-Account"))
             params = _form()
+            caller = _admit(world, path, params)
             once = request.headers.get("Idempotency-Key")
             if once is not None and len(once) > MAX_KEY:
                 raise StripeError(
@@ -41,9 +40,18 @@ def blueprint(world: StripeApi) -> Blueprint:
                 )
         except StripeError as error:
             request_id = new_id("req", 14)
-            return _answer(error.status, encode(error.body(request_id)), request_id, version)
-        legacy = "Stripe-Version" not in request.headers
-        answer = world.perform(request.method, f"/{family}/{rest}", params, once, legacy=legacy)
+            response = _answer(error.status, encode(error.body(request_id)), request_id, version)
+            if isinstance(error, RateLimited):
+                response.headers["Stripe-Rate-Limited-Reason"] = error.reason
+            return response
+        answer = caller.world.perform(
+            request.method,
+            path,
+            params,
+            once,
+            legacy="Stripe-Version" not in request.headers,
+            application=caller.application,
+        )
         response = _answer(answer.status, answer.body, answer.request_id, version)
         if once is not None:
             response.headers["Idempotency-Key"] = once
@@ -51,17 +59,68 @@ def blueprint(world: StripeApi) -> Blueprint:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
+    @api.post("/oauth/<any(token, deauthorize):what>")
+    def oauths(what: str) -> Response:
+        request_id = new_id("req", 14)
+        status, body = oauth.answer(world, what, request.headers.get("Authorization"), _form())
+        return _answer(status, encode(body), request_id, world.api_version)
+
     @api.route("/sandbox/<path:rest>", methods=METHODS)
     def controls(rest: str) -> Response:
-        given: Any = request.get_json(silent=True) if request.method == "POST" else {}
+        given: Any = request.get_json(silent=True) if request.method == "POST" else _query()
         params = given if isinstance(given, dict) else {}
         if request.headers.get("Sec-Fetch-Site") == "cross-site":
             # A page elsewhere must not move this world from somebody's browser.
             return Response(status=403)
-        answer = world.perform(request.method, f"/sandbox/{rest}", params, outside=False)
+        place = present_place(world)
+        answer = world.at(place).perform(request.method, f"/sandbox/{rest}", params, outside=False)
         return _answer(answer.status, answer.body, answer.request_id, world.api_version)
 
     return api
+
+
+def _admit(world: StripeApi, path: str, params: dict[str, Any]) -> Caller:
+    """The caller of the present request, once it is known that Stripe would carry it out; raises StripeError."""
+    engine = world.engine
+    account = request.headers.get("Stripe-Account")
+    with engine.lock:
+        try:
+            caller = identify(world, request.headers.get("Authorization"), account)
+        except StripeError as error:
+            if error.status == 403:
+                engine.counts.of(account or OWN.account).no_access += 1
+            raise
+        place = caller.world.place
+        try:
+            engine.limits.take(caller.home, place, path.split("/")[2])
+        except RateLimited:
+            engine.counts.of(place.account).limited += 1
+            raise
+        strange = partial(engine.strange, caller.world.store)
+        engine.counts.note(place, request.method, path, params, strange)
+    if caller.rights is not None:
+        caller.rights.must_allow(request.method, path)
+    if caller.application is not None and path.startswith("/v1/webhook_endpoints"):
+        # Listing them could not be verified: refused as well.
+        raise StripeError(
+            "You do not have permission to create webhook endpoints on connected accounts",
+            status=403,
+            keep=False,
+        )
+    return caller
+
+
+def present_place(world: StripeApi) -> Place:
+    """Where a control of the sandbox acts: where the headers of the present request would, the first account without any.
+
+    `Stripe-Account` alone will do, and no access is needed.
+    """
+    account = request.headers.get("Stripe-Account")
+    try:
+        caller = identify(world, request.headers.get("Authorization"), None)
+    except StripeError:
+        return Place(account or OWN.account)
+    return caller.home._replace(account=account or caller.home.account)
 
 
 def keep_answer(world: StripeApi, response: Response) -> None:
@@ -69,7 +128,11 @@ def keep_answer(world: StripeApi, response: Response) -> None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and request.method == "POST":
         answer = Answer(response.status_code, response.get_data(), new_id("req", 14))
-        world.keep_answer(key, request.path, _form(), answer)
+        world.at(present_place(world)).keep_answer(key, request.path, _form(), answer)
+
+
+def _query() -> dict[str, Any]:
+    return dict(request.args.items())
 
 
 def _form() -> dict[str, Any]:
@@ -87,47 +150,6 @@ def _form() -> dict[str, Any]:
             keep=False,
         )
     return {**params, **decode(body.decode("utf-8", "replace"))}
-
-
-def authenticate(header: str | None) -> str:
-    """Take any test key, by Bearer or Basic, and return it; raises Stripe's 401."""
-    scheme, _, credentials = (header or "").partition(" ")
-    key = ""
-    if scheme.lower() == "bearer":
-        key = credentials.strip()
-    elif scheme.lower() == "basic":
-        try:
-            key = base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            key = ""
-    if not key:
-        raise StripeError(
-            "You did not provide an API key. You need to provide your API key in the Authorization header, using "
-            "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See "
-            "https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/.",
-            status=401,
-            keep=False,
-        )
-    if not _KEY.match(key):
-        raise StripeError(f"Invalid API Key provided: {_masked(key)}", status=401, keep=False)
-    return key
-
-
-def _masked(key: str) -> str:
-    return key[:8] + "*" * max(len(key) - 12, 0) + key[-4:] if len(key) > 12 else "****"
-
-
-def authorize(world: StripeApi, key: str, account: str | None) -> None:
-    """There is one account, and its key may have been revoked; raises Stripe's 403."""
-    if account in (None, "", ACCOUNT) and not setting(world, "revoked"):
-        return
-    raise StripeError(
-        f"The provided key '{_masked(key)}' does not have access to account '{account or ACCOUNT}' (or that account "
-        "does not exist). Application access may have been revoked.",
-        status=403,
-        code="account_invalid",
-        keep=False,
-    )
 
 
 def _answer(status: int, body: bytes, request_id: str, version: str) -> Response:

@@ -65,7 +65,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "discountable": params.get("discountable", True),
         "discounts": [],
         "invoice": None,
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
         "net_amount": amount,
         "parent": None,

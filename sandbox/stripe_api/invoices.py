@@ -19,6 +19,7 @@ from sandbox.stripe_api.invoice_objects import (
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.method_choice import chosen_defaults
+from sandbox.stripe_api.platform_rules import may_pay, on_behalf_of
 from sandbox.stripe_api.rendering import as_list, public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -67,6 +68,8 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         parent=subscription_parent(subscription) if subscription else None,
         description=params.get("description"),
         footer=params.get("footer"),
+        application=world.application,
+        on_behalf_of=on_behalf_of(world, params),
         custom_fields=params.get("custom_fields"),
         **chosen_defaults(world, params, customer),
         metadata=merged({}, params.get("metadata")),
@@ -134,6 +137,8 @@ def update(world: World, ids: dict[str, str], params: Params) -> Object:
         for field in EDITABLE:
             if field in params:
                 invoice[field] = params[field]
+        if "on_behalf_of" in params:
+            invoice["on_behalf_of"] = on_behalf_of(world, params)
         if "metadata" in params:
             invoice["metadata"] = merged(invoice["metadata"], params["metadata"])
         invoice.update(defaults)
@@ -209,6 +214,7 @@ def finalize(world: World, ids: dict[str, str], params: Params) -> Object:
 def pay(world: World, ids: dict[str, str], params: Params) -> Object:
     """Collect now, with the payment method given or the one Stripe would choose."""
     invoice = world.get("invoice", ids["invoice"])
+    may_pay(world, world.store.get(subscription_of(invoice) or ""))
     method = None
     if invoice["status"] != "paid":
         customer = world.get("customer", invoice["customer"])

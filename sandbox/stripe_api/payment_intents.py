@@ -7,6 +7,7 @@ from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -45,6 +46,8 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         currency=params["currency"],
         customer=customer,
         metadata=params.get("metadata"),
+        application=world.application,
+        on_behalf_of=on_behalf_of(world, params),
         **{field: params.get(field) for field in KEPT},
     )
     if method is not None and not params.get("confirm"):

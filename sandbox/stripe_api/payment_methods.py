@@ -44,7 +44,7 @@ def make(
         "created": now,
         "customer": None,
         "customer_account": None,
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
         "type": spec.type,
         "_spec": name,

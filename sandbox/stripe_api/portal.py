@@ -8,6 +8,7 @@ from __future__ import annotations
 from sandbox.stripe_api.customers import alive
 from sandbox.stripe_api.errors import StripeError, parameter_missing
 from sandbox.stripe_api.ids import new_id, secret
+from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.portal_configurations import CONFIGURATION, default_configuration
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
@@ -50,7 +51,7 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
     if flow is not None:
         _check_flow(world, flow, configuration, customer)
     _forget_old_sessions(world)
-    key = secret("test")
+    key = secret(world.place.mode)
     session: Object = {
         "id": new_id("bps"),
         "object": SESSION,
@@ -60,11 +61,11 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
         "customer": customer["id"],
         "customer_account": None,
         "flow": _flow(flow) if flow else None,
-        "livemode": False,
+        "livemode": world.livemode,
         "locale": params.get("locale"),
-        "on_behalf_of": None,
+        "on_behalf_of": on_behalf_of(world, params),
         "return_url": params.get("return_url") or configuration["default_return_url"],
-        "url": f"{world.config.public_url}/p/session/{key}",
+        "url": f"{world.public_url}/p/session/{key}",
         "_secret": key,
         "_used_at": None,
     }

@@ -66,7 +66,7 @@ def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
         "id": new_id("bpc"),
         "object": CONFIGURATION,
         "active": True,
-        "application": None,
+        "application": world.application,
         "business_profile": {
             "headline": profile.get("headline"),
             "privacy_policy_url": profile.get("privacy_policy_url"),
@@ -76,7 +76,7 @@ def _make(world: World, params: Params, *, is_default: bool = False) -> Object:
         "default_return_url": params.get("default_return_url"),
         "features": _features(params.get("features") or {}),
         "is_default": is_default,
-        "livemode": False,
+        "livemode": world.livemode,
         "login_page": {"enabled": login, "url": None},
         "metadata": merged({}, params.get("metadata")),
         "name": params.get("name"),
@@ -94,10 +94,11 @@ def default_configuration(world: World) -> Object:
     """The one that the business has saved in the dashboard; raises Stripe's 400 while it never has."""
     found = _default(world)
     if found is None:
+        mode = world.place.mode
         raise StripeError(
-            "No configuration provided and your test mode default configuration has not been created. Provide a "
-            "configuration or create your default by saving your customer portal settings in test mode at "
-            "https://dashboard.stripe.com/test/settings/billing/portal."
+            f"No configuration provided and your {mode} mode default configuration has not been created. Provide a "
+            f"configuration or create your default by saving your customer portal settings in {mode} mode at "
+            f"https://dashboard.stripe.com/{'' if world.livemode else 'test/'}settings/billing/portal."
         )
     return found
 

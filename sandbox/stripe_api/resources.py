@@ -4,6 +4,7 @@
 
 from sandbox.stripe_api import (
     account,
+    account_controls,
     account_settings,
     catalogue,
     checkout,
@@ -29,6 +30,7 @@ from sandbox.stripe_api import (
     subscriptions,
     test_clocks,
     thin_events,
+    traffic_controls,
     usage,
     webhook_endpoints,
 )

@@ -9,6 +9,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
+from sandbox.stripe_api.platform_rules import on_behalf_of
 from sandbox.stripe_api.rendering import public
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -21,7 +22,7 @@ def make(world: World, customer: Object | None, params: Params) -> Object:
     intent: Object = {
         "id": id,
         "object": "setup_intent",
-        "application": None,
+        "application": world.application,
         "automatic_payment_methods": None,
         "cancellation_reason": None,
         "client_secret": secret(f"{id}_secret"),
@@ -32,11 +33,11 @@ def make(world: World, customer: Object | None, params: Params) -> Object:
         "flow_directions": None,
         "last_setup_error": None,
         "latest_attempt": None,
-        "livemode": False,
+        "livemode": world.livemode,
         "mandate": None,
         "metadata": merged({}, params.get("metadata")),
         "next_action": None,
-        "on_behalf_of": None,
+        "on_behalf_of": on_behalf_of(world, params),
         "payment_method": None,
         "payment_method_options": {},
         "payment_method_types": params.get("payment_method_types") or ["card"],
@@ -69,7 +70,7 @@ def confirm_with(world: World, intent: Object, method: Object) -> None:
             "type": "redirect_to_url",
             "redirect_to_url": {
                 "return_url": None,
-                "url": f"{world.config.public_url}/sandbox/authenticate/{intent['client_secret']}",
+                "url": f"{world.public_url}/sandbox/authenticate/{intent['client_secret']}",
             },
         }
         world.save(intent)

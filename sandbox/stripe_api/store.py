@@ -1,11 +1,10 @@
-"""All objects: in memory with ordered indexes, written through to SQLite so that a stopped sandbox starts again."""
+"""The objects of one place: in memory with ordered indexes, written through to the state file."""
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,11 +14,11 @@ Key = tuple[str, ...]
 encode = msgspec.json.encode
 decode = msgspec.json.decode
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects (id TEXT PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, body BLOB NOT NULL);
-"""
+
+class Notebook(Protocol):
+    """Hears which stores have something to write."""
+
+    def changed(self, store: Store) -> None: ...
 
 
 def copy(value: Any) -> Any:
@@ -60,10 +59,38 @@ def index_keys(obj: Object) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-class Store:
-    """Objects by id, listed in the order they were made. One writer at a time: the world holds its lock."""
+class Changes(NamedTuple):
+    """What is to be written of a store: objects with their place in the order, answers and settings."""
 
-    def __init__(self, path: str | None) -> None:
+    objects: dict[str, tuple[int, Object]]
+    gone: list[str]
+    answers: dict[str, Any]
+    forgotten: list[str]
+    settings: dict[str, Any]
+
+
+class Store:
+    """Objects by id, listed in the order they were made. One writer at a time: the engine holds the lock."""
+
+    __slots__ = (
+        "_answers",
+        "_dirty",
+        "_id_of",
+        "_index",
+        "_keys",
+        "_new_answers",
+        "_new_settings",
+        "_next_seq",
+        "_notebook",
+        "_objects",
+        "_seq_of",
+        "_settings",
+        "namespace",
+    )
+
+    def __init__(self, namespace: str, notebook: Notebook) -> None:
+        self.namespace = namespace
+        self._notebook = notebook
         self._objects: dict[str, Object] = {}
         self._seq_of: dict[str, int] = {}
         self._id_of: dict[int, str] = {}
@@ -72,31 +99,32 @@ class Store:
         self._next_seq = 1
         self._dirty: dict[str, None] = {}
         self._answers: dict[str, Any] = {}
-        self._new_answers: list[str] = []
+        self._new_answers: dict[str, None] = {}
         self._settings: dict[str, Any] = {}
-        self._new_settings: set[str] = set()
-        self._database: sqlite3.Connection | None = None
-        if path is not None:
-            self._database = self._open(path)
-            self._load(self._database)
+        self._new_settings: dict[str, None] = {}
 
-    @staticmethod
-    def _open(path: str) -> sqlite3.Connection:
-        database = sqlite3.connect(path, check_same_thread=False)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.executescript(SCHEMA)
-        return database
+    def read(self, obj: Object, seq: int) -> None:
+        """Take an object from the state file."""
+        self._place(obj, seq)
+        self._next_seq = max(self._next_seq, seq + 1)
 
-    def _load(self, database: sqlite3.Connection) -> None:
-        for seq, body in database.execute("SELECT seq, body FROM objects ORDER BY seq"):
-            obj = decode(body)
-            self._place(obj, seq)
-            self._next_seq = seq + 1
-        for key, body in database.execute("SELECT key, body FROM answers ORDER BY rowid"):
-            self._answers[key] = decode(body)
-        for name, body in database.execute("SELECT name, body FROM settings"):
-            self._settings[name] = decode(body)
+    def read_answer(self, key: str, answer: Any) -> None:
+        """Take an answer from the state file."""
+        self._answers[key] = answer
+
+    def read_setting(self, name: str, value: Any) -> None:
+        """Take a setting from the state file."""
+        self._settings[name] = value
+
+    def all(self) -> list[Object]:
+        """Every object, in the order they were made."""
+        return [self._objects[id] for _, id in sorted(self._id_of.items())]
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._objects
+
+    def __len__(self) -> int:
+        return len(self._objects)
 
     def get(self, id: str) -> Object | None:
         """The object itself, not a copy: change it only between `get` and `save`."""
@@ -111,6 +139,7 @@ class Store:
             self._next_seq += 1
         self._place(obj, seq)
         self._dirty[id] = None
+        self._notebook.changed(self)
 
     def _place(self, obj: Object, seq: int) -> None:
         id = obj["id"]
@@ -143,6 +172,7 @@ class Store:
         for key in self._keys.pop(id):
             self._drop(key, seq)
         self._dirty[id] = None
+        self._notebook.changed(self)
 
     def count(self, *key: str) -> int:
         """How many objects are listed under a key."""
@@ -188,15 +218,16 @@ class Store:
     def remember_answer(self, key: str, answer: Any) -> None:
         """Keep an answer under an idempotency key."""
         self._answers[key] = answer
-        self._new_answers.append(key)
+        self._new_answers[key] = None
+        self._notebook.changed(self)
 
     def forget_oldest_answers(self, keep: int) -> None:
         """Bound the number of kept answers."""
         while len(self._answers) > keep:
             key = next(iter(self._answers))
             del self._answers[key]
-            if self._database is not None:
-                self._database.execute("DELETE FROM answers WHERE key = ?", (key,))
+            self._new_answers[key] = None
+            self._notebook.changed(self)
 
     def setting(self, name: str, default: Any) -> Any:
         """A small value that is kept next to the objects (the clock's offset)."""
@@ -205,38 +236,18 @@ class Store:
     def set(self, name: str, value: Any) -> None:
         """Keep a small value."""
         self._settings[name] = value
-        self._new_settings.add(name)
+        self._new_settings[name] = None
+        self._notebook.changed(self)
 
-    def commit(self) -> None:
-        """Write everything that changed since the last commit, in one transaction."""
-        if not (self._dirty or self._new_answers or self._new_settings):
-            return
+    def changes(self) -> Changes:
+        """What changed since this was asked last."""
         dirty, self._dirty = self._dirty, {}
-        answers, self._new_answers = self._new_answers, []
-        settings, self._new_settings = self._new_settings, set()
-        if self._database is None:
-            return
-        with self._database as database:
-            gone = [(id,) for id in dirty if id not in self._objects]
-            kept = [
-                (id, self._seq_of[id], encode(self._objects[id]))
-                for id in dirty
-                if id in self._objects
-            ]
-            database.executemany("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", kept)
-            database.executemany("DELETE FROM objects WHERE id = ?", gone)
-            database.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?)",
-                [(key, encode(self._answers[key])) for key in answers if key in self._answers],
-            )
-            database.executemany(
-                "INSERT OR REPLACE INTO settings VALUES (?, ?)",
-                [(name, encode(self._settings[name])) for name in settings],
-            )
-
-    def close(self) -> None:
-        """Write what is left and let the file go."""
-        self.commit()
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        answers, self._new_answers = self._new_answers, {}
+        settings, self._new_settings = self._new_settings, {}
+        return Changes(
+            {id: (self._seq_of[id], self._objects[id]) for id in dirty if id in self._objects},
+            [id for id in dirty if id not in self._objects],
+            {key: self._answers[key] for key in answers if key in self._answers},
+            [key for key in answers if key not in self._answers],
+            {name: self._settings[name] for name in settings},
+        )

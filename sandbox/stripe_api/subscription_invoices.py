@@ -59,6 +59,8 @@ def compose(
         },
         period_start=items[0]["current_period_start"],
         period_end=items[0]["current_period_end"],
+        application=subscription["application"],
+        on_behalf_of=subscription["on_behalf_of"],
     )
     found = discounts.standing(world, customer, subscription, until)
     invoice["discounts"] = [one["id"] for one in found]

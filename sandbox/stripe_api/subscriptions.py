@@ -17,6 +17,7 @@ from sandbox.stripe_api.invoice_objects import intent_of
 from sandbox.stripe_api.listing import page
 from sandbox.stripe_api.metadata import merged
 from sandbox.stripe_api.method_choice import charged_method, chosen_defaults
+from sandbox.stripe_api.platform_rules import must_have_made, on_behalf_of
 from sandbox.stripe_api.rendering import as_list
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
@@ -44,7 +45,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     id = new_id("sub")
     items = [new_item(world, i, n, id, now) for n, i in enumerate(params["items"])]
     trial_end = _trial_end(params, items, now)
-    subscription = _new_subscription(customer, id, items, params, now, trial_end)
+    subscription = _new_subscription(world, customer, id, items, params, now, trial_end)
     subscription.update(defaults)
     automatic = subscription["collection_method"] == "charge_automatically"
     behavior = params.get("payment_behavior", "allow_incomplete")
@@ -90,6 +91,7 @@ def _trial_end(params: Params, items: list[Object], now: int) -> int | None:
 
 
 def _new_subscription(
+    world: World,
     customer: Object,
     id: str,
     items: list[Object],
@@ -104,7 +106,7 @@ def _new_subscription(
     return {
         "id": id,
         "object": "subscription",
-        "application": None,
+        "application": world.application,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": trial_end or now,
@@ -130,10 +132,10 @@ def _new_subscription(
         "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
         "items": as_list(items, f"/v1/subscription_items?subscription={id}"),
         "latest_invoice": None,
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
         "next_pending_invoice_item_invoice": None,
-        "on_behalf_of": None,
+        "on_behalf_of": on_behalf_of(world, params),
         "pause_collection": None,
         "payment_settings": {
             "payment_method_options": None,
@@ -229,6 +231,7 @@ def _not_over(subscription: Object) -> None:
 def update(world: World, ids: dict[str, str], params: Params) -> Object:
     """Change what is given. Items change without proration."""
     subscription = world.get("subscription", ids["subscription"])
+    must_have_made(world, subscription)
     if subscription["status"] in ("canceled", "incomplete_expired") and set(params) - {
         "metadata",
         "cancellation_details",
@@ -254,6 +257,8 @@ def _change(world: World, subscription: Object, params: Params) -> None:
     for field in ("description", "collection_method", "days_until_due", "trial_settings"):
         if field in params:
             subscription[field] = params[field]
+    if "on_behalf_of" in params:
+        subscription["on_behalf_of"] = on_behalf_of(world, params)
     if "metadata" in params:
         subscription["metadata"] = merged(subscription["metadata"], params["metadata"])
     if "payment_settings" in params:
@@ -290,6 +295,7 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
     """End it now."""
     subscription = world.get("subscription", ids["subscription"])
     _not_over(subscription)
+    must_have_made(world, subscription)
     details = params.get("cancellation_details") or {}
     subscription["cancellation_details"].update(details)
     endings.cancel(world, subscription)
@@ -300,6 +306,7 @@ def cancel(world: World, ids: dict[str, str], params: Params) -> Object:
 def resume(world: World, ids: dict[str, str], params: Params) -> Object:
     """Go on after a trial that ended without a payment method."""
     subscription = world.get("subscription", ids["subscription"])
+    must_have_made(world, subscription)
     if subscription["status"] != "paused":
         raise StripeError("Subscription cannot be resumed because it is not paused.")
     with world.edit(subscription, "customer.subscription.updated"):

@@ -24,7 +24,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
         "created": now,
         "deletes_after": now + 30 * 86_400,
         "frozen_time": params["frozen_time"],
-        "livemode": False,
+        "livemode": world.livemode,
         "name": params.get("name"),
         "status": "ready",
         "status_details": {},
@@ -60,7 +60,7 @@ def advance(world: World, ids: dict[str, str], params: Params) -> Object:
     clock["status_details"] = {"advancing": {"target_frozen_time": until}}
     answer: Object = copy(public(clock))
     world.emit("test_helpers.test_clock.advancing", clock)
-    world.run_due(clock["id"], until)
+    world.engine.run_due(clock["id"], until, clock)
     clock["frozen_time"] = until
     clock["status"] = "ready"
     clock["status_details"] = {}

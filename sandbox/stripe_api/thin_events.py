@@ -22,11 +22,11 @@ def tell(world: World, type: str, obj: Object, account: str | None, snapshot: st
     name = type if type.startswith(("v1.", "v2.")) else f"v1.{type}"
     created = dt.datetime.fromtimestamp(world.now_for(obj), dt.UTC)
     event: Object = {
-        "id": new_id("evt_test", 40),
+        "id": new_id(f"evt_{world.place.mode}", 40),
         "object": KIND,
         "context": account,
         "created": created.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "livemode": False,
+        "livemode": world.livemode,
         "reason": None,
         "related_object": {
             "id": obj["id"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sandbox.stripe_api.directory import client_id
+from sandbox.stripe_api.endpoints import KIND
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
@@ -11,22 +13,21 @@ from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
-KIND = "webhook_endpoint"
-
 
 def _make(world: World, url: str, signing_secret: str, params: Params) -> Object:
     endpoint: Object = {
         "id": new_id("we"),
         "object": KIND,
         "api_version": params.get("api_version"),
-        "application": None,
+        "application": client_id(livemode=world.livemode) if params.get("connect") else None,
         "created": world.now(),
         "description": params.get("description"),
         "enabled_events": params.get("enabled_events") or ["*"],
-        "livemode": False,
+        "livemode": world.livemode,
         "metadata": merged({}, params.get("metadata")),
         "status": "enabled",
         "url": url,
+        "_connect": bool(params.get("connect")),
         "_secret": signing_secret,
     }
     world.save(endpoint)
@@ -36,7 +37,7 @@ def _make(world: World, url: str, signing_secret: str, params: Params) -> Object
 def ensure(world: World, url: str, signing_secret: str) -> Object:
     """The endpoint of this URL that hears everything, made if need be, with this secret from now on."""
     for endpoint in world.store.oldest(KIND):
-        if endpoint["url"] == url:
+        if endpoint["url"] == url and not endpoint.get("_connect"):
             endpoint["_secret"] = signing_secret
             world.save(endpoint)
             return endpoint
@@ -45,7 +46,14 @@ def ensure(world: World, url: str, signing_secret: str) -> Object:
 
 @route("POST", "/v1/webhook_endpoints")
 def create(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Only this answer shows the signing secret."""
+    """Only this answer shows the signing secret.
+
+    `connect` makes it one for the events of connected accounts: that is not shown again, but for `application`.
+    """
+    if params.get("connect") and not world.place.is_platform:
+        raise StripeError(
+            "Only Connect platforms can create Connect webhook endpoints.", param="connect"
+        )
     if not params["url"].startswith(("http://", "https://")):
         raise StripeError(
             "Invalid URL: An explicit scheme (such as https) must be provided.", param="url"

@@ -1,0 +1,215 @@
+"""Accounts on demand: `/sandbox/accounts` makes, names, connects and lists them; keys; what the platform has chosen.
+
+Every other control, too, acts on the account that the header `Stripe-Account` names, or whose key it is sent with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sandbox.stripe_api import connections
+from sandbox.stripe_api.directory import CHOICES, client_id
+from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.places import ACCOUNT, Place
+from sandbox.stripe_api.routing import Params, route
+from sandbox.stripe_api.store import Object, copy
+from sandbox.stripe_api.world import World
+
+MOST: Final = 100_000
+FIELDS: Final = ("name", "email", "color", "country", "currency", "controlled")
+NOT_COPIED: Final = ("event", "v2.core.event", "webhook_endpoint", "billing_portal.session")
+
+
+@route("GET", "/sandbox/accounts")
+def list_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The newest `limit` accounts (20) whose id, name or email holds `q`; how many there are in all."""
+    directory = world.engine.directory
+    limit = str(params.get("limit", "20"))
+    if not limit.isdigit():
+        raise StripeError("limit: expected a number", param="limit")
+    found = directory.search(str(params.get("q", "")), int(limit))
+    return {"accounts": list(found), "count": directory.store.count("account")}
+
+
+@route("POST", "/sandbox/accounts")
+def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Make `count` accounts (1) at once.
+
+    `id` of a single one; `name` and `email`, in which `{n}` is the number of each; `color` of the brand; `country`;
+    `currency`; `connected`: `test`, `live` or null; `controlled` by the `platform` or `another`; `keys` true adds a secret
+    key of each mode; `copy_of` an account: what it has in test mode is there too, under the same ids.
+    """
+    known = {*FIELDS, "id", "count", "connected", "keys", "copy_of"}
+    _known(params, known)
+    count = params.get("count", 1)
+    if type(count) is not int or not 1 <= count <= MOST or ("id" in params and count > 1):
+        raise StripeError(f"count: expected 1 to {MOST}; 1 with an id", param="count")
+    _check(params)
+    _one_of(params, "connected", (None, "test", "live"))
+    directory = world.engine.directory
+    if "id" in params and (
+        not str(params["id"]).startswith("acct_") or directory.account(params["id"]) is not None
+    ):
+        raise StripeError("id: expected a new one that begins with acct_", param="id")
+    source = world.engine.world(Place(params["copy_of"])) if params.get("copy_of") else None
+    made = []
+    for n in range(count):
+        fields = {name: params[name] for name in (*FIELDS, "id", "connected") if name in params}
+        for name in ("name", "email"):
+            if fields.get(name):
+                fields[name] = str(fields[name]).replace("{n}", str(n))
+        account = directory.make(created=world.now(), **fields)
+        if source is not None:
+            _copy(source, world.engine.world(Place(account["id"])))
+        shown = dict(account)
+        if params.get("keys"):
+            shown["keys"] = {
+                mode: directory.make_key(Place(account["id"], mode == "live"))["id"]
+                for mode in ("test", "live")
+            }
+        made.append(shown)
+    return {"accounts": made}
+
+
+def _copy(source: World, target: World) -> None:
+    for obj in source.store.all():
+        if obj["object"] not in NOT_COPIED:
+            target.save(copy(obj))
+
+
+@route("GET", "/sandbox/accounts/{account}")
+def read_account(world: World, ids: dict[str, str], params: Params) -> Object:
+    """One."""
+    return _account(world, ids["account"])
+
+
+@route("POST", "/sandbox/accounts/{account}")
+def change_account(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Its name, brand and whereabouts."""
+    _known(params, set(FIELDS))
+    _check(params)
+    _account(world, ids["account"])
+    return world.engine.directory.change(ids["account"], **params)
+
+
+@route("POST", "/sandbox/accounts/{account}/connect")
+def connect(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Connect it to the platform without OAuth: in test mode, or with `livemode` true in both."""
+    account = _account(world, ids["account"])
+    if account["id"] == ACCOUNT:
+        raise StripeError("The platform can't be connected to itself.", param="account")
+    connections.connect(world, account["id"], livemode=params.get("livemode") is True)
+    return _account(world, ids["account"])
+
+
+@route("POST", "/sandbox/accounts/{account}/disconnect")
+def disconnect(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The business takes the platform's access away, in its dashboard."""
+    account = _account(world, ids["account"])
+    connections.disconnect(world, account["id"])
+    return account
+
+
+@route("POST", "/sandbox/accounts/{account}/keys")
+def make_key(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A key of the account: secret, or restricted to `permissions` (`rak_…_read`, `rak_…_write`).
+
+    `connect_permissions` are those on connected accounts; `livemode` true: a live one; `key` says which it is to be.
+    """
+    _known(params, {"livemode", "permissions", "connect_permissions", "key"})
+    _account(world, ids["account"])
+    for name in ("permissions", "connect_permissions"):
+        given = params.get(name, [])
+        if not isinstance(given, list) or not all(str(one).startswith("rak_") for one in given):
+            raise StripeError(f"{name}: expected a list of rights (rak_…)", param=name)
+    directory = world.engine.directory
+    place = Place(ids["account"], params.get("livemode") is True)
+    key = params.get("key")
+    if key is not None:
+        kind = "sk" if params.get("permissions") is None else "rk"
+        if not str(key).startswith(f"{kind}_{place.mode}_") or directory.key(key) is not None:
+            raise StripeError(f"key: expected a new one, {kind}_{place.mode}_…", param="key")
+    made = directory.make_key(
+        place,
+        key=key,
+        permissions=params.get("permissions"),
+        connect_permissions=params.get("connect_permissions"),
+    )
+    return {"key": made["id"], "account": place.account, "livemode": place.livemode}
+
+
+@route("POST", "/sandbox/keys/revoke")
+def revoke_key(world: World, ids: dict[str, str], params: Params) -> Object:
+    """A `key` that was made here is good for nothing from now on."""
+    found = world.engine.directory.key(str(params.get("key", "")))
+    if found is None:
+        raise StripeError("There is no such key.", param="key")
+    found["revoked"] = True
+    world.engine.directory.store.save(found)
+    return {"account": found["account"], "livemode": found["livemode"], "revoked": True}
+
+
+@route("GET", "/sandbox/connect")
+def read_platform(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The platform's applications by mode, where OAuth may lead back to, and its choices."""
+    directory = world.engine.directory
+    return {
+        "account": ACCOUNT,
+        "client_ids": {"test": client_id(livemode=False), "live": client_id(livemode=True)},
+        "redirect_uris": directory.redirect_uris,
+        **{name: directory.choice(name) for name in CHOICES},
+    }
+
+
+@route("POST", "/sandbox/connect")
+def change_platform(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Choose anew what is given: `redirect_uris`, and the names in `directory.CHOICES`."""
+    _known(params, {*CHOICES, "redirect_uris"})
+    for name in CHOICES:
+        _one_of(params, name, (True, False))
+    uris: Any = params.get("redirect_uris", [])
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+        raise StripeError("redirect_uris: expected a list of addresses", param="redirect_uris")
+    world.engine.directory.choose(params)
+    return read_platform(world, ids, {})
+
+
+@route("POST", "/sandbox/subscriptions/{subscription}/application")
+def change_maker(world: World, ids: dict[str, str], params: Params) -> Object:
+    """Say who made a subscription: an `application` (`ca_…`), or null for the account itself."""
+    subscription = world.get("subscription", ids["subscription"])
+    subscription["application"] = params.get("application")
+    world.save(subscription)
+    return subscription
+
+
+def _account(world: World, id: str) -> Object:
+    found = world.engine.directory.account(id)
+    if found is None:
+        raise StripeError(f"No such account: '{id}'", status=404, code="resource_missing")
+    return found
+
+
+def _known(params: Params, names: set[str]) -> None:
+    if unknown := set(params) - names:
+        raise StripeError(
+            f"Unknown: {', '.join(sorted(unknown))}. Known: {', '.join(sorted(names))}."
+        )
+
+
+def _check(params: Params) -> None:
+    _one_of(params, "controlled", (None, "platform", "another"))
+    color = params.get("color")
+    if color is not None and not _is_color(color):
+        raise StripeError("color: expected one such as #0a7d4f", param="color")
+
+
+def _is_color(text: Any) -> bool:
+    if not isinstance(text, str) or len(text) != 7 or text[0] != "#":
+        return False
+    return all(letter in "0123456789abcdefABCDEF" for letter in text[1:])
+
+
+def _one_of(params: Params, name: str, allowed: tuple[Any, ...]) -> None:
+    if name in params and not any(params[name] is one or params[name] == one for one in allowed):
+        raise StripeError(f"{name}: one of {allowed}", param=name)

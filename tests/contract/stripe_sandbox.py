@@ -1,0 +1,152 @@
+"""A sandboxed Stripe on a port, stripe-python pointed at it, and a listener of its webhooks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+import stripe  # noqa: TID251  (the real client judges the stand-in)
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from sandbox.app import create_app
+from sandbox.config import SandboxConfig
+from sandbox.stripe_api import StripeApi
+
+KEY = "sk_test_0123456789ab"
+SECRET = "whsec_contract"
+
+
+class Quiet(WSGIRequestHandler):
+    """No access log."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        pass
+
+
+def serve(app: Any) -> tuple[BaseWSGIServer, threading.Thread]:
+    """A WSGI application on a free loopback port."""
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    return server, thread
+
+
+@dataclass
+class Listener:
+    """A webhook endpoint that keeps what it took, and answers with the statuses it was told to, then 200."""
+
+    url: str = ""
+    refuse: list[int] = field(default_factory=list)
+    taken: list[tuple[str, bytes]] = field(default_factory=list)
+    refused: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        body = request.get_data()
+        with self._lock:
+            status = self.refuse.pop(0) if self.refuse else 200
+            if status == 200:
+                self.taken.append((request.headers["Stripe-Signature"], body))
+            else:
+                self.refused += 1
+        return Response(status=status)(environ, start_response)
+
+    def events(self, type: str) -> list[dict[str, Any]]:
+        with self._lock:
+            found = [json.loads(body) for _, body in self.taken]
+        return [event for event in found if event["type"] == type]
+
+    def wait(self, enough: Callable[[], bool], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not enough():
+            assert time.monotonic() < deadline, "the webhooks did not come"
+            time.sleep(0.01)
+
+
+@dataclass
+class Sandbox:
+    """A running sandbox, stripe-python pointed at it, and the listener of its webhooks."""
+
+    url: str
+    world: StripeApi
+    stripe: stripe.StripeClient
+    listener: Listener
+
+    @property
+    def client(self) -> Any:
+        """The services of API v1; parameters of tests are not typed as finely as the library's."""
+        return self.stripe.v1
+
+    def control(self, path: str, **given: Any) -> dict[str, Any]:
+        answer = requests.post(f"{self.url}/sandbox/{path}", json=given, timeout=10)
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """The address of a WSGI application that runs meanwhile."""
+    server, thread = serve(app)
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@contextmanager
+def running(listener: Listener, **config: Any) -> Iterator[Sandbox]:
+    """The whole sandbox, with its pages; `listener` hears the first account's events."""
+    world_config = SandboxConfig(
+        webhook_endpoints=((listener.url, SECRET),),
+        webhook_retry_delays=(0.05, 0.05),
+        **config,
+    )
+    app = create_app(world_config)
+    session = requests.Session()
+    stripe.enable_telemetry = False
+    with serving(app) as url:
+        client = client_of(url, KEY, session)
+        yield Sandbox(url, app.extensions["world"], client, listener)
+    session.close()
+    app.extensions["world"].stop()
+
+
+def client_of(url: str, key: str, session: requests.Session | None = None) -> stripe.StripeClient:
+    """stripe-python with a key, pointed at a sandbox; OAuth goes there too."""
+    return stripe.StripeClient(
+        key,
+        base_addresses={"api": url, "connect": url},
+        http_client=stripe.RequestsClient(timeout=10, session=session),
+        max_network_retries=0,
+    )
+
+
+def subscribed(sandbox: Sandbox, card: str = "pm_card_visa") -> tuple[str, str]:
+    """(customer, subscription) on autopay."""
+    api = sandbox.client
+    customer = api.customers.create({"email": "ada@example.com", "metadata": {"customer_id": "c1"}})
+    method = api.payment_methods.attach(card, {"customer": customer.id})
+    api.customers.update(customer.id, {"invoice_settings": {"default_payment_method": method.id}})
+    product = api.products.create({"name": "Weekly clean"})
+    price = api.prices.create(
+        {
+            "product": product.id,
+            "unit_amount": 4900,
+            "currency": "usd",
+            "recurring": {"interval": "month"},
+        }
+    )
+    subscription = api.subscriptions.create(
+        {"customer": customer.id, "items": [{"price": price.id}]}
+    )
+    assert subscription.status == "active"
+    return customer.id, subscription.id
