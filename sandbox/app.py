@@ -8,7 +8,7 @@ from functools import partial
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from sandbox import console, mail, pages, stripe_api
+from sandbox import addresses, connect_pages, console, mail, pages, stripe_api
 from sandbox.config import SandboxConfig
 from sandbox.faults import Faults
 
@@ -39,9 +39,12 @@ def create_app(config: SandboxConfig) -> Flask:
     app.extensions.update(world=world, mailbox=mailbox, faults=faults)
     faults.install(app)
     app.register_error_handler(Exception, _failed)
-    app.register_blueprint(pages.blueprint(world))
+    addresses.install(app, world)
+    present = addresses.present(world)
+    addresses.everybodys(app, pages.blueprint(present))
     app.register_blueprint(mail.blueprint(mailbox))
-    app.register_blueprint(console.blueprint(world, mailbox))
+    app.register_blueprint(connect_pages.blueprint(world))
+    addresses.everybodys(app, console.blueprint(present, mailbox))
     app.register_blueprint(stripe_api.blueprint(world))
     world.start()
     return app

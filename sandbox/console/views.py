@@ -20,7 +20,7 @@ from flask import (
 )
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox.console import business, choices, faults
+from sandbox.console import accounts, business, choices, faults
 from sandbox.console.actions import Notice, World, act
 from sandbox.console.people import DemoCustomers, Person, Standing, Unreadable, standing
 from sandbox.design import STATIC, TEMPLATES, hardened
@@ -74,9 +74,14 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
             abort(403)
         return None
 
+    def _back(notice: Notice) -> AnyResponse:
+        return redirect(f"{world.prefix}/?notice={notices.keep(notice)}", 303)
+
     @pages.get("/")
     def home() -> AnyResponse:
-        people = [(person, _standing(world, person)) for person in demo.all()]
+        # The seeder's customers are the first account's.
+        announced = demo.all() if not world.prefix else ()
+        people = [(person, _standing(world, person)) for person in announced]
         known = {person.stripe_customer_id for person, _ in people}
         page = render_template(
             "console/home.html",
@@ -87,6 +92,10 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
             heard=_heard(world),
             mails=mailbox.accepted,
             now=wording.day_and_time(world.now()),
+            here=world.prefix,
+            others_accounts=accounts.found(world, request.args.get("account", "")),
+            sought=request.args.get("account", ""),
+            chosen=accounts.chosen(world),
             faults=faults.current(_faults()),
             troubles=faults.CHOICES,
             account=business.account(world),
@@ -103,7 +112,7 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
             invoice = world.call("GET", f"/v1/invoices/{invoice_id}")
         except StripeError:
             abort(404)
-        return redirect(f"/#{invoice['customer']}", 302)
+        return redirect(f"{world.prefix}/#{invoice['customer']}", 302)
 
     @pages.post("/sandbox/console/customers/<customer_id>/<action>")
     def press(customer_id: str, action: str) -> AnyResponse:
@@ -114,23 +123,27 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
         if not name:
             found = standing(world, customer_id)
             name = (found.name or found.email or customer_id) if found else customer_id
-        return _back(notices, act(chosen, world, customer_id, name))
+        return _back(act(chosen, world, customer_id, name))
 
     @pages.post("/sandbox/console/endings/<ending>")
     def choose_ending(ending: str) -> AnyResponse:
         if ending not in business.ENDINGS:
             abort(404)
-        return _back(notices, business.choose_ending(world, ending))
+        return _back(business.choose_ending(world, ending))
 
     @pages.post("/sandbox/console/portal/<any(cancels, keeps):wish>")
     def save_portal(wish: str) -> AnyResponse:
-        return _back(notices, business.save_portal(world, cancels=wish == "cancels"))
+        return _back(business.save_portal(world, cancels=wish == "cancels"))
+
+    @pages.post("/sandbox/console/disconnect")
+    def disconnect() -> AnyResponse:
+        return _back(accounts.disconnect(world))
 
     @pages.post("/sandbox/console/faults/<choice>")
     def break_something(choice: str) -> AnyResponse:
         if choice not in faults.CHOICES and choice != "clear":
             abort(404)
-        return _back(notices, faults.choose(_faults(), choice))
+        return _back(faults.choose(_faults(), choice))
 
     @pages.route("/sandbox/demo-customers", methods=["GET", "PUT"])
     def demo_customers() -> tuple[Response, int]:
@@ -156,10 +169,6 @@ def blueprint(world: World, mailbox: Mailbox) -> Blueprint:
 def _faults() -> faults.FaultList | None:
     found: faults.FaultList | None = current_app.extensions.get("faults")
     return found
-
-
-def _back(notices: Notices, notice: Notice) -> AnyResponse:
-    return redirect(f"/?notice={notices.keep(notice)}", 303)
 
 
 def _standing(world: World, person: Person) -> Standing | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,7 +17,10 @@ Json = dict[str, Any]
 
 
 class Stripe(Protocol):
-    """What the page needs of the sandbox's Stripe."""
+    """What the page needs of the sandbox's Stripe: one account's. `prefix` is what its pages' paths begin with."""
+
+    @property
+    def prefix(self) -> str: ...
 
     def call(
         self,
@@ -86,8 +90,17 @@ class Overview:
     more_bills: bool
 
 
-def overview(stripe: Stripe, customer_id: str, *, every_bill: bool = False) -> Overview:
-    """Read a customer's plans, payment methods and invoices; raises ``StripeError`` when it is gone."""
+def overview(
+    stripe: Stripe,
+    customer_id: str,
+    *,
+    every_bill: bool = False,
+    on_behalf_of: str | None = None,
+) -> Overview:
+    """Read a customer's plans, payment methods and invoices; raises ``StripeError`` when it is gone.
+
+    ``on_behalf_of`` leaves only what is billed on behalf of that account.
+    """
     customer = stripe.call("GET", f"/v1/customers/{customer_id}")
     subscriptions = stripe.call(
         "GET",
@@ -97,8 +110,12 @@ def overview(stripe: Stripe, customer_id: str, *, every_bill: bool = False) -> O
     methods = stripe.call("GET", "/v1/payment_methods", {"customer": customer_id, "limit": 100})[
         "data"
     ]
-    limit = ALL if every_bill else RECENT
+    recent = RECENT if on_behalf_of is None else ALL
+    limit = ALL if every_bill else recent
     invoices = stripe.call("GET", "/v1/invoices", {"customer": customer_id, "limit": limit})
+    if on_behalf_of is not None:
+        subscriptions = [one for one in subscriptions if one["on_behalf_of"] == on_behalf_of]
+        invoices["data"] = [i for i in invoices["data"] if i["on_behalf_of"] == on_behalf_of]
     return Overview(
         customer=customer,
         plans=tuple(
@@ -235,12 +252,25 @@ def charges_of(stripe: Stripe, invoice_id: str) -> list[Json]:
     return [charge for charge in charges if isinstance(charge, dict)]
 
 
-def business_name(stripe: Stripe) -> str:
-    """The account's public name; empty when it has none."""
+@dataclass(frozen=True)
+class Brand:
+    """Whose page it is: the public name, empty when there is none, and the brand's colour (``#rrggbb``), or None."""
+
+    name: str
+    color: str | None
+
+
+def brand(stripe: Stripe, on_behalf_of: str | None = None) -> Brand:
+    """The brand of the account on whose behalf something is billed, by default of the one whose Stripe this is."""
     account = stripe.call("GET", "/v1/account")
-    dashboard = (account.get("settings") or {}).get("dashboard") or {}
+    if on_behalf_of is not None:
+        # Where it is not connected any more, the page stays the platform's.
+        with suppress(StripeError):
+            account = stripe.call("GET", f"/v1/accounts/{on_behalf_of}")
+    settings = account.get("settings") or {}
     profile = account.get("business_profile") or {}
-    return str(profile.get("name") or dashboard.get("display_name") or "")
+    name = profile.get("name") or (settings.get("dashboard") or {}).get("display_name") or ""
+    return Brand(str(name), (settings.get("branding") or {}).get("primary_color"))
 
 
 def bill(stripe: Stripe, invoice: Json) -> Bill:

@@ -25,7 +25,7 @@ def add(pages: Blueprint, world: Stripe) -> None:
 
     @pages.get("/sandbox/receipts/<charge_id>")
     def receipt(charge_id: str) -> AnyResponse:
-        return _page(world, "portal/receipt.html", charges=[_read(world, "charges", charge_id)])
+        return _page(world, "portal/receipt.html", **_receipt(world, charge_id))
 
 
 def _invoice(pages: Blueprint, world: Stripe) -> None:
@@ -39,7 +39,7 @@ def _invoice(pages: Blueprint, world: Stripe) -> None:
     def hosted_pdf(invoice_id: str, key: str) -> AnyResponse:
         # The sandbox prints no paper: the page says the same.
         _payable(world, invoice_id, key)
-        return redirect(f"/i/{invoice_id}/{key}", 303)
+        return redirect(f"{world.prefix}/i/{invoice_id}/{key}", 303)
 
     @pages.post("/i/<invoice_id>/<key>")
     def pay_hosted_invoice(invoice_id: str, key: str) -> AnyResponse:
@@ -57,7 +57,7 @@ def _invoice(pages: Blueprint, world: Stripe) -> None:
             found = _payable(world, invoice_id, key)
             if not _asks(world, found):
                 return _invoice_page(world, found, typed.refused(error.code, error.message), 402)
-        return redirect(f"/i/{invoice_id}/{key}", 303)
+        return redirect(f"{world.prefix}/i/{invoice_id}/{key}", 303)
 
 
 def _pay(world: Stripe, invoice: Json, typed: TypedCard) -> None:
@@ -101,6 +101,7 @@ def _invoice_page(world: Stripe, invoice: Json, typed: TypedCard, status: int = 
         about=billing.about(invoice),
         state=billing.bill_state(invoice, refunded if invoice["status"] == "paid" else 0),
         charges=charges,
+        on_behalf_of=invoice.get("on_behalf_of"),
         typed=typed,
         hints=TEST_CARDS,
         asks=_asks(world, invoice) if invoice["status"] == "open" else None,
@@ -169,11 +170,22 @@ def _read(world: Stripe, kind: str, object_id: str) -> Json:
         abort(404)
 
 
-def _page(world: Stripe, template: str, status: int = 200, **values: Any) -> AnyResponse:
+def _receipt(world: Stripe, charge_id: str) -> Json:
+    charge = _read(world, "charges", charge_id)
+    return {"charges": [charge], "on_behalf_of": charge.get("on_behalf_of")}
+
+
+def _page(
+    world: Stripe,
+    template: str,
+    status: int = 200,
+    on_behalf_of: str | None = None,
+    **values: Any,
+) -> AnyResponse:
     page = render_template(
         template,
         visit=None,
-        business=billing.business_name(world),
+        brand=billing.brand(world, on_behalf_of),
         money=wording.money,
         day=wording.day,
         card_name=wording.card_name,

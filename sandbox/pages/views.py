@@ -13,6 +13,7 @@ from sandbox.pages.billing import Json, Stripe
 from sandbox.pages.typed_card import TEST_CARDS, TypedCard, example
 from sandbox.pages.visit import SessionGone, Visit
 from sandbox.stripe_api.errors import StripeError
+from shared.l10n.palette import COLOR, palette
 
 DONE = {
     "card": "Your new card is saved and is now your default payment method.",
@@ -55,6 +56,16 @@ def blueprint(world: Stripe) -> Blueprint:
     _subscriptions(pages, world)
     _details(pages, world)
     hosted.add(pages, world)
+
+    @pages.get("/p/brand/<color>.css")
+    def brand(color: str) -> AnyResponse:
+        if not COLOR.fullmatch(f"#{color}"):
+            abort(404)
+        shades = palette(f"#{color}").light
+        ink = shades.on_button
+        rules = f".portal {{ --side: {shades.button}; --side-ink: {ink}; --side-soft: {ink}; }}\n"
+        return Response(rules, content_type="text/css; charset=utf-8")
+
     return pages
 
 
@@ -102,7 +113,12 @@ def _overview(visit: Visit) -> AnyResponse:
     return _page(
         visit,
         "portal/overview.html",
-        view=billing.overview(visit.stripe, visit.customer_id, every_bill=every),
+        view=billing.overview(
+            visit.stripe,
+            visit.customer_id,
+            every_bill=every,
+            on_behalf_of=visit.on_behalf_of,
+        ),
         message=DONE.get(request.args.get("done", "")),
         problem=request.args.get("problem") == "in-use",
     )
@@ -291,12 +307,15 @@ def _allowed(world: Stripe, secret: str, feature: str) -> Visit:
 
 
 def _owned(visit: Visit, kind: str, object_id: str) -> Json:
-    """An object of this visit's customer; 404 for anybody else's."""
+    """An object of this visit's customer; 404 for anybody else's, and for what is billed on behalf of another account."""
     try:
         found = visit.stripe.call("GET", f"/v1/{kind}/{object_id}")
     except StripeError:
         abort(404)
     if found.get("customer") != visit.customer_id:
+        abort(404)
+    account = visit.on_behalf_of
+    if account is not None and found.get("on_behalf_of", account) != account:
         abort(404)
     return found
 

@@ -55,10 +55,21 @@ class Visit:
             "GET", f"/v1/billing_portal/configurations/{self.session['configuration']}"
         )
 
+    @property
+    def on_behalf_of(self) -> str | None:
+        """The account on whose behalf everything is billed that this visit shows; None: it shows all there is."""
+        account: str | None = self.session.get("on_behalf_of")
+        return account
+
     @cached_property
+    def brand(self) -> billing.Brand:
+        """Whose page it is."""
+        return billing.brand(self.stripe, self.on_behalf_of)
+
+    @property
     def business(self) -> str:
-        """The account's public name; empty when it has none."""
-        return billing.business_name(self.stripe)
+        """The public name of whose page it is; empty when there is none."""
+        return self.brand.name
 
     def feature(self, name: str) -> Json:
         """A feature of the configuration; ``{}`` (so: off) when it is not mentioned."""
@@ -95,7 +106,7 @@ class Visit:
     @property
     def home(self) -> str:
         """The path of this visit's first page."""
-        return f"/p/session/{self.secret}"
+        return f"{self.stripe.prefix}/p/session/{self.secret}"
 
     def after_flow(self, done: str) -> str:
         """Where a finished deep link leads, by its ``after_completion``; ``done`` says what was done."""

@@ -14,6 +14,7 @@ from sandbox.stripe_api.places import ACCOUNT, Place
 from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object, copy
 from sandbox.stripe_api.world import World
+from shared.l10n.palette import COLOR
 
 MOST: Final = 100_000
 FIELDS: Final = ("name", "email", "color", "country", "currency", "controlled")
@@ -200,14 +201,8 @@ def _known(params: Params, names: set[str]) -> None:
 def _check(params: Params) -> None:
     _one_of(params, "controlled", (None, "platform", "another"))
     color = params.get("color")
-    if color is not None and not _is_color(color):
+    if color is not None and not (isinstance(color, str) and COLOR.fullmatch(color)):
         raise StripeError("color: expected one such as #0a7d4f", param="color")
-
-
-def _is_color(text: Any) -> bool:
-    if not isinstance(text, str) or len(text) != 7 or text[0] != "#":
-        return False
-    return all(letter in "0123456789abcdefABCDEF" for letter in text[1:])
 
 
 def _one_of(params: Params, name: str, allowed: tuple[Any, ...]) -> None:

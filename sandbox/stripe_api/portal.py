@@ -34,7 +34,11 @@ FLOW_NEEDS = {
 
 @route("POST", "/v1/billing_portal/sessions")
 def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
-    """A fresh way in for one customer. Without `configuration` it is the account's default."""
+    """A fresh way in for one customer. Without `configuration` it is the account's default.
+
+    With `on_behalf_of` it shows only what is billed on behalf of that account, under its brand; the configuration stays
+    the platform's.
+    """
     if not params.get("customer"):
         raise parameter_missing("customer")
     customer = alive(world, params["customer"])
@@ -47,9 +51,10 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
             )
     else:
         configuration = default_configuration(world)
+    account = on_behalf_of(world, params)
     flow = params.get("flow_data")
     if flow is not None:
-        _check_flow(world, flow, configuration, customer)
+        _check_flow(world, flow, configuration, customer, account)
     _forget_old_sessions(world)
     key = secret(world.place.mode)
     session: Object = {
@@ -63,7 +68,7 @@ def create_session(world: World, ids: dict[str, str], params: Params) -> Object:
         "flow": _flow(flow) if flow else None,
         "livemode": world.livemode,
         "locale": params.get("locale"),
-        "on_behalf_of": on_behalf_of(world, params),
+        "on_behalf_of": account,
         "return_url": params.get("return_url") or configuration["default_return_url"],
         "url": f"{world.public_url}/p/session/{key}",
         "_secret": key,
@@ -82,7 +87,9 @@ def _forget_old_sessions(world: World) -> None:
         world.remove(oldest)
 
 
-def _check_flow(world: World, flow: Params, configuration: Object, customer: Object) -> None:
+def _check_flow(
+    world: World, flow: Params, configuration: Object, customer: Object, account: str | None
+) -> None:
     kind = flow["type"]
     feature = FLOW_NEEDS.get(kind)
     if feature and not (configuration["features"].get(feature) or {}).get("enabled"):
@@ -97,7 +104,8 @@ def _check_flow(world: World, flow: Params, configuration: Object, customer: Obj
         if not details or not details.get("subscription"):
             raise parameter_missing(where)
         subscription = world.get("subscription", details["subscription"], where)
-        if subscription["customer"] != customer["id"]:
+        strange = account is not None and subscription["on_behalf_of"] != account
+        if strange or subscription["customer"] != customer["id"]:
             raise StripeError(
                 f"No such subscription: '{subscription['id']}'",
                 code="resource_missing",

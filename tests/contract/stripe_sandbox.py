@@ -20,6 +20,8 @@ from sandbox.config import SandboxConfig
 from sandbox.stripe_api import StripeApi
 
 KEY = "sk_test_0123456789ab"
+PUBLIC = "http://sandbox.test"
+PLATFORM = "acct_1PorticoSandbox00"
 SECRET = "whsec_contract"
 
 
@@ -103,9 +105,19 @@ def serving(app: Any) -> Iterator[str]:
 
 
 @contextmanager
-def running(listener: Listener, **config: Any) -> Iterator[Sandbox]:
-    """The whole sandbox, with its pages; `listener` hears the first account's events."""
+def running(**config: Any) -> Iterator[Sandbox]:
+    """The whole sandbox, with its pages, and a listener that hears the first account's events."""
+    listener = Listener()
+    with serving(listener) as url:
+        listener.url = url
+        with _running(listener, **config) as sandbox:
+            yield sandbox
+
+
+@contextmanager
+def _running(listener: Listener, **config: Any) -> Iterator[Sandbox]:
     world_config = SandboxConfig(
+        public_url=PUBLIC,
         webhook_endpoints=((listener.url, SECRET),),
         webhook_retry_delays=(0.05, 0.05),
         **config,
@@ -120,10 +132,16 @@ def running(listener: Listener, **config: Any) -> Iterator[Sandbox]:
     app.extensions["world"].stop()
 
 
-def client_of(url: str, key: str, session: requests.Session | None = None) -> stripe.StripeClient:
-    """stripe-python with a key, pointed at a sandbox; OAuth goes there too."""
+def client_of(
+    url: str,
+    key: str,
+    session: requests.Session | None = None,
+    client_id: str | None = None,
+) -> stripe.StripeClient:
+    """stripe-python with a key, pointed at a sandbox; OAuth goes there too, for an application."""
     return stripe.StripeClient(
         key,
+        client_id=client_id,
         base_addresses={"api": url, "connect": url},
         http_client=stripe.RequestsClient(timeout=10, session=session),
         max_network_retries=0,
@@ -150,3 +168,26 @@ def subscribed(sandbox: Sandbox, card: str = "pm_card_visa") -> tuple[str, str]:
     )
     assert subscription.status == "active"
     return customer.id, subscription.id
+
+
+def account(sandbox: Sandbox, **given: Any) -> dict[str, Any]:
+    """A new account; connected in test mode unless it is said otherwise, with keys."""
+    wanted = {"connected": "test", "keys": True, **given}
+    made: dict[str, Any] = sandbox.control("accounts", **wanted)["accounts"][0]
+    return made
+
+
+def own(sandbox: Sandbox, made: dict[str, Any], mode: str = "test") -> Any:
+    """The API with an account's own key."""
+    return client_of(sandbox.url, made["keys"][mode]).v1
+
+
+def on(made: dict[str, Any]) -> Any:
+    """The options of a call that the platform makes on an account."""
+    return {"stripe_account": made["id"]}
+
+
+def as_own(sandbox: Sandbox, made: dict[str, Any], mode: str = "test") -> Sandbox:
+    """The sandbox as an account with its own key sees it."""
+    client = client_of(sandbox.url, made["keys"][mode])
+    return Sandbox(sandbox.url, sandbox.world, client, sandbox.listener)

@@ -9,42 +9,24 @@ import pytest
 import requests
 import stripe  # noqa: TID251  (the real client judges the stand-in)
 
-from tests.contract.stripe_sandbox import Listener, Sandbox, client_of, running, serving, subscribed
-
-PUBLIC = "http://sandbox.test"
-PLATFORM = "acct_1PorticoSandbox00"
+from tests.contract.stripe_sandbox import (
+    PLATFORM,
+    PUBLIC,
+    Sandbox,
+    account,
+    as_own,
+    client_of,
+    on,
+    own,
+    running,
+    subscribed,
+)
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    listener = Listener()
-    with serving(listener) as url:
-        listener.url = url
-        with running(listener, public_url=PUBLIC) as sandbox:
-            yield sandbox
-
-
-def account(sandbox: Sandbox, **given: Any) -> dict[str, Any]:
-    """A new account; connected in test mode unless it is said otherwise, with keys."""
-    wanted = {"connected": "test", "keys": True, **given}
-    made: dict[str, Any] = sandbox.control("accounts", **wanted)["accounts"][0]
-    return made
-
-
-def own(sandbox: Sandbox, made: dict[str, Any], mode: str = "test") -> Any:
-    """The API with an account's own key."""
-    return client_of(sandbox.url, made["keys"][mode]).v1
-
-
-def on(made: dict[str, Any]) -> Any:
-    """The options of a call that the platform makes on an account."""
-    return {"stripe_account": made["id"]}
-
-
-def as_own(sandbox: Sandbox, made: dict[str, Any], mode: str = "test") -> Sandbox:
-    """The sandbox as an account with its own key sees it."""
-    client = client_of(sandbox.url, made["keys"][mode])
-    return Sandbox(sandbox.url, sandbox.world, client, sandbox.listener)
+    with running() as sandbox:
+        yield sandbox
 
 
 def counts(sandbox: Sandbox) -> dict[str, Any]:
