@@ -2,7 +2,8 @@
 
 SANDBOX_ADDRESS (default 127.0.0.1:8010), SANDBOX_STATE (an SQLite file; memory if it is not set),
 SANDBOX_WEBHOOK_URL with SANDBOX_WEBHOOK_SECRET, SANDBOX_SENDGRID_WEBHOOK_URL, and SANDBOX_PUBLIC_URL where browsers
-reach it under another name than its address.
+reach it under another name than its address. Of a platform: SANDBOX_CONNECT_WEBHOOK_URL with
+SANDBOX_CONNECT_WEBHOOK_SECRET for the events of connected accounts, and SANDBOX_REDIRECT_URIS where OAuth may lead back to.
 """
 
 import shared.nameko_ext.green  # noqa: F401, I001  (patches the standard library before anything else is imported)

@@ -52,7 +52,9 @@ def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
         not str(params["id"]).startswith("acct_") or directory.account(params["id"]) is not None
     ):
         raise StripeError("id: expected a new one that begins with acct_", param="id")
-    source = world.engine.world(Place(params["copy_of"])) if params.get("copy_of") else None
+    source = None
+    if params.get("copy_of"):
+        source = world.engine.world(Place(_account(world, params["copy_of"])["id"]))
     made = []
     for n in range(count):
         fields = {name: params[name] for name in (*FIELDS, "id", "connected") if name in params}

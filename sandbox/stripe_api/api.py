@@ -168,6 +168,8 @@ class StripeApi(AccountApi):
         with self.work():
             for url, secret in config.webhook_endpoints:
                 webhook_endpoints.ensure(self, url, secret)
+            for url, secret in config.connect_endpoints:
+                webhook_endpoints.ensure(self, url, secret, connect=True)
 
     def start(self) -> None:
         """Begin to deliver webhooks and to let real time do its work (`Engine.start`)."""

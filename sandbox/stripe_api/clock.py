@@ -25,6 +25,12 @@ def timeline(obj: Object) -> str:
     return obj.get("test_clock") or obj.get("_clock") or LIVE
 
 
+def line_of(namespace: str, obj: Object) -> str:
+    """The time line of an object of a place: test clocks of two accounts may have the same id."""
+    line = timeline(obj)
+    return line if line == LIVE else f"{namespace} {line}"
+
+
 class Schedule:
     """The next due time of each object of each place, soonest first."""
 
@@ -44,7 +50,7 @@ class Schedule:
             self._due.pop(key, None)
         elif self._due.get(key) != due:
             self._due[key] = due
-            heap = self._heaps.setdefault(timeline(obj), [])
+            heap = self._heaps.setdefault(line_of(namespace, obj), [])
             heapq.heappush(heap, (due, next(self._number), key))
 
     def forget(self, namespace: str, id: str) -> None:

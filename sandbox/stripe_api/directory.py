@@ -146,8 +146,8 @@ class Directory:
     @property
     def redirect_uris(self) -> list[str]:
         """Where OAuth may lead back to."""
-        found: list[str] = self.store.setting("connect", {}).get("redirect_uris", [])
-        return found
+        known: list[str] = self.store.setting("connect", {}).get("redirect_uris", [])
+        return [*known, *(uri for uri in self._config.redirect_uris if uri not in known)]
 
     def choose(self, chosen: dict[str, Any]) -> None:
         """Choose anew what is given."""

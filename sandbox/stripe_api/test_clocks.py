@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.stripe_api import customers
+from sandbox.stripe_api.clock import line_of
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.listing import page
@@ -60,7 +61,8 @@ def advance(world: World, ids: dict[str, str], params: Params) -> Object:
     clock["status_details"] = {"advancing": {"target_frozen_time": until}}
     answer: Object = copy(public(clock))
     world.emit("test_helpers.test_clock.advancing", clock)
-    world.engine.run_due(clock["id"], until, clock)
+    line = line_of(world.place.namespace, {"test_clock": clock["id"]})
+    world.engine.run_due(line, until, clock)
     clock["frozen_time"] = until
     clock["status"] = "ready"
     clock["status_details"] = {}

@@ -13,6 +13,8 @@ from sandbox.stripe_api.routing import Params, route
 from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
+NOT_A_PLATFORM = "Only Connect platforms can create Connect webhook endpoints."
+
 
 def _make(world: World, url: str, signing_secret: str, params: Params) -> Object:
     endpoint: Object = {
@@ -34,14 +36,14 @@ def _make(world: World, url: str, signing_secret: str, params: Params) -> Object
     return endpoint
 
 
-def ensure(world: World, url: str, signing_secret: str) -> Object:
+def ensure(world: World, url: str, signing_secret: str, *, connect: bool = False) -> Object:
     """The endpoint of this URL that hears everything, made if need be, with this secret from now on."""
     for endpoint in world.store.oldest(KIND):
-        if endpoint["url"] == url and not endpoint.get("_connect"):
+        if endpoint["url"] == url and endpoint.get("_connect", False) == connect:
             endpoint["_secret"] = signing_secret
             world.save(endpoint)
             return endpoint
-    return _make(world, url, signing_secret, {"api_version": world.api_version})
+    return _make(world, url, signing_secret, {"api_version": world.api_version, "connect": connect})
 
 
 @route("POST", "/v1/webhook_endpoints")
@@ -51,9 +53,7 @@ def create(world: World, ids: dict[str, str], params: Params) -> Object:
     `connect` makes it one for the events of connected accounts: that is not shown again, but for `application`.
     """
     if params.get("connect") and not world.place.is_platform:
-        raise StripeError(
-            "Only Connect platforms can create Connect webhook endpoints.", param="connect"
-        )
+        raise StripeError(NOT_A_PLATFORM, param="connect")
     if not params["url"].startswith(("http://", "https://")):
         raise StripeError(
             "Invalid URL: An explicit scheme (such as https) must be provided.", param="url"
@@ -95,3 +95,15 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     endpoint = world.get(KIND, ids["endpoint"])
     world.remove(endpoint)
     return {"id": endpoint["id"], "object": KIND, "deleted": True}
+
+
+@route("POST", "/sandbox/webhook_endpoints")
+def ensure_known(world: World, ids: dict[str, str], params: Params) -> Object:
+    """An endpoint at `url` whose `secret` is known beforehand; `connect` true: for the events of connected accounts."""
+    url, known = params.get("url"), params.get("secret")
+    if not isinstance(url, str) or not isinstance(known, str) or not known.startswith("whsec_"):
+        raise StripeError("Give url, and the secret that it is to have (whsec_…).")
+    connect = params.get("connect") is True
+    if connect and not world.place.is_platform:
+        raise StripeError(NOT_A_PLATFORM, param="connect")
+    return ensure(world, url, known, connect=connect)

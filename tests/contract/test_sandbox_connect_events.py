@@ -157,3 +157,34 @@ def test_what_an_account_tells_can_be_told_by_hand(sandbox: Sandbox, connect: Li
     )
     connect.wait(lambda: len(connect.events("customer.updated")) == 2)
     assert json.loads(connect.taken[0][1])["livemode"] is False
+
+
+def test_secrets_can_be_known_beforehand(connect: Listener) -> None:
+    """Of the Connect endpoint by a setting, of an account's own by a control."""
+    secret = "whsec_known"
+    with running(connect_endpoints=((connect.url, secret),)) as sandbox:
+        made = account(sandbox)
+        headers = {"Authorization": f"Bearer {made['keys']['live']}"}
+        requests.post(
+            f"{sandbox.url}/sandbox/webhook_endpoints",
+            json={"url": connect.url, "secret": "whsec_own"},
+            headers=headers,
+            timeout=10,
+        ).raise_for_status()
+        sandbox.client.customers.create({"name": "direct"}, on(made))
+        own(sandbox, made, "live").customers.create({"name": "own"})
+        connect.wait(lambda: len(connect.events("customer.created")) == 2)
+        for header, body in connect.taken:
+            mine = json.loads(body)["livemode"]
+            stripe.Webhook.construct_event(body, header, "whsec_own" if mine else secret)
+
+
+def test_an_account_loses_its_access_by_a_control(sandbox: Sandbox) -> None:
+    """Controls act on the account that the header names: its own key and the platform are refused, others are not."""
+    one, two = account(sandbox), account(sandbox)
+    at = f"{sandbox.url}/sandbox/account"
+    requests.post(at, json={"revoked": True}, headers={"Stripe-Account": one["id"]}, timeout=10)
+    for api, options in ((sandbox.client, on(one)), (own(sandbox, one), {})):
+        with pytest.raises(stripe.PermissionError):
+            api.customers.list({}, options)
+    assert sandbox.client.customers.list({}, on(two)).data == []

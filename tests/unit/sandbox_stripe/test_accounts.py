@@ -6,6 +6,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sandbox.stripe_api import StripeError
 from sandbox.stripe_api.api import AccountApi
 from sandbox.stripe_api.places import ACCOUNT, Place
 from tests.unit.sandbox_stripe.conftest import DAY, Stripe, build
@@ -110,3 +113,66 @@ def test_a_platforms_own_objects_have_no_maker(stripe: Stripe) -> None:
     stripe.post(f"/sandbox/accounts/{ACCOUNT}", color="#0a7d4f")
     shown = stripe.get("/v1/account")["settings"]["branding"]
     assert shown["primary_color"] == "#0a7d4f"
+
+
+def test_test_clocks_are_an_accounts_own(stripe: Stripe) -> None:
+    """The same clock in two accounts: advanced in one, it stands in the other."""
+    first = Stripe(other(stripe), stripe.clock)
+    clock = first.post("/v1/test_helpers/test_clocks", frozen_time=stripe.world.now())
+    first.subscription(first.customer("pm_card_visa", test_clock=clock["id"]))
+    twin = Stripe(other(stripe, copy_of=first.world.place.account), stripe.clock)
+    until = clock["frozen_time"] + 40 * DAY
+    first.post(f"/v1/test_helpers/test_clocks/{clock['id']}/advance", frozen_time=until)
+    assert [len(each.get("/v1/invoices")["data"]) for each in (first, twin)] == [2, 1]
+    assert twin.get(f"/v1/test_helpers/test_clocks/{clock['id']}") == clock
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("accounts", {"count": 0}),
+        ("accounts", {"count": 2, "id": "acct_1Two"}),
+        ("accounts", {"id": ACCOUNT}),
+        ("accounts", {"id": "sunrise"}),
+        ("accounts", {"color": "orange"}),
+        ("accounts", {"connected": "yes"}),
+        ("accounts", {"colour": "#ffffff"}),
+        ("accounts", {"copy_of": "acct_1Unknown"}),
+        ("accounts/acct_1Unknown", {"name": "Sunrise"}),
+        (f"accounts/{ACCOUNT}/connect", {}),
+        (f"accounts/{ACCOUNT}/keys", {"permissions": "rak_customer_read"}),
+        (f"accounts/{ACCOUNT}/keys", {"key": "sk_live_0123456789ab"}),
+        ("keys/revoke", {"key": "sk_test_unknown"}),
+        ("connect", {"any_key": "no"}),
+        ("connect", {"redirect_uris": "https://portico.example"}),
+        ("limits", {"platform": 0}),
+        ("limits", {"accounts": [1]}),
+        ("limits", {"colour": 1}),
+        ("webhook_endpoints", {"url": "http://127.0.0.1/"}),
+    ],
+)
+def test_controls_refuse_what_makes_no_sense(
+    stripe: Stripe, path: str, given: dict[str, Any]
+) -> None:
+    """Each with a sentence, and nothing is made."""
+    with pytest.raises(StripeError, match=r"\w"):
+        stripe.world.call("POST", f"/sandbox/{path}", given)
+    assert stripe.get("/sandbox/accounts")["count"] == 0
+
+
+def test_controls_show_what_they_changed(stripe: Stripe) -> None:
+    """Name and brand, limits, and counts that begin anew."""
+    world = other(stripe, name="Sunrise")
+    id = world.place.account
+    assert stripe.post(f"/sandbox/accounts/{id}", name="Moonlight")["name"] == "Moonlight"
+    assert stripe.get(f"/sandbox/accounts/{id}")["name"] == world.business_name == "Moonlight"
+    assert stripe.get("/sandbox/limits") == {
+        "platform": None,
+        "account": None,
+        "endpoint": None,
+        "accounts": {},
+    }
+    cleared = stripe.delete("/sandbox/requests")
+    assert (cleared["reads"], cleared["accounts"]) == (0, {})
+    with pytest.raises(StripeError):
+        stripe.get("/sandbox/accounts", limit="many")
