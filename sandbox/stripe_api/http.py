@@ -82,7 +82,7 @@ def blueprint(world: StripeApi) -> Blueprint:
 def _admit(world: StripeApi, path: str, params: dict[str, Any]) -> Caller:
     """The caller of the present request, once it is known that Stripe would carry it out; raises StripeError."""
     engine = world.engine
-    account = request.headers.get("Stripe-Account")
+    account = _account()
     with engine.lock:
         try:
             caller = identify(world, request.headers.get("Authorization"), account)
@@ -110,12 +110,18 @@ def _admit(world: StripeApi, path: str, params: dict[str, Any]) -> Caller:
     return caller
 
 
+def _account() -> str | None:
+    """The account that the present request's headers name. `Stripe-Context` is a path of which it is the last part."""
+    context = request.headers.get("Stripe-Context", "").rpartition("/")[2]
+    return request.headers.get("Stripe-Account") or context or None
+
+
 def present_place(world: StripeApi) -> Place:
     """Where a control of the sandbox acts: where the headers of the present request would, the first account without any.
 
     `Stripe-Account` alone will do, and no access is needed.
     """
-    account = request.headers.get("Stripe-Account")
+    account = _account()
     try:
         caller = identify(world, request.headers.get("Authorization"), None)
     except StripeError:

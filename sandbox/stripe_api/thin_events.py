@@ -50,4 +50,5 @@ def retrieve(world: World, ids: dict[str, str], params: Params) -> Object:
             status=404,
             code="not_found",
         )
-    return {**public(event), "changes": None}
+    context = world.place.account if world.application else event["context"]
+    return {**public(event), "context": context, "changes": None}

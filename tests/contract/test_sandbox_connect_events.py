@@ -138,7 +138,7 @@ def test_deauthorized_is_about_the_application(sandbox: Sandbox, connect: Listen
 
 def test_what_an_account_tells_can_be_told_by_hand(sandbox: Sandbox, connect: Listener) -> None:
     """Of its own object, thin or whole, to those who hear of the account; resent to the same ones."""
-    endpoint(sandbox.client, connect, connect=True)
+    hook = endpoint(sandbox.client, connect, connect=True)
     made = account(sandbox)
     customer = sandbox.client.customers.create({}, on(made)).id
     told = sandbox.control("events", type="customer.updated", object=customer, account=made["id"])
@@ -148,7 +148,12 @@ def test_what_an_account_tells_can_be_told_by_hand(sandbox: Sandbox, connect: Li
         "events", type="customer.updated", object=customer, account=made["id"], thin=True
     )
     connect.wait(lambda: bool(connect.events("v1.customer.updated")))
-    assert connect.events("v1.customer.updated")[0]["context"] == made["id"]
+    header, body = next(
+        (header, body) for header, body in connect.taken if b"v1.customer.updated" in body
+    )
+    notification: Any = sandbox.stripe.parse_event_notification(body, header, hook.secret)
+    assert notification.fetch_event().context.to_string() == made["id"]
+    assert notification.fetch_related_object().id == customer
     requests.post(
         f"{sandbox.url}/sandbox/events/{told['id']}/resend",
         json={},
