@@ -184,8 +184,7 @@ def _others(world: World, known: set[str | None]) -> list[Standing]:
 
 def _heard(world: World) -> bool:
     """Whether anybody listens to events."""
-    endpoints = world.call("GET", "/v1/webhook_endpoints", {"limit": 100})["data"]
-    return any(endpoint["status"] == "enabled" for endpoint in endpoints)
+    return bool(world.call("GET", "/sandbox/webhook_endpoints")["endpoints"])
 
 
 def _events(world: World) -> list[dict[str, Any]]:

@@ -51,10 +51,10 @@ class Task:
     attempt: int = 0
 
 
-def hears(endpoint: Object, type: str) -> bool:
-    """Whether an endpoint is sent events of a type."""
+def hears(endpoint: Object, type: str | None) -> bool:
+    """Whether an endpoint is sent events of a type, or of any (None)."""
     wanted = endpoint["enabled_events"]
-    return endpoint["status"] == "enabled" and ("*" in wanted or type in wanted)
+    return endpoint["status"] == "enabled" and (type is None or "*" in wanted or type in wanted)
 
 
 def signature(secret: str, body: bytes, at: int) -> str:

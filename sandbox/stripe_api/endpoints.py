@@ -17,9 +17,9 @@ KIND = "webhook_endpoint"
 
 
 def listeners(
-    database: Database, directory: Directory, place: Place, store: Store, type: str
+    database: Database, directory: Directory, place: Place, store: Store, type: str | None
 ) -> Iterator[Object]:
-    """The endpoints that are sent events of a type that happen in a place.
+    """The endpoints that are sent events of a type (None: of any) that happen in a place.
 
     Connect endpoints in live mode are sent the test events of accounts connected live, beside the live ones.
     """

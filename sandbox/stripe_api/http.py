@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from sandbox.stripe_api import oauth
 from sandbox.stripe_api.api import Answer, StripeApi
 from sandbox.stripe_api.callers import Caller, identify
-from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.errors import StripeError, missing
 from sandbox.stripe_api.forms import decode
 from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.places import OWN, Place
@@ -31,8 +31,9 @@ def blueprint(world: StripeApi) -> Blueprint:
         version = request.headers.get("Stripe-Version", world.api_version)
         path = f"/{family}/{rest}"
         try:
+            caller = _identify(world)
             params = _form()
-            caller = _admit(world, path, params)
+            _admit(world, caller, path, params)
             once = request.headers.get("Idempotency-Key")
             if once is not None and len(once) > MAX_KEY:
                 raise StripeError(
@@ -73,24 +74,31 @@ def blueprint(world: StripeApi) -> Blueprint:
             # A page elsewhere must not move this world from somebody's browser.
             return Response(status=403)
         place = present_place(world)
+        if world.engine.directory.account(place.account) is None:
+            request_id = new_id("req", 14)
+            body = encode(missing("account", place.account).body(request_id))
+            return _answer(404, body, request_id, world.api_version)
         answer = world.at(place).perform(request.method, f"/sandbox/{rest}", params, outside=False)
         return _answer(answer.status, answer.body, answer.request_id, world.api_version)
 
     return api
 
 
-def _admit(world: StripeApi, path: str, params: dict[str, Any]) -> Caller:
-    """The caller of the present request, once it is known that Stripe would carry it out; raises StripeError."""
-    engine = world.engine
+def _identify(world: StripeApi) -> Caller:
+    """The caller of the present request; raises Stripe's 401 or 403."""
     account = _account()
+    try:
+        return identify(world, request.headers.get("Authorization"), account)
+    except StripeError as error:
+        if error.status == 403:
+            world.engine.counts.of(account or OWN.account).no_access += 1
+        raise
+
+
+def _admit(world: StripeApi, caller: Caller, path: str, params: dict[str, Any]) -> None:
+    """Count the present request, and raise StripeError if Stripe would not carry it out for this caller."""
+    engine, place = world.engine, caller.world.place
     with engine.lock:
-        try:
-            caller = identify(world, request.headers.get("Authorization"), account)
-        except StripeError as error:
-            if error.status == 403:
-                engine.counts.of(account or OWN.account).no_access += 1
-            raise
-        place = caller.world.place
         try:
             engine.limits.take(caller.home, place, path.split("/")[2])
         except RateLimited:
@@ -107,7 +115,6 @@ def _admit(world: StripeApi, path: str, params: dict[str, Any]) -> Caller:
             status=403,
             keep=False,
         )
-    return caller
 
 
 def _account() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.stripe_api.directory import client_id
-from sandbox.stripe_api.endpoints import KIND
+from sandbox.stripe_api.endpoints import KIND, listeners
 from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.ids import new_id, secret
 from sandbox.stripe_api.listing import page
@@ -95,6 +95,19 @@ def delete(world: World, ids: dict[str, str], params: Params) -> Object:
     endpoint = world.get(KIND, ids["endpoint"])
     world.remove(endpoint)
     return {"id": endpoint["id"], "object": KIND, "deleted": True}
+
+
+@route("GET", "/sandbox/webhook_endpoints")
+def who_hears(world: World, ids: dict[str, str], params: Params) -> Object:
+    """The endpoints that hear of what happens here: `id`, `url`, and `connect` for the platform's."""
+    engine = world.engine
+    heard_by = listeners(engine.database, engine.directory, world.place, world.store, None)
+    return {
+        "endpoints": [
+            {"id": one["id"], "url": one["url"], "connect": one.get("_connect", False)}
+            for one in heard_by
+        ]
+    }
 
 
 @route("POST", "/sandbox/webhook_endpoints")

@@ -61,6 +61,9 @@ def test_two_endpoints_with_a_secret_each(sandbox: Sandbox, connect: Listener) -
     shown = api.webhook_endpoints.retrieve(hook.id).to_dict()
     assert shown["application"].startswith("ca_")
     assert "connect" not in shown
+    heard = f"{sandbox.url}/sandbox/webhook_endpoints"
+    hearing = requests.get(heard, headers={"Stripe-Account": made["id"]}, timeout=10).json()
+    assert hearing["endpoints"] == [{"id": hook.id, "url": connect.url, "connect": True}]
     api.customers.create({"name": "ours"})
     api.customers.create({"name": "theirs"}, on(made))
     sandbox.listener.wait(lambda: bool(sandbox.listener.events("customer.created")))
@@ -193,3 +196,5 @@ def test_an_account_loses_its_access_by_a_control(sandbox: Sandbox) -> None:
         with pytest.raises(stripe.PermissionError):
             api.customers.list({}, options)
     assert sandbox.client.customers.list({}, on(two)).data == []
+    unknown = requests.get(at, headers={"Stripe-Account": "acct_1Unknown"}, timeout=10)
+    assert unknown.status_code == 404
