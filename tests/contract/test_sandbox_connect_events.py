@@ -155,7 +155,7 @@ def test_what_an_account_tells_can_be_told_by_hand(sandbox: Sandbox, connect: Li
         (header, body) for header, body in connect.taken if b"v1.customer.updated" in body
     )
     notification: Any = sandbox.stripe.parse_event_notification(body, header, hook.secret)
-    assert notification.fetch_event().context.to_string() == made["id"]
+    assert notification.fetch_event().context == made["id"]
     assert notification.fetch_related_object().id == customer
     requests.post(
         f"{sandbox.url}/sandbox/events/{told['id']}/resend",
