@@ -202,6 +202,11 @@ def _known(params: Params, names: set[str]) -> None:
 
 def _check(params: Params) -> None:
     _one_of(params, "controlled", (None, "platform", "another"))
+    for name in ("name", "country", "currency"):
+        if name in params and not isinstance(params[name], str):
+            raise StripeError(f"{name}: expected a string", param=name)
+    if not isinstance(params.get("email"), (str, type(None))):
+        raise StripeError("email: expected a string, or null", param="email")
     color = params.get("color")
     if color is not None and not (isinstance(color, str) and COLOR.fullmatch(color)):
         raise StripeError("color: expected one such as #0a7d4f", param="color")

@@ -61,7 +61,7 @@ class Directory:
 
     def make(self, **fields: Any) -> Object:
         """A new account; `fields` as in `_account`."""
-        id = fields.pop("id", None) or new_id("acct", 17).replace("_", "_1", 1)[:21]
+        id = fields.pop("id", None) or f"acct_1{new_id('', 15)[1:]}"
         made = _account(id, **fields)
         self.store.save(made)
         return made

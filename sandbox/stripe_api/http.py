@@ -63,7 +63,11 @@ def blueprint(world: StripeApi) -> Blueprint:
     @api.post("/oauth/<any(token, deauthorize):what>")
     def oauths(what: str) -> Response:
         request_id = new_id("req", 14)
-        status, body = oauth.answer(world, what, request.headers.get("Authorization"), _form())
+        key = request.headers.get("Authorization")
+        try:
+            status, body = oauth.answer(world, what, key, _form())
+        except StripeError as error:
+            status, body = error.status, error.body(request_id)
         return _answer(status, encode(body), request_id, world.api_version)
 
     @api.route("/sandbox/<path:rest>", methods=METHODS)

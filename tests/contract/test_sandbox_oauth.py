@@ -152,6 +152,13 @@ def test_a_code_lives_five_minutes_in_its_mode(sandbox: Sandbox) -> None:
         spend(stranger, code_for(sandbox, connecting, made))
     with pytest.raises(stripe.oauth_error.UnsupportedGrantTypeError):
         connecting.oauth.token({"grant_type": "password"})  # type: ignore[typeddict-item]
+    json_body = requests.post(
+        f"{sandbox.url}/oauth/token",
+        json={"code": code},
+        headers={"Authorization": f"Bearer {KEY}"},
+        timeout=10,
+    )
+    assert json_body.status_code == 400
     with pytest.raises(stripe.PermissionError):
         sandbox.client.customers.list({}, on(made))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.config import BadSetting, configure
 from sandbox.stripe_api import StripeError
 from sandbox.stripe_api.api import AccountApi
 from sandbox.stripe_api.places import ACCOUNT, Place
@@ -135,6 +136,8 @@ def test_test_clocks_are_an_accounts_own(stripe: Stripe) -> None:
         ("accounts", {"id": ACCOUNT}),
         ("accounts", {"id": "sunrise"}),
         ("accounts", {"color": "orange"}),
+        ("accounts", {"name": 1}),
+        ("accounts", {"email": 1}),
         ("accounts", {"connected": "yes"}),
         ("accounts", {"colour": "#ffffff"}),
         ("accounts", {"copy_of": "acct_1Unknown"}),
@@ -176,3 +179,23 @@ def test_controls_show_what_they_changed(stripe: Stripe) -> None:
     assert (cleared["reads"], cleared["accounts"]) == (0, {})
     with pytest.raises(StripeError):
         stripe.get("/sandbox/accounts", limit="many")
+
+
+def test_a_platforms_settings_come_from_the_environment() -> None:
+    """The Connect endpoint with its secret, never one without the other; and where OAuth may lead back to."""
+    url, secret = "http://127.0.0.1:8001/webhooks/stripe", "whsec_1"
+    given = {
+        "SANDBOX_CONNECT_WEBHOOK_URL": url,
+        "SANDBOX_CONNECT_WEBHOOK_SECRET": secret,
+        "SANDBOX_REDIRECT_URIS": "http://127.0.0.1:8000/connected, https://portico.example/connected",
+    }
+    _, config = configure(given)
+    assert config.connect_endpoints == ((url, secret),)
+    assert config.webhook_endpoints == ()
+    made = build(connect_endpoints=config.connect_endpoints, redirect_uris=config.redirect_uris)
+    shown = made.get("/sandbox/connect")["redirect_uris"]
+    assert shown == ["http://127.0.0.1:8000/connected", "https://portico.example/connected"]
+    assert made.get("/v1/webhook_endpoints")["data"][0]["application"].startswith("ca_")
+    made.world.stop()
+    with pytest.raises(BadSetting, match="SANDBOX_CONNECT_WEBHOOK_SECRET"):
+        configure({"SANDBOX_CONNECT_WEBHOOK_URL": url})
