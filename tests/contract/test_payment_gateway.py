@@ -305,9 +305,9 @@ def test_a_paid_invoice_has_no_problem(world: World) -> None:
 
 def test_what_does_not_exist_has_a_name(world: World) -> None:
     """Unknown invoices, customers and subscriptions are told, each in its way."""
-    with pytest.raises(UnknownInvoice, match="no such invoice"):
+    with pytest.raises(UnknownInvoice):
         world.gateway.invoice("in_unknown")
-    with pytest.raises(UnknownStripeCustomer, match="no such customer"):
+    with pytest.raises(UnknownStripeCustomer):
         world.gateway.customer("cus_unknown")
     deleted = world.customer()
     world.delete(deleted)

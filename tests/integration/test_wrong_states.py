@@ -110,7 +110,7 @@ def test_a_service_that_waits_for_its_broker_ends_in_peace(
     process = portal(database("portal"), AMQP_URI=f"amqp://127.0.0.1:{free_port()}/portico")
     process.wait_for(lambda: bool(lines(process, "not listening")), within=30)
     assert "ConnectionRefusedError: " in lines(process, "not listening")[0]
-    assert process.stop() == 0
+    assert process.terminate() == 0
     assert "Traceback" not in process.log_text()
     assert '"level": "critical"' not in process.log_text()
     assert len(lines(process, "stopped")) == 1
