@@ -37,7 +37,6 @@ Tick = Callable[[], None]
 def jobs(system: System, yardsticks: Yardsticks, seconds: float) -> dict[str, Job]:
     """What is measured in each round, yardstick beside figure. FastAPI's are missing where it is not installed."""
     portal, bare, hello = system.process("portal"), yardsticks.bare, yardsticks.hello
-    fastapi, fastapi_port = yardsticks.fastapi, yardsticks.fastapi_port
 
     def gets(path: str, port: int, pid: int) -> dict[str, Any]:
         plan = {"port": port, "connections": CONNECTIONS, "seconds": seconds, "paths": [path]}
@@ -62,18 +61,19 @@ def jobs(system: System, yardsticks: Yardsticks, seconds: float) -> dict[str, Jo
         "plain lookup": bind(calls, "hello", hello.pid),
         "disk": lambda: yardsticks.commits_a_second(max(1, int(seconds))),
     }
-    if fastapi is not None:
-        made["fastapi page"] = bind(looks, fastapi_port, fastapi.pid)
-        made["fastapi webhook"] = bind(posts, fastapi_port, fastapi.pid)
-    order = ("hello", "healthz", "page", "fastapi page", "webhook", "fastapi webhook")
-    return {name: made.pop(name) for name in order if name in made} | made
+    for name, (port, child) in yardsticks.fastapis.items():
+        made[f"{name} page"] = bind(looks, port, child.pid)
+        made[f"{name} webhook"] = bind(posts, port, child.pid)
+    order = [f"{who}{what}" for what in ("page", "webhook") for who in ("", "fastapi ", "asyncpg ")]
+    return {name: made.pop(name) for name in ("hello", "healthz", *order) if name in made} | made
 
 
 def warm_up(system: System, yardsticks: Yardsticks) -> None:
     """Bring every side to its working temperature."""
-    for port in (system.process("portal").port, yardsticks.fastapi_port):
+    others = [port for port, _ in yardsticks.fastapis.values()]
+    for port in (system.process("portal").port, *others):
         load(system.page_plan(port, 16, most=WARM), os.getpid())
-    for port in (yardsticks.bare.port, yardsticks.fastapi_port):
+    for port in (yardsticks.bare.port, *others):
         load(system.webhook_plan(port, 16, most=WARM), os.getpid())
     for service in ("portal", "hello"):
         load(system.rpc_plan(service, 16, 2), os.getpid(), RPC_LOAD)

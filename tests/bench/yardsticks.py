@@ -15,19 +15,20 @@ from tests.bench.system import System
 
 BENCH_PYTHON = REPOSITORY / ".venv-bench/bin/python"
 EVENT_BYTES = 3500
+FASTAPIS = {"fastapi": "sqlalchemy", "asyncpg": "asyncpg"}
+"""FastAPI's yardsticks, by how they ask the database."""
 HAS_FASTAPI = BENCH_PYTHON.exists()
 """FastAPI is installed by `make bench` alone, in an environment of its own."""
 
 
 class Yardsticks:
-    """Their processes; `fastapi` is None where it is not installed."""
+    """Their processes; `fastapis`, port and process by name, has none where FastAPI is not installed."""
 
     def __init__(self, system: System) -> None:
         self.system = system
         self.hello = self._process("hello", "tests.bench.hello")
         self.bare = self._process("billing-without-relay", "tests.bench.bare_billing")
-        self.fastapi_port = free_port()
-        self.fastapi: Child | None = None
+        self.fastapis: dict[str, tuple[int, Child]] = {}
 
     def _process(self, name: str, module: str) -> Process:
         log = self.system.folder / f"{name}.log"
@@ -47,7 +48,7 @@ class Yardsticks:
         self.bare.env["BILLING_DATABASE_URL"] = self._second_billing()
         self.bare.start()
         if HAS_FASTAPI:
-            self._start_fastapi()
+            self.fastapis = {name: self._start_fastapi(name) for name in FASTAPIS}
 
     def _second_billing(self) -> str:
         """A database of its own for what must not be relayed to the notifier."""
@@ -59,12 +60,12 @@ class Yardsticks:
             raise StartError(f"migrating ended with code {code}: {process.log_text()[-500:]}")
         return url
 
-    def _start_fastapi(self) -> None:
-        stack = self.system.stack
-        self.fastapi = Child(
+    def _start_fastapi(self, name: str) -> tuple[int, Child]:
+        stack, port = self.system.stack, free_port()
+        made = Child(
             [
                 BENCH_PYTHON, "-m", "uvicorn", "tests.bench.fastapi_app:app", "--host", "127.0.0.1",
-                "--port", str(self.fastapi_port), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
+                "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log",
             ],
             env={
                 **python_environment(),
@@ -72,22 +73,20 @@ class Yardsticks:
                 "BILLING_DATABASE_URL": self.bare.env["BILLING_DATABASE_URL"],
                 "WEBHOOK_SECRET": stack.webhook_secret,
                 "LINK_KEY": self.system.link_key,
+                "DRIVER": FASTAPIS[name],
             },
-            log=self.system.folder / "fastapi.log",
+            log=self.system.folder / f"{name}.log",
             cwd=REPOSITORY,
         )  # fmt: skip
-        self.fastapi.wait_until(
-            lambda: answers(f"http://127.0.0.1:{self.fastapi_port}/readyz"),
-            name="FastAPI",
-            within=30,
-        )
+        made.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), name=name, within=30)
+        return port, made
 
     def close(self) -> None:
         """End all."""
         for process in (self.hello, self.bare):
             process.kill()
-        if self.fastapi:
-            self.fastapi.kill()
+        for _, child in self.fastapis.values():
+            child.kill()
 
     def commits_a_second(self, seconds: int, clients: int = 16) -> dict[str, Any]:
         """pgbench: one insert of an event's size a transaction, durable."""

@@ -14,7 +14,8 @@ from tests.bench.yardsticks import HAS_FASTAPI, Yardsticks, beside
 
 SECONDS = 0.3
 JOBS = (
-    *("hello", "healthz", "page", "fastapi page", "webhook", "fastapi webhook"),
+    *("hello", "healthz", "page", "fastapi page", "asyncpg page"),
+    *("webhook", "fastapi webhook", "asyncpg webhook"),
     *("lookup", "plain lookup", "disk"),
 )
 
@@ -49,7 +50,7 @@ def yardsticks(system: System) -> Iterator[Yardsticks]:
 @pytest.mark.parametrize("name", JOBS)
 def test_each_job_of_a_round_is_answered(system: System, yardsticks: Yardsticks, name: str) -> None:
     """Whatever is measured in a round answers 200, or the round says so."""
-    if name.startswith("fastapi") and not HAS_FASTAPI:
+    if name.startswith(("fastapi", "asyncpg")) and not HAS_FASTAPI:
         pytest.skip("FastAPI is installed by `make bench` alone")
     made = bench.jobs(system, yardsticks, SECONDS)
     assert made.keys() <= set(JOBS)
@@ -58,9 +59,9 @@ def test_each_job_of_a_round_is_answered(system: System, yardsticks: Yardsticks,
 
 @pytest.mark.skipif(not HAS_FASTAPI, reason="FastAPI is installed by `make bench` alone")
 def test_fastapi_writes_what_billing_writes(system: System, yardsticks: Yardsticks) -> None:
-    """Both sides of the comparison leave a row of the inbox and one of the outbox for each webhook."""
+    """All sides of the comparison leave a row of the inbox and one of the outbox for each webhook."""
     jobs = bench.jobs(system, yardsticks, SECONDS)
-    for name in ("webhook", "fastapi webhook"):
+    for name in ("webhook", "fastapi webhook", "asyncpg webhook"):
         before = _written(system)
         sent = jobs[name]()["sent"]
         assert [now - was for now, was in zip(_written(system), before, strict=True)] == [sent] * 2
