@@ -37,9 +37,9 @@ stack: $(FOR_RUN) servers ## The same as separate processes on a private RabbitM
 test: export HYPOTHESIS_PROFILE := whole
 test: $(FOR_TEST) $(FOR_DEPLOY) servers promtool stripe-cli amqplib lint test-unit ## Everything: lint, unit, contract, integration and end-to-end tests, k8s
 	@echo "test: contract, end-to-end and integration tests, two files at a time"
-	@$(PYTEST) -n 2 --dist loadfile tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(ALONE_TESTS))
+	@$(PYTEST) -n 2 --dist loadfile tests --ignore tests/unit $(addprefix --ignore=,$(IMAGE_TESTS) $(ALONE_TESTS) $(LONG_TESTS))
 	@echo "test: what measures time, load or memory, alone"
-	@$(PYTEST) $(ALONE_TESTS) $(addprefix --ignore=,$(LONG_TESTS))
+	@$(PYTEST) $(ALONE_TESTS)
 	@$(PYTEST) -n 2 tests/unit/stories tests/unit/deploy
 
 .PHONY: test-unit
@@ -60,7 +60,8 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 
 IMAGE_TESTS := tests/integration/test_image.py
 # What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
-ALONE_TESTS := tests/faults tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
+ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
+	$(addprefix tests/faults/test_,bodies.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
 	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py portal_door.py servers.py traces.py)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
