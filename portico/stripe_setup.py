@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.billing.adapters.stripe.account import StripeAccount
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateway, StripeGateways
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.portal import (
     PortalPolicy,
@@ -22,6 +22,7 @@ from services.billing.domain.portal import (
 from services.billing.settings import Settings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions, make_engine
 from shared.settings import is_loopback
@@ -33,13 +34,13 @@ class BadSecretFile(Exception):
 
 @contextmanager
 def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Transactions]]:
-    """Billing's gateway and database, for one command."""
+    """Billing's gateway to the installation's own account, and its database, for one command."""
     engine = make_engine(settings.database_url.reveal())
-    gateway = StripeGateway(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+    gateways = StripeGateways(settings.stripe_api_key.reveal(), settings.stripe_api_base)
     try:
-        yield gateway, Transactions(engine, "billing")
+        yield gateways.at(OWN), Transactions(engine, "billing")
     finally:
-        gateway.close()
+        gateways.close()
         engine.dispose()
 
 
@@ -54,7 +55,7 @@ def configure_portal(
             return portal.configuration_in_use(database, gateway, business_id, setting)
         key, source = configuration_key(business_id), PortalSource.BUSINESS
         if business_id is None:
-            source = portal.choose(database, gateway.livemode, None, setting).source
+            source = portal.choose(database, gateway, None, setting).source
             saved = gateway.default_configuration() if source.dashboard_counts else None
             if source is PortalSource.NAMED:
                 raise InvalidRequest(

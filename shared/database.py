@@ -28,16 +28,18 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     Index,
+    String,
     create_engine,
     event,
     text,
 )
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
+from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import DATABASE_ANSWERS, DATABASE_STATEMENT
 from shared.database_errors import ends_connection, is_away, is_unseen, reason_of, without_values
 from shared.schema import Schema, look
@@ -88,6 +90,14 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+class InAccount:
+    """A row that names Stripe objects, all of one account. What replicas of the release before write has the default, which is
+    the installation's own."""
+
+    account: Mapped[str] = mapped_column(String(255), server_default=OWN)
+    """`shared.contracts.accounts.Account`."""
 
 
 def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Engine:

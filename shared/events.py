@@ -40,6 +40,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Which of a consumer's queues it travels through: `portal.billing-events`. A lane of its own keeps an event away from
     replicas of the release before, which share the queue and would give a type up that they don't know."""
 
+    account: str = ""
+    """The connected Stripe account that the Stripe ids in it belong to, `acct_…`; empty: the installation's own."""
+
 
 class InvoiceData(Data, frozen=True, kw_only=True):
     """A Stripe invoice as it stood at the event. Amounts are in the currency's minor unit (cents; whole yen)."""

@@ -19,11 +19,12 @@ from sqlalchemy import (
     String,
     Text,
     func,
+    not_,
     select,
     text,
     update,
 )
-from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, declared_attr, mapped_column
 
 from shared import events
 from shared.database import Transactions, UtcDateTime, brin_index
@@ -94,6 +95,14 @@ class OutboxColumns:
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
     next_attempt_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
+def said_of(
+    body: ColumnElement[str] | InstrumentedAttribute[str], account: str
+) -> ColumnElement[bool]:
+    """Whether a stored event is about this Stripe account: events of before accounts were named are about the own one."""
+    named = body.contains(f'"account":"{account}"', autoescape=True)
+    return named if account else not_(body.contains('"account":"a', autoescape=True))
 
 
 @dataclass(frozen=True)

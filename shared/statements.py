@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
-from sqlalchemy import Table, TextClause, bindparam, insert, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    TextClause,
+    and_,
+    bindparam,
+    false,
+    insert,
+    or_,
+    text,
+    update,
+)
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
+from shared.contracts.accounts import StripeId, by_account
 from shared.database import UnstorableValue
 
 
@@ -61,8 +73,10 @@ def insert_new_rows(
     return list(session.execute(statement, {"rows": _encoded(rows)}).scalars())
 
 
-def update_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]], key: str) -> None:
-    """Write these columns of rows that are there, found by the column `key`; all name the same ones, of the same types as for
+def update_rows(
+    session: Session, table: Table, rows: Sequence[dict[str, Any]], key: tuple[str, ...]
+) -> None:
+    """Write these columns of rows that are there, found by the columns `key`; all name the same ones, of the same types as for
     `insert_new_rows`. On PostgreSQL it is one statement."""
     if not rows:
         return
@@ -70,11 +84,13 @@ def update_rows(session: Session, table: Table, rows: Sequence[dict[str, Any]], 
     if _has_recordsets(session):
         session.execute(_update_recordset(table, columns, key), {"rows": _encoded(rows)})
         return
-    by_key = [{"the_key" if name == key else name: one[name] for name in columns} for one in rows]
+    by_key = [
+        {f"the_{name}" if name in key else name: one[name] for name in columns} for one in rows
+    ]
     session.execute(
         update(table)
-        .where(table.c[key] == bindparam("the_key"))
-        .values({name: bindparam(name) for name in columns if name != key}),
+        .where(*(table.c[name] == bindparam(f"the_{name}") for name in key))
+        .values({name: bindparam(name) for name in columns if name not in key}),
         by_key,
     )
 
@@ -105,11 +121,12 @@ def _insert_recordset(
 
 
 @lru_cache
-def _update_recordset(table: Table, columns: tuple[str, ...], key: str) -> TextClause:
-    changes = ", ".join(f"{name} = new.{name}" for name in columns if name != key)
+def _update_recordset(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> TextClause:
+    changes = ", ".join(f"{name} = new.{name}" for name in columns if name not in key)
+    same = " AND ".join(f"old.{name} = new.{name}" for name in key)
     return text(
         f"UPDATE {table.name} AS old SET {changes} FROM {_ROWS.format(table=table.name)} AS new "  # noqa: S608 (ours)
-        f"WHERE old.{key} = new.{key}"
+        f"WHERE {same}"
     )
 
 
@@ -121,3 +138,17 @@ def changed(session: Session, statement: Any) -> int:
 def table_of(model: type[DeclarativeBase]) -> Table:
     """The table of a mapped class."""
     return cast(Table, model.__table__)
+
+
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+
+def is_object(account: Column, id: Column, wanted: StripeId) -> ColumnElement[bool]:
+    """Whether a row's columns of account and id name this Stripe object."""
+    return and_(account == wanted.account, id == wanted.id)
+
+
+def among_objects(account: Column, id: Column, wanted: Iterable[StripeId]) -> ColumnElement[bool]:
+    """Whether they name one of these: one term an account, so that an index on the id serves each."""
+    terms = (and_(account == name, id.in_(ids)) for name, ids in by_account(wanted).items())
+    return or_(false(), *terms)

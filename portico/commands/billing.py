@@ -16,6 +16,7 @@ from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of, exit
 from portico.cli.durations import since
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
+from shared.contracts.accounts import OWN, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
 from shared.terminal import complain, one_line, say
@@ -69,16 +70,16 @@ def list_events(
     Example: portico events list --status quarantined
     """
     moment = None
-    if before is not None and not before.startswith("evt_"):
+    if before is not None and not read_name(before).id.startswith("evt_"):
         moment = since(before, dt.datetime.now(dt.UTC), name="--before")
     with context_of(ctx).calling() as call:
         page: dict[str, Any] = {"before": moment.isoformat()} if moment else {}
         if before is not None and moment is None:
-            last = ask(call, billing.INBOX_EVENT, event_id=before, payload=False)
-            page = {"before": last.received_at.isoformat(), "before_id": before}
+            last = ask(call, billing.INBOX_EVENT, payload=False, **_event(before))
+            page = {"before": last.received_at.isoformat(), "before_id": read_name(before).id}
         found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit, **page)
     if len(found) == limit:
-        complain(f"There may be more: --before {found[-1].event_id}")
+        complain(f"There may be more: --before {_name(found[-1])}")
     if as_json:
         print_json(found)
         return
@@ -87,7 +88,7 @@ def list_events(
         (
             (
                 as_moment(row.received_at),
-                row.event_id,
+                _name(row),
                 row.type,
                 row.status,
                 row.closed_reason if row.status == "closed" else row.reason,
@@ -98,10 +99,22 @@ def list_events(
     )
 
 
+def _event(name: str) -> dict[str, str]:
+    """The arguments that name a Stripe event: `evt_…`, or `acct_…/evt_…` of a connected account."""
+    event = read_name(name)
+    return {"event_id": event.id, **account_argument(event.account)}
+
+
+def _name(row: billing.InboxEvent) -> str:
+    return in_account(row.account or OWN, row.event_id)
+
+
 @events.command("show")
 def show_event(
     ctx: typer.Context,
-    event_id: Annotated[str, typer.Argument(metavar="EVENT", help="Stripe's id, evt_….")],
+    event_id: Annotated[
+        str, typer.Argument(metavar="EVENT", help="Stripe's id, evt_…, or acct_…/evt_….")
+    ],
     payload: Annotated[
         bool, typer.Option("--payload", help="The stored body too; it holds personal data.")
     ] = False,
@@ -112,7 +125,7 @@ def show_event(
     Example: portico events show evt_1Nabc
     """
     with context_of(ctx).calling() as call:
-        found = ask(call, billing.INBOX_EVENT, event_id=event_id, payload=payload)
+        found = ask(call, billing.INBOX_EVENT, payload=payload, **_event(event_id))
     if as_json:
         print_json(found)
         return
@@ -151,7 +164,7 @@ def replay_event(
     """
     with context_of(ctx).calling() as call:
         done, refused, code = _each(
-            event_ids, "replayed", lambda event_id: ask(call, billing.REPLAY, event_id=event_id)
+            event_ids, "replayed", lambda event_id: ask(call, billing.REPLAY, **_event(event_id))
         )
     if any(one.status == "quarantined" for one in done):
         code = max(code, FINDING)
@@ -219,7 +232,7 @@ def close_event(
             event_ids,
             "closed",
             lambda event_id: ask(
-                call, billing.CLOSE_EVENT, event_id=event_id, reason=reason, by=who
+                call, billing.CLOSE_EVENT, reason=reason, by=who, **_event(event_id)
             ),
         )
     if as_json:

@@ -11,6 +11,7 @@ from portico.cli.context import FINDING, Stop, context_of
 from portico.cli.output import confirm, print_json, progress_bar
 from portico.cli.rpc import Caller, Fault, ask
 from portico.commands import deadletters
+from shared.contracts.accounts import OWN, Account, account_argument, read_name
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.errors import NotFound
 from shared.terminal import say
@@ -56,26 +57,36 @@ def erase(
 class _Person:
     """Who is forgotten, as far as the portal knows them."""
 
+    account: Account = OWN
     customer_id: str | None = None
     stripe_customer_id: str | None = None
     email: str | None = None
 
 
 def _who(call: Caller, reference: str, business: str | None) -> _Person:
+    account, reference = read_name(reference)
     try:
-        found = ask(call, portal.FIND_CUSTOMER, reference=reference, business_id=business)
+        found = ask(
+            call,
+            portal.FIND_CUSTOMER,
+            reference=reference,
+            business_id=business,
+            **account_argument(account),
+        )
     except Fault as fault:
         if not fault.means(NotFound) or not reference.startswith("cus_"):
             raise
         # The portal does not know (any more): the others may.
-        return _Person(stripe_customer_id=reference)
-    return _Person(found.customer_id, found.platform_stripe_customer_id, found.email)
+        return _Person(account, stripe_customer_id=reference)
+    account = Account(found.account)
+    return _Person(account, found.customer_id, found.platform_stripe_customer_id, found.email)
 
 
 def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     """The portal last: it alone knows which ids belong together, should this be stopped half-way."""
     customer_id, stripe_id = who.customer_id, who.stripe_customer_id
-    ids = {"customer_id": customer_id, "stripe_customer_id": stripe_id}
+    where = account_argument(who.account)
+    ids = {"customer_id": customer_id, "stripe_customer_id": stripe_id, **where}
     done: dict[str, Any] = {"dead_letters": 0, "emptied": 0, "billing": 0}
     done["notifier"] = ask(call, notifier.ERASE_CUSTOMER, **ids).deleted
     marks = [one for one in (customer_id, who.email) if one]
@@ -92,6 +103,7 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
                 stripe_customer_id=first,
                 also=[one for one in marks if one != first],
                 after=after,
+                **where,
             )
             done["emptied"] += step.emptied
             done["billing"] += step.deleted
@@ -101,7 +113,8 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     with deadletters.broker(ctx) as letters:
         for queue in letters.counts():
             gone = letters.discard(
-                queue, lambda letter: any(letter.mentions(needle) for needle in needles)
+                queue,
+                lambda letter: any(letter.mentions(needle, who.account) for needle in needles),
             )
             done["dead_letters"] += len(gone)
     answer = ask(call, portal.ERASE_CUSTOMER, **ids)

@@ -13,6 +13,7 @@ from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of
 from portico.cli.output import console, literal, print_json
 from portico.cli.rpc import Caller, Fault, Unavailable, ask
 from portico.standing import headline
+from shared.contracts.accounts import OWN, Account, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, notifier, portal
 from shared.contracts.rpc.base import Method, TimelineStep, plain
 from shared.l10n.dates import full_day
@@ -58,7 +59,10 @@ class Story:
     """The steps of all services, and whose they are."""
 
     subject: str
+    """Without its account."""
     kind: str
+    account: Account = OWN
+    """Of its Stripe ids."""
     steps: list[TimelineStep] = field(default_factory=list)
     customer: portal.TimelineCustomer | None = None
     invoices: set[str] = field(default_factory=set)
@@ -90,6 +94,7 @@ class Story:
         return {
             "subject": self.subject,
             "kind": self.kind,
+            "account": self.account,
             "customer": self.customer and plain(self.customer),
             "invoices": sorted(self.invoices),
             "stripe_customers": sorted(self.stripe_customers),
@@ -183,12 +188,13 @@ def kind_of(subject: str) -> str:
 
 def collect(call: Caller, subject: str, business: str | None) -> Story:
     """Ask the services. Raises Fault when a customer is not known; a service that is silent is noted."""
+    account, subject = read_name(subject)
     subject = subject.partition("/")[0] if subject.startswith("evt_") else subject
-    story = Story(subject, kind_of(subject))
+    story = Story(subject, kind_of(subject), account)
 
     def look(method: Method[Any], **arguments: Any) -> None:
         try:
-            story.add(ask(call, method, **arguments))
+            story.add(ask(call, method, **arguments, **account_argument(story.account)))
         except Unavailable as error:
             if method.service not in story.unreachable:
                 story.unreachable.append(method.service)
@@ -213,7 +219,14 @@ def collect(call: Caller, subject: str, business: str | None) -> Story:
 def _tell_customer(call: Caller, story: Story, look: Any, business: str | None) -> None:
     ids: dict[str, str] = {}
     try:
-        found = ask(call, portal.FIND_CUSTOMER, reference=story.subject, business_id=business)
+        found = ask(
+            call,
+            portal.FIND_CUSTOMER,
+            reference=story.subject,
+            business_id=business,
+            **account_argument(story.account),
+        )
+        story.account = Account(found.account)
         ids["customer_id"] = found.customer_id
         if found.platform_stripe_customer_id:
             ids["stripe_customer_id"] = found.platform_stripe_customer_id
@@ -237,7 +250,7 @@ def add_dead_letters(story: Story, letters: DeadLetters) -> None:
     needles = {story.subject} if story.kind != "customer" else story.stripe_customers
     needles |= story.events if story.kind != "customer" else set()
     for letter in letters.look(limit=MOST_DEAD_LETTERS):
-        if any(letter.mentions(needle) for needle in needles):
+        if any(letter.mentions(needle, story.account) for needle in needles):
             replays = (
                 step.at
                 for step in story.steps
@@ -262,7 +275,8 @@ def explain(
         str,
         typer.Argument(
             metavar="INVOICE|CUSTOMER|EVENT|NOTIFICATION",
-            help="in_…, cus_… or Portico's or your own id of a customer, evt_…, ntf_….",
+            help="in_…, cus_… or Portico's or your own id of a customer, evt_…, ntf_…; Stripe's ids of a connected account as "
+            "acct_…/in_….",
         ),
     ],
     business: Annotated[
@@ -305,7 +319,7 @@ def show(story: Story) -> None:
     """The time line for people."""
     out = console()
     who = story.customer
-    heading = f"{story.kind} {story.subject}"
+    heading = f"{story.kind} {in_account(story.account, story.subject)}"
     if who:
         heading += f" · customer {who.customer_id} (yours: {who.external_id})"
     out.print(f"[bold]{literal(heading)}[/bold]")
@@ -332,7 +346,7 @@ def show(story: Story) -> None:
         before = at
     others = sorted(story.invoices - {story.subject})
     if others and story.kind != "customer":
-        out.print(f"\nMore: portico explain {literal(others[0])}")
+        out.print(f"\nMore: portico explain {literal(in_account(story.account, others[0]))}")
 
 
 def _pause(before: dt.datetime | None, at: dt.datetime) -> str:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.database import UtcDateTime
+from shared.contracts.accounts import OWN
+from shared.database import InAccount, UtcDateTime
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
@@ -51,6 +62,7 @@ class InboxEvent(Base):
     api_version: Mapped[str | None] = mapped_column(String(255))
     livemode: Mapped[bool | None] = mapped_column(Boolean)
     account: Mapped[str | None] = mapped_column(String(255))
+    """Replicas of the release before write NULL for the own account, so it is asked for by `INBOX_ACCOUNT`."""
     created: Mapped[int | None] = mapped_column(BigInteger)
     """Stripe's own time, in seconds since the epoch, as it came."""
     received_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
@@ -75,8 +87,26 @@ class InboxEvent(Base):
     closed_by: Mapped[str | None] = mapped_column(String(100))
 
 
+INBOX_ACCOUNT: Final[Any] = func.coalesce(InboxEvent.account, OWN)
+"""The account of a stored event, in a condition."""
+
+
 class OutboxEvent(OutboxColumns, Base):
     """An event of ours that must be published; the relay does."""
+
+
+class StripeAccount(Base):
+    """An account beside the installation's own, which has no row: it is there as long as its key is."""
+
+    __tablename__ = "stripe_accounts"
+
+    account: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Stripe's id, `acct_…`."""
+    state: Mapped[str] = mapped_column(String(20))
+    """A `domain.AccountState`."""
+    livemode: Mapped[bool] = mapped_column(Boolean)
+    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When its state last changed."""
 
 
 class DeadLetterAction(Base):
@@ -96,7 +126,7 @@ class DeadLetterAction(Base):
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class RecoveryLease(Base):
+class RecoveryLease(InAccount, Base):
     """One customer at a time: who is trying a new card for it, and until when that is believed."""
 
     __tablename__ = "recovery_leases"
@@ -106,7 +136,7 @@ class RecoveryLease(Base):
     until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PaymentMethodChange(Base):
+class PaymentMethodChange(InAccount, Base):
     """One wish that a card be charged from now on, and how far we are with it: open until it has run to its end."""
 
     __tablename__ = "payment_method_changes"
@@ -139,7 +169,7 @@ class PaymentMethodChange(Base):
     """Once it is closed: `done`, `no_card` or `gone`."""
 
 
-class PaymentMethodChangeEvent(Base):
+class PaymentMethodChangeEvent(InAccount, Base):
     """A Stripe event that told of a change: delivered again, it changes nothing."""
 
     __tablename__ = "payment_method_change_events"
@@ -154,7 +184,7 @@ class PaymentMethodChangeEvent(Base):
     joined_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PaymentTry(Base):
+class PaymentTry(InAccount, Base):
     """One idempotency key with which an invoice was, or was about to be, paid at once. Written before Stripe is asked."""
 
     __tablename__ = "payment_tries"
@@ -184,7 +214,7 @@ class PaymentTry(Base):
     """When the outcome was learnt; before that, as `sent_at`."""
 
 
-class RecoveryRun(Base):
+class RecoveryRun(InAccount, Base):
     """When a card was last tried on what a customer owes: one change an hour is enough."""
 
     __tablename__ = "recovery_runs"
@@ -197,7 +227,7 @@ class RecoveryRun(Base):
     """When a bank was last asked; releases before changes were rows wrote the end of the run."""
 
 
-class Recovery(Base):
+class Recovery(InAccount, Base):
     """What became of one invoice with one new card, as releases before `payment_tries` wrote it. Only read, until the
     rows are old and the table can go."""
 
@@ -214,7 +244,7 @@ class Recovery(Base):
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class StoredConfiguration(Base):
+class StoredConfiguration(InAccount, Base):
     """Which portal configuration customers get, for each mode."""
 
     __tablename__ = "portal_configurations"
@@ -227,7 +257,7 @@ class StoredConfiguration(Base):
     recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PortalPermissions(Base):
+class PortalPermissions(InAccount, Base):
     """What a portal configuration lets customers do, as Stripe last said it."""
 
     __tablename__ = "portal_permissions"
@@ -240,7 +270,7 @@ class PortalPermissions(Base):
     learned_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class Reconciliation(Base):
+class Reconciliation(InAccount, Base):
     """How far Stripe's log has been walked, and who walks it now: one row."""
 
     __tablename__ = "reconciliations"

@@ -17,14 +17,25 @@ from services.billing.domain.paying import (
     Subscription,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
+from shared.contracts.accounts import Account
+
+
+class PaymentGateways(Protocol):
+    """Stripe. Nothing can be asked of it before an account is named."""
+
+    def at(self, account: Account) -> PaymentGateway:
+        """Stripe on this account. Asks nothing of Stripe, and is cheap: call it for each use."""
+        ...
 
 
 class PaymentGateway(Protocol):
-    """Stripe, as far as billing uses it. Every call goes over the network: never inside a transaction.
+    """Stripe on one account, as far as billing uses it. Every call goes over the network: never inside a transaction.
 
     Each may raise StripeUnavailable (worth trying again) or StripeRefused (not worth it), and what it names.
     """
 
+    account: Account
+    """Whose objects all ids are."""
     livemode: bool
     """The mode of our key."""
     dashboard_url: str

@@ -19,12 +19,13 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing.adapters.stripe import webhook
 from services.billing.adapters.stripe.breaker import Breaker
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.errors import StripeKeyRefused
+from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import outbox
 from services.billing.retention import RULES
-from services.billing.rpc.errors import wire_errors, within
+from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
 from services.billing.settings import Settings
@@ -32,6 +33,7 @@ from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
 from shared import tracing
+from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
     CollectedInvoice,
@@ -93,30 +95,30 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Stripe(DependencyProvider):
-    """Injects the `PaymentGateway` of the service's settings: one for the process, with one connection pool."""
+    """Injects the `PaymentGateways` of the service's settings: one for the process, with one connection pool."""
 
-    gateway: StripeGateway
+    gateways: StripeGateways
 
     def setup(self) -> None:
         settings: Settings = self.container.config["settings"]
-        self.gateway = StripeGateway(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+        self.gateways = StripeGateways(settings.stripe_api_key.reveal(), settings.stripe_api_base)
 
     def stop(self) -> None:
-        self.gateway.close()
+        self.gateways.close()
 
-    def get_dependency(self, worker_ctx: Any) -> StripeGateway:
-        return self.gateway
+    def get_dependency(self, worker_ctx: Any) -> StripeGateways:
+        return self.gateways
 
 
-class ClickBreaker(DependencyProvider):
-    """Injects the process's circuit breaker in front of Stripe at the click."""
+class ClickBreakers(DependencyProvider):
+    """Injects the process's circuit breakers in front of Stripe at the click, one an account."""
 
     def setup(self) -> None:
-        self.breaker = Breaker()
-        BREAKER_OPEN.set_function(lambda: float(self.breaker.open))
+        self.breakers = PerAccount(Breaker)
+        BREAKER_OPEN.set_function(lambda: float(any(one.open for one in self.breakers.known())))
 
-    def get_dependency(self, worker_ctx: Any) -> Breaker:
-        return self.breaker
+    def get_dependency(self, worker_ctx: Any) -> PerAccount[Breaker]:
+        return self.breakers
 
 
 class SettingsProvider(DependencyProvider):
@@ -159,6 +161,7 @@ def _audit_configuration(received: inbox.Received) -> None:
             came_by="webhook",
             configuration_id=changed.id,
             correlation_id=received.event.id,
+            **account_shown(received.event.account),
         )
 
 
@@ -177,9 +180,9 @@ class BillingService(Looking, Operations):
     name = "billing"
 
     database = Database()
-    gateway = Stripe()
+    gateways = Stripe()
     settings = SettingsProvider()
-    breaker = ClickBreaker()
+    breakers = ClickBreakers()
     publisher = EventPublisher()
     wake_relay = Waker("relay")
     store = Batched("webhooks", _store)
@@ -218,6 +221,7 @@ class BillingService(Looking, Operations):
             outcome=outcome.value,
             reason=received.translation.reason,
             correlation_id=event.id,
+            **account_shown(event.account),
         )
         if outcome is inbox.Outcome.TRANSLATED:
             self.wake_relay()
@@ -234,7 +238,7 @@ class BillingService(Looking, Operations):
         """Tell the metrics how far behind the outbox is, and until when Stripe's log was read."""
         with self.database.reading() as session:
             pending, age = outbox.OUTBOX.backlog(session, _now())
-            reconciled = reconciling.reconciled_at(session)
+            reconciled = reconciling.reconciled_at(session, OWN)
         RECONCILED_AT.set(reconciled.timestamp() if reconciled else 0)
         OUTBOX_PENDING.set(pending)
         OUTBOX_AGE.set(age)
@@ -255,6 +259,7 @@ class BillingService(Looking, Operations):
         flow: PortalFlow | None = None,
         locale: str | None = None,
         business_id: str | None = None,
+        account: str = OWN,
     ) -> PortalSession:
         """A fresh Billing Portal session: use it at once, never keep it. `return_url` is where Stripe's page leads back to.
 
@@ -268,10 +273,11 @@ class BillingService(Looking, Operations):
             locale=locale,
             business_id=business_id,
         )
-        with wire_errors(), self.breaker.guard(), within(STRIPE_AT_A_CALL):
+        at = served(account)
+        with wire_errors(), self.breakers.at(at).guard(), within(STRIPE_AT_A_CALL):
             url = portal.create_portal_session(
                 self.database,
-                self.gateway,
+                self.gateways.at(at),
                 wanted,
                 setting=self.settings.stripe_portal_configuration,
                 public_url=self.settings.public_url,
@@ -280,24 +286,30 @@ class BillingService(Looking, Operations):
         return PortalSession(url=url)
 
     @rpc
-    def invoice_state(self, invoice_id: str) -> InvoiceState:
+    def invoice_state(self, invoice_id: str, account: str = OWN) -> InvoiceState:
         """An invoice as it stands at Stripe now, with the kind of the last decline where Stripe tells it. StripeUnavailable comes
         within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
-            return invoices.invoice_state(self.gateway, invoice_id)
+            return invoices.invoice_state(self.gateways.at(served(account)), invoice_id)
 
     @rpc
-    def hosted_invoice_url(self, invoice_id: str, stripe_customer_id: str) -> HostedInvoice:
+    def hosted_invoice_url(
+        self, invoice_id: str, stripe_customer_id: str, account: str = OWN
+    ) -> HostedInvoice:
         """Stripe's hosted page of an open invoice: redirect to it at once, never keep or log it. Another customer's invoice
         is an UnknownInvoice; StripeUnavailable comes within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
-            url = invoices.hosted_invoice_url(self.gateway, invoice_id, stripe_customer_id)
+            url = invoices.hosted_invoice_url(
+                self.gateways.at(served(account)), invoice_id, stripe_customer_id
+            )
         return HostedInvoice(url=url)
 
-    @audited_rpc("invoice_id", "request_id")
-    def collect_invoice(self, invoice_id: str, request_id: str) -> CollectedInvoice:
+    @audited_rpc("invoice_id", "request_id", "account")
+    def collect_invoice(
+        self, invoice_id: str, request_id: str, account: str = OWN
+    ) -> CollectedInvoice:
         """Charge an invoice now, for a person at the business who wants it: also one that is collected no more, or a bad debt.
         Twice with the same `request_id` is once. InvoiceClosed: it is paid, void or a draft. After StripeUnavailable it may
         have been charged: look before asking again.
@@ -305,27 +317,36 @@ class BillingService(Looking, Operations):
         if not REQUEST_ID.fullmatch(request_id):
             raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
         with wire_errors():
-            done = invoices.collect(self.gateway, invoice_id, request_id)
-        log.info("invoice collected by hand", invoice_id=invoice_id, outcome=done.outcome)
+            done = invoices.collect(self.gateways.at(served(account)), invoice_id, request_id)
+        log.info(
+            "invoice collected by hand",
+            invoice_id=invoice_id,
+            outcome=done.outcome,
+            **account_shown(account),
+        )
         return done
 
     @rpc
     def cancel_at_period_end(
-        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+        self,
+        stripe_customer_id: str,
+        subscription_id: str,
+        idempotency_key: str,
+        account: str = OWN,
     ) -> PlannedEnd:
         """Let a subscription end with its paid period. Twice is once. Another customer's subscription is an
         UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return cancelling.cancel_at_period_end(
-                self.gateway,
+                self.gateways.at(served(account)),
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
             )
 
     @rpc
-    def customers_may(self, business_id: str | None = None) -> CustomerRights:
+    def customers_may(self, business_id: str | None = None, account: str = OWN) -> CustomerRights:
         """What a business's customers may do on Stripe's page by themselves. Answered from what
         Stripe's events and the last session told; Stripe itself is asked only the first time. StripeUnavailable
         comes within 4 s.
@@ -333,7 +354,7 @@ class BillingService(Looking, Operations):
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return portal.customers_may(
                 self.database,
-                self.gateway,
+                self.gateways.at(served(account)),
                 business_id=business_id,
                 setting=self.settings.stripe_portal_configuration,
                 now=_now(),
@@ -344,7 +365,7 @@ class BillingService(Looking, Operations):
         """Every quarter of an hour, by one replica: what the webhooks did not bring."""
         try:
             report = reconciling.scheduled(
-                self.database, self.gateway, holder=secrets.token_hex(8), clock=_now
+                self.database, self.gateways.at(OWN), holder=secrets.token_hex(8), clock=_now
             )
         except (StripeUnavailable, StripeRefused) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning
@@ -377,24 +398,30 @@ class BillingService(Looking, Operations):
             wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
         if wish is None:
             return "no card"
-        self._recover(recovery.recover, wish)
+        self._recover(recovery.recover, wish, wish.account)
         return "done"
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:
         """Go on with one change of card that waits: for the hour's end, for Stripe, or because a process died."""
-        for change_id in recovery.due(self.database, _now()):
+        for change in recovery.due(self.database, _now()):
             try:
-                self._recover(recovery.resume, change_id)
+                self._recover(recovery.resume, change, change.account)
             except CustomerBusy:
                 continue
             return True
         return False
 
-    def _recover(self, work: Callable[..., recovery.Report], subject: Any) -> None:
+    def _recover(
+        self, work: Callable[..., recovery.Report], subject: Any, account: Account
+    ) -> None:
         try:
             report = work(
-                self.database, self.gateway, subject, holder=secrets.token_hex(8), clock=_now
+                self.database,
+                self.gateways.at(account),
+                subject,
+                holder=secrets.token_hex(8),
+                clock=_now,
             )
         except (StripeUnavailable, StripeKeyRefused) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning
@@ -403,6 +430,7 @@ class BillingService(Looking, Operations):
                 subject=str(subject),
                 error=type(error).__name__,
                 reason=str(error),
+                **account_shown(account),
             )
             return
         for payment in report.payments.values():
@@ -411,6 +439,7 @@ class BillingService(Looking, Operations):
             "new card tried",
             run=report.run.value,
             change_id=report.change_id,
+            **account_shown(account),
             pointed=len(report.pointed),
             not_pointed=report.not_pointed,
             outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},

@@ -9,8 +9,9 @@ from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Text, false, t
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain.vocabulary import Status
+from shared.contracts.accounts import StripeId, stripe_id
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import UtcDateTime, brin_index
+from shared.database import InAccount, UtcDateTime, brin_index
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -32,7 +33,7 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "notifier")
 
 
-class Notification(Base):
+class Notification(InAccount, Base):
     """One email that was, will be, or deliberately will not be sent. The database is the schedule: `due_at`."""
 
     __tablename__ = "notifications"
@@ -88,6 +89,16 @@ class Notification(Base):
     traceparent: Mapped[str | None] = mapped_column(String(55))
     """The work that wrote it down, where that is traced: sending it belongs to the same trace."""
 
+    @property
+    def invoice(self) -> StripeId | None:
+        """The whole name of its invoice."""
+        return stripe_id(self.account, self.invoice_id)
+
+    @property
+    def stripe_customer(self) -> StripeId | None:
+        """The whole name of its Stripe customer."""
+        return stripe_id(self.account, self.stripe_customer_id)
+
     __table_args__ = (
         Index(
             "ix_notifications_due",
@@ -104,7 +115,7 @@ class Notification(Base):
     )
 
 
-class IncidentRow(Base):
+class IncidentRow(InAccount, Base):
     """The story of one invoice; see `domain.Incident`."""
 
     __tablename__ = "incidents"
@@ -167,7 +178,7 @@ class ProcessedEvent(Base):
     __table_args__ = (brin_index("ix_processed_events_processed_at", "processed_at"),)
 
 
-class DeletedCustomer(Base):
+class DeletedCustomer(InAccount, Base):
     """A Stripe customer that is gone, kept since a failure of theirs may arrive after the deletion."""
 
     __tablename__ = "deleted_customers"

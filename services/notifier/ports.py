@@ -10,6 +10,7 @@ from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import ReminderPolicy
 from services.notifier.domain.sending import Outcome
+from shared.contracts.accounts import StripeId
 from shared.contracts.payments import PaymentMethod
 
 
@@ -115,7 +116,7 @@ class Contacts(Protocol):
     """The portal, asked who a customer is."""
 
     def contact(
-        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
     ) -> Contact:
         """The contact of one customer, by either id. Raises UnknownCustomer, PortalUnavailable."""
         ...
@@ -128,6 +129,6 @@ class Contacts(Protocol):
 class Invoices(Protocol):
     """Billing, asked how an invoice stands right now."""
 
-    def report(self, invoice_id: str) -> InvoiceReport | None:
+    def report(self, invoice: StripeId) -> InvoiceReport | None:
         """None when billing can't say: the email must not depend on it."""
         ...

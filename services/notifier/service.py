@@ -44,6 +44,7 @@ from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
+from shared.contracts.accounts import account_shown
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
@@ -256,6 +257,7 @@ class NotifierService(Operations):
             "notification tried",
             notification_id=leased.notification_id,
             invoice_id=leased.invoice_id,
+            **account_shown(leased.account),
             correlation_id=leased.correlation_id,
             kind=result.kind.value,
             outcome=result.outcome,

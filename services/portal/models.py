@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import UtcDateTime
+from shared.database import InAccount, UtcDateTime
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -51,7 +51,7 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "portal")
 
 
-class BusinessRow(Base):
+class BusinessRow(InAccount, Base):
     """A business that uses Portico."""
 
     __tablename__ = "businesses"
@@ -59,6 +59,8 @@ class BusinessRow(Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     business_id: Mapped[str] = mapped_column(String(100), unique=True)
     """The host application's own id."""
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    """The connected account whose brand and invoices its customers see, where `account` is a platform's; empty: nobody's."""
     name: Mapped[str] = mapped_column(String(200))
     email: Mapped[str | None] = mapped_column(String(320))
     phone: Mapped[str | None] = mapped_column(String(50))
@@ -81,7 +83,7 @@ class BusinessRow(Base):
     updated_at: Mapped[dt.datetime]
 
 
-class CustomerRow(Base):
+class CustomerRow(InAccount, Base):
     """A business's customer. No link is stored: it is made from `public_id` and `link_generation`."""
 
     __tablename__ = "customers"
@@ -138,7 +140,7 @@ class AppointmentRow(Base):
     updated_at: Mapped[dt.datetime]
 
 
-class InvoiceRow(Base):
+class InvoiceRow(InAccount, Base):
     """What is known of a Stripe invoice; kept for unknown Stripe customers too, since the link may come later."""
 
     __tablename__ = "invoices"
@@ -187,7 +189,7 @@ class InvoiceRow(Base):
     ask_again_at: Mapped[dt.datetime | None]
 
 
-class MethodChangeRow(Base):
+class MethodChangeRow(InAccount, Base):
     """When the payment method of a Stripe customer, or of one of its subscriptions, was last replaced.
 
     Kept apart from the invoices, because the change may be heard of before the failure that it answers.
@@ -201,7 +203,7 @@ class MethodChangeRow(Base):
     changed_at: Mapped[dt.datetime]
 
 
-class DeletedStripeCustomerRow(Base):
+class DeletedStripeCustomerRow(InAccount, Base):
     """A Stripe customer that is gone. Stripe never uses an id again, so neither do we."""
 
     __tablename__ = "deleted_stripe_customers"
@@ -210,7 +212,7 @@ class DeletedStripeCustomerRow(Base):
     deleted_at: Mapped[dt.datetime]
 
 
-class LinkEvidenceRow(Base):
+class LinkEvidenceRow(InAccount, Base):
     """Somebody's word on whose a Stripe customer is, as long as it is remembered. What stands decides
     (`services/portal/domain/linking.py`); the order in which rows came says nothing."""
 
@@ -246,7 +248,7 @@ class OutboxEvent(OutboxColumns, Base):
     """An event of the portal's own that must be published; the relay does."""
 
 
-class PendingLinkRow(Base):
+class PendingLinkRow(InAccount, Base):
     """What releases before evidence was kept have waiting for a customer. Only their replicas read and write it."""
 
     __tablename__ = "waiting_links"
@@ -258,7 +260,7 @@ class PendingLinkRow(Base):
     seen_at: Mapped[dt.datetime]
 
 
-class LinkConflictRow(Base):
+class LinkConflictRow(InAccount, Base):
     """A link that was refused, since evidence of the same rank says otherwise: somebody has to look at it."""
 
     __tablename__ = "link_conflicts"
@@ -278,7 +280,7 @@ class LinkConflictRow(Base):
     """Since when the evidence is no longer in conflict."""
 
 
-class SubscriptionRow(Base):
+class SubscriptionRow(InAccount, Base):
     """What is known of a Stripe subscription; kept for unknown Stripe customers too, like the invoices."""
 
     __tablename__ = "subscriptions"
@@ -319,7 +321,7 @@ class SubscriptionRow(Base):
     """Whether there was a discount when Stripe was last asked, be it the customer's own: outlives the preview."""
 
 
-class CancellationRequestRow(Base):
+class CancellationRequestRow(InAccount, Base):
     """A customer asked the business to end a subscription. The row is the schedule of what follows from it."""
 
     __tablename__ = "cancellation_requests"

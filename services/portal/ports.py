@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Terms
 
@@ -32,7 +33,7 @@ class BillingPages(Protocol):
 
     def open(
         self,
-        stripe_customer_id: str,
+        stripe_customer: StripeId,
         *,
         return_url: str,
         flow: str | None,
@@ -46,7 +47,7 @@ class BillingPages(Protocol):
         """
         ...
 
-    def invoice(self, invoice_id: str, stripe_customer_id: str) -> str | None:
+    def invoice(self, invoice_id: str, stripe_customer: StripeId) -> str | None:
         """The address of Stripe's page for one invoice of this customer, as secret as the other.
 
         None when there is nothing to pay any more. Raises BillingUnavailable.
@@ -86,26 +87,26 @@ class PriceSeen:
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
 
-    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
-        """What Stripe tells of each invoice's last failed payment, by the invoice's id.
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
+        """What Stripe tells of each invoice's last failed payment, by the invoice.
 
         An invoice that is not in the answer was not looked at now: billing asks Stripe only so often.
         """
         ...
 
-    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
-        """What these subscriptions cost, by their ids; None: there is no next invoice.
+    def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
+        """What these subscriptions cost; None: there is no next invoice.
 
         One that is not in the answer was not looked at now: billing asks Stripe only so often.
         """
         ...
 
-    def customers_may_cancel(self, business_id: str) -> bool:
+    def customers_may_cancel(self, account: Account, business_id: str) -> bool:
         """Whether Stripe's page lets this business's customers cancel by themselves."""
         ...
 
     def cancel_at_period_end(
-        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         """Let a subscription end with its paid period, once for a key; when it ends, where that is known.
 

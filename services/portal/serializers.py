@@ -55,6 +55,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
         **{name: getattr(found, name) for name in PROFILE if name not in NOT_FOR_LINKS},
         business=contract.Business(**_business(found.business)),
         platform_stripe_customer_id=found.platform_stripe_customer_id,
+        account=found.account,
         can_manage_billing=found.can_manage_billing,
         appointments=[
             contract.Appointment(

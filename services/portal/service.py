@@ -41,6 +41,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, locale_for, parse_source, redirect
 from services.portal.workflows.billing_sync import MISSING
+from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
@@ -143,6 +144,7 @@ class PortalService(Operations, Linking, Cancelling, Learning):
                 "billing page not opened",
                 reason=error.reason,
                 stripe_customer_id=snapshot.platform_stripe_customer_id,
+                **account_shown(snapshot.account),
             )
             self.looks.add_click(click(snapshot.customer_id, "billing_unavailable", now))
             lasting = error.reason == MISSING
@@ -270,21 +272,26 @@ class PortalService(Operations, Linking, Cancelling, Learning):
 
     @rpc
     def contact(
-        self, stripe_customer_id: str | None = None, customer_id: str | None = None
+        self,
+        stripe_customer_id: str | None = None,
+        customer_id: str | None = None,
+        account: str = OWN,
     ) -> Contact:
         """Whom to write to, with their link and their business. Give one of a Stripe customer's id and Portico's own."""
-        asked = customers.asked_for(stripe_customer_id, customer_id)
+        asked = customers.asked_for(Account(account), stripe_customer_id, customer_id)
         return self._contact(customers.known(self.person(asked)))
 
     @rpc
-    def contacts(self, stripe_customer_ids: list[str]) -> dict[str, Contact]:
+    def contacts(self, stripe_customer_ids: list[str], account: str = OWN) -> dict[str, Contact]:
         """The same for many Stripe customers at once, by their ids; those that are unknown are left out. At most
         500."""
         if len(stripe_customer_ids) > MOST_CONTACTS:
             raise InvalidArgument(f"stripe_customer_ids: expected at most {MOST_CONTACTS}")
         with self.db.reading() as session:
             found = customers.contacts(
-                session, [customers.Asked(one) for one in stripe_customer_ids], utc_now()
+                session,
+                [customers.Asked(StripeId(Account(account), one)) for one in stripe_customer_ids],
+                utc_now(),
             )
         return {
             stripe_id: self._contact(person)

@@ -43,9 +43,11 @@ class DeadLetter:
     body: bytes = field(repr=False)
     headers: dict[str, Any] = field(repr=False)
 
-    def mentions(self, text: str) -> bool:
-        """Whether the body names this id."""
-        return text.encode() in self.body
+    def mentions(self, text: str, account: str = "") -> bool:
+        """Whether the body names this id, in this Stripe account. One that names no account is of the installation's own."""
+        own = b'"account":"acct_' not in self.body
+        ours = own if not account else f'"account":"{account}"'.encode() in self.body
+        return ours and text.encode() in self.body
 
     def view(self, *, body: bool = False) -> dict[str, Any]:
         """As JSON types, and a time."""

@@ -24,9 +24,11 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import Entrypoint
 
 from shared import events, tracing
+from shared.contracts.accounts import account_shown
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.nameko_ext.bounded_publisher import publish_raw
+from shared.nameko_ext.container import ACCOUNT
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer, is_stale
 from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, error_text, get_logger, redact
 
@@ -124,7 +126,10 @@ class EventConsumer(Entrypoint):
                 self,
                 (event,),
                 {},
-                context_data={"correlation_id": event.correlation_id or event.id},
+                context_data={
+                    "correlation_id": event.correlation_id or event.id,
+                    **({ACCOUNT: event.data.account} if event.data.account else {}),
+                },
                 handle_result=partial(self._settle, message, event, started, holds),
             )
         except ContainerBeingKilled:
@@ -168,6 +173,7 @@ class EventConsumer(Entrypoint):
             outcome=outcome,
             seconds=round(seconds, 4),
             correlation_id=event.correlation_id or event.id,
+            **account_shown(event.data.account),
         )
 
     def _settle(

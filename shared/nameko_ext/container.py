@@ -24,8 +24,11 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider
 
 from shared import tracing
+from shared.contracts.accounts import account_shown
 
 KEY: Final = "correlation_id"
+ACCOUNT: Final = "stripe_account"
+"""In a worker's context: the Stripe account that its event is about, for each of its log lines; empty: the own one."""
 
 
 def new_correlation_id() -> str:
@@ -100,7 +103,9 @@ class CorrelatedContainer(ServiceContainer):
         if correlation_id is None:
             correlation_id = data[KEY] = new_correlation_id()
         bound = structlog.contextvars.bind_contextvars(
-            correlation_id=correlation_id, service=self.service_name
+            correlation_id=correlation_id,
+            service=self.service_name,
+            **account_shown(data.get(ACCOUNT, "")),
         )
         try:
             service = worker_ctx.service

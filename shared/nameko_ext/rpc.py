@@ -343,6 +343,8 @@ class CheckedRpc(Rpc):
 
     def _audit(self, worker_ctx: Any, message: Any, kwargs: dict[str, Any], outcome: str) -> None:
         which = {name: kwargs[name] for name in self._audited or ()}
+        if not which.get("account"):  # the own one
+            which.pop("account", None)
         audit(
             f"{self.container.service_name}.{self.method_name}",
             who=worker_ctx.data.get(incoming.CALLER, "not said"),

@@ -25,6 +25,7 @@ from services.billing.handlers.inbox import Outcome, Received, read_webhook, sto
 from services.billing.queries.outbox import OUTBOX
 from services.portal.queries import customers as people
 from services.portal.queries import page
+from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions, make_engine
 from tests.bench import growth_report, growth_seed, seed
 from tests.bench.system import event_template
@@ -159,7 +160,9 @@ def ask_contacts(database: Transactions, numbers: Sequence[int]) -> None:
     ids = [f"cus_{number}" for number in numbers]
     with database.reading() as session:
         now = dt.datetime.now(dt.UTC)
-        people.contacts(session, stripe_customer_ids=ids, public_ids=[], now=now)
+        people.contacts(
+            session, stripe_customers={StripeId(OWN, one) for one in ids}, public_ids=[], now=now
+        )
 
 
 PAGES: Final = text(

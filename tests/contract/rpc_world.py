@@ -18,6 +18,7 @@ from sqlalchemy import select
 from services.billing import models as billing_models
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.domain.budget import Budget
+from services.billing.domain.per_account import PerAccount
 from services.billing.service import BillingService
 from services.notifier.domain.vocabulary import Status
 from services.notifier.models import Notification
@@ -87,8 +88,9 @@ class World:
             return handler(session, given, self.now())
 
     def _wire_billing(self, billing: Any) -> None:
-        billing.database, billing.gateway = self.house.billing, self.house.gateway
-        billing.breaker, billing.looks = Breaker(), Budget(1e9)
+        billing.database, billing.gateways = self.house.billing, self.house.gateways
+        billing.breakers = PerAccount(Breaker)
+        billing.looks = PerAccount(lambda: Budget(1e9))
         billing.publisher = Published()
         billing.wake_relay = lambda: None
         billing.settings = SimpleNamespace(

@@ -5,8 +5,11 @@ So the fake can't drift from the adapter, and the adapter is held to Stripe's wi
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import inspect
 import json
+import re
 import socket
 import threading
 import time
@@ -21,7 +24,7 @@ from werkzeug.serving import make_server
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from services.billing.adapters.stripe import gateway as stripe_gateway
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.errors import (
     KeySpent,
@@ -32,6 +35,8 @@ from services.billing.domain.errors import (
 )
 from services.billing.domain.paying import PayOutcome, fate, pay_key
 from services.billing.domain.portal import PortalPolicy
+from services.billing.ports import PaymentGateway
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import Decline, MethodKind, PaymentMethod
 from shared.contracts.rpc.errors import (
@@ -87,9 +92,10 @@ def sandbox() -> Iterator[str]:
 def banks() -> Iterator[StripeWorld]:
     """Stripe where banks answer at once."""
     with running(settlement_delay=0) as base:
-        gateway = StripeGateway(KEY, base)
+        gateways = StripeGateways(KEY, base)
+        gateway = gateways.at(OWN)
         yield StripeWorld(gateway, base, KEY)
-        gateway.close()
+        gateways.close()
 
 
 @pytest.fixture(params=["fake", "stripe"])
@@ -98,9 +104,10 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield FakeWorld()
         return
     base = request.getfixturevalue("sandbox")
-    gateway = StripeGateway(KEY, base)
+    gateways = StripeGateways(KEY, base)
+    gateway = gateways.at(OWN)
     yield StripeWorld(gateway, base, KEY)
-    gateway.close()
+    gateways.close()
 
 
 # --- the portal ----------------------------------------------------------------------------------------------
@@ -537,11 +544,12 @@ def test_a_stripe_that_is_out_of_reach_is_unavailable() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    gateway = StripeGateway(KEY, f"http://127.0.0.1:{port}")
+    gateways = StripeGateways(KEY, f"http://127.0.0.1:{port}")
+    gateway = gateways.at(OWN)
     with pytest.raises(StripeUnavailable) as raised:
         gateway.invoice("in_1")
     assert "0123456789" not in repr(raised.value)
-    gateway.close()
+    gateways.close()
 
 
 def test_a_subscription_ends_with_its_period(world: World) -> None:
@@ -572,11 +580,12 @@ def test_the_hosted_invoice_names_its_customer(world: World) -> None:
 
 def test_a_wrong_key_is_refused_without_quoting_it(sandbox: str) -> None:
     """401 is no outage: trying again would not help, and the key stays out of the error."""
-    gateway = StripeGateway("not-a-key", sandbox)
+    gateways = StripeGateways("not-a-key", sandbox)
+    gateway = gateways.at(OWN)
     with pytest.raises(StripeKeyRefused) as raised:
         gateway.invoice("in_1")
     assert "not-a-key" not in repr(raised.value)
-    gateway.close()
+    gateways.close()
 
 
 @pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
@@ -619,7 +628,8 @@ def test_a_refusal_is_told_by_its_code_and_counted(
 ) -> None:
     """The code stands in Stripe's error object; it is in our error's text and in the metric, and the message, which quotes
     part of a key, is in neither."""
-    gateway = StripeGateway(KEY, sandbox)
+    gateways = StripeGateways(KEY, sandbox)
+    gateway = gateways.at(OWN)
     world = StripeWorld(gateway, sandbox, KEY)
     named = {"error": kind.__name__, "code": code or "none"}
     calls = ("portico_stripe_calls_total", {"outcome": kind.__name__})
@@ -634,7 +644,7 @@ def test_a_refusal_is_told_by_its_code_and_counted(
     assert "***" not in str(raised.value)
     assert REGISTRY.get_sample_value("portico_stripe_errors_total", named) == before + 1
     assert REGISTRY.get_sample_value(*calls) == calls_before + 1
-    gateway.close()
+    gateways.close()
 
 
 @pytest.mark.parametrize(
@@ -642,10 +652,11 @@ def test_a_refusal_is_told_by_its_code_and_counted(
 )
 def test_the_gateway_knows_its_mode_and_hides_its_key(key: str, livemode: bool) -> None:
     """The mode comes from the key; the key is not in the gateway's repr."""
-    gateway = StripeGateway(key, "http://127.0.0.1:1")
+    gateways = StripeGateways(key, "http://127.0.0.1:1")
+    gateway = gateways.at(OWN)
     assert gateway.livemode is livemode
     assert key not in repr(gateway)
-    gateway.close()
+    gateways.close()
 
 
 # --- looking back --------------------------------------------------------------------------------------------
@@ -664,7 +675,8 @@ def test_stripes_log_is_read_oldest_first_in_pages(
 ) -> None:
     """Over several pages of the real protocol: every event of the asked types once, in the order it happened."""
     monkeypatch.setattr(stripe_gateway, "PAGE", 3)
-    gateway = StripeGateway(KEY, sandbox)
+    gateways = StripeGateways(KEY, sandbox)
+    gateway = gateways.at(OWN)
     made = StripeWorld(gateway, sandbox, KEY)
     customers = [made.customer() for _ in range(8)]
     since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
@@ -677,7 +689,7 @@ def test_stripes_log_is_read_oldest_first_in_pages(
     assert [
         body for page in gateway.events_since(later, ["customer.created"], 5) for body in page
     ] == []
-    gateway.close()
+    gateways.close()
 
 
 def reads() -> float:
@@ -686,7 +698,8 @@ def reads() -> float:
 
 def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:
     """Stripe counts reads against an allowance; more than twenty types are two questions, as many as it takes."""
-    gateway = StripeGateway(KEY, sandbox)
+    gateways = StripeGateways(KEY, sandbox)
+    gateway = gateways.at(OWN)
     customer = StripeWorld(gateway, sandbox, KEY).customer()
     since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
     before = reads()
@@ -697,16 +710,110 @@ def test_a_walk_that_finds_one_page_reads_once(sandbox: str) -> None:
     pages = gateway.events_since(since, many, 100)
     assert customer in b"".join(body for page in pages for body in page).decode()
     assert reads() - before == 3
-    gateway.close()
+    gateways.close()
 
 
 def test_a_failed_charge_in_stripes_log_is_read_whole(sandbox: str) -> None:
     """Amounts that the library reads as decimals come back as the text that Stripe sent."""
-    gateway = StripeGateway(KEY, sandbox)
+    gateways = StripeGateways(KEY, sandbox)
+    gateway = gateways.at(OWN)
     invoice_id = StripeWorld(gateway, sandbox, KEY).debtor().invoice_id
     since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
     pages = gateway.events_since(since, ["invoice.payment_failed"], 10)
     found = [json.loads(body)["data"]["object"] for page in pages for body in page]
     (invoice,) = [one for one in found if one["id"] == invoice_id]
     assert isinstance(invoice["lines"]["data"][0]["pricing"]["unit_amount_decimal"], str)
-    gateway.close()
+    gateways.close()
+
+
+# --- on which account ----------------------------------------------------------------------------------------
+
+
+class Guarded:
+    """A way to the sandbox that serves one account alone: whoever comes without its header is refused, and counted."""
+
+    def __init__(self, base: str, account: str) -> None:
+        self.app, self.account = create_app(SandboxConfig(public_url=base)), account
+        self.served: list[str] = []
+        self.refused: list[str] = []
+        self.keys: set[str] = set()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        told = environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"]
+        if environ.get("HTTP_STRIPE_ACCOUNT", "") != self.account:
+            self.refused.append(told)
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [b'{"error": {"type": "invalid_request_error", "code": "account_invalid"}}']
+        self.served.append(told)
+        key = environ.get("HTTP_IDEMPOTENCY_KEY", "")
+        if ":" in key:  # not one of the library's own, which is random
+            self.keys.add(key)
+        return self.app(environ, start_response)
+
+
+@contextmanager
+def guarded(account: str) -> Iterator[tuple[str, Guarded]]:
+    """A server of one account, on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    guard = Guarded(base, account)
+    server = make_server("127.0.0.1", port, guard, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield base, guard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    guard.app.extensions["world"].stop()
+
+
+def everything(gateway: PaymentGateway) -> None:
+    """Call all that the port has, whatever comes of it."""
+    now = dt.datetime.now(dt.UTC)
+    for call in (
+        lambda: gateway.create_portal_session("cus_1", None, BACK, None, "auto"),
+        gateway.default_configuration,
+        lambda: gateway.configuration("bpc_1"),
+        lambda: gateway.find_configuration("default"),
+        lambda: gateway.create_configuration("default", PortalPolicy()),
+        lambda: gateway.update_configuration("bpc_1", PortalPolicy()),
+        lambda: gateway.invoice("in_1"),
+        lambda: gateway.look("in_1"),
+        lambda: gateway.hosted_invoice("in_1"),
+        lambda: gateway.payment_trace("in_1"),
+        lambda: gateway.customer("cus_1"),
+        lambda: gateway.method_type("pm_1"),
+        lambda: gateway.subscription("sub_1"),
+        lambda: gateway.price_look("sub_1"),
+        lambda: gateway.subscriptions("cus_1"),
+        lambda: gateway.set_subscription_default("sub_1", "pm_1"),
+        lambda: gateway.cancel_at_period_end("sub_1", "cancel:1"),
+        lambda: gateway.open_invoices("cus_1"),
+        lambda: gateway.pay("in_1", "pm_1", "pay:1"),
+        lambda: list(gateway.events_since(now, ["invoice.paid"], 2)),
+        lambda: list(gateway.unpaid_invoices(now, 2)),
+    ):
+        with contextlib.suppress(BillingError):
+            call()
+
+
+@pytest.mark.parametrize("account", ["acct_1", ""])
+def test_no_call_is_made_on_another_account(account: str) -> None:
+    """Every method of the port, on a server that refuses whoever does not name the account; keys are the account's, too."""
+    methods = {name for name, _ in inspect.getmembers(PaymentGateway, inspect.isfunction)}
+    called = set(re.findall(r"gateway\.([a-z_]+)", inspect.getsource(everything)))
+    assert called == {name for name in methods if not name.startswith("_")}
+    with guarded(account) as (base, guard):
+        gateways = StripeGateways(KEY, base)
+        everything(gateways.at(Account(account)))
+        assert guard.refused == []
+        assert len(guard.served) >= len(called)
+        assert len(guard.keys) == 4
+        assert all(key.startswith(f"{account}/") == bool(account) for key in guard.keys)
+        wrong = "" if account else "acct_2"
+        with pytest.raises(StripeKeyRefused):
+            gateways.at(Account(wrong)).invoice("in_1")
+        assert guard.refused == ["GET /v1/invoices/in_1"]
+        gateways.close()

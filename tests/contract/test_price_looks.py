@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.paying import PriceLook
+from shared.contracts.accounts import OWN
 from shared.contracts.prices import Lasts, Pricing, next_amount, price
 from tests.contract.payment_worlds import GOOD, StripeWorld
 from tests.contract.test_payment_gateway import KEY, running
@@ -81,9 +82,10 @@ class Shop:
 @pytest.fixture(scope="module")
 def world() -> Iterator[StripeWorld]:
     with running() as base:
-        gateway = StripeGateway(KEY, base)
+        gateways = StripeGateways(KEY, base)
+        gateway = gateways.at(OWN)
         yield StripeWorld(gateway, base, KEY)
-        gateway.close()
+        gateways.close()
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ import requests
 from portico.commands.billing import configuration_view, describe
 from portico.stripe_setup import configure_portal, set_up, stripe_and_database
 from services.billing.adapters.stripe.account import StripeAccount
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateway, StripeGateways
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.portal import PortalPolicy, PortalSource
 from services.billing.settings import Settings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal
 from services.billing.workflows.reconciling import reconcile
+from shared.contracts.accounts import OWN
 from shared.database import Transactions
 from shared.migrations import upgrade
 from shared.settings import Secret
@@ -33,9 +34,10 @@ URL = "https://hooks.example.com/webhooks/stripe"
 @pytest.fixture
 def stripe() -> Iterator[StripeWorld]:
     with running() as base:
-        gateway = StripeGateway(KEY, base)
+        gateways = StripeGateways(KEY, base)
+        gateway = gateways.at(OWN)
         yield StripeWorld(gateway, base, KEY)
-        gateway.close()
+        gateways.close()
 
 
 @pytest.fixture

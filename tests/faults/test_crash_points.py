@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from local.processes import Process
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateways
+from shared.contracts.accounts import OWN
 from shared.messaging import topology
 from tests.contract.payment_worlds import DECLINES, StripeWorld
 from tests.faults.books import accepted_mails
@@ -198,7 +199,8 @@ def charges_of(stripe: StripeWorld, card: str) -> int:
 @pytest.mark.parametrize("point", RECOVERY_POINTS)
 def test_one_charge_whatever_the_point(system: System, point: str) -> None:
     """A new card that declines: SIGKILL at the point, a new process, and the bank was asked exactly once."""
-    gateway = StripeGateway(system.stack.stripe_api_key, system.stack.sandbox_url)
+    gateways = StripeGateways(system.stack.stripe_api_key, system.stack.sandbox_url)
+    gateway = gateways.at(OWN)
     stripe = StripeWorld(gateway, system.stack.sandbox_url, system.stack.stripe_api_key)
     debtor = stripe.debtor()
     card = stripe.card(debtor.customer_id, DECLINES)
@@ -215,7 +217,7 @@ def test_one_charge_whatever_the_point(system: System, point: str) -> None:
     system.rows("billing", "UPDATE recovery_leases SET until = now()")
     system.rows("billing", "UPDATE payment_method_changes SET due_at = now()")
     system.wait(lambda: no_card_waits(system), 60)
-    gateway.close()
+    gateways.close()
     recoveries[point] = found, charges_of(stripe, card)
     assert recoveries[point][1] == 1
     assert stands_of_change(system, card) == "change closed; declined"

@@ -18,6 +18,7 @@ from services.portal.handlers import customers
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.models import CustomerRow
 from services.portal.queries import links
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import StripeCustomerConflict
 from tests.unit.portal.builders import NOW, add_business, add_customer
 
@@ -56,6 +57,7 @@ def test_nobody_decides_over_what_another_one_is_writing(engine: Engine) -> None
                                 [CustomerRef(customer), CustomerRef(new, "sunrise"), None]
                             )
                             one = Evidence(
+                                account=OWN,
                                 event_id=f"evt_{number}_{word}",
                                 stripe_event="evt",
                                 stripe_customer_id=stripe_id,
@@ -90,7 +92,9 @@ def test_nobody_decides_over_what_another_one_is_writing(engine: Engine) -> None
         list(threads.map(speak, range(AT_ONCE)))
     with Session(engine) as session:
         rows = session.scalars(select(CustomerRow)).all()
-        found = links.component(session, [f"cus_{n}" for n in range(4)], [row.id for row in rows])
+        found = links.component(
+            session, OWN, [f"cus_{n}" for n in range(4)], [row.id for row in rows]
+        )
         decided = {
             customer: claim.stripe_customer_id
             for customer, claim in decide_standing(found.spells()).links.items()

@@ -6,12 +6,14 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 
 from local.processes import Process
 from local.servers import PostgreSQL
+from shared.migrations import upgrade
 from tests.faults.proxy import Proxy
 from tests.fixtures.listener import eventually
 from tests.fixtures.servers import REPOSITORY
@@ -131,3 +133,42 @@ def test_a_database_that_is_coming_up_is_waited_for(
         proxy.open()
         assert waiting.wait(30) == 0
     assert migrating.log_text().count("waiting for the database") == 1
+
+
+BEFORE_ACCOUNTS = {
+    "billing": ("0008", "recovery_leases"),
+    "portal": ("0011", "deleted_stripe_customers"),
+    "notifier": ("0012", "deleted_customers"),
+}
+"""The revision before accounts, and a table that gets one."""
+
+
+def files_of_tables(cursor: Any) -> dict[str, int]:
+    """In which file each table lies: a table that is written anew gets another one."""
+    cursor.execute(
+        "SELECT relname, relfilenode FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    return dict(cursor.fetchall())
+
+
+@pytest.mark.parametrize("service", BEFORE_ACCOUNTS)
+def test_naming_the_account_rewrites_no_table(postgres: PostgreSQL, service: str) -> None:
+    """However large a table is, it keeps its file. Where the migration was cut off between two tables, it goes on."""
+    revision, table = BEFORE_ACCOUNTS[service]
+    url = postgres.create_database(f"accounts_{service}")
+    upgrade(service, url, revision)
+    with contextlib.closing(psycopg2.connect(plain(url))) as connection:
+        with connection, connection.cursor() as cursor:
+            before = files_of_tables(cursor)
+            cursor.execute(
+                f"ALTER TABLE {table} ADD COLUMN account VARCHAR(255) NOT NULL DEFAULT ''"
+            )
+        upgrade(service, url)
+        with connection, connection.cursor() as cursor:
+            after = files_of_tables(cursor)
+            cursor.execute(
+                "SELECT count(*) FROM information_schema.columns WHERE column_name = 'account' AND table_schema = 'public'"
+            )
+            assert cursor.fetchone()[0] > 1  # more than the one that stood there
+    assert before.items() <= after.items()
+    postgres.drop_database(f"accounts_{service}")

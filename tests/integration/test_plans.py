@@ -29,6 +29,7 @@ from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.queries import customers as people
 from services.portal.queries import links, page
+from shared.contracts.accounts import OWN, StripeId
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
@@ -155,7 +156,12 @@ def test_contacts_read_no_whole_table(portal: Engine, together: int) -> None:
     ids = [f"cus_{number * 7}" for number in range(1, together + 1)]
 
     def ask(session: Session) -> None:
-        found = people.contacts(session, stripe_customer_ids=ids, public_ids=[], now=NOW)
+        found = people.contacts(
+            session,
+            stripe_customers={StripeId(OWN, one) for one in ids},
+            public_ids=[],
+            now=NOW,
+        )
         assert len(found) == together
 
     assert full_scans(portal, ask, {"businesses"}) == []
@@ -179,13 +185,15 @@ def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> No
 
     def decide(session: Session) -> None:
         said = [
-            Evidence(f"evt_{n}", f"evt_{n}", f"cus_{n}", f"sub_{n}", Source.METADATA, NOW, names)
+            Evidence(
+                OWN, f"evt_{n}", f"evt_{n}", f"cus_{n}", f"sub_{n}", Source.METADATA, NOW, names
+            )
             for n, names in enumerate(
                 (CustomerRef(seed.public_id(70)), CustomerRef(external_id, business_id)), 14
             )
         ]
         assert take_in(session, said, NOW) == [True, True]
-        assert links.named_already(session, business_id, {external_id}) == {external_id}
+        assert links.named_already(session, OWN, business_id, {external_id}) == {external_id}
         assert links.unknown_links(session, None, 0, 100)
 
     small = {"businesses", "link_conflicts", "deleted_stripe_customers", "cancellation_requests"}
@@ -216,7 +224,7 @@ def test_what_webhooks_told_of_invoices_is_found_by_them(billing: Engine, togeth
     ids = [f"in_{number * 7}" for number in range(1, together + 1)]
 
     def look(session: Session) -> None:
-        assert len(payloads_about(session, ids)) == 2 * together
+        assert len(payloads_about(session, OWN, ids)) == 2 * together
 
     assert full_scans(billing, look, set()) == []
 
@@ -228,7 +236,7 @@ def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
 
     def store(session: Session) -> None:
         rows = [(one, "{}", Translation(Status.IGNORED)) for one in (event, again)]
-        assert intake.store(session, rows, NOW) == {"evt_new"}
+        assert intake.store(session, rows, NOW) == {StripeId(OWN, "evt_new")}
 
     (plan,) = plans(billing, store)
     assert "Conflict Arbiter Indexes: pk_inbox" in plan
@@ -297,7 +305,8 @@ def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: 
     numbers = range(1, together + 1)
 
     def lock(session: Session) -> None:
-        assert len(lock_incidents(session, [f"in_{number}" for number in numbers])) == together
+        invoices = [StripeId(OWN, f"in_{number}") for number in numbers]
+        assert len(lock_incidents(session, invoices)) == together
         rows = lock_to_send(session, [f"ntf_{number}" for number in numbers])
         assert len(rows) == together
         store_sent(session, rows.values())
@@ -310,6 +319,6 @@ def test_a_bounce_and_a_new_link_find_their_emails_by_an_index(notifier: Engine)
 
     def find(session: Session) -> None:
         assert sent_as(session, {f"msg_{number}" for number in range(1, 17)})["msg_7"] == "ntf_7"
-        assert not waits_for_customer(session, "cus_7")
+        assert not waits_for_customer(session, StripeId(OWN, "cus_7"))
 
     assert full_scans(notifier, find, set()) == []

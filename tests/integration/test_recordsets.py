@@ -97,8 +97,8 @@ def test_rows_that_change_differently_are_written_together(db: Transactions) -> 
             {"notification_id": "ntf_2", "status": "failed", "sent_at": None, "context": None},
             {"notification_id": "ntf_9", "status": "failed", "sent_at": None, "context": None},
         ]
-        update_rows(session, NOTIFICATIONS, changes, "notification_id")
-        update_rows(session, NOTIFICATIONS, [], "notification_id")
+        update_rows(session, NOTIFICATIONS, changes, ("notification_id",))
+        update_rows(session, NOTIFICATIONS, [], ("notification_id",))
     with db.reading() as session:
         rows = session.scalars(select(Notification).order_by(Notification.notification_id)).all()
         assert [(row.status, row.sent_at, row.context) for row in rows] == [

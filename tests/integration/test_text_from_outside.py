@@ -32,6 +32,7 @@ from services.notifier.handlers import feedback
 from services.notifier.handlers.invoices import UnreadableEvent
 from services.portal.handlers import events as portal_events
 from shared import events
+from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions, make_engine
 
 GOLDEN = [
@@ -137,7 +138,7 @@ def test_an_odd_event_is_read_again(tables: dict[str, Transactions]) -> None:
     with tables["billing"].transaction() as session:
         assert inbox.store_webhooks(session, [received], NOW) == [inbox.Outcome.TRANSLATED]
     with tables["billing"].transaction() as session:
-        again = inbox.replay(session, event["id"], livemode=False, now=NOW)
+        again = inbox.replay(session, StripeId(OWN, event["id"]), livemode=False, now=NOW)
     assert again.status == "translated"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import MethodChange
 
 RENEWED: Final = frozenset({"customer.source.updated", "payment_method.automatically_updated"})
@@ -42,6 +43,7 @@ SETTLED: Final = dt.timedelta(minutes=10)
 class Wish:
     """One of Stripe's events that says: charge this payment method from now on."""
 
+    account: Account
     event_id: str
     kind: str
     """Stripe's type of the event."""
@@ -52,11 +54,22 @@ class Wish:
     set_at: dt.datetime
     """By Stripe's clock, to the second."""
 
+    @property
+    def event(self) -> StripeId:
+        """The event's whole name."""
+        return StripeId(self.account, self.event_id)
+
+    @property
+    def customer(self) -> StripeId:
+        """Whose card it is."""
+        return StripeId(self.account, self.stripe_customer_id)
+
 
 @dataclass(frozen=True)
 class Change:
     """One change of a card, as far as its events have come."""
 
+    account: Account
     id: str
     """Stripe's id of the event that opened it."""
     stripe_customer_id: str
@@ -68,6 +81,16 @@ class Change:
     tried_at: dt.datetime | None = None
     """By our clock: when it was first tried, or found to have nothing to pay."""
     closed_at: dt.datetime | None = None
+
+    @property
+    def name(self) -> StripeId:
+        """Its whole name."""
+        return StripeId(self.account, self.id)
+
+    @property
+    def customer(self) -> StripeId:
+        """Whose card it is."""
+        return StripeId(self.account, self.stripe_customer_id)
 
     @property
     def came_about(self) -> MethodChange:
@@ -111,6 +134,7 @@ class Change:
 class Try:
     """One idempotency key: one question to the bank at most."""
 
+    account: Account
     key: str
     change_id: str
     invoice_id: str
@@ -123,6 +147,11 @@ class Try:
     """When Stripe was last asked with this key."""
     key_spent: bool = False
     """Stripe replays a server error to this key: it can't bring a charge about any more."""
+
+    @property
+    def change(self) -> StripeId:
+        """The whole name of its change."""
+        return StripeId(self.account, self.change_id)
 
     def may_be_repeated(self, change_id: str, now: dt.datetime) -> bool:
         """Whether asking again with its own key is safe and of use to this change."""

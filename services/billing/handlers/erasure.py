@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.billing.queries import erasure
+from shared.contracts.accounts import StripeId
 from shared.contracts.rpc.billing import ErasureRound
 
 ERASE_ROWS: Final = 2000
@@ -14,21 +15,25 @@ ERASE_ROWS: Final = 2000
 
 
 def erase(
-    session: Session, *, stripe_customer_id: str, also: list[str], after: str | None
+    session: Session, customer: StripeId, *, also: list[str], after: str | None
 ) -> ErasureRound:
     """One round of forgetting a customer; call again with `next` until it is None.
 
     `also` names further marks of the person to look for in stored bodies: the address, Portico's id.
     """
-    needles = [stripe_customer_id, *also]
+    needles = [customer.id, *also]
     table, _, position = (after or "inbox:").partition(":")
     deleted = emptied = 0
     if table == "inbox":
-        emptied, last = erasure.erase_inbox(session, needles, position, ERASE_ROWS)
+        emptied, last = erasure.erase_inbox(
+            session, customer.account, needles, position, ERASE_ROWS
+        )
         follows: str | None = "outbox:0" if last is None else f"inbox:{last}"
     else:
-        deleted, end = erasure.erase_outbox(session, needles, int(position), ERASE_ROWS)
+        deleted, end = erasure.erase_outbox(
+            session, customer.account, needles, int(position), ERASE_ROWS
+        )
         follows = None if end is None else f"outbox:{end}"
         if follows is None:
-            deleted += erasure.erase_recoveries(session, stripe_customer_id)
+            deleted += erasure.erase_recoveries(session, customer)
     return ErasureRound(emptied=emptied, deleted=deleted, next=follows)

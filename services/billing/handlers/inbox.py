@@ -24,6 +24,7 @@ from services.billing.stripe_events.translation import (
     Translation,
     translate,
 )
+from shared.contracts.accounts import StripeId
 from shared.contracts.rpc.billing import (
     ClosedEvent,
     InboxEvent,
@@ -103,21 +104,23 @@ def store_webhooks(
     A repeated delivery is only counted, whether the first one came earlier or stands in the same batch;
     not even that when the events were not `delivered`, but read from Stripe's log.
     """
-    firsts: dict[str, Received] = {}
+    firsts: dict[StripeId, Received] = {}
     for received in batch:
-        firsts.setdefault(received.event.id, received)
+        firsts.setdefault(received.event.name, received)
     arrivals = [(one.event, one.payload, one.translation) for one in firsts.values()]
     fresh = intake.store(session, arrivals, now, delivered=delivered)
-    for event_id, received in firsts.items():
-        if event_id in fresh and received.translation.configuration is not None:
-            portal_queries.learn_of_ours(session, received.translation.configuration, now)
+    for event, received in firsts.items():
+        if event in fresh and received.translation.configuration is not None:
+            portal_queries.learn_of_ours(
+                session, event.account, received.translation.configuration, now
+            )
     outcomes = []
     for received in batch:
-        stored = received.event.id in fresh
-        fresh.discard(received.event.id)  # the first copy made the row, the others are duplicates
+        stored = received.event.name in fresh
+        fresh.discard(received.event.name)  # the first copy made the row, the others are duplicates
         outcomes.append(Outcome(received.translation.status.value) if stored else Outcome.DUPLICATE)
     again = Counter(
-        received.event.id
+        received.event.name
         for received, outcome in zip(batch, outcomes, strict=True)
         if outcome is Outcome.DUPLICATE
     )
@@ -126,15 +129,13 @@ def store_webhooks(
     return outcomes
 
 
-def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
+def replay(session: Session, event: StripeId, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
     """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
 
     What was already said is not said again. One that a person has closed is open again if it still can't be read. Raises
     UnknownInboxEvent.
     """
-    row = queries.inbox_event(session, event_id)
-    if row is None:
-        raise UnknownInboxEvent(f"no stored event {event_id}")
+    row = _stored(session, event, lock=True)
     row.replays, row.replayed_at = row.replays + 1, now
     if not row.payload:
         return _replayed(row.id, row.status, row.reason, [])
@@ -143,24 +144,22 @@ def replay(session: Session, event_id: str, *, livemode: bool, now: dt.datetime)
     fresh = [one for one in translation.outgoing if one.event.id not in known]
     queued = outbox.OUTBOX.add(session, fresh, now)
     if translation.configuration is not None:
-        portal_queries.learn_of_ours(session, translation.configuration, now)
+        portal_queries.learn_of_ours(session, event.account, translation.configuration, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
 
 
 def close_event(
-    session: Session, event_id: str, *, reason: str, by: str, now: dt.datetime
+    session: Session, event: StripeId, *, reason: str, by: str, now: dt.datetime
 ) -> tuple[ClosedEvent, bool]:
     """A person has looked at a quarantined event, and nothing more is to be done: it grows old like the others, from now on.
     False: it was closed before, and stays so for the first reason. Raises UnknownInboxEvent, NotQuarantined."""
-    row = queries.inbox_event(session, event_id)
-    if row is None:
-        raise UnknownInboxEvent(f"no stored event {event_id}")
+    row = _stored(session, event, lock=True)
     fresh = row.status != Status.CLOSED
     if fresh:
         if row.status != Status.QUARANTINED:
-            raise NotQuarantined(f"{event_id} is {row.status}: there is nothing to close")
+            raise NotQuarantined(f"{event.id} is {row.status}: there is nothing to close")
         row.status, row.closed_at = Status.CLOSED.value, now
         row.closed_reason, row.closed_by = reason, by or None
     closed = ClosedEvent(
@@ -201,6 +200,14 @@ def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -
     return len(outbox.OUTBOX.add(session, fresh, now))
 
 
+def _stored(session: Session, event: StripeId, *, lock: bool = False) -> models.InboxEvent:
+    row = queries.inbox_event(session, event, lock=lock)
+    if row is None:
+        where = f" of account {event.account}" if event.account else ""
+        raise UnknownInboxEvent(f"no stored event {event.id}{where}")
+    return row
+
+
 def _replayed(event_id: str, status: str, reason: str | None, queued: list[str]) -> ReplayedEvent:
     return ReplayedEvent(event_id=event_id, status=status, reason=reason, queued=queued)
 
@@ -221,7 +228,7 @@ def inbox_events(
             type=row.type,
             api_version=row.api_version,
             livemode=row.livemode,
-            account=row.account,
+            account=row.account or None,
             created=row.created,
             received_at=row.received_at,
             status=row.status,
@@ -235,11 +242,9 @@ def inbox_events(
     ]
 
 
-def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventDetails:
+def show_event(session: Session, event: StripeId, *, payload: bool) -> InboxEventDetails:
     """One stored event whole. Raises UnknownInboxEvent."""
-    row = session.get(models.InboxEvent, event_id)
-    if row is None:
-        raise UnknownInboxEvent(f"no stored event {event_id}")
+    row = _stored(session, event)
     return InboxEventDetails(
         event_id=row.id,
         type=row.type,
@@ -247,6 +252,7 @@ def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventD
         stripe_customer_id=row.stripe_customer_id,
         api_version=row.api_version,
         livemode=row.livemode,
+        account=row.account or None,
         created=row.created,
         received_at=row.received_at,
         deliveries=row.deliveries,
@@ -265,7 +271,7 @@ def show_event(session: Session, event_id: str, *, payload: bool) -> InboxEventD
                 attempts=one.attempts,
                 last_error=one.last_error,
             )
-            for one in outbox.published_of(session, [event_id])
+            for one in outbox.published_of(session, [event])
         ],
         payload=row.payload if payload else UNSET,
     )

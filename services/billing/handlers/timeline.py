@@ -8,10 +8,11 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.billing.models import DeadLetterAction, InboxEvent, OutboxEvent, PaymentMethodChange
-from services.billing.queries import outbox, payment_method_changes, payment_tries
+from services.billing.queries import inbox, outbox, payment_method_changes, payment_tries
 from services.billing.queries import timeline as queries
 from services.billing.queries.erasure import ERASED
 from services.billing.stripe_events.translation import ROUTES, Status
+from shared.contracts.accounts import OWN, Account, StripeId, our_event_id
 from shared.contracts.rpc.base import at_or_since
 from shared.contracts.rpc.billing import Timeline, TimelineStep
 
@@ -23,6 +24,7 @@ AT_ONCE: Final = dt.timedelta(seconds=5)
 
 def story(
     session: Session,
+    account: Account,
     *,
     invoice_id: str | None,
     stripe_customer_id: str | None,
@@ -36,11 +38,12 @@ def story(
     change of card that waits) stands at `now`.
     """
     if event_id is not None:
-        row = session.get(InboxEvent, event_id)
+        row = inbox.inbox_event(session, StripeId(account, event_id))
         rows = [row] if row is not None else []
     else:
         rows = queries.inbox_about(
             session,
+            account,
             object_id=invoice_id,
             stripe_customer_id=None if invoice_id else stripe_customer_id,
             limit=MOST_EVENTS,
@@ -52,33 +55,35 @@ def story(
             rows += [
                 row
                 for row in queries.cards_changed(
-                    session, customer, rows[0].received_at, MOST_CARD_EVENTS
+                    session, StripeId(account, customer), rows[0].received_at, MOST_CARD_EVENTS
                 )
                 if row.id not in known
             ]
     ids = [row.id for row in rows]
-    published = outbox.published_of(session, ids)
+    names = [StripeId(account, one) for one in ids]
+    published = outbox.published_of(session, names)
     steps = [step for row in rows for step in _inbox_steps(row, published)]
     steps += [step for row in published for step in _outbox_steps(row, now)]
-    steps += [_dead_letter_step(row) for row in queries.dead_letter_actions(session, ids)]
+    steps += [_dead_letter_step(row) for row in queries.dead_letter_actions(session, names)]
     whose = None if invoice_id or event_id else stripe_customer_id
     change_ids = set()
     if event_id is not None:
-        change = payment_method_changes.change_told_by(session, event_id)
+        change = payment_method_changes.change_told_by(session, StripeId(account, event_id))
         change_ids |= {change.id} if change else set()
     else:
         tries = payment_tries.recoveries(
-            session, stripe_customer_id=whose, invoice_id=invoice_id, limit=MOST_EVENTS
+            session, account, stripe_customer_id=whose, invoice_id=invoice_id, limit=MOST_EVENTS
         )
         steps += [_recovery_step(one) for one in tries]
         change_ids |= {one.change_id for one in tries if one.change_id}
     changes = payment_method_changes.changes_about(
         session,
+        account,
         stripe_customer_id=whose,
         change_ids=sorted(change_ids),
         limit=MOST_CARD_EVENTS,
     )
-    told = payment_method_changes.told_by(session, [row.id for row in changes])
+    told = payment_method_changes.told_by(session, account, [row.id for row in changes])
     begins = _begins(rows) if invoice_id is not None else None
     steps += [
         step
@@ -127,7 +132,9 @@ def _inbox_steps(row: InboxEvent, published: list[OutboxEvent]) -> list[Timeline
         # Closed is what became of one that was quarantined when it came.
         status = Status.QUARANTINED if row.status == Status.CLOSED else row.status
         steps.append(_step(row.received_at, str(status), f"{row.type}: {row.reason}", **more))
-    elif row.type in ROUTES and not any(one.event_id.startswith(f"{row.id}/") for one in published):
+    elif row.type in ROUTES and not any(
+        one.event_id.startswith(our_event_id(row.account or OWN, row.id, "")) for one in published
+    ):
         text = f"{row.type}: said before, by another Stripe event for the same thing"
         steps.append(_step(row.received_at, "deduped", text, **more))
     if row.deliveries > 1 and row.last_delivered_at is not None:

@@ -9,6 +9,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import (
+    INBOX_ACCOUNT,
     InboxEvent,
     OutboxEvent,
     PaymentMethodChange,
@@ -18,23 +19,28 @@ from services.billing.models import (
     RecoveryLease,
     RecoveryRun,
 )
-from shared.statements import changed
+from shared.contracts.accounts import Account, StripeId
+from shared.outbox import said_of
+from shared.statements import changed, is_object
 
 ERASED: Final = "erased"
 """The `reason` of an event whose body was emptied for a customer who wanted to be forgotten."""
 
 
 def erase_inbox(
-    session: Session, needles: Sequence[str], after: str, limit: int
+    session: Session, account: Account, needles: Sequence[str], after: str, limit: int
 ) -> tuple[int, str | None]:
-    """Empty the bodies that name any of `needles`, among the next `limit` rows after the id `after`.
+    """Empty the bodies of an account that name any of `needles`, among the next `limit` rows after the id `after`.
 
     The row and Stripe's id of the event stay, so that a repeated delivery is still known. Returns how many were
     emptied, and the id to go on after, None at the end. Bodies are searched as text: the customer may stand in
     an event of any type.
     """
     ids = session.scalars(
-        select(InboxEvent.id).where(InboxEvent.id > after).order_by(InboxEvent.id).limit(limit)
+        select(InboxEvent.id)
+        .where(account == INBOX_ACCOUNT, InboxEvent.id > after)
+        .order_by(InboxEvent.id)
+        .limit(limit)
     ).all()
     if not ids:
         return 0, None
@@ -46,7 +52,7 @@ def erase_inbox(
     emptied = changed(
         session,
         update(InboxEvent)
-        .where(InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
+        .where(account == INBOX_ACCOUNT, InboxEvent.id > after, InboxEvent.id <= ids[-1], named)
         .values(
             payload="", reason=ERASED, closed_reason=None, object_id=None, stripe_customer_id=None
         )
@@ -56,9 +62,9 @@ def erase_inbox(
 
 
 def erase_outbox(
-    session: Session, needles: Sequence[str], after: int, limit: int
+    session: Session, account: Account, needles: Sequence[str], after: int, limit: int
 ) -> tuple[int, int | None]:
-    """Delete what was said about any of `needles`, among the next `limit` rows after `after`."""
+    """Delete what was said of an account about any of `needles`, among the next `limit` rows after `after`."""
     ids = session.scalars(
         select(OutboxEvent.id).where(OutboxEvent.id > after).order_by(OutboxEvent.id).limit(limit)
     ).all()
@@ -70,6 +76,7 @@ def erase_outbox(
         .where(
             OutboxEvent.id > after,
             OutboxEvent.id <= ids[-1],
+            said_of(OutboxEvent.body, account),
             or_(
                 *(OutboxEvent.body.contains(one, autoescape=True) for one in needles),
                 *(OutboxEvent.dedupe_key.contains(one, autoescape=True) for one in needles),
@@ -80,13 +87,19 @@ def erase_outbox(
     return gone, ids[-1] if len(ids) == limit else None
 
 
-def erase_recoveries(session: Session, stripe_customer_id: str) -> int:
+def erase_recoveries(session: Session, customer: StripeId) -> int:
     """Forget the changes of this customer's cards, and the tries to pay with them."""
     changes = select(PaymentMethodChange.id).where(
-        PaymentMethodChange.stripe_customer_id == stripe_customer_id
+        is_object(PaymentMethodChange.account, PaymentMethodChange.stripe_customer_id, customer)
     )
-    told = delete(PaymentMethodChangeEvent).where(PaymentMethodChangeEvent.change_id.in_(changes))
+    told = delete(PaymentMethodChangeEvent).where(
+        PaymentMethodChangeEvent.account == customer.account,
+        PaymentMethodChangeEvent.change_id.in_(changes),
+    )
     return changed(session, told.execution_options(synchronize_session=False)) + sum(
-        changed(session, delete(table).where(table.stripe_customer_id == stripe_customer_id))
+        changed(
+            session,
+            delete(table).where(is_object(table.account, table.stripe_customer_id, customer)),
+        )
         for table in (PaymentMethodChange, PaymentTry, Recovery, RecoveryRun, RecoveryLease)
     )

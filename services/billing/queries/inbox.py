@@ -8,32 +8,39 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.models import InboxEvent
+from services.billing.models import INBOX_ACCOUNT, InboxEvent
 from services.billing.stripe_events.translation import Status
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, is_object
 
 
-def count_deliveries(session: Session, again: Mapping[str, int], now: dt.datetime) -> None:
+def count_deliveries(session: Session, again: Mapping[StripeId, int], now: dt.datetime) -> None:
     """Note that these events were delivered so many times more.
 
     A row that somebody else is writing now is skipped: a count is not worth a wait, and never a deadlock.
     """
-    free = session.scalars(
-        select(InboxEvent.id)
-        .where(InboxEvent.id.in_(sorted(again)))
-        .with_for_update(skip_locked=True)
-    ).all()
-    for times in sorted({again[event_id] for event_id in free}):
+    free = [
+        StripeId(Account(account), event_id)
+        for account, event_id in session.execute(
+            select(INBOX_ACCOUNT, InboxEvent.id)
+            .where(among_objects(INBOX_ACCOUNT, InboxEvent.id, again))
+            .with_for_update(skip_locked=True)
+        )
+    ]
+    for times in sorted({again[event] for event in free}):
+        same = [one for one in free if again[one] == times]
         session.execute(
             update(InboxEvent)
-            .where(InboxEvent.id.in_([one for one in free if again[one] == times]))
+            .where(among_objects(INBOX_ACCOUNT, InboxEvent.id, same))
             .values(deliveries=InboxEvent.deliveries + times, last_delivered_at=now)
             .execution_options(synchronize_session=False)
         )
 
 
-def inbox_event(session: Session, event_id: str) -> InboxEvent | None:
-    """One stored Stripe event, locked against a second replay at the same time."""
-    return session.get(InboxEvent, event_id, with_for_update=True)
+def inbox_event(session: Session, event: StripeId, *, lock: bool = False) -> InboxEvent | None:
+    """One stored Stripe event; locked on demand, against a second replay at the same time."""
+    found = select(InboxEvent).where(is_object(INBOX_ACCOUNT, InboxEvent.id, event))
+    return session.scalar(found.with_for_update() if lock else found)
 
 
 def inbox_events(
@@ -61,11 +68,16 @@ def inbox_events(
 
 
 def payloads_about(
-    session: Session, object_ids: Sequence[str], types: Sequence[str] | None = None
+    session: Session,
+    account: Account,
+    object_ids: Sequence[str],
+    types: Sequence[str] | None = None,
 ) -> Sequence[str]:
     """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
     statement = select(InboxEvent.payload).where(
-        InboxEvent.object_id.in_(object_ids), InboxEvent.payload != ""
+        account == INBOX_ACCOUNT,
+        InboxEvent.object_id.in_(object_ids),
+        InboxEvent.payload != "",
     )
     if types is None:
         statement = statement.where(InboxEvent.status == Status.TRANSLATED.value)
@@ -74,9 +86,10 @@ def payloads_about(
     return session.scalars(statement).all()
 
 
-def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
-    """Whether Stripe has delivered anything new since a moment that says what happened on our own account."""
+def webhooks_arrived(session: Session, account: Account, since: dt.datetime) -> bool:
+    """Whether Stripe has delivered anything new since a moment that says what happened on an account."""
     found = select(InboxEvent.id).where(
+        account == INBOX_ACCOUNT,
         InboxEvent.received_at > since,
         InboxEvent.deliveries > 0,
         InboxEvent.status.not_in((Status.THIN.value, Status.CONNECTED.value)),
@@ -84,10 +97,12 @@ def webhooks_arrived(session: Session, since: dt.datetime) -> bool:
     return session.scalar(found.limit(1)) is not None
 
 
-def thin_arrived(session: Session, since: dt.datetime) -> bool:
+def thin_arrived(session: Session, account: Account, since: dt.datetime) -> bool:
     """Whether a thin event came since a moment: what it is about stands in Stripe's log."""
     found = select(InboxEvent.id).where(
-        InboxEvent.received_at > since, InboxEvent.status == Status.THIN.value
+        account == INBOX_ACCOUNT,
+        InboxEvent.received_at > since,
+        InboxEvent.status == Status.THIN.value,
     )
     return session.scalar(found.limit(1)) is not None
 
@@ -130,6 +145,8 @@ def inbox_between(
     ).all()
 
 
-def type_of(session: Session, stripe_event_id: str) -> str | None:
+def type_of(session: Session, event: StripeId) -> str | None:
     """Stripe's type of a stored event."""
-    return session.scalar(select(InboxEvent.type).where(InboxEvent.id == stripe_event_id))
+    return session.scalar(
+        select(InboxEvent.type).where(is_object(INBOX_ACCOUNT, InboxEvent.id, event))
+    )

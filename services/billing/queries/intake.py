@@ -20,6 +20,7 @@ from services.billing.queries import outbox, payment_method_changes
 from services.billing.stripe_events.payloads import StripeEvent, subject_of
 from services.billing.stripe_events.translation import Translation
 from shared import events
+from shared.contracts.accounts import Account, StripeId
 from shared.statements import insert_new, table_of
 
 Arrival = tuple[StripeEvent, str, Translation]
@@ -28,13 +29,13 @@ Arrival = tuple[StripeEvent, str, Translation]
 
 def store(
     session: Session, arrivals: Sequence[Arrival], now: dt.datetime, *, delivered: bool = True
-) -> set[str]:
-    """Write events that differ by their ids to the inbox, and of those that are new there what they say to the outbox, in the
-    order in which they came; the ids of the new ones. `delivered`: by webhooks, not read from Stripe's log.
+) -> set[StripeId]:
+    """Write events that differ by their names to the inbox, and of those that are new there what they say to the outbox, in the
+    order in which they came; the names of the new ones. `delivered`: by webhooks, not read from Stripe's log.
 
     The inbox is written in the order of ids, so that two batches with the same events never wait for each other in a circle.
     """
-    ordered = sorted(arrivals, key=lambda one: one[0].id)
+    ordered = sorted(arrivals, key=lambda one: (one[0].id, one[0].account))
     if session.get_bind().dialect.name == "postgresql":
         return _in_one_statement(session, arrivals, ordered, now, delivered)
     return _in_several(session, arrivals, ordered, now, delivered)
@@ -59,8 +60,8 @@ def _inbox_row(arrival: Arrival) -> dict[str, Any]:
 
 
 def _wakes(translation: Translation) -> str | None:
-    """The Stripe customer whose charge failed: a card that came while a debit was under way, and waits for its end, has its
-    turn."""
+    """The Stripe customer, of the event's account, whose charge failed: a card that came while a debit was under way, and waits
+    for its end, has its turn."""
     for one in translation.outgoing:
         data = one.event.data
         if isinstance(data, events.InvoicePaymentFailed) and not data.own_retry:
@@ -74,14 +75,21 @@ def _in_several(
     ordered: Sequence[Arrival],
     now: dt.datetime,
     delivered: bool,
-) -> set[str]:
+) -> set[StripeId]:
     constant = {"received_at": now, "deliveries": int(delivered), "replays": 0}
     rows = [{**_inbox_row(one), "payload": one[1], **constant} for one in ordered]
-    table = table_of(InboxEvent)
-    fresh = set(insert_new(session, table, rows, conflict=["id"], returning="id"))
-    told = [translation for event, _, translation in arrivals if event.id in fresh]
-    outbox.OUTBOX.add(session, [outgoing for each in told for outgoing in each.outgoing], now)
-    customers = {customer for each in told if (customer := _wakes(each)) is not None}
+    new = insert_new(session, table_of(InboxEvent), rows, conflict=["id"], returning="id")
+    # Of two accounts' events with one id the first is stored, as long as the id alone is the table's key.
+    first = {event.id: event.name for event, _, _ in reversed(ordered)}
+    fresh = {first[event_id] for event_id in new}
+    told = [one for one in arrivals if one[0].name in fresh]
+    outgoing = [one for _, _, translation in told for one in translation.outgoing]
+    outbox.OUTBOX.add(session, outgoing, now)
+    customers = {
+        StripeId(event.account, customer)
+        for event, _, translation in told
+        if (customer := _wakes(translation)) is not None
+    }
     if customers:
         payment_method_changes.wake(session, customers, now)
     return fresh
@@ -107,15 +115,15 @@ WITH arrived AS MATERIALIZED (
         :deliveries, 0
     FROM arrived ORDER BY place
     ON CONFLICT (id) DO NOTHING
-    RETURNING id
+    RETURNING account, id
 ), outgoing AS MATERIALIZED (
     SELECT told.* FROM ROWS FROM (
         json_to_recordset(CAST(:outbox AS json)) AS (
-            inbox_id text, event_id text, type text, dedupe_key text, again_key text
+            account text, inbox_id text, event_id text, type text, dedupe_key text, again_key text
         ),
         unnest(CAST(:bodies AS text[]))
-    ) WITH ORDINALITY AS told (inbox_id, event_id, type, dedupe_key, again_key, body, place)
-    JOIN stored ON stored.id = told.inbox_id
+    ) WITH ORDINALITY AS told (account, inbox_id, event_id, type, dedupe_key, again_key, body, place)
+    JOIN stored ON stored.account = told.account AND stored.id = told.inbox_id
 ), queued AS (
     INSERT INTO outbox (event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
     SELECT event_id, type, dedupe_key, body, :now, 0, :now
@@ -132,9 +140,9 @@ WITH arrived AS MATERIALIZED (
 ), woken AS (
     UPDATE payment_method_changes SET due_at = :now
     WHERE closed_at IS NULL AND due_at > :now
-        AND stripe_customer_id IN (SELECT wakes FROM arrived JOIN stored USING (id))
+        AND (account, stripe_customer_id) IN (SELECT account, wakes FROM arrived JOIN stored USING (account, id))
 )
-SELECT id FROM stored
+SELECT account, id FROM stored
 """)
 
 
@@ -144,20 +152,21 @@ def _in_one_statement(
     ordered: Sequence[Arrival],
     now: dt.datetime,
     delivered: bool,
-) -> set[str]:
+) -> set[StripeId]:
     """Small values travel as JSON, which msgspec makes faster than a driver binds them one by one; long texts, which JSON would
     only make longer, as arrays."""
     inbox = [{**_inbox_row(one), "wakes": _wakes(one[2])} for one in ordered]
-    told = [(event.id, one) for event, _, translation in arrivals for one in translation.outgoing]
+    told = [(event.name, one) for event, _, translation in arrivals for one in translation.outgoing]
     queued = [
         {
-            "inbox_id": event_id,
+            "account": source.account,
+            "inbox_id": source.id,
             "event_id": one.event.id,
             "type": one.event.type,
             "dedupe_key": one.dedupe_key,
             "again_key": one.again_key,
         }
-        for event_id, one in told
+        for source, one in told
     ]
     stored = session.execute(
         _STORE,
@@ -170,7 +179,7 @@ def _in_one_statement(
             "deliveries": int(delivered),
         },
     )
-    return set(stored.scalars())
+    return {StripeId(Account(account), event_id) for account, event_id in stored}
 
 
 def _json(rows: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.billing.models import OutboxEvent
+from shared.contracts.accounts import StripeId, our_event_id
 from shared.events import EVENTS
 from shared.outbox import Outbox, Outgoing
 
@@ -44,21 +45,21 @@ def publish_missed(
     return OUTBOX.add(session, fresh, now)
 
 
-def _our_ids(stripe_event_ids: Sequence[str]) -> list[str]:
+def _our_ids(stripe_events: Sequence[StripeId]) -> list[str]:
     """All ids that our events made of these may have: `<Stripe's id>/<our type>`. Exact ids use the index whatever
     the database's collation is; a prefix would not."""
     types = sorted({cls.type for cls in EVENTS.values()})
-    return [f"{one}/{type_}" for one in stripe_event_ids for type_ in types]
+    return [our_event_id(*one, type_) for one in stripe_events for type_ in types]
 
 
-def published_of(session: Session, stripe_event_ids: Sequence[str]) -> list[OutboxEvent]:
+def published_of(session: Session, stripe_events: Sequence[StripeId]) -> list[OutboxEvent]:
     """What was queued because of these Stripe events, in order of arrival."""
-    if not stripe_event_ids:
+    if not stripe_events:
         return []
     return list(
         session.scalars(
             select(OutboxEvent)
-            .where(OutboxEvent.event_id.in_(_our_ids(stripe_event_ids)))
+            .where(OutboxEvent.event_id.in_(_our_ids(stripe_events)))
             .order_by(OutboxEvent.id)
         )
     )

@@ -5,31 +5,45 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import Change, Wish
 from services.billing.models import PaymentMethodChange, PaymentMethodChangeEvent
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, is_object
 
 
-def change(session: Session, change_id: str) -> Change | None:
+def change(session: Session, change: StripeId) -> Change | None:
     """A change with the events that joined it."""
-    row = session.get(PaymentMethodChange, change_id)
+    row = session.scalar(_found(change))
     return None if row is None else _read(session, row)
 
 
-def change_told_by(session: Session, event_id: str) -> Change | None:
+def _found(change: StripeId) -> Select[tuple[PaymentMethodChange]]:
+    return select(PaymentMethodChange).where(
+        is_object(PaymentMethodChange.account, PaymentMethodChange.id, change)
+    )
+
+
+def change_told_by(session: Session, event: StripeId) -> Change | None:
     """The change that this event has joined."""
-    row = session.get(PaymentMethodChangeEvent, event_id)
-    return None if row is None else change(session, row.change_id)
+    change_id = session.scalar(
+        select(PaymentMethodChangeEvent.change_id).where(
+            is_object(PaymentMethodChangeEvent.account, PaymentMethodChangeEvent.event_id, event)
+        )
+    )
+    return None if change_id is None else change(session, StripeId(event.account, change_id))
 
 
-def latest_change(session: Session, stripe_customer_id: str, payment_method: str) -> Change | None:
+def latest_change(session: Session, customer: StripeId, payment_method: str) -> Change | None:
     """The newest change to this card."""
     row = session.scalar(
         select(PaymentMethodChange)
         .where(
-            PaymentMethodChange.stripe_customer_id == stripe_customer_id,
+            is_object(
+                PaymentMethodChange.account, PaymentMethodChange.stripe_customer_id, customer
+            ),
             PaymentMethodChange.payment_method_id == payment_method,
         )
         .order_by(PaymentMethodChange.opened_at.desc(), PaymentMethodChange.set_at.desc())
@@ -41,10 +55,14 @@ def latest_change(session: Session, stripe_customer_id: str, payment_method: str
 def _read(session: Session, row: PaymentMethodChange) -> Change:
     told = session.execute(
         select(PaymentMethodChangeEvent.kind, PaymentMethodChangeEvent.scope)
-        .where(PaymentMethodChangeEvent.change_id == row.id)
+        .where(
+            PaymentMethodChangeEvent.account == row.account,
+            PaymentMethodChangeEvent.change_id == row.id,
+        )
         .distinct()
     )
     return Change(
+        account=Account(row.account),
         id=row.id,
         stripe_customer_id=row.stripe_customer_id,
         payment_method=row.payment_method_id,
@@ -58,6 +76,7 @@ def _read(session: Session, row: PaymentMethodChange) -> Change:
 def open_change(session: Session, wish: Wish, now: dt.datetime) -> Change:
     """A new change, which this event tells of first."""
     row = PaymentMethodChange(
+        account=wish.account,
         id=wish.event_id,
         stripe_customer_id=wish.stripe_customer_id,
         payment_method_id=wish.payment_method,
@@ -73,7 +92,7 @@ def open_change(session: Session, wish: Wish, now: dt.datetime) -> Change:
 
 def join_change(session: Session, known: Change, wish: Wish, now: dt.datetime) -> Change:
     """Let an event join a change. One of a kind or a scope of its own opens it again: there may be more to do."""
-    row = session.get_one(PaymentMethodChange, known.id)
+    row = session.scalars(_found(known.name)).one()
     if row.tried_at is None:
         row.set_at = max(row.set_at, wish.set_at)
     if (wish.kind, wish.scope) not in known.told:
@@ -85,6 +104,7 @@ def join_change(session: Session, known: Change, wish: Wish, now: dt.datetime) -
 def _tell(session: Session, row: PaymentMethodChange, wish: Wish, now: dt.datetime) -> None:
     session.add(
         PaymentMethodChangeEvent(
+            account=row.account,
             event_id=wish.event_id,
             change_id=row.id,
             kind=wish.kind,
@@ -96,25 +116,27 @@ def _tell(session: Session, row: PaymentMethodChange, wish: Wish, now: dt.dateti
 
 
 def begin_run(
-    session: Session, change_id: str, now: dt.datetime, pauses: Sequence[dt.timedelta]
+    session: Session, change: StripeId, now: dt.datetime, pauses: Sequence[dt.timedelta]
 ) -> None:
     """Somebody works on the change; if it is still open after the pause, somebody goes on."""
-    row = session.get_one(PaymentMethodChange, change_id)
+    row = session.scalars(_found(change)).one()
     row.due_at = now + pauses[min(row.runs, len(pauses) - 1)]
     row.runs += 1
 
 
-def postpone(session: Session, change_id: str, until: dt.datetime) -> None:
+def postpone(session: Session, change: StripeId, until: dt.datetime) -> None:
     """Nothing is to be done about the change before then."""
-    session.get_one(PaymentMethodChange, change_id).due_at = until
+    session.scalars(_found(change)).one().due_at = until
 
 
-def wake(session: Session, customers: Collection[str], now: dt.datetime) -> None:
+def wake(session: Session, customers: Collection[StripeId], now: dt.datetime) -> None:
     """Somebody goes on at once with the open changes of these Stripe customers."""
     session.execute(
         update(PaymentMethodChange)
         .where(
-            PaymentMethodChange.stripe_customer_id.in_(customers),
+            among_objects(
+                PaymentMethodChange.account, PaymentMethodChange.stripe_customer_id, customers
+            ),
             PaymentMethodChange.closed_at.is_(None),
             PaymentMethodChange.due_at > now,
         )
@@ -122,25 +144,31 @@ def wake(session: Session, customers: Collection[str], now: dt.datetime) -> None
     )
 
 
-def close_change(session: Session, change_id: str, outcome: str, now: dt.datetime) -> None:
+def close_change(session: Session, change: StripeId, outcome: str, now: dt.datetime) -> None:
     """The change has run to its end."""
-    row = session.get_one(PaymentMethodChange, change_id)
+    row = session.scalars(_found(change)).one()
     row.tried_at = row.tried_at or now
     row.closed_at, row.outcome = now, outcome
 
 
-def due_changes(session: Session, now: dt.datetime, limit: int) -> Sequence[str]:
+def due_changes(session: Session, now: dt.datetime, limit: int) -> list[StripeId]:
     """Open changes that somebody has to go on with, those that have waited longest first."""
-    return session.scalars(
-        select(PaymentMethodChange.id)
+    found = session.execute(
+        select(PaymentMethodChange.account, PaymentMethodChange.id)
         .where(PaymentMethodChange.closed_at.is_(None), PaymentMethodChange.due_at <= now)
         .order_by(PaymentMethodChange.due_at)
         .limit(limit)
-    ).all()
+    )
+    return [StripeId(Account(account), change_id) for account, change_id in found]
 
 
 def changes_about(
-    session: Session, *, stripe_customer_id: str | None, change_ids: Sequence[str], limit: int
+    session: Session,
+    account: Account,
+    *,
+    stripe_customer_id: str | None,
+    change_ids: Sequence[str],
+    limit: int,
 ) -> Sequence[PaymentMethodChange]:
     """These changes, and the newest ones of the customer."""
     wanted: ColumnElement[bool] = PaymentMethodChange.id.in_(change_ids)
@@ -148,18 +176,21 @@ def changes_about(
         wanted = or_(wanted, PaymentMethodChange.stripe_customer_id == stripe_customer_id)
     return session.scalars(
         select(PaymentMethodChange)
-        .where(wanted)
+        .where(PaymentMethodChange.account == account, wanted)
         .order_by(PaymentMethodChange.opened_at.desc())
         .limit(limit)
     ).all()
 
 
-def told_by(session: Session, change_ids: Sequence[str]) -> dict[str, list[str]]:
+def told_by(session: Session, account: Account, change_ids: Sequence[str]) -> dict[str, list[str]]:
     """Stripe's ids of the events that joined each change, in the order in which they came."""
     told: dict[str, list[str]] = {change_id: [] for change_id in change_ids}
     rows = session.scalars(
         select(PaymentMethodChangeEvent)
-        .where(PaymentMethodChangeEvent.change_id.in_(change_ids))
+        .where(
+            PaymentMethodChangeEvent.account == account,
+            PaymentMethodChangeEvent.change_id.in_(change_ids),
+        )
         .order_by(PaymentMethodChangeEvent.joined_at, PaymentMethodChangeEvent.event_id)
     )
     for row in rows:

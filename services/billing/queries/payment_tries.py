@@ -6,21 +6,23 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try
 from services.billing.domain.paying import Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import insert_new, is_object, table_of
 
 
 def recent_runs(
-    session: Session, stripe_customer_id: str, payment_method: str, now: dt.datetime
+    session: Session, customer: StripeId, payment_method: str, now: dt.datetime
 ) -> dict[str, dt.datetime]:
     """When a bank was last asked about this card, within the last hour, by scope."""
     found = session.execute(
         select(RecoveryRun.scope, RecoveryRun.finished_at).where(
-            RecoveryRun.stripe_customer_id == stripe_customer_id,
+            is_object(RecoveryRun.account, RecoveryRun.stripe_customer_id, customer),
             RecoveryRun.payment_method_id == payment_method,
             RecoveryRun.finished_at > now - ONCE_IN,
         )
@@ -30,14 +32,26 @@ def recent_runs(
 
 def note_run(session: Session, change: Change, scope: str, now: dt.datetime) -> None:
     """Remember that a bank is asked about this card now. Replicas of the release before go by it, too."""
-    session.merge(
-        RecoveryRun(
-            stripe_customer_id=change.stripe_customer_id,
-            payment_method_id=change.payment_method,
-            scope=scope,
-            finished_at=now,
+    row = {
+        "account": change.account,
+        "stripe_customer_id": change.stripe_customer_id,
+        "payment_method_id": change.payment_method,
+        "scope": scope,
+        "finished_at": now,
+    }
+    key = ("stripe_customer_id", "payment_method_id", "scope")
+    if not insert_new(
+        session, table_of(RecoveryRun), [row], conflict=key, returning="stripe_customer_id"
+    ):
+        session.execute(
+            update(RecoveryRun)
+            .where(
+                is_object(RecoveryRun.account, RecoveryRun.stripe_customer_id, change.customer),
+                RecoveryRun.payment_method_id == change.payment_method,
+                RecoveryRun.scope == scope,
+            )
+            .values(finished_at=now)
         )
-    )
 
 
 def start_try(
@@ -52,9 +66,11 @@ def start_try(
 ) -> Try:
     """Write down that an invoice is about to be paid with the change's card, or why it is not."""
     tried = select(PaymentTry.number).where(
-        PaymentTry.change_id == change.id, PaymentTry.invoice_id == invoice_id
+        is_object(PaymentTry.account, PaymentTry.change_id, change.name),
+        PaymentTry.invoice_id == invoice_id,
     )
     row = PaymentTry(
+        account=change.account,
         change_id=change.id,
         invoice_id=invoice_id,
         number=max(session.scalars(tried), default=0) + 1,
@@ -71,7 +87,11 @@ def start_try(
     )
     session.add(row)
     session.flush()
-    parent = session.get_one(PaymentMethodChange, change.id)
+    parent = session.scalars(
+        select(PaymentMethodChange).where(
+            is_object(PaymentMethodChange.account, PaymentMethodChange.id, change.name)
+        )
+    ).one()
     parent.tried_at = parent.tried_at or now
     return _try(row)
 
@@ -92,12 +112,12 @@ def end_try(session: Session, known: Try, payment: Payment, now: dt.datetime) ->
     row.outcome, row.detail, row.at = payment.outcome.value, payment.detail, now
 
 
-def unknown_tries(session: Session, stripe_customer_id: str) -> list[Try]:
+def unknown_tries(session: Session, customer: StripeId) -> list[Try]:
     """The customer's tries, of whatever change, whose answer is not known."""
     rows = session.scalars(
         select(PaymentTry)
         .where(
-            PaymentTry.stripe_customer_id == stripe_customer_id,
+            is_object(PaymentTry.account, PaymentTry.stripe_customer_id, customer),
             PaymentTry.outcome == PayOutcome.UNKNOWN.value,
         )
         .order_by(PaymentTry.started_at, PaymentTry.invoice_id)
@@ -105,26 +125,27 @@ def unknown_tries(session: Session, stripe_customer_id: str) -> list[Try]:
     return [_try(row) for row in rows]
 
 
-def answered_invoices(session: Session, change_id: str) -> set[str]:
+def answered_invoices(session: Session, change: StripeId) -> set[str]:
     """The invoices about which this change has had its answer."""
     open_ended = (PayOutcome.UNKNOWN.value, PayOutcome.NOT_CHARGED.value)
     return set(
         session.scalars(
             select(PaymentTry.invoice_id).where(
-                PaymentTry.change_id == change_id, PaymentTry.outcome.not_in(open_ended)
+                is_object(PaymentTry.account, PaymentTry.change_id, change),
+                PaymentTry.outcome.not_in(open_ended),
             )
         )
     )
 
 
 def times_tried(
-    session: Session, invoice_id: str, now: dt.datetime
+    session: Session, invoice: StripeId, now: dt.datetime
 ) -> list[tuple[str, dt.datetime]]:
     """With which cards, and when, a bank may have been asked about the invoice by us, in the last month."""
     not_asked = (PayOutcome.ALREADY_TRIED.value, PayOutcome.CAPPED.value)
     found = session.execute(
         select(PaymentTry.payment_method_id, PaymentTry.started_at).where(
-            PaymentTry.invoice_id == invoice_id,
+            is_object(PaymentTry.account, PaymentTry.invoice_id, invoice),
             PaymentTry.outcome.not_in(not_asked),
             PaymentTry.started_at > now - A_MONTH,
         )
@@ -133,11 +154,18 @@ def times_tried(
 
 
 def _row(session: Session, known: Try) -> PaymentTry:
-    return session.get_one(PaymentTry, (known.change_id, known.invoice_id, known.number))
+    return session.scalars(
+        select(PaymentTry).where(
+            is_object(PaymentTry.account, PaymentTry.change_id, known.change),
+            PaymentTry.invoice_id == known.invoice_id,
+            PaymentTry.number == known.number,
+        )
+    ).one()
 
 
 def _try(row: PaymentTry) -> Try:
     return Try(
+        account=Account(row.account),
         key=pay_key(row.invoice_id, row.payment_method_id, row.change_id, row.number),
         change_id=row.change_id,
         invoice_id=row.invoice_id,
@@ -154,6 +182,7 @@ def _try(row: PaymentTry) -> Try:
 class Recovered:
     """A try as people see it; of releases before changes were rows, `change_id` is None."""
 
+    account: str
     stripe_customer_id: str
     invoice_id: str
     payment_method_id: str
@@ -165,19 +194,25 @@ class Recovered:
 
 
 def recoveries(
-    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
+    session: Session,
+    account: Account,
+    *,
+    stripe_customer_id: str | None,
+    invoice_id: str | None,
+    limit: int,
 ) -> list[Recovered]:
     """Tries, newest first."""
     found: list[Recovered] = []
     tables: tuple[type[Any], ...] = (PaymentTry, Recovery)
     for table in tables:
-        statement = select(table).order_by(table.at.desc())
+        statement = select(table).where(table.account == account).order_by(table.at.desc())
         if stripe_customer_id is not None:
             statement = statement.where(table.stripe_customer_id == stripe_customer_id)
         if invoice_id is not None:
             statement = statement.where(table.invoice_id == invoice_id)
         found += [
             Recovered(
+                account=row.account,
                 stripe_customer_id=row.stripe_customer_id,
                 invoice_id=row.invoice_id,
                 payment_method_id=row.payment_method_id,

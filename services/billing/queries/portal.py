@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from services.billing.domain.portal import DASHBOARD, PortalConfiguration, configuration_key
 from services.billing.models import Base, PortalPermissions, StoredConfiguration
 from services.billing.queries import reconciliation
-from shared.statements import insert_new, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import insert_new, is_object, table_of
 
 NONE_SAVED: Final = ""
 """In place of an id: Stripe said that nobody has saved one in the dashboard."""
@@ -38,11 +39,14 @@ class Recorded:
     keeps_portico: bool
 
 
-def recorded(session: Session, livemode: bool, business_id: str | None) -> Recorded:
+def recorded(
+    session: Session, account: Account, livemode: bool, business_id: str | None
+) -> Recorded:
     """What is recorded for a business's customers."""
     own, portico = business_id and configuration_key(business_id), configuration_key(None)
     rows = session.scalars(
         select(StoredConfiguration).where(
+            StoredConfiguration.account == account,
             StoredConfiguration.livemode == livemode,
             StoredConfiguration.key.in_([key for key in (own, portico, DASHBOARD) if key]),
         )
@@ -57,15 +61,21 @@ def recorded(session: Session, livemode: bool, business_id: str | None) -> Recor
         portico=id_of(portico),
         dashboard=id_of(DASHBOARD),
         dashboard_at=found[DASHBOARD].recorded_at if DASHBOARD in found else None,
-        keeps_portico=reconciliation.moment_of(session, KEPT) is not None,
+        keeps_portico=reconciliation.moment_of(session, account, KEPT) is not None,
     )
 
 
 def record_configuration(
-    session: Session, key: str, livemode: bool, configuration_id: str, now: dt.datetime
+    session: Session,
+    account: Account,
+    key: str,
+    livemode: bool,
+    configuration_id: str,
+    now: dt.datetime,
 ) -> None:
     """Record which configuration to use under a key."""
     row = {
+        "account": account,
         "key": key,
         "livemode": livemode,
         "configuration_id": configuration_id,
@@ -74,19 +84,22 @@ def record_configuration(
     _put(session, StoredConfiguration, row, ("key", "livemode"))
 
 
-def permissions(session: Session, configuration_id: str) -> PortalConfiguration | None:
+def permissions(session: Session, configuration: StripeId) -> PortalConfiguration | None:
     """What is known of a configuration."""
     content = session.scalar(
         select(PortalPermissions.content).where(
-            PortalPermissions.configuration_id == configuration_id
+            is_object(PortalPermissions.account, PortalPermissions.configuration_id, configuration)
         )
     )
     return None if content is None else _content.decode(content)
 
 
-def learn(session: Session, configuration: PortalConfiguration, now: dt.datetime) -> None:
+def learn(
+    session: Session, account: Account, configuration: PortalConfiguration, now: dt.datetime
+) -> None:
     """Keep what Stripe has said of a configuration, unless something newer is known."""
     row = {
+        "account": account,
         "configuration_id": configuration.id,
         "updated": configuration.updated,
         "content": msgspec.json.encode(configuration).decode(),
@@ -95,14 +108,18 @@ def learn(session: Session, configuration: PortalConfiguration, now: dt.datetime
     newer = PortalPermissions.updated <= configuration.updated
     _put(session, PortalPermissions, row, ("configuration_id",), newer)
     if configuration.is_default:
-        record_configuration(session, DASHBOARD, configuration.livemode, configuration.id, now)
+        record_configuration(
+            session, account, DASHBOARD, configuration.livemode, configuration.id, now
+        )
 
 
-def learn_of_ours(session: Session, configuration: PortalConfiguration, now: dt.datetime) -> None:
+def learn_of_ours(
+    session: Session, account: Account, configuration: PortalConfiguration, now: dt.datetime
+) -> None:
     """The same of an event, which may be about anybody's: only of the dashboard's, ours, and what is known already."""
     ours = configuration.is_default or configuration.key is not None
-    if ours or permissions(session, configuration.id) is not None:
-        learn(session, configuration, now)
+    if ours or permissions(session, StripeId(account, configuration.id)) is not None:
+        learn(session, account, configuration, now)
 
 
 def _put(
@@ -116,5 +133,5 @@ def _put(
     table = table_of(model)
     if insert_new(session, table, [row], conflict=key, returning=key[0]):
         return
-    same = [table.c[name] == row[name] for name in key]
+    same = [table.c[name] == row[name] for name in ("account", *key)]
     session.execute(update(model).where(*same, *wanted).values(row))

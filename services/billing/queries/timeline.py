@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from services.billing.models import DeadLetterAction, InboxEvent
+from services.billing.models import INBOX_ACCOUNT, DeadLetterAction, InboxEvent
+from shared.contracts.accounts import Account, StripeId, our_event_id
+from shared.statements import is_object
 
 CARD_EVENTS = (
     "customer.updated",
@@ -20,7 +22,12 @@ CARD_EVENTS = (
 
 
 def inbox_about(
-    session: Session, *, object_id: str | None, stripe_customer_id: str | None, limit: int
+    session: Session,
+    account: Account,
+    *,
+    object_id: str | None,
+    stripe_customer_id: str | None,
+    limit: int,
 ) -> list[InboxEvent]:
     """The newest stored events about an invoice or a Stripe customer, oldest first."""
     wanted = [
@@ -35,7 +42,7 @@ def inbox_about(
         return []
     rows = session.scalars(
         select(InboxEvent)
-        .where(or_(*wanted))
+        .where(account == INBOX_ACCOUNT, or_(*wanted))
         .order_by(InboxEvent.received_at.desc(), InboxEvent.id)
         .limit(limit)
     ).all()
@@ -43,14 +50,14 @@ def inbox_about(
 
 
 def cards_changed(
-    session: Session, stripe_customer_id: str, since: dt.datetime, limit: int
+    session: Session, customer: StripeId, since: dt.datetime, limit: int
 ) -> list[InboxEvent]:
     """The customer's events since then that may tell of a new card, oldest first."""
     return list(
         session.scalars(
             select(InboxEvent)
             .where(
-                InboxEvent.stripe_customer_id == stripe_customer_id,
+                is_object(INBOX_ACCOUNT, InboxEvent.stripe_customer_id, customer),
                 InboxEvent.received_at >= since,
                 InboxEvent.type.in_(CARD_EVENTS),
                 InboxEvent.status == "translated",
@@ -62,14 +69,15 @@ def cards_changed(
 
 
 def dead_letter_actions(
-    session: Session, stripe_event_ids: Sequence[str]
+    session: Session, stripe_events: Sequence[StripeId]
 ) -> list[DeadLetterAction]:
     """What people did with dead letters that came of these Stripe events, of whatever type: one that this version does
     not know is a likely dead letter. There are few rows, so that no index is needed."""
-    if not stripe_event_ids:
+    if not stripe_events:
         return []
     ours = (
-        DeadLetterAction.event_id.startswith(f"{one}/", autoescape=True) for one in stripe_event_ids
+        DeadLetterAction.event_id.startswith(our_event_id(*one, ""), autoescape=True)
+        for one in stripe_events
     )
     return list(
         session.scalars(select(DeadLetterAction).where(or_(*ours)).order_by(DeadLetterAction.id))

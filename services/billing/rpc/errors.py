@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import eventlet
 
+from services.billing.domain.accounts import why_not_served
 from services.billing.domain.errors import StripeKeyRefused
-from shared.contracts.rpc.errors import BillingError, StripeUnavailable, wire_error
+from shared.contracts.accounts import Account
+from shared.contracts.rpc.errors import BillingError, InvalidArgument, StripeUnavailable, wire_error
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -37,3 +39,11 @@ def within(seconds: float) -> Iterator[None]:
         raise StripeUnavailable(f"no answer in {seconds:g} s") from None
     finally:
         limit.cancel()
+
+
+def served(account: str) -> Account:
+    """The account that a caller names. Raises InvalidArgument for one that this release does not serve."""
+    refusal = why_not_served(Account(account))
+    if refusal is not None:
+        raise InvalidArgument(f"account: {account[:100]} is not served by this release")
+    return Account(account)

@@ -10,9 +10,12 @@ import eventlet
 from nameko.extensions import DependencyProvider
 
 from services.billing.domain.budget import Budget
-from services.billing.ports import PaymentGateway
+from services.billing.domain.per_account import PerAccount
+from services.billing.ports import PaymentGateways
+from services.billing.rpc.errors import served
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import pricing
+from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import STRIPE_AT_MANY
 from shared.contracts.rpc.billing import SourcedInvoiceState
 from shared.contracts.rpc.errors import InvalidArgument
@@ -23,47 +26,57 @@ MOST_LOOKS: Final = 100
 Seen = TypeVar("Seen")
 
 
-class LookBudget(DependencyProvider):
-    """Injects the process's budget of requests to Stripe that look at invoices."""
+class LookBudgets(DependencyProvider):
+    """Injects the process's budgets of requests to Stripe that look at invoices, one an account."""
 
     def setup(self) -> None:
-        self.budget = Budget(self.container.config["settings"].stripe_look_rate)
+        rate = self.container.config["settings"].stripe_look_rate
+        self.budgets = PerAccount(lambda: Budget(rate))
 
-    def get_dependency(self, worker_ctx: Any) -> Budget:
-        return self.budget
+    def get_dependency(self, worker_ctx: Any) -> PerAccount[Budget]:
+        return self.budgets
 
 
 class Looking:
     """What the notifier asks before it writes, and the portal for its page."""
 
     database: Database
-    gateway: PaymentGateway
-    looks = LookBudget()
+    gateways: PaymentGateways
+    looks = LookBudgets()
 
     @rpc
-    def invoice_states(self, invoice_ids: list[str]) -> dict[str, SourcedInvoiceState]:
+    def invoice_states(
+        self, invoice_ids: list[str], account: str = OWN
+    ) -> dict[str, SourcedInvoiceState]:
         """Invoices as they stand, by their ids, at most 100. Where Stripe was asked too often lately (STRIPE_LOOK_RATE) or
         did not answer, they are told from its webhooks. What neither knows is left out.
         """
         if len(invoice_ids) > MOST_LOOKS:
             raise InvalidArgument(f"invoice_ids: expected at most {MOST_LOOKS}")
+        at = served(account)
         return looking.invoice_states(
             self.database,
-            self.gateway,
-            self.looks,
+            self.gateways.at(at),
+            self.looks.at(at),
             invoice_ids,
             side_by_side=_side_by_side,
         )
 
     @rpc
-    def subscription_prices(self, subscription_ids: list[str]) -> dict[str, pricing.Price]:
+    def subscription_prices(
+        self, subscription_ids: list[str], account: str = OWN
+    ) -> dict[str, pricing.Price]:
         """What subscriptions cost by Stripe's preview of the next invoice, by their ids, at most 100. Left out: what Stripe was
         not asked now (STRIPE_LOOK_RATE, of which half is left to emails), or did not answer.
         """
         if len(subscription_ids) > MOST_LOOKS:
             raise InvalidArgument(f"subscription_ids: expected at most {MOST_LOOKS}")
+        at = served(account)
         return pricing.subscription_prices(
-            self.gateway, self.looks, subscription_ids, side_by_side=_side_by_side
+            self.gateways.at(at),
+            self.looks.at(at),
+            subscription_ids,
+            side_by_side=_side_by_side,
         )
 
 

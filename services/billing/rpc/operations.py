@@ -9,10 +9,11 @@ from dataclasses import asdict
 from typing import Final
 
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
-from services.billing.ports import PaymentGateway
-from services.billing.rpc.errors import wire_errors
+from services.billing.ports import PaymentGateways
+from services.billing.rpc.errors import served, wire_errors
 from services.billing.settings import Settings
 from services.billing.workflows import reconciling, recovery, republish
+from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
     ClosedEvent,
     DeadLetterAction,
@@ -51,7 +52,7 @@ class Operations:
     database: Database
     publisher: Publisher
 
-    gateway: PaymentGateway
+    gateways: PaymentGateways
     settings: Settings
     wake_relay: Waker
 
@@ -74,29 +75,34 @@ class Operations:
                 session, status=status, type=type, before=before, limit=limit, before_id=before_id
             )
 
-    @audited_rpc("event_id")
-    def replay(self, event_id: str) -> ReplayedEvent:
+    @audited_rpc("event_id", "account")
+    def replay(self, event_id: str, account: str = OWN) -> ReplayedEvent:
         """Translate a stored event again and queue what was not said yet."""
         with wire_errors(), self.database.transaction() as session:
-            result = inbox.replay(session, event_id, livemode=self.settings.livemode, now=_now())
+            result = inbox.replay(
+                session,
+                StripeId(Account(account), event_id),
+                livemode=self.settings.livemode,
+                now=_now(),
+            )
         self.wake_relay()
         return result
 
-    @audited_rpc("since")
-    def reconcile(self, since: str) -> Reconciliation:
+    @audited_rpc("since", "account")
+    def reconcile(self, since: str, account: str = OWN) -> Reconciliation:
         """Catch up on what Stripe's webhooks should have told since `90m`, `12h`, `3d` or a moment: through the same inbox, so
         that nothing is said twice. May take minutes.
         """
         with wire_errors():
             report = reconciling.reconcile(
                 self.database,
-                self.gateway,
+                self.gateways.at(served(account)),
                 reconciling.parse_since(since, _now()),
                 holder=secrets.token_hex(8),
                 clock=_now,
             )
         self.wake_relay()
-        log.info("reconciled", since=since, **asdict(report))
+        log.info("reconciled", since=since, **asdict(report), **account_shown(account))
         return Reconciliation(**asdict(report))
 
     @rpc
@@ -105,25 +111,31 @@ class Operations:
         stripe_customer_id: str | None = None,
         invoice_id: str | None = None,
         limit: int = 50,
+        account: str = OWN,
     ) -> list[RecoveryAttempt]:
         """What became of our own tries to pay with a new card, newest first. `limit` is 1 to 500."""
         _check_limit(limit)
         with self.database.reading() as session:
             return recovery.recoveries(
                 session,
+                Account(account),
                 stripe_customer_id=stripe_customer_id,
                 invoice_id=invoice_id,
                 limit=limit,
             )
 
     @rpc
-    def inbox_event(self, event_id: str, payload: bool = False) -> InboxEventDetails:
+    def inbox_event(
+        self, event_id: str, payload: bool = False, account: str = OWN
+    ) -> InboxEventDetails:
         """One stored Stripe event, and what was published of it; its body on demand (personal data)."""
         with self.database.reading() as session:
-            return inbox.show_event(session, event_id, payload=payload)
+            return inbox.show_event(session, StripeId(Account(account), event_id), payload=payload)
 
-    @audited_rpc("event_id")
-    def close_event(self, event_id: str, reason: str, by: str = "") -> ClosedEvent:
+    @audited_rpc("event_id", "account")
+    def close_event(
+        self, event_id: str, reason: str, by: str = "", account: str = OWN
+    ) -> ClosedEvent:
         """Close a quarantined event for a person who has looked at it: nothing waits for it any more, and it is forgotten 90 days
         later. Closed already: the first reason stays. NotQuarantined: there was nothing to look at. `replay` opens it again.
         `reason` is 1 to 500 characters, `by` (who, for the record) at most 100.
@@ -134,9 +146,18 @@ class Operations:
         if len(by) > MOST_WHO:
             raise InvalidArgument(f"by: expected at most {MOST_WHO} characters")
         with wire_errors(), self.database.transaction() as session:
-            closed, fresh = inbox.close_event(session, event_id, reason=reason, by=by, now=_now())
+            closed, fresh = inbox.close_event(
+                session, StripeId(Account(account), event_id), reason=reason, by=by, now=_now()
+            )
         if fresh:
-            log.info("event closed", event_id=event_id, type=closed.type, reason=reason, by=by)
+            log.info(
+                "event closed",
+                event_id=event_id,
+                type=closed.type,
+                reason=reason,
+                by=by,
+                **account_shown(account),
+            )
         return closed
 
     @rpc
@@ -145,6 +166,7 @@ class Operations:
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         event_id: str | None = None,
+        account: str = OWN,
     ) -> Timeline:
         """What billing knows, as steps of a time line, with the ids met on the way: by one of the three ids."""
         if sum(one is not None for one in (invoice_id, stripe_customer_id, event_id)) != 1:
@@ -154,6 +176,7 @@ class Operations:
         with self.database.reading() as session:
             return timeline.story(
                 session,
+                Account(account),
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 event_id=event_id,
@@ -207,9 +230,13 @@ class Operations:
                 self.database, self.publisher, queue, since, until, after=after
             )
 
-    @audited_rpc("stripe_customer_id")
+    @audited_rpc("stripe_customer_id", "account")
     def erase_customer(
-        self, stripe_customer_id: str, also: list[str] | None = None, after: str | None = None
+        self,
+        stripe_customer_id: str,
+        also: list[str] | None = None,
+        after: str | None = None,
+        account: str = OWN,
     ) -> ErasureRound:
         """One round of forgetting a customer; call again with the answer's `next` until it is null.
 
@@ -223,7 +250,10 @@ class Operations:
             raise InvalidArgument("after: expected the `next` of an answer")
         with self.database.transaction() as session:
             return erasure.erase(
-                session, stripe_customer_id=stripe_customer_id, also=also or [], after=after
+                session,
+                StripeId(Account(account), stripe_customer_id),
+                also=also or [],
+                after=after,
             )
 
 

@@ -46,6 +46,7 @@ def metadata_evidence(
         business_id=business_id,
         previous_customer_id=previous[0],
         previous_business_id=previous[1],
+        account=event.account,
         livemode=bool(event.livemode),
     )
     changed = previous != now.names
@@ -72,7 +73,9 @@ def customer_deleted(event: StripeEvent) -> Iterator[EventDraft]:
     customer: payloads.DeletedCustomer = decode_object(
         event.content().object, payloads.DeletedCustomer
     )
-    data = events.CustomerDeleted(stripe_customer_id=customer.id, livemode=bool(event.livemode))
+    data = events.CustomerDeleted(
+        stripe_customer_id=customer.id, account=event.account, livemode=bool(event.livemode)
+    )
     yield EventDraft(data, dedupe_key(data, customer.id))
 
 
@@ -88,6 +91,7 @@ def checkout_completed(event: StripeEvent) -> Iterator[EventDraft]:
             evidence="checkout.session",
             reference=reference,
             session_created=moment(session.created),
+            account=event.account,
             livemode=bool(event.livemode),
         )
         yield EventDraft(data, dedupe_key(data, session.id))

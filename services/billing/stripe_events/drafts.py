@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared import events
+from shared.contracts.accounts import in_account
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ def dedupe_key(data: events.Data, *parts: object) -> str:
     - a failure has a key of its invoice and attempt. A second event of the same attempt may tell of the same charge, or
       of another one (a bank debit fails days after it was made, and raises no count): it is said under a key with the
       event's id in it, and the notifier tells by the charge whether it is news;
+    - the account stands in front of all, unless it is our own;
     - an end (paid, void, uncollectible, deleted) happens once to an object;
     - a *change back and forth* (a date, a default card) is news each time, so there the Stripe event's id is
       part of the key.
     """
-    return ":".join([data.type, *("" if part is None else str(part) for part in parts)])
+    key = ":".join([data.type, *("" if part is None else str(part) for part in parts)])
+    return in_account(data.account, key)

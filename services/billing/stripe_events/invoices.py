@@ -47,6 +47,7 @@ def invoice_data(event: StripeEvent, cls: type[events.InvoiceData]) -> events.In
         schedule_changed="next_payment_attempt" in (content.previous_attributes or {}),
         auto_advance=invoice.auto_advance,
         finalized_at=moment(transitions.finalized_at) if transitions else None,
+        account=event.account,
         livemode=bool(event.livemode),
         own_retry=own_retry_key(event) is not None,
     )
@@ -108,6 +109,7 @@ def payment_processing(event: StripeEvent) -> Iterator[EventDraft]:
             amount_due=intent.amount,
             amount_remaining=intent.amount,
             attempted=True,
+            account=event.account,
             livemode=bool(event.livemode),
             own_retry=own_retry_key(event) is not None,
             processing=True,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from services.billing.stripe_events.purposes import Lines, Purpose, purpose_of
+from shared.contracts.accounts import OWN, Account, StripeId, outside_account
 from shared.text import REPLACEMENT, clean, decode_json
 
 # Shorter by the type that it gets in our own events' ids, which have to fit a column of 255.
@@ -272,14 +273,19 @@ class StripeEvent(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     api_version: str | None
     livemode: bool | None
-    account: str | None
+    account: Account
     created: int | None
     idempotency_key: str | None
-    """Of the request that caused the event, where there was one."""
+    """Of the request that caused the event, where there was one: as we named it, without the account."""
     data: _Content | msgspec.Raw
     about: str | None = None
     """The id of what a thin event is about: it names that, and holds none of it; None in events that hold it (snapshots).
     https://docs.stripe.com/event-destinations#benefits-of-thin-events"""
+
+    @property
+    def name(self) -> StripeId:
+        """Its whole name."""
+        return StripeId(self.account, self.id)
 
     @property
     def thin(self) -> bool:
@@ -313,14 +319,16 @@ def parse_event(body: bytes | str) -> StripeEvent:
         raise NotAnEvent("the body is not a Stripe event") from None
     request = head.request if isinstance(head.request, dict) else {}
     thin = head.object == THIN_EVENT
+    account = Account(_short_text(head.context if thin else head.account) or OWN)
+    key = _short_text(request.get("idempotency_key"))
     return StripeEvent(
         id=head.id,
         type=head.type,
         api_version=_short_text(head.api_version),
         livemode=head.livemode if isinstance(head.livemode, bool) else None,
-        account=_short_text(head.context if thin else head.account),
+        account=account,
         created=_thin_created(head.created) if thin else _created(head.created),
-        idempotency_key=_short_text(request.get("idempotency_key")),
+        idempotency_key=outside_account(account, key) if key else None,
         data=head.data,
         about=(_id_of(head.related_object) or "") if thin else None,
     )

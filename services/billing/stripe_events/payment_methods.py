@@ -50,6 +50,7 @@ def payment_method_changed(
         subscription_id=subscription_id,
         invoice_id=invoice_id,
         renewed=renewed,
+        account=event.account,
         livemode=bool(event.livemode),
     )
     subject = invoice_id or subscription_id or stripe_customer_id

@@ -67,6 +67,7 @@ def subscription_data(
         collection_paused=pause is not None,
         collection_resumes_at=moment(pause.resumes_at) if pause else None,
         trial_ends_at=moment(subscription.trial_end),
+        account=event.account,
         livemode=bool(event.livemode),
         requested=(event.idempotency_key or "").startswith(OWN_CANCELLING_PREFIX),
         end_changed=end_changed,

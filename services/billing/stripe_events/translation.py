@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from services.billing.domain.accounts import why_not_served
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.stripe_events.customers import (
     checkout_completed,
@@ -31,6 +32,7 @@ from services.billing.stripe_events.portal_configurations import (
 )
 from services.billing.stripe_events.subscriptions import subscription_ended, subscription_updated
 from shared import events
+from shared.contracts.accounts import our_event_id
 from shared.outbox import Outgoing
 
 
@@ -69,8 +71,9 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
     """
     # First of all, and whatever its mode: a live endpoint for connected accounts gets their test events, too.
     # https://docs.stripe.com/connect/webhooks
-    if event.account:
-        return Translation(Status.CONNECTED, f"of the connected account {event.account}")
+    refusal = why_not_served(event.account)
+    if refusal is not None:
+        return Translation(Status.CONNECTED, refusal)
     if event.livemode is not None and event.livemode != livemode:
         return Translation(
             Status.QUARANTINED, f"wrong mode: {_mode(event.livemode)} event, {_mode(livemode)} key"
@@ -89,7 +92,7 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
         outgoing = tuple(
             Outgoing(
                 events.Event(
-                    id=f"{event.id}/{draft.data.type}",
+                    id=our_event_id(event.account, event.id, draft.data.type),
                     occurred_at=occurred_at,
                     correlation_id=event.id,
                     data=draft.data,

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.billing.queries import customer_leases
+from shared.contracts.accounts import StripeId
 from shared.database import Transactions
 
 LEASE: Final = dt.timedelta(minutes=2)
@@ -26,12 +27,12 @@ class CustomerLease:
     def __init__(
         self,
         database: Transactions,
-        customer_id: str,
+        customer: StripeId,
         holder: str,
         clock: Callable[[], dt.datetime],
     ) -> None:
         self._database = database
-        self._customer_id = customer_id
+        self._customer = customer
         self._holder = holder
         self._clock = clock
 
@@ -41,9 +42,9 @@ class CustomerLease:
         now = self._clock()
         with self._database.transaction() as session:
             if not customer_leases.take_lease(
-                session, self._customer_id, self._holder, now, now + LEASE
+                session, self._customer, self._holder, now, now + LEASE
             ):
-                raise CustomerBusy(f"another card is being tried for {self._customer_id}")
+                raise CustomerBusy(f"another card is being tried for {self._customer.id}")
             yield session
 
     def keep(self) -> None:
@@ -55,13 +56,13 @@ class CustomerLease:
 @contextmanager
 def lease_of(
     database: Transactions,
-    customer_id: str,
+    customer: StripeId,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Iterator[CustomerLease]:
-    lease = CustomerLease(database, customer_id, holder, clock)
+    lease = CustomerLease(database, customer, holder, clock)
     try:
         yield lease
     finally:
         with database.transaction() as session:
-            customer_leases.release_lease(session, customer_id, holder)
+            customer_leases.release_lease(session, customer, holder)

@@ -23,6 +23,7 @@ from services.billing.stripe_events.payloads import (
     parse_event,
 )
 from services.billing.stripe_events.translation import translate
+from shared.contracts.accounts import Account
 from shared.contracts.invoices import Invoice, SubscriptionState, payment_under_way
 from shared.contracts.observations import merge, observe
 from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState, StateSource
@@ -84,8 +85,10 @@ def states_heard(
     session: Session, gateway: PaymentGateway, invoice_ids: Sequence[str]
 ) -> dict[str, InvoiceState]:
     """What the stored webhooks tell of these invoices: no payment method, and of declines only that a confirmation is wanted."""
-    invoices = invoices_heard(session, invoice_ids, livemode=gateway.livemode)
-    states = _subscription_states(session, {one.subscription_id for one in invoices.values()})
+    invoices = invoices_heard(session, gateway.account, invoice_ids, livemode=gateway.livemode)
+    states = _subscription_states(
+        session, gateway.account, {one.subscription_id for one in invoices.values()}
+    )
     return {
         invoice_id: serialize_invoice(
             invoice_id,
@@ -100,11 +103,11 @@ def states_heard(
 
 
 def invoices_heard(
-    session: Session, invoice_ids: Sequence[str], *, livemode: bool
+    session: Session, account: Account, invoice_ids: Sequence[str], *, livemode: bool
 ) -> dict[str, Invoice]:
     """The story of each of these invoices as the stored webhooks tell it."""
     told: dict[str, list[Event[InvoiceData]]] = defaultdict(list)
-    for payload in queries.payloads_about(session, invoice_ids):
+    for payload in queries.payloads_about(session, account, invoice_ids):
         for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
             if carries(outgoing.event, InvoiceData):
                 told[outgoing.event.data.invoice_id].append(outgoing.event)
@@ -130,12 +133,13 @@ class _Subscription(msgspec.Struct, frozen=True):
 
 
 def _subscription_states(
-    session: Session, subscription_ids: Iterable[str | None]
+    session: Session, account: Account, subscription_ids: Iterable[str | None]
 ) -> dict[str, SubscriptionState]:
     """How subscriptions stand by the newest word of them; the end is always the last word."""
     wanted = sorted(one for one in subscription_ids if one)
     found: dict[str, tuple[tuple[bool, int], SubscriptionState]] = {}
-    for payload in queries.payloads_about(session, wanted, SUBSCRIPTION_NEWS) if wanted else ():
+    told = queries.payloads_about(session, account, wanted, SUBSCRIPTION_NEWS) if wanted else ()
+    for payload in told:
         event = parse_event(payload)
         read = _subscription_state(event)
         if read is not None:

@@ -24,6 +24,7 @@ from services.billing.domain.portal import (
 )
 from services.billing.ports import PaymentGateway
 from services.billing.queries import portal as portal_queries
+from shared.contracts.accounts import StripeId
 from shared.contracts.rpc.billing import CustomerRights
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions
@@ -58,7 +59,7 @@ class InUse:
 
 def choose(
     database: Transactions,
-    livemode: bool,
+    gateway: PaymentGateway,
     business_id: str | None,
     setting: str | None,
     never_saved_since: dt.datetime | None = None,
@@ -66,7 +67,8 @@ def choose(
     """Which configuration a business's customers get. `setting` is STRIPE_PORTAL_CONFIGURATION. That the dashboard has none
     is believed where Stripe said so since a moment; without one, whenever."""
     with database.reading() as session:
-        found = portal_queries.recorded(session, livemode, business_id)
+        account = gateway.account
+        found = portal_queries.recorded(session, account, gateway.livemode, business_id)
         never_saved = found.dashboard == portal_queries.NONE_SAVED and (
             never_saved_since is None
             or found.dashboard_at is None
@@ -87,7 +89,7 @@ def choose(
             source,
             configuration_key(business_id if source is PortalSource.BUSINESS else None),
             None if source is PortalSource.DASHBOARD else used,
-            portal_queries.permissions(session, used) if used else None,
+            portal_queries.permissions(session, StripeId(account, used)) if used else None,
         )
 
 
@@ -138,16 +140,16 @@ def create_portal_session(
             made = create(configuration_id, None)
         if made.configuration is not None and made.configuration != known:
             with database.transaction() as session:
-                portal_queries.learn(session, made.configuration, now)
+                portal_queries.learn(session, gateway.account, made.configuration, now)
         return made.url
 
-    choice = choose(database, gateway.livemode, business_id, setting, now - NEVER_SAVED_FOR)
+    choice = choose(database, gateway, business_id, setting, now - NEVER_SAVED_FOR)
     if choice.source is PortalSource.DASHBOARD:
         try:
             return open_on(None, choice.known)
         except NoDefaultConfiguration:
-            _record_never_saved(database, gateway.livemode, now)
-            choice = choose(database, gateway.livemode, business_id, setting)
+            _record_never_saved(database, gateway, now)
+            choice = choose(database, gateway, business_id, setting)
     if choice.configuration_id is not None:
         try:
             return open_on(choice.configuration_id, choice.known)
@@ -168,10 +170,10 @@ def _check(wanted: SessionRequest, public_url: str) -> None:
     check_return_url(wanted.return_url, public_url)
 
 
-def _record_never_saved(database: Transactions, livemode: bool, now: dt.datetime) -> None:
+def _record_never_saved(database: Transactions, gateway: PaymentGateway, now: dt.datetime) -> None:
     with database.transaction() as session:
         portal_queries.record_configuration(
-            session, DASHBOARD, livemode, portal_queries.NONE_SAVED, now
+            session, gateway.account, DASHBOARD, gateway.livemode, portal_queries.NONE_SAVED, now
         )
 
 
@@ -195,8 +197,10 @@ def ensure_configuration(
         configuration = gateway.update_configuration(configuration.id, policy)
     check_mode(configuration, gateway.livemode)
     with database.transaction() as session:
-        portal_queries.record_configuration(session, key, gateway.livemode, configuration.id, now)
-        portal_queries.learn(session, configuration, now)
+        portal_queries.record_configuration(
+            session, gateway.account, key, gateway.livemode, configuration.id, now
+        )
+        portal_queries.learn(session, gateway.account, configuration, now)
     return configuration
 
 
@@ -210,7 +214,7 @@ def configuration_in_use(
 
     Raises PortalConfigurationMissing when there is none yet, or it is of the other mode.
     """
-    choice = choose(database, gateway.livemode, business_id, setting)
+    choice = choose(database, gateway, business_id, setting)
     source, dashboard = choice.source, None
     if source.dashboard_counts or source is PortalSource.KEPT:
         dashboard = gateway.default_configuration()
@@ -249,13 +253,13 @@ def customers_may(
     ours was made it is what a new one would allow, which is neither. Raises PortalConfigurationMissing when one is
     recorded that Stripe does not know, StripeUnavailable, StripeRefused.
     """
-    choice = choose(database, gateway.livemode, business_id, setting)
+    choice = choose(database, gateway, business_id, setting)
     configuration = choice.known
     if configuration is None and choice.source is PortalSource.DASHBOARD:
         configuration = gateway.default_configuration()
         if configuration is None:
-            _record_never_saved(database, gateway.livemode, now)
-            choice = choose(database, gateway.livemode, business_id, setting)
+            _record_never_saved(database, gateway, now)
+            choice = choose(database, gateway, business_id, setting)
             configuration = choice.known
     if configuration is None and choice.configuration_id is not None:
         configuration = gateway.configuration(choice.configuration_id)
@@ -264,7 +268,7 @@ def customers_may(
         return CustomerRights(cancel=policy.cancel, pause=policy.pause)
     if configuration != choice.known:
         with database.transaction() as session:
-            portal_queries.learn(session, configuration, now)
+            portal_queries.learn(session, gateway.account, configuration, now)
     return CustomerRights(
         cancel=configuration.allows("subscription_cancel"),
         pause=configuration.allows("subscription_pause"),

@@ -29,6 +29,7 @@ from services.billing.stripe_events.drafts import dedupe_key
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.stripe_events.translation import WANTED
 from shared import events
+from shared.contracts.accounts import Account, our_event_id
 from shared.contracts.rpc.errors import ReconciliationRunning
 from shared.database import Transactions
 from shared.outbox import Outgoing
@@ -86,9 +87,9 @@ def parse_since(since: str, now: dt.datetime) -> dt.datetime:
     return moment
 
 
-def reconciled_at(session: Session) -> dt.datetime | None:
+def reconciled_at(session: Session, account: Account) -> dt.datetime | None:
     """The moment up to which Stripe's log was last read without a gap; None before the first time."""
-    return reconciliation.moment_of(session, reconciliation.STRIPE_LOG)
+    return reconciliation.moment_of(session, account, reconciliation.STRIPE_LOG)
 
 
 def scheduled(
@@ -99,18 +100,18 @@ def scheduled(
     clock: Callable[[], dt.datetime],
 ) -> Report | None:
     """The round that runs by itself: from the cursor on, when the last one is long enough ago; None when not."""
-    now = clock()
+    now, account = clock(), gateway.account
     with database.transaction() as session:
-        cursor = reconciliation.reconciled_until(session, now)
+        cursor = reconciliation.reconciled_until(session, account, now)
         if cursor is None or cursor > now - EVERY_WHILE_THIN:
             return None
-        thin = queries.thin_arrived(session, cursor)
+        thin = queries.thin_arrived(session, account, cursor)
         if not thin and cursor > now - EVERY:
             return None
-        heard = not thin and queries.webhooks_arrived(session, cursor)
+        heard = not thin and queries.webhooks_arrived(session, account, cursor)
         if heard and cursor > now - EVERY_WHILE_HEARD:
             return None
-        swept_at = reconciliation.moment_of(session, reconciliation.SWEEP)
+        swept_at = reconciliation.moment_of(session, account, reconciliation.SWEEP)
     try:
         return reconcile(
             database,
@@ -139,12 +140,12 @@ def reconcile(
     Raises ReconciliationRunning while another one is under way, StripeUnavailable, StripeRefused; what was found until
     then is kept.
     """
-    began = clock()
+    began, account = clock(), gateway.account
 
     def keep_lease() -> None:
         now = clock()
         with database.transaction() as session:
-            mine = reconciliation.take_reconciliation(session, holder, now, now + LEASE)
+            mine = reconciliation.take_reconciliation(session, account, holder, now, now + LEASE)
         if not mine:
             raise ReconciliationRunning("a reconciliation is under way already; look again soon")
 
@@ -153,16 +154,16 @@ def reconcile(
         report = Report()
         # Oldest first, as the webhooks would have come.
         for page in gateway.events_since(since, sorted(WANTED), MOST_PAGES):
-            _take_in(database, gateway.livemode, page, report, clock)
+            _take_in(database, gateway, page, report, clock)
             keep_lease()
         if sweep or report.new:
             _sweep(database, gateway, began, report, keep_lease, clock)
         with database.transaction() as session:
-            reconciliation.finish_reconciliation(session, holder, since, began)
+            reconciliation.finish_reconciliation(session, account, holder, since, began)
         return report
     finally:
         with database.transaction() as session:
-            reconciliation.release_reconciliation(session, holder)
+            reconciliation.release_reconciliation(session, account, holder)
 
 
 def _sweep(
@@ -173,18 +174,19 @@ def _sweep(
     keep_lease: Callable[[], None],
     clock: Callable[[], dt.datetime],
 ) -> None:
+    account = gateway.account
     with database.reading() as session:
-        announced_from = reconciliation.moment_of(session, reconciliation.ANNOUNCED_FROM)
+        announced_from = reconciliation.moment_of(session, account, reconciliation.ANNOUNCED_FROM)
     for invoices in gateway.unpaid_invoices(began - SWEPT, MOST_PAGES):
         owed = [one for one in invoices if one.collectable]
         ours = [one for one in owed if not _is_older(one, announced_from)]
         report.older += len(owed) - len(ours)
         with database.transaction() as session:
-            unsaid = [_failure(one, gateway.livemode, clock()) for one in ours]
+            unsaid = [_failure(one, gateway, clock()) for one in ours]
             report.swept += len(outbox.publish_missed(session, unsaid, clock()))
         keep_lease()
     with database.transaction() as session:
-        reconciliation.keep_moment(session, reconciliation.SWEEP, began)
+        reconciliation.keep_moment(session, account, reconciliation.SWEEP, began)
 
 
 def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:
@@ -196,7 +198,7 @@ def _is_older(invoice: Invoice, announced_from: dt.datetime | None) -> bool:
 
 def _take_in(
     database: Transactions,
-    livemode: bool,
+    gateway: PaymentGateway,
     page: Iterable[bytes],
     report: Report,
     clock: Callable[[], dt.datetime],
@@ -208,7 +210,7 @@ def _take_in(
     for body in page:
         report.seen += 1
         try:
-            received = inbox.read_webhook(body, livemode=livemode)
+            received = inbox.read_webhook(body, livemode=gateway.livemode)
         except NotAnEvent:
             continue  # Stripe's own list holds none; a stand-in's might
         _, outcome = inbox.keep(store, received)
@@ -223,7 +225,7 @@ class MissedFailure:
     dedupe_keys: tuple[str, ...]
 
 
-def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> MissedFailure:
+def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> MissedFailure:
     """The event that a webhook about this invoice's last attempt would have become."""
     data = events.InvoicePaymentFailed(
         invoice_id=invoice.id,
@@ -242,11 +244,17 @@ def _failure(invoice: Invoice, livemode: bool, now: dt.datetime) -> MissedFailur
         purpose=invoice.purpose,
         purpose_more=invoice.purpose_more,
         next_payment_attempt=invoice.next_payment_attempt,
-        livemode=livemode,
+        account=gateway.account,
+        livemode=gateway.livemode,
     )
     occasion = (invoice.id, invoice.attempt_count, None)
     key = dedupe_key(data, *occasion)
     name = f"sweep/{invoice.id}/{invoice.attempt_count}"
-    event = events.Event(id=f"{name}/{data.type}", occurred_at=now, correlation_id=name, data=data)
+    event = events.Event(
+        id=our_event_id(gateway.account, name, data.type),
+        occurred_at=now,
+        correlation_id=name,
+        data=data,
+    )
     confirm = key.replace(data.type, events.InvoicePaymentActionRequired.type, 1)
     return MissedFailure(Outgoing(event, key), (key, confirm))

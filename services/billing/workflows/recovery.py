@@ -26,6 +26,7 @@ from services.billing.queries import inbox, payment_method_changes, payment_trie
 from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import SubscriptionState, may_collect
 from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
@@ -65,9 +66,11 @@ def wish_of(
     if data.payment_method_id is None:
         return None
     scope = data.invoice_id or data.subscription_id or ""
+    account = Account(data.account)
     return Wish(
+        account=account,
         event_id=stripe_event_id,
-        kind=inbox.type_of(session, stripe_event_id)
+        kind=inbox.type_of(session, StripeId(account, stripe_event_id))
         or ("customer.subscription.updated" if scope else "customer.updated"),
         stripe_customer_id=data.stripe_customer_id,
         payment_method=data.payment_method_id,
@@ -90,7 +93,7 @@ def recover(
     StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
     (SCA) are outcomes, recorded in `payment_tries`.
     """
-    with lease_of(database, wish.stripe_customer_id, holder, clock) as lease:
+    with lease_of(database, wish.customer, holder, clock) as lease:
         with lease.kept() as session:
             change = _join(session, wish, clock())
         if change is None or change.closed_at is not None:
@@ -98,41 +101,39 @@ def recover(
         return _Recovery(database, gateway, change, lease, clock).run()
 
 
-def due(database: Transactions, now: dt.datetime) -> list[str]:
+def due(database: Transactions, now: dt.datetime) -> list[StripeId]:
     """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
     with database.reading() as session:
-        return list(payment_method_changes.due_changes(session, now, MOST_DUE))
+        return payment_method_changes.due_changes(session, now, MOST_DUE)
 
 
 def resume(
     database: Transactions,
     gateway: PaymentGateway,
-    change_id: str,
+    name: StripeId,
     *,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Report:
     """Go on with a change. Raises as `recover` does."""
     with database.reading() as session:
-        change = payment_method_changes.change(session, change_id)
+        change = payment_method_changes.change(session, name)
     if change is None:  # erased meanwhile
-        return Report(Run.GONE, change_id)
-    with lease_of(database, change.stripe_customer_id, holder, clock) as lease:
+        return Report(Run.GONE, name.id)
+    with lease_of(database, change.customer, holder, clock) as lease:
         with lease.kept() as session:
-            change = payment_method_changes.change(session, change_id)
+            change = payment_method_changes.change(session, name)
         if change is None or change.closed_at is not None:
-            return Report(Run.KNOWN, change_id)
+            return Report(Run.KNOWN, name.id)
         return _Recovery(database, gateway, change, lease, clock).run()
 
 
 def _join(session: Session, wish: Wish, now: dt.datetime) -> Change | None:
     """The change that the event belongs to; None where a release before this one has carried it out."""
-    known = payment_method_changes.change_told_by(session, wish.event_id)
+    known = payment_method_changes.change_told_by(session, wish.event)
     if known is not None:
         return known
-    latest = payment_method_changes.latest_change(
-        session, wish.stripe_customer_id, wish.payment_method
-    )
+    latest = payment_method_changes.latest_change(session, wish.customer, wish.payment_method)
     if latest is not None and latest.includes(wish):
         return payment_method_changes.join_change(session, latest, wish, now)
     if _done_by_another_release(session, wish, latest, now):
@@ -146,7 +147,7 @@ def _done_by_another_release(
     """Whether a replica that writes no changes has tried the card since it was set, while both run side by side."""
     if latest is not None and latest.closed_at is None:
         return False
-    runs = payment_tries.recent_runs(session, wish.stripe_customer_id, wish.payment_method, now)
+    runs = payment_tries.recent_runs(session, wish.customer, wish.payment_method, now)
     return any(
         finished >= wish.set_at
         and not (latest and latest.closed_at and finished <= latest.closed_at)
@@ -184,7 +185,7 @@ class _Recovery:
 
     def run(self) -> Report:
         with self._lease.kept() as session:
-            payment_method_changes.begin_run(session, self._change.id, self._clock(), PAUSES)
+            payment_method_changes.begin_run(session, self._change.name, self._clock(), PAUSES)
         plans = self._planner.plans()
         if isinstance(plans, Run):
             self._report.run = plans
@@ -204,10 +205,10 @@ class _Recovery:
         with self._lease.kept() as session:
             if self._waits:
                 self._report.run = Run.POSTPONED
-                payment_method_changes.postpone(session, self._change.id, max(self._waits))
+                payment_method_changes.postpone(session, self._change.name, max(self._waits))
             else:
                 payment_method_changes.close_change(
-                    session, self._change.id, self._report.run, self._clock()
+                    session, self._change.name, self._report.run, self._clock()
                 )
 
     # -- carrying it out --------------------------------------------------------------------------------------
@@ -226,9 +227,9 @@ class _Recovery:
             else:
                 self._report.pointed.append(subscription_id)
         with self._database.reading() as session:
-            answered = payment_tries.answered_invoices(session, change.id)
+            answered = payment_tries.answered_invoices(session, change.name)
             runs = payment_tries.recent_runs(
-                session, change.stripe_customer_id, change.payment_method, self._clock()
+                session, change.customer, change.payment_method, self._clock()
             )
         open_ones = self._gateway.open_invoices(change.stripe_customer_id, plan.subscription_id)
         for invoice in filter(plan.is_for, open_ones):
@@ -261,7 +262,9 @@ class _Recovery:
         ):
             return False
         with self._database.reading() as session:
-            heard = invoices_heard(session, [invoice.id], livemode=self._gateway.livemode)
+            heard = invoices_heard(
+                session, self._change.account, [invoice.id], livemode=self._gateway.livemode
+            )
         known = heard.get(invoice.id)
         by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
         failed_at = known.last_failed_at if known else None
@@ -302,7 +305,7 @@ class _Recovery:
             elif trace.processing:
                 payment = Payment(PayOutcome.PROCESSING)
             elif not may_try(
-                payment_tries.times_tried(session, invoice.id, now),
+                payment_tries.times_tried(session, StripeId(self._change.account, invoice.id), now),
                 self._change.payment_method,
                 now,
             ):
@@ -364,7 +367,7 @@ class _Recovery:
         happen, unless its own key can still be sent again: `own_keys` says whether this run will.
         """
         with self._database.reading() as session:
-            unknown = payment_tries.unknown_tries(session, self._change.stripe_customer_id)
+            unknown = payment_tries.unknown_tries(session, self._change.customer)
         for one in unknown:
             self._lease.keep()
             self._unknown[one.invoice_id] = one
@@ -394,12 +397,21 @@ class _Recovery:
 
 
 def recoveries(
-    session: Session, *, stripe_customer_id: str | None, invoice_id: str | None, limit: int
+    session: Session,
+    account: Account,
+    *,
+    stripe_customer_id: str | None,
+    invoice_id: str | None,
+    limit: int,
 ) -> list[RecoveryAttempt]:
     """Tries for people, newest first."""
     return [
         RecoveryAttempt(**asdict(one))
         for one in payment_tries.recoveries(
-            session, stripe_customer_id=stripe_customer_id, invoice_id=invoice_id, limit=limit
+            session,
+            account,
+            stripe_customer_id=stripe_customer_id,
+            invoice_id=invoice_id,
+            limit=limit,
         )
     ]

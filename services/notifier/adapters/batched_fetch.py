@@ -8,6 +8,7 @@ from typing import Any
 
 from nameko.extensions import DependencyProvider
 
+from shared.contracts.accounts import StripeId
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Batcher
@@ -21,10 +22,10 @@ class Fetch(DependencyProvider):
         self,
         name: str,
         target_service: str,
-        work: Callable[[Any, list[str]], list[Any]],
+        work: Callable[[Any, list[StripeId]], list[Any]],
         **bounds: int,
     ) -> None:
-        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the ids."""
+        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the names."""
         self.label, self.target_service, self.work, self.bounds = name, target_service, work, bounds
 
     def setup(self) -> None:
@@ -34,13 +35,13 @@ class Fetch(DependencyProvider):
             if isinstance(each, RpcClient) and each.target_service == self.target_service
         )
 
-        def ask(ids: list[str]) -> list[Any]:
-            return self.work(client.proxy_for(self.label), ids)
+        def ask(names: list[StripeId]) -> list[Any]:
+            return self.work(client.proxy_for(self.label), names)
 
         away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
         self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
 
-    def get_dependency(self, worker_ctx: Any) -> Batcher[str, Any]:
+    def get_dependency(self, worker_ctx: Any) -> Batcher[StripeId, Any]:
         return self.batcher
 
 

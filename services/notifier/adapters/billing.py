@@ -9,6 +9,7 @@ from services.notifier.adapters.batched_fetch import aware
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.ports import InvoiceReport
 from shared.contracts import rpc as contracts
+from shared.contracts.accounts import StripeId, account_argument, account_shown, by_account
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.contracts.rpc.base import UnreadableAnswer
@@ -27,25 +28,30 @@ MOST_INVOICES: Final = 100
 """How many invoices billing answers about in one call."""
 
 
-def fetch_invoices(billing: Billing, invoice_ids: list[str]) -> list[SourcedInvoiceState | None]:
+def fetch_invoices(billing: Billing, invoices: list[StripeId]) -> list[SourcedInvoiceState | None]:
     """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
-    answers = contracts.billing.INVOICE_STATES.call(billing, invoice_ids=invoice_ids)
-    return [answers.get(invoice_id) for invoice_id in invoice_ids]
+    answers: dict[StripeId, SourcedInvoiceState] = {}
+    for account, ids in by_account(invoices).items():
+        told = contracts.billing.INVOICE_STATES.call(
+            billing, invoice_ids=ids, **account_argument(account)
+        )
+        answers |= {StripeId(account, id): state for id, state in told.items()}
+    return [answers.get(invoice) for invoice in invoices]
 
 
 class BillingInvoices:
     """`Invoices` over RPC to billing; best effort, since the email must not depend on it. Those asked for at the same
     time share a call."""
 
-    def __init__(self, billing: Billing, fetch: Callable[[str], Any]) -> None:
+    def __init__(self, billing: Billing, fetch: Callable[[StripeId], Any]) -> None:
         """`fetch` does `fetch_invoices` for one question, together with others."""
         self._billing = billing
         self._fetch = fetch
 
-    def report(self, invoice_id: str) -> InvoiceReport | None:
+    def report(self, invoice: StripeId) -> InvoiceReport | None:
         """See `Invoices.report`."""
         try:
-            wire = self._state(invoice_id)
+            wire = self._state(invoice)
             why = "nobody knows it"
         except (
             RemoteFault,
@@ -58,7 +64,12 @@ class BillingInvoices:
             wire = None
             why = error.error if isinstance(error, RemoteFault) else type(error).__name__
         if wire is None:
-            log.warning("invoice not looked up, writing without it", invoice_id=invoice_id, why=why)
+            log.warning(
+                "invoice not looked up, writing without it",
+                invoice_id=invoice.id,
+                why=why,
+                **account_shown(invoice.account),
+            )
             return None
         now = InvoiceNow(
             status=enum_or_none(InvoiceStatus, wire.status),
@@ -85,15 +96,17 @@ class BillingInvoices:
             next_method=wire.next_charged(),
         )
 
-    def _state(self, invoice_id: str) -> InvoiceState | None:
+    def _state(self, invoice: StripeId) -> InvoiceState | None:
         try:
-            found: InvoiceState | None = self._fetch(invoice_id)
+            found: InvoiceState | None = self._fetch(invoice)
             return found
         except RemoteFault as fault:
             if fault.error != "MethodNotFound":
                 raise
         # A billing of the version before this one, in the middle of an upgrade.
-        return contracts.billing.INVOICE_STATE.call(self._billing, invoice_id=invoice_id)
+        return contracts.billing.INVOICE_STATE.call(
+            self._billing, invoice_id=invoice.id, **account_argument(invoice.account)
+        )
 
 
 def enum_or_none(kind: Any, value: str | None) -> Any:

@@ -18,6 +18,7 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
+from shared.contracts.accounts import StripeId, account_argument, by_account
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
@@ -31,29 +32,36 @@ Portal = Any
 """The RPC proxy of the portal, as a worker has it."""
 
 
-def fetch_contacts(portal: Portal, stripe_ids: list[str]) -> list[contracts.portal.Contact | None]:
+def fetch_contacts(portal: Portal, wanted: list[StripeId]) -> list[contracts.portal.Contact | None]:
     """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
-    answers = contracts.portal.CONTACTS.call(portal, stripe_customer_ids=stripe_ids)
-    return [answers.get(stripe_id) for stripe_id in stripe_ids]
+    answers: dict[StripeId, contracts.portal.Contact] = {}
+    for account, ids in by_account(wanted).items():
+        told = contracts.portal.CONTACTS.call(
+            portal, stripe_customer_ids=ids, **account_argument(account)
+        )
+        answers |= {StripeId(account, id): contact for id, contact in told.items()}
+    return [answers.get(one) for one in wanted]
 
 
 class PortalContacts:
     """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
 
-    def __init__(self, portal: Portal, fetch: Callable[[str], Any]) -> None:
+    def __init__(self, portal: Portal, fetch: Callable[[StripeId], Any]) -> None:
         """`fetch` does `fetch_contacts` for one question, together with others."""
         self._portal = portal
         self._fetch = fetch
 
     def contact(
-        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
     ) -> Contact:
         """See `Contacts.contact`."""
         with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):
             if customer_id:
                 answer = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
+            elif stripe_customer is None:
+                raise UnknownCustomer
             else:
-                answer = self._fetch(stripe_customer_id or "")
+                answer = self._fetch(stripe_customer)
             if answer is None:
                 raise UnknownCustomer
             return _read_contact(answer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.notifier.domain.vocabulary import Reason
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.invoices import Invoice, InvoiceStatus
 from shared.contracts.observations import Observation
 from shared.contracts.observations import merge as merge_invoice
@@ -22,6 +23,7 @@ CLOSED_BECAUSE: Final[dict[str, Reason]] = {
 class Incident(Invoice):
     """The story of one invoice as far as it is known, and what its customer was told."""
 
+    account: Account = OWN
     invoice_id: str
     stripe_customer_id: str
     opened_at: dt.datetime | None = None
@@ -34,6 +36,16 @@ class Incident(Invoice):
     """When the last failure was heard of, on our clock; None: by a release before this one."""
     end_noted: bool = False
     """An email to the business about how collecting ended exists."""
+
+    @property
+    def name(self) -> StripeId:
+        """The whole name of the invoice."""
+        return StripeId(self.account, self.invoice_id)
+
+    @property
+    def customer(self) -> StripeId:
+        """The whole name of its Stripe customer."""
+        return StripeId(self.account, self.stripe_customer_id)
 
     @property
     def closed_because(self) -> Reason | None:

@@ -6,10 +6,11 @@ import datetime as dt
 from typing import Final
 
 from services.notifier.domain.kinds import Kind
+from shared.contracts.accounts import StripeId, in_account
 from shared.contracts.observations import Observation
 
 
-def failure_key(invoice_id: str, seen: Observation, event_id: str = "") -> str:
+def failure_key(invoice: StripeId, seen: Observation, event_id: str = "") -> str:
     """The row of a failure that an event reports: of an invoice, attempt and kind of event; of this very event too, where
     `event_id` is given, since a second event of an attempt may tell of another charge.
 
@@ -20,22 +21,22 @@ def failure_key(invoice_id: str, seen: Observation, event_id: str = "") -> str:
     kind = Kind.PAYMENT_ACTION_REQUIRED if seen.action_required else Kind.PAYMENT_FAILED
     suffix = "/own-retry" if seen.own_retry else ""
     event = f"/{event_id}" if event_id else ""
-    return f"{invoice_id}/{seen.attempt_count}/{kind}{suffix}{event}"
+    return in_account(invoice.account, f"{invoice.id}/{seen.attempt_count}/{kind}{suffix}{event}")
 
 
-def attempt_key(invoice_id: str, attempt: int) -> str:
+def attempt_key(invoice: StripeId, attempt: int) -> str:
     """Held by the first email of an attempt: payment_failed and payment_action_required share it."""
-    return f"{invoice_id}/{attempt}"
+    return in_account(invoice.account, f"{invoice.id}/{attempt}")
 
 
-def recovered_key(invoice_id: str) -> str:
+def recovered_key(invoice: StripeId) -> str:
     """An invoice is paid once, so it is announced once."""
-    return f"{invoice_id}/{Kind.PAYMENT_RECOVERED}"
+    return in_account(invoice.account, f"{invoice.id}/{Kind.PAYMENT_RECOVERED}")
 
 
-def business_recovered_key(invoice_id: str) -> str:
+def business_recovered_key(invoice: StripeId) -> str:
     """The business hears of it once, too."""
-    return f"{invoice_id}/{Kind.CUSTOMER_RECOVERED}"
+    return in_account(invoice.account, f"{invoice.id}/{Kind.CUSTOMER_RECOVERED}")
 
 
 def unreachable_key(address_sha256: str) -> str:
@@ -44,9 +45,9 @@ def unreachable_key(address_sha256: str) -> str:
     return f"{Kind.CUSTOMER_UNREACHABLE}/{address_sha256}"
 
 
-def collection_ended_key(invoice_id: str) -> str:
+def collection_ended_key(invoice: StripeId) -> str:
     """However collecting an invoice ended, the business hears of it once."""
-    return f"{invoice_id}/{Kind.COLLECTION_ENDED}"
+    return in_account(invoice.account, f"{invoice.id}/{Kind.COLLECTION_ENDED}")
 
 
 def request_key(kind: Kind, request_id: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.vocabulary import Reason
+from shared.contracts.accounts import StripeId, in_account, outside_account
 
 _MOMENT: Final = "%Y%m%dT%H%M%S"
 
@@ -49,22 +50,24 @@ def day_of(ends_at: dt.datetime | None) -> str:
 
 
 def subscription_end_key(
-    subscription_id: str, ends_at: dt.datetime | None, at: dt.datetime | None = None
+    subscription: StripeId, ends_at: dt.datetime | None, at: dt.datetime | None = None
 ) -> str:
     """One end of a subscription is told once, planned or past; planned for another day it is news again. So it is when it
     was withdrawn between: with `at` it is what Stripe said at that moment."""
     again = f"/{at.astimezone(dt.UTC):{_MOMENT}}" if at else ""
-    return f"{Kind.SUBSCRIPTION_ENDING}/{subscription_id}/{day_of(ends_at)}{again}"
+    key = f"{Kind.SUBSCRIPTION_ENDING}/{subscription.id}/{day_of(ends_at)}{again}"
+    return in_account(subscription.account, key)
 
 
-def withdrawn_key(subscription_id: str, at: dt.datetime) -> str:
+def withdrawn_key(subscription: StripeId, at: dt.datetime) -> str:
     """A planned end that was withdrawn at this moment."""
-    return f"{Kind.CANCELLATION_WITHDRAWN}/{subscription_id}/{at.astimezone(dt.UTC):{_MOMENT}}"
+    key = f"{Kind.CANCELLATION_WITHDRAWN}/{subscription.id}/{at.astimezone(dt.UTC):{_MOMENT}}"
+    return in_account(subscription.account, key)
 
 
-def read_plan_key(key: str) -> tuple[str, str | None] | None:
-    """The subscription of such a key, and the day on which it ends; None for another kind of key."""
-    kind, _, rest = key.partition("/")
+def read_plan_key(account: str, key: str) -> tuple[str, str | None] | None:
+    """The subscription of such a key of an account, and the day on which it ends; None for another kind of key."""
+    kind, _, rest = outside_account(account, key).partition("/")
     subscription_id, _, rest = rest.partition("/")
     if kind == Kind.CANCELLATION_WITHDRAWN:
         return subscription_id, None

@@ -46,6 +46,7 @@ from services.notifier.queries import business_news, leases, notifications, supp
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Leased
 from services.notifier.queries.notifications import Row
+from shared.contracts.accounts import StripeId, look_up
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
 
@@ -73,13 +74,13 @@ class SendRequest:
     planned: Retry
     invoice: InvoiceNow | None
     """The invoice as it was just read; None where it could not be."""
-    others: Mapping[str, InvoiceNow | None] = field(default_factory=dict)
+    others: Mapping[StripeId, InvoiceNow | None] = field(default_factory=dict)
     """Other invoices that the email tells of too, as they were just read."""
 
     @property
-    def invoice_ids(self) -> set[str]:
+    def invoices(self) -> set[StripeId]:
         """All invoices that the email tells of."""
-        own = self.leased.invoice_id
+        own = self.leased.invoice
         return {*self.others, own} if own is not None else set(self.others)
 
 
@@ -96,13 +97,13 @@ class Answered:
 class _Known:
     """What the database says about the emails of a batch, read under its locks."""
 
-    incidents: dict[str, Incident]
+    incidents: dict[StripeId, Incident]
     rows: dict[str, Row]
-    deleted: set[str]
+    deleted: set[StripeId]
     suppressed: dict[AddressHash, str]
-    told: dict[str, list[Failure]]
+    told: dict[StripeId, list[Failure]]
     """The failures of which customers were told, by invoice."""
-    ends_told: set[str]
+    ends_told: set[StripeId]
     """The invoices that another email to their business names as unpaid for good."""
 
 
@@ -117,11 +118,11 @@ def begin_posts(
     asking = [one.leased for one in postings if one.leased.kind in ABOUT_DEBT]
     incidents = incident_queries.lock_open_incidents(
         session,
-        {one.leased.invoice_id for one in postings if one.leased.invoice_id},
-        {one.stripe_customer_id for one in asking if one.stripe_customer_id},
+        {one.leased.invoice for one in postings if one.leased.invoice},
+        {one.stripe_customer for one in asking if one.stripe_customer},
     )
     rows = notifications.lock_to_send(session, {one.leased.notification_id for one in postings})
-    customers = {row.stripe_customer_id for row in rows.values() if row.stripe_customer_id}
+    customers = {row.stripe_customer for row in rows.values() if row.stripe_customer}
     known = _Known(
         incidents=incidents,
         rows=rows,
@@ -130,28 +131,28 @@ def begin_posts(
             session, {posting.address for posting in postings}
         ),
         told=notifications.failures_told(
-            session, {one.invoice_id for one in incidents.values() if one.last_mailed_at}, rows
+            session, {one.name for one in incidents.values() if one.last_mailed_at}, rows
         ),
         ends_told=business_news.ends_told(
             session,
             {
-                one.stripe_customer_id
+                one.stripe_customer
                 for one in asking
-                if one.kind is Kind.COLLECTION_ENDED and one.stripe_customer_id
+                if one.kind is Kind.COLLECTION_ENDED and one.stripe_customer
             },
             rows,
         ),
     )
     results = []
-    begun: set[str] = set()
+    begun: set[StripeId] = set()
     for posting in postings:
         result = _begin(session, posting, known, now, policy)
         results.append(result)
         leased = posting.leased
         if result is None and leased.kind in DUNNING and not leased.by_hand:
-            for invoice_id in posting.invoice_ids & known.incidents.keys():
-                known.incidents[invoice_id] = replace(known.incidents[invoice_id], asked_at=now)
-                begun.add(invoice_id)
+            for invoice in posting.invoices & known.incidents.keys():
+                known.incidents[invoice] = replace(known.incidents[invoice], asked_at=now)
+                begun.add(invoice)
             if leased.gathers:
                 _name_charges(session, posting)
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
@@ -163,14 +164,16 @@ def begin_posts(
     return results
 
 
-def _locked(session: Session, held: Sequence[Leased]) -> tuple[dict[str, Incident], dict[str, Row]]:
+def _locked(
+    session: Session, held: Sequence[Leased]
+) -> tuple[dict[StripeId, Incident], dict[str, Row]]:
     """Incidents and rows of these emails; the incidents of what is told in them are locked too."""
-    invoice_ids = {leased.invoice_id for leased in held if leased.invoice_id}
+    invoices = {leased.invoice for leased in held if leased.invoice}
     gathering = {one.notification_id for one in held if one.gathers}
     if gathering:
         others = leases.told_in(session, gathering, lock=False)
-        invoice_ids |= {row.invoice_id for row in others if row.invoice_id}
-    incidents = incident_queries.lock_incidents(session, invoice_ids)
+        invoices |= {row.invoice for row in others if row.invoice}
+    incidents = incident_queries.lock_incidents(session, invoices)
     rows = notifications.lock_to_send(session, {leased.notification_id for leased in held})
     return incidents, rows
 
@@ -185,9 +188,9 @@ def _begin(
     if row.unconfirmed_posts >= policy.unknown_posts:
         finish(row, Status.FAILED, Reason.UNCONFIRMED_TWICE, now)
         return Result(leased.kind, "unconfirmed", Reason.UNCONFIRMED_TWICE)
-    incident = known.incidents.get(leased.invoice_id or "")
+    incident = look_up(known.incidents, leased.invoice)
     reason: str | None = recheck(leased.kind, incident, None)
-    if row.stripe_customer_id in known.deleted:
+    if row.stripe_customer in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
     failure = _failure(posting, row)
@@ -209,7 +212,10 @@ def _begin(
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
     if leased.kind is Kind.COLLECTION_ENDED:
         ended = how_it_ended(incident, posting.invoice, now)
-        row.context = {business_news.INVOICES: sorted(posting.others), business_news.ENDING: ended}
+        row.context = {
+            business_news.INVOICES: [one.id for one in sorted(posting.others)],
+            business_news.ENDING: ended,
+        }
     row.unconfirmed_since = now
     row.unconfirmed_posts += 1
     row.attempts += 1
@@ -221,21 +227,20 @@ def _begin(
 def _name_charges(session: Session, posting: SendRequest) -> None:
     """Remember of which charges the others are told."""
     for row in leases.told_in(session, [posting.leased.notification_id]):
-        invoice = posting.others.get(row.invoice_id or "")
+        invoice = look_up(posting.others, row.invoice)
         if invoice is not None and invoice.charge_id is not None:
             row.charge_id, row.payment_method_id = invoice.charge_id, invoice.payment_method_id
 
 
 def _alone_or_together(
-    posting: SendRequest, incidents: Mapping[str, Incident], now: dt.datetime
+    posting: SendRequest, incidents: Mapping[StripeId, Incident], now: dt.datetime
 ) -> Go | Hold:
     """The customer may have had an email about another invoice just now: then this one waits for what else fails."""
     until = gather_until(
         (
             one
             for one in incidents.values()
-            if one.stripe_customer_id == posting.leased.stripe_customer_id
-            and one.invoice_id not in posting.invoice_ids
+            if one.customer == posting.leased.stripe_customer and one.name not in posting.invoices
         ),
         now,
     )
@@ -254,14 +259,14 @@ def _verdict(
     session: Session, posting: SendRequest, known: _Known, row: Row, now: dt.datetime
 ) -> Go | Hold | Suppress:
     leased, business = posting.leased, posting.contact.business
-    incident = known.incidents.get(leased.invoice_id or "")
+    incident = look_up(known.incidents, leased.invoice)
     if leased.kind is Kind.COLLECTION_ENDED:
         return _end_verdict(posting, incident, known, now)
     if leased.kind in PLANS:
         notifications.store_sent(session, known.rows.values())  # the plans that this batch tells of
         reason = subscriptions.no_news(session, row)
         return Go() if reason is None else Suppress(reason)
-    failure, told = _failure(posting, row), known.told.get(leased.invoice_id or "", [])
+    failure, told = _failure(posting, row), look_up(known.told, leased.invoice) or []
     if leased.kind in DUNNING and (reason := is_told(failure, told)) is not None:
         return Suppress(reason)
     return when(
@@ -285,7 +290,7 @@ def _end_verdict(
 ) -> Go | Hold | Suppress:
     """The business hears how collecting ended when Stripe itself says that it has: not from what was heard, which may lack
     the half of it."""
-    if posting.leased.invoice_id in known.ends_told:
+    if posting.leased.invoice in known.ends_told:
         return Suppress(Reason.TOLD_TOGETHER)
     if posting.invoice is None or posting.invoice.heard:
         return Hold(dt.timedelta(hours=1), Reason.WAITS_FOR_END)
@@ -303,8 +308,8 @@ def record_answers(
 ) -> list[Result]:
     """Write down what SendGrid answered to each email, or that it did not."""
     incidents, rows = _locked(session, [answer.leased for answer in answers])
-    told: dict[str, Incident] = {}
-    untold: set[str] = set()
+    told: dict[StripeId, Incident] = {}
+    untold: set[StripeId] = set()
     results = []
     for answer in answers:
         leased, kind, outcome = answer.leased, answer.kind, answer.outcome
@@ -313,21 +318,21 @@ def record_answers(
             results.append(Result(kind, "row_gone"))
         elif isinstance(outcome, Accepted):
             # A fact, whoever holds the lease by now.
-            incident = incidents.get(leased.invoice_id or "")
+            incident = look_up(incidents, leased.invoice)
             mailed = mark_sent(session, row, incident, now, outcome.message_id)
             if mailed is not None:
-                incidents[mailed.invoice_id] = told[mailed.invoice_id] = mailed
+                incidents[mailed.name] = told[mailed.name] = mailed
             for other in mark_others_sent(session, row, now):
-                incidents[other.invoice_id] = told[other.invoice_id] = other
+                incidents[other.name] = told[other.name] = other
             results.append(Result(kind, "sent"))
         elif not leased.holds(row):
             results.append(Result(kind, "lease_lost"))
         else:
             results.append(_record_failure(row, kind, outcome, now, jitter(), policy))
-            incident = incidents.get(leased.invoice_id or "")
+            incident = look_up(incidents, leased.invoice)
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
-                untold.add(incident.invoice_id)
+                untold.add(incident.name)
     notifications.store_sent(session, rows.values())
     incident_queries.note_mailed(session, told.values())
     incident_queries.note_asked(session, untold, None)
@@ -365,13 +370,13 @@ def mark_others_sent(session: Session, row: Notification | Row, at: dt.datetime)
         return []
     others = leases.told_in(session, [row.notification_id])
     incidents = incident_queries.lock_incidents(
-        session, {one.invoice_id for one in others if one.invoice_id}
+        session, {one.invoice for one in others if one.invoice}
     )
     asked = []
     for other in others:
         if other.sent_at is None:
             other.sent_at = at
-            asked.append(_was_asked(session, other, incidents.get(other.invoice_id or ""), at, at))
+            asked.append(_was_asked(session, other, look_up(incidents, other.invoice), at, at))
     return [incident for incident in asked if incident is not None]
 
 

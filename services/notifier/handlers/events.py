@@ -18,6 +18,7 @@ from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
 from services.notifier.queries.leases import FreshLeases
 from shared import events
+from shared.contracts.accounts import Account, StripeId, stripe_id
 from shared.contracts.invoices import owed
 from shared.contracts.observations import Observation
 from shared.events import Event
@@ -65,7 +66,7 @@ def handle_invoices(
     seen = {event.id: invoices.read(event) for event in new}
     waves = _in_waves(new)
     begun = {
-        event.data.invoice_id: _merged(_blank(event), seen[event.id], now)
+        _invoice(event): _merged(_blank(event), seen[event.id], now)
         for event in (waves[0] if waves else ())
     }
     made = incident_queries.add_incidents(session, begun.values())
@@ -76,16 +77,16 @@ def handle_invoices(
             IncidentUpdate(
                 event,
                 seen[event.id],
-                _merged(incidents[event.data.invoice_id], seen[event.id], now)
-                if event.data.invoice_id in incidents
-                else begun[event.data.invoice_id],
+                _merged(incidents[_invoice(event)], seen[event.id], now)
+                if _invoice(event) in incidents
+                else begun[_invoice(event)],
             )
             for event in wave
         ]
         incident_queries.store_incidents(
-            session, [one.incident for one in heard if one.invoice_id in incidents]
+            session, [one.incident for one in heard if one.invoice in incidents]
         )
-        incidents |= {one.invoice_id: one.incident for one in heard}
+        incidents |= {one.invoice: one.incident for one in heard}
         if failures := _of_step(heard, invoices.failed):
             outcomes |= invoices.failed(session, failures, now, fresh if len(waves) == 1 else None)
         if changes := _of_step(heard, invoices.changed):
@@ -97,12 +98,16 @@ def handle_invoices(
 
 
 def _blank(event: Event[events.InvoiceData]) -> Incident:
-    data = event.data
-    return Incident(invoice_id=data.invoice_id, stripe_customer_id=data.stripe_customer_id)
+    invoice, customer = _invoice(event), event.data.stripe_customer_id
+    return Incident(account=invoice.account, invoice_id=invoice.id, stripe_customer_id=customer)
 
 
 def _of_step(heard: Sequence[IncidentUpdate], step: invoices.Step) -> list[IncidentUpdate]:
     return [one for one in heard if STEPS[type(one.event.data)] is step]
+
+
+def _invoice(event: Event[events.InvoiceData]) -> StripeId:
+    return StripeId(Account(event.data.account), event.data.invoice_id)
 
 
 def _in_waves(
@@ -111,13 +116,13 @@ def _in_waves(
     """The events in waves to be acted upon one after another. A wave has at most one event of each invoice, in the order in
     which they came, so that each finds what the one before it has left."""
     waves: list[list[Event[events.InvoiceData]]] = []
-    earlier: Counter[str] = Counter()
+    earlier: Counter[StripeId] = Counter()
     for event in batch:
-        number = earlier[event.data.invoice_id]
+        number = earlier[_invoice(event)]
         if number == len(waves):
             waves.append([])
         waves[number].append(event)
-        earlier[event.data.invoice_id] += 1
+        earlier[_invoice(event)] += 1
     return waves
 
 
@@ -131,10 +136,11 @@ def customer_deleted(
 ) -> str:
     """Nobody writes to a customer who is gone, not even for a failure that arrives later."""
     data = event.data
-    suppressions.note_deleted_customer(session, data.stripe_customer_id, now)
-    incident_queries.lock_incidents_of(session, data.stripe_customer_id)
+    gone = StripeId(Account(data.account), data.stripe_customer_id)
+    suppressions.note_deleted_customer(session, gone, now)
+    incident_queries.lock_incidents_of(session, gone)
     suppressed = notifications.suppress_waiting(
-        session, Reason.CUSTOMER_DELETED, now, customer=data.stripe_customer_id
+        session, Reason.CUSTOMER_DELETED, now, customer=gone
     )
     return f"{suppressed.total()} suppressed"
 
@@ -147,14 +153,14 @@ def customer_linked(
     All that waited goes into one email, and an email that was given up since nobody knew the customer is due again if its
     invoice is still owed. Whether it is, and what is told, is looked at before it goes out, as always.
     """
-    stripe_customer_id = event.data.stripe_customer_id
-    if stripe_customer_id is None:
+    stripe_customer = stripe_id(event.data.account, event.data.stripe_customer_id)
+    if stripe_customer is None:
         return "linked with nobody"
-    if not waiting.waits_for_customer(session, stripe_customer_id):
+    if not waiting.waits_for_customer(session, stripe_customer):
         return "nothing has waited for this customer"
-    invoices_open = incident_queries.lock_open_incidents(session, (), {stripe_customer_id})
+    invoices_open = incident_queries.lock_open_incidents(session, (), {stripe_customer})
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
-    woken = waiting.wake_for_customer(session, stripe_customer_id, asked_for, now)
+    woken = waiting.wake_for_customer(session, stripe_customer, asked_for, now)
     return f"{woken} looked at again"
 
 

@@ -26,6 +26,7 @@ from services.notifier.queries import (
 )
 from services.notifier.queries.notifications import NewNotification
 from services.notifier.queries.sendgrid_events import NewSendGridEvent
+from shared.contracts.accounts import Account, StripeId, account_shown
 from shared.database import count_on_commit, on_commit
 from shared.events import Event, NotificationUndeliverable
 from shared.outbox import Outgoing
@@ -94,11 +95,11 @@ def _named(session: Session, batch: list[DeliveryEvent]) -> list[DeliveryEvent]:
 def _apply(
     session: Session,
     item: DeliveryEvent,
-    invoice_id: str | None,
+    invoice: StripeId | None,
     now: dt.datetime,
     hasher: AddressHasher,
 ) -> None:
-    incident = incidents.lock_known_incident(session, invoice_id)
+    incident = incidents.lock_known_incident(session, invoice)
     row = notifications.by_id(session, item.notification_id, lock=True)
     if row is None:
         return
@@ -111,7 +112,8 @@ def _apply(
             event_id=item.event_id,
             type=item.provider_word,
             notification_id=row.notification_id,
-            invoice_id=invoice_id,
+            invoice_id=row.invoice_id,
+            **account_shown(row.account),
             correlation_id=row.correlation_id or item.event_id,
         ),
     )
@@ -157,6 +159,7 @@ def _stop_writing(
     notifications.add_notification(
         session,
         NewNotification(
+            account=Account(row.account),
             dedupe_key=unreachable_key(address.plain),
             kind=Kind.CUSTOMER_UNREACHABLE,
             now=now,
@@ -174,6 +177,7 @@ def _tell_the_host(
 ) -> None:
     """Raise `notification.undeliverable`, once for an email and reason however often it is reported."""
     data = NotificationUndeliverable(
+        account=row.account,
         notification_id=row.notification_id,
         kind=row.kind,
         reason=reason,

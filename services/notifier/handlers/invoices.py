@@ -35,6 +35,7 @@ from services.notifier.queries import notifications, suppressions
 from services.notifier.queries.leases import FreshLeases
 from services.notifier.queries.notifications import NewNotification
 from shared import events
+from shared.contracts.accounts import StripeId
 from shared.contracts.invoices import FINALITY, ending, owed
 from shared.contracts.observations import Observation, observe
 from shared.events import Event
@@ -53,12 +54,12 @@ class IncidentUpdate:
     incident: Incident
 
     @property
-    def invoice_id(self) -> str:
-        return self.incident.invoice_id
+    def invoice(self) -> StripeId:
+        return self.incident.name
 
     @property
     def attempt_key(self) -> str:
-        return attempt_key(self.invoice_id, self.seen.attempt_count)
+        return attempt_key(self.invoice, self.seen.attempt_count)
 
 
 def read(event: Event[events.InvoiceData]) -> Observation:
@@ -83,18 +84,16 @@ def failed(
     Whether the customer was told of this very charge is looked at before it goes out. `fresh` leases the first of them at once.
     """
     attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
-    under_way = notifications.mails_under_way(session, {one.invoice_id for one in heard})
-    deleted = suppressions.deleted_customers(
-        session, {one.incident.stripe_customer_id for one in heard}
-    )
+    under_way = notifications.mails_under_way(session, {one.invoice for one in heard})
+    deleted = suppressions.deleted_customers(session, {one.incident.customer for one in heard})
     seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
             one,
             PriorNotices(
                 this_attempt=one.attempt_key in attempts,
-                under_way=one.invoice_id in under_way,
-                customer_deleted=one.incident.stripe_customer_id in deleted,
+                under_way=one.invoice in under_way,
+                customer_deleted=one.incident.customer in deleted,
             ),
             now,
             first=one.attempt_key not in attempts,
@@ -108,7 +107,9 @@ def failed(
     again = {
         event_id: dataclasses.replace(
             row,
-            dedupe_key=failure_key(row.invoice_id or "", seen[event_id], event_id),
+            dedupe_key=failure_key(
+                StripeId(row.account, row.invoice_id or ""), seen[event_id], event_id
+            ),
             attempt_key=None,
             lease=None,
         )
@@ -134,12 +135,13 @@ def _notification(
         kind = Kind.PAYMENT_ACTION_REQUIRED if one.seen.action_required else Kind.PAYMENT_FAILED
         reason = decision.reason
     return NewNotification(
-        dedupe_key=failure_key(one.invoice_id, one.seen),
+        account=one.invoice.account,
+        dedupe_key=failure_key(one.invoice, one.seen),
         attempt_key=one.attempt_key if reason is None and first else None,
         kind=kind,
         reason=reason,
         now=now,
-        invoice_id=one.invoice_id,
+        invoice_id=one.invoice.id,
         attempt=one.seen.attempt_count,
         next_payment_attempt=one.seen.next_payment_attempt,
         stripe_customer_id=one.incident.stripe_customer_id,
@@ -156,12 +158,12 @@ def _what_came(row: NewNotification) -> str:
 def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime) -> dict[str, str]:
     """Invoices stand differently: what waits for a closed one is suppressed, and someone who was told of the failure
     is told that it is paid. What nobody was told while collecting had stopped is due when it goes on."""
-    closed: dict[Reason, list[str]] = defaultdict(list)
+    closed: dict[Reason, list[StripeId]] = defaultdict(list)
     for one in heard:
         if one.incident.closed_because is not None:
-            closed[one.incident.closed_because].append(one.invoice_id)
+            closed[one.incident.closed_because].append(one.invoice)
     dated = [
-        one.invoice_id
+        one.invoice
         for one in heard
         if one.incident.closed_because is None and one.incident.next_payment_attempt is not None
     ]
@@ -169,7 +171,7 @@ def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime)
         notifications.look_at_once(session, dated, now, Reason.WAITS_FOR_SCHEDULE)
     # Somebody may have switched collecting on again: what was not told because it had stopped is told now.
     collected = [
-        one.invoice_id for one in heard if one.seen.auto_advance is True and owed(one.incident)
+        one.invoice for one in heard if one.seen.auto_advance is True and owed(one.incident)
     ]
     if collected:
         notifications.untold_failures_due(session, collected, STOPPED_BECAUSE.values(), now)
@@ -179,17 +181,17 @@ def changed(session: Session, heard: Sequence[IncidentUpdate], now: dt.datetime)
         now,
     )
     suppressed = {
-        invoice_id: count
+        invoice: count
         for reason in sorted(closed)
-        for invoice_id, count in notifications.suppress_waiting(
-            session, reason, now, invoice_ids=closed[reason]
+        for invoice, count in notifications.suppress_waiting(
+            session, reason, now, invoices=closed[reason]
         ).items()
     }
     outcomes = {}
     for one in heard:
         outcome = f"incident {one.incident.status}"
         if one.incident.closed_because is not None:
-            outcome += f", {suppressed.get(one.invoice_id, 0)} suppressed"
+            outcome += f", {suppressed.get(one.invoice, 0)} suppressed"
             if announce_recovery(
                 session, one.incident, one.event.correlation_id, now, one.event.traceparent
             ):
@@ -218,17 +220,18 @@ def announce_recovery(
     its way when the payment arrived.
     """
     if not wants_recovered_email(incident) or suppressions.customer_deleted(
-        session, incident.stripe_customer_id
+        session, incident.customer
     ):
         return False
     news = {
-        Kind.PAYMENT_RECOVERED: recovered_key(incident.invoice_id),
-        Kind.CUSTOMER_RECOVERED: business_recovered_key(incident.invoice_id),
+        Kind.PAYMENT_RECOVERED: recovered_key(incident.name),
+        Kind.CUSTOMER_RECOVERED: business_recovered_key(incident.name),
     }
     added = [
         notifications.add_notification(
             session,
             NewNotification(
+                account=incident.account,
                 dedupe_key=key,
                 kind=kind,
                 now=now,

@@ -14,6 +14,7 @@ from services.notifier.models import Notification
 from services.notifier.queries import notifications as notification_queries
 from services.notifier.queries import resends
 from services.notifier.queries.notifications import NewNotification
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc import notifier as contract
 from shared.contracts.rpc.errors import NotFound
 
@@ -30,6 +31,7 @@ def view(row: Notification) -> contract.Notification:
 def _fields(row: Notification) -> dict[str, Any]:
     return {
         "notification_id": row.notification_id,
+        "account": row.account,
         "kind": row.kind,
         "status": row.status,
         "reason": row.reason,
@@ -52,6 +54,7 @@ def _fields(row: Notification) -> dict[str, Any]:
 
 def notifications(
     session: Session,
+    account: Account,
     *,
     invoice_id: str | None,
     stripe_customer_id: str | None,
@@ -61,6 +64,7 @@ def notifications(
     """Notifications, newest first, at most `limit` (1 to 500)."""
     rows = notification_queries.list_notifications(
         session,
+        account,
         invoice_id=invoice_id,
         stripe_customer_id=stripe_customer_id,
         limit=max(1, min(limit, 500)),
@@ -91,7 +95,7 @@ def resend_failed(
     now: dt.datetime,
     *,
     failed_since: dt.datetime | None,
-    invoice_id: str | None,
+    invoice: StripeId | None,
     limit: int,
     failed_before: dt.datetime | None = None,
     dry_run: bool = False,
@@ -102,7 +106,7 @@ def resend_failed(
     nothing twice. Each is looked at again before it goes out. A `dry_run` only names the failed ones.
     """
     found = resends.failed_notifications(
-        session, since=failed_since, before=failed_before, invoice_id=invoice_id, limit=limit + 1
+        session, since=failed_since, before=failed_before, invoice=invoice, limit=limit + 1
     )
     before = failed_before or now
     more = len(found) > limit
@@ -115,6 +119,7 @@ def resend_failed(
 
 def _once_more(original: Notification, number: int, now: dt.datetime) -> NewNotification:
     return NewNotification(
+        account=Account(original.account),
         dedupe_key=resend_key(original.notification_id, number),
         kind=Kind(original.kind),
         now=now,
@@ -138,6 +143,7 @@ def send_requested(
     """Write down an email that another service asks for, once a request and kind."""
     key = request_key(kind, context.request_id)
     new = NewNotification(
+        account=OWN,
         dedupe_key=key,
         kind=kind,
         now=now,
@@ -155,6 +161,7 @@ def send_fresh_link(
 ) -> contract.RequestedNotification:
     """Write down an email with the customer's current link, at most one per customer and hour."""
     new = NewNotification(
+        account=OWN,
         dedupe_key=fresh_link_key(customer_id, now),
         kind=Kind.FRESH_LINK,
         now=now,

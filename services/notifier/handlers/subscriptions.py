@@ -26,6 +26,7 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.queries import business_news, incidents, notifications
 from services.notifier.queries.notifications import NewNotification, Row
 from shared import events
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
 from shared.contracts.prices import Terms, price, pricing_of
 from shared.events import Event
@@ -45,9 +46,9 @@ def changed(session: Session, event: Event[events.SubscriptionData], now: dt.dat
         _note_ends_of(session, event, data, now)
     if data.ends_at is not None or data.cancel_at_period_end:
         return "nothing new about its end"
-    key = withdrawn_key(data.subscription_id, event.occurred_at)
+    key = withdrawn_key(_subscription(data), event.occurred_at)
     notice = PlanNotice(at=event.occurred_at, ends_on=None)
-    others = business_news.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    others = business_news.plans_told(session, _customer(data), data.subscription_id)
     reason = plan_news(notice, others)
     if reason is Reason.NO_END_WAS_TOLD and not data.end_changed:
         return "nothing new about its end"
@@ -65,16 +66,24 @@ def ends(session: Session, event: Event[events.SubscriptionData], now: dt.dateti
     told_with_debt = ended and _note_ends_of(session, event, data, now)
     ends_at = data.ends_at or (event.occurred_at if ended else None)
     notice = PlanNotice(at=event.occurred_at, ends_on=day_of(ends_at), ended=ended)
-    others = business_news.plans_told(session, data.stripe_customer_id, data.subscription_id)
+    others = business_news.plans_told(session, _customer(data), data.subscription_id)
     reason = plan_news(notice, others)
     if told_with_debt:
         reason = reason or Reason.TOLD_WITH_DEBT
     elif data.requested:
         reason = reason or Reason.APPROVED_HERE
-    key = subscription_end_key(data.subscription_id, ends_at)
+    key = subscription_end_key(_subscription(data), ends_at)
     if any(one.ends_on == notice.ends_on for one in others):
-        key = subscription_end_key(data.subscription_id, ends_at, event.occurred_at)
+        key = subscription_end_key(_subscription(data), ends_at, event.occurred_at)
     return _note_plan(session, event, data, Kind.SUBSCRIPTION_ENDING, key, reason, now)
+
+
+def _subscription(data: events.SubscriptionData) -> StripeId:
+    return StripeId(Account(data.account), data.subscription_id)
+
+
+def _customer(data: events.SubscriptionData) -> StripeId:
+    return StripeId(Account(data.account), data.stripe_customer_id)
 
 
 def _note_plan(
@@ -96,6 +105,7 @@ def _note_plan(
         "price": said and msgspec.to_builtins(said),
     }
     new = NewNotification(
+        account=Account(data.account),
         dedupe_key=key,
         kind=kind,
         reason=reason,
@@ -123,8 +133,8 @@ def _terms(data: events.SubscriptionData) -> Terms:
 
 def no_news(session: Session, row: Row) -> Reason | None:
     """Why an email about the end of a subscription must not go out now: plans change back and forth, and emails wait."""
-    plan = read_plan_key(row.dedupe_key)
-    if plan is None:  # sent again by hand
+    plan = read_plan_key(row.account, row.dedupe_key)
+    if plan is None or row.stripe_customer is None:  # sent again by hand
         return None
     notice = PlanNotice(
         at=row.occurred_at or row.created_at,
@@ -132,7 +142,7 @@ def no_news(session: Session, row: Row) -> Reason | None:
         ended=(row.context or {}).get("ended") is True,
     )
     others = business_news.plans_told(
-        session, row.stripe_customer_id, plan[0], besides=row.notification_id
+        session, row.stripe_customer, plan[0], besides=row.notification_id
     )
     return plan_news(notice, others)
 
@@ -150,7 +160,7 @@ def _note_ends_of(
     unpaid = [
         one
         for one in incidents.lock_unpaid_of_subscription(
-            session, data.stripe_customer_id, data.subscription_id
+            session, _customer(data), data.subscription_id
         )
         if ending(replace(one, next_payment_attempt=None), state, now=now, waited=one.waited(now))
         is not None
@@ -158,7 +168,7 @@ def _note_ends_of(
     if not unpaid:
         return False
     note_ends(session, [(one, event) for one in unpaid], now)
-    rows = [notifications.by_key(session, collection_ended_key(one.invoice_id)) for one in unpaid]
+    rows = [notifications.by_key(session, collection_ended_key(one.name)) for one in unpaid]
     return any(
         row is not None
         and (row.status in ACTIVE or (row.context or {}).get(business_news.ENDING) in ENDED)
@@ -177,7 +187,8 @@ def note_ends(
         session,
         [
             NewNotification(
-                dedupe_key=collection_ended_key(incident.invoice_id),
+                account=incident.account,
+                dedupe_key=collection_ended_key(incident.name),
                 kind=Kind.COLLECTION_ENDED,
                 now=now,
                 due_at=now + AFTER,
@@ -192,7 +203,7 @@ def note_ends(
         ],
     )
     incidents.store_incidents(session, [replace(incident, end_noted=True) for incident, _ in new])
-    known = [incident.invoice_id for incident, _ in found if incident.end_noted]
+    known = [incident.name for incident, _ in found if incident.end_noted]
     if known:
         notifications.look_at_once(session, known, now, Reason.WAITS_FOR_END)
     return len(new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -13,6 +14,7 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
 from services.notifier.queries import notifications
 from services.notifier.queries import timeline as queries
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.base import at_or_since, in_words
 from shared.contracts.rpc.notifier import Timeline, TimelineStep
 from shared.l10n.locales import ENGLISH
@@ -23,31 +25,35 @@ AT_ONCE: Final = dt.timedelta(seconds=5)
 """What is due goes out within this time where all is well."""
 
 
-def story(
-    session: Session,
-    *,
-    invoice_id: str | None,
-    stripe_customer_id: str | None,
-    customer_id: str | None,
-    event_id: str | None,
-    notification_id: str | None,
-    event_ids: list[str],
-    now: dt.datetime,
-) -> Timeline:
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """Whose story is wanted: one of the ids, and the account of those that are Stripe's."""
+
+    account: Account = OWN
+    invoice_id: str | None = None
+    stripe_customer_id: str | None = None
+    customer_id: str | None = None
+    event_id: str | None = None
+    notification_id: str | None = None
+
+
+def story(session: Session, about: About, *, event_ids: list[str], now: dt.datetime) -> Timeline:
     """The steps in order, and the ids met on the way, by one of the ids.
 
     `event_ids` are Stripe events whose outcome is wanted besides: billing knows which belong to an invoice. What is true only
     now (a mail is held, waits, is being sent) stands at `now`.
     """
-    if notification_id is not None:
-        found = notifications.by_id(session, notification_id)
+    account, invoice_id, event_id = about.account, about.invoice_id, about.event_id
+    if about.notification_id is not None:
+        found = notifications.by_id(session, about.notification_id)
         mails = [found] if found is not None else []
     else:
         mails = queries.notifications_about(
             session,
+            account,
             invoice_id=invoice_id,
-            stripe_customer_id=stripe_customer_id,
-            customer_id=customer_id,
+            stripe_customer_id=about.stripe_customer_id,
+            customer_id=about.customer_id,
             stripe_event_id=event_id,
             limit=MOST_NOTIFICATIONS,
         )
@@ -57,7 +63,7 @@ def story(
     wanted = sorted({*event_ids, *([event_id] if event_id else [])})
     incidents = (
         queries.incidents_about(
-            session, invoice_ids=invoices, stripe_customer_id=stripe_customer_id
+            session, account, invoice_ids=invoices, stripe_customer_id=about.stripe_customer_id
         )
         if event_id is None
         else []
@@ -66,7 +72,7 @@ def story(
     ids = [row.notification_id for row in (*mails, *together)]
     reports = queries.feedback_of(session, ids)
     steps = [step for row in incidents for step in _incident_steps(row, mails)]
-    steps += [_processed_step(row) for row in queries.processed_of(session, wanted)]
+    steps += [_processed_step(row) for row in queries.processed_of(session, account, wanted)]
     for row in (*mails, *together):
         mine = [one.occurred_at for one in reports if one.notification_id == row.notification_id]
         steps += _mail_steps(row, mine, now)

@@ -12,6 +12,8 @@ from services.notifier.domain.kinds import DUNNING, PLANS, Kind
 from services.notifier.domain.planned_ends import PlanNotice, read_plan_key
 from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.models import Notification
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, is_object
 
 INVOICES: Final = "invoices"
 """In a notification's context: the other invoices that its email names."""
@@ -20,28 +22,32 @@ ENDING: Final = "ending"
 
 
 def ends_told(
-    session: Session, stripe_customer_ids: Collection[str], besides: Collection[str]
-) -> set[str]:
+    session: Session, stripe_customers: Collection[StripeId], besides: Collection[str]
+) -> set[StripeId]:
     """The invoices that emails to the businesses of these Stripe customers name as unpaid for good: emails that were sent, or
     may have been, without the notifications `besides`."""
-    if not stripe_customer_ids:
+    if not stripe_customers:
         return set()
-    contexts = session.scalars(
-        select(Notification.context).where(
-            Notification.stripe_customer_id.in_(stripe_customer_ids),
+    contexts = session.execute(
+        select(Notification.account, Notification.context).where(
+            among_objects(Notification.account, Notification.stripe_customer_id, stripe_customers),
             Notification.kind == Kind.COLLECTION_ENDED.value,
             or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
             Notification.notification_id.not_in(besides),
         )
     )
-    return {invoice_id for context in contexts for invoice_id in (context or {}).get(INVOICES, ())}
+    return {
+        StripeId(Account(account), invoice_id)
+        for account, context in contexts
+        for invoice_id in (context or {}).get(INVOICES, ())
+    }
 
 
-def times_asked(session: Session, invoice_ids: Collection[str]) -> int:
+def times_asked(session: Session, invoices: Collection[StripeId]) -> int:
     """How many emails have asked customers for these invoices."""
     found = session.scalar(
         select(func.count()).where(
-            Notification.invoice_id.in_(invoice_ids),
+            among_objects(Notification.account, Notification.invoice_id, invoices),
             Notification.kind.in_([kind.value for kind in DUNNING]),
             Notification.sent_at.is_not(None),
         )
@@ -50,20 +56,20 @@ def times_asked(session: Session, invoice_ids: Collection[str]) -> int:
 
 
 def plans_told(
-    session: Session, stripe_customer_id: str | None, subscription_id: str, *, besides: str = ""
+    session: Session, stripe_customer: StripeId, subscription_id: str, *, besides: str = ""
 ) -> list[PlanNotice]:
     """What Stripe has said about the end of a subscription, as far as it was written down, without the notification
     `besides`. The business knows what it was told, what it is about to be told, and what it decided here."""
     rows = session.scalars(
         select(Notification).where(
-            Notification.stripe_customer_id == stripe_customer_id,
+            is_object(Notification.account, Notification.stripe_customer_id, stripe_customer),
             Notification.kind.in_([kind.value for kind in PLANS]),
             Notification.notification_id != besides,
         )
     )
     found = []
     for row in rows:
-        plan = read_plan_key(row.dedupe_key)
+        plan = read_plan_key(row.account, row.dedupe_key)
         if plan is not None and plan[0] == subscription_id:
             decided_here = row.reason in (Reason.APPROVED_HERE, Reason.TOLD_WITH_DEBT)
             told = row.sent_at is not None or row.unconfirmed_since is not None

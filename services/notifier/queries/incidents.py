@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
+from shared.contracts.accounts import StripeId
 from shared.contracts.invoices import InvoiceStatus
-from shared.statements import insert_new_rows, table_of, update_rows
+from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
@@ -25,90 +26,103 @@ _COLUMNS: Final = tuple(
     for name in _FIELDS
 )
 _NAMES: Final = {column.name: name for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
+_KEY: Final = ("account", "invoice_id")
+_ORDER: Final = tuple(_TABLE.c[name] for name in _KEY)
+"""That of `StripeId`s: locks are taken in it."""
 
 
-def add_incidents(session: Session, incidents: Iterable[Incident]) -> set[str]:
-    """Write down those of these incidents whose invoices are new, in one order; the ids of these. They are locked until the
+def add_incidents(session: Session, incidents: Iterable[Incident]) -> set[StripeId]:
+    """Write down those of these incidents whose invoices are new, in one order; the names of these. They are locked until the
     transaction ends."""
-    return set(
-        insert_new_rows(
-            session,
-            _TABLE,
-            [_values(one) for one in sorted(incidents, key=lambda one: one.invoice_id)],
-            conflict="invoice_id",
-            returning="invoice_id",
-        )
+    ordered = sorted(incidents, key=lambda one: one.name)
+    made = insert_new_rows(
+        session,
+        _TABLE,
+        [_values(one) for one in ordered],
+        conflict="invoice_id",
+        returning="invoice_id",
     )
+    # Of two accounts' invoices with one id the first is written, as long as the id alone is unique.
+    first = {one.invoice_id: one.name for one in reversed(ordered)}
+    return {first[invoice_id] for invoice_id in made}
 
 
-def lock_known_incident(session: Session, invoice_id: str | None) -> Incident | None:
+def lock_known_incident(session: Session, invoice: StripeId | None) -> Incident | None:
     """The invoice's incident if there is one, locked until the transaction ends."""
-    if invoice_id is None:
+    if invoice is None:
         return None
-    found = _read(session, _select().where(_TABLE.c.invoice_id == invoice_id).with_for_update())
+    found = _read(
+        session,
+        _select()
+        .where(is_object(_TABLE.c.account, _TABLE.c.invoice_id, invoice))
+        .with_for_update(),
+    )
     return found[0] if found else None
 
 
-def lock_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
-    """Those incidents of these invoices that exist, by invoice id, locked in one order until the transaction ends."""
-    wanted = sorted(set(invoice_ids))
+def lock_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[StripeId, Incident]:
+    """Those incidents of these invoices that exist, by invoice, locked in one order until the transaction ends."""
+    wanted = sorted(set(invoices))
     if not wanted:
         return {}
     found = _read(
         session,
         _select()
-        .where(_TABLE.c.invoice_id.in_(wanted))
-        .order_by(_TABLE.c.invoice_id)
+        .where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, wanted))
+        .order_by(*_ORDER)
         .with_for_update(),
     )
-    return {one.invoice_id: one for one in found}
+    return {one.name: one for one in found}
 
 
 def lock_open_incidents(
-    session: Session, invoice_ids: Collection[str], customers: Collection[str]
-) -> dict[str, Incident]:
-    """The incidents of these invoices, and the open ones of these Stripe customers, by invoice id, locked in one order
+    session: Session, invoices: Collection[StripeId], customers: Collection[StripeId]
+) -> dict[StripeId, Incident]:
+    """The incidents of these invoices, and the open ones of these Stripe customers, by invoice, locked in one order
     until the transaction ends: so that what is said to one customer is decided one after another."""
     found = _read(
         session,
         _select()
         .where(
             or_(
-                _TABLE.c.invoice_id.in_(invoice_ids),
-                and_(_TABLE.c.stripe_customer_id.in_(customers), _TABLE.c.closed_at.is_(None)),
+                among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices),
+                and_(
+                    among_objects(_TABLE.c.account, _TABLE.c.stripe_customer_id, customers),
+                    _TABLE.c.closed_at.is_(None),
+                ),
             )
         )
-        .order_by(_TABLE.c.invoice_id)
+        .order_by(*_ORDER)
         .with_for_update(),
     )
-    return {one.invoice_id: one for one in found}
+    return {one.name: one for one in found}
 
 
-def lock_incidents_of(session: Session, stripe_customer_id: str) -> list[str]:
+def lock_incidents_of(session: Session, stripe_customer: StripeId) -> list[str]:
     """Lock all incidents of a Stripe customer, in one order; their invoice ids."""
     return list(
         session.scalars(
             select(_TABLE.c.invoice_id)
-            .where(_TABLE.c.stripe_customer_id == stripe_customer_id)
-            .order_by(_TABLE.c.invoice_id)
+            .where(is_object(_TABLE.c.account, _TABLE.c.stripe_customer_id, stripe_customer))
+            .order_by(*_ORDER)
             .with_for_update()
         )
     )
 
 
 def lock_unpaid_of_subscription(
-    session: Session, stripe_customer_id: str, subscription_id: str
+    session: Session, stripe_customer: StripeId, subscription_id: str
 ) -> list[Incident]:
     """The incidents of a subscription that are open or bad debts, locked in one order until the transaction ends."""
     return _read(
         session,
         _select()
         .where(
-            _TABLE.c.stripe_customer_id == stripe_customer_id,
+            is_object(_TABLE.c.account, _TABLE.c.stripe_customer_id, stripe_customer),
             _TABLE.c.subscription_id == subscription_id,
             _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
-        .order_by(_TABLE.c.invoice_id)
+        .order_by(*_ORDER)
         .with_for_update(),
     )
 
@@ -130,13 +144,13 @@ def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incid
     )
 
 
-def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incident]:
+def read_open_incidents(session: Session, stripe_customer: StripeId) -> list[Incident]:
     """The incidents of a Stripe customer that are open or bad debts, unlocked."""
     return _read(
         session,
         _select()
         .where(
-            _TABLE.c.stripe_customer_id == stripe_customer_id,
+            is_object(_TABLE.c.account, _TABLE.c.stripe_customer_id, stripe_customer),
             _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
         .order_by(_TABLE.c.first_failed_at, _TABLE.c.invoice_id)
@@ -146,17 +160,17 @@ def read_open_incidents(session: Session, stripe_customer_id: str) -> list[Incid
 
 def store_incidents(session: Session, incidents: Iterable[Incident]) -> None:
     """Write incidents back, all in one message to the database."""
-    update_rows(session, _TABLE, [_values(one) for one in incidents], "invoice_id")
+    update_rows(session, _TABLE, [_values(one) for one in incidents], _KEY)
 
 
 def note_asked(
-    session: Session, invoice_ids: Collection[str], asked_at: dt.datetime | None
+    session: Session, invoices: Collection[StripeId], asked_at: dt.datetime | None
 ) -> None:
     """Write down when the last email about these invoices was begun (`Incident.asked_at`). Their incidents are locked."""
-    if invoice_ids:
+    if invoices:
         session.execute(
             update(_TABLE)
-            .where(_TABLE.c.invoice_id.in_(sorted(invoice_ids)))
+            .where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices))
             .values(asked_at=asked_at)
         )
 
@@ -164,9 +178,14 @@ def note_asked(
 def note_mailed(session: Session, incidents: Iterable[Incident]) -> None:
     """Write down when the customers of these incidents, which are locked, were last asked (`Incident.last_mailed_at`)."""
     rows = [
-        {"invoice_id": one.invoice_id, "last_mailed_at": one.last_mailed_at} for one in incidents
+        {
+            "account": one.account,
+            "invoice_id": one.invoice_id,
+            "last_mailed_at": one.last_mailed_at,
+        }
+        for one in incidents
     ]
-    update_rows(session, _TABLE, rows, "invoice_id")
+    update_rows(session, _TABLE, rows, _KEY)
 
 
 def _values(incident: Incident) -> dict[str, Any]:
@@ -189,7 +208,10 @@ def _read(session: Session, statement: Select[Any]) -> list[Incident]:
     return found
 
 
-def read_incidents(session: Session, invoice_ids: Iterable[str]) -> dict[str, Incident]:
-    """The incidents of these invoices, unlocked, by invoice id."""
-    found = _read(session, _select().where(_TABLE.c.invoice_id.in_(list(invoice_ids))))
-    return {one.invoice_id: one for one in found}
+def read_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[StripeId, Incident]:
+    """The incidents of these invoices, unlocked, by invoice."""
+    found = _read(
+        session,
+        _select().where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices)),
+    )
+    return {one.name: one for one in found}

@@ -19,6 +19,7 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from services.notifier.queries.incidents import read_incidents
 from services.notifier.queries.notifications import Lease, NewNotification, Row, by_id
+from shared.contracts.accounts import OWN, Account, StripeId, look_up, stripe_id
 from shared.statements import table_of
 
 GATHERS: Final = "gathers"
@@ -31,6 +32,7 @@ def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
     session.execute(
         update(Notification)
         .where(
+            Notification.account == leased.account,
             Notification.stripe_customer_id == leased.stripe_customer_id,
             Notification.notification_id != leased.notification_id,
             Notification.status.in_([status.value for status in ACTIVE]),
@@ -85,6 +87,8 @@ class Leased:
     notification_id: str
     lease_token: str
     kind: Kind
+    account: Account = OWN
+    """Of its Stripe ids."""
     invoice_id: str | None
     stripe_customer_id: str | None
     customer_id: str | None
@@ -100,6 +104,16 @@ class Leased:
     gathers: bool = False
     """It has waited for other failures of its customer, and tells of them too."""
     context: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def invoice(self) -> StripeId | None:
+        """The whole name of its invoice."""
+        return stripe_id(self.account, self.invoice_id)
+
+    @property
+    def stripe_customer(self) -> StripeId | None:
+        """The whole name of its Stripe customer."""
+        return stripe_id(self.account, self.stripe_customer_id)
 
     def holds(self, row: Notification | Row) -> bool:
         """Whether the row is still this sender's: not lost to another one, and not finished."""
@@ -135,6 +149,7 @@ class FreshLeases:
                     notification_id=row.notification_id,
                     lease_token=row.lease.token,
                     kind=row.kind,
+                    account=row.account,
                     invoice_id=row.invoice_id,
                     stripe_customer_id=row.stripe_customer_id,
                     customer_id=row.customer_id,
@@ -157,6 +172,7 @@ _TABLE: Final = table_of(Notification)
 _LEASED: Final = (
     _TABLE.c.notification_id,
     _TABLE.c.kind,
+    _TABLE.c.account,
     _TABLE.c.invoice_id,
     _TABLE.c.stripe_customer_id,
     _TABLE.c.customer_id,
@@ -201,18 +217,20 @@ def lease_due(
             due_at=lease.until,
         )
     )
-    incidents = read_incidents(session, [row.invoice_id for row in rows if row.invoice_id])
+    invoices = [stripe_id(row.account, row.invoice_id) for row in rows]
+    incidents = read_incidents(session, [one for one in invoices if one is not None])
     return [
         Leased(
             notification_id=row.notification_id,
             lease_token=lease.token,
             kind=Kind(row.kind),
+            account=Account(row.account),
             invoice_id=row.invoice_id,
             stripe_customer_id=row.stripe_customer_id,
             customer_id=row.customer_id,
             correlation_id=row.correlation_id,
             traceparent=row.traceparent or "",
-            incident=incidents.get(row.invoice_id or ""),
+            incident=look_up(incidents, invoice),
             heard_at=row.created_at,
             occurred_at=row.occurred_at or row.created_at,
             by_hand=is_manual_resend(row.dedupe_key),
@@ -221,7 +239,7 @@ def lease_due(
             or (row.context or {}).get(GATHERS) is True,
             context=row.context or {},
         )
-        for row in rows
+        for row, invoice in zip(rows, invoices, strict=True)
     ]
 
 

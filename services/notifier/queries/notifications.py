@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING, Kind
@@ -17,7 +17,8 @@ from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared import tracing
-from shared.statements import insert_new_rows, table_of, update_rows
+from shared.contracts.accounts import Account, StripeId, stripe_id
+from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Lease:
 class NewNotification:
     """A notification to be written down: pending, or suppressed from the start when `reason` is given."""
 
+    account: Account
+    """Of its Stripe ids."""
     dedupe_key: str
     kind: Kind
     now: dt.datetime
@@ -82,6 +85,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         status = Status.SENDING
     return {
         "notification_id": new.notification_id,
+        "account": new.account,
         "dedupe_key": new.dedupe_key,
         "attempt_key": new.attempt_key,
         "kind": new.kind.value,
@@ -129,26 +133,31 @@ def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
 
 
 def failures_told(
-    session: Session, invoice_ids: Collection[str], besides: Collection[str]
-) -> dict[str, list[Failure]]:
+    session: Session, invoices: Collection[StripeId], besides: Collection[str]
+) -> dict[StripeId, list[Failure]]:
     """The failures of these invoices of which their customers were told, or may have been, oldest first: by invoice,
     without the notifications `besides`."""
-    if not invoice_ids:
+    if not invoices:
         return {}
     rows = session.scalars(
         select(Notification)
         .where(
-            Notification.invoice_id.in_(invoice_ids),
+            _about(invoices),
             Notification.kind.in_([kind.value for kind in DUNNING]),
             or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
             Notification.notification_id.not_in(besides),
         )
         .order_by(Notification.sent_at, Notification.notification_id)
     )
-    told: dict[str, list[Failure]] = defaultdict(list)
+    told: dict[StripeId, list[Failure]] = defaultdict(list)
     for row in rows:
-        told[row.invoice_id or ""].append(failure_of(row))
+        if row.invoice is not None:
+            told[row.invoice].append(failure_of(row))
     return told
+
+
+def _about(invoices: Collection[StripeId]) -> ColumnElement[bool]:
+    return among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices)
 
 
 def failure_of(row: Notification | Row) -> Failure:
@@ -161,16 +170,20 @@ def failure_of(row: Notification | Row) -> Failure:
     )
 
 
-def mails_under_way(session: Session, invoice_ids: Collection[str]) -> set[str]:
+def mails_under_way(session: Session, invoices: Collection[StripeId]) -> set[StripeId]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
-    found = session.scalars(
-        select(_TABLE.c.invoice_id).where(
-            _TABLE.c.invoice_id.in_(invoice_ids),
+    found = session.execute(
+        select(_TABLE.c.account, _TABLE.c.invoice_id).where(
+            _about(invoices),
             _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
             _TABLE.c.status.in_([status.value for status in ACTIVE]),
         )
     )
-    return {invoice_id for invoice_id in found if invoice_id is not None}
+    return {
+        StripeId(Account(account), invoice_id)
+        for account, invoice_id in found
+        if invoice_id is not None
+    }
 
 
 def suppress_waiting(
@@ -178,37 +191,38 @@ def suppress_waiting(
     reason: Reason,
     now: dt.datetime,
     *,
-    invoice_ids: Sequence[str] = (),
-    customer: str = "",
-) -> Counter[str | None]:
-    """Suppress what waits to be sent: the emails that ask for money of `invoice_ids`, or everything of the
+    invoices: Sequence[StripeId] = (),
+    customer: StripeId | None = None,
+) -> Counter[StripeId | None]:
+    """Suppress what waits to be sent: the emails that ask for money of `invoices`, or everything of the
     Stripe customer `customer`; how many of each invoice that were. A row that a sender holds is left to it: it looks
     again before it posts."""
     statement = update(Notification).where(Notification.status == Status.PENDING.value)
     if customer:
-        statement = statement.where(Notification.stripe_customer_id == customer)
+        statement = statement.where(
+            is_object(Notification.account, Notification.stripe_customer_id, customer)
+        )
     else:
         statement = statement.where(
-            Notification.invoice_id.in_(invoice_ids),
+            _about(invoices),
             Notification.kind.in_([kind.value for kind in DUNNING]),
         )
-    return Counter(
-        session.scalars(
-            statement.values(
-                status=Status.SUPPRESSED.value, reason=reason.value, finished_at=now
-            ).returning(Notification.invoice_id)
-        )
+    found = session.execute(
+        statement.values(
+            status=Status.SUPPRESSED.value, reason=reason.value, finished_at=now
+        ).returning(Notification.account, Notification.invoice_id)
     )
+    return Counter(stripe_id(account, invoice_id) for account, invoice_id in found)
 
 
 def look_at_once(
-    session: Session, invoice_ids: Collection[str], now: dt.datetime, *reasons: Reason
+    session: Session, invoices: Collection[StripeId], now: dt.datetime, *reasons: Reason
 ) -> None:
     """Something new is known: what is held for one of these reasons is looked at again now."""
     session.execute(
         update(Notification)
         .where(
-            Notification.invoice_id.in_(invoice_ids),
+            _about(invoices),
             Notification.status == Status.PENDING.value,
             Notification.reason.in_([reason.value for reason in reasons]),
         )
@@ -217,7 +231,7 @@ def look_at_once(
 
 
 def untold_failures_due(
-    session: Session, invoice_ids: Collection[str], reasons: Collection[Reason], now: dt.datetime
+    session: Session, invoices: Collection[StripeId], reasons: Collection[Reason], now: dt.datetime
 ) -> int:
     """Let the newest failure of each of these invoices go out now, if its email was suppressed for one of these reasons and the
     customer has heard, or is about to hear, of none that came after it; how many do. The invoices' incidents are locked."""
@@ -225,11 +239,11 @@ def untold_failures_due(
     active = Notification.status.in_([status.value for status in ACTIVE])
     told = or_(active, Notification.sent_at.is_not(None), Notification.told_in.is_not(None))
     newest = {
-        row.invoice_id: row
+        row.invoice: row
         for row in session.scalars(
             select(Notification)
             .where(
-                Notification.invoice_id.in_(invoice_ids),
+                _about(invoices),
                 Notification.kind.in_([kind.value for kind in DUNNING]),
                 or_(told, Notification.reason.in_(words)),
             )
@@ -248,6 +262,7 @@ class Row:
     """What sending changes of a notification, and what it needs to know to do so; the columns' meaning: `Notification`."""
 
     notification_id: str
+    account: str
     invoice_id: str | None
     stripe_customer_id: str | None
     correlation_id: str
@@ -274,6 +289,16 @@ class Row:
     finished_at: dt.datetime | None
     context: dict[str, Any] | None
 
+    @property
+    def invoice(self) -> StripeId | None:
+        """The whole name of its invoice."""
+        return stripe_id(self.account, self.invoice_id)
+
+    @property
+    def stripe_customer(self) -> StripeId | None:
+        """The whole name of its Stripe customer."""
+        return stripe_id(self.account, self.stripe_customer_id)
+
 
 _KNOWN: Final = tuple(field.name for field in fields(Row))
 _KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
@@ -294,7 +319,7 @@ def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str,
 def store_sent(session: Session, rows: Iterable[Row]) -> None:
     """Write back what has changed of these, which are locked, all in one message to the database."""
     written = [{name: getattr(row, name) for name in _WRITTEN} for row in rows]
-    update_rows(session, _TABLE, written, "notification_id")
+    update_rows(session, _TABLE, written, ("notification_id",))
 
 
 def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, Notification]:
@@ -311,6 +336,7 @@ def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, No
 
 def list_notifications(
     session: Session,
+    account: Account,
     *,
     invoice_id: str | None,
     stripe_customer_id: str | None,
@@ -318,7 +344,7 @@ def list_notifications(
     status: str | None,
 ) -> list[Notification]:
     """Notifications, newest first."""
-    statement = select(Notification)
+    statement = select(Notification).where(Notification.account == account)
     if status is not None:
         statement = statement.where(Notification.status == status)
     if invoice_id is not None:

@@ -34,4 +34,4 @@ def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) ->
 def note_outcomes(session: Session, outcomes: Mapping[str, str]) -> None:
     """Record what came of events, by their ids, for "what happened to this invoice?"."""
     rows = [{"event_id": event_id, "outcome": outcome} for event_id, outcome in outcomes.items()]
-    update_rows(session, table_of(ProcessedEvent), rows, "event_id")
+    update_rows(session, table_of(ProcessedEvent), rows, ("event_id",))

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session, aliased
 
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
+from shared.contracts.accounts import StripeId
+from shared.statements import is_object
 
 
 def count_resends(session: Session, notification_id: str) -> tuple[int, Notification | None]:
@@ -26,7 +28,7 @@ def failed_notifications(
     *,
     since: dt.datetime | None,
     before: dt.datetime | None,
-    invoice_id: str | None,
+    invoice: StripeId | None,
     limit: int,
 ) -> list[Notification]:
     """Notifications that certainly never went out, and were not asked for again since, oldest first.
@@ -55,8 +57,10 @@ def failed_notifications(
         statement = statement.where(failed_at >= since)
     if before is not None:
         statement = statement.where(failed_at <= before)
-    if invoice_id is not None:
-        statement = statement.where(Notification.invoice_id == invoice_id)
+    if invoice is not None:
+        statement = statement.where(
+            is_object(Notification.account, Notification.invoice_id, invoice)
+        )
     oldest = (Notification.created_at, Notification.notification_id)
     return list(
         session.scalars(statement.order_by(*oldest).limit(limit).with_for_update(of=Notification))

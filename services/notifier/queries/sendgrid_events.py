@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.notifier.models import Notification, SendGridEvent
+from shared.contracts.accounts import StripeId, stripe_id
 from shared.statements import insert_new, table_of
 
 
@@ -41,14 +42,14 @@ def claim_sendgrid_events(
     )
 
 
-def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[str, str | None]:
+def known_invoices(session: Session, notification_ids: Iterable[str]) -> dict[str, StripeId | None]:
     """The invoice of each notification that exists."""
     rows = session.execute(
-        select(Notification.notification_id, Notification.invoice_id).where(
+        select(Notification.notification_id, Notification.account, Notification.invoice_id).where(
             Notification.notification_id.in_(list(notification_ids))
         )
     )
-    return {row.notification_id: row.invoice_id for row in rows}
+    return {row.notification_id: stripe_id(row.account, row.invoice_id) for row in rows}
 
 
 def sent_as(session: Session, message_ids: Collection[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ def _failed_since(since: dt.datetime) -> ColumnElement[bool]:
     told = (
         select(Notification.notification_id)
         .where(
+            Notification.account == IncidentRow.account,
             Notification.invoice_id == IncidentRow.invoice_id,
             or_(Notification.reason.is_(None), Notification.reason.not_in(NOT_OURS)),
         )
@@ -34,6 +35,7 @@ def _mail(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return (
         select(Notification.notification_id)
         .where(
+            Notification.account == IncidentRow.account,
             Notification.invoice_id == IncidentRow.invoice_id,
             Notification.kind.in_([kind.value for kind in DUNNING]),
             *conditions,

@@ -12,39 +12,45 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import DeletedCustomer, SuppressedAddress
-from shared.statements import insert_new, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, insert_new, table_of
 
 _DELETED: Final = table_of(DeletedCustomer)
 _SUPPRESSED: Final = table_of(SuppressedAddress)
 
 
-def note_deleted_customer(session: Session, stripe_customer_id: str, now: dt.datetime) -> None:
+def note_deleted_customer(session: Session, stripe_customer: StripeId, now: dt.datetime) -> None:
     """Remember that the Stripe customer is gone."""
     insert_new(
         session,
         table_of(DeletedCustomer),
-        [{"stripe_customer_id": stripe_customer_id, "deleted_at": now}],
+        [
+            {
+                "account": stripe_customer.account,
+                "stripe_customer_id": stripe_customer.id,
+                "deleted_at": now,
+            }
+        ],
         conflict=["stripe_customer_id"],
         returning="stripe_customer_id",
     )
 
 
-def customer_deleted(session: Session, stripe_customer_id: str) -> bool:
+def customer_deleted(session: Session, stripe_customer: StripeId) -> bool:
     """Is the Stripe customer known to be gone?"""
-    return session.get(DeletedCustomer, stripe_customer_id) is not None
+    return bool(deleted_customers(session, {stripe_customer}))
 
 
-def deleted_customers(session: Session, stripe_customer_ids: Collection[str]) -> set[str]:
+def deleted_customers(session: Session, stripe_customers: Collection[StripeId]) -> set[StripeId]:
     """Those of the Stripe customers that are known to be gone."""
-    if not stripe_customer_ids:
+    if not stripe_customers:
         return set()
-    return set(
-        session.scalars(
-            select(_DELETED.c.stripe_customer_id).where(
-                _DELETED.c.stripe_customer_id.in_(stripe_customer_ids)
-            )
+    found = session.execute(
+        select(_DELETED.c.account, _DELETED.c.stripe_customer_id).where(
+            among_objects(_DELETED.c.account, _DELETED.c.stripe_customer_id, stripe_customers)
         )
     )
+    return {StripeId(Account(account), id) for account, id in found}
 
 
 def suppress_address(

@@ -8,11 +8,14 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.models import IncidentRow, Notification, ProcessedEvent, SendGridEvent
+from shared.contracts.accounts import Account, StripeId, our_event_id
 from shared.events import EVENTS
+from shared.statements import is_object
 
 
 def notifications_about(
     session: Session,
+    account: Account,
     *,
     invoice_id: str | None,
     stripe_customer_id: str | None,
@@ -21,16 +24,18 @@ def notifications_about(
     limit: int,
 ) -> list[Notification]:
     """The newest notifications about any of these, oldest first."""
+    at_stripe = (
+        (Notification.invoice_id, invoice_id),
+        (Notification.stripe_customer_id, stripe_customer_id),
+        (Notification.correlation_id, stripe_event_id),
+    )
     wanted = [
-        column == value
-        for column, value in (
-            (Notification.invoice_id, invoice_id),
-            (Notification.stripe_customer_id, stripe_customer_id),
-            (Notification.customer_id, customer_id),
-            (Notification.correlation_id, stripe_event_id),
-        )
+        is_object(Notification.account, column, StripeId(account, value))
+        for column, value in at_stripe
         if value is not None
     ]
+    if customer_id is not None:
+        wanted.append(Notification.customer_id == customer_id)
     rows = session.scalars(
         select(Notification)
         .where(or_(*wanted))
@@ -52,7 +57,11 @@ def told_elsewhere(session: Session, mails: Sequence[Notification]) -> list[Noti
 
 
 def incidents_about(
-    session: Session, *, invoice_ids: Sequence[str], stripe_customer_id: str | None
+    session: Session,
+    account: Account,
+    *,
+    invoice_ids: Sequence[str],
+    stripe_customer_id: str | None,
 ) -> list[IncidentRow]:
     """The stories of these invoices, or of a customer's, newest 100."""
     wanted: ColumnElement[bool] = IncidentRow.invoice_id.in_(invoice_ids)
@@ -60,15 +69,20 @@ def incidents_about(
         wanted = or_(wanted, IncidentRow.stripe_customer_id == stripe_customer_id)
     return list(
         session.scalars(
-            select(IncidentRow).where(wanted).order_by(IncidentRow.opened_at.desc()).limit(100)
+            select(IncidentRow)
+            .where(IncidentRow.account == account, wanted)
+            .order_by(IncidentRow.opened_at.desc())
+            .limit(100)
         )
     )
 
 
-def processed_of(session: Session, stripe_event_ids: Sequence[str]) -> list[ProcessedEvent]:
+def processed_of(
+    session: Session, account: Account, stripe_event_ids: Sequence[str]
+) -> list[ProcessedEvent]:
     """What came of the events that these Stripe events became."""
     types = sorted({cls.type for cls in EVENTS.values()})
-    ids = [f"{one}/{type_}" for one in stripe_event_ids for type_ in types]
+    ids = [our_event_id(account, one, type_) for one in stripe_event_ids for type_ in types]
     return list(session.scalars(select(ProcessedEvent).where(ProcessedEvent.event_id.in_(ids))))
 
 

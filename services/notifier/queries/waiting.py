@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.kinds import DUNNING
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
+from shared.contracts.accounts import StripeId
+from shared.statements import is_object
 
 
-def _waiting(stripe_customer_id: str) -> ColumnElement[bool]:
+def _waiting(stripe_customer: StripeId) -> ColumnElement[bool]:
     """Those that are asked about again and again (not: held for another reason, or perhaps sent), and those that were given
     up."""
     given_up = and_(
@@ -27,17 +29,18 @@ def _waiting(stripe_customer_id: str) -> ColumnElement[bool]:
         Notification.reason.is_(None),
         Notification.unconfirmed_since.is_(None),
     )
-    return and_(Notification.stripe_customer_id == stripe_customer_id, or_(asked, given_up))
+    whose = is_object(Notification.account, Notification.stripe_customer_id, stripe_customer)
+    return and_(whose, or_(asked, given_up))
 
 
-def waits_for_customer(session: Session, stripe_customer_id: str) -> bool:
+def waits_for_customer(session: Session, stripe_customer: StripeId) -> bool:
     """Whether anything does; locks nothing."""
-    found = select(Notification.notification_id).where(_waiting(stripe_customer_id)).limit(1)
+    found = select(Notification.notification_id).where(_waiting(stripe_customer)).limit(1)
     return session.scalar(found) is not None
 
 
 def wake_for_customer(
-    session: Session, stripe_customer_id: str, asked_for: Collection[str], now: dt.datetime
+    session: Session, stripe_customer: StripeId, asked_for: Collection[StripeId], now: dt.datetime
 ) -> int:
     """Let what waits for this Stripe customer go out now; how many emails. The customer's open incidents are locked.
 
@@ -46,7 +49,7 @@ def wake_for_customer(
     """
     rows = session.scalars(
         select(Notification)
-        .where(_waiting(stripe_customer_id))
+        .where(_waiting(stripe_customer))
         .order_by(Notification.notification_id)
         .with_for_update()
         .execution_options(populate_existing=True)
@@ -55,7 +58,7 @@ def wake_for_customer(
     for row in active:
         row.lookups = 0
     woken = [row for row in active if row.status == Status.PENDING]
-    woken += _revived(rows, set(asked_for) - {row.invoice_id for row in active})
+    woken += _revived(rows, set(asked_for) - {row.invoice for row in active})
     together = sum(row.kind in DUNNING for row in woken) > 1
     for row in woken:
         row.status, row.finished_at = Status.PENDING.value, None
@@ -67,7 +70,7 @@ def wake_for_customer(
     return len(woken)
 
 
-def _revived(rows: Sequence[Notification], invoice_ids: Collection[str]) -> list[Notification]:
+def _revived(rows: Sequence[Notification], invoices: Collection[StripeId]) -> list[Notification]:
     given_up = [row for row in rows if row.status == Status.SUPPRESSED]
-    newest = {row.invoice_id: row for row in sorted(given_up, key=lambda row: row.created_at)}
-    return [row for invoice_id, row in newest.items() if invoice_id in invoice_ids]
+    newest = {row.invoice: row for row in sorted(given_up, key=lambda row: row.created_at)}
+    return [row for invoice, row in newest.items() if invoice in invoices]

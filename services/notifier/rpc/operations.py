@@ -9,6 +9,7 @@ from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline
 from services.notifier.queries import erasure, notifications
+from shared.contracts.accounts import OWN, Account, stripe_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import (
     ErasedRows,
@@ -42,11 +43,13 @@ class Operations:
         stripe_customer_id: str | None = None,
         limit: int = 50,
         status: NotificationStatus | None = None,
+        account: str = OWN,
     ) -> list[Notification]:
         """Emails that were, will be, or deliberately were not sent, newest first (at most 500)."""
         with self.db.reading() as session:
             return asking.notifications(
                 session,
+                Account(account),
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 limit=limit,
@@ -62,7 +65,7 @@ class Operations:
         self.wake()
         return requested
 
-    @audited_rpc("failed_since", "invoice_id", "dry_run")
+    @audited_rpc("failed_since", "invoice_id", "dry_run", "account")
     def resend_failed(
         self,
         failed_since: dt.datetime | None = None,
@@ -70,6 +73,7 @@ class Operations:
         limit: int = 200,
         failed_before: dt.datetime | None = None,
         dry_run: bool = False,
+        account: str = OWN,
     ) -> ResentNotifications:
         """Send once more what certainly never went out: everything that failed since `failed_since` (after a key that
         was rotated wrongly, say), or of one invoice. What was asked for again already, and what SendGrid may have
@@ -85,7 +89,7 @@ class Operations:
                 session,
                 _now(),
                 failed_since=failed_since,
-                invoice_id=invoice_id,
+                invoice=stripe_id(account, invoice_id),
                 limit=max(1, min(limit, 500)),
                 failed_before=failed_before,
                 dry_run=dry_run,
@@ -113,6 +117,7 @@ class Operations:
         event_id: str | None = None,
         notification_id: str | None = None,
         event_ids: list[str] | None = None,
+        account: str = OWN,
     ) -> Timeline:
         """What the notifier knows, as steps of a time line, with the ids met on the way: by one of the ids.
 
@@ -124,11 +129,14 @@ class Operations:
         with self.db.reading() as session:
             return timeline.story(
                 session,
-                invoice_id=invoice_id,
-                stripe_customer_id=stripe_customer_id,
-                customer_id=customer_id,
-                event_id=event_id,
-                notification_id=notification_id,
+                timeline.About(
+                    account=Account(account),
+                    invoice_id=invoice_id,
+                    stripe_customer_id=stripe_customer_id,
+                    customer_id=customer_id,
+                    event_id=event_id,
+                    notification_id=notification_id,
+                ),
                 event_ids=(event_ids or [])[:MOST_EVENTS],
                 now=_now(),
             )
@@ -142,16 +150,21 @@ class Operations:
         with self.db.reading() as session:
             return counting.stats(session, since.astimezone(dt.UTC), now)
 
-    @audited_rpc("customer_id", "stripe_customer_id")
+    @audited_rpc("customer_id", "stripe_customer_id", "account")
     def erase_customer(
-        self, stripe_customer_id: str | None = None, customer_id: str | None = None
+        self,
+        stripe_customer_id: str | None = None,
+        customer_id: str | None = None,
+        account: str = OWN,
     ) -> ErasedRows:
         """Forget a customer's emails and invoices. Safe to repeat."""
         if not stripe_customer_id and not customer_id:
             raise InvalidArgument("expected stripe_customer_id, customer_id, or both")
         with self.db.transaction() as session:
             return ErasedRows(
-                deleted=erasure.erase_customer(session, stripe_customer_id, customer_id)
+                deleted=erasure.erase_customer(
+                    session, stripe_id(account, stripe_customer_id), customer_id
+                )
             )
 
 

@@ -109,7 +109,7 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
     reached = desk.run_concurrently(lambda: _reach(desk, leased))
     if leased.lookups and _is_unknown(reached):
         return _unknown_customer(desk, leased)  # Stripe is asked when there is somebody to write to
-    report = desk.invoices.report(leased.invoice_id) if leased.invoice_id else None
+    report = desk.invoices.report(leased.invoice) if leased.invoice else None
     stale = recheck(leased.kind, leased.incident, report.now if report else None)
     if stale is not None:
         return _suppress(desk, leased, stale)
@@ -145,9 +145,7 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
             contact=contact,
             planned=planned,
             invoice=report.now if report else None,
-            others={
-                one.incident.invoice_id: one.report.now if one.report else None for one in others
-            },
+            others={one.incident.name: one.report.now if one.report else None for one in others},
         )
     )
     if refusal is not None:
@@ -168,19 +166,16 @@ def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
 
     What waits to be told together is tied to this email first, so that a sender that dies here leaves it whole.
     """
-    customers = {leased.stripe_customer_id} if leased.stripe_customer_id else set()
+    customers = {leased.stripe_customer} if leased.stripe_customer else set()
+    invoices = {leased.invoice} if leased.invoice else set()
     with desk.db.transaction() as session:
-        incidents = incident_queries.lock_open_incidents(
-            session, {leased.invoice_id or ""}, customers
-        )
+        incidents = incident_queries.lock_open_incidents(session, invoices, customers)
         row = leases.lock_leased(session, leased)
         if row is None:
             return None
         leases.gather(session, leased, desk.now())
         row.context = {**(row.context or {}), leases.GATHERS: True}
-    open_ones = [
-        one for one in incidents.values() if one.invoice_id != leased.invoice_id and owed(one)
-    ]
+    open_ones = [one for one in incidents.values() if one.name != leased.invoice and owed(one)]
     return [
         one
         for one in _with_reports(desk, open_ones)
@@ -189,28 +184,28 @@ def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
 
 
 def _with_reports(desk: SendContext, incidents: Sequence[Incident]) -> list[OpenInvoice]:
-    reports = [
-        desk.run_concurrently(partial(desk.invoices.report, one.invoice_id)) for one in incidents
-    ]
+    reports = [desk.run_concurrently(partial(desk.invoices.report, one.name)) for one in incidents]
     return [OpenInvoice(one, asked()) for one, asked in zip(incidents, reports, strict=True)]
 
 
 def _gather_ends(desk: SendContext, leased: Leased) -> tuple[Leased, list[OpenInvoice]]:
     """What else this customer leaves unpaid for good, for one email to the business; and how often the customer was asked."""
-    with desk.db.reading() as session:
-        unpaid = incident_queries.read_open_incidents(session, leased.stripe_customer_id or "")
+    unpaid = []
+    if leased.stripe_customer is not None:
+        with desk.db.reading() as session:
+            unpaid = incident_queries.read_open_incidents(session, leased.stripe_customer)
     now = desk.now()
     failed = [
-        one
-        for one in unpaid
-        if one.invoice_id != leased.invoice_id and one.first_failed_at is not None
+        one for one in unpaid if one.name != leased.invoice and one.first_failed_at is not None
     ]
     others = [
         one
         for one in _with_reports(desk, failed)
         if how_it_ended(one.incident, one.report.now if one.report else None, now) is not None
     ]
-    told = {leased.invoice_id or "", *(one.incident.invoice_id for one in others)}
+    told = {one.incident.name for one in others}
+    if leased.invoice is not None:
+        told.add(leased.invoice)
     with desk.db.reading() as session:
         mails = business_news.times_asked(session, told)
     return replace(leased, context={**leased.context, "mails": mails}), others
@@ -229,7 +224,7 @@ def _is_unknown(reached: Callable[[], object]) -> bool:
 def _reach(desk: SendContext, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
     """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
     contact = desk.contacts.contact(
-        stripe_customer_id=None if leased.customer_id else leased.stripe_customer_id,
+        stripe_customer=None if leased.customer_id else leased.stripe_customer,
         customer_id=leased.customer_id,
     )
     if KINDS[leased.kind].action is not Action.DECIDE:
@@ -296,8 +291,8 @@ def _suppress(desk: SendContext, leased: Leased, reason: Reason) -> Result:
 
     def body(session: Session) -> Result:
         resumed = False
-        if leased.invoice_id and reason in STOPPED_BECAUSE.values():
-            incidents = incident_queries.lock_open_incidents(session, {leased.invoice_id}, ())
+        if leased.invoice and reason in STOPPED_BECAUSE.values():
+            incidents = incident_queries.lock_open_incidents(session, {leased.invoice}, ())
             resumed = any(_resumed(leased.incident, one) for one in incidents.values())
             note_ends(session, [(one, None) for one in incidents.values()], desk.now())
         row = leases.lock_leased(session, leased)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from services.portal.adapters.failures import FAILURES, reason
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
+from shared.contracts.accounts import Account, StripeId, account_argument, by_account
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
@@ -36,7 +37,7 @@ class RpcBillingPages:
 
     def open(
         self,
-        stripe_customer_id: str,
+        stripe_customer: StripeId,
         *,
         return_url: str,
         flow: str | None,
@@ -47,7 +48,8 @@ class RpcBillingPages:
         try:
             session = billing.CREATE_PORTAL_SESSION.call(
                 self._billing,
-                stripe_customer_id=stripe_customer_id,
+                stripe_customer_id=stripe_customer.id,
+                **account_argument(stripe_customer.account),
                 return_url=return_url,
                 flow=flow,
                 locale=locale,
@@ -59,11 +61,14 @@ class RpcBillingPages:
             raise BillingUnavailable(NOT_STRIPES) from error
         return self._checked(session.url)
 
-    def invoice(self, invoice_id: str, stripe_customer_id: str) -> str | None:
+    def invoice(self, invoice_id: str, stripe_customer: StripeId) -> str | None:
         """See `BillingPages.invoice`."""
         try:
             page = billing.HOSTED_INVOICE_URL.call(
-                self._billing, invoice_id=invoice_id, stripe_customer_id=stripe_customer_id
+                self._billing,
+                invoice_id=invoice_id,
+                stripe_customer_id=stripe_customer.id,
+                **account_argument(stripe_customer.account),
             )
         except FAILURES as error:
             if isinstance(error, RemoteFault) and error.means(InvoiceClosed, UnknownInvoice):
@@ -97,28 +102,43 @@ class RpcBilling:
         except (*FAILURES, UnreadableAnswer) as error:
             raise BillingUnavailable(reason(error)) from error
 
-    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
         """See `Billing.declines`."""
-        states = self._ask(billing.INVOICE_STATES, invoice_ids=list(invoice_ids))
-        return {id: _seen(state) for id, state in states.items() if state.source == "stripe"}
+        seen: dict[StripeId, DeclineSeen] = {}
+        for account, ids in by_account(invoices).items():
+            states = self._ask(billing.INVOICE_STATES, invoice_ids=ids, **account_argument(account))
+            seen |= {
+                StripeId(account, id): _seen(state)
+                for id, state in states.items()
+                if state.source == "stripe"
+            }
+        return seen
 
-    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
+    def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
         """See `Billing.prices`."""
-        told = self._ask(billing.SUBSCRIPTION_PRICES, subscription_ids=list(subscription_ids))
-        return {id: _price_seen(one) for id, one in told.items()}
+        seen: dict[StripeId, PriceSeen | None] = {}
+        for account, ids in by_account(subscriptions).items():
+            told = self._ask(
+                billing.SUBSCRIPTION_PRICES, subscription_ids=ids, **account_argument(account)
+            )
+            seen |= {StripeId(account, id): _price_seen(one) for id, one in told.items()}
+        return seen
 
-    def customers_may_cancel(self, business_id: str) -> bool:
+    def customers_may_cancel(self, account: Account, business_id: str) -> bool:
         """See `Billing.customers_may_cancel`."""
-        return self._ask(billing.CUSTOMERS_MAY, business_id=business_id).cancel
+        return self._ask(
+            billing.CUSTOMERS_MAY, business_id=business_id, **account_argument(account)
+        ).cancel
 
     def cancel_at_period_end(
-        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         """See `Billing.cancel_at_period_end`."""
         try:
             return self._ask(
                 billing.CANCEL_AT_PERIOD_END,
-                stripe_customer_id=stripe_customer_id,
+                stripe_customer_id=stripe_customer.id,
+                **account_argument(stripe_customer.account),
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
             ).ends_at

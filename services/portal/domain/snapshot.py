@@ -9,6 +9,7 @@ from typing import Final
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.people import CustomerProfile
 from shared.contracts import invoices as contracts
+from shared.contracts.accounts import OWN, Account, StripeId, stripe_id
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
@@ -102,6 +103,7 @@ class Subscription:
     ref: int
     """Ours, for addresses under the customer's link; meaningless without it."""
     subscription_id: str
+    account: Account = OWN
     status: str
     ends_at: dt.datetime | None = None
     """When it will end, or has ended."""
@@ -118,6 +120,11 @@ class Subscription:
     previewed_at: dt.datetime | None = None
     """When Stripe was last asked about its price."""
     asked: Asked | None = None
+
+    @property
+    def name(self) -> StripeId:
+        """Its whole name at Stripe."""
+        return StripeId(self.account, self.subscription_id)
 
     @property
     def over(self) -> bool:
@@ -137,12 +144,19 @@ class Snapshot(CustomerProfile):
     billing_opened_at: dt.datetime | None
     method_changed_at: dt.datetime | None
     business: Business
+    account: Account = OWN
+    """Of all Stripe ids here."""
     appointments: tuple[Appointment, ...] = ()
     """Upcoming ones by time, then past ones, latest first."""
     invoices: tuple[OwnedInvoice, ...] = ()
     """Open ones and lately paid ones."""
     subscriptions: tuple[Subscription, ...] = ()
     """Those that go on, and those that ended lately."""
+
+    @property
+    def stripe_customer(self) -> StripeId | None:
+        """The whole name of their Stripe customer."""
+        return stripe_id(self.account, self.platform_stripe_customer_id)
 
     @property
     def can_manage_billing(self) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.portal.domain.snapshot import OwnedInvoice, Snapshot, Subscription
+from shared.contracts.accounts import StripeId
 from shared.contracts.prices import asks_stripe
 
 PREVIEW_EVERY: Final = dt.timedelta(minutes=10)
@@ -89,16 +90,16 @@ class ShownSubscriptions:
 
     def __init__(self, limit: int = MOST_SHOWN) -> None:
         self._limit = limit
-        self._waiting: dict[str, tuple[Subscription, dt.datetime]] = {}
+        self._waiting: dict[StripeId, tuple[Subscription, dt.datetime]] = {}
 
     def add(self, shown: Iterable[Subscription], now: dt.datetime) -> bool:
         """Note what a page has shown. True: somebody should go and ask."""
         added = False
         for each in shown:
-            known = each.subscription_id in self._waiting
+            known = each.name in self._waiting
             if known or len(self._waiting) < self._limit:
-                since = self._waiting[each.subscription_id][1] if known else now
-                self._waiting[each.subscription_id] = (each, since)
+                since = self._waiting[each.name][1] if known else now
+                self._waiting[each.name] = (each, since)
                 added = added or not known
         return added
 
@@ -112,4 +113,4 @@ class ShownSubscriptions:
     def answered(self, asked: Iterable[Subscription]) -> None:
         """These need not be asked about any more."""
         for each in asked:
-            self._waiting.pop(each.subscription_id, None)
+            self._waiting.pop(each.name, None)

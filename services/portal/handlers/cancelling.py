@@ -33,6 +33,7 @@ from services.portal.queries import cancellation_requests
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
@@ -61,7 +62,7 @@ def ask(
     session: Session, snapshot: Snapshot, subscription: Subscription, now: dt.datetime
 ) -> Asking:
     """Store the request, once while it is open. IntegrityError when somebody stored it in the same moment."""
-    if cancellation_requests.open_request(session, subscription.subscription_id) is not None:
+    if cancellation_requests.open_request(session, subscription.name) is not None:
         return Asking.ALREADY
     customer = people.customer(session, snapshot.customer_id, lock=True)
     stripe_id = snapshot.platform_stripe_customer_id
@@ -69,6 +70,7 @@ def ask(
         return Asking.NOT_OFFERED
     session.add(
         CancellationRequestRow(
+            account=customer.account,
             request_id=new_public_id(),
             customer_pk=customer.id,
             stripe_customer_id=stripe_id,
@@ -157,18 +159,18 @@ def open_links_of(session: Session, request_id: str) -> None:
         raise RequestClosed(f"the request is {found[0].status}")
 
 
-def supersede(session: Session, subscription_id: str, now: dt.datetime) -> None:
+def supersede(session: Session, subscription: StripeId, now: dt.datetime) -> None:
     """The subscription ends, or has ended, without an answer: nobody needs to answer any more."""
-    row = cancellation_requests.open_request(session, subscription_id)
+    row = cancellation_requests.open_request(session, subscription)
     if row is not None:
         _overtake(session, row, now)
 
 
 def overtake_all(
-    session: Session, customer_pk: int, stripe_customer_id: str, now: dt.datetime
+    session: Session, customer_pk: int, stripe_customer: StripeId, now: dt.datetime
 ) -> None:
     """The customer is not this Stripe customer any more: what they asked about its subscriptions must not be carried out."""
-    for row in cancellation_requests.unfinished_requests(session, customer_pk, stripe_customer_id):
+    for row in cancellation_requests.unfinished_requests(session, customer_pk, stripe_customer):
         _overtake(session, row, now)
 
 
@@ -186,7 +188,7 @@ class PendingStep:
 
     request_id: str
     step: Step
-    stripe_customer_id: str
+    stripe_customer: StripeId
     subscription_id: str
     customer_id: str
     context: dict[str, Any]
@@ -212,7 +214,7 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     return PendingStep(
         request_id=row.request_id,
         step=step,
-        stripe_customer_id=row.stripe_customer_id,
+        stripe_customer=StripeId(Account(row.account), row.stripe_customer_id),
         subscription_id=row.subscription_id,
         customer_id=customer.public_id,
         context={
@@ -257,7 +259,7 @@ def run_errand(step_to_do: PendingStep, billing: Billing, mail: Mail) -> Done:
     try:
         if step_to_do.step is Step.CANCEL:
             ends_at = billing.cancel_at_period_end(
-                step_to_do.stripe_customer_id, step_to_do.subscription_id, step_to_do.request_id
+                step_to_do.stripe_customer, step_to_do.subscription_id, step_to_do.request_id
             )
             return Done(ends_at=ends_at)
         tell = mail.to_business if step_to_do.step is Step.TELL_BUSINESS else mail.to_customer

@@ -20,6 +20,8 @@ from services.portal.queries import customers as people
 from services.portal.queries import links
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
+from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import stripe_id as named
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, UnknownCustomer
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
@@ -86,6 +88,7 @@ def upsert_customer(
     if row is None:
         links.lock(session)
         row = CustomerRow(
+            account=business.account,
             public_id=new_public_id(),
             business_pk=business.id,
             external_id=external_id,
@@ -101,11 +104,20 @@ def upsert_customer(
     if new_word and stripe_id is None:
         if word := _host_word(session, business, external_id):
             evidence.host_withdraws(session, row, word, now)
-    elif new_word and isinstance(stripe_id, str) and not links.deleted_of(session, [stripe_id]):
-        evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
+    elif (
+        new_word
+        and isinstance(stripe_id, str)
+        and not links.deleted_of(session, Account(business.account), [stripe_id])
+    ):
+        evidence.host_says(
+            session, Account(row.account), [HostWord(row.id, row.public_id, stripe_id)], now
+        )
     elif created:
-        evidence.customers_came(session, business.business_id, {external_id: row.id}, now)
+        evidence.customers_came(
+            session, Account(business.account), business.business_id, {external_id: row.id}, now
+        )
     return UpsertedCustomer(
+        account=row.account,
         customer_id=row.public_id,
         created=created,
         platform_stripe_customer_id=row.platform_stripe_customer_id,
@@ -136,9 +148,10 @@ def link_customer(
     stripe_id = arguments.stripe_customer("stripe_customer_id", stripe_customer_id)
     links.lock(session)
     row = _customer(session, customer_id, lock=True)
-    if links.deleted_of(session, [stripe_id]):
+    account = Account(row.account)
+    if links.deleted_of(session, account, [stripe_id]):
         raise InvalidArgument("stripe_customer_id: Stripe has deleted this customer")
-    evidence.host_says(session, [HostWord(row.id, row.public_id, stripe_id)], now)
+    evidence.host_says(session, account, [HostWord(row.id, row.public_id, stripe_id)], now)
     return _linked(row)
 
 
@@ -173,7 +186,9 @@ def unlink_customer(
 
 def _linked(row: CustomerRow) -> LinkedCustomer:
     return LinkedCustomer(
-        customer_id=row.public_id, platform_stripe_customer_id=row.platform_stripe_customer_id
+        account=row.account,
+        customer_id=row.public_id,
+        platform_stripe_customer_id=row.platform_stripe_customer_id,
     )
 
 
@@ -181,9 +196,8 @@ def checkout_reference(
     session: Session, references: CheckoutReferences, *, customer_id: str, now: dt.datetime
 ) -> str:
     """A signed reference that names this customer in a Checkout session. Raises NotFound."""
-    business_id = links.business_of(session, customer_id)
-    if business_id is None:
-        raise NotFound("customer_id: no such customer")
+    row = _customer(session, customer_id)
+    business_id = links.business_of(session, Account(row.account), customer_id) or ""
     return references.write(customer_id, business_id, now)
 
 
@@ -255,15 +269,15 @@ def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> Link
 class Asked(NamedTuple):
     """Whose contact is asked for: by Stripe's id, or by ours."""
 
-    stripe_customer_id: str | None = None
+    stripe_customer: StripeId | None = None
     customer_id: str | None = None
 
 
-def asked_for(stripe_customer_id: str | None, customer_id: str | None) -> Asked:
+def asked_for(account: Account, stripe_customer_id: str | None, customer_id: str | None) -> Asked:
     """The question, checked. Raises InvalidArgument unless exactly one id is given."""
     if (stripe_customer_id is None) == (customer_id is None):
         raise InvalidArgument("give stripe_customer_id or customer_id, and not both")
-    return Asked(stripe_customer_id, customer_id)
+    return Asked(named(account, stripe_customer_id), customer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,18 +301,18 @@ def contacts(
     """Whom to write to, in the order of the questions, in one statement; None for a customer that is unknown."""
     rows = people.contacts(
         session,
-        stripe_customer_ids={one.stripe_customer_id for one in asked if one.stripe_customer_id},
+        stripe_customers={one.stripe_customer for one in asked if one.stripe_customer},
         public_ids={one.customer_id for one in asked if one.customer_id},
         now=now,
     )
-    by_stripe: dict[str | None, ContactDetails] = {}
+    by_stripe: dict[StripeId | None, ContactDetails] = {}
     by_ours: dict[str | None, ContactDetails] = {}
     for row in rows:
         person = _person(row)
         by_ours[person.customer_id] = person
-        by_stripe[row.c_platform_stripe_customer_id] = person
+        by_stripe[named(row.c_account, row.c_platform_stripe_customer_id)] = person
     return [
-        by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer_id)
+        by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer)
         for one in asked
     ]
 

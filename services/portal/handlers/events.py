@@ -14,6 +14,7 @@ from services.portal.handlers.cancelling import supersede
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import invoices, method_changes, processed_events, subscriptions
 from shared import events
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.observations import merge, observe
 from shared.database import count_on_commit
 from shared.events import Event
@@ -55,18 +56,27 @@ def handle_invoices(
             mine.append(event)
     data = [event.data for event in mine]
     rows = invoices.invoices_for_change(
-        session, {one.invoice_id: one.stripe_customer_id for one in data}
+        session,
+        {_invoice(one): one.stripe_customer_id for one in data},
     )
-    replaced = method_changes.method_changes(session, {one.stripe_customer_id for one in data})
+    replaced = method_changes.method_changes(session, {_customer(one) for one in data})
     for event, one in zip(mine, data, strict=True):
-        row = rows[one.invoice_id]
+        row = rows[_invoice(one)]
         invoice = merge(invoices.read_invoice(row), observe(one, event.occurred_at))
-        of_customer = replaced.get(one.stripe_customer_id, {})
+        of_customer = replaced.get(_customer(one), {})
         scopes = ("", invoice.subscription_id or "", one.invoice_id)
         changes = [of_customer.get(scope) for scope in scopes]
         changed_at = max((at for at in changes if at is not None), default=None)
         invoices.write_invoice(row, with_method_change(invoice, changed_at))
     return outcomes
+
+
+def _invoice(data: events.InvoiceData) -> StripeId:
+    return StripeId(Account(data.account), data.invoice_id)
+
+
+def _customer(data: events.InvoiceData | events.PaymentMethodChanged) -> StripeId:
+    return StripeId(Account(data.account), data.stripe_customer_id)
 
 
 def note_method_change(
@@ -78,9 +88,9 @@ def note_method_change(
     if data.renewed:
         return
     scope = data.invoice_id or data.subscription_id or ""
-    method_changes.note_method_change(session, data.stripe_customer_id, scope, event.occurred_at)
+    method_changes.note_method_change(session, _customer(data), scope, event.occurred_at)
     for row in invoices.open_invoices(
-        session, data.stripe_customer_id, data.subscription_id, data.invoice_id
+        session, _customer(data), data.subscription_id, data.invoice_id
     ):
         invoices.write_invoice(
             row, with_method_change(invoices.read_invoice(row), event.occurred_at)
@@ -93,10 +103,11 @@ def note_subscription(
     """What the page says of a subscription; one that ends needs nobody's approval any more."""
     data = event.data
     ended = isinstance(data, events.SubscriptionEnded)
+    subscription = StripeId(Account(data.account), data.subscription_id)
     newest = subscriptions.note_subscription(
         session,
+        subscription,
         {
-            "subscription_id": data.subscription_id,
             "stripe_customer_id": data.stripe_customer_id,
             "status": "canceled" if ended else data.status,
             "end_reason": data.end_reason,
@@ -118,14 +129,15 @@ def note_subscription(
         },
     )
     if newest and (ended or data.ends_at is not None):
-        supersede(session, data.subscription_id, now)
+        supersede(session, subscription, now)
 
 
 def forget_stripe_customer(
     session: Session, event: Event[events.CustomerDeleted], now: dt.datetime
 ) -> None:
     """Stripe's customer is gone: nothing can be managed there any more."""
-    evidence.forget_stripe_customer(session, event.data.stripe_customer_id, event.occurred_at, now)
+    gone = StripeId(Account(event.data.account), event.data.stripe_customer_id)
+    evidence.forget_stripe_customer(session, gone, event.occurred_at, now)
 
 
 def ignore_old_link(

@@ -19,6 +19,7 @@ from services.portal.models import CustomerRow, LinkEvidenceRow
 from services.portal.queries import links, processed_events
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
+from shared.contracts.accounts import Account, StripeId, account_shown
 from shared.contracts.rpc.errors import StripeCustomerConflict
 from shared.database import count_on_commit
 from shared.events import CustomerEvidenceChanged, Event
@@ -33,6 +34,7 @@ CHECKOUT: Final = "checkout.session"
 class Evidence:
     """What one event of billing's says."""
 
+    account: Account
     event_id: str
     stripe_event: str
     stripe_customer_id: str
@@ -52,6 +54,7 @@ def read_evidence(event: Event, references: CheckoutReferences) -> Evidence | No
     if not isinstance(data, CustomerEvidenceChanged):
         return None
     read = Evidence(
+        account=Account(data.account),
         event_id=event.id,
         stripe_event=event.correlation_id[:255],
         stripe_customer_id=data.stripe_customer_id,
@@ -97,9 +100,18 @@ def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> li
         if one.event_id in fresh:
             fresh.discard(one.event_id)  # a second copy in the same batch
             mine.append(one)
+    for account in sorted({one.account for one in mine}):
+        _take_all(session, account, [one for one in mine if one.account == account], now)
+    return outcomes
+
+
+def _take_all(
+    session: Session, account: Account, mine: Sequence[Evidence], now: dt.datetime
+) -> None:
+    """What was said in one account, and was not taken in before."""
     stripe_ids = {one.stripe_customer_id for one in mine}
-    gone = links.deleted_of(session, stripe_ids)
-    known = links.evidence_of(session, {one.object_id for one in mine})
+    gone = links.deleted_of(session, account, stripe_ids)
+    known = links.evidence_of(session, account, {one.object_id for one in mine})
     for one in mine:
         rows = known.setdefault(one.object_id, [])
         outcome = "gone" if one.stripe_customer_id in gone else _take(session, one, rows, now)
@@ -107,18 +119,18 @@ def take_in(session: Session, batch: Sequence[Evidence], now: dt.datetime) -> li
     session.flush()
     for rows in known.values():
         _let_stand([row for row in rows if row.source == Source.METADATA])
-    settle(session, stripe_ids - gone, (), now)
-    return outcomes
+    settle(session, account, stripe_ids - gone, (), now)
 
 
 def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.datetime) -> str:
     """Keep one piece of evidence beside what its object said before; what became of it, one word."""
     refused = one.refused
     if one.reference is not None and refused is None:
-        refused = _foreign(session, one.reference)
+        refused = _foreign(session, one.account, one.reference)
     if one.source is Source.METADATA and one.names is None and one.before is None:
         return "names_nobody"
     row = LinkEvidenceRow(
+        account=one.account,
         stripe_customer_id=one.stripe_customer_id,
         source=one.source,
         object_id=one.object_id,
@@ -145,6 +157,7 @@ def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.
         stripe_customer_id=one.stripe_customer_id,
         session_id=one.object_id,
         event_id=one.stripe_event,
+        **account_shown(one.account),
     )
     return refused
 
@@ -165,9 +178,9 @@ def _same(row: LinkEvidenceRow, other: LinkEvidenceRow) -> bool:
     )
 
 
-def _foreign(session: Session, reference: CheckoutReference) -> str | None:
+def _foreign(session: Session, account: Account, reference: CheckoutReference) -> str | None:
     """Why a signed reference names nobody here; None: it names a customer of the business that it was made for."""
-    business_id = links.business_of(session, reference.public_id)
+    business_id = links.business_of(session, account, reference.public_id)
     if business_id is None:
         return "no_such_customer"
     return None if reference.is_of(business_id) else "other_business"
@@ -185,12 +198,12 @@ def _let_stand(rows: Sequence[LinkEvidenceRow]) -> None:
 
 
 def forget_stripe_customer(
-    session: Session, stripe_id: str, at: dt.datetime, now: dt.datetime
+    session: Session, stripe_customer: StripeId, at: dt.datetime, now: dt.datetime
 ) -> None:
     """Stripe has deleted its customer: whatever was said of it is withdrawn for good."""
     links.lock(session)
-    links.note_deleted(session, stripe_id, at)
-    settle(session, {stripe_id}, (), now)
+    links.note_deleted(session, stripe_customer, at)
+    settle(session, stripe_customer.account, {stripe_customer.id}, (), now)
 
 
 # --- the host's word -----------------------------------------------------------------------------------------
@@ -205,16 +218,18 @@ class HostWord:
     stripe_customer_id: str
 
 
-def host_says(session: Session, words: Sequence[HostWord], now: dt.datetime) -> None:
-    """Take the host's word, of which each replaces what it said of the same customer before. The caller holds the lock.
+def host_says(
+    session: Session, account: Account, words: Sequence[HostWord], now: dt.datetime
+) -> None:
+    """Take the host's word about customers of one account, of which each replaces what it said of the same customer before. The caller holds the lock.
 
     Raises StripeCustomerConflict when the host has given a Stripe customer to somebody else, and not taken it back.
     """
     if not words:
         return
-    claimed = links.claimed_by_host(session, {one.stripe_customer_id for one in words})
+    claimed = links.claimed_by_host(session, account, {one.stripe_customer_id for one in words})
     new = {one.public_id: one.stripe_customer_id for one in words}
-    known = links.evidence_of(session, {one.public_id for one in words})
+    known = links.evidence_of(session, account, {one.public_id for one in words})
     for one in words:
         owner = claimed.get(one.stripe_customer_id, one.public_id)
         if (
@@ -226,19 +241,25 @@ def host_says(session: Session, words: Sequence[HostWord], now: dt.datetime) -> 
             same = row.stripe_customer_id == one.stripe_customer_id
             if row.source == Source.HOST and row.withdrawn_at is None and (same or not row.denies):
                 row.withdrawn_at = now
-        session.add(_host_row(one.public_id, one.stripe_customer_id, now, denies=False))
+        session.add(_host_row(account, one.public_id, one.stripe_customer_id, now, denies=False))
         count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "taken"))
     session.flush()
-    settle(session, {one.stripe_customer_id for one in words}, {one.customer for one in words}, now)
+    settle(
+        session,
+        account,
+        {one.stripe_customer_id for one in words},
+        {one.customer for one in words},
+        now,
+    )
 
 
 def host_denies(session: Session, row: CustomerRow, stripe_id: str, now: dt.datetime) -> None:
     """The host says that a customer is *not* this Stripe customer: nothing weaker links the two until the host does. The
     caller holds the lock."""
     _withdraw(session, row, stripe_id, now)
-    session.add(_host_row(row.public_id, stripe_id, now, denies=True))
+    session.add(_host_row(row.account, row.public_id, stripe_id, now, denies=True))
     count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "denied"))
-    settle(session, {stripe_id}, {row.id}, now)
+    settle(session, Account(row.account), {stripe_id}, {row.id}, now)
 
 
 def host_withdraws(
@@ -248,11 +269,12 @@ def host_withdraws(
     holds the lock."""
     _withdraw(session, row, stripe_id, now)
     count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "withdrawn"))
-    settle(session, {stripe_id} if stripe_id else (), {row.id}, now)
+    settle(session, Account(row.account), {stripe_id} if stripe_id else (), {row.id}, now)
 
 
 def _withdraw(session: Session, row: CustomerRow, stripe_id: str | None, now: dt.datetime) -> None:
-    for one in links.evidence_of(session, {row.public_id}).get(row.public_id, ()):
+    said = links.evidence_of(session, Account(row.account), {row.public_id})
+    for one in said.get(row.public_id, ()):
         if (
             one.source == Source.HOST
             and one.withdrawn_at is None
@@ -262,8 +284,11 @@ def _withdraw(session: Session, row: CustomerRow, stripe_id: str | None, now: dt
     session.flush()
 
 
-def _host_row(public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool) -> LinkEvidenceRow:
+def _host_row(
+    account: str, public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool
+) -> LinkEvidenceRow:
     return LinkEvidenceRow(
+        account=account,
         stripe_customer_id=stripe_id,
         source=Source.HOST,
         object_id=public_id,
@@ -276,12 +301,13 @@ def _host_row(public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool)
 
 def customers_came(
     session: Session,
+    account: Account,
     business_id: str,
     keys: dict[str, int],
     now: dt.datetime,
 ) -> None:
     """The host has told of new customers (the key of each by the host's id): Stripe may have named them before. The caller
     holds the lock."""
-    waiting = links.named_already(session, business_id, keys)
+    waiting = links.named_already(session, account, business_id, keys)
     if waiting:
-        settle(session, (), {keys[external_id] for external_id in waiting}, now)
+        settle(session, account, (), {keys[external_id] for external_id in waiting}, now)

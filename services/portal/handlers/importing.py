@@ -22,6 +22,7 @@ from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow
 from services.portal.queries import bulk, erasure, links
 from services.portal.queries import customers as people
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -138,6 +139,7 @@ def _write(
                 {
                     **dict.fromkeys(PROFILE),
                     **wish.values,
+                    "account": business.account,
                     "public_id": new_public_id(),
                     "business_pk": business.id,
                     "external_id": wish.external_id,
@@ -170,11 +172,12 @@ def _new_words(
 ) -> dict[str, str]:
     """Which Stripe customer the host gives to whom (by its own id), where it has not said so already. Lines with one that it
     has given to somebody else are left out; one that Stripe has deleted is no word at all."""
+    account = Account(business.account)
     given = {wish.stripe_id for wish in wishes if wish.stripe_id is not None}
-    gone = links.deleted_of(session, given)
+    gone = links.deleted_of(session, account, given)
     said = links.host_words(session, business.id, [wish.external_id for wish in wishes])
     mine = {stripe_id: external_id for external_id, stripe_id in said.items() if stripe_id}
-    elsewhere = links.claimed_by_host(session, given).keys() - mine.keys()
+    elsewhere = links.claimed_by_host(session, account, given).keys() - mine.keys()
     words: dict[str, str] = {}
     for wish in wishes:
         stripe_id, before = wish.stripe_id, said.get(wish.external_id)
@@ -200,8 +203,10 @@ def _link(
 ) -> None:
     """Take the host's words about customers who are there now; Stripe may have named the new ones before the host did."""
     rows = bulk.customers_of_host(session, business.id, list(words.keys() | inserted))
+    account = Account(business.account)
     evidence.host_says(
         session,
+        account,
         [
             HostWord(rows[external_id]["id"], rows[external_id]["public_id"], stripe_id)
             for external_id, stripe_id in words.items()
@@ -210,7 +215,7 @@ def _link(
         now,
     )
     keys = {external_id: rows[external_id]["id"] for external_id in inserted - words.keys()}
-    evidence.customers_came(session, business.business_id, keys, now)
+    evidence.customers_came(session, account, business.business_id, keys, now)
 
 
 def export_customers(
@@ -235,15 +240,18 @@ def export_customers(
     )
 
 
-def find(session: Session, reference: str, business_id: str | None) -> FoundCustomer:
-    """A customer by Portico's id, Stripe's id, or the host's own id with its business, which may be left out where there is
-    only one. Raises NotFound."""
+def find(
+    session: Session, account: Account, reference: str, business_id: str | None
+) -> FoundCustomer:
+    """A customer by Portico's id, Stripe's id in an account, or the host's own id with its business, which may be left out where
+    there is only one. Raises NotFound."""
     row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
-    if row is None and reference.startswith("cus_"):
-        row = people.customer_of_stripe(session, reference)
     owner = people.business(session, business_id) if business_id is not None else None
     if business_id is not None and owner is None:
         raise NotFound("business_id: no such business")
+    if row is None and reference.startswith("cus_"):
+        account = Account(owner.account) if owner is not None else account
+        row = people.customer_of_stripe(session, StripeId(account, reference))
     if row is None:
         if owner is None:
             few = people.businesses(session, 2)
@@ -263,6 +271,7 @@ def find(session: Session, reference: str, business_id: str | None) -> FoundCust
             "no such customer: expected Portico's id, Stripe's id (cus_…), or your own id with its business"
         )
     return FoundCustomer(
+        account=row.account,
         customer_id=row.public_id,
         business_id=business.business_id,
         external_id=row.external_id,
@@ -273,6 +282,7 @@ def find(session: Session, reference: str, business_id: str | None) -> FoundCust
 
 def erase(
     session: Session,
+    account: Account,
     *,
     customer_id: str | None,
     stripe_customer_id: str | None,
@@ -281,15 +291,16 @@ def erase(
     """Forget a customer, and a Stripe customer. Safe to repeat."""
     links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
-    others: set[str] = set()
+    others: set[StripeId] = set()
     rows = 0
     if row is not None:
+        account = Account(row.account)
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
-        business_id = links.business_of(session, row.public_id)
+        business_id = links.business_of(session, account, row.public_id)
         others, rows = erasure.erase_evidence(session, row, business_id or "")
         rows += erasure.erase_customer(session, row)
     if stripe_customer_id:
-        rows += erasure.erase_stripe_customer(session, stripe_customer_id)
+        rows += erasure.erase_stripe_customer(session, StripeId(account, stripe_customer_id))
     # What this customer claimed may be somebody else's.
-    settle(session, others - {stripe_customer_id}, (), now)
+    settle(session, account, {one.id for one in others} - {stripe_customer_id}, (), now)
     return CustomerErasure(customer=row is not None, rows=rows)

@@ -19,6 +19,7 @@ from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import customers as people
 from services.portal.queries import link_conflicts, links
 from services.portal.queries.links import Component
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound
 from shared.contracts.rpc.portal import (
     Evidence,
@@ -33,11 +34,15 @@ MOST_EVIDENCE: Final = 500
 
 
 def evidence(
-    session: Session, *, customer_id: str | None, stripe_customer_id: str | None
+    session: Session,
+    account: Account,
+    *,
+    customer_id: str | None,
+    stripe_customer_id: str | None,
 ) -> LinkEvidence:
     """What speaks for and against links, about a customer, or a Stripe customer, and all that is decided with them. The
     newest 500 pieces. Raises NotFound for a customer that is not there."""
-    found = _found(session, customer_id, stripe_customer_id)
+    found = _found(session, account, customer_id, stripe_customer_id)
     effects = decide_standing(found.spells()).effects
     open_conflicts = [
         row
@@ -50,6 +55,7 @@ def evidence(
         ],
         conflicts=[
             EvidenceConflict(
+                account=row.account,
                 stripe_customer_id=row.stripe_customer_id,
                 customer_id=row.customer_id,
                 reason=row.reason,
@@ -61,6 +67,7 @@ def evidence(
         ],
         links=[
             EvidenceLink(
+                account=one.row.account,
                 customer_id=one.row.public_id,
                 stripe_customer_id=one.row.platform_stripe_customer_id,
                 source=one.row.link_source or Source.UNKNOWN.value,
@@ -71,13 +78,17 @@ def evidence(
     )
 
 
-def _found(session: Session, customer_id: str | None, stripe_customer_id: str | None) -> Component:
+def _found(
+    session: Session, account: Account, customer_id: str | None, stripe_customer_id: str | None
+) -> Component:
     if customer_id is None:
-        return links.component(session, [stripe_customer_id] if stripe_customer_id else [], ())
+        return links.component(
+            session, account, [stripe_customer_id] if stripe_customer_id else [], ()
+        )
     row = people.customer(session, customer_id)
     if row is None:
         raise NotFound("customer_id: no such customer")
-    return links.component(session, (), [row.id])
+    return links.component(session, Account(row.account), (), [row.id])
 
 
 def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Effect:
@@ -95,6 +106,7 @@ def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> E
 def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Evidence:
     named = found.named(row)
     return Evidence(
+        account=row.account,
         stripe_customer_id=row.stripe_customer_id,
         source=row.source,
         object_id=row.object_id,
@@ -119,6 +131,7 @@ def unknown(session: Session, *, business_id: str | None, after: int, limit: int
     return UnknownLinks(
         links=[
             UnknownLink(
+                account=one.row.account,
                 customer_id=one.row.public_id,
                 external_id=one.row.external_id,
                 business_id=one.business_id,
@@ -154,10 +167,11 @@ REFUSED: Final = {
 """Why a reference was no evidence, or a link was refused."""
 
 
-def refusals(session: Session, stripe_customer_id: str) -> list[tuple[dt.datetime, str, str]]:
+def refusals(session: Session, stripe_customer: StripeId) -> list[tuple[dt.datetime, str, str]]:
     """When, which step, and in words: what was refused that would have linked somebody with a Stripe customer, as far as it
     still stands."""
-    found = links.component(session, [stripe_customer_id], ())
+    stripe_customer_id = stripe_customer.id
+    found = links.component(session, stripe_customer.account, [stripe_customer_id], ())
     told = [
         step
         for row in found.evidence[-MOST_EVIDENCE:]
@@ -171,12 +185,12 @@ def refusals(session: Session, stripe_customer_id: str) -> list[tuple[dt.datetim
 
 
 def steps(
-    session: Session, *, customer: int | None, stripe_customer_id: str | None
+    session: Session, account: Account, *, customer: int | None, stripe_customer_id: str | None
 ) -> list[tuple[dt.datetime, str, str]]:
     """When, which step, and in words: the evidence about a customer (by key), else about a Stripe customer, and what it
     decided about the customer."""
     stripe_ids = [stripe_customer_id] if stripe_customer_id else []
-    found = links.component(session, stripe_ids, [] if customer is None else [customer])
+    found = links.component(session, account, stripe_ids, [] if customer is None else [customer])
     told = [
         step
         for row in found.evidence[-MOST_EVIDENCE:]

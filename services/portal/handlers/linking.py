@@ -18,6 +18,7 @@ from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import link_conflicts, links, outbox
 from services.portal.queries.links import Component, Customer
 from shared import events
+from shared.contracts.accounts import Account, StripeId, account_shown
 from shared.database import count_on_commit
 from shared.outbox import Outgoing
 from shared.telemetry import get_logger
@@ -26,14 +27,18 @@ log = get_logger(__name__)
 
 
 def settle(
-    session: Session, stripe_ids: Collection[str], customers: Collection[int], now: dt.datetime
+    session: Session,
+    account: Account,
+    stripe_ids: Collection[str],
+    customers: Collection[int],
+    now: dt.datetime,
 ) -> None:
-    """Decide anew about these Stripe customers and these customers (by key), with all that evidence connects them to.
+    """Decide anew about these Stripe customers and these customers (by key) of an account, with all that evidence connects them to.
 
     The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to notifier and host.
     """
     session.flush()
-    found = links.component(session, stripe_ids, customers)
+    found = links.component(session, account, stripe_ids, customers)
     _weigh_unknown(session, found, now)
     decision = decide_standing(found.spells())
     told = [
@@ -65,6 +70,7 @@ def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None
         if stripe_id is None or (stripe_id, key) in spoken | unknown.keys():
             continue
         row = LinkEvidenceRow(
+            account=found.account,
             stripe_customer_id=stripe_id,
             source=Source.UNKNOWN,
             object_id=customer.row.public_id,
@@ -97,7 +103,7 @@ def _link(
     for customer, before, claim in changes:
         customer.row.platform_stripe_customer_id = _stripe_id(claim)
         if before is not None:
-            overtake_all(session, customer.row.id, before, now)
+            overtake_all(session, customer.row.id, StripeId(found.account, before), now)
         told += _change(session, customer, before, claim)
     session.flush()
     return told
@@ -121,8 +127,10 @@ def _change(
             stripe_customer_id=_stripe_id(claim),
             previous_stripe_customer_id=before,
             evidence=source,
+            **account_shown(customer.row.account),
         )
     yield events.CustomerLinkChanged(
+        account=customer.row.account,
         customer_id=customer.row.public_id,
         external_id=customer.row.external_id,
         business_id=customer.business_id,
@@ -146,7 +154,9 @@ def _refuse(
         lasting.add(key)
         row = on_record.get(key)
         if row is None:
-            row = on_record[key] = LinkConflictRow(stripe_customer_id=key[0], customer_id=key[1])
+            row = on_record[key] = LinkConflictRow(
+                account=found.account, stripe_customer_id=key[0], customer_id=key[1]
+            )
             session.add(row)
         elif row.resolved_at is None:
             continue
@@ -170,8 +180,10 @@ def _refusal(session: Session, customer: Customer, conflict: Conflict) -> events
         stripe_customer_id=claim.stripe_customer_id,
         customer_id=customer.row.public_id,
         evidence=claim.source.value,
+        **account_shown(customer.row.account),
     )
     return events.CustomerLinkRefused(
+        account=customer.row.account,
         customer_id=customer.row.public_id,
         external_id=customer.row.external_id,
         business_id=customer.business_id,

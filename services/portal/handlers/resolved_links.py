@@ -89,12 +89,12 @@ def open_billing(
 
     From the failed-payment e-mail the page opens straight at the card form. Raises BillingUnavailable.
     """
-    stripe_id = snapshot.platform_stripe_customer_id
-    if stripe_id is None:
+    stripe_customer = snapshot.stripe_customer
+    if stripe_customer is None:
         raise ValueError("this customer has no Stripe customer")
     flow = "payment_method_update" if came_from == FROM_FAILED_PAYMENT else None
     return pages.open(
-        stripe_id,
+        stripe_customer,
         return_url=return_url,
         flow=flow,
         locale=locale,
@@ -108,11 +108,11 @@ def confirm(pages: BillingPages, snapshot: Snapshot, invoice_id: str) -> str | N
     None when it isn't theirs, or nothing is to be confirmed any more. Call it outside any transaction. Raises
     BillingUnavailable.
     """
-    stripe_id = snapshot.platform_stripe_customer_id
+    stripe_customer = snapshot.stripe_customer
     mine = any(each.invoice_id == invoice_id and each.owed for each in snapshot.invoices)
-    if stripe_id is None or not mine:
+    if stripe_customer is None or not mine:
         return None
-    return pages.invoice(invoice_id, stripe_id)
+    return pages.invoice(invoice_id, stripe_customer)
 
 
 def take_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> bool:

@@ -18,6 +18,8 @@ from services.portal.models import (
 )
 from services.portal.queries import activity, cancellation_requests, invoices, subscriptions
 from services.portal.queries import customers as people
+from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import stripe_id as named
 from shared.contracts.invoices import collection_stopped, settlement
 from shared.contracts.rpc.base import TimelineStep, in_words
 from shared.contracts.rpc.portal import InvoiceStanding, Timeline, TimelineCustomer
@@ -38,6 +40,7 @@ WORDS: Final = {
 
 def story(
     session: Session,
+    account: Account,
     *,
     invoice_id: str | None,
     stripe_customer_id: str | None,
@@ -49,26 +52,28 @@ def story(
     By invoice: what its customer did since it failed, or came into being, and nothing from before it; of one that is nobody's,
     which links of its Stripe customer were refused. By customer, either id: everything that is kept.
     """
-    invoice = session.get(InvoiceRow, invoice_id) if invoice_id else None
+    invoice = invoices.known_invoice(session, StripeId(account, invoice_id)) if invoice_id else None
     stripe_id = invoice.stripe_customer_id if invoice else stripe_customer_id
     customer = people.customer(session, customer_id) if customer_id else None
+    if customer is not None:
+        account = Account(customer.account)
     if customer is None and stripe_id:
-        customer = people.customer_of_stripe(session, stripe_id)
+        customer = people.customer_of_stripe(session, StripeId(account, stripe_id))
     steps = _invoice_steps(invoice) if invoice else []
     since = invoice.first_failed_at or invoice.finalized_at if invoice else None
     if customer is not None and (invoice_id is None or since is not None):
         rows = activity.of_customer(session, customer.public_id, since, MOST_VISITS)
         steps += [_visit_step(row, since) for row in rows]
     elif customer is None and invoice is not None:
-        refused = link_report.refusals(session, invoice.stripe_customer_id)
+        refused = link_report.refusals(session, StripeId(account, invoice.stripe_customer_id))
         steps += [_step(*_as_of(since, at, text)) for at, _, text in refused]
     if invoice_id is None:
-        steps += _customer_steps(session, customer, stripe_id, now)
+        steps += _customer_steps(session, account, customer, stripe_id, now)
     asked_about = [invoice] if invoice else []
     if invoice_id is None and stripe_id is None and customer is not None:
         stripe_id = customer.platform_stripe_customer_id
     if invoice_id is None and stripe_id:
-        asked_about = invoices.failed_and_open(session, stripe_id, MOST_INVOICES)
+        asked_about = invoices.failed_and_open(session, StripeId(account, stripe_id), MOST_INVOICES)
     return Timeline(
         standing=[_standing(session, row, now) for row in asked_about],
         steps=sorted(steps, key=lambda step: step.at),
@@ -78,7 +83,11 @@ def story(
 
 
 def _customer_steps(
-    session: Session, customer: CustomerRow | None, stripe_id: str | None, now: dt.datetime
+    session: Session,
+    account: Account,
+    customer: CustomerRow | None,
+    stripe_id: str | None,
+    now: dt.datetime,
 ) -> list[TimelineStep]:
     """What belongs to the story of a customer, or of a Stripe customer who is nobody's, and not to one of their invoices'."""
     steps = []
@@ -88,7 +97,7 @@ def _customer_steps(
         for request in cancellation_requests.requests_of(session, customer.id, MOST_REQUESTS):
             steps += _request_steps(request, now)
     about = link_report.steps(
-        session, customer=customer.id if customer else None, stripe_customer_id=stripe_id
+        session, account, customer=customer.id if customer else None, stripe_customer_id=stripe_id
     )
     return steps + [_step(at, what, text) for at, what, text in about]
 
@@ -96,10 +105,11 @@ def _customer_steps(
 def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceStanding:
     """Where an invoice stands: amounts in minor units, and what happens next by the rules that the page goes by."""
     invoice = invoices.read_invoice(row)
-    subscription = subscriptions.state_of(session, row.subscription_id)
+    subscription = subscriptions.state_of(session, named(row.account, row.subscription_id))
     settled = settlement(invoice)
     plan = invoice.retry_plan(subscription, now)
     return InvoiceStanding(
+        account=row.account,
         invoice_id=row.invoice_id,
         number=row.number,
         status=row.status,
@@ -118,6 +128,7 @@ def _standing(session: Session, row: InvoiceRow, now: dt.datetime) -> InvoiceSta
 
 def _customer(row: CustomerRow) -> TimelineCustomer:
     return TimelineCustomer(
+        account=row.account,
         customer_id=row.public_id,
         external_id=row.external_id,
         platform_stripe_customer_id=row.platform_stripe_customer_id,

@@ -6,12 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.payments import BANK_DEBITS
-from shared.statements import changed
+from shared.statements import changed, is_object
 
 
 def invoices_to_ask_about(
@@ -36,7 +37,10 @@ def invoices_to_ask_about(
         select(InvoiceRow)
         .join(
             CustomerRow,
-            CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+            and_(
+                CustomerRow.account == InvoiceRow.account,
+                CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+            ),
         )
         .where(
             InvoiceRow.status == "open",
@@ -82,14 +86,18 @@ def invoices_to_ask_about(
     ).all()
 
 
-def note_learnt(session: Session, invoice_id: str, values: dict[str, Any]) -> None:
+def note_learnt(session: Session, invoice: StripeId, values: dict[str, Any]) -> None:
     """Keep what billing told of an invoice."""
-    changed(session, update(InvoiceRow).where(InvoiceRow.invoice_id == invoice_id).values(**values))
+    changed(session, update(InvoiceRow).where(_is(invoice)).values(**values))
+
+
+def _is(invoice: StripeId) -> ColumnElement[bool]:
+    return is_object(InvoiceRow.account, InvoiceRow.invoice_id, invoice)
 
 
 def note_date_learnt(
     session: Session,
-    invoice_id: str,
+    invoice: StripeId,
     date: dt.datetime,
     at: dt.datetime,
     *,
@@ -102,7 +110,7 @@ def note_date_learnt(
         session,
         update(InvoiceRow)
         .where(
-            InvoiceRow.invoice_id == invoice_id,
+            _is(invoice),
             InvoiceRow.attempt_count == attempt,
             InvoiceRow.schedule_as_of.is_not_distinct_from(as_of),
         )
@@ -110,17 +118,18 @@ def note_date_learnt(
     )
 
 
-def businesses_to_check(session: Session, before: dt.datetime, limit: int) -> list[str]:
-    """Businesses about which billing was last asked before a moment, or never."""
+def businesses_to_check(
+    session: Session, before: dt.datetime, limit: int
+) -> list[tuple[Account, str]]:
+    """Businesses (each with its Stripe account) about which billing was last asked before a moment, or never."""
     checked = BusinessRow.may_cancel_checked_at
-    return list(
-        session.scalars(
-            select(BusinessRow.business_id)
-            .where(or_(checked.is_(None), checked < before))
-            .order_by(checked.is_not(None), checked, BusinessRow.id)
-            .limit(limit)
-        )
+    found = session.execute(
+        select(BusinessRow.account, BusinessRow.business_id)
+        .where(or_(checked.is_(None), checked < before))
+        .order_by(checked.is_not(None), checked, BusinessRow.id)
+        .limit(limit)
     )
+    return [(Account(account), business_id) for account, business_id in found]
 
 
 def note_rights(

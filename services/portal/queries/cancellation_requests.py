@@ -5,18 +5,24 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow, SubscriptionRow
+from shared.contracts.accounts import StripeId
+from shared.statements import is_object
 
 
-def open_request(session: Session, subscription_id: str) -> CancellationRequestRow | None:
+def open_request(session: Session, subscription: StripeId) -> CancellationRequestRow | None:
     """The open request of a subscription, locked for change."""
     return session.scalars(
         select(CancellationRequestRow)
         .where(
-            CancellationRequestRow.subscription_id == subscription_id,
+            is_object(
+                CancellationRequestRow.account,
+                CancellationRequestRow.subscription_id,
+                subscription,
+            ),
             CancellationRequestRow.status == "open",
         )
         .with_for_update()
@@ -24,14 +30,18 @@ def open_request(session: Session, subscription_id: str) -> CancellationRequestR
 
 
 def unfinished_requests(
-    session: Session, customer_pk: int, stripe_customer_id: str
+    session: Session, customer_pk: int, stripe_customer: StripeId
 ) -> Sequence[CancellationRequestRow]:
     """A customer's requests about the subscriptions of a Stripe customer that have ended none yet, locked for change."""
     return session.scalars(
         select(CancellationRequestRow)
         .where(
             CancellationRequestRow.customer_pk == customer_pk,
-            CancellationRequestRow.stripe_customer_id == stripe_customer_id,
+            is_object(
+                CancellationRequestRow.account,
+                CancellationRequestRow.stripe_customer_id,
+                stripe_customer,
+            ),
             CancellationRequestRow.status.in_(("open", "approved")),
             CancellationRequestRow.carried_out_at.is_(None),
         )
@@ -59,7 +69,11 @@ def request_with_people(
         .join(CustomerRow, CancellationRequestRow.customer_pk == CustomerRow.id)
         .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
         .outerjoin(
-            subscription, subscription.subscription_id == CancellationRequestRow.subscription_id
+            subscription,
+            and_(
+                subscription.account == CancellationRequestRow.account,
+                subscription.subscription_id == CancellationRequestRow.subscription_id,
+            ),
         )
         .where(CancellationRequestRow.request_id == request_id)
     )

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
+from shared.contracts.accounts import OWN, StripeId, by_account
 from shared.database import UtcDateTime
-from shared.statements import changed, table_of
+from shared.statements import changed, is_object, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
 _appointment = table_of(AppointmentRow)
@@ -40,9 +41,10 @@ _CONTACT: Final = select(
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
 _CONTACTS: Final = union_all(
     _CONTACT.where(
+        _customer.c.account == bindparam("account"),
         _customer.c.platform_stripe_customer_id.in_(
             bindparam("stripe_customer_ids", expanding=True)
-        )
+        ),
     ),
     _CONTACT.where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True))),
 )
@@ -96,30 +98,38 @@ def businesses_that_know(session: Session, external_id: str, limit: int) -> list
     return list(session.scalars(statement.order_by(BusinessRow.id).limit(limit)))
 
 
-def customer_of_stripe(session: Session, stripe_customer_id: str) -> CustomerRow | None:
+def customer_of_stripe(session: Session, stripe_customer: StripeId) -> CustomerRow | None:
     """The customer that a Stripe customer belongs to."""
     return session.scalars(
-        select(CustomerRow).where(CustomerRow.platform_stripe_customer_id == stripe_customer_id)
+        select(CustomerRow).where(
+            is_object(CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customer)
+        )
     ).one_or_none()
 
 
 def contacts(
     session: Session,
     *,
-    stripe_customer_ids: Collection[str],
+    stripe_customers: Collection[StripeId],
     public_ids: Collection[str],
     now: dt.datetime,
 ) -> Sequence[Row[Any]]:
     """The customers of these Stripe customers and those with these public ids, each with its business and when their
     next appointment begins."""
-    return session.execute(
-        _CONTACTS,
-        {
-            "stripe_customer_ids": list(stripe_customer_ids),
-            "public_ids": list(public_ids),
-            "now": now,
-        },
-    ).all()
+    # Of one account nearly always, and then one statement.
+    asked = by_account(stripe_customers) or {OWN: []}
+    found: list[Row[Any]] = []
+    for number, (account, ids) in enumerate(asked.items()):
+        found += session.execute(
+            _CONTACTS,
+            {
+                "account": account,
+                "stripe_customer_ids": ids,
+                "public_ids": [] if number else list(public_ids),
+                "now": now,
+            },
+        )
+    return found
 
 
 def profile_of(row: Row[Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from services.portal.models import (
     PendingLinkRow,
     SubscriptionRow,
 )
-from shared.statements import changed
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import changed, is_object
 
 
 def erase_customer(session: Session, row: CustomerRow) -> int:
@@ -43,10 +44,15 @@ def erase_customer(session: Session, row: CustomerRow) -> int:
     )
 
 
-def erase_stripe_customer(session: Session, stripe_id: str) -> int:
+def erase_stripe_customer(session: Session, stripe_customer: StripeId) -> int:
     """Delete all that is kept of a Stripe customer; how many rows that were."""
     return sum(
-        changed(session, delete(table).where(table.stripe_customer_id == stripe_id))
+        changed(
+            session,
+            delete(table).where(
+                is_object(table.account, table.stripe_customer_id, stripe_customer)
+            ),
+        )
         for table in (
             InvoiceRow,
             MethodChangeRow,
@@ -62,20 +68,24 @@ def erase_stripe_customer(session: Session, stripe_id: str) -> int:
 
 def erase_evidence(
     session: Session, customer: CustomerRow, business_id: str
-) -> tuple[set[str], int]:
+) -> tuple[set[StripeId], int]:
     """Delete what names this customer, or named them before; the Stripe customers that it was about, and how many rows went."""
 
     def names(ref: Any, business: Any) -> ColumnElement[bool]:
         own = and_(ref == customer.external_id, business == business_id)
         return or_(ref == customer.public_id, own)
 
-    mine = names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref)
+    mine = and_(
+        LinkEvidenceRow.account == customer.account,
+        names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref),
+    )
     stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
     gone = changed(session, delete(LinkEvidenceRow).where(mine))
     changed(
         session,
         update(LinkEvidenceRow)
         .where(
+            LinkEvidenceRow.account == customer.account,
             LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
             names(LinkEvidenceRow.previous_customer_ref, LinkEvidenceRow.previous_business_ref),
         )
@@ -85,4 +95,5 @@ def erase_evidence(
         session,
         delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
     )
-    return stripe_ids, gone
+    account = Account(customer.account)
+    return {StripeId(account, one) for one in stripe_ids}, gone

@@ -11,12 +11,15 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
 from services.portal.models import InvoiceRow
-from shared.statements import insert_new, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, insert_new, is_object, table_of
 
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
 
 
-def invoices_for_change(session: Session, customers: Mapping[str, str]) -> dict[str, InvoiceRow]:
+def invoices_for_change(
+    session: Session, customers: Mapping[StripeId, str]
+) -> dict[StripeId, InvoiceRow]:
     """These invoices (each with its Stripe customer), made where they are new, locked for change in one order."""
     blank = Invoice()
     values = {name: getattr(blank, name) for name in _INVOICE_FIELDS}
@@ -24,19 +27,31 @@ def invoices_for_change(session: Session, customers: Mapping[str, str]) -> dict[
         session,
         table_of(InvoiceRow),
         [
-            {"invoice_id": invoice_id, "stripe_customer_id": stripe_customer_id, **values}
-            for invoice_id, stripe_customer_id in sorted(customers.items())
+            {
+                "account": invoice.account,
+                "invoice_id": invoice.id,
+                "stripe_customer_id": stripe_customer_id,
+                **values,
+            }
+            for invoice, stripe_customer_id in sorted(customers.items())
         ],
         conflict=["invoice_id"],
         returning="invoice_id",
     )
     rows = session.scalars(
         select(InvoiceRow)
-        .where(InvoiceRow.invoice_id.in_(list(customers)))
-        .order_by(InvoiceRow.invoice_id)
+        .where(among_objects(InvoiceRow.account, InvoiceRow.invoice_id, customers))
+        .order_by(InvoiceRow.account, InvoiceRow.invoice_id)
         .with_for_update()
     )
-    return {row.invoice_id: row for row in rows}
+    return {StripeId(Account(row.account), row.invoice_id): row for row in rows}
+
+
+def known_invoice(session: Session, invoice: StripeId) -> InvoiceRow | None:
+    """What is known of an invoice."""
+    return session.scalar(
+        select(InvoiceRow).where(is_object(InvoiceRow.account, InvoiceRow.invoice_id, invoice))
+    )
 
 
 def read_invoice(row: InvoiceRow) -> Invoice:
@@ -44,13 +59,13 @@ def read_invoice(row: InvoiceRow) -> Invoice:
     return Invoice(**{name: getattr(row, name) for name in _INVOICE_FIELDS})
 
 
-def failed_and_open(session: Session, stripe_customer_id: str, limit: int) -> list[InvoiceRow]:
+def failed_and_open(session: Session, stripe_customer: StripeId, limit: int) -> list[InvoiceRow]:
     """The customer's open invoices that failed, the newest failure first."""
     return list(
         session.scalars(
             select(InvoiceRow)
             .where(
-                InvoiceRow.stripe_customer_id == stripe_customer_id,
+                is_object(InvoiceRow.account, InvoiceRow.stripe_customer_id, stripe_customer),
                 InvoiceRow.status == "open",
                 InvoiceRow.first_failed_at.is_not(None),
             )
@@ -68,14 +83,14 @@ def write_invoice(row: InvoiceRow, invoice: Invoice) -> None:
 
 def open_invoices(
     session: Session,
-    stripe_customer_id: str,
+    stripe_customer: StripeId,
     subscription_id: str | None,
     invoice_id: str | None = None,
 ) -> list[InvoiceRow]:
     """The invoices of a Stripe customer (of one subscription, or one of them, if named) that are not settled, locked for
     change."""
     statement = select(InvoiceRow).where(
-        InvoiceRow.stripe_customer_id == stripe_customer_id,
+        is_object(InvoiceRow.account, InvoiceRow.stripe_customer_id, stripe_customer),
         InvoiceRow.status.in_(("draft", "open")),
     )
     if invoice_id:

@@ -14,10 +14,11 @@ def conflicts_of(session: Session, found: Component) -> dict[tuple[str, str], Li
     public_ids = [one.row.public_id for one in found.customers.values()]
     rows = session.scalars(
         select(LinkConflictRow).where(
+            LinkConflictRow.account == found.account,
             or_(
                 LinkConflictRow.stripe_customer_id.in_(found.stripe_ids),
                 LinkConflictRow.customer_id.in_(public_ids),
-            )
+            ),
         )
     )
     return {(row.stripe_customer_id, row.customer_id): row for row in rows}

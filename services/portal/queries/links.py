@@ -19,7 +19,8 @@ from services.portal.models import (
     DeletedStripeCustomerRow,
     LinkEvidenceRow,
 )
-from shared.statements import changed, insert_new, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import changed, insert_new, is_object, table_of
 
 LOCK: Final = 0x6C696E6B
 """PostgreSQL's advisory lock under which links are decided."""
@@ -42,11 +43,15 @@ def lock(session: Session) -> None:
         session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
 
 
-def evidence_of(session: Session, object_ids: Collection[str]) -> dict[str, list[LinkEvidenceRow]]:
+def evidence_of(
+    session: Session, account: Account, object_ids: Collection[str]
+) -> dict[str, list[LinkEvidenceRow]]:
     """All that these objects ever said; what the host said is under the customer's public id."""
     found: dict[str, list[LinkEvidenceRow]] = {}
     for row in session.scalars(
-        select(LinkEvidenceRow).where(LinkEvidenceRow.object_id.in_(object_ids))
+        select(LinkEvidenceRow).where(
+            LinkEvidenceRow.account == account, LinkEvidenceRow.object_id.in_(object_ids)
+        )
     ):
         found.setdefault(row.object_id, []).append(row)
     return found
@@ -61,6 +66,7 @@ def host_words(
         .outerjoin(
             LinkEvidenceRow,
             and_(
+                LinkEvidenceRow.account == CustomerRow.account,
                 LinkEvidenceRow.object_id == CustomerRow.public_id,
                 _HOST_NAMES,
             ),
@@ -70,10 +76,13 @@ def host_words(
     return dict(rows.tuples().all())
 
 
-def claimed_by_host(session: Session, stripe_ids: Collection[str]) -> dict[str, str]:
+def claimed_by_host(
+    session: Session, account: Account, stripe_ids: Collection[str]
+) -> dict[str, str]:
     """Which customer (public id) the host has named for each of these Stripe customers."""
     rows = session.execute(
         select(LinkEvidenceRow.stripe_customer_id, LinkEvidenceRow.object_id).where(
+            LinkEvidenceRow.account == account,
             LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
             _HOST_NAMES,
         )
@@ -81,12 +90,15 @@ def claimed_by_host(session: Session, stripe_ids: Collection[str]) -> dict[str, 
     return dict(rows.tuples().all())
 
 
-def named_already(session: Session, business_id: str, external_ids: Collection[str]) -> set[str]:
+def named_already(
+    session: Session, account: Account, business_id: str, external_ids: Collection[str]
+) -> set[str]:
     """Which of a business's own ids evidence from Stripe names that stands."""
     return {
         str(ref)
         for ref in session.scalars(
             select(LinkEvidenceRow.customer_ref).where(
+                LinkEvidenceRow.account == account,
                 LinkEvidenceRow.customer_ref.in_(external_ids),
                 LinkEvidenceRow.business_ref == business_id,
                 LinkEvidenceRow.withdrawn_at.is_(None),
@@ -95,12 +107,12 @@ def named_already(session: Session, business_id: str, external_ids: Collection[s
     }
 
 
-def business_of(session: Session, public_id: str) -> str | None:
-    """The host's id of a customer's business; None: there is no such customer."""
+def business_of(session: Session, account: Account, public_id: str) -> str | None:
+    """The host's id of a customer's business; None: there is no such customer on this account."""
     return session.scalar(
         select(BusinessRow.business_id)
         .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
-        .where(CustomerRow.public_id == public_id)
+        .where(CustomerRow.account == account, CustomerRow.public_id == public_id)
     )
 
 
@@ -129,7 +141,9 @@ class Customer:
 
 @dataclass
 class Component:
-    """Customers and Stripe customers that evidence connects: they are decided together."""
+    """Customers and Stripe customers of one account that evidence connects: they are decided together."""
+
+    account: Account
 
     customers: dict[int, Customer] = field(default_factory=dict)
     evidence: list[LinkEvidenceRow] = field(default_factory=list)
@@ -168,16 +182,18 @@ class Component:
 
 
 def component(
-    session: Session, stripe_ids: Collection[str], customers: Collection[int]
+    session: Session, account: Account, stripe_ids: Collection[str], customers: Collection[int]
 ) -> Component:
-    """All that has to be decided together with these Stripe customers and these customers (by key)."""
-    found = Component()
+    """All that has to be decided together with these Stripe customers and these customers (by key) of an account. What is said in
+    an account speaks for customers of its businesses alone."""
+    found = Component(account)
     loaded: dict[int, Customer] = {}
     rows: dict[int, LinkEvidenceRow] = {}
     new_stripe, new_customers = set(stripe_ids), set(customers)
     while new_stripe or new_customers:
         linked = _customers(
             session,
+            account,
             or_(
                 CustomerRow.id.in_(new_customers),
                 CustomerRow.platform_stripe_customer_id.in_(new_stripe),
@@ -187,8 +203,10 @@ def component(
         new_customers = {one.row.id for one in linked} - found.customers.keys()
         found.customers |= {key: loaded[key] for key in new_customers}
         found.stripe_ids |= new_stripe
-        touching = _touching(session, new_stripe, [loaded[key].row for key in new_customers])
-        loaded |= {one.row.id: one for one in _named_by(session, touching)}
+        touching = _touching(
+            session, account, new_stripe, [loaded[key].row for key in new_customers]
+        )
+        loaded |= {one.row.id: one for one in _named_by(session, account, touching)}
         found.names = _names(loaded.values())
         # A name may be somebody else's: two businesses may have the same own ids.
         member = [
@@ -203,20 +221,24 @@ def component(
         new_customers = {key for row in member if (key := found.named(row)) is not None}
         new_customers -= found.customers.keys()
     found.evidence = sorted(rows.values(), key=lambda row: (row.said_at, row.id))
-    found.deleted = deleted_of(session, found.stripe_ids)
+    found.deleted = deleted_of(session, account, found.stripe_ids)
     return found
 
 
 def _touching(
-    session: Session, stripe_ids: Collection[str], customers: Iterable[CustomerRow]
+    session: Session,
+    account: Account,
+    stripe_ids: Collection[str],
+    customers: Iterable[CustomerRow],
 ) -> Sequence[LinkEvidenceRow]:
     refs = {ref for row in customers for ref in (row.public_id, row.external_id)}
     return session.scalars(
         select(LinkEvidenceRow).where(
+            LinkEvidenceRow.account == account,
             or_(
                 LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
                 LinkEvidenceRow.customer_ref.in_(refs),
-            )
+            ),
         )
     ).all()
 
@@ -232,15 +254,20 @@ def _names(customers: Iterable[Customer]) -> dict[CustomerRef, int]:
     return names
 
 
-def _named_by(session: Session, rows: Iterable[LinkEvidenceRow]) -> list[Customer]:
+def _named_by(
+    session: Session, account: Account, rows: Iterable[LinkEvidenceRow]
+) -> list[Customer]:
     """Two questions, as no index serves both names at once."""
     refs = [(row.customer_ref, row.business_ref) for row in rows if row.customer_ref]
     public_ids = {ref for ref, _ in refs if len(ref) == PUBLIC_ID_LENGTH}
     own = {(ref, business) for ref, business in refs if business}
-    found = _customers(session, CustomerRow.public_id.in_(public_ids)) if public_ids else []
+    found = (
+        _customers(session, account, CustomerRow.public_id.in_(public_ids)) if public_ids else []
+    )
     if own:
         found += _customers(
             session,
+            account,
             and_(
                 BusinessRow.business_id.in_({business for _, business in own}),
                 CustomerRow.external_id.in_({ref for ref, _ in own}),
@@ -250,6 +277,12 @@ def _named_by(session: Session, rows: Iterable[LinkEvidenceRow]) -> list[Custome
 
 
 def _customers(
+    session: Session, account: Account, condition: ColumnElement[bool]
+) -> list[Customer]:
+    return _customers_where(session, and_(CustomerRow.account == account, condition))
+
+
+def _customers_where(
     session: Session, condition: ColumnElement[bool], limit: int | None = None
 ) -> list[Customer]:
     rows = session.execute(
@@ -262,23 +295,30 @@ def _customers(
     return [Customer(row, business_id) for row, business_id in rows.tuples()]
 
 
-def deleted_of(session: Session, stripe_ids: Collection[str]) -> set[str]:
+def deleted_of(session: Session, account: Account, stripe_ids: Collection[str]) -> set[str]:
     """Which of these Stripe has deleted."""
     return set(
         session.scalars(
             select(DeletedStripeCustomerRow.stripe_customer_id).where(
-                DeletedStripeCustomerRow.stripe_customer_id.in_(stripe_ids)
+                DeletedStripeCustomerRow.account == account,
+                DeletedStripeCustomerRow.stripe_customer_id.in_(stripe_ids),
             )
         )
     )
 
 
-def note_deleted(session: Session, stripe_id: str, at: dt.datetime) -> None:
+def note_deleted(session: Session, stripe_customer: StripeId, at: dt.datetime) -> None:
     """Remember that a Stripe customer is gone; all that was said of it is withdrawn."""
     insert_new(
         session,
         table_of(DeletedStripeCustomerRow),
-        [{"stripe_customer_id": stripe_id, "deleted_at": at}],
+        [
+            {
+                "account": stripe_customer.account,
+                "stripe_customer_id": stripe_customer.id,
+                "deleted_at": at,
+            }
+        ],
         conflict=["stripe_customer_id"],
         returning="stripe_customer_id",
     )
@@ -286,7 +326,7 @@ def note_deleted(session: Session, stripe_id: str, at: dt.datetime) -> None:
         session,
         update(LinkEvidenceRow)
         .where(
-            LinkEvidenceRow.stripe_customer_id == stripe_id,
+            is_object(LinkEvidenceRow.account, LinkEvidenceRow.stripe_customer_id, stripe_customer),
             LinkEvidenceRow.withdrawn_at.is_(None),
         )
         .values(withdrawn_at=at),
@@ -300,11 +340,11 @@ def unknown_links(
     condition = and_(text(UNKNOWN_LINKS), CustomerRow.id > after)
     if business_pk is not None:
         condition = and_(condition, CustomerRow.business_pk == business_pk)
-    return _customers(session, condition, limit)
+    return _customers_where(session, condition, limit)
 
 
 def not_of_stripe(session: Session, limit: int) -> list[Customer]:
     """Customers whose Stripe id is none: releases before took from hosts whatever they said."""
     stripe_id = CustomerRow.platform_stripe_customer_id
     condition = and_(stripe_id.is_not(None), ~stripe_id.regexp_match(rf"^{STRIPE_CUSTOMER}\Z"))
-    return _customers(session, condition, limit)
+    return _customers_where(session, condition, limit)

@@ -10,28 +10,35 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import MethodChangeRow
-from shared.statements import changed, insert_new, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, changed, insert_new, is_object, table_of
 
 
 def method_changes(
-    session: Session, stripe_customer_ids: Collection[str]
-) -> dict[str, dict[str, dt.datetime]]:
+    session: Session, stripe_customers: Collection[StripeId]
+) -> dict[StripeId, dict[str, dt.datetime]]:
     """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription or
     invoice (the empty one is the customer's own default)."""
-    found: dict[str, dict[str, dt.datetime]] = defaultdict(dict)
+    found: dict[StripeId, dict[str, dt.datetime]] = defaultdict(dict)
     for row in session.execute(
         select(
+            MethodChangeRow.account,
             MethodChangeRow.stripe_customer_id,
             MethodChangeRow.subscription_id,
             MethodChangeRow.changed_at,
-        ).where(MethodChangeRow.stripe_customer_id.in_(stripe_customer_ids))
+        ).where(
+            among_objects(
+                MethodChangeRow.account, MethodChangeRow.stripe_customer_id, stripe_customers
+            )
+        )
     ):
-        found[row.stripe_customer_id][row.subscription_id] = row.changed_at
+        whose = StripeId(Account(row.account), row.stripe_customer_id)
+        found[whose][row.subscription_id] = row.changed_at
     return found
 
 
 def note_method_change(
-    session: Session, stripe_customer_id: str, scope: str, changed_at: dt.datetime
+    session: Session, stripe_customer: StripeId, scope: str, changed_at: dt.datetime
 ) -> None:
     """Keep the latest time of a change; `scope` is a subscription, an invoice, or empty."""
     insert_new(
@@ -39,7 +46,8 @@ def note_method_change(
         table_of(MethodChangeRow),
         [
             {
-                "stripe_customer_id": stripe_customer_id,
+                "account": stripe_customer.account,
+                "stripe_customer_id": stripe_customer.id,
                 "subscription_id": scope,
                 "changed_at": changed_at,
             }
@@ -51,7 +59,7 @@ def note_method_change(
         session,
         update(MethodChangeRow)
         .where(
-            MethodChangeRow.stripe_customer_id == stripe_customer_id,
+            is_object(MethodChangeRow.account, MethodChangeRow.stripe_customer_id, stripe_customer),
             MethodChangeRow.subscription_id == scope,
             MethodChangeRow.changed_at < changed_at,
         )

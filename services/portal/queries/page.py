@@ -91,9 +91,15 @@ def _invoices() -> Select[Any]:
     return (
         select(document.label("document"))
         .select_from(_invoice)
-        .outerjoin(_subscription, _subscription.c.subscription_id == _invoice.c.subscription_id)
+        .outerjoin(
+            _subscription,
+            (_subscription.c.account == _invoice.c.account)
+            & (_subscription.c.subscription_id == _invoice.c.subscription_id),
+        )
         .where(
-            _invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id, worth_telling
+            _invoice.c.account == _customer.c.account,
+            _invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
+            worth_telling,
         )
         .order_by(_invoice.c.invoice_id)
         .correlate(_customer)
@@ -101,10 +107,13 @@ def _invoices() -> Select[Any]:
 
 
 def _statement() -> Select[Any]:
-    names = (*PROFILE, "external_id", "link_generation", "platform_stripe_customer_id")
+    names = (*PROFILE, "external_id", "link_generation", "account", "platform_stripe_customer_id")
     changed = (
         select(func.max(_change.c.changed_at, type_=UtcDateTime()))
-        .where(_change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id)
+        .where(
+            _change.c.account == _customer.c.account,
+            _change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
+        )
         .correlate(_customer)
         .scalar_subquery()
     )
@@ -120,7 +129,7 @@ def _statement() -> Select[Any]:
     look = json_object(
         snapshot=snapshot,
         subscriptions=json_list(
-            subscriptions.documents_of(_customer.c.platform_stripe_customer_id)
+            subscriptions.documents_of(_customer.c.account, _customer.c.platform_stripe_customer_id)
         ),
     )
     return (

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from services.portal.domain.cancelling import LIVING
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime
 from shared.json_documents import json_object, json_one
-from shared.statements import changed, insert_new, table_of
+from shared.statements import changed, insert_new, is_object, table_of
 
 MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
@@ -32,6 +33,7 @@ class SubscriptionRecord(msgspec.Struct):
     """A subscription's row, as the look's statement tells it, with the last request to end it."""
 
     id: int
+    account: str
     subscription_id: str
     status: str
     ends_at: dt.datetime | None
@@ -57,11 +59,16 @@ class SubscriptionRecord(msgspec.Struct):
     asked: Asked | None
 
 
-def documents_of(stripe_customer_id: ColumnElement[Any]) -> Select[Any]:
+def documents_of(
+    account: ColumnElement[Any], stripe_customer_id: ColumnElement[Any]
+) -> Select[Any]:
     """Those of a Stripe customer that go on or ended lately (after `:shown_after`), each as the JSON of a `SubscriptionRecord`."""
     asked = select(
         json_object(**{field.name: _request.c[field.name] for field in fields(Asked)})
-    ).where(_request.c.subscription_id == _subscription.c.subscription_id)
+    ).where(
+        _request.c.account == _subscription.c.account,
+        _request.c.subscription_id == _subscription.c.subscription_id,
+    )
     names = (name for name in SubscriptionRecord.__struct_fields__ if name != "asked")
     document = json_object(
         **{name: _subscription.c[name] for name in names},
@@ -70,6 +77,7 @@ def documents_of(stripe_customer_id: ColumnElement[Any]) -> Select[Any]:
     return (
         select(document.label("document"))
         .where(
+            _subscription.c.account == account,
             _subscription.c.stripe_customer_id == stripe_customer_id,
             or_(
                 _subscription.c.status.in_(sorted(LIVING)),
@@ -89,6 +97,7 @@ def read_subscription(row: Any, now: dt.datetime, asked: Asked | None = None) ->
     fresh = known and row.previewed_at is not None and now - row.previewed_at < PREVIEW_GOOD_FOR
     return Subscription(
         ref=row.id,
+        account=Account(row.account),
         subscription_id=row.subscription_id,
         status=row.status,
         ends_at=row.ends_at,
@@ -124,18 +133,23 @@ def _terms(row: Any, *, previewed: bool) -> Terms:
     )
 
 
-def state_of(session: Session, subscription_id: str | None) -> SubscriptionState | None:
+def state_of(session: Session, subscription: StripeId | None) -> SubscriptionState | None:
     """How a subscription stands; None for one that is not known."""
-    row = session.scalar(
-        select(SubscriptionRow).where(SubscriptionRow.subscription_id == subscription_id)
-    )
+    if subscription is None:
+        return None
+    row = session.scalar(select(SubscriptionRow).where(_is(subscription)))
     return SubscriptionState(row.status, row.end_reason, row.ends_at) if row else None
 
 
-def note_subscription(session: Session, values: dict[str, Any]) -> bool:
+def _is(subscription: StripeId) -> ColumnElement[bool]:
+    return is_object(SubscriptionRow.account, SubscriptionRow.subscription_id, subscription)
+
+
+def note_subscription(session: Session, subscription: StripeId, values: dict[str, Any]) -> bool:
     """Keep what is newest about a subscription; an end stays. False: something newer is known."""
+    row = {"account": subscription.account, "subscription_id": subscription.id, **values}
     made = insert_new(
-        session, table_of(SubscriptionRow), [values], conflict=["subscription_id"], returning="id"
+        session, table_of(SubscriptionRow), [row], conflict=["subscription_id"], returning="id"
     )
     if made:
         return True
@@ -147,9 +161,7 @@ def note_subscription(session: Session, values: dict[str, Any]) -> bool:
     return bool(
         changed(
             session,
-            update(SubscriptionRow)
-            .where(SubscriptionRow.subscription_id == values["subscription_id"], older)
-            .values({key: value for key, value in values.items() if key != "subscription_id"}),
+            update(SubscriptionRow).where(_is(subscription), older).values(values),
         )
     )
 
@@ -163,7 +175,7 @@ def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -
             session,
             update(SubscriptionRow)
             .where(
-                SubscriptionRow.subscription_id == seen.subscription_id,
+                _is(seen.name),
                 SubscriptionRow.as_of == seen.as_of,
             )
             .values(**values),

@@ -8,6 +8,7 @@ from services.portal.handlers import customers, link_report
 from services.portal.metrics import LINK_CONFLICTS
 from services.portal.queries import outbox
 from services.portal.web.entrypoints import PortalEntrypoints, utc_now
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     CheckoutReference,
@@ -92,7 +93,10 @@ class Linking(PortalEntrypoints):
 
     @rpc
     def link_evidence(
-        self, customer_id: str | None = None, stripe_customer_id: str | None = None
+        self,
+        customer_id: str | None = None,
+        stripe_customer_id: str | None = None,
+        account: str = OWN,
     ) -> LinkEvidence:
         """Everything that speaks for or against a link, by one of the two ids. Other customers and Stripe customers that are
         decided together with the one asked for are in it.
@@ -101,7 +105,10 @@ class Linking(PortalEntrypoints):
             raise InvalidArgument("give customer_id or stripe_customer_id, and not both")
         with self.db.reading() as session:
             return link_report.evidence(
-                session, customer_id=customer_id, stripe_customer_id=stripe_customer_id
+                session,
+                Account(account),
+                customer_id=customer_id,
+                stripe_customer_id=stripe_customer_id,
             )
 
     @rpc

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.portal.handlers import importing, resolved_links, timeline
 from services.portal.retention import RULES
 from services.portal.web.activity_log import ActivityLog
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -59,15 +60,20 @@ class Operations:
             )
 
     @rpc
-    def find_customer(self, reference: str, business_id: str | None = None) -> FoundCustomer:
-        """A customer by Portico's id, Stripe's id, or the host's own id (with its business, where there are
-        several)."""
+    def find_customer(
+        self, reference: str, business_id: str | None = None, account: str = OWN
+    ) -> FoundCustomer:
+        """A customer by Portico's id, Stripe's id (with its business or account, where it isn't the own one), or the host's own id
+        (with its business, where there are several)."""
         with self.db.reading() as session:
-            return importing.find(session, reference, business_id)
+            return importing.find(session, Account(account), reference, business_id)
 
-    @audited_rpc("customer_id", "stripe_customer_id")
+    @audited_rpc("customer_id", "stripe_customer_id", "account")
     def erase_customer(
-        self, customer_id: str | None = None, stripe_customer_id: str | None = None
+        self,
+        customer_id: str | None = None,
+        stripe_customer_id: str | None = None,
+        account: str = OWN,
     ) -> CustomerErasure:
         """Forget a customer with all that is kept of them. Safe to repeat; the other services have their own."""
         if not customer_id and not stripe_customer_id:
@@ -75,6 +81,7 @@ class Operations:
         with self.db.transaction() as session:
             return importing.erase(
                 session,
+                Account(account),
                 customer_id=customer_id,
                 stripe_customer_id=stripe_customer_id,
                 now=dt.datetime.now(dt.UTC),
@@ -86,6 +93,7 @@ class Operations:
         invoice_id: str | None = None,
         stripe_customer_id: str | None = None,
         customer_id: str | None = None,
+        account: str = OWN,
     ) -> Timeline:
         """What the portal knows, as steps of a time line, whose they are, and where their invoices stand: by one of the
         three ids."""
@@ -96,6 +104,7 @@ class Operations:
         with self.db.reading() as session:
             return timeline.story(
                 session,
+                Account(account),
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer_id,
                 customer_id=customer_id,

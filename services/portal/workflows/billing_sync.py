@@ -14,6 +14,7 @@ from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, Pric
 from services.portal.queries import billing_sync
 from services.portal.queries import subscriptions as queries
 from services.portal.queries.invoices import read_invoice
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import payment_under_way
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.database import Transactions
@@ -59,7 +60,7 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
             tried_since=now - DEBITS_FOR,
             changed_between=(now - SETTLING_FOR, now - CARD_ANSWERS_IN),
         )
-        asking = {row.invoice_id: read_invoice(row) for row in rows}
+        asking = {StripeId(Account(row.account), row.invoice_id): read_invoice(row) for row in rows}
     if not asking:
         return Round(more=False)
     try:
@@ -67,10 +68,10 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
     except BillingUnavailable as error:
         return Round(more=False, problem=error.reason)
     with database.transaction() as session:
-        for invoice_id in sorted(asking.keys() & declines.keys()):
-            learnt = _learnt(asking[invoice_id], declines[invoice_id], now)
-            billing_sync.note_learnt(session, invoice_id, learnt)
-            _note_date(session, invoice_id, asking[invoice_id], declines[invoice_id])
+        for name in sorted(asking.keys() & declines.keys()):
+            learnt = _learnt(asking[name], declines[name], now)
+            billing_sync.note_learnt(session, name, learnt)
+            _note_date(session, name, asking[name], declines[name])
     return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
 
 
@@ -119,13 +120,13 @@ def learn_prices(
     if not asking:
         return Round(more=False)
     try:
-        seen = billing.prices([each.subscription_id for each in asking])
+        seen = billing.prices([each.name for each in asking])
     except BillingUnavailable as error:
         return Round(more=False, problem=error.reason)
-    answered = [each for each in asking if each.subscription_id in seen]
+    answered = [each for each in asking if each.name in seen]
     with database.transaction() as session:
-        for each in sorted(answered, key=lambda one: one.subscription_id):
-            queries.note_preview(session, each, _previewed(seen[each.subscription_id], now))
+        for each in sorted(answered, key=lambda one: one.name):
+            queries.note_preview(session, each, _previewed(seen[each.name], now))
     shown.answered(answered)
     return Round(more=len(answered) == PRICES)
 
@@ -154,7 +155,7 @@ def _previewed(seen: PriceSeen | None, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: DeclineSeen) -> None:
+def _note_date(session: Session, name: StripeId, invoice: Invoice, seen: DeclineSeen) -> None:
     """The date of the next try as Stripe tells it with a failure: events of one second leave open whether there is one.
 
     It was read after all that was said by then, and any later word of Stripe's must win: its moments are whole seconds, so
@@ -165,7 +166,7 @@ def _note_date(session: Session, invoice_id: str, invoice: Invoice, seen: Declin
     if seen.next_payment_attempt is not None and last is not None and asked_about:
         billing_sync.note_date_learnt(
             session,
-            invoice_id,
+            name,
             seen.next_payment_attempt,
             last.replace(microsecond=1),
             known=(invoice.attempt_count, invoice.schedule_as_of),
@@ -177,9 +178,9 @@ def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> 
     with database.reading() as session:
         asking = billing_sync.businesses_to_check(session, now - RIGHTS_EVERY, BATCH)
     missing: list[str] = []
-    for business_id in asking:
+    for account, business_id in asking:
         try:
-            may_cancel: bool | None = billing.customers_may_cancel(business_id)
+            may_cancel: bool | None = billing.customers_may_cancel(account, business_id)
         except BillingUnavailable as error:
             if error.reason != MISSING:
                 return Round(False, error.reason, tuple(missing))

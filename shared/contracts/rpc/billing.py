@@ -290,6 +290,9 @@ class PublishedEvent(Answer, frozen=True, kw_only=True):
 class InboxEventDetails(Answer, frozen=True, kw_only=True):
     """One stored Stripe event, and what was published of it."""
 
+    account: str | None = None
+    """The connected account on which it happened, `acct_…`; null: our own."""
+
     event_id: str
     """Stripe's id, `evt_…`."""
     type: str
@@ -382,6 +385,9 @@ class Reconciliation(Answer, frozen=True, kw_only=True):
 
 class RecoveryAttempt(Answer, frozen=True, kw_only=True):
     """One try of our own to pay with a new payment method."""
+
+    account: str = ""
+    """The connected account of all its ids, `acct_…`; empty: our own."""
 
     stripe_customer_id: str
     invoice_id: str

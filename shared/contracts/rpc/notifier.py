@@ -66,6 +66,8 @@ class Notification(Answer, frozen=True, kw_only=True):
 
     notification_id: str
     """`ntf_…`."""
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     kind: NotificationKind
     status: Annotated[str, one_of(*STATUSES)]
     """`suppressed`: not sent on purpose, see `reason`."""

@@ -143,6 +143,8 @@ class BusinessReference(Answer, frozen=True, kw_only=True):
 class UpsertedCustomer(Answer, frozen=True, kw_only=True):
     """A customer who was made or changed."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id, 22 characters: other methods take it, and it never changes."""
     created: bool
@@ -154,6 +156,8 @@ class UpsertedCustomer(Answer, frozen=True, kw_only=True):
 class LinkedCustomer(Answer, frozen=True, kw_only=True):
     """With which Stripe customer a customer is linked now."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     platform_stripe_customer_id: str | None = None
@@ -239,6 +243,8 @@ class OwedInvoice(Answer, frozen=True, kw_only=True):
 class CustomerSnapshot(SecretAnswer, frozen=True, kw_only=True):
     """Whose a link is, with appointments and what is owed."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str
@@ -308,6 +314,8 @@ class CheckoutReference(SecretAnswer, frozen=True, kw_only=True):
 class Evidence(Answer, frozen=True, kw_only=True):
     """One piece of evidence for a link, or against it."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     stripe_customer_id: str
     """Whose Stripe customer it is about."""
     source: Annotated[str, one_of(*EVIDENCE_SOURCES)]
@@ -349,6 +357,8 @@ class Evidence(Answer, frozen=True, kw_only=True):
 class EvidenceConflict(Answer, frozen=True, kw_only=True):
     """Two that were not linked, because evidence of the same rank says otherwise."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     stripe_customer_id: str
     customer_id: str
     """Portico's id."""
@@ -364,6 +374,8 @@ class EvidenceConflict(Answer, frozen=True, kw_only=True):
 class EvidenceLink(Answer, frozen=True, kw_only=True):
     """A link as it stands."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     stripe_customer_id: str
@@ -384,6 +396,8 @@ class LinkEvidence(Answer, frozen=True, kw_only=True):
 class UnknownLink(Answer, frozen=True, kw_only=True):
     """A link that nobody has spoken for since evidence is kept."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str
@@ -455,6 +469,8 @@ class CustomerExport(Answer, frozen=True, kw_only=True):
 class FoundCustomer(SecretAnswer, frozen=True, kw_only=True):
     """Whom a reference means."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     business_id: str
@@ -478,6 +494,8 @@ class CustomerErasure(Answer, frozen=True, kw_only=True):
 class InvoiceStanding(Answer, frozen=True, kw_only=True):
     """Where an invoice stands, by the rules that the page goes by. Amounts in the currency's minor unit."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     invoice_id: str
     """Stripe's id, `in_…`."""
     number: str | None = None
@@ -508,6 +526,8 @@ class InvoiceStanding(Answer, frozen=True, kw_only=True):
 class TimelineCustomer(Answer, frozen=True, kw_only=True):
     """Whose a time line is."""
 
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     customer_id: str
     """Portico's id."""
     external_id: str

@@ -29,6 +29,7 @@ from services.billing.domain.paying import (
     Subscription,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
     ChargeDefaults,
@@ -123,6 +124,7 @@ class Session:
 class FakePaymentGateway:
     """Stripe in memory. Cards decide by their name what happens when they are charged."""
 
+    account: Account = OWN
     livemode: bool = False
     dashboard_url: str = "https://dashboard.example/test"
     customers: dict[str, Customer] = field(default_factory=dict)
@@ -165,6 +167,11 @@ class FakePaymentGateway:
             raise StripeUnavailable("down")
         if self.refusal is not None:
             raise self.refusal
+
+    def at(self, account: Account) -> FakePaymentGateway:
+        """Plays `PaymentGateways` with one account, too."""
+        assert account == self.account, f"nobody is to look at {account!r}"
+        return self
 
     def create_portal_session(
         self,

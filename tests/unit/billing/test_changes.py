@@ -26,6 +26,7 @@ from services.billing.domain.changes import (
 )
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.paying import Payment, PaymentTrace, PayOutcome, fate
+from shared.contracts.accounts import OWN
 from tests.unit.billing.conftest import NOW
 from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, RENEWED, SUBSCRIPTION
 
@@ -45,7 +46,7 @@ changes = st.builds(
 
 
 def wish(kind: str = CUSTOMER, set_at: dt.datetime = NOW) -> Wish:
-    return Wish("evt_2", kind, "cus_1", "pm_1", "", set_at)
+    return Wish(OWN, "evt_2", kind, "cus_1", "pm_1", "", set_at)
 
 
 @given(changes, kinds, moments)
@@ -83,7 +84,7 @@ def test_another_kind_may_come_a_minute_later_the_same_kind_means_it_was_set_aga
 ) -> None:
     """`customer.updated` twice, seconds apart: the default was changed away and back between."""
     tried = NOW + dt.timedelta(milliseconds=500)
-    change = Change("evt_1", "cus_1", "pm_1", frozenset({(CUSTOMER, "")}), NOW, tried)
+    change = Change(OWN, "evt_1", "cus_1", "pm_1", frozenset({(CUSTOMER, "")}), NOW, tried)
     assert change.includes(wish(kind, NOW + after)) is same
 
 
@@ -167,7 +168,7 @@ def test_what_became_of_a_try_is_read_off_the_invoice(
 
 def test_a_key_is_sent_again_by_its_own_change_while_stripe_remembers_it() -> None:
     """Not by another change, not when Stripe keeps an error for it, not after a day."""
-    asked = Try("pay:…", "evt_1", "in_1", "pm_1", 1, since=NOW, started_at=NOW, sent_at=NOW)
+    asked = Try(OWN, "pay:…", "evt_1", "in_1", "pm_1", 1, since=NOW, started_at=NOW, sent_at=NOW)
     assert asked.may_be_repeated("evt_1", NOW)
     assert not asked.may_be_repeated("evt_2", NOW)
     assert not asked.may_be_repeated("evt_1", NOW + KEY_LIFE)

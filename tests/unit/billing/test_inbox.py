@@ -26,6 +26,7 @@ from services.billing.handlers.inbox import (
 from services.billing.models import InboxEvent, OutboxEvent
 from services.billing.stripe_events.payloads import NotAnEvent
 from shared import events
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import NotQuarantined, UnknownInboxEvent
 from shared.database import Transactions
@@ -209,7 +210,7 @@ def test_an_event_that_fails_to_queue_is_not_stored_either(database: Transaction
 
 def do_replay(database: Transactions, event_id: str, *, livemode: bool = False) -> dict[str, Any]:
     with database.transaction() as session:
-        return replay(session, event_id, livemode=livemode, now=NOW)
+        return replay(session, StripeId(OWN, event_id), livemode=livemode, now=NOW)
 
 
 def quarantine_then_upgrade(database: Transactions) -> str:
@@ -262,7 +263,9 @@ def test_replaying_an_unknown_event_says_so(database: Transactions) -> None:
 
 def close(database: Transactions, event_id: str, reason: str = "a test of ours") -> dict[str, Any]:
     with database.transaction() as session:
-        closed, _ = inbox.close_event(session, event_id, reason=reason, by="dana", now=NOW)
+        closed, _ = inbox.close_event(
+            session, StripeId(OWN, event_id), reason=reason, by="dana", now=NOW
+        )
         told: dict[str, Any] = plain(closed)
     return told
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.billing.models import Base
 from services.billing.queries import portal as portal_queries
+from shared.contracts.accounts import OWN
 from shared.database import make_engine
 from shared.migrations import upgrade
 
@@ -37,7 +38,7 @@ def test_who_ran_on_porticos_configuration_stays_on_it(
     upgrade("billing", url)
     with Session(engine) as session:
         for livemode in (False, True):
-            found = portal_queries.recorded(session, livemode, None)
+            found = portal_queries.recorded(session, OWN, livemode, None)
             assert found.keeps_portico is keeps
         assert (
             compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []

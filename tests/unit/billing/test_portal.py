@@ -23,6 +23,7 @@ from services.billing.workflows.portal import (
     create_portal_session,
     ensure_configuration,
 )
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.errors import (
     PortalConfigurationMissing,
     StripeUnavailable,
@@ -225,7 +226,7 @@ def test_looking_changes_nothing(database: Transactions, gateway: FakePaymentGat
 def ran_before(database: Transactions) -> None:
     """What the migration leaves where a release before this one ran."""
     with database.transaction() as session:
-        reconciliation.keep_moment(session, portal_queries.KEPT, NOW)
+        reconciliation.keep_moment(session, OWN, portal_queries.KEPT, NOW)
 
 
 @pytest.mark.parametrize("setting", [None, "dashboard"])
@@ -364,7 +365,7 @@ def test_what_the_dashboard_allows_is_learnt_from_events_without_asking(
     stranger = dataclasses.replace(first, id="bpc_stranger", is_default=False, updated=9)
     deliver(database, told("updated", stranger, 4))
     with database.reading() as session:
-        assert portal_queries.permissions(session, "bpc_stranger") is None
+        assert portal_queries.permissions(session, StripeId(OWN, "bpc_stranger")) is None
 
 
 def test_what_the_dashboard_allows_is_learnt_from_a_session(

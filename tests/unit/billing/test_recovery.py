@@ -33,6 +33,7 @@ from services.billing.workflows import recovery
 from services.billing.workflows.change_plans import Run
 from services.billing.workflows.customer_lease import CustomerBusy
 from services.billing.workflows.recovery import PAUSES, Report, due, recover, resume
+from shared.contracts import accounts
 from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
 from tests.unit.billing.conftest import Clock, payload
@@ -96,7 +97,7 @@ class Loop:
         """One more event of Stripe's that says now that the card is the one to charge."""
         event_id = f"evt_{next(self.numbers)}"
         now = self.clock().replace(microsecond=0)
-        return Wish(event_id, kind, "cus_1", card, scope, set_at=now)
+        return Wish(accounts.OWN, event_id, kind, "cus_1", card, scope, set_at=now)
 
     def recorded(self) -> dict[str, str]:
         """The last outcome of each invoice."""
@@ -820,15 +821,16 @@ def test_ops_can_read_what_was_tried(loop: Loop) -> None:
         )
     with loop.database.reading() as session:
         new, old = on_the_wire(recovery.recoveries)(
-            session, stripe_customer_id="cus_1", invoice_id="in_1", limit=9
+            session, accounts.OWN, stripe_customer_id="cus_1", invoice_id="in_1", limit=9
         )
         assert (
             on_the_wire(recovery.recoveries)(
-                session, stripe_customer_id="cus_2", invoice_id=None, limit=9
+                session, accounts.OWN, stripe_customer_id="cus_2", invoice_id=None, limit=9
             )
             == []
         )
     assert new == {
+        "account": "",
         "stripe_customer_id": "cus_1",
         "invoice_id": "in_1",
         "payment_method_id": DECLINES,

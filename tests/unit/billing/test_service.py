@@ -25,12 +25,14 @@ from services.billing.domain.errors import (
     StripeRateLimited,
 )
 from services.billing.domain.paying import Customer
+from services.billing.domain.per_account import PerAccount
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import (
     ERRORS,
     BillingError,
@@ -57,8 +59,8 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     """The service without its framework: its dependencies set by hand."""
     made: Any = BillingService()
     made.database = database
-    made.gateway = gateway
-    made.breaker = Breaker()
+    made.gateways = gateway
+    made.breakers = PerAccount(Breaker)
     made.settings = SimpleNamespace(
         livemode=False,
         stripe_webhook_secrets=(Secret(SECRET),),
@@ -349,10 +351,10 @@ def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
     billing.reconcile("1h")
     billing.measure()
     assert REGISTRY.get_sample_value(moment) == NOW.timestamp()
-    provider = service.ClickBreaker()
+    provider = service.ClickBreakers()
     provider.setup()
     assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 0
     for _ in range(FAILURES):
-        with pytest.raises(StripeUnavailable), provider.breaker.guard():
+        with pytest.raises(StripeUnavailable), provider.breakers.at(OWN).guard():
             raise StripeUnavailable("away")
     assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 1

@@ -15,6 +15,7 @@ from services.billing.models import (
     PaymentTry,
     RecoveryRun,
 )
+from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW, Clock
 from tests.unit.billing.fakes import DECLINES, FakePaymentGateway
@@ -38,7 +39,7 @@ def test_a_change_is_told_with_its_events_and_tries(
     for subject in ({"invoice_id": "in_1"}, {"stripe_customer_id": "cus_1"}):
         with database.reading() as session:
             asked = {"invoice_id": None, "stripe_customer_id": None, "event_id": None} | subject
-            steps = story(session, **asked, now=clock())["steps"]
+            steps = story(session, OWN, **asked, now=clock())["steps"]
         told = [(one["step"], one["change_id"], one["text"]) for one in steps]
         first = [
             ("card_changed", "evt_1", "change of card to pm_declines, told by evt_1, evt_2"),
@@ -66,7 +67,7 @@ def test_an_event_leads_to_its_change(
     loop.run(loop.told(kind=RENEWED))
     with database.reading() as session:
         found = story(
-            session, invoice_id=None, stripe_customer_id=None, event_id="evt_2", now=clock()
+            session, OWN, invoice_id=None, stripe_customer_id=None, event_id="evt_2", now=clock()
         )
     assert [(one["step"], one["change_id"]) for one in found["steps"]] == [
         ("card_changed", "evt_1"),
@@ -83,7 +84,7 @@ def test_an_erased_customers_changes_are_gone(
     loop.run()
     after = "outbox:0"
     with database.transaction() as session:
-        erase(session, stripe_customer_id="cus_1", also=[], after=after)
+        erase(session, StripeId(OWN, "cus_1"), also=[], after=after)
     with database.reading() as session:
         for table in (PaymentMethodChange, PaymentMethodChangeEvent, PaymentTry, RecoveryRun):
             assert session.query(table).count() == 0
@@ -120,9 +121,9 @@ def queued(**changes: Any) -> OutboxEvent:
 
 def told(database: Transactions, now: dt.datetime = NOW) -> list[tuple[str, str]]:
     with database.reading() as session:
-        steps = story(session, invoice_id=None, stripe_customer_id=None, event_id="evt_1", now=now)[
-            "steps"
-        ]
+        steps = story(
+            session, OWN, invoice_id=None, stripe_customer_id=None, event_id="evt_1", now=now
+        )["steps"]
     return [(one["step"], one["text"]) for one in steps]
 
 
@@ -139,7 +140,9 @@ def test_what_the_broker_refused_says_so_until_it_is_published(database: Transac
         row.attempts, row.last_error = 3, "NO_ROUTE"
         row.next_attempt_at = later + dt.timedelta(seconds=8)
     with database.reading() as session:
-        last = story(session, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=later)
+        last = story(
+            session, OWN, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=later
+        )
     step = last["steps"][-1]
     assert (step["step"], step["at"]) == ("not_published", later.isoformat())
     assert step["until"] == row.next_attempt_at.isoformat()
@@ -158,7 +161,7 @@ def test_a_closed_event_was_quarantined_and_says_who_closed_it(database: Transac
         ("closed", "invoice.payment_failed closed by hand by dana: our own test"),
     ]
     with database.transaction() as session:
-        erase(session, stripe_customer_id="in_1", also=[], after=None)
+        erase(session, StripeId(OWN, "in_1"), also=[], after=None)
         assert session.query(InboxEvent).one().closed_reason is None
 
 
@@ -185,7 +188,7 @@ def test_a_change_of_card_from_before_the_invoice_is_none_of_its_story(
     clock.forward(minutes=1)
     with database.reading() as session:
         steps = story(
-            session, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=clock()
+            session, OWN, invoice_id="in_1", stripe_customer_id=None, event_id=None, now=clock()
         )["steps"]
     mine = [(one["step"], one["at"]) for one in steps if one["step"].startswith("card")]
     assert mine == [("card_change_due", clock().isoformat())]

@@ -17,6 +17,7 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
+from shared.contracts.accounts import StripeId
 
 START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 
@@ -63,12 +64,12 @@ class FakePortal:
     down: bool = False
 
     def contact(
-        self, *, stripe_customer_id: str | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
     ) -> Contact:
         if self.down:
             raise PortalUnavailable("the portal does not answer")
         try:
-            return self.people[customer_id or stripe_customer_id or ""]
+            return self.people[customer_id or (stripe_customer.id if stripe_customer else "")]
         except KeyError:
             raise UnknownCustomer from None
 
@@ -87,8 +88,8 @@ class FakeBilling:
 
     reports: dict[str, InvoiceReport] = field(default_factory=dict)
 
-    def report(self, invoice_id: str) -> InvoiceReport | None:
-        return self.reports.get(invoice_id)
+    def report(self, invoice: StripeId) -> InvoiceReport | None:
+        return self.reports.get(invoice.id)
 
     def say(self, invoice_id: str, now: InvoiceNow) -> None:
         self.reports[invoice_id] = InvoiceReport(now=now)

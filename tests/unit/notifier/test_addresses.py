@@ -16,6 +16,7 @@ from services.notifier.models import SuppressedAddress
 from services.notifier.queries import notifications, suppressions
 from services.notifier.queries.erasure import erase_customer
 from services.notifier.queries.notifications import NewNotification
+from shared.contracts.accounts import OWN, StripeId
 from tests.unit.notifier.conftest import House, failed
 from tests.unit.notifier.fakes import START
 
@@ -114,6 +115,7 @@ def test_an_upgrade_tells_no_business_anew(sent: House) -> None:
         notifications.add_notification(
             session,
             NewNotification(
+                account=OWN,
                 dedupe_key=UNREACHABLE,
                 kind=Kind.CUSTOMER_UNREACHABLE,
                 now=START,
@@ -133,7 +135,7 @@ def test_forgetting_a_customer_leaves_the_hashes_alone(sent: House) -> None:
     """The mail that names the hash goes with its customer; the hashes stay, or that person could be written to again."""
     bounce(sent)
     with sent.db.transaction() as session:
-        erase_customer(session, "cus_1", None)
+        erase_customer(session, StripeId(OWN, "cus_1"), None)
     assert sent.rows() == []
     assert len(sent.table(SuppressedAddress)) == 1
     assert why_not(sent, sent.hasher) == Reason.ADDRESS_BOUNCED

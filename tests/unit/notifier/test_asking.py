@@ -15,6 +15,7 @@ from services.notifier.handlers import requests as asking
 from services.notifier.models import Notification
 from services.notifier.ports import Business, CancellationLinks
 from shared import events as contract
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.notifier import (
     RequestContext,
     RequestedNotification,
@@ -200,7 +201,7 @@ def test_an_end_without_notice_says_that_it_has_ended(house: House) -> None:
 
 
 def bulk(house: House, **changes: Any) -> ResentNotifications:
-    wanted: dict[str, Any] = {"failed_since": START, "invoice_id": None, "limit": 2}
+    wanted: dict[str, Any] = {"failed_since": START, "invoice": None, "limit": 2}
     with house.db.transaction() as session:
         return asking.resend_failed(session, house.clock(), **(wanted | changes))
 
@@ -265,7 +266,9 @@ def test_a_bulk_leaves_out_what_may_have_arrived_and_what_failed_before(house: H
         row.reason, row.finished_at = "403", START + dt.timedelta(hours=5)
     assert bulk(house, failed_since=START + dt.timedelta(hours=6)).notifications == []
     assert (
-        bulk(house, failed_since=START + dt.timedelta(hours=5), invoice_id="in_2").notifications
+        bulk(
+            house, failed_since=START + dt.timedelta(hours=5), invoice=StripeId(OWN, "in_2")
+        ).notifications
         == []
     )
-    assert len(bulk(house, failed_since=None, invoice_id="in_1").notifications) == 1
+    assert len(bulk(house, failed_since=None, invoice=StripeId(OWN, "in_1")).notifications) == 1

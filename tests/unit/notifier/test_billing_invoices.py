@@ -13,6 +13,7 @@ from services.notifier.adapters.batched_fetch import Fetch
 from services.notifier.adapters.billing import BillingInvoices, fetch_invoices
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.reminders import schedule
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.invoices import NAMES_A_DATE_WITHIN, InvoiceStatus, Retry
 from shared.contracts.payments import PaymentMethod
 from shared.contracts.rpc.errors import RemoteFault
@@ -41,14 +42,18 @@ class Billing:
         return self.states[invoice_id]
 
 
+def named(invoice_id: str) -> StripeId:
+    return StripeId(OWN, invoice_id)
+
+
 def invoices(billing: Billing) -> BillingInvoices:
-    return BillingInvoices(billing, lambda invoice_id: fetch_invoices(billing, [invoice_id])[0])
+    return BillingInvoices(billing, lambda invoice: fetch_invoices(billing, [invoice])[0])
 
 
 def test_many_invoices_are_one_call() -> None:
     """Each question gets its own answer, and None where billing knows nothing."""
     billing = Billing({"in_1": OPEN, "in_3": OPEN | {"status": "paid"}})
-    answers = fetch_invoices(billing, ["in_1", "in_2", "in_3"])
+    answers = fetch_invoices(billing, [named("in_1"), named("in_2"), named("in_3")])
     assert [answer and answer.status for answer in answers] == ["open", None, "paid"]
     assert billing.calls == [["in_1", "in_2", "in_3"]]
 
@@ -80,7 +85,7 @@ def test_a_shared_call_carries_no_callers_context() -> None:
 
     def sender(number: int) -> Any:
         with structlog.contextvars.bound_contextvars(correlation_id=f"sender {number}"):
-            return ask(f"in_{number}")
+            return ask(named(f"in_{number}"))
 
     threads = [eventlet.spawn(sender, number) for number in range(3)]
     assert [thread.wait().number for thread in threads] == ["in_0", "in_1", "in_2"]
@@ -92,7 +97,7 @@ def test_a_shared_call_carries_no_callers_context() -> None:
 @pytest.mark.parametrize(("source", "heard"), [("stripe", False), ("webhooks", True)])
 def test_what_was_read_and_what_was_heard_are_told_apart(source: str, heard: bool) -> None:
     """Both say how the invoice stands; only one of them says that nothing is missing."""
-    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")
+    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report(named("in_1"))
     assert report is not None
     assert (report.now.status, report.now.heard) == (InvoiceStatus.OPEN, heard)
 
@@ -104,7 +109,7 @@ def test_a_missing_date_ends_the_schedule_only_where_stripe_was_read(
     source: str, planned: Retry
 ) -> None:
     """ "We will not try again" is not said because a webhook is late."""
-    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report("in_1")
+    report = invoices(Billing({"in_1": OPEN | {"source": source}})).report(named("in_1"))
     assert report is not None
     incident = Incident(
         invoice_id="in_1", stripe_customer_id="cus_1", attempt_count=2, amount_remaining=14900
@@ -143,7 +148,7 @@ def test_what_was_charged_is_read_or_left_out(
     told: dict[str, Any], method: PaymentMethod | None
 ) -> None:
     """Any payment method, from a billing of the release before a card alone; what can't be shown is left out."""
-    report = invoices(Billing({"in_1": OPEN | told})).report("in_1")
+    report = invoices(Billing({"in_1": OPEN | told})).report(named("in_1"))
     assert report is not None
     assert report.method == method
 
@@ -151,7 +156,7 @@ def test_what_was_charged_is_read_or_left_out(
 def test_a_billing_of_the_version_before_is_asked_one_by_one() -> None:
     """In the middle of an upgrade a notifier that is ahead still looks again."""
     billing = Billing({"in_1": OPEN}, batches=False)
-    report = invoices(billing).report("in_1")
+    report = invoices(billing).report(named("in_1"))
     assert report is not None
     assert report.now.status is InvoiceStatus.OPEN
     assert billing.calls == ["in_1"]
@@ -166,4 +171,4 @@ def test_trouble_is_no_report(trouble: Exception) -> None:
     def fail(question: object) -> object:
         raise trouble
 
-    assert BillingInvoices(Billing({}), fail).report("in_1") is None
+    assert BillingInvoices(Billing({}), fail).report(named("in_1")) is None

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.domain.incidents import Incident, merge
-from services.notifier.domain.keys import failure_key
+from services.notifier.domain.keys import (
+    attempt_key,
+    business_recovered_key,
+    collection_ended_key,
+    failure_key,
+    recovered_key,
+)
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import (
     Failure,
@@ -25,7 +31,9 @@ from services.notifier.domain.notification_rules import (
     is_told,
     recheck,
 )
+from services.notifier.domain.planned_ends import read_plan_key, subscription_end_key, withdrawn_key
 from services.notifier.domain.vocabulary import Reason
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.invoices import InvoiceStatus, Retry
 from shared.contracts.observations import Observation
 from shared.contracts.payments import Decline
@@ -161,7 +169,9 @@ def test_another_payment_method_that_fails_is_an_answer() -> None:
 
 def test_a_failure_of_our_own_retry_has_a_key_of_its_own() -> None:
     """It carries the attempt number of the failure before it, and must not take that failure's place."""
-    assert failure_key("in_1", facts()) != failure_key("in_1", facts(own_retry=True))
+    assert failure_key(StripeId(OWN, "in_1"), facts()) != failure_key(
+        StripeId(OWN, "in_1"), facts(own_retry=True)
+    )
 
 
 statuses = st.sampled_from(
@@ -251,3 +261,37 @@ def test_one_incident_has_one_right_action() -> None:
     confirm = Kind.PAYMENT_ACTION_REQUIRED
     assert effective_kind(confirm, None, replaced, unknown) is Kind.PAYMENT_FAILED
     assert effective_kind(confirm, None, None, unknown) is confirm
+
+
+def test_keys_of_the_own_account_are_those_of_before_accounts() -> None:
+    """Byte for byte: what was told under them is not told anew. In another account the same ids are other things."""
+    day = dt.datetime(2026, 12, 24, 12, tzinfo=dt.UTC)
+
+    def keys(account: Account) -> list[str]:
+        invoice, subscription = StripeId(account, "in_1"), StripeId(account, "sub_1")
+        return [
+            failure_key(invoice, facts(attempt_count=2)),
+            attempt_key(invoice, 2),
+            recovered_key(invoice),
+            business_recovered_key(invoice),
+            collection_ended_key(invoice),
+            subscription_end_key(subscription, day),
+            withdrawn_key(subscription, day),
+        ]
+
+    own = keys(OWN)
+    assert own[:6] == [
+        "in_1/2/payment_failed",
+        "in_1/2",
+        "in_1/payment_recovered",
+        "in_1/customer_recovered",
+        "in_1/collection_ended",
+        "subscription_ending/sub_1/20261224",
+    ]
+    assert own[6].startswith("cancellation_withdrawn/sub_1/20261224")
+    other = Account("acct_1")
+    assert keys(other) == [f"acct_1/{key}" for key in own]
+    assert [read_plan_key(account, keys(account)[5]) for account in (OWN, other)] == [
+        ("sub_1", "20261224")
+    ] * 2
+    assert read_plan_key(OWN, keys(other)[5]) is None

@@ -16,6 +16,7 @@ from services.notifier.models import IncidentRow, Notification, ProcessedEvent
 from services.notifier.ports import InvoiceReport
 from services.notifier.workflows import sending
 from shared import events as contract
+from shared.contracts.accounts import StripeId
 from shared.contracts.invoices import InvoiceStatus
 from tests.unit.notifier.conftest import House, event, failed, paid
 from tests.unit.notifier.fakes import START
@@ -171,7 +172,7 @@ def test_collecting_that_goes_on_while_stripe_is_asked_is_not_missed(house: Hous
     house.hear(failed("evt_1", auto_advance=False, occurred_at=START + dt.timedelta(minutes=2)))
 
     class Slow:
-        def report(self, invoice_id: str) -> InvoiceReport:
+        def report(self, invoice: StripeId) -> InvoiceReport:
             house.hear(switched("evt_again", on=True, minutes=3))
             off = InvoiceNow(status=InvoiceStatus.OPEN, amount_remaining=14900, auto_advance=False)
             return InvoiceReport(now=off)

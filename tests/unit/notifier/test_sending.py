@@ -27,6 +27,7 @@ from services.notifier.models import IncidentRow
 from services.notifier.queries import leases, suppressions
 from services.notifier.service import NotifierService
 from services.notifier.workflows import sending
+from shared.contracts.accounts import OWN
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable
@@ -406,11 +407,11 @@ def test_the_list_shows_what_happened_without_address_or_link(house: House) -> N
     house.work()
     notifications = on_the_wire(asking.notifications)
     with house.db.reading() as session:
-        listed = notifications(session, invoice_id=None, stripe_customer_id="cus_1", limit=10)
-        one = notifications(session, invoice_id="in_2", stripe_customer_id=None, limit=10)
-        none = notifications(session, invoice_id="in_3", stripe_customer_id=None, limit=10)
+        listed = notifications(session, OWN, invoice_id=None, stripe_customer_id="cus_1", limit=10)
+        one = notifications(session, OWN, invoice_id="in_2", stripe_customer_id=None, limit=10)
+        none = notifications(session, OWN, invoice_id="in_3", stripe_customer_id=None, limit=10)
         (sent,) = notifications(
-            session, invoice_id=None, stripe_customer_id=None, limit=10, status="sent"
+            session, OWN, invoice_id=None, stripe_customer_id=None, limit=10, status="sent"
         )
     assert [row["status"] for row in listed] == ["suppressed", "sent"]
     assert sent["invoice_id"] == "in_1"

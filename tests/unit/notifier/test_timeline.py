@@ -22,12 +22,9 @@ from tests.unit.wire import on_the_wire
 
 def story(house: House, invoice_id: str = "in_1") -> list[dict[str, Any]]:
     """The steps of an invoice's emails, as they cross the wire."""
-    ids: dict[str, Any] = dict.fromkeys(
-        ("stripe_customer_id", "customer_id", "event_id", "notification_id")
-    )
     with house.db.reading() as session:
         told: list[dict[str, Any]] = on_the_wire(timeline.story)(
-            session, invoice_id=invoice_id, event_ids=[], now=house.clock(), **ids
+            session, timeline.About(invoice_id=invoice_id), event_ids=[], now=house.clock()
         )["steps"]
     return told
 

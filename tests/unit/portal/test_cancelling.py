@@ -27,6 +27,7 @@ from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
 from services.portal.queries import billing_sync, page
 from shared import events
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from tests.unit.portal.builders import (
     NOW,
@@ -68,17 +69,17 @@ class Neighbours:
     ended: dict[str, str] = field(default_factory=dict)
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
         return {}
 
-    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
+    def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
         return {}
 
-    def customers_may_cancel(self, business_id: str) -> bool:
+    def customers_may_cancel(self, account: Account, business_id: str) -> bool:
         return False
 
     def cancel_at_period_end(
-        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         if self.away:
             raise BillingUnavailable("RpcTimeout")

@@ -17,6 +17,7 @@ from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import page
 from services.portal.tokens.links import Claim
 from shared import events
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.errors import (
     InvalidArgument,
     LinkInvalid,
@@ -172,8 +173,8 @@ def test_a_wrong_stripe_id_that_is_stored_can_be_mended(session: Session) -> Non
     """Linked by a release that looked at no form: it is answered as it is, and `link` or `unlink` put it right."""
     ids = [add_customer(session, one).customer_id for one in ("c1", "c2")]
     for one, wrong in zip(session.scalars(select(CustomerRow)), ("hello", "world"), strict=True):
-        evidence.host_says(session, [evidence.HostWord(one.id, one.public_id, wrong)], NOW)
-    assert importing.find(session, "c1", "sunrise").platform_stripe_customer_id == "hello"
+        evidence.host_says(session, OWN, [evidence.HostWord(one.id, one.public_id, wrong)], NOW)
+    assert importing.find(session, OWN, "c1", "sunrise").platform_stripe_customer_id == "hello"
     assert add_customer(session, "c1").platform_stripe_customer_id == "hello"
     mended = customers.link_customer(
         session, customer_id=ids[0], stripe_customer_id="cus_1", now=NOW
@@ -401,7 +402,7 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
 def test_contact_by_either_id(session: Session) -> None:
     """The notifier finds whom to write to by Stripe's customer id, and for a fresh link by our own."""
     made = add_customer(session, platform_stripe_customer_id="cus_1")
-    asked = [Asked(stripe_customer_id="cus_1"), Asked(customer_id=made.customer_id)]
+    asked = [Asked(StripeId(OWN, "cus_1")), Asked(customer_id=made.customer_id)]
     by_stripe, by_ours = customers.contacts(session, asked, NOW)
     assert by_stripe == by_ours
     assert by_ours is not None
@@ -413,7 +414,12 @@ def test_contacts_of_many_are_one_statement(session: Session) -> None:
     """Each question gets its own answer, whichever id it asked by; unknown ones are None."""
     made = add_customer(session, platform_stripe_customer_id="cus_1")
     session.flush()
-    asked = [Asked("cus_9"), Asked("cus_1"), Asked(customer_id=made.customer_id), Asked("cus_1")]
+    asked = [
+        Asked(StripeId(OWN, "cus_9")),
+        Asked(StripeId(OWN, "cus_1")),
+        Asked(customer_id=made.customer_id),
+        Asked(StripeId(OWN, "cus_1")),
+    ]
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -433,8 +439,8 @@ def test_contacts_of_many_are_one_statement(session: Session) -> None:
 def test_contact_wants_one_id(session: Session) -> None:
     """Neither id, or both, is the caller's mistake and named so; an unknown one is UnknownCustomer."""
     with pytest.raises(InvalidArgument, match="stripe_customer_id or customer_id"):
-        customers.asked_for(None, None)
+        customers.asked_for(OWN, None, None)
     with pytest.raises(InvalidArgument, match="not both"):
-        customers.asked_for("cus_1", CUSTOMER_ID)
+        customers.asked_for(OWN, "cus_1", CUSTOMER_ID)
     with pytest.raises(UnknownCustomer):
         customers.known(*customers.contacts(session, [Asked(customer_id=CUSTOMER_ID)], NOW))

@@ -23,6 +23,7 @@ from services.portal.models import (
 )
 from services.portal.retention import RULES
 from shared import events
+from shared.contracts.accounts import OWN
 from shared.retention import RETENTION, prune_batch
 from tests.unit.portal.builders import (
     NOW,
@@ -235,7 +236,7 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
 
     def standing(**subject: str | None) -> list[dict[str, object]]:
         ids = {"invoice_id": None, "stripe_customer_id": None, "customer_id": None}
-        return on_the_wire(story.story)(session, **(ids | subject), now=NOW)["standing"]  # type: ignore[arg-type]
+        return on_the_wire(story.story)(session, OWN, **(ids | subject), now=NOW)["standing"]  # type: ignore[arg-type]
 
     (of_customer,) = standing(customer_id=customer_id)
     assert (of_customer["status"], of_customer["remaining"]) == ("open", 12900)
@@ -258,7 +259,9 @@ def test_a_card_from_before_the_failure_is_no_part_of_its_story(
     def steps() -> list[str]:
         session.flush()
         ids = {"invoice_id": "in_1", "stripe_customer_id": None, "customer_id": None}
-        return [one["step"] for one in on_the_wire(story.story)(session, **ids, now=NOW)["steps"]]  # type: ignore[arg-type]
+        return [
+            one["step"] for one in on_the_wire(story.story)(session, OWN, **ids, now=NOW)["steps"]
+        ]  # type: ignore[arg-type]
 
     handle(session, event(changed(), ago(hours=2)), NOW)
     handle(session, event(failed(), ago(hours=1)), NOW)

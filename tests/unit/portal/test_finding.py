@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.handlers import importing
 from services.portal.models import AppointmentRow, CustomerRow
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import NotFound
 from tests.unit.portal.builders import NOW, add_business, add_customer
 
@@ -21,13 +22,13 @@ def test_a_number_of_several_businesses_is_said_to_be_one(session: Session) -> N
     with pytest.raises(
         NotFound, match=r"several businesses know .*: name the business \(sunrise, moon\)"
     ):
-        importing.find(session, "1001", None)
-    assert importing.find(session, "1001", "moon").business_id == "moon"
+        importing.find(session, OWN, "1001", None)
+    assert importing.find(session, OWN, "1001", "moon").business_id == "moon"
     add_customer(session, "7", business_id="star")
     with pytest.raises(NotFound, match=r"there are several businesses, and one knows .*\(star\)"):
-        importing.find(session, "7", None)
+        importing.find(session, OWN, "7", None)
     with pytest.raises(NotFound, match="no such customer"):
-        importing.find(session, "8", None)
+        importing.find(session, OWN, "8", None)
 
 
 def test_an_erasure_counts_every_row_that_went(session: Session) -> None:
@@ -43,8 +44,8 @@ def test_an_erasure_counts_every_row_that_went(session: Session) -> None:
             )
         )  # fmt: skip
     session.flush()
-    done = importing.erase(session, customer_id=public_id, stripe_customer_id=None, now=NOW)
+    done = importing.erase(session, OWN, customer_id=public_id, stripe_customer_id=None, now=NOW)
     assert (done.customer, done.rows) == (True, 3)
     assert session.scalars(select(CustomerRow)).all() == []
-    again = importing.erase(session, customer_id=public_id, stripe_customer_id=None, now=NOW)
+    again = importing.erase(session, OWN, customer_id=public_id, stripe_customer_id=None, now=NOW)
     assert (again.customer, again.rows) == (False, 0)

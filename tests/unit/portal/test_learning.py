@@ -20,6 +20,7 @@ from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import billing_sync
 from services.portal.workflows import billing_sync as learning
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.rpc.errors import RemoteFault
@@ -73,22 +74,22 @@ class FakeBilling:
             raise BillingUnavailable(self.server_error)
         self.asked.append(what)
 
-    def declines(self, invoice_ids: Sequence[str]) -> dict[str, DeclineSeen]:
-        for invoice_id in invoice_ids:
-            self._enter(invoice_id)
-        return {} if self.busy else dict.fromkeys(invoice_ids, self.seen)
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
+        for one in invoices:
+            self._enter(one.id)
+        return {} if self.busy else dict.fromkeys(invoices, self.seen)
 
-    def prices(self, subscription_ids: Sequence[str]) -> dict[str, PriceSeen | None]:
-        for subscription_id in subscription_ids:
-            self._enter(subscription_id)
-        return {} if self.busy else dict.fromkeys(subscription_ids, self.price)
+    def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
+        for subscription in subscriptions:
+            self._enter(subscription.id)
+        return {} if self.busy else dict.fromkeys(subscriptions, self.price)
 
-    def customers_may_cancel(self, business_id: str) -> bool:
+    def customers_may_cancel(self, account: Account, business_id: str) -> bool:
         self._enter(business_id)
         return self.may_cancel
 
     def cancel_at_period_end(
-        self, stripe_customer_id: str, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         return None
 
@@ -272,7 +273,9 @@ def test_what_an_event_told_meanwhile_is_not_overwritten(
     with database.transaction() as session:
         gone = invoice_data(InvoiceUpdated, schedule_changed=True)
         handle(session, event(gone, ago(minutes=1)), NOW)
-        billing_sync.note_date_learnt(session, "in_1", ahead(days=2), NOW, known=(1, None))
+        billing_sync.note_date_learnt(
+            session, StripeId(OWN, "in_1"), ahead(days=2), NOW, known=(1, None)
+        )
     assert line(database, customer_id).next_attempt is None
 
 
@@ -539,18 +542,20 @@ def test_a_click_to_confirm_leads_only_to_stripe(answer: Any) -> None:
 def test_what_failed_is_read_or_left_out(state: dict[str, Any], seen: DeclineSeen) -> None:
     """Any payment method, of which only what looks like the end of a number is shown; why; and what is under way."""
     billing = RpcBilling(Answering({"in_1": {"source": "stripe", **state}}))
-    assert billing.declines(["in_1"]) == {"in_1": seen}
+    assert billing.declines([StripeId(OWN, "in_1")]) == {StripeId(OWN, "in_1"): seen}
 
 
 def test_what_webhooks_told_is_no_word_about_the_card() -> None:
     """An answer that is not Stripe's own leaves the question open."""
     billing = RpcBilling(Answering({"in_1": {"source": "webhooks", "card": None}}))
-    assert billing.declines(["in_1", "in_2"]) == {}
+    assert billing.declines([StripeId(OWN, "in_1"), StripeId(OWN, "in_2")]) == {}
 
 
 def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:
     """Billing knows no such subscription: there is nothing left to plan."""
     gone = RpcBilling(Answering(RemoteFault("UnknownSubscription", "")))
-    assert gone.cancel_at_period_end("cus_1", "sub_1", "r") is None
+    assert gone.cancel_at_period_end(StripeId(OWN, "cus_1"), "sub_1", "r") is None
     with pytest.raises(BillingUnavailable):
-        RpcBilling(Answering({"ends_at": 7})).cancel_at_period_end("cus_1", "sub_1", "r")
+        RpcBilling(Answering({"ends_at": 7})).cancel_at_period_end(
+            StripeId(OWN, "cus_1"), "sub_1", "r"
+        )

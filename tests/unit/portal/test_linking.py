@@ -28,6 +28,7 @@ from services.portal.models import (
 from services.portal.queries import link_conflicts
 from services.portal.retention import RULES
 from shared import events
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, StripeCustomerConflict
 from shared.contracts.rpc.portal import CustomerLine
 from shared.database import Transactions
@@ -114,7 +115,7 @@ def conflicts(session: Session) -> set[tuple[str, str, str]]:
 
 def effects(session: Session, customer_id: str) -> dict[str, str]:
     found = on_the_wire(link_report.evidence)(
-        session, customer_id=customer_id, stripe_customer_id=None
+        session, OWN, customer_id=customer_id, stripe_customer_id=None
     )
     return {one["object_id"]: one["effect"] for one in found["evidence"]}
 
@@ -276,7 +277,9 @@ def test_metadata_waits_for_a_customer_whom_the_host_names_later(session: Sessio
     lines = [CustomerLine("c9", "Ned", "ned@example.com")]
     importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW)
     assert "cus_9" in session.scalars(select(CustomerRow.platform_stripe_customer_id)).all()
-    found = on_the_wire(link_report.evidence)(session, customer_id=None, stripe_customer_id="cus_7")
+    found = on_the_wire(link_report.evidence)(
+        session, OWN, customer_id=None, stripe_customer_id="cus_7"
+    )
     assert [one["effect"] for one in found["evidence"]] == ["waits"]
 
 
@@ -400,7 +403,9 @@ def test_any_other_reference_is_refused_and_said(
     assert [(one["event"], one["reason"]) for one in logs] == [
         ("checkout reference refused", reason)
     ]
-    found = on_the_wire(link_report.evidence)(session, customer_id=None, stripe_customer_id="cus_1")
+    found = on_the_wire(link_report.evidence)(
+        session, OWN, customer_id=None, stripe_customer_id="cus_1"
+    )
     assert [(one["effect"], one["reason"]) for one in found["evidence"]] == [("refused", reason)]
     assert told(session) == []
 
@@ -541,7 +546,7 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     link(session, vera, "cus_2", ago(hours=1))
     unlink(session, vera, only=True)
     found = on_the_wire(story.story)(
-        session, invoice_id=None, stripe_customer_id=None, customer_id=vera, now=NOW
+        session, OWN, invoice_id=None, stripe_customer_id=None, customer_id=vera, now=NOW
     )
     steps = [(one["step"], one["text"]) for one in found["steps"]]
     assert [step for step, _ in steps if step in ("linked", "unlinked")] == ["linked"] * 3
@@ -551,7 +556,7 @@ def test_the_story_tells_who_said_what_and_what_it_changed(session: Session, ver
     assert "linked with cus_2 (host)" in text
     assert "cs_9" not in text
     found = on_the_wire(story.story)(
-        session, invoice_id=None, stripe_customer_id="cus_9", customer_id=None, now=NOW
+        session, OWN, invoice_id=None, stripe_customer_id="cus_9", customer_id=None, now=NOW
     )
     assert "cs_9 of cus_9 was refused: not_signed" in found["steps"][0]["text"]
 
@@ -561,7 +566,7 @@ def test_an_erased_customer_leaves_no_evidence(session: Session, vera: str, nat:
     take_in(session, says(vera, "cus_1", at=ago(hours=2)), says("c1", "cus_3", business="sunrise"))
     take_in(session, says(vera, "cus_2", at=ago(hours=1)), says(nat, "cus_2", object_id="sub_2"))
     take_in(session, says(nat, "cus_2", object_id="sub_4", before=vera))
-    importing.erase(session, customer_id=vera, stripe_customer_id=None, now=NOW)
+    importing.erase(session, OWN, customer_id=vera, stripe_customer_id=None, now=NOW)
     rows = session.scalars(select(LinkEvidenceRow)).all()
     assert {row.stripe_customer_id for row in rows} == {"cus_2"}
     assert {row.customer_ref for row in rows} == {nat}
@@ -602,7 +607,7 @@ def test_a_stripe_id_that_is_none_is_for_doctor(session: Session, vera: str) -> 
     assert found.text.startswith("5 customers")
     assert found.text.endswith(", ".join(f"w{number} of sunrise" for number in range(5)))
     for number in range(5):
-        customer = importing.find(session, f"w{number}", "sunrise").customer_id
+        customer = importing.find(session, OWN, f"w{number}", "sunrise").customer_id
         link(session, customer, f"cus_{number}")
     session.commit()
     assert [one.code for one in check_whose(database)] == ["links-evidence"]

@@ -16,6 +16,7 @@ from services.portal.handlers import arguments, customers, importing
 from services.portal.handlers.customers import Asked
 from services.portal.models import Base, CustomerRow
 from services.portal.service import PortalService
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import CustomerArguments, CustomerLine
@@ -23,6 +24,7 @@ from shared.database import UtcDateTime
 from tests.unit.portal.builders import NOW, add_business, lookup
 
 OURS = {
+    "account",
     "id",
     "public_id",
     "business_pk",
@@ -219,6 +221,7 @@ def test_erasing_leaves_nothing_of_a_customer(session: Session) -> None:
         "customer_id": public_id,
         "customer_ref": public_id,
         "previous_customer_ref": public_id,
+        "account": OWN,
         "stripe_customer_id": "cus_gone",
     }
     named = [
@@ -243,6 +246,6 @@ def test_erasing_leaves_nothing_of_a_customer(session: Session) -> None:
         }
 
     assert {trace for _, trace in left()} == traces
-    importing.erase(session, customer_id=public_id, stripe_customer_id="cus_gone", now=NOW)
+    importing.erase(session, OWN, customer_id=public_id, stripe_customer_id="cus_gone", now=NOW)
     assert left() == set()
     assert [table.name for table in named if session.execute(select(table)).all()] == []

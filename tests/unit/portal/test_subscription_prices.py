@@ -28,6 +28,7 @@ from services.portal.ports import BillingUnavailable, PriceSeen
 from services.portal.queries.subscriptions import PREVIEW_GOOD_FOR
 from services.portal.workflows import billing_sync as learning
 from shared import events
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from shared.database import Transactions
 from shared.nameko_ext.rpc import RpcTimeout
@@ -367,13 +368,16 @@ def test_billings_answer_is_read_at_the_edge() -> None:
         "new": 1,
         "next_invoice": {"amount": 5, "discount": "weekly", "until": "2027-03-03T00:00:00+00:00"},
     }
-    seen = RpcBilling(Wire({"sub_1": told, "sub_2": {"upcoming": False}})).prices(["sub_1"])
-    assert seen["sub_2"] is None
-    assert seen["sub_1"] is not None
-    assert seen["sub_1"].terms.pricing is None
-    assert seen["sub_1"].terms.next_invoice == NextInvoice(
+    seen = RpcBilling(Wire({"sub_1": told, "sub_2": {"upcoming": False}})).prices(
+        [StripeId(OWN, "sub_1")]
+    )
+    assert seen[StripeId(OWN, "sub_2")] is None
+    one = StripeId(OWN, "sub_1")
+    assert seen[one] is not None
+    assert seen[one].terms.pricing is None
+    assert seen[one].terms.next_invoice == NextInvoice(
         amount=5, discount=Lasts.MIXED, until=dt.datetime(2027, 3, 3, tzinfo=dt.UTC)
     )
     for answer in ({"sub_1": {"upcoming": "yes"}}, [], RpcTimeout("billing")):
         with pytest.raises(BillingUnavailable):
-            RpcBilling(Wire(answer)).prices(["sub_1"])
+            RpcBilling(Wire(answer)).prices([StripeId(OWN, "sub_1")])

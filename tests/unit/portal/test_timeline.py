@@ -14,6 +14,7 @@ from services.portal.handlers.cancelling import Done, PendingStep
 from services.portal.handlers.events import handle
 from services.portal.models import ActivityRow, CancellationRequestRow
 from shared import events
+from shared.contracts.accounts import OWN, StripeId
 from tests.unit.portal.builders import (
     NOW,
     add_business,
@@ -39,9 +40,9 @@ def vera(session: Session) -> str:
 
 def story(session: Session, now: dt.datetime = NOW, **subject: str) -> list[dict[str, Any]]:
     ids: dict[str, Any] = dict.fromkeys(("invoice_id", "stripe_customer_id", "customer_id"))
-    told: list[dict[str, Any]] = on_the_wire(timeline.story)(session, **(ids | subject), now=now)[
-        "steps"
-    ]
+    told: list[dict[str, Any]] = on_the_wire(timeline.story)(
+        session, OWN, **(ids | subject), now=now
+    )["steps"]
     return told
 
 
@@ -181,6 +182,6 @@ def test_a_request_that_needs_no_answer_any_more(
     session: Session, vera: str, request_row: CancellationRequestRow
 ) -> None:
     """The subscription ends anyway: nothing waits."""
-    cancelling.supersede(session, "sub_1", ago(hours=1))
+    cancelling.supersede(session, StripeId(OWN, "sub_1"), ago(hours=1))
     steps = words(story(session, customer_id=vera), *REQUEST)
     assert [step for step, _ in steps] == ["cancellation_requested", "cancellation_overtaken"]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from shared import events
+from shared.contracts.accounts import OWN
 from shared.messaging import topology
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden"
@@ -17,6 +18,7 @@ MOMENT = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
 def example(cls: type[events.Data]) -> events.Event:
     """An event of each type with every field filled."""
     values = {
+        "account": "acct_1QxGolden",
         "invoice_id": "in_1QxGolden",
         "stripe_customer_id": "cus_QxGolden",
         "status": "paid" if cls is events.InvoicePaid else "open",
@@ -95,6 +97,17 @@ def test_golden(cls):
     golden = GOLDEN / f"{cls.type}.v{cls.version}.json"
     assert json.loads(events.encode(event)) == json.loads(golden.read_text())
     assert events.decode(golden.read_bytes()) == event
+
+
+@pytest.mark.parametrize("cls", events.EVENTS.values(), ids=lambda cls: cls.type)
+def test_what_names_no_account_is_of_the_own_one(cls):
+    """What the release before has published is understood, whenever it comes; what this one says of the own account too."""
+    body = json.loads((GOLDEN / f"{cls.type}.v{cls.version}.json").read_text())
+    del body["data"]["account"]
+    read = events.decode(body)
+    assert read.data.account == OWN
+    assert read.data == msgspec.structs.replace(example(cls).data, account=OWN)
+    assert events.decode(events.encode(read)) == read
 
 
 def test_no_golden_file_is_left_over():

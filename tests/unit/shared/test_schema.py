@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from portico.commands.doctor import look_at_database
 from shared.database import DatabaseUnavailable, Transactions, make_engine
@@ -208,4 +208,33 @@ def test_a_schema_is_looked_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -
         with transactions.transaction():
             pass
     assert len(looks) == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("service", "before"), [("billing", "0008"), ("portal", "0011"), ("notifier", "0012")]
+)
+def test_what_was_there_and_what_old_replicas_write_is_of_the_own_account(
+    service: str, before: str, tmp_path: Path
+) -> None:
+    """By the column's default; and a migration that was cut off between two tables goes on where it was."""
+    url = f"sqlite:///{tmp_path}/{service}.sqlite3"
+    upgrade(service, url, before)
+    engine = make_engine(url)
+    table, values = {
+        "billing": ("recovery_leases", "('cus_{}', 'me', '2026-11-01 00:00:00')"),
+        "portal": ("deleted_stripe_customers", "('cus_{}', '2026-11-01 00:00:00')"),
+        "notifier": ("deleted_customers", "('cus_{}', '2026-11-01 00:00:00')"),
+    }[service]
+    with engine.begin() as connection:
+        names = ", ".join(column["name"] for column in inspect(connection).get_columns(table))
+        old = f"INSERT INTO {table} ({names}) VALUES "
+        connection.execute(text(old + values.format("before")))
+        connection.execute(
+            text(f"ALTER TABLE {table} ADD COLUMN account VARCHAR(255) NOT NULL DEFAULT ''")
+        )
+    upgrade(service, url)
+    with engine.begin() as connection:
+        connection.execute(text(old + values.format("after")))
+        assert connection.scalars(text(f"SELECT account FROM {table}")).all() == ["", ""]
     engine.dispose()

@@ -29,7 +29,7 @@ from sandbox.stripe_api.errors import StripeError
 from sandbox.stripe_api.forms import decode as read_form
 from sandbox.stripe_api.versions import render_for
 from services.billing import models as billing_models
-from services.billing.adapters.stripe.gateway import StripeGateway
+from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.budget import Budget
 from services.billing.handlers import inbox
 from services.billing.queries import outbox
@@ -55,6 +55,7 @@ from services.portal.web import views
 from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
 from shared import events as contract
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
 from tests.unit import tables
@@ -104,7 +105,7 @@ class PortalRpc:
     house: House
 
     def contacts(self, stripe_customer_ids: list[str]) -> Any:
-        asked = [portal_customers.Asked(stripe_customer_id=one) for one in stripe_customer_ids]
+        asked = [portal_customers.Asked(StripeId(OWN, one)) for one in stripe_customer_ids]
         with self.house.portal.reading() as session:
             found = portal_customers.contacts(session, asked, self.house.now())
         told = zip(stripe_customer_ids, found, strict=True)
@@ -205,9 +206,10 @@ class House:
         self.world.on_event(self._told)
         self.transport = AtOnce(self.world)
         self.transport.paying = self._note_charge
-        self.gateway = StripeGateway("sk_test_" + "x" * 12, STRIPE)
-        self.gateway._session.trust_env = False
-        self.gateway._session.mount(STRIPE, self.transport)
+        self.gateways = StripeGateways("sk_test_" + "x" * 12, STRIPE)
+        self.gateways._session.trust_env = False
+        self.gateways._session.mount(STRIPE, self.transport)
+        self.gateway = self.gateways.at(OWN)
         self.billing = tables.empty(billing_models.Base.metadata)
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)

@@ -1,4 +1,4 @@
-"""Stripe behind the port: with `stripe_errors` the only module that imports stripe.
+"""Stripe behind the port: with `client` and `errors` the only module that imports stripe.
 
 Stripe's objects and errors end here; what leaves are frozen dataclasses and the errors of `domain`. Facts about the
 library that are built in below were measured with stripe 16.1.0:
@@ -24,6 +24,7 @@ import requests
 import stripe  # noqa: TID251
 from prometheus_client import Counter
 
+from services.billing.adapters.stripe.client import OnAccount, stripe_client
 from services.billing.adapters.stripe.errors import (
     is_replayed,
     meaning_of,
@@ -66,6 +67,7 @@ from services.billing.domain.paying import (
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
 from services.billing.settings import STRIPE_API
 from services.billing.stripe_events.portal_configurations import to_configuration
+from shared.contracts.accounts import Account
 from shared.contracts.payments import is_source
 from shared.contracts.rpc.errors import (
     PortalConfigurationMissing,
@@ -105,13 +107,14 @@ def _count_read(response: requests.Response, *_: Any, **__: Any) -> None:
         READS.inc()
 
 
-class StripeGateway:
-    """`PaymentGateway` on Stripe's API, or on a stand-in at `api_base`."""
+class StripeGateways:
+    """`PaymentGateways` on Stripe's API, or on a stand-in at `api_base`: one key, one pool of connections, whatever accounts
+    there are."""
 
     def __init__(self, api_key: str, api_base: str) -> None:
         self.livemode = is_live_key(api_key)
-        self.dashboard_url = _dashboard(api_base, livemode=self.livemode)
-        self._may_see_choice = True
+        self.dashboard_url = _dashboard(api_base)
+        self.may_see_choice = True
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -119,32 +122,49 @@ class StripeGateway:
         self._session.hooks["response"].append(_count_read)
 
         def client(timeout: tuple[float, float], retries: int) -> Any:
-            return stripe.StripeClient(
-                api_key,
-                base_addresses={"api": api_base},
-                max_network_retries=retries,
-                http_client=stripe.RequestsClient(timeout=timeout, session=self._session),
-            ).v1
+            http_client = stripe.RequestsClient(timeout=timeout, session=self._session)
+            return stripe_client(api_key, api_base, http_client, retries=retries)
 
-        self._click = client(CLICK_TIMEOUT, CLICK_RETRIES)
-        self._work = client(WORK_TIMEOUT, WORK_RETRIES)
+        self.click = client(CLICK_TIMEOUT, CLICK_RETRIES)
+        self.work = client(WORK_TIMEOUT, WORK_RETRIES)
 
     def __repr__(self) -> str:
-        return f"StripeGateway(livemode={self.livemode})"
+        return f"StripeGateways(livemode={self.livemode})"
+
+    def at(self, account: Account) -> StripeGateway:
+        """See `PaymentGateways.at`. Made for each use: it holds nothing of its own."""
+        return StripeGateway(self, account)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+
+class StripeGateway:
+    """`PaymentGateway` on one account of Stripe's API."""
+
+    def __init__(self, gateways: StripeGateways, account: Account) -> None:
+        self.account = account
+        self.livemode = gateways.livemode
+        mode = "" if self.livemode else "/test"
+        of_account = f"/{account}" if account else ""
+        self.dashboard_url = f"{gateways.dashboard_url}{of_account}{mode}"
+        self._gateways = gateways
+        self._click = OnAccount(gateways.click, account)
+        self._work = OnAccount(gateways.work, account)
+
+    def __repr__(self) -> str:
+        return f"StripeGateway(account={self.account!r}, livemode={self.livemode})"
 
     @property
-    def api(self) -> Any:
-        """The client for work that nobody waits for; `stripe_account` looks at the account itself with it."""
+    def api(self) -> OnAccount:
+        """The account for work that nobody waits for; `stripe_account` looks at the account itself with it."""
         return self._work
 
     @property
     def api_version(self) -> str:
         """The API version that the library speaks, which payloads must have too."""
         return str(stripe.api_version)
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._session.close()
 
     # -- portal -------------------------------------------------------------------------------------------
 
@@ -207,9 +227,7 @@ class StripeGateway:
 
     def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
         mode = "live" if self.livemode else "test"
-        options = {
-            "idempotency_key": f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
-        }
+        key_of_change = f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
         with stripe_errors():
             return to_configuration(
                 self._click.billing_portal.configurations.create(
@@ -218,7 +236,7 @@ class StripeGateway:
                         "metadata": {"portico_key": key},
                         "name": f"Portico {key}"[:100],
                     },
-                    options,
+                    options={"idempotency_key": key_of_change},
                 )
             )
 
@@ -238,12 +256,14 @@ class StripeGateway:
         return to_invoice(self._invoice(invoice_id))
 
     def look(self, invoice_id: str) -> InvoiceLook:
-        if self._may_see_choice:
+        if self._gateways.may_see_choice:
             try:
                 whole = {"expand": LOOK_EXPANDS + CHOICE_EXPANDS}
                 return to_look(self._invoice(invoice_id, whole))
             except StripePermissionMissing:
-                self._may_see_choice = False  # asked once a process; the rest is seen without
+                self._gateways.may_see_choice = (
+                    False  # asked once a process; the rest is seen without
+                )
         return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
@@ -368,7 +388,9 @@ class StripeGateway:
         if is_source(payment_method):  # a payment method of its own would be charged before it
             default = {"default_source": payment_method, "default_payment_method": ""}
         with stripe_errors():
-            self._work.subscriptions.update(subscription_id, default, {"idempotency_key": key})
+            self._work.subscriptions.update(
+                subscription_id, default, options={"idempotency_key": key}
+            )
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
         with stripe_errors(missing=UnknownSubscription):
@@ -376,7 +398,7 @@ class StripeGateway:
                 self._work.subscriptions.update(
                     subscription_id,
                     {"cancel_at_period_end": True},
-                    {"idempotency_key": idempotency_key},
+                    options={"idempotency_key": idempotency_key},
                 )
             )
 
@@ -388,7 +410,7 @@ class StripeGateway:
                 paid = self._work.invoices.pay(
                     invoice_id,
                     {**chosen, "off_session": True},
-                    {"idempotency_key": idempotency_key},
+                    options={"idempotency_key": idempotency_key},
                 )
             except stripe.CardError as error:
                 return payment_of(error)
@@ -401,11 +423,10 @@ class StripeGateway:
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days
 
 
-def _dashboard(api_base: str, *, livemode: bool) -> str:
+def _dashboard(api_base: str) -> str:
     """Stripe's dashboard; a stand-in plays it at its own address."""
     base = api_base.rstrip("/")
-    host = "https://dashboard.stripe.com" if base == STRIPE_API else f"{base}/dashboard"
-    return host if livemode else f"{host}/test"
+    return "https://dashboard.stripe.com" if base == STRIPE_API else f"{base}/dashboard"
 
 
 def _in_groups(types: Sequence[str], most: int) -> list[list[str]]:

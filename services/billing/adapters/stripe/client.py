@@ -1,0 +1,53 @@
+"""The one way to Stripe's API: every call is made on an account that its caller has named.
+
+Stripe takes the account as an option of a request, not as a parameter: among the parameters it is one field more, and the call
+runs on the platform (stripe 16.1.0, `_request_options.py`; https://docs.stripe.com/connect/authentication).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import stripe  # noqa: TID251
+
+from shared.contracts.accounts import Account, in_account
+
+IDEMPOTENCY_KEY: Final = "idempotency_key"
+
+
+def stripe_client(
+    api_key: str, api_base: str, http_client: stripe.HTTPClient, *, retries: int
+) -> Any:
+    """The library's client; it is called through `OnAccount` alone."""
+    return stripe.StripeClient(
+        api_key,
+        base_addresses={"api": api_base},
+        max_network_retries=retries,
+        http_client=http_client,
+    ).v1
+
+
+class OnAccount:
+    """The library's resources and methods, with every call made on `account`.
+
+    `api.invoices.pay(id, params, options={"idempotency_key": …})`: options go by name, as the wrapper adds to them. A key is put
+    into the account, too: whether accounts share Stripe's memory of keys is not documented.
+    """
+
+    def __init__(self, target: Any, account: Account) -> None:
+        self._target = target
+        self._account = account
+
+    def __getattr__(self, name: str) -> OnAccount:
+        return OnAccount(getattr(self._target, name), self._account)
+
+    def __call__(self, *arguments: Any, options: dict[str, Any] | None = None) -> Any:
+        return self._target(*arguments, options=self._options(options or {}))
+
+    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+        made = dict(options)
+        if IDEMPOTENCY_KEY in made:
+            made[IDEMPOTENCY_KEY] = in_account(self._account, made[IDEMPOTENCY_KEY])
+        if self._account:
+            made["stripe_account"] = self._account
+        return made
