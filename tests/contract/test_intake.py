@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import event as sql_event
 from sqlalchemy import select, text
@@ -16,9 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from services.billing.handlers.inbox import Outcome, Received, keep, read_webhook, store_webhooks
 from services.billing.models import Base, InboxEvent, OutboxEvent, PaymentMethodChange
 from services.billing.stripe_events.translation import Status
+from shared.contracts.accounts import OWN, Account
 from shared.database import Transactions, UnstorableValue, make_engine
 from shared.nameko_ext.batching import Failed, in_halves
-from tests.unit import tables
+from tests.unit import accounts, tables
 from tests.unit.billing.conftest import NOW, Edit, payload
 
 LATER = NOW + dt.timedelta(minutes=10)
@@ -31,6 +33,7 @@ Left = tuple[list[list[Outcome]], dict[str, list[dict[str, Any]]]]
 @pytest.fixture
 def postgresql(database: Callable[[str], str]) -> Iterator[Transactions]:
     engine = make_engine(database("billing"))
+    accounts.watch(engine)
     yield Transactions(engine)
     engine.dispose()
 
@@ -55,6 +58,11 @@ def about(invoice: str, **fields: Any) -> Edit:
     return lambda event: event["data"]["object"].update({"id": invoice, **fields})
 
 
+def elsewhere(one: Received) -> Received:
+    """The same event of another account, translated as if that were served already."""
+    return replace(one, event=msgspec.structs.replace(one.event, account=Account("acct_1")))
+
+
 def session_event(event_id: str) -> Received:
     event = {
         "id": event_id,
@@ -66,10 +74,13 @@ def session_event(event_id: str) -> Received:
     return read_webhook(json.dumps(event).encode(), livemode=False)
 
 
-def waiting(change_id: str, customer: str, closed: bool = False) -> PaymentMethodChange:
+def waiting(
+    change_id: str, customer: str, closed: bool = False, account: str = OWN
+) -> PaymentMethodChange:
     """A change of card that goes on by itself only later."""
     return PaymentMethodChange(
         id=change_id,
+        account=account,
         stripe_customer_id=customer,
         payment_method_id="pm_1",
         set_at=NOW,
@@ -84,7 +95,10 @@ def left(database: Transactions, batches: Batches, *, delivered: bool = True) ->
     """What each batch was answered, and every row of the tables afterwards."""
     with database.transaction() as session:
         session.add_all(
-            [waiting("a", "cus_a"), waiting("b", "cus_b"), waiting("c", "cus_a", closed=True)]
+            [
+                *(waiting("a", "cus_a"), waiting("b", "cus_b"), waiting("c", "cus_a", closed=True)),
+                waiting("d", "cus_a", account="acct_1"),
+            ]
         )
     answers = []
     for number, batch in enumerate(batches):
@@ -173,6 +187,22 @@ STORIES: dict[str, tuple[Batches, list[list[str]]]] = {
         ],
         [["translated"] * 2],
     ),
+    "two accounts, the same customer": (
+        [
+            [
+                elsewhere(received(FAILED, "evt_1", about("in_1", customer="cus_a"))),
+                received(FAILED, "evt_2", about("in_2", customer="cus_b")),
+            ]
+        ],
+        [["translated"] * 2],
+    ),
+    "two accounts, the same event id, of which the table can hold one": (
+        [
+            [elsewhere(received(FAILED, "evt_1", about("in_1"))), received(FAILED, "evt_1", about("in_2"))],
+            [elsewhere(received(FAILED, "evt_1", about("in_1"))), received(FAILED, "evt_1", about("in_2"))],
+        ],
+        [["duplicate", "translated"], ["duplicate", "duplicate"]],
+    ),
     "odd texts": (
         [
             [
@@ -224,8 +254,17 @@ def test_a_webhook_leaves_what_it_should(postgresql: Transactions) -> None:
         f"{FAILED}:in_1:1::evt_1",
     ]
     due = {row["id"]: row["due_at"] for row in found["payment_method_changes"]}
-    assert due == {"a": NOW, "b": LATER, "c": LATER}
+    assert due == {"a": NOW, "b": LATER, "c": LATER, "d": LATER}
     assert json.loads(found["inbox"][0]["payload"])["id"] == "evt_1"
+
+
+def test_a_failed_charge_wakes_cards_of_its_own_account(postgresql: Transactions) -> None:
+    """The other account's customer of the same id waits on."""
+    failed = elsewhere(received(FAILED, "evt_1", about("in_1", customer="cus_a")))
+    _, found = left(postgresql, [[failed]])
+    due = {row["id"]: row["due_at"] for row in found["payment_method_changes"]}
+    assert due == {"a": LATER, "b": LATER, "c": LATER, "d": NOW}
+    assert [row["account"] for row in found["inbox"]] == ["acct_1"]
 
 
 def test_a_batch_is_one_statement(postgresql: Transactions) -> None:

@@ -34,6 +34,7 @@ from services.portal.queries.page import lookup_many
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from shared.database import Transactions, UnstorableValue, make_engine
+from tests.unit import accounts
 
 NOW = dt.datetime(2026, 3, 8, 9, 59, 59, 999_999, tzinfo=dt.UTC)
 MARIA, EMPTY = "M" * 22, "E" * 22
@@ -116,6 +117,24 @@ def odd_rows() -> Iterator[tuple[type[Base], dict[str, Any]]]:
             "id": number, "request_id": f"r{number}", "customer_pk": 1, "stripe_customer_id": "cus_1",
             "subscription_id": "sub_3", "status": status, "asked_at": at(days=-2), "tries": 0,
         }  # fmt: skip
+    # Another account's, of the same ids: none of it is of this customer.
+    other: dict[str, Any] = {"account": "acct_1"}
+    yield InvoiceRow, invoice | other | {"invoice_id": "in_8", "subscription_id": "sub_3"}
+    yield (
+        MethodChangeRow,
+        other | {"stripe_customer_id": "cus_1", "subscription_id": "in_8", "changed_at": NOW},
+    )
+    yield (
+        SubscriptionRow,
+        bought | other | {"id": 3, "subscription_id": "sub_8", "status": "active"},
+    )
+    yield SubscriptionRow, bought | other | {
+        "id": 4, "subscription_id": "sub_2", "status": "unpaid",
+    }  # fmt: skip
+    yield CancellationRequestRow, other | {
+        "id": 3, "request_id": "r3", "customer_pk": 1, "stripe_customer_id": "cus_1", "subscription_id": "sub_3",
+        "status": "declined", "asked_at": NOW, "tries": 0,
+    }  # fmt: skip
 
 
 VISITS = (
@@ -139,6 +158,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[Transactions]:
         postgres = request.getfixturevalue("postgres")
         url = postgres.create_database("page_look")
     engine = make_engine(url, pool_size=1, max_overflow=0)
+    accounts.watch(engine)
     Base.metadata.create_all(engine)
     transactions = Transactions(engine)
     with transactions.transaction() as session:

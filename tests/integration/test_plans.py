@@ -19,7 +19,7 @@ from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier.domain.sending import SendingPolicy
 from services.notifier.handlers.events import handle_invoices
-from services.notifier.queries.incidents import lock_incidents
+from services.notifier.queries.incidents import lock_incidents, note_mailed, store_incidents
 from services.notifier.queries.leases import lease_due
 from services.notifier.queries.notifications import lock_to_send, store_sent
 from services.notifier.queries.sendgrid_events import sent_as
@@ -33,6 +33,7 @@ from shared.contracts.accounts import OWN, StripeId
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
+from tests.unit import accounts
 
 CUSTOMERS = 100_000
 ROWS = 200_000
@@ -63,6 +64,7 @@ def portal(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[Eng
     with postgres.connection("plans_portal") as connection:
         seed.seed_portal(connection, CUSTOMERS)
     engine = create_engine(url)
+    accounts.watch(engine)
     yield engine
     engine.dispose()
     postgres.drop_database("plans_portal")
@@ -87,6 +89,7 @@ def billing(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[En
         )
         cursor.execute("ANALYZE")
     engine = create_engine(url)
+    accounts.watch(engine)
     yield engine
     engine.dispose()
     postgres.drop_database("plans_billing")
@@ -101,6 +104,7 @@ def notifier(postgres: PostgreSQL, migrated: Callable[[str], str]) -> Iterator[E
             cursor.execute(statement, {"rows": ROWS, "due": DUE})
         cursor.execute("ANALYZE")
     engine = create_engine(url)
+    accounts.watch(engine)
     yield engine
     engine.dispose()
     postgres.drop_database("plans_notifier")
@@ -306,7 +310,10 @@ def test_locking_what_goes_out_reads_no_whole_table(notifier: Engine, together: 
 
     def lock(session: Session) -> None:
         invoices = [StripeId(OWN, f"in_{number}") for number in numbers]
-        assert len(lock_incidents(session, invoices)) == together
+        incidents = lock_incidents(session, invoices)
+        assert len(incidents) == together
+        store_incidents(session, incidents.values())
+        note_mailed(session, incidents.values())
         rows = lock_to_send(session, [f"ntf_{number}" for number in numbers])
         assert len(rows) == together
         store_sent(session, rows.values())

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.notifier.models import Base, IncidentRow, Notification
 from shared.database import Transactions, UnstorableValue, make_engine
 from shared.statements import insert_new_rows, table_of, update_rows
+from tests.unit import accounts
 
 NOTIFICATIONS, INCIDENTS = table_of(Notification), table_of(IncidentRow)
 MOMENT = dt.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=dt.UTC)
@@ -25,6 +26,7 @@ def db(request: pytest.FixtureRequest) -> Iterator[Transactions]:
     if request.param == "postgresql":
         database: Callable[[str], str] = request.getfixturevalue("database")
         engine = make_engine(database("notifier"))
+        accounts.watch(engine)
     else:
         engine = make_engine("sqlite://")
         Base.metadata.create_all(engine)
@@ -85,6 +87,25 @@ def test_what_is_there_already_stays(db: Transactions) -> None:
         assert (added, add(session)) == (["key_2"], [])
     with db.reading() as session:
         assert session.scalars(select(Notification.reason)).all() == [None, None]
+
+
+def test_a_row_is_found_by_all_of_its_key(db: Transactions) -> None:
+    """An id that another account has too names none of the other's rows."""
+    row = {"status": "open", "currency": "usd", "amount_due": 1, "attempt_count": 1}
+    with db.transaction() as session:
+        for account, invoice in (("", "in_1"), ("acct_1", "in_2")):
+            session.add(
+                IncidentRow(account=account, invoice_id=invoice, stripe_customer_id="cus_1", **row)
+            )
+    changes = [
+        {"account": "acct_1", "invoice_id": "in_1", "last_attempt": 7},
+        {"account": "acct_1", "invoice_id": "in_2", "last_attempt": 8},
+    ]
+    with db.transaction() as session:
+        update_rows(session, INCIDENTS, changes, ("account", "invoice_id"))
+    with db.reading() as session:
+        found = session.execute(select(IncidentRow.invoice_id, IncidentRow.attempt_count))
+        assert dict(found.tuples().all()) == {"in_1": 1, "in_2": 8}
 
 
 def test_rows_that_change_differently_are_written_together(db: Transactions) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, MetaData
 
 from shared.database import Transactions, make_engine
+from tests.unit import accounts
 
 _engines: dict[MetaData, Engine] = {}
 
@@ -15,6 +16,7 @@ def empty(metadata: MetaData) -> Transactions:
     engine = _engines.get(metadata)
     if engine is None:
         engine = _engines[metadata] = make_engine("sqlite://")
+        accounts.watch(engine)
     with engine.begin() as connection:
         # One script of the driver's: a statement a table, each through SQLAlchemy, costs more than most tests.
         cursor = connection.connection.cursor()
