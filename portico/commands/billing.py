@@ -14,6 +14,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, UNAVAILABLE, Stop, context_of, exit_of
 from portico.cli.durations import since
+from portico.cli.names import arguments_of
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
 from shared.contracts.accounts import OWN, account_argument, in_account, read_name
@@ -75,7 +76,7 @@ def list_events(
     with context_of(ctx).calling() as call:
         page: dict[str, Any] = {"before": moment.isoformat()} if moment else {}
         if before is not None and moment is None:
-            last = ask(call, billing.INBOX_EVENT, payload=False, **_event(before))
+            last = ask(call, billing.INBOX_EVENT, payload=False, **arguments_of(event_id=before))
             page = {"before": last.received_at.isoformat(), "before_id": read_name(before).id}
         found = ask(call, billing.INBOX_EVENTS, status=status, type=type_, limit=limit, **page)
     if len(found) == limit:
@@ -99,12 +100,6 @@ def list_events(
     )
 
 
-def _event(name: str) -> dict[str, str]:
-    """The arguments that name a Stripe event: `evt_…`, or `acct_…/evt_…` of a connected account."""
-    event = read_name(name)
-    return {"event_id": event.id, **account_argument(event.account)}
-
-
 def _name(row: billing.InboxEvent) -> str:
     return in_account(row.account or OWN, row.event_id)
 
@@ -125,7 +120,7 @@ def show_event(
     Example: portico events show evt_1Nabc
     """
     with context_of(ctx).calling() as call:
-        found = ask(call, billing.INBOX_EVENT, payload=payload, **_event(event_id))
+        found = ask(call, billing.INBOX_EVENT, payload=payload, **arguments_of(event_id=event_id))
     if as_json:
         print_json(found)
         return
@@ -164,7 +159,9 @@ def replay_event(
     """
     with context_of(ctx).calling() as call:
         done, refused, code = _each(
-            event_ids, "replayed", lambda event_id: ask(call, billing.REPLAY, **_event(event_id))
+            event_ids,
+            "replayed",
+            lambda event_id: ask(call, billing.REPLAY, **arguments_of(event_id=event_id)),
         )
     if any(one.status == "quarantined" for one in done):
         code = max(code, FINDING)
@@ -232,7 +229,7 @@ def close_event(
             event_ids,
             "closed",
             lambda event_id: ask(
-                call, billing.CLOSE_EVENT, reason=reason, by=who, **_event(event_id)
+                call, billing.CLOSE_EVENT, reason=reason, by=who, **arguments_of(event_id=event_id)
             ),
         )
     if as_json:
@@ -301,6 +298,12 @@ def reconcile(
             "--since", help="How far back: 3d, 12h, or an ISO time. Stripe keeps 30 days."
         ),
     ] = "3d",
+    account: Annotated[
+        str,
+        typer.Option(
+            metavar="acct_…", help="Of this connected account; else our own.", show_default=False
+        ),
+    ] = OWN,
     as_json: AsJson = False,
 ) -> None:
     """Ask Stripe for events that never reached us, and take them as if they had. Safe to repeat.
@@ -309,7 +312,7 @@ def reconcile(
     """
     start = since(since_, dt.datetime.now(dt.UTC))
     with context_of(ctx).calling(timeout=600) as call:
-        found = ask(call, billing.RECONCILE, since=start.isoformat())
+        found = ask(call, billing.RECONCILE, since=start.isoformat(), **account_argument(account))
     if as_json:
         print_json(found)
         return
@@ -333,7 +336,9 @@ SETTLED = ("paid", "already_paid", "processing")
 @invoices.command("collect")
 def collect(
     ctx: typer.Context,
-    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="Stripe's id, in_….")],
+    invoice_id: Annotated[
+        str, typer.Argument(metavar="INVOICE", help="Stripe's id, in_…, or acct_…/in_….")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Charge an invoice now, with the payment method that Stripe would choose.
@@ -348,7 +353,7 @@ def collect(
         done = ask(
             call,
             billing.COLLECT_INVOICE,
-            invoice_id=invoice_id,
+            **arguments_of(invoice_id=invoice_id),
             request_id=secrets.token_urlsafe(12),
         )
     from shared.l10n.locales import ENGLISH

@@ -10,6 +10,7 @@ import typer
 
 from portico.cli.context import FINDING, OK, context_of
 from portico.cli.durations import since
+from portico.cli.names import arguments_of
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Caller, ask
 from shared.contracts.rpc import notifier
@@ -28,9 +29,11 @@ BULK = 200
 @notifications.command("list")
 def list_notifications(
     ctx: typer.Context,
-    invoice: Annotated[str | None, typer.Option(help="Only of this invoice, in_….")] = None,
+    invoice: Annotated[
+        str | None, typer.Option(help="Only of this invoice, in_…, or acct_…/in_….")
+    ] = None,
     customer: Annotated[
-        str | None, typer.Option(help="Only of this Stripe customer, cus_….")
+        str | None, typer.Option(help="Only of this Stripe customer, cus_…, or acct_…/cus_….")
     ] = None,
     status: Annotated[
         notifier.NotificationStatus | None,
@@ -47,8 +50,7 @@ def list_notifications(
         found = ask(
             call,
             notifier.NOTIFICATIONS,
-            invoice_id=invoice,
-            stripe_customer_id=customer,
+            **arguments_of(invoice_id=invoice, stripe_customer_id=customer),
             limit=limit,
             **({"status": status} if status else {}),  # a notifier of the release before knows none
         )
@@ -106,7 +108,8 @@ def resend_failed(
         typer.Option("--since", help="What failed from then on: 12h, 3d, or an ISO time."),
     ] = None,
     invoice: Annotated[
-        str | None, typer.Option(help="Only of this invoice, in_…; needs no --since.")
+        str | None,
+        typer.Option(help="Only of this invoice, in_…, or acct_…/in_…; needs no --since."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only name those that would be sent again.")
@@ -124,7 +127,12 @@ def resend_failed(
     if since_ is None and invoice is None:
         raise typer.BadParameter("say from when on, or which invoice", param_hint="--since")
     start = since(since_, dt.datetime.now(dt.UTC)).isoformat() if since_ else None
-    wanted = {"failed_since": start, "invoice_id": invoice, "limit": BULK, "dry_run": dry_run}
+    wanted = {
+        "failed_since": start,
+        **arguments_of(invoice_id=invoice),
+        "limit": BULK,
+        "dry_run": dry_run,
+    }
     with context_of(ctx).calling(timeout=60) as call:
         if dry_run:
             answer = ask(call, notifier.RESEND_FAILED, **wanted)

@@ -9,10 +9,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from portico.cli.context import FINDING, OK, context_of
+from portico.cli.names import arguments_of
 from portico.cli.output import data_stream, print_json, progress_bar
 from portico.cli.rpc import Caller, ask
 from portico.spreadsheets import guarded
 from services.portal.domain.people import COLUMNS, COLUMNS_NEEDED
+from shared.contracts.accounts import read_name
 from shared.contracts.rpc import portal
 from shared.contracts.rpc.base import plain
 from shared.terminal import complain, say
@@ -251,7 +253,9 @@ def evidence(
     ctx: typer.Context,
     customer: Annotated[
         str | None,
-        typer.Argument(metavar="CUSTOMER", help="Portico's id, cus_…, or your own id."),
+        typer.Argument(
+            metavar="CUSTOMER", help="Portico's id, cus_…, acct_…/cus_…, or your own id."
+        ),
     ] = None,
     unknown: Annotated[
         bool,
@@ -283,8 +287,8 @@ def evidence(
 
 def _whose(call: Caller, reference: str | None, business: str | None) -> dict[str, Any]:
     """By Stripe's id also a Stripe customer who is nobody's."""
-    if reference is not None and reference.startswith("cus_"):
-        return {"stripe_customer_id": reference}
+    if reference is not None and read_name(reference).id.startswith("cus_"):
+        return arguments_of(stripe_customer_id=reference)
     return {"customer_id": find(call, reference or "", business).customer_id}
 
 

@@ -193,6 +193,51 @@ def test_emails_are_listed_by_status(run: Run, services: FakeServices) -> None:
     assert (first["status"], "status" in second) == ("failed", False)
 
 
+@pytest.mark.parametrize(
+    ("command", "method", "named"),
+    [
+        (
+            ("notifications", "list", "--invoice", "{}in_1", "--customer", "{}cus_1"),
+            ("notifier", "notifications"),
+            {"invoice_id": "in_1", "stripe_customer_id": "cus_1"},
+        ),
+        (
+            ("notifications", "resend-failed", "--invoice", "{}in_1"),
+            ("notifier", "resend_failed"),
+            {"invoice_id": "in_1"},
+        ),
+        (("invoices", "collect", "{}in_1"), ("billing", "collect_invoice"), {"invoice_id": "in_1"}),
+        (("events", "show", "{}evt_1"), ("billing", "inbox_event"), {"event_id": "evt_1"}),
+        (
+            ("customers", "evidence", "{}cus_1"),
+            ("portal", "link_evidence"),
+            {"stripe_customer_id": "cus_1"},
+        ),
+    ],
+)
+def test_a_name_brings_its_account(
+    run: Run,
+    services: FakeServices,
+    command: tuple[str, ...],
+    method: tuple[str, str],
+    named: dict[str, str],
+) -> None:
+    """`acct_…/in_…` is two arguments. Without an account none is given: a service of the release before knows none."""
+    for front, account in (("", {}), ("acct_1/", {"account": "acct_1"})):
+        run(*(word.format(front) for word in command))
+        service, name, arguments = services.asked[-1]
+        assert (service, name) == method
+        given = {key: arguments[key] for key in ("account", *named) if key in arguments}
+        assert given == {**named, **account}
+
+
+def test_names_are_of_one_account(run: Run, services: FakeServices) -> None:
+    """An invoice of one account is no invoice of another's customer: nobody is asked."""
+    done = run("notifications", "list", "--invoice", "acct_1/in_1", "--customer", "cus_1")
+    assert (done.exit_code, services.asked) == (2, [])
+    assert "one account" in done.stderr
+
+
 def test_a_failed_export_leaves_no_file(run: Run, services: FakeServices, tmp_path: Path) -> None:
     """Half of the customers look like all of them: a portal that falls silent after the first page leaves nothing."""
 
@@ -370,6 +415,8 @@ def test_reconcile_asks_from_the_moment_that_was_meant(run: Run, services: FakeS
     }
     assert "3 events seen" in run("reconcile", "--since", "2026-11-20T00:00:00+00:00").stdout
     assert services.asked[-1][2] == {"since": "2026-11-20T00:00:00+00:00"}
+    run("reconcile", "--since", "2026-11-20T00:00:00+00:00", "--account", "acct_1")
+    assert services.asked[-1][2]["account"] == "acct_1"
     assert run("reconcile", "--since", "yesterday").exit_code == 2
 
 
