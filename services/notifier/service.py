@@ -37,6 +37,7 @@ from services.notifier.emails.samples import sample_letter
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events, feedback, invoices, subscriptions
 from services.notifier.handlers import requests as asking
+from services.notifier.handlers.results import Result
 from services.notifier.queries import leases, outbox, suppressions
 from services.notifier.queries.leases import Leased
 from services.notifier.retention import RULES
@@ -139,11 +140,11 @@ def _permanent(outcome: str | Failed) -> str | Failed:
     return outcome
 
 
-def _begin(session: Session, postings: list[posting.SendRequest]) -> list[posting.Result | None]:
+def _begin(session: Session, postings: list[posting.SendRequest]) -> list[Result | None]:
     return posting.begin_posts(session, postings, _now(), SendingPolicy())
 
 
-def _record(session: Session, answers: list[posting.Answered]) -> list[posting.Result]:
+def _record(session: Session, answers: list[posting.Answered]) -> list[Result]:
     return posting.record_answers(session, answers, _now(), random.random, SendingPolicy())
 
 

@@ -25,21 +25,11 @@ from services.notifier.domain.notification_rules import (
     recheck,
 )
 from services.notifier.domain.reminders import Go, Hold, Timing, effective_time, gather_until, when
-from services.notifier.domain.sending import (
-    Accepted,
-    Again,
-    MaybeSent,
-    Outcome,
-    RateLimited,
-    Refused,
-    SendingPolicy,
-    Stop,
-    Unavailable,
-    after_unavailable,
-)
+from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import subscriptions
 from services.notifier.handlers.invoices import announce_recovery
+from services.notifier.handlers.results import Result, finish, record_failure
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
 from services.notifier.queries import business_news, leases, notifications, suppressions
@@ -49,17 +39,6 @@ from services.notifier.queries.notifications import Row
 from shared.contracts.accounts import StripeId, look_up
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of one try, for log and metrics. `outcome` is a word of a small set."""
-
-    kind: Kind
-    outcome: str
-    why: str = ""
-    pause_until: dt.datetime | None = None
-    """Set when SendGrid asks everybody to wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +307,7 @@ def record_answers(
         elif not leased.holds(row):
             results.append(Result(kind, "lease_lost"))
         else:
-            results.append(_record_failure(row, kind, outcome, now, jitter(), policy))
+            results.append(record_failure(row, kind, outcome, now, jitter(), policy))
             incident = look_up(incidents, leased.invoice)
             if row.unconfirmed_since is None and incident is not None:
                 # It certainly did not reach anybody, so what fails next need not wait for others.
@@ -394,66 +373,3 @@ def _was_asked(
     mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
     announce_recovery(session, mailed, row.correlation_id, at)
     return mailed
-
-
-def _record_failure(
-    row: Notification | Row,
-    kind: Kind,
-    outcome: Outcome,
-    now: dt.datetime,
-    jitter: float,
-    policy: SendingPolicy,
-) -> Result:
-    if isinstance(outcome, MaybeSent):
-        row.status, row.lease_until, row.last_error = Status.PENDING.value, None, outcome.why
-        row.due_at = now + policy.grace
-        return Result(kind, "maybe_sent", outcome.why)
-    # Certainly not taken: this post is known. An earlier one whose delivery is unconfirmed stays unknown.
-    row.unconfirmed_posts -= 1
-    if row.unconfirmed_posts == 0:
-        row.unconfirmed_since = None
-    if isinstance(outcome, Refused):
-        finish(row, Status.FAILED, outcome.why, now)
-        return Result(kind, "refused", outcome.why)
-    if isinstance(outcome, RateLimited):
-        until = min(outcome.until, now + policy.longest_rate_limit)
-        # Spread by up to five seconds: the whole backlog must not come back in one instant.
-        spread = dt.timedelta(seconds=5 * jitter)
-        retry(row, Again(due_at=max(until, now) + spread), "429: rate limited")
-        return Result(kind, "rate_limited", pause_until=until)
-    if isinstance(outcome, Unavailable):
-        return retry_or_give_up(row, kind, "unavailable", outcome.why, now, jitter, policy)
-    raise TypeError(f"not an outcome of sending: {outcome!r}")
-
-
-def retry_or_give_up(
-    row: Notification | Row,
-    kind: Kind,
-    word: str,
-    why: str,
-    now: dt.datetime,
-    jitter: float,
-    policy: SendingPolicy,
-) -> Result:
-    """The email certainly did not go out: `row` is tried again later, until its day is over."""
-    # What the reminder policy held has a day of its own from then on.
-    ready_at = max(row.created_at, row.ready_at or row.created_at)
-    follows = after_unavailable(ready_at, row.attempts, now, jitter, policy)
-    if isinstance(follows, Stop):
-        finish(row, follows.status, follows.reason, now)
-        row.last_error = why
-        return Result(kind, "gave_up", why)
-    retry(row, follows, why)
-    return Result(kind, word, why)
-
-
-def retry(row: Notification | Row, again: Again, why: str) -> None:
-    """Give the row back, due at a later time."""
-    row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
-    row.due_at, row.last_error = again.due_at, why
-
-
-def finish(row: Notification | Row, status: Status, reason: str, now: dt.datetime) -> None:
-    """No email comes of the row, for this reason."""
-    row.status, row.reason, row.lease_until = status.value, str(reason), None
-    row.finished_at = now

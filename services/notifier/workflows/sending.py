@@ -33,14 +33,8 @@ from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_u
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers.compose import OpenInvoice, compose
-from services.notifier.handlers.delivery import (
-    Answered,
-    Result,
-    SendRequest,
-    finish,
-    retry,
-    retry_or_give_up,
-)
+from services.notifier.handlers.delivery import Answered, SendRequest
+from services.notifier.handlers.results import Result, finish, retry, retry_or_give_up
 from services.notifier.handlers.subscriptions import note_ends
 from services.notifier.ports import (
     CancellationLinks,

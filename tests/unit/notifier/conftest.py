@@ -15,6 +15,7 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.emails.rendering import Renderer
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import events
+from services.notifier.handlers.results import Result
 from services.notifier.models import Base, Notification
 from services.notifier.workflows import sending
 from shared import events as contract
@@ -60,12 +61,12 @@ class House:
             policy=self.policy,
         )
 
-    def begin(self, one: posting.SendRequest) -> posting.Result | None:
+    def begin(self, one: posting.SendRequest) -> Result | None:
         """Mark one email in a transaction of its own."""
         with self.db.transaction() as session:
             return posting.begin_posts(session, [one], self.clock(), self.policy)[0]
 
-    def record(self, one: posting.Answered) -> posting.Result:
+    def record(self, one: posting.Answered) -> Result:
         """Record one answer in a transaction of its own."""
         with self.db.transaction() as session:
             return posting.record_answers(session, [one], self.clock(), lambda: 0.5, self.policy)[0]

@@ -15,6 +15,7 @@ from services.notifier.domain.sending import Accepted, MaybeSent, Refused, Unava
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers.compose import compose
+from services.notifier.handlers.results import Result
 from services.notifier.models import IncidentRow
 from services.notifier.queries import suppressions
 from services.notifier.queries.leases import Leased
@@ -46,13 +47,13 @@ def hear_three(house: House) -> list[Leased]:
     return sorted(sending.lease(house.desk, 16), key=lambda one: one.invoice_id or "")
 
 
-def begin(house: House, leases: list[Leased]) -> list[posting.Result | None]:
+def begin(house: House, leases: list[Leased]) -> list[Result | None]:
     with house.db.transaction() as session:
         postings = [wanting(house, leased) for leased in leases]
         return posting.begin_posts(session, postings, house.clock(), house.policy)
 
 
-def record(house: House, answers: list[posting.Answered]) -> list[posting.Result]:
+def record(house: House, answers: list[posting.Answered]) -> list[Result]:
     with house.db.transaction() as session:
         return posting.record_answers(session, answers, house.clock(), lambda: 0.5, house.policy)
 
@@ -116,7 +117,7 @@ def test_a_lease_that_was_lost_costs_the_others_nothing(house: House) -> None:
     results = begin(house, leases)
     lost = [
         leased.notification_id == taken.notification_id
-        and result == posting.Result(leased.kind, "lease_lost")
+        and result == Result(leased.kind, "lease_lost")
         for leased, result in zip(leases, results, strict=True)
     ]
     assert sorted(lost) == [False, False, True]

@@ -23,6 +23,7 @@ from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers import feedback
 from services.notifier.handlers import requests as asking
+from services.notifier.handlers.results import Result
 from services.notifier.models import IncidentRow
 from services.notifier.queries import leases, suppressions
 from services.notifier.service import NotifierService
@@ -432,7 +433,7 @@ def test_the_backlog_counts_what_waits_and_how_late_it_is(house: House) -> None:
 def test_a_database_that_goes_away_in_the_middle_costs_no_try(house: House) -> None:
     """The lease ends by itself, and whoever takes the email then begins anew: nothing of it was tried."""
 
-    def away(one: posting.SendRequest) -> posting.Result | None:
+    def away(one: posting.SendRequest) -> Result | None:
         raise DatabaseUnavailable("the database takes no writes")
 
     house.hear(failed())
