@@ -107,8 +107,11 @@ class Days:
     """Says which year needs no mention."""
 
     def local(self, moment: dt.datetime) -> dt.datetime:
-        """The moment in their time zone."""
-        return moment.astimezone(zone(self.zone))
+        """The moment in their time zone; as it is within hours of the calendar's ends, where theirs may lie beyond."""
+        try:
+            return moment.astimezone(zone(self.zone))
+        except OverflowError:
+            return moment
 
     def _year(self, moment: dt.datetime) -> bool:
         return self.local(moment).year != self.local(self.now).year

@@ -5,6 +5,7 @@ On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy`
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import re
 import sys
@@ -87,6 +88,7 @@ def argument_checker(
     """
     struct, whole = _arguments_of(method)
     names = struct.__struct_fields__
+    has_moments = "DateTimeType" in repr(msgspec.inspect.type_info(struct))
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if len(args) > len(names):
@@ -106,6 +108,8 @@ def argument_checker(
             raise InvalidArgument(_name_the_field(str(error), struct)) from None
         except RecursionError:
             raise InvalidArgument("the arguments are nested too deeply") from None
+        for place in _beyond_utc(checked, "") if has_moments else ():
+            raise InvalidArgument(f"{place}: expected a time of the years 1 to 9999 in UTC")
         return {whole: checked} if whole else {name: getattr(checked, name) for name in names}
 
     return check
@@ -142,6 +146,21 @@ def _unclean(value: Any, place: str) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for number, one in enumerate(value):
             yield from _unclean(one, f"{place}[{number}]")
+
+
+def _beyond_utc(value: Any, place: str) -> Iterator[str]:
+    """Where in it a moment is one that UTC has no words for: `9999-12-31T23:59:59-12:00` is in the year 10000 there."""
+    if isinstance(value, dt.datetime):
+        try:
+            value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC)
+        except OverflowError:
+            yield place
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _beyond_utc(getattr(value, name), f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _beyond_utc(one, f"{place}[{number}]")
 
 
 def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:

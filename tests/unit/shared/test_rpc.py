@@ -91,6 +91,22 @@ def test_wrong_arguments_name_the_field(args, kwargs, message):
         check(args, kwargs)
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_beyond_utcs_years_is_refused(moment: str) -> None:
+    """Its offset leads out of the calendar, so no database takes it: the caller hears which one, and not of a failure of ours."""
+    with pytest.raises(InvalidArgument, match=r"^visits\[1\]\.starts_at: expected a time of the"):
+        check(("c",), {"visits": [VISIT, {**VISIT, "starts_at": moment}]})
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00", "9999-12-31T23:59:59"]
+)
+def test_a_moment_at_the_ends_of_the_calendar_is_one(moment: str) -> None:
+    """What UTC can tell is taken as it is; a time without an offset is the method's own to judge."""
+    (visit,) = check(("c",), {"visits": [{**VISIT, "starts_at": moment}]})["visits"]
+    assert visit.starts_at.year in (1, 9999)
+
+
 class Booking(Arguments, frozen=True, kw_only=True):
     customer_id: str
     visits: list[Visit]

@@ -111,6 +111,21 @@ def test_a_day_is_the_readers_day() -> None:
     assert days("de", None).full(moment) == "Freitag, 27. November"
 
 
+@pytest.mark.parametrize(
+    ("zone", "moment", "day"),
+    [
+        ("Pacific/Kiritimati", dt.datetime(9999, 12, 31, 23, 59, tzinfo=dt.UTC), "Dec 31, 9999"),
+        ("America/Los_Angeles", dt.datetime(1, 1, 1, tzinfo=dt.UTC), "Jan 1, 1"),
+    ],
+)
+def test_a_moment_that_a_zone_puts_beyond_the_calendar_is_told_as_it_is(
+    zone: str, moment: dt.datetime, day: str
+) -> None:
+    """A host may set "never" as the year 9999: a page in Kiribati, where that is the year 10000, has to be drawn all the same."""
+    assert days("en", zone).short(moment).endswith(day)
+    assert days("en", zone).hours(moment, moment)
+
+
 def test_the_year_is_the_readers_year() -> None:
     """On New Year's Eve in New York it is still this year there."""
     eve = dt.datetime(2027, 1, 1, 2, tzinfo=dt.UTC)
