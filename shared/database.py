@@ -71,6 +71,17 @@ class UnstorableValue(Exception):
     Each further try is refused too."""
 
 
+def as_stored(moment: dt.datetime) -> dt.datetime:
+    """The moment in UTC, as both databases keep it. Raises UnstorableValue for one that is outside the years 1 to 9999 there:
+    PostgreSQL would take it, and nobody could read it again; ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError("a naive datetime: say which time zone it is in")
+    try:
+        return moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise UnstorableValue("a moment outside the years 1 to 9999 in UTC") from None
+
+
 class UtcDateTime(TypeDecorator[dt.datetime]):
     """A moment in UTC: aware datetimes in and out, on PostgreSQL (timestamptz) and SQLite alike."""
 
@@ -78,11 +89,7 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime: say which time zone it is in")
-        return value.astimezone(dt.UTC)
+        return None if value is None else as_stored(value)
 
     def process_result_value(
         self, value: dt.datetime | None, dialect: Dialect
@@ -192,6 +199,8 @@ def _on_error(failure: ExceptionContext) -> Exception | None:
     Returns UnstorableValue in the place of what PostgreSQL, SQLite, psycopg2 and sqlite3 each call it.
     """
     error = failure.original_exception
+    if isinstance(error, UnstorableValue):
+        return error
     if ends_connection(error):
         failure.is_disconnect = True
     if isinstance(error, psycopg2.Error) and error.pgcode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from shared.contracts.accounts import StripeId, by_account
-from shared.database import UnstorableValue
+from shared.database import UnstorableValue, as_stored
 
 
 def insert_new(
@@ -49,7 +50,7 @@ def insert_new(
 
 
 _json: Final = msgspec.json.Encoder()
-"""Moments as ISO 8601 with their offset, numbers in full: what PostgreSQL reads into a column as it was."""
+"""Moments as ISO 8601, numbers in full: what PostgreSQL reads into a column as it was."""
 
 
 def insert_new_rows(
@@ -100,8 +101,12 @@ def _has_recordsets(session: Session) -> bool:
 
 
 def _encoded(rows: Sequence[dict[str, Any]]) -> str:
+    stored = [
+        {k: as_stored(v) if isinstance(v, dt.datetime) else v for k, v in row.items()}
+        for row in rows
+    ]
     try:
-        return _json.encode(rows).decode()
+        return _json.encode(stored).decode()
     except (ValueError, OverflowError) as error:  # half a character, a number without end
         raise UnstorableValue(str(error)) from error
 

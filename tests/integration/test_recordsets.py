@@ -155,3 +155,24 @@ def test_what_cannot_be_stored_is_said_in_one_way(bad: str, db: Transactions) ->
         pytest.skip("SQLite takes it")
     with pytest.raises(UnstorableValue), db.transaction() as session:
         add(session, notification(1, correlation_id=bad))
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-1))),
+        dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=1))),
+    ],
+)
+def test_a_moment_that_utc_can_not_tell_is_stored_nowhere(
+    beyond: dt.datetime, db: Transactions
+) -> None:
+    """PostgreSQL would take the year 10000 from a document, and every later read of the row would fail: no email could be leased
+    beside it."""
+    with pytest.raises(UnstorableValue), db.transaction() as session:
+        add(session, notification(1, next_payment_attempt=beyond))
+    with db.transaction() as session:
+        add(session, notification(1, next_payment_attempt=None))
+    with pytest.raises(UnstorableValue), db.transaction() as session:
+        row = {"notification_id": "ntf_1", "next_payment_attempt": beyond}
+        update_rows(session, NOTIFICATIONS, [row], ("notification_id",))

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.database import Transactions, UtcDateTime, count_on_commit, make_engine
+from shared.database import Transactions, UnstorableValue, UtcDateTime, count_on_commit, make_engine
 from shared.statements import insert_new
 
 
@@ -71,6 +71,14 @@ def test_naive_moments_are_refused(db):
     """A datetime without a zone is a mistake that must not reach the table."""
     with pytest.raises(Exception, match="naive"), db.transaction() as session:
         session.add(Note(key="a", at=dt.datetime(2026, 1, 1)))
+        session.flush()
+
+
+def test_a_moment_outside_the_years_of_utc_is_no_storable_value(db):
+    """Nobody has to be asked again for what no try can write: its event is given up at once."""
+    beyond = dt.datetime.max.replace(tzinfo=dt.timezone(dt.timedelta(hours=-1)))
+    with pytest.raises(UnstorableValue, match="years"), db.transaction() as session:
+        session.add(Note(key="a", at=beyond))
         session.flush()
 
 
