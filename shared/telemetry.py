@@ -226,6 +226,8 @@ def _json_scalar(value: Any, depth: int) -> str | int | float | None:
         return value
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
+    if isinstance(value, bytes | bytearray | memoryview):
+        value = bytes(value).decode(errors="backslashreplace")
     text = value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
     return _nested_text(text) if depth else redact(text)
 
