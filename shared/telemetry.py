@@ -37,21 +37,27 @@ from shared import tracing
 Item = TypeVar("Item")
 
 SECRETS: Final = (
-    (re.compile(r"/me/[A-Za-z0-9_.\-]+"), "/me/***"),
+    (re.compile(r"/me/[A-Za-z0-9_.\-]+", re.IGNORECASE), "/me/***"),
     (re.compile(r"/requests/[A-Za-z0-9_.\-]+"), "/requests/***"),
     (re.compile(r"/p/session/[A-Za-z0-9_\-]+"), "/p/session/***"),
     (re.compile(r"(invoice\.stripe\.com|//127\.0\.0\.1:\d+)/i/\S+"), r"\1/i/***"),
-    (re.compile(r"\b(?:sk|rk|pk)_(?:test|live)_\w+"), "***"),
+    # Of a Checkout session, a receipt, a hosted instruction: whoever has the address sees, and pays, what is there.
+    (re.compile(r"/c/pay/\S+"), "/c/pay/***"),
+    (re.compile(r"//(pay|payments)\.stripe\.com/\S+"), r"//\1.stripe.com/***"),
+    (re.compile(r"\b(?:sk|rk|pk|ek|uk)_(?:org_)?(?:test|live)_\w+"), "***"),
+    # The client secret of an intent or a session: `pi_…_secret_…`.
+    (re.compile(r"\b(?:pi|seti|cs|cuss|src|accs)_\w+?_secret_\w+"), "***"),
     (re.compile(r"\bwhsec_\w+"), "***"),
     (re.compile(r"\bSG\.[\w.\-]+"), "***"),
-    (re.compile(r"://[^/\s:@]+:[^/\s@]+@"), "://***@"),
+    (re.compile(r"://[^/\s:@]*:[^/\s@]+@"), "://***@"),
     # A run of letters is tried from its beginning alone, and no part of it given back: from each of its letters, a text
     # without an address would take time in the square of its length.
     (re.compile(r"(?<![\w.+\-])[\w.+\-]++@[\w\-]++(?:\.[\w\-]++)++"), "***@***"),
 )
 """What must not be logged, and what stands in its place. Each takes time in proportion to the text's length."""
 _SUSPECT: Final = re.compile(
-    r"/(?:me|requests|p/session|i)/|_(?:test|live)_|whsec_|SG\.|://|@", re.ASCII
+    r"/(?:(?i:me)|requests|p/session|c/pay|i)/|//pay|_(?:test|live|secret)_|whsec_|SG\.|://|@",
+    re.ASCII,
 )
 """Stands in every text that one of `SECRETS` changes. Most texts are ids and words without it, and are looked at once."""
 

@@ -33,6 +33,13 @@ EXAMPLES = [
     "whsec_abcdef",
     "SG.aaaa.bbbb",
     "amqp://user:hunter2@host/",
+    "amqp://:hunter2@host/",
+    "https://pay.example/ME/AbC-_123.sig",
+    "sk_org_live_abc123",
+    "ek_live_abc123",
+    "pi_3Q1_secret_abc123",
+    "https://checkout.stripe.com/c/pay/cs_test_a1#fidkdWxOYHwn",
+    "https://pay.stripe.com/receipts/payment/CAcaFwoV",
     "ada@example.com",
 ]
 
