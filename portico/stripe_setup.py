@@ -19,7 +19,7 @@ from services.billing.domain.portal import (
     configuration_key,
     portal_settings_url,
 )
-from services.billing.settings import Settings
+from services.billing.settings import StripeSettings
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal
 from shared.contracts.accounts import OWN
@@ -33,7 +33,7 @@ class BadSecretFile(Exception):
 
 
 @contextmanager
-def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Transactions]]:
+def stripe_and_database(settings: StripeSettings) -> Iterator[tuple[StripeGateway, Transactions]]:
     """Billing's gateway to the installation's own account, and its database, for one command."""
     engine = make_engine(settings.database_url.reveal())
     gateways = StripeGateways(settings.stripe_api_key.reveal(), settings.stripe_api_base)
@@ -45,7 +45,7 @@ def stripe_and_database(settings: Settings) -> Iterator[tuple[StripeGateway, Tra
 
 
 def configure_portal(
-    settings: Settings, business_id: str | None, policy: PortalPolicy | None
+    settings: StripeSettings, business_id: str | None, policy: PortalPolicy | None
 ) -> portal.InUse:
     """Make Portico's configuration, or a business's own, follow `policy`; with None only look. Raises BillingError, and
     InvalidRequest where customers would get another one all the same."""
@@ -89,7 +89,7 @@ def problem_of_url(url: str) -> str | None:
     return "an address for webhooks has neither ? nor #" if parts.query or parts.fragment else None
 
 
-def set_up(settings: Settings, url: str, secret_file: Path) -> dict[str, Any]:
+def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, Any]:
     """The webhook endpoint for `url`, and a portal configuration. Raises BillingError, BadSecretFile.
 
     The signing secret of a new endpoint goes into `secret_file` and nowhere else: Stripe tells it only once, and

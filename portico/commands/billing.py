@@ -23,7 +23,7 @@ from shared.contracts.rpc.base import plain
 from shared.terminal import complain, one_line, say
 
 if TYPE_CHECKING:
-    from services.billing.settings import Settings
+    from services.billing.settings import StripeSettings
     from services.billing.workflows.portal import InUse
 
 Done = TypeVar("Done")
@@ -368,10 +368,10 @@ def collect(
     raise typer.Exit(OK if done.outcome in SETTLED else FINDING)
 
 
-def _settings(ctx: typer.Context) -> Settings:
-    from services.billing.settings import load
+def _settings(ctx: typer.Context) -> StripeSettings:
+    from services.billing.settings import load_for_stripe
 
-    return load(context_of(ctx).environ)
+    return load_for_stripe(context_of(ctx).environ)
 
 
 class Allowed(enum.StrEnum):
@@ -398,7 +398,8 @@ def portal_config(
 
     Where one is saved in Stripe's dashboard customers get that, and it is changed there. Portico's own serves where none is,
     where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Without --allow it is conservative: update
-    the card, see invoices, nothing else. Needs billing's settings; with --business the portal is asked whether it knows it.
+    the card, see invoices, nothing else. Needs STRIPE_API_KEY and BILLING_DATABASE_URL; with --business AMQP_URI too, since the portal
+    is asked whether it knows it.
 
     Example: portico stripe portal-config --allow cancel
     """
@@ -485,21 +486,17 @@ def setup(
     """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
 
     An endpoint of this URL that exists is corrected instead (events, enabled). Its API version can't be changed: an
-    endpoint of another version is left alone and reported. Safe to repeat. Needs billing's settings; the webhook
-    secret may still be missing.
+    endpoint of another version is left alone and reported. Safe to repeat. Of billing's settings it
+    needs STRIPE_API_KEY and BILLING_DATABASE_URL alone: it comes before the broker's, and before the webhook secret that it makes.
 
     Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
     """
     from portico.stripe_setup import BadSecretFile, problem_of_url, set_up
-    from services.billing.settings import load
 
     if problem := problem_of_url(url):
         raise typer.BadParameter(problem, param_hint="--url")
 
-    environ = dict(context_of(ctx).environ)
-    if not environ.get("STRIPE_WEBHOOK_SECRETS") and not environ.get("STRIPE_WEBHOOK_SECRETS_FILE"):
-        environ["STRIPE_WEBHOOK_SECRETS"] = secrets.token_hex(24)  # stands in until Stripe tells it
-    settings = load(environ)
+    settings = _settings(ctx)
     try:
         with _stripe_errors():
             done = set_up(settings, url, secret_file)

@@ -5,34 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from services.billing.domain.paying import is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
-from shared.settings import Reader, Secret
+from shared.settings import REQUIRED, Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What billing needs to know to run. No secret shows in its `repr`."""
+class StripeSettings:
+    """What it takes to set Stripe up, before there is a broker, a name or a webhook endpoint. No secret shows in its `repr`."""
 
-    amqp_uri: Secret
     database_url: Secret
-    http_address: str
     stripe_api_key: Secret
     stripe_api_base: str
-    stripe_webhook_secrets: tuple[Secret, ...]
     stripe_portal_configuration: str | None
     """`dashboard`, `portico`, or the id of a configuration; None: `dashboard`, but for those who ran on Portico's before."""
-    public_url: str
-    stripe_look_rate: int
-    """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
-    tracing: TracingSettings | None = None
-    http_shared: bool = False
-    log_level: str = "INFO"
 
     @property
     def names_portal_configuration(self) -> bool:
@@ -45,14 +37,81 @@ class Settings:
         return is_live_key(self.stripe_api_key.reveal())
 
 
+@dataclass(frozen=True)
+class Settings(StripeSettings):
+    """What billing needs to know to run. No secret shows in its `repr`."""
+
+    amqp_uri: Secret
+    http_address: str
+    stripe_webhook_secrets: tuple[Secret, ...]
+    public_url: str
+    stripe_look_rate: int
+    """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
+    tracing: TracingSettings | None = None
+    http_shared: bool = False
+    log_level: str = "INFO"
+
+
+def load_for_stripe(environ: Mapping[str, str] = os.environ) -> StripeSettings:
+    """Read and check only what setting Stripe up takes. Raises SettingsError that names every wrong one."""
+    read = Reader(environ)
+    found = _read_stripe(read)
+    read.refuse_known(_public_url(read, default=None))  # it is not needed, only believed
+    read.done()
+    return found
+
+
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings. Raises SettingsError that names every wrong one."""
     read = Reader(environ)
     amqp_uri = read.amqp_uri()
-    database_url = read.database_url("billing")
+    stripe = _read_stripe(read)
     http_address = read.address(
         "HTTP_ADDRESS", meaning="where billing takes webhooks", default="127.0.0.1:8001"
     )
+    secrets = read.secrets(
+        "STRIPE_WEBHOOK_SECRETS",
+        meaning="the signing secrets of the webhook endpoint, newest first; without one anybody could send events",
+        example="whsec_…,whsec_…",
+        min_length=16,
+    )
+    public_url = _public_url(read)
+    tracing = read_tracing(read)
+    http_shared, log_level = read.http_shared(), read.log_level()
+    look_rate = read.integer(
+        "STRIPE_LOOK_RATE",
+        meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
+        "about them, and at what subscriptions cost that a page has shown; beyond that its webhooks are believed",
+        default=6,
+        minimum=0,
+        maximum=100,
+    )
+    read.refuse_known(public_url)
+    read.done()
+    return Settings(
+        **vars(stripe),
+        amqp_uri=amqp_uri,
+        http_address=http_address,
+        stripe_webhook_secrets=secrets,
+        public_url=public_url,
+        tracing=tracing,
+        http_shared=http_shared,
+        log_level=log_level,
+        stripe_look_rate=look_rate,
+    )
+
+
+def _public_url(read: Reader, default: Any = REQUIRED) -> Any:
+    return read.url(
+        "PUBLIC_URL",
+        meaning="where customers reach the portal",
+        example="https://me.example.com",
+        default=default,
+    )
+
+
+def _read_stripe(read: Reader) -> StripeSettings:
+    database_url = read.database_url("billing")
     key = read.secret(
         "STRIPE_API_KEY",
         meaning="a secret or restricted key of your Stripe account",
@@ -64,12 +123,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example=STRIPE_API,
         default=STRIPE_API,
     )
-    secrets = read.secrets(
-        "STRIPE_WEBHOOK_SECRETS",
-        meaning="the signing secrets of the webhook endpoint, newest first; without one anybody could send events",
-        example="whsec_…,whsec_…",
-        min_length=16,
-    )
     configuration = read.text(
         "STRIPE_PORTAL_CONFIGURATION",
         meaning="what customers may do on Stripe's page: `dashboard`, what is saved in Stripe's dashboard; `portico`, "
@@ -77,21 +130,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "`dashboard`, and `portico` where a release before ran that knew no other",
         example="dashboard",
         default=None,
-    )
-    public_url = read.url(
-        "PUBLIC_URL",
-        meaning="where customers reach the portal",
-        example="https://me.example.com",
-    )
-    tracing = read_tracing(read)
-    http_shared, log_level = read.http_shared(), read.log_level()
-    look_rate = read.integer(
-        "STRIPE_LOOK_RATE",
-        meaning="how many requests a second each billing process may ask of Stripe to look at invoices before emails "
-        "about them, and at what subscriptions cost that a page has shown; beyond that its webhooks are believed",
-        default=6,
-        minimum=0,
-        maximum=100,
     )
     if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
@@ -110,19 +148,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         configuration in (None, DASHBOARD, PORTICO) or str(configuration).startswith("bpc_"),
         "is no portal configuration: it should be dashboard, portico, or start with bpc_",
     )
-    read.refuse_known(public_url)
-    read.done()
-    return Settings(
-        amqp_uri=amqp_uri,
+    return StripeSettings(
         database_url=database_url,
-        http_address=http_address,
         stripe_api_key=key,
         stripe_api_base=base,
-        stripe_webhook_secrets=secrets,
         stripe_portal_configuration=configuration,
-        public_url=public_url,
-        tracing=tracing,
-        http_shared=http_shared,
-        log_level=log_level,
-        stripe_look_rate=look_rate,
     )

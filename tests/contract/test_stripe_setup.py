@@ -9,21 +9,24 @@ from pathlib import Path
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
+from portico.cli.context import CliContext
 from portico.commands.billing import configuration_view, describe
+from portico.main import app
 from portico.stripe_setup import configure_portal, set_up, stripe_and_database
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway, StripeGateways
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.portal import PortalPolicy, PortalSource
-from services.billing.settings import Settings
+from services.billing.settings import StripeSettings, load, load_for_stripe
 from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows import portal
 from services.billing.workflows.reconciling import reconcile
 from shared.contracts.accounts import OWN
 from shared.database import Transactions
 from shared.migrations import upgrade
-from shared.settings import Secret
+from shared.settings import Secret, SettingsError
 from tests.contract.payment_worlds import StripeWorld
 from tests.contract.test_payment_gateway import KEY, running
 from tests.unit.billing.fakes import FakePaymentGateway
@@ -41,24 +44,47 @@ def stripe() -> Iterator[StripeWorld]:
 
 
 @pytest.fixture
-def settings(stripe: StripeWorld, tmp_path: Path) -> Settings:
+def environ(stripe: StripeWorld, tmp_path: Path) -> dict[str, str]:
+    """All that the command needs, on a laptop: no broker, and none of the webhook secrets that it is there to get."""
     url = f"sqlite:///{tmp_path}/billing.sqlite3"
     upgrade("billing", url)
-    return Settings(
-        amqp_uri=Secret("embedded://setup/portico"),
-        database_url=Secret(url),
-        http_address="127.0.0.1:0",
-        stripe_api_key=Secret(KEY),
-        stripe_api_base=stripe.base,
-        stripe_webhook_secrets=(Secret("whsec_0123456789abcdef"),),
-        stripe_portal_configuration=None,
-        public_url="http://127.0.0.1:8000",
-        stripe_look_rate=6,
+    return {
+        "BILLING_DATABASE_URL": url,
+        "STRIPE_API_KEY": KEY,
+        "STRIPE_API_BASE": stripe.base,
+        "PUBLIC_URL": "http://127.0.0.1:8000",
+    }
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> StripeSettings:
+    return load_for_stripe(environ)
+
+
+def test_the_command_comes_before_the_first_webhook_secret(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """An installation without an endpoint gets its secret from Stripe with the key and the database alone; then billing starts."""
+    file = tmp_path / "whsec"
+    words = ["stripe", "setup", "--url", URL, "--secret-file", str(file)]
+    done = CliRunner().invoke(app, words, obj=CliContext(environ))
+    assert done.exit_code == 0, done.output
+    with pytest.raises(SettingsError, match="STRIPE_WEBHOOK_SECRETS is not set"):
+        load(environ)
+    secret = file.read_text().strip()
+    assert secret not in done.output
+    started = load(
+        environ
+        | {
+            "STRIPE_WEBHOOK_SECRETS": secret,
+            "AMQP_URI": "embedded://setup/portico",
+        }
     )
+    assert started.stripe_webhook_secrets == (Secret(secret),)
 
 
 def test_an_older_endpoint_gets_what_it_lacks_and_keeps_what_others_added(
-    stripe: StripeWorld, settings: Settings, tmp_path: Path
+    stripe: StripeWorld, settings: StripeSettings, tmp_path: Path
 ) -> None:
     """The types that a release brings are added; a type that somebody chose for another purpose stays."""
     gateway = stripe.gateway
@@ -74,7 +100,7 @@ def test_an_older_endpoint_gets_what_it_lacks_and_keeps_what_others_added(
 
 
 def test_set_up_makes_a_configuration_only_where_the_dashboard_has_none(
-    stripe: StripeWorld, settings: Settings, tmp_path: Path
+    stripe: StripeWorld, settings: StripeSettings, tmp_path: Path
 ) -> None:
     """And says whose the one is that customers get."""
     first = set_up(settings, URL, tmp_path / "secret")
@@ -86,7 +112,7 @@ def test_set_up_makes_a_configuration_only_where_the_dashboard_has_none(
 
 
 def test_the_command_changes_what_customers_get_and_nothing_else(
-    stripe: StripeWorld, settings: Settings
+    stripe: StripeWorld, settings: StripeSettings
 ) -> None:
     """Portico's own while nothing is saved in the dashboard, a business's own always; what is saved there, or named in the
     settings, is changed where it is kept, and shown with its reason."""
@@ -112,7 +138,7 @@ def test_the_command_changes_what_customers_get_and_nothing_else(
 
 
 def test_clicks_follow_the_dashboard_as_soon_as_stripe_has_told_of_it(
-    stripe: StripeWorld, settings: Settings
+    stripe: StripeWorld, settings: StripeSettings
 ) -> None:
     """Nothing saved: Portico's own. Saved: the event, here from Stripe's log, makes the next click the dashboard's, and what
     customers may do is known without another request."""
@@ -133,7 +159,7 @@ def test_clicks_follow_the_dashboard_as_soon_as_stripe_has_told_of_it(
                 business_id="sunrise",
             ),
             setting=None,
-            public_url=settings.public_url,
+            public_url="http://127.0.0.1:8000",
             now=clock(),
         )
         found = requests.get(url, timeout=10)
