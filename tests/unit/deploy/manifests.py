@@ -90,11 +90,32 @@ def named(overlay: str, of_kind: str, name: str) -> Manifest:
     return found
 
 
+def migrations(overlay: str, service: str) -> Manifest:
+    """The Job that migrates a service's database; its name ends with the release."""
+    (found,) = [
+        job
+        for job in kind(overlay, "Job")
+        if job["metadata"]["name"].startswith(f"{service}-migrations-")
+    ]
+    return found
+
+
+def installation(overlay: str) -> dict[str, str]:
+    """What the overlay says of its place: the literals of its ConfigMap `installation`."""
+    text = (K8S / "overlays" / overlay / "kustomization.yaml").read_text()
+    generators = yaml.safe_load(text)["configMapGenerator"]
+    (literals,) = [one["literals"] for one in generators if one["name"] == "installation"]
+    return dict(literal.split("=", 1) for literal in literals)
+
+
 def pod_templates(overlay: str) -> list[tuple[str, Manifest]]:
     """(`Deployment/portal`, its pod template) of all that run pods of ours."""
     return [
-        (f"{manifest['kind']}/{manifest['metadata']['name']}", manifest["spec"]["template"])
-        for manifest in kind(overlay, "Deployment", "Job")
+        (
+            f"{manifest['kind']}/{manifest['metadata']['name']}",
+            manifest["spec"].get("jobTemplate", manifest)["spec"]["template"],
+        )
+        for manifest in kind(overlay, "Deployment", "Job", "CronJob")
     ]
 
 
@@ -135,7 +156,7 @@ def example(entry: Manifest) -> str:
         "SENDGRID_API_KEY": SENDGRID_KEY,
         "ADDRESS_HASH_KEY": ADDRESS_KEY,
         "username": remote["key"]
-        .removeprefix("portico/")
+        .rpartition("/")[2]
         .removesuffix("-rabbitmq")
         .removesuffix("-postgresql")
         .replace("-", "_"),
@@ -157,3 +178,30 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from walk(inner)
+
+
+def documents(text: str) -> list[Manifest]:
+    """The resources of a YAML stream."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [one for one in yaml.load_all(text, Loader=loader) if one]
+
+
+def edited(folder: Path, overlay: str, *edits: tuple[str, str]) -> list[Manifest]:
+    """The overlay's resources after replacing text in its kustomization.yaml, as an operator edits it; `folder` holds the copy."""
+    copy = folder / "k8s"
+    if not copy.exists():
+        shutil.copytree(K8S, copy)
+    file = copy / "overlays" / overlay / "kustomization.yaml"
+    text = (K8S / "overlays" / overlay / "kustomization.yaml").read_text()
+    for before, after in edits:
+        assert before in text, before
+        text = text.replace(before, after)
+    file.write_text(text)
+    done = run("kubectl", "kustomize", file.parent)
+    assert done.returncode == 0, done.stderr
+    return documents(done.stdout)
+
+
+def identity(manifest: Manifest) -> tuple[str, str]:
+    """Kind and name."""
+    return manifest["kind"], manifest["metadata"]["name"]

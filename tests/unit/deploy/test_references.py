@@ -24,6 +24,7 @@ from tests.unit.deploy.manifests import (
     Manifest,
     containers,
     kind,
+    migrations,
     named,
     pod_templates,
     run,
@@ -149,7 +150,7 @@ def test_traces_find_their_way_out(service: str) -> None:
         if traced is not None:
             collector = urlsplit(traced.endpoint)
             namespace = str(collector.hostname).split(".")[1]
-            allowed = named(overlay, "NetworkPolicy", service)["spec"]["egress"]
+            allowed = named(overlay, "NetworkPolicy", "collector")["spec"]["egress"]
             assert {
                 "to": [
                     {
@@ -165,14 +166,15 @@ def test_traces_find_their_way_out(service: str) -> None:
 def test_the_migrations_hold_no_key_and_another_role(overlay: str) -> None:
     """A Job gets its database's URL alone, with a role that is not the service's."""
     for service in SERVICES:
-        template = named(overlay, "Job", f"{service}-migrations")["spec"]["template"]
-        grants, migrate = containers(template)
+        template = migrations(overlay, service)["spec"]["template"]
+        database, _, migrate = containers(template)
         name = f"{service.upper()}_DATABASE_URL"
-        for container in (grants, migrate):
+        for container in containers(template):
             given = environment(overlay, template, container)
             assert set(given) == {name, "APP_ROLE"}
             assert given[name].startswith(f"postgresql://{service}_migrations:")
             assert given["APP_ROLE"] == service
+        assert database["args"] == [f"services.{service}", "wait-for-database"]
         assert migrate["args"] == [f"services.{service}", "migrate"]
 
 
@@ -401,8 +403,8 @@ def test_network_policies_name_pods_that_exist() -> None:
     for key, selector in (pair for policy in policies for pair in walk(policy["spec"])):
         if key == "podSelector" and selector.get("matchLabels"):
             assert any(selector["matchLabels"].items() <= have.items() for have in labels), selector
-    for policy in policies:
-        if policy["metadata"]["name"] in SERVICES:
-            assert {
-                port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]
-            } == {"http"}
+    for name in ("gateway", "monitoring"):
+        (rule,) = named(overlay, "NetworkPolicy", name)["spec"]["ingress"]
+        assert {port["port"] for port in rule["ports"]} == {"http"}
+    for name in SERVICES:  # who comes in is said by those two alone
+        assert "ingress" not in named(overlay, "NetworkPolicy", name)["spec"]
