@@ -102,6 +102,10 @@ test-stories: $(FOR_TEST) ## What each room says in each situation, then in inve
 k8s: $(FOR_TEST) $(FOR_DEPLOY) promtool ## Render every overlay and check it: schemas, checkov, references, alerts, YAML, Dockerfile
 	@DEPLOY_TOOLS_REQUIRED=1 $(PYTEST) tests/unit/deploy
 
+.PHONY: k8s-apply
+k8s-apply: $(FOR_DEPLOY) ## Apply each overlay to the API server of KUBECONFIG: strictly, twice, the next release, back (a cluster that nobody needs)
+	@sh scripts/k8s-apply
+
 .PHONY: lint
 lint: $(FOR_TEST) ## ruff, mypy, import-linter
 	@echo "lint: ruff check"; $(PY) -m ruff check --quiet $(wildcard $(PATHS))

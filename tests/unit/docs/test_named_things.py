@@ -45,7 +45,7 @@ def code(page: Path) -> list[str]:
 # -- Commands
 
 COMMAND = re.compile(
-    r"(?:^|[\s;(])(?<!PORTICO_MODULE=services\.billing )portico ([a-z][a-z-]*(?: .*)?)$"
+    r"(?:^|[\s;(])(?<!PORTICO_MODULE=services\.billing )(?<!-n )portico ([a-z][a-z-]*(?: .*)?)$"
 )
 STARTS = re.compile(r"-m services\.(?:portal|billing|notifier|<name>) ([a-z-]+)")
 
