@@ -58,3 +58,18 @@ def test_the_server_page_installs_this_release() -> None:
     assert set(re.findall(r"portico-(\d+\.\d+\.\d+)", install)) == {VERSION}
     (later,) = re.findall(r"^ln -sfn (\S+) /opt/portico/current$", upgrade, re.M)
     assert later > VERSION
+
+
+def test_each_changed_default_has_the_finding_that_tells_it() -> None:
+    """docs/upgrading.md says of each what `portico doctor` calls it, or why it can't see it; such a finding exists."""
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    section = page.split("### What does something else by default\n", 1)[1].split("\n### ", 1)[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")][1:]
+    code = "".join(path.read_text() for path in (ROOT / "portico").rglob("*.py"))
+    assert len(rows) > 6
+    for _, what, _, _, cell, *_ in rows:
+        told = cell.strip()
+        findings = [] if told.startswith("none") else re.findall(r"`([a-z-]+)`", told)
+        assert findings or ": " in told or "as above" in told, what
+        for name in findings:
+            assert f'"{name}"' in code, name
