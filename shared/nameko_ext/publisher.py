@@ -6,8 +6,7 @@ written, then the confirms are collected; each event's own fate is told.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 import amqp
@@ -22,8 +21,6 @@ from shared.messaging import topology
 from shared.messaging.amqp import BROKER_ERRORS, BrokerUnavailable, Unroutable, make_connection
 
 BATCH_SECONDS: Final = 10
-LOOK_SECONDS: Final = 5
-"""How often a publisher looks whether the queues of its consumers are still there."""
 
 
 class Refused(Exception):
@@ -46,6 +43,7 @@ class ConfirmedSession:
 
     def __init__(self, uri: str, source: str) -> None:
         self._source = source
+        self._queues = topology.queues_of(source)
         self._exchange = topology.exchange(source).name
         self._connection: Connection = make_connection(uri)
         try:
@@ -67,26 +65,28 @@ class ConfirmedSession:
 
     def _look(self) -> None:
         self._without_queue = topology.bind_consumers(self._connection.channel, self._source)
-        self._looked_at = time.monotonic()
 
-    def _bind(self) -> None:
-        """Bind the consumers' queues once more, on the channel that publishes next, and without waiting for an answer.
+    def _bind(self, types: Collection[str]) -> None:
+        """Bind the consumers' queues once more for these types of events, on the channel that publishes them next, and without
+        waiting for an answer.
 
         An exchange or a queue that was deleted and made anew since has not all its bindings yet, and what goes through it meanwhile
-        passes some consumers by without a word. What can't be bound closes the channel, before it takes any of the batch.
+        passes some consumers by without a word. A queue that is gone closes the channel, before it takes any of the batch; the
+        next session looks which one. Other types are left out: the broker does bindings one after the other, each in about the time
+        of a publish, and the event waits for all of them.
         """
-        for queue in topology.queues_of(self._source):
-            if queue.name not in self._without_queue.values():
-                for each in queue.bindings:
+        for queue in self._queues:
+            for each in queue.bindings:
+                if each.routing_key in types:
                     queue(self._channel).bind_to(each.exchange, each.routing_key, nowait=True)
 
     def publish(
         self, batch: Sequence[events.Event], outcomes: list[Outcome], queue: str | None
     ) -> None:
-        if self._without_queue or time.monotonic() - self._looked_at > LOOK_SECONDS:
+        if self._without_queue:
             self._look()
         if queue is None:
-            self._bind()
+            self._bind({event.type for event in batch} - self._without_queue.keys())
         self._outcomes = outcomes
         self._waiting.clear()
         self._index_by_id = {event.id: index for index, event in enumerate(batch)}

@@ -48,9 +48,8 @@ def channel(amqp_uri: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def publisher(amqp_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchPublisher]:
-    """Billing's, which looks for the queues of its consumers before each batch."""
-    monkeypatch.setattr("shared.nameko_ext.publisher.LOOK_SECONDS", 0)
+def publisher(amqp_uri: str) -> Iterator[BatchPublisher]:
+    """Billing's."""
     made = BatchPublisher(amqp_uri, "billing")
     yield made
     made.close()
@@ -97,13 +96,19 @@ def test_an_event_finds_a_queue_that_is_made_and_not_bound_yet(
 
 
 def test_a_queue_that_was_deleted_is_missed(channel: Any, publisher: BatchPublisher) -> None:
-    """On a connection that stands: its events wait from then on, and go when it is there again."""
+    """On a connection that stands: its events wait from then on, and go when it is there again. Others' go meanwhile."""
+    for queue in topology.queues_of("billing"):
+        queue(channel).queue_declare()
     portal, _ = make(channel, "portal"), make(channel, "notifier")
     assert publisher.publish_batch([deleted()]) == [None]
     channel.queue_delete(NOTIFIER)
-    lost = deleted()
+    lost, alone = deleted(), linked()
+    assert publisher.publish_batch([alone]) == [None]
+    (outcome,) = publisher.publish_batch([lost])
+    assert isinstance(outcome, BrokerUnavailable)
     (outcome,) = publisher.publish_batch([lost])
     assert isinstance(outcome, Unroutable)
+    assert portal()[-1] == alone.id, "the queue that is there had none of it either"
     notifier = make(channel, "notifier")
     assert publisher.publish_batch([lost]) == [None]
     assert notifier() == [lost.id]
@@ -135,12 +140,11 @@ def test_into_one_queue_alone(channel: Any, publisher: BatchPublisher) -> None:
 
 
 def test_an_exchange_or_a_queue_that_was_made_anew_passes_nobody_by(
-    channel: Any, publisher: BatchPublisher, monkeypatch: pytest.MonkeyPatch
+    channel: Any, publisher: BatchPublisher
 ) -> None:
     """Deleted and made again since the publisher looked, and bound for one of two consumers so far: both hear the next event."""
     portal, notifier = make(channel, "portal"), make(channel, "notifier")
     assert publisher.publish_batch([deleted()]) == [None]
-    monkeypatch.setattr("shared.nameko_ext.publisher.LOOK_SECONDS", 3600)
     channel.exchange_delete("billing.events")
     topology.exchange("billing", by="billing")(channel).declare()
     topology.event_queue("portal")(channel).declare()
