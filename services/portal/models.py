@@ -140,11 +140,29 @@ class AppointmentRow(Base):
     updated_at: Mapped[dt.datetime]
 
 
+def _open_index(name: str, condition: str) -> Index:
+    """The few open invoices for which a condition holds, by their last failure."""
+    where = text(f"status = 'open' AND ({condition})")
+    return Index(name, "last_failed_at", postgresql_where=where, sqlite_where=where)
+
+
 class InvoiceRow(InAccount, Base):
     """What is known of a Stripe invoice; kept for unknown Stripe customers too, since the link may come later."""
 
     __tablename__ = "invoices"
-    __table_args__ = (Index(None, "stripe_customer_id", "status"),)
+    __table_args__ = (
+        Index(None, "stripe_customer_id", "status"),
+        # What billing is asked about, one for each way to come to that (`queries/billing_sync.py`).
+        _open_index(
+            "ix_invoices_failure_to_ask",
+            "card_of_failure IS NULL OR card_of_failure <> last_failed_at",
+        ),
+        _open_index("ix_invoices_method_to_ask", "method_changed_at IS NOT NULL"),
+        _open_index(
+            "ix_invoices_try_to_ask",
+            "as_of > last_failed_at AND (method_type IS NULL OR method_type <> 'card')",
+        ),
+    )
 
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255))

@@ -39,10 +39,10 @@ WHERE c.id BETWEEN %(first)s AND %(last)s
 INVOICES = """
 INSERT INTO invoices (invoice_id, stripe_customer_id, status, currency, amount_due, amount_remaining, attempt_count,
                       collection_method, billing_reason, number, as_of, first_failed_at, last_failed_at, last_failure_own,
-                      next_payment_attempt, card_brand, card_last4, card_of_failure)
+                      next_payment_attempt, method_type, card_brand, card_last4, card_of_failure)
 SELECT 'in_' || n, 'cus_' || n, 'open', 'usd', 14900, 14900, 1, 'charge_automatically', 'subscription_cycle',
        'SUN-' || n, now(), now() - interval '1 day', now() - interval '1 day', false, now() + interval '2 days',
-       'visa', '0341', now() - interval '1 day'
+       'card', 'visa', '0341', now() - interval '1 day'
 FROM generate_series(%(first)s, %(last)s) AS n
 """
 

@@ -27,8 +27,8 @@ from services.notifier.queries.waiting import waits_for_customer
 from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
+from services.portal.queries import billing_sync, links, page
 from services.portal.queries import customers as people
-from services.portal.queries import links, page
 from shared.contracts.accounts import OWN, StripeId
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
@@ -169,6 +169,31 @@ def test_contacts_read_no_whole_table(portal: Engine, together: int) -> None:
         assert len(found) == together
 
     assert full_scans(portal, ask, {"businesses"}) == []
+
+
+def test_what_billing_is_asked_about_is_found_among_what_is_open(portal: Engine) -> None:
+    """Each failed charge wakes this question, while a hundred thousand invoices are open of which nothing is to be asked."""
+    with portal.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE invoices SET last_failed_at = now(), card_of_failure = NULL WHERE invoice_id IN "
+            "(SELECT invoice_id FROM invoices WHERE status = 'open' ORDER BY invoice_id LIMIT 3)"
+        )
+        connection.exec_driver_sql("ANALYZE invoices")
+
+    def ask(session: Session) -> None:
+        days = dt.timedelta(days=1)
+        found = billing_sync.invoices_to_ask_about(
+            session,
+            NOW + days,
+            5,
+            failed_since=NOW - days,
+            tried_since=NOW - 14 * days,
+            changed_between=(NOW - days, NOW),
+        )
+        assert len(found) == 3
+
+    (plan,) = plans(portal, ask)
+    assert "Seq Scan on invoices" not in plan
 
 
 def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_, union, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
@@ -33,8 +33,36 @@ def invoices_to_ask_about(
         changed_at > InvoiceRow.last_failed_at,
         and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
     )
-    return session.scalars(
-        select(InvoiceRow)
+    unknown_failure = and_(
+        InvoiceRow.last_failed_at > failed_since,
+        or_(
+            InvoiceRow.card_of_failure.is_(None),
+            InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
+        ),
+    )
+    new_method = and_(
+        changed_at.between(*changed_between),
+        unanswered,
+        or_(InvoiceRow.under_way_since.is_(None), InvoiceRow.under_way_since < changed_at),
+    )
+    # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
+    tried_again = and_(
+        or_(
+            InvoiceRow.method_type.is_(None),
+            InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
+        ),
+        InvoiceRow.as_of > InvoiceRow.last_failed_at,
+        InvoiceRow.as_of > tried_since,
+        or_(InvoiceRow.next_payment_attempt.is_(None), InvoiceRow.next_payment_attempt <= now),
+        or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
+        or_(
+            InvoiceRow.under_way_since.is_(None),
+            InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
+        ),
+    )
+    # Each by a partial index of its own, newest first: asked for all three at once, PostgreSQL reads whatever is open.
+    newest = [
+        select(InvoiceRow.account, InvoiceRow.invoice_id)
         .join(
             CustomerRow,
             and_(
@@ -45,41 +73,19 @@ def invoices_to_ask_about(
         .where(
             InvoiceRow.status == "open",
             or_(InvoiceRow.ask_again_at.is_(None), InvoiceRow.ask_again_at <= now),
-            or_(
-                and_(
-                    InvoiceRow.last_failed_at > failed_since,
-                    or_(
-                        InvoiceRow.card_of_failure.is_(None),
-                        InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
-                    ),
-                ),
-                and_(
-                    changed_at.between(*changed_between),
-                    unanswered,
-                    or_(
-                        InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since < changed_at,
-                    ),
-                ),
-                # `Invoice.tried_since_failure`, while no answer is known and no date lies ahead.
-                and_(
-                    or_(
-                        InvoiceRow.method_type.is_(None),
-                        InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
-                    ),
-                    InvoiceRow.as_of > InvoiceRow.last_failed_at,
-                    InvoiceRow.as_of > tried_since,
-                    or_(
-                        InvoiceRow.next_payment_attempt.is_(None),
-                        InvoiceRow.next_payment_attempt <= now,
-                    ),
-                    or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
-                    or_(
-                        InvoiceRow.under_way_since.is_(None),
-                        InvoiceRow.under_way_since < InvoiceRow.last_failed_at,
-                    ),
-                ),
-            ),
+            which,
+        )
+        .order_by(InvoiceRow.last_failed_at.desc())
+        .limit(limit)
+        .subquery()
+        for which in (unknown_failure, new_method, tried_again)
+    ]
+    return session.scalars(
+        select(InvoiceRow)
+        .where(
+            tuple_(InvoiceRow.account, InvoiceRow.invoice_id).in_(
+                union(*(select(one.c.account, one.c.invoice_id) for one in newest))
+            )
         )
         .order_by(InvoiceRow.last_failed_at.desc())
         .limit(limit)
