@@ -75,6 +75,7 @@ def test_connections_to_a_server_that_became_a_standby_are_all_dropped(
     with portal.transaction() as first, portal.transaction() as second:
         for number, session in enumerate((first, second)):
             session.add(business(business_id=f"b{number}"))
+            session.flush()  # or one connection would do for both, one after the other
     assert len(connections) == 4
 
 
@@ -110,6 +111,31 @@ def test_a_connection_that_is_ended_in_a_transaction_is_absence(
     with pytest.raises(DatabaseUnavailable), portal.transaction() as session:
         work(session)
     write(portal)
+
+
+def test_only_a_connection_that_rested_is_asked_about(
+    portal: Transactions,
+    postgres: PostgreSQL,
+    url: str,
+    connections: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that the server ended while it rested is replaced without anybody noticing; one that was used just now fails the
+    work, which is absence, and the next has a new one."""
+
+    def ended() -> None:
+        with portal.transaction() as session:
+            own = session.scalar(text("SELECT pg_backend_pid()"))
+        run(postgres, url, f"SELECT pg_terminate_backend({own}, 5000)")
+
+    ended()
+    with pytest.raises(DatabaseUnavailable):
+        write(portal)
+    write(portal)
+    ended()
+    monkeypatch.setattr("shared.database.FRESH_SECONDS", 0)
+    write(portal, business_id="b2")
+    assert len(connections) == 3
 
 
 def test_no_connection_to_be_had_is_absence(url: str, postgres: PostgreSQL) -> None:
