@@ -144,7 +144,6 @@ def export_file(
         writer = csv.DictWriter(
             stream, (*COLUMNS, "customer_id"), extrasaction="ignore", lineterminator="\n"
         )
-        writer.writeheader()
         with context_of(ctx).calling(timeout=30) as call, progress_bar("count") as bar:
             task = bar.add_task("customers", total=None, count="")
             after: int | None = 0
@@ -158,6 +157,10 @@ def export_file(
                 )
                 if page.total is not None:
                     bar.update(task, total=page.total)
+                if (
+                    after == 0
+                ):  # a business that nobody knows has no file, and on stdout no first line
+                    writer.writeheader()
                 writer.writerows(
                     {name: guarded(value or "") for name, value in plain(customer).items()}
                     for customer in page.customers

@@ -252,6 +252,17 @@ def test_a_failed_export_leaves_no_file(run: Run, services: FakeServices, tmp_pa
     assert not file.exists()
 
 
+def test_an_export_of_an_unknown_business_is_empty(run: Run, services: FakeServices) -> None:
+    """On stdout a first line alone would look like a business without customers."""
+
+    def nobody(**page: Any) -> Any:
+        raise Fault("NotFound", "no such business: nowhere")
+
+    services.answers["portal", "export_customers"] = nobody
+    result = run("customers", "export", "-", "--business", "nowhere")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
 def test_dead_letters_have_a_time_and_nothing_to_replay_is_said(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
