@@ -34,8 +34,8 @@ else can reach: use `make stack`.
 | 130, 141 | ended by Ctrl-C; nobody read the output any more (`portico …` into `head`) |
 
 Reading commands take `--json`: one document on standard output, nothing else there; its times are in UTC and end in `Z`. Progress goes to standard error.
-Shell completion (bash, zsh, fish): `portico --install-completion`, with `portico` on your PATH. No command prints a key or a password; `portico link` prints a
-customer's link, because that is what it is asked for.
+Shell completion (bash, zsh, fish): `portico --install-completion`, with `portico` on your PATH. No command prints a key or a password of the installation;
+`portico link` prints a customer's link, and `portico keys create` the key that it makes, because that is what they are asked for.
 
 `customers import` measured: 1,000,000 customers into one portal and PostgreSQL on two cores that ten other jobs shared, in
 about ten and a half minutes (some 1,600 a second; the portal's own processor time allows several times that), with 95 MB in

@@ -44,7 +44,7 @@ SECRETS: Final = (
     # Of a Checkout session, a receipt, a hosted instruction: whoever has the address sees, and pays, what is there.
     (re.compile(r"/c/pay/\S+"), "/c/pay/***"),
     (re.compile(r"//(pay|payments)\.stripe\.com/\S+"), r"//\1.stripe.com/***"),
-    (re.compile(r"\b(?:sk|rk|pk|ek|uk)_(?:org_)?(?:test|live)_\w+"), "***"),
+    (re.compile(r"\b(?:sk|rk|pk|ek|uk|portico)_(?:org_)?(?:test|live)_\w+"), "***"),
     # The client secret of an intent or a session: `pi_…_secret_…`.
     (re.compile(r"\b(?:pi|seti|cs|cuss|src|accs)_\w+?_secret_\w+"), "***"),
     (re.compile(r"\bwhsec_\w+"), "***"),

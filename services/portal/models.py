@@ -383,6 +383,29 @@ class CancellationRequestRow(InAccount, Base):
     last_error: Mapped[str | None] = mapped_column(String(200))
 
 
+class ApiKeyRow(Base):
+    """A key of the HTTP API. The key itself is nowhere: it was shown once, to the one who had it made."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    key_id: Mapped[str] = mapped_column(String(30), unique=True)
+    """`key_…`: what names it in logs and on the command line."""
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    """SHA-256 of the key, in hexadecimal."""
+    hint: Mapped[str] = mapped_column(String(30))
+    """How it begins and ends."""
+    name: Mapped[str] = mapped_column(String(100))
+    business_pk: Mapped[int | None] = mapped_column(ForeignKey("businesses.id"), index=True)
+    """The one business that it is for; NULL: the whole installation."""
+    scopes: Mapped[str] = mapped_column(String(500))
+    """What it may do, words separated by spaces."""
+    created_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime | None]
+    revoked_at: Mapped[dt.datetime | None]
+    last_used_at: Mapped[dt.datetime | None]
+
+
 class ProcessedEventRow(Base):
     """An event whose effect is committed; the same event again does nothing."""
 

@@ -1,15 +1,20 @@
 """What of the portal's tables grows old: the ids of events that were acted upon, events of its own that are published,
-evidence that does not stand any more. What an object said last is never forgotten: an older word of it may still come."""
+evidence that does not stand any more, keys of the HTTP API that are good for nothing. What an object said last is never forgotten: an older word of it may still come."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from services.portal.models import LinkEvidenceRow, OutboxEvent, ProcessedEventRow
+from sqlalchemy import or_
+
+from services.portal.models import ApiKeyRow, LinkEvidenceRow, OutboxEvent, ProcessedEventRow
 from shared.retention import Rule
 
 RULES: Final = (
     Rule(ProcessedEventRow, lambda before: ProcessedEventRow.processed_at < before),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
     Rule(LinkEvidenceRow, lambda before: LinkEvidenceRow.withdrawn_at < before),
+    Rule(
+        ApiKeyRow, lambda before: or_(ApiKeyRow.revoked_at < before, ApiKeyRow.expires_at < before)
+    ),
 )

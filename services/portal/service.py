@@ -27,6 +27,7 @@ from services.portal.metrics import (
     VISITS,
 )
 from services.portal.ports import BillingUnavailable, MailUnavailable
+from services.portal.rpc.api_keys import ApiKeys
 from services.portal.rpc.linking import Linking
 from services.portal.rpc.operations import Operations
 from services.portal.web import views
@@ -76,7 +77,7 @@ def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDet
     return customers.contacts(session, asked, utc_now())
 
 
-class PortalService(Operations, Linking, Cancelling, Learning):
+class PortalService(Operations, Linking, ApiKeys, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"

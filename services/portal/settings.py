@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.portal.domain.api_keys import MODES
 from services.portal.tokens.signing import KEY_LENGTH
 from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
@@ -30,6 +31,8 @@ class Settings:
     """Origins that Stripe's pages may be at: the only ones a click can lead to."""
     platform_name: str = PLATFORM
     """What customers know this installation as: who runs the page, and sends the emails, for a business."""
+    api_mode: str = "live"
+    """What the keys of the HTTP API begin with: of another mode none is taken."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -69,6 +72,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             meaning="what customers know this installation as: pages and emails say that it works for the business",
             example="Acme Billing",
             default=PLATFORM,
+        ),
+        api_mode=reader.choice(
+            "API_MODE",
+            meaning="what this installation's keys of the HTTP API begin with: portico_live_ or portico_test_; a key of the other kind is refused",
+            options=MODES,
+            default="live",
         ),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),

@@ -78,6 +78,7 @@ class World:
             request_links=RequestLinks([KEY], "https://portal.example"),
             references=REFERENCES,
             platform="Portico",
+            api_mode="test",
         )
         portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None
         portal.look = lambda one: self._read(resolved_links.look_many, [one])[0]
@@ -226,6 +227,7 @@ def _portal(world: World) -> None:
         evidence.take_in(session, [taken], now)
     call("portal", "link_evidence", customer_id=house.maria)
     call("portal", "link_evidence", stripe_customer_id="cus_joe")
+    _api_keys(world)
     _unknown_link(world, joe)
     call("portal", "unknown_links", business_id="sunrise", after=0, limit=1)
     call(
@@ -244,6 +246,21 @@ def _portal(world: World) -> None:
     call("portal", "story", invoice_id=house.failed_invoices()[-1]["id"])
     call("portal", "story", customer_id=house.maria)
     _request(world)
+
+
+def _api_keys(world: World) -> None:
+    """A key of the HTTP API is made, listed and revoked."""
+    made = world.call(
+        "portal",
+        "create_api_key",
+        name="our CRM",
+        scopes=["customers:read", "customers:write"],
+        business_id="sunrise",
+        expires_at=(world.now() + dt.timedelta(days=90)).isoformat(),
+    )
+    world.call("portal", "api_keys", business_id="sunrise")
+    world.call("portal", "revoke_api_key", key_id=made["about"]["key_id"])
+    world.fails("portal", "revoke_api_key", key_id="key_none")
 
 
 def _unknown_link(world: World, customer_id: str) -> None:

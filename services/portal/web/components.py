@@ -22,6 +22,7 @@ class Components:
         self.references = CheckoutReferences(settings.link_keys)
         self.session_origins = settings.portal_session_origins
         self.platform = settings.platform_name
+        self.api_mode = settings.api_mode
         self.limiter = Limiter()
 
 

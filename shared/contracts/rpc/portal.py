@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shared.contracts.invoices import InvoiceStatus, Retry, Stop
+from shared.contracts.rpc.api_keys import API_KEYS, CREATE_API_KEY, REVOKE_API_KEY
 from shared.contracts.rpc.base import (
     Answer,
     Arguments,
@@ -552,6 +553,9 @@ class Timeline(Answer, frozen=True, kw_only=True):
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------
+
+__all__ = ["API_KEYS", "CREATE_API_KEY", "REVOKE_API_KEY"]
+"""Those of a module of their own."""
 
 CANCELLATION_LINKS: Final = Method(
     "portal", "cancellation_links", CancellationLinks, (NotFound, RequestClosed)

@@ -127,6 +127,10 @@ def no_business(**_: Any) -> Any:
     raise Fault("NotFound", "business_id: no such business")
 
 
+def no_key(**_: Any) -> Any:
+    raise Fault("NotFound", "key_id: no such key")
+
+
 def no_event(event_id: str, **_: Any) -> Any:
     raise Fault("UnknownInboxEvent", f"no stored event {event_id}")
 
@@ -181,6 +185,9 @@ ANSWERS: Final = {
     ("portal", "import_customers"): no_business,
     ("portal", "unknown_links"): no_business,
     ("portal", "link_evidence"): unknown,
+    ("portal", "create_api_key"): no_business,
+    ("portal", "api_keys"): no_business,
+    ("portal", "revoke_api_key"): no_key,
     ("billing", "inbox_event"): no_event,
     ("billing", "replay"): replayed,
     ("billing", "close_event"): not_closed,
@@ -225,6 +232,12 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("customers", "evidence", "--unknown", "--business", "nowhere"),
     ("customers", "erase", "1001", "--yes"),
     ("customers", "erase", "1001"),
+    ("keys", "create", "our CRM"),
+    ("keys", "create", "our CRM", "--scope", "everything"),
+    ("keys", "create", "our CRM", "--scope", "read", "--business", "nowhere"),
+    ("keys", "create", "our CRM", "--scope", "read", "--expires", "soon"),
+    ("keys", "list", "--business", "nowhere"),
+    ("keys", "revoke", "key_unknown"),
     ("events", "list", "--status", "strange"),
     ("events", "list", "--limit", "0"),
     ("events", "list", "--limit", "many"),
@@ -402,6 +415,8 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("customers", "unlink"): ("1001",),
     ("customers", "evidence"): ("1001",),
     ("customers", "erase"): ("1001", "--yes"),
+    ("keys", "create"): ("our CRM", "--scope", "read"),
+    ("keys", "revoke"): ("key_1",),
     ("events", "show"): ("evt_1",),
     ("events", "replay"): ("evt_1",),
     ("events", "close"): ("evt_1", "--reason", "a test"),

@@ -1,0 +1,148 @@
+"""`portico keys`: keys of the HTTP API."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from portico.cli.context import context_of
+from portico.cli.durations import from_now
+from portico.cli.output import as_moment, print_json, print_table
+from portico.cli.rpc import ask
+from shared.contracts.rpc import portal
+from shared.contracts.rpc.api_keys import SCOPES
+from shared.terminal import complain, say
+
+keys = typer.Typer(
+    help="Keys of the HTTP API: make one, list and revoke them.", no_args_is_help=True
+)
+
+SHORTHANDS = {
+    "read": [scope for scope in SCOPES if scope.endswith(":read")],
+    "write": list(SCOPES),
+}
+"""What stands for many scopes."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+
+@keys.command("create")
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, in your words.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help=f"What it may do; repeat it. One of {', '.join(SCOPES)}; or read (all that "
+            "reads), or write (everything).",
+        ),
+    ],
+    business: Annotated[
+        str | None,
+        typer.Option(
+            "--business", metavar="ID", help="Your id of the one business that it is for."
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires", metavar="WHEN", help="Until when it is good: 90d, or an ISO time."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key of the HTTP API, and print it: this once, since only its hash is kept.
+
+    Without --business it is the whole installation's, which alone may make businesses. To change a key, make a second one of the
+    same name, give it to your software, and revoke the first: two are good at a time.
+
+    Example: portico keys create "our CRM" --scope write --business sunrise-cleaning --expires 365d
+    """
+    scopes = _scopes(scope)
+    until = from_now(expires, dt.datetime.now(dt.UTC), "--expires") if expires else None
+    with context_of(ctx).calling() as call:
+        made = ask(
+            call,
+            portal.CREATE_API_KEY,
+            name=name,
+            scopes=scopes,
+            business_id=business,
+            expires_at=until.isoformat() if until else None,
+        )
+    if as_json:
+        print_json(made)
+    else:
+        say(made.key)
+        complain(f"{made.about.key_id}: keep it as you keep a password; it can't be shown again")
+
+
+def _scopes(words: list[str]) -> list[str]:
+    found: list[str] = []
+    for word in words:
+        if word not in SHORTHANDS and word not in SCOPES:
+            raise typer.BadParameter(
+                f"{word!r} is none of {', '.join((*SCOPES, *SHORTHANDS))}",
+                param_hint="--scope",
+            )
+        found += SHORTHANDS.get(word, [word])
+    return list(dict.fromkeys(found))
+
+
+@keys.command("list")
+def list_keys(
+    ctx: typer.Context,
+    business: Annotated[
+        str | None,
+        typer.Option("--business", metavar="ID", help="Your id of a business: its keys alone."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the keys of the HTTP API, revoked and expired ones among them: whose they are, what they may do, when they were used
+    last.
+
+    Example: portico keys list --business sunrise-cleaning
+    """
+    with context_of(ctx).calling() as call:
+        found = ask(call, portal.API_KEYS, business_id=business)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "name", "business", "key", "scopes", "last used", "expires", "revoked"),
+        [
+            (
+                one.key_id,
+                one.name,
+                one.business_id or "all",
+                one.hint,
+                " ".join(one.scopes),
+                as_moment(one.last_used_at),
+                as_moment(one.expires_at),
+                as_moment(one.revoked_at),
+            )
+            for one in found
+        ],
+        empty="No keys.",
+    )
+
+
+@keys.command("revoke")
+def revoke(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="key_…, as `list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a key from now on, for good.
+
+    Example: portico keys revoke key_4mQ9bX2tLr7VwY1z
+    """
+    with context_of(ctx).calling() as call:
+        done = ask(call, portal.REVOKE_API_KEY, key_id=key_id)
+    if as_json:
+        print_json(done)
+    else:
+        say(f"{done.key_id} ({done.name}) is refused since {as_moment(done.revoked_at)} UTC")
