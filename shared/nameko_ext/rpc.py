@@ -5,15 +5,13 @@ On the wire it is nameko's own protocol: a stock `ClusterRpcProxy` or `RpcProxy`
 
 from __future__ import annotations
 
-import datetime as dt
 import inspect
-import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 import eventlet
 import msgspec
@@ -37,6 +35,7 @@ from nameko.rpc import (
 )
 
 from shared import tracing
+from shared.contracts.rpc.arguments import read_arguments
 from shared.contracts.rpc.base import Arguments, encode
 from shared.contracts.rpc.errors import (
     InternalError,
@@ -55,7 +54,6 @@ from shared.nameko_ext.bounded_publisher import BoundedPublisher
 from shared.nameko_ext.container import KEY, new_correlation_id
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer
 from shared.telemetry import RPC_SECONDS, audit, error_text, get_logger
-from shared.text import clean
 
 log = get_logger(__name__)
 
@@ -88,7 +86,6 @@ def argument_checker(
     """
     struct, whole = _arguments_of(method)
     names = struct.__struct_fields__
-    has_moments = "DateTimeType" in repr(msgspec.inspect.type_info(struct))
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if len(args) > len(names):
@@ -99,17 +96,7 @@ def argument_checker(
         twice = given.keys() & kwargs.keys()
         if twice:
             raise InvalidArgument(f"{min(twice)}: given twice")
-        try:
-            for name, value in {**given, **kwargs}.items():
-                for place in _unclean(value, name):
-                    raise InvalidArgument(f"{place}: expected text without control characters")
-            checked = msgspec.convert({**given, **kwargs}, struct)
-        except msgspec.ValidationError as error:
-            raise InvalidArgument(_name_the_field(str(error), struct)) from None
-        except RecursionError:
-            raise InvalidArgument("the arguments are nested too deeply") from None
-        for place in _beyond_utc(checked, "") if has_moments else ():
-            raise InvalidArgument(f"{place}: expected a time of the years 1 to 9999 in UTC")
+        checked = read_arguments({**given, **kwargs}, struct)
         return {whole: checked} if whole else {name: getattr(checked, name) for name in names}
 
     return check
@@ -132,62 +119,6 @@ def _arguments_of(method: Callable[..., Any]) -> tuple[type[msgspec.Struct], str
     ]
     name = f"{method.__name__}_arguments"
     return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True), ""
-
-
-def _unclean(value: Any, place: str) -> Iterator[str]:
-    """Where in it a text is not one that a database, a log line and a mail can take: JSON can say NUL and half characters."""
-    if isinstance(value, str):
-        if clean(value) != value:
-            yield place
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from _unclean(name, f"{place} (a name in it)")
-            yield from _unclean(one, f"{place}.{name}")
-    elif isinstance(value, list | tuple):
-        for number, one in enumerate(value):
-            yield from _unclean(one, f"{place}[{number}]")
-
-
-def _beyond_utc(value: Any, place: str) -> Iterator[str]:
-    """Where in it a moment is one that UTC has no words for: `9999-12-31T23:59:59-12:00` is in the year 10000 there."""
-    if isinstance(value, dt.datetime):
-        try:
-            value.replace(tzinfo=value.tzinfo or dt.UTC).astimezone(dt.UTC)
-        except OverflowError:
-            yield place
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from _beyond_utc(getattr(value, name), f"{place}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for number, one in enumerate(value):
-            yield from _beyond_utc(one, f"{place}[{number}]")
-
-
-def _name_the_field(text: str, struct: type[msgspec.Struct]) -> str:
-    """``Expected `str`, got `int` - at `$.a.b` `` becomes ``a.b: expected str, got int``, and of an enumeration the words that it
-    has."""
-    message, _, path = text.replace("`", "").partition(" - at $")
-    if message.startswith("Invalid enum value"):
-        words = _words_at(struct, re.findall(r"\w+|\[[^]]*\]", path))
-        message = f"expected one of {', '.join(words)}"
-    message = message.replace("Object missing required field", "missing").replace(
-        "Object contains unknown field", "unknown argument"
-    )
-    message = message[:1].lower() + message[1:]
-    return f"{path.lstrip('.')}: {message}" if path else message
-
-
-def _words_at(hint: Any, path: list[str]) -> list[str]:
-    """The words of the enumeration that stands at a path in a type: `appointments`, `[0]`, `status`."""
-    if get_origin(hint) is Literal:
-        return [str(word) for word in get_args(hint)]
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        name, *rest = path or [""]
-        return _words_at(get_type_hints(hint, include_extras=True).get(name), rest)
-    rest = (
-        path[1:] if path and path[0].startswith("[") and get_origin(hint) in (list, dict) else path
-    )
-    return [word for part in get_args(hint) for word in _words_at(part, rest)]
 
 
 class SafeRpcConsumer(RpcConsumer):
