@@ -57,6 +57,10 @@ class Server(Protocol):
         """The answer to a request whose head has come."""
         ...
 
+    def unreadable(self, status: int) -> Reply:
+        """The answer to what can't be read as a request."""
+        ...
+
 
 class Connection:
     """One client's requests, one after the other.
@@ -147,7 +151,7 @@ class Connection:
                 if not self._answer(request):
                     return not request.whole
             if reader.error:
-                self._send(json_error(reader.error), b"Connection: close\r\n")
+                self._send(self._server.unreadable(reader.error), b"Connection: close\r\n")
                 return True
             if not (self._server.accepting or reader.in_head or self.has_unread()):
                 return False

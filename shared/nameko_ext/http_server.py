@@ -20,8 +20,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
-from shared.nameko_ext.http_answers import Answer, Reply, json_answer, plain_error
-from shared.nameko_ext.http_bodies import BodyBudget
+from shared.nameko_ext.http_answers import Answer, Reply, json_answer, json_error, plain_error
+from shared.nameko_ext.http_bodies import BODY_BUDGET, BodyBudget
 from shared.nameko_ext.http_connections import Connection
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.nameko_ext.http_turns import Line
@@ -31,8 +31,8 @@ from shared.telemetry import error_text, exposition, get_logger
 log = get_logger(__name__)
 
 MAX_CONNECTIONS: Final = 10_500
-OTHER_FILES: Final = 400
-"""File descriptors that are no client's: database, broker, Stripe, SendGrid, Python's own."""
+OTHER_FILES: Final = 500
+"""File descriptors that are none of its clients': of a second server, database, broker, Stripe, SendGrid, Python's own."""
 BACKLOG: Final = 1024
 """Connections not accepted yet. eventlet's 50 overflow in a burst, and who is dropped tries again after a second."""
 DRAIN_SECONDS: Final = 20
@@ -71,9 +71,9 @@ def most_connections() -> int:
     return most
 
 
-def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
-    """A socket that listens on `address`, alone there unless `shared`: eventlet's own default lets a second process on this
-    machine take the same address, and each connection is answered by one or the other.
+def listen(address: tuple[str, int], *, shared: bool = False, setting: str = "HTTP_ADDRESS") -> Any:
+    """A socket that listens on `address`, which `setting` names, alone there unless `shared`: eventlet's own default lets a second
+    process on this machine take the same address, and each connection is answered by one or the other.
 
     Raises SettingsError when the address is taken, not this machine's, or not ours to take.
     """
@@ -83,7 +83,7 @@ def listen(address: tuple[str, int], *, shared: bool = False) -> Any:
         where = f"{address[0]}:{address[1]}"
         reason = error.strerror or str(error)
         raise SettingsError(
-            f"HTTP_ADDRESS: can't listen on {where}: {reason}.\n"
+            f"{setting}: can't listen on {where}: {reason}.\n"
             "Set it to a free host:port of this machine, or end what listens there."
         ) from None
     sock.settimeout(None)  # as nameko does (https://github.com/celery/kombu/issues/838)
@@ -94,11 +94,16 @@ class HttpServer(ProviderCollector, SharedExtension):
     """The web server of a container; also answers `/healthz`, `/readyz` and `/metrics`."""
 
     container: Any
+    setting = "HTTP_ADDRESS"
+    """What names its address. A subclass is a second server, at another."""
+    body_budget = BODY_BUDGET
+    """Bytes that the bodies of its requests may take together."""
+    most_connections = MAX_CONNECTIONS
 
     def __init__(self) -> None:
         super().__init__()
         self.accepting = True
-        self.bodies = BodyBudget()
+        self.bodies = BodyBudget(self.body_budget)
         self.line = Line()
         self._listener: Any = None
         self._accept_thread: Any = None
@@ -106,24 +111,33 @@ class HttpServer(ProviderCollector, SharedExtension):
         self._most = MAX_CONNECTIONS
         self._readiness: tuple[float, int, dict[str, Any]] | None = None
         self._told: tuple[float, Answer] | None = None
+        self._own = self.own_answers()
+
+    def own_answers(self) -> dict[str, Callable[[], Reply]]:
+        """What it answers by itself, by path."""
         healthy = json_answer(200, {"ok": True})
-        self._own: dict[str, Callable[[], Reply]] = {
+        return {
             "/healthz": lambda: healthy,
             "/readyz": lambda: json_answer(*self.readiness_report()),
             "/metrics": self._metrics,
         }
 
+    def address(self) -> str | None:
+        """Where it listens, `host:port`; None: nowhere."""
+        address: str = self.container.config["WEB_SERVER_ADDRESS"]
+        return address
+
     def setup(self) -> None:
         """Take the address before anything of the service runs. Raises SettingsError when it can't be had."""
-        if self._listener is None:  # once, however many entrypoints ask
-            config = self.container.config
-            address = parse_address(config["WEB_SERVER_ADDRESS"])
-            self._listener = listen(address, shared=bool(config.get("http_shared")))
+        address = self.address()
+        if self._listener is None and address is not None:  # once, however many entrypoints ask
+            shared = bool(self.container.config.get("http_shared"))
+            self._listener = listen(parse_address(address), shared=shared, setting=self.setting)
 
     def start(self) -> None:
-        if self._accept_thread is not None:
+        if self._accept_thread is not None or self._listener is None:
             return
-        self._most = most_connections()
+        self._most = min(self.most_connections, most_connections())
         # Bound once, and without a word of the client's: only whole addresses would need its host and scheme.
         self._routes = Map([one.get_url_rule() for one in self._providers]).bind("localhost")
         self._accept_thread = self.container.spawn_managed_thread(self._accept)
@@ -144,6 +158,10 @@ class HttpServer(ProviderCollector, SharedExtension):
         except HTTPException as error:
             return self.error_response(request, error)
         return response
+
+    def unreadable(self, status: int) -> Reply:
+        """The answer to what can't be read as a request."""
+        return json_error(status)
 
     def error_response(self, request: HttpRequest, error: HTTPException) -> Reply:
         """The answer to a request that no entrypoint took; a service may draw its own with
@@ -242,7 +260,7 @@ class HttpServer(ProviderCollector, SharedExtension):
 
     def stop_accepting(self) -> None:
         """Take no new connection and end the idle ones; what was accepted is answered."""
-        if not self.accepting:
+        if not self.accepting or self._listener is None:
             return
         self.accepting = False
         if self._accept_thread is not None:

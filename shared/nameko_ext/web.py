@@ -91,19 +91,27 @@ class Http(HttpRequestHandler):
             try:
                 request.read_body(room)
             except TimeoutError:
-                return plain_error(RequestTimeout())
+                return self.refusal(RequestTimeout())
             except NoRoom:
-                return _busy()
+                return self.busy()
             except TooLarge:
-                return plain_error(RequestEntityTooLarge())
+                return self.refusal(RequestEntityTooLarge())
             except (OSError, ValueError):
-                return plain_error(BadRequest())
+                return self.refusal(BadRequest())
             return self._work(request)
+
+    def refusal(self, error: HTTPException) -> Reply:
+        """The answer to a request that no method of the service has seen."""
+        return plain_error(error)
+
+    def busy(self) -> Reply:
+        """More than can be done now: said at once, so that whoever asks comes back instead of waiting."""
+        return Response("busy\n", 503, {"Retry-After": "1"})
 
     def _work(self, request: Any) -> Reply:
         pool = self.container.workers
         if pool.free() <= 0 and pool.waiting() > WAITING_PER_WORKER * self.container.max_workers:
-            return _busy()
+            return self.busy()
         try:
             # In this connection's own green thread: a second one for each request cost a fifth of the rate.
             result = self.container.run_here(self, (request,), request.path_values, {})
@@ -119,28 +127,27 @@ class Http(HttpRequestHandler):
 
     def response_from_exception(self, exc: Exception) -> Reply:
         if isinstance(exc, HTTPException):
-            return plain_error(exc)
+            return self.refusal(exc)
         if isinstance(exc, Overloaded | ContainerBeingKilled):
-            return _busy()
+            return self.busy()
         away = isinstance(exc, DatabaseUnavailable)
         if away:
             log.error("request failed", route=self.url, away=True, reason=str(exc))
         else:
             log.error("request failed", route=self.url, exc_info=exc, away=False)
+        return self.failure(exc, away=away)
+
+    def failure(self, error: Exception, *, away: bool) -> Reply:
+        """The answer to a request that failed in our house; `away`: the database is."""
         hook = getattr(self.container.service_cls, "failure_page", None)
         if hook is not None:
-            page: Reply = hook(exc)
+            page: Reply = hook(error)
             return page
         if away:  # whoever sent it (Stripe, SendGrid) sends it again
             answer = json_answer(503, {"error": "unavailable"})
             answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return answer
         return json_answer(500, {"error": "internal"})
-
-
-def _busy() -> Response:
-    """More than can be done now: said at once, so that whoever asks comes back instead of waiting."""
-    return Response("busy\n", 503, {"Retry-After": "1"})
 
 
 def http(
