@@ -21,24 +21,30 @@ import eventlet
 from eventlet import wsgi
 
 import local.memory_broker  # noqa: F401  (registers embedded://)
+from examples.host_app import Portico
 from local.ports import PORTS, CannotStart, chosen_ports, taken
 from sandbox import demo
 from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
-from sandbox.private import OTHERS, private_folder, tighten
+from sandbox.private import OTHERS, open_private, private_folder, tighten
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
 from services.notifier.service import NotifierService
 from services.portal import settings as portal_settings
+from services.portal.domain.api_keys import hint
 from services.portal.service import PortalService
+from shared.contracts.rpc.api_keys import SCOPES
 from shared.migrations import upgrade
 from shared.nameko_ext.runtime import Running, start_tracing, stop_tracing
 from shared.settings import Reader, SettingsError
 from shared.telemetry import configure_logging
 
 HOST: Final = "127.0.0.1"
+KEY_FILE: Final = "api.key"
+"""In the folder of data: the key of the HTTP API that `make run` makes, since nobody else can reach its broker."""
+KEY_NAME: Final = "make run"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Places:
 
 
 def places(environ: Mapping[str, str]) -> Places:
-    """Ports and folder from PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, SANDBOX_PORT and PORTICO_VAR."""
+    """Ports and folder from PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, API_PORT, SANDBOX_PORT and PORTICO_VAR."""
     ports = chosen_ports(environ, PORTS)
     for name, port in ports.items():
         _check_free(name, port)
@@ -73,7 +79,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return folder
 
 
-OUR_FILES: Final = ("secrets.json", "*.sqlite3*", "portico.log")
+OUR_FILES: Final = ("secrets.json", KEY_FILE, "*.sqlite3*", "portico.log")
 
 
 def _check_free(name: str, port: int) -> None:
@@ -119,6 +125,8 @@ def environment(
                 },
                 environ,
             ),
+            "API_ADDRESS": f"{HOST}:{run.ports['api']}",
+            "API_MODE": "test",
             **environ,
             "HTTP_ADDRESS": f"{HOST}:{run.ports[name]}",
         }
@@ -128,6 +136,27 @@ def environment(
 
 def _unless_in_a_file(defaults: dict[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in defaults.items() if not environ.get(f"{name}_FILE")}
+
+
+def api_key(file: Path, amqp_uri: str) -> str:
+    """The installation's key in `file`, made anew where the portal doesn't know it."""
+    with Portico(amqp_uri, timeout=10) as portico:
+        ours = [
+            one
+            for one in portico.call("portal", "api_keys")
+            if one["name"] == KEY_NAME and one["revoked_at"] is None
+        ]
+        if file.exists():
+            key = file.read_text().strip()
+            if any(one["hint"] == hint(key) for one in ours):
+                return key
+        for one in ours:
+            portico.call("portal", "revoke_api_key", key_id=one["key_id"])
+        made = portico.call("portal", "create_api_key", name=KEY_NAME, scopes=list(SCOPES))
+    key = str(made["key"])
+    with open_private(file, "w") as stream:
+        stream.write(f"{key}\n")
+    return key
 
 
 def _serve_sandbox(run: Places) -> Any:
@@ -178,6 +207,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     running = Running(services)
     running.stop_on_signals()
     running.start()
+    api_key(run.folder / KEY_FILE, env["portal"]["AMQP_URI"])
     customers: list[dict[str, Any]] = []
     if env["billing"].get("STRIPE_API_BASE") == run.url("sandbox"):
         customers = demo.seed(
@@ -210,6 +240,9 @@ def _say(
         ]
     broker = env["portal"]["AMQP_URI"].startswith("embedded")
     lines += [
+        "",
+        f"  The API for your own software ({os.path.relpath(run.folder / KEY_FILE)} is a key for it; docs/integration.md goes on):",
+        f'  curl -H "Authorization: Bearer $(cat {os.path.relpath(run.folder / KEY_FILE)})" http://{env["portal"]["API_ADDRESS"]}/api/v1/businesses',
         "",
         "Embedded: "
         + ("an in-memory broker, " if broker else "your RabbitMQ, ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-PORTS: Final = {"portal": 8000, "billing": 8001, "notifier": 8002, "sandbox": 8010}
+PORTS: Final = {"portal": 8000, "billing": 8001, "notifier": 8002, "api": 8003, "sandbox": 8010}
 """The usual ports."""
 
 
@@ -16,7 +16,7 @@ class CannotStart(Exception):
 def chosen_ports(
     environ: Mapping[str, str], otherwise: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """The ports that PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT and SANDBOX_PORT name, by part; `otherwise` is for those
+    """The ports that PORTAL_PORT, BILLING_PORT, NOTIFIER_PORT, API_PORT and SANDBOX_PORT name, by part; `otherwise` is for those
     that are not set. Raises CannotStart."""
     chosen: dict[str, int] = {}
     for part, usual in PORTS.items():

@@ -41,6 +41,11 @@ class _Addresses:
         return self._url("notifier")
 
     @property
+    def api_url(self) -> str:
+        """Of the API for host applications, at the first portal."""
+        return f"{self._url('api')}/api/v1"
+
+    @property
     def sandbox_url(self) -> str:
         return self._url("sandbox")
 
@@ -67,13 +72,15 @@ class Stack(_Addresses):
         durable: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`ports` fixes those of portal, billing, notifier and sandbox (the first replica); `settings` are set for all.
+        """`ports` fixes those of portal, billing, notifier, api and sandbox (the first replica); `settings` are set for all.
 
         `durable`: fsync in PostgreSQL, and a sandbox that keeps its state in a file.
         """
         private_folder(folder)
         self.folder, self.name = folder, name
-        self._ports = {part: free_port() for part in (*SERVICES, "sandbox")} | dict(ports or {})
+        self._ports = {part: free_port() for part in (*SERVICES, "api", "sandbox")} | dict(
+            ports or {}
+        )
         self._own_servers = rabbitmq is None, postgres is None
         self.rabbitmq = rabbitmq or RabbitMQ(folder / "rabbitmq")
         self.postgres = postgres or PostgreSQL(folder / "postgresql", durable=durable)
@@ -140,9 +147,16 @@ class Stack(_Addresses):
             "SENDGRID_WEBHOOK_PUBLIC_KEY": self._mail_key,
             "PORTAL_SESSION_ORIGINS": self.sandbox_url,
             "MAIL_FROM": "billing@portico.example",
+            **self._api(service, port),
             **self._secrets,
             **self._settings,
         }
+
+    def _api(self, service: str, port: int | None) -> dict[str, str]:
+        """The API for hosts is at the first portal."""
+        if service != "portal" or port not in (None, self._ports["portal"]):
+            return {}
+        return {"API_ADDRESS": f"127.0.0.1:{self._ports['api']}", "API_MODE": "test"}
 
     def processes(self, service: str) -> Sequence[Process]:
         """The processes of `portal`, `billing`, `notifier` or `sandbox`, after start()."""
@@ -287,7 +301,7 @@ class Embedded(_Addresses):
     def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:
         private_folder(folder)
         self.folder = folder
-        self._ports = {part: free_port() for part in (*SERVICES, "sandbox")}
+        self._ports = {part: free_port() for part in (*SERVICES, "api", "sandbox")}
         self.process = Process(
             "embedded",
             "local",

@@ -91,7 +91,8 @@ def write_settings(stack: Stack) -> Path:
     """The services' settings for `portico --env-file`, readable for us alone; returns the file's path."""
     file = stack.folder / "portico.env"
     settings = {name: value for service in SERVICES for name, value in stack.env(service).items()}
-    settings.pop("HTTP_ADDRESS")
+    for address in ("HTTP_ADDRESS", "API_ADDRESS"):
+        settings.pop(address)
     with open_private(file, "w") as stream:
         stream.writelines(f"{name}={value}\n" for name, value in settings.items())
     return file
@@ -110,6 +111,8 @@ def say(stack: Stack, customers: list[dict[str, Any]], seconds: float) -> None:
         "",
         f"portal {stack.portal_url}, billing {stack.billing_url}, notifier {stack.notifier_url}: a process each,",
         f"on a RabbitMQ (port {stack.rabbitmq.port}) and a PostgreSQL (port {stack.postgres.port}) of their own.",
+        f"The API for your own software is {stack.api_url}. A key for it:",
+        f"  .venv/bin/portico --env-file {os.path.relpath(stack.folder)}/portico.env keys create NAME --scope write",
         f"Ask: .venv/bin/portico --env-file {os.path.relpath(stack.folder)}/portico.env doctor",
         f"Data and logs: {os.path.relpath(stack.folder)}. Stop: Ctrl-C.",
     ]

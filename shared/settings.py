@@ -278,15 +278,15 @@ class Reader:
 
         return self._read(name, parse, default, meaning, options[0])
 
-    def address(self, name: str, *, meaning: str, default: str) -> str:
-        """A `host:port` to listen on."""
+    def address(self, name: str, *, meaning: str, default: Any, example: str = "") -> Any:
+        """A `host:port` to listen on, or the default, which may be None."""
 
         def parse(text: str) -> str:
             if not ADDRESS.match(text) or not 0 <= int(text.rsplit(":", 1)[1]) <= 65535:
                 raise ValueError(f"is no host:port: {text!r}")
             return text
 
-        return self._read(name, parse, default, meaning, default)
+        return self._read(name, parse, default, meaning, example or default)
 
     def log_level(self) -> str:
         """`LOG_LEVEL`, in capitals; it may be written in small letters too."""

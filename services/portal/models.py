@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     UniqueConstraint,
     false,
     text,
@@ -404,6 +405,22 @@ class ApiKeyRow(Base):
     expires_at: Mapped[dt.datetime | None]
     revoked_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]
+
+
+class IdempotentRequestRow(Base):
+    """A request of the HTTP API that came with an `Idempotency-Key`: what it was answered, for whoever sends it again."""
+
+    __tablename__ = "idempotent_requests"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of whose it is (the API key), method, address and `Idempotency-Key`."""
+    body_digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of its body: another one under the same key is refused."""
+    began_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    status: Mapped[int | None]
+    """HTTP status of its answer; NULL: it is not answered yet."""
+    answer: Mapped[str | None] = mapped_column(Text)
+    """The answer, JSON; NULL as well where it opens something: that is made anew."""
 
 
 class ProcessedEventRow(Base):

@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from services.portal.domain.notice import State, state_of
-from services.portal.domain.people import NOT_FOR_LINKS, PROFILE
+from services.portal.domain.people import COLUMNS, NOT_FOR_LINKS, PROFILE
 from services.portal.domain.snapshot import Business, Snapshot
 from services.portal.handlers.customers import ContactDetails
+from services.portal.models import BusinessRow, CustomerRow
+from shared.contracts import host_api
 from shared.contracts.rpc import portal as contract
 
 
-def _business(row: Business) -> dict[str, Any]:
+def _business(row: Business | BusinessRow) -> dict[str, Any]:
     return {
         "business_id": row.business_id,
         "name": row.name,
@@ -25,6 +27,44 @@ def _business(row: Business) -> dict[str, Any]:
         "color": row.color,
         "locale": row.locale,
         "timezone": row.timezone,
+    }
+
+
+def business(row: BusinessRow) -> host_api.Business:
+    """A business, for its host."""
+    return host_api.Business(**_business(row), **_wishes(row), service_note=row.service_note)
+
+
+def customer(row: CustomerRow, business_id: str) -> host_api.Customer:
+    """A customer, for their host."""
+    return host_api.Customer(
+        **{name: getattr(row, name) for name in COLUMNS},
+        customer_id=row.public_id,
+        business_id=business_id,
+        account=row.account,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def payment_state(found: Snapshot, now: dt.datetime) -> host_api.PaymentState:
+    """What a customer owes."""
+    whole = snapshot(found, now)
+    return host_api.PaymentState(
+        account=whole.account,
+        customer_id=whole.customer_id,
+        platform_stripe_customer_id=whole.platform_stripe_customer_id,
+        can_manage_billing=whole.can_manage_billing,
+        owed=whole.owed,
+    )
+
+
+def _wishes(row: BusinessRow | ContactDetails) -> dict[str, Any]:
+    """What a business says of its customers' emails."""
+    policy = row.reminder_policy
+    return {
+        "reminder_policy": msgspec.convert(policy, contract.ReminderPolicy) if policy else None,
+        "sender_email": row.sender_email,
     }
 
 
@@ -74,7 +114,6 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
 
 def contact(person: ContactDetails, link: str, platform: str) -> contract.Contact:
     """The answer of `contact`, and one of `contacts`."""
-    policy = person.reminder_policy
     return contract.Contact(
         customer_id=person.customer_id,
         **{name: getattr(person, name) for name in PROFILE},
@@ -83,8 +122,7 @@ def contact(person: ContactDetails, link: str, platform: str) -> contract.Contac
         platform=platform,
         business=contract.ContactBusiness(
             **_business(person.business),
-            reminder_policy=msgspec.convert(policy, contract.ReminderPolicy) if policy else None,
-            sender_email=person.sender_email,
+            **_wishes(person),
             service_note=person.business.service_note,
         ),
     )

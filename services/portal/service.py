@@ -31,6 +31,11 @@ from services.portal.rpc.api_keys import ApiKeys
 from services.portal.rpc.linking import Linking
 from services.portal.rpc.operations import Operations
 from services.portal.web import views
+from services.portal.web.api.appointments import ApiAppointments
+from services.portal.web.api.businesses import ApiBusinesses
+from services.portal.web.api.customers import ApiCustomers
+from services.portal.web.api.links import ApiLinks
+from services.portal.web.api.payments import ApiPayments
 from services.portal.web.billing_sync import Learning
 from services.portal.web.calendars import appointment_file
 from services.portal.web.cancellations import Cancelling
@@ -77,7 +82,11 @@ def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDet
     return customers.contacts(session, asked, utc_now())
 
 
-class PortalService(Operations, Linking, ApiKeys, Cancelling, Learning):
+class Api(ApiBusinesses, ApiCustomers, ApiAppointments, ApiLinks, ApiPayments):
+    """The HTTP API for host applications."""
+
+
+class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
     """The customer's side of Portico."""
 
     name = "portal"

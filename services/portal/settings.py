@@ -31,6 +31,10 @@ class Settings:
     """Origins that Stripe's pages may be at: the only ones a click can lead to."""
     platform_name: str = PLATFORM
     """What customers know this installation as: who runs the page, and sends the emails, for a business."""
+    api_address: str | None = None
+    """Where the HTTP API for host applications listens; None: nowhere."""
+    api_rate: int = 600
+    """Requests a minute of one key, counted by each process for itself."""
     api_mode: str = "live"
     """What the keys of the HTTP API begin with: of another mode none is taken."""
     tracing: TracingSettings | None = None
@@ -72,6 +76,19 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             meaning="what customers know this installation as: pages and emails say that it works for the business",
             example="Acme Billing",
             default=PLATFORM,
+        ),
+        api_address=reader.address(
+            "API_ADDRESS",
+            meaning="where the HTTP API for host applications listens (`/api/v1`), apart from what customers reach; unset: nowhere",
+            example="127.0.0.1:8003",
+            default=None,
+        ),
+        api_rate=reader.integer(
+            "API_RATE",
+            meaning="requests a minute that one key of the HTTP API may make, counted by each process for itself",
+            default=600,
+            minimum=1,
+            maximum=60_000,
         ),
         api_mode=reader.choice(
             "API_MODE",

@@ -110,6 +110,8 @@ OF_A_TABLE: Final = {
 }
 PEOPLE: Final = {"businesses", "customers", "appointments", "visits"}
 NOT_OF_STRIPE: Final = {
+    "api_keys",
+    "idempotent_requests",
     "outbox",
     "dead_letter_actions",
     "processed_events",

@@ -13,8 +13,8 @@ from shared.nameko_ext.rpc import CheckedRpc
 
 SERVICES = (PortalService, BillingService, NotifierService)
 PLAIN = {
-    "account", "action", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "notification_id",
-    "queue", "request_id", "rows", "since", "stripe_customer_id", "withdraw_only",
+    "account", "action", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "key_id", "notification_id",
+    "queue", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
 }  # fmt: skip
 """Ids, words of a set, moments, and lists that are counted."""
 

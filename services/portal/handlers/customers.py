@@ -22,7 +22,12 @@ from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.accounts import stripe_id as named
-from shared.contracts.rpc.errors import InvalidArgument, NotFound, UnknownCustomer
+from shared.contracts.rpc.errors import (
+    InvalidArgument,
+    NotFound,
+    StripeCustomerConflict,
+    UnknownCustomer,
+)
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
     AppointmentCounts,
@@ -41,11 +46,16 @@ class LinkOf:
     generation: int
 
 
-def upsert_business(session: Session, given: BusinessArguments, now: dt.datetime) -> str:
-    """Make or change a business; what is not given stays as it is. Returns its id."""
+def upsert_business(
+    session: Session, given: BusinessArguments, now: dt.datetime, *, change_only: bool = False
+) -> str:
+    """Make or change a business; what is not given stays as it is. Returns its id. With `change_only` none is made, and NotFound is
+    raised where there is none."""
     values = arguments.business(given)
     business_id = arguments.identifier("business_id", given.business_id)
     row = people.business(session, business_id, lock=True)
+    if row is None and change_only:
+        raise NotFound("business_id: no such business")
     if row is None:
         session.add(
             BusinessRow(
@@ -61,12 +71,13 @@ def upsert_business(session: Session, given: BusinessArguments, now: dt.datetime
 
 
 def upsert_customer(
-    session: Session, given: CustomerArguments, now: dt.datetime
+    session: Session, given: CustomerArguments, now: dt.datetime, *, alone: bool = False
 ) -> UpsertedCustomer:
     """Make or change the customer that the host knows as `external_id`; what is not given stays as it is.
 
     A Stripe id that Stripe has deleted is left out; another one than before replaces it; None takes the host's word back, not its
-    refusals (`unlink_customer`). Raises StripeCustomerConflict when the host has given the id to another customer.
+    refusals (`unlink_customer`). Raises StripeCustomerConflict when the host has given the id to another customer; and, where
+    whoever says it speaks for this business `alone`, when another business's customer is it by anybody's word.
     """
     values = {
         name: arguments.profile_field(name, value)
@@ -83,6 +94,8 @@ def upsert_customer(
     new_word = stripe_id is not UNSET and stripe_id != _host_word(session, business, external_id)
     if new_word:
         links.lock(session)
+        if alone and isinstance(stripe_id, str):
+            _refuse_others(session, business, stripe_id)
     row = people.customer_of_host(session, business.id, external_id)
     created = row is None
     if row is None:
@@ -124,6 +137,16 @@ def upsert_customer(
     )
 
 
+def _refuse_others(session: Session, business: BusinessRow, stripe_id: str) -> None:
+    """Raises StripeCustomerConflict for a Stripe customer that is another business's customer, by anybody's word."""
+    if links.of_other_businesses(
+        session, Account(business.account), business.id, business.business_id, [stripe_id]
+    ):
+        raise StripeCustomerConflict(
+            "platform_stripe_customer_id: this Stripe customer already belongs to another customer"
+        )
+
+
 def _host_word(session: Session, business: BusinessRow, external_id: str) -> str | None:
     """The Stripe customer that the host itself has named for a customer."""
     return links.host_words(session, business.id, [external_id]).get(external_id)
@@ -142,12 +165,21 @@ def _change(
 
 
 def link_customer(
-    session: Session, *, customer_id: str, stripe_customer_id: str, now: dt.datetime
+    session: Session,
+    *,
+    customer_id: str,
+    stripe_customer_id: str,
+    now: dt.datetime,
+    alone: bool = False,
 ) -> LinkedCustomer:
-    """The host's word that a customer is this Stripe customer. Raises NotFound, StripeCustomerConflict, InvalidArgument."""
+    """The host's word that a customer is this Stripe customer; `alone` as in `upsert_customer`. Raises NotFound,
+    StripeCustomerConflict, InvalidArgument."""
     stripe_id = arguments.stripe_customer("stripe_customer_id", stripe_customer_id)
     links.lock(session)
     row = _customer(session, customer_id, lock=True)
+    business = session.get_one(BusinessRow, row.business_pk)
+    if alone:
+        _refuse_others(session, business, stripe_id)
     account = Account(row.account)
     if links.deleted_of(session, account, [stripe_id]):
         raise InvalidArgument("stripe_customer_id: Stripe has deleted this customer")
@@ -227,6 +259,16 @@ def upsert_appointments(
     return AppointmentCounts(
         created=created, updated=updated, unchanged=len(checked) - created - updated
     )
+
+
+def delete_appointment(session: Session, *, customer_id: str, external_id: str) -> bool:
+    """Take an appointment away; whether it was there. Raises NotFound for the customer."""
+    customer = _customer(session, customer_id, lock=True)
+    row = people.appointments_of(session, customer.id, [external_id]).get(external_id)
+    if row is None:
+        return False
+    session.delete(row)
+    return True
 
 
 def _appointment(given: AppointmentArgument, row: AppointmentRow | None) -> dict[str, Any]:

@@ -70,12 +70,17 @@ class _Wish:
 
 
 def import_customers(
-    session: Session, *, business_id: str, lines: Sequence[CustomerLine], now: dt.datetime
+    session: Session,
+    *,
+    business_id: str,
+    lines: Sequence[CustomerLine],
+    now: dt.datetime,
+    alone: bool = False,
 ) -> Imported:
     """Make or change a batch of customers, with a handful of statements. Idempotent by the host's ids.
 
     A line that is wrong is reported and left out; the others are written. Of two lines with one id the later one
-    wins. Raises NotFound for the business, InvalidArgument for too many lines.
+    wins; `alone` as in `upsert_customer`. Raises NotFound for the business, InvalidArgument for too many lines.
     """
     if len(lines) > MOST_LINES:
         raise InvalidArgument(f"rows: expected at most {MOST_LINES}")
@@ -94,14 +99,15 @@ def import_customers(
                 done.unchanged += 1  # overtaken by this later line
             wishes[wish.external_id] = wish
     words = links.host_words(session, business.id, list(wishes))
+    batch = _Batch(business, done, now, alone)
     if any(
         one.external_id not in words or one.stripe_id not in (None, words[one.external_id])
         for one in wishes.values()
     ):
         links.lock(session)
     # Whoever loses a race for a new id finds it there the second time.
-    left = _write(session, business, list(wishes.values()), done, now)
-    left = _write(session, business, left, done, now)
+    left = _write(session, batch, list(wishes.values()))
+    left = _write(session, batch, left)
     done.errors += [
         RowError(row=wish.row, error="written by somebody else meanwhile") for wish in left
     ]
@@ -121,14 +127,23 @@ def _check(row: int, line: CustomerLine) -> _Wish:
     return _Wish(row, external_id, values, stripe_id)
 
 
-def _write(
-    session: Session, business: BusinessRow, wishes: list[_Wish], done: Imported, now: dt.datetime
-) -> list[_Wish]:
+@dataclass(frozen=True)
+class _Batch:
+    """What the lines of a batch have in common."""
+
+    business: BusinessRow
+    done: Imported
+    now: dt.datetime
+    alone: bool
+
+
+def _write(session: Session, batch: _Batch, wishes: list[_Wish]) -> list[_Wish]:
     """Write what can be written; the wishes whose new id somebody else took at this moment."""
     if not wishes:
         return []
+    business, done, now = batch.business, batch.done, batch.now
     known = bulk.customers_of_host(session, business.id, [wish.external_id for wish in wishes])
-    words = _new_words(session, business, wishes, done)
+    words = _new_words(session, batch, wishes)
     bad = {error.row for error in done.errors}
     wishes = [wish for wish in wishes if wish.row not in bad]
     new, changed = [], []
@@ -167,17 +182,20 @@ def _write(
     ]
 
 
-def _new_words(
-    session: Session, business: BusinessRow, wishes: list[_Wish], done: Imported
-) -> dict[str, str]:
+def _new_words(session: Session, batch: _Batch, wishes: list[_Wish]) -> dict[str, str]:
     """Which Stripe customer the host gives to whom (by its own id), where it has not said so already. Lines with one that it
     has given to somebody else are left out; one that Stripe has deleted is no word at all."""
+    business, done = batch.business, batch.done
     account = Account(business.account)
     given = {wish.stripe_id for wish in wishes if wish.stripe_id is not None}
     gone = links.deleted_of(session, account, given)
     said = links.host_words(session, business.id, [wish.external_id for wish in wishes])
     mine = {stripe_id: external_id for external_id, stripe_id in said.items() if stripe_id}
     elsewhere = links.claimed_by_host(session, account, given).keys() - mine.keys()
+    if batch.alone:
+        elsewhere |= links.of_other_businesses(
+            session, account, business.id, business.business_id, given
+        )
     words: dict[str, str] = {}
     for wish in wishes:
         stripe_id, before = wish.stripe_id, said.get(wish.external_id)

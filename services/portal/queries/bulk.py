@@ -58,17 +58,13 @@ def change_customers(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def page_of_customers(
-    session: Session, business_pk: int, after: int, limit: int
+    session: Session, business_pk: int, after: int, limit: int, **only: str
 ) -> list[CustomerRow]:
-    """Customers of a business in the order they came, after one of them."""
-    return list(
-        session.scalars(
-            select(CustomerRow)
-            .where(CustomerRow.business_pk == business_pk, CustomerRow.id > after)
-            .order_by(CustomerRow.id)
-            .limit(limit)
-        )
+    """Customers of a business in the order they came, after one of them; with these values of columns alone."""
+    statement = select(CustomerRow).where(
+        CustomerRow.business_pk == business_pk, CustomerRow.id > after
     )
+    return list(session.scalars(statement.filter_by(**only).order_by(CustomerRow.id).limit(limit)))
 
 
 def count_customers(session: Session, business_pk: int) -> int:

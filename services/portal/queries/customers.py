@@ -61,6 +61,16 @@ def businesses(session: Session, limit: int) -> list[BusinessRow]:
     return list(session.scalars(select(BusinessRow).order_by(BusinessRow.id).limit(limit)))
 
 
+def page_of_businesses(
+    session: Session, business_ids: Collection[str] | None, after: int, limit: int
+) -> list[BusinessRow]:
+    """Businesses in the order in which they were made, after one of them; of these alone, unless None."""
+    statement = select(BusinessRow).where(BusinessRow.id > after)
+    if business_ids is not None:
+        statement = statement.where(BusinessRow.business_id.in_(business_ids))
+    return list(session.scalars(statement.order_by(BusinessRow.id).limit(limit)))
+
+
 def sender_addresses(session: Session) -> dict[str, str]:
     """The businesses' own sender addresses, by the host's ids of the businesses that have one."""
     rows = session.execute(
@@ -75,6 +85,15 @@ def customer(session: Session, public_id: str, *, lock: bool = False) -> Custome
     """The customer with this public id, locked for change on demand."""
     statement = select(CustomerRow).where(CustomerRow.public_id == public_id)
     return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def business_id_of(session: Session, public_id: str) -> str | None:
+    """The host's id of a customer's business; None: there is no such customer."""
+    return session.scalar(
+        select(BusinessRow.business_id)
+        .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
+        .where(CustomerRow.public_id == public_id)
+    )
 
 
 def customer_of_host(session: Session, business_pk: int, external_id: str) -> CustomerRow | None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, or_, select, text, union, update
 from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, CustomerRef, Source, Spell, Statement
@@ -88,6 +88,41 @@ def claimed_by_host(
         )
     )
     return dict(rows.tuples().all())
+
+
+def of_other_businesses(
+    session: Session,
+    account: Account,
+    business_pk: int,
+    business_id: str,
+    stripe_ids: Collection[str],
+) -> set[str]:
+    """Which of these Stripe customers are linked with another business's customer, or named by what stands as one."""
+    linked = select(CustomerRow.platform_stripe_customer_id).where(
+        CustomerRow.platform_stripe_customer_id.in_(stripe_ids),
+        CustomerRow.account == account,
+        CustomerRow.business_pk != business_pk,
+    )
+    named = (
+        select(LinkEvidenceRow.stripe_customer_id)
+        .outerjoin(CustomerRow, CustomerRow.public_id == LinkEvidenceRow.customer_ref)
+        .where(
+            LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
+            LinkEvidenceRow.account == account,
+            LinkEvidenceRow.withdrawn_at.is_(None),
+            LinkEvidenceRow.refused.is_(None),
+            LinkEvidenceRow.denies.is_(False),
+            or_(
+                CustomerRow.business_pk != business_pk,
+                and_(
+                    CustomerRow.id.is_(None),
+                    LinkEvidenceRow.business_ref != business_id,
+                ),
+            ),
+        )
+    )
+    found: Sequence[str] = session.scalars(union(linked, named)).all()
+    return set(found)
 
 
 def named_already(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import importing, resolved_links, timeline
+from services.portal.handlers import idempotency, importing, resolved_links, timeline
 from services.portal.retention import RULES
 from services.portal.web.activity_log import ActivityLog
 from shared.contracts.accounts import OWN, Account
@@ -125,5 +125,5 @@ class Operations:
         """Forget what only proves that something was done long ago."""
         now = dt.datetime.now(dt.UTC)
         with self.db.transaction() as session:
-            more = resolved_links.forget_old(session, now)
+            more = resolved_links.forget_old(session, now) | idempotency.forget(session, now)
         return prune_round(self.db, RULES, now) or more

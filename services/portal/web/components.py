@@ -10,7 +10,7 @@ from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
 from services.portal.tokens.request_links import RequestLinks
-from services.portal.web.limiter import Limiter
+from services.portal.web.limiter import MOST_KEYS, Limiter
 
 
 class Components:
@@ -24,6 +24,7 @@ class Components:
         self.platform = settings.platform_name
         self.api_mode = settings.api_mode
         self.limiter = Limiter()
+        self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)
 
 
 class ComponentsProvider(DependencyProvider):

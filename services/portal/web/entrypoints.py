@@ -52,6 +52,11 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def take_as_long_as_others(arrived: float) -> None:
+    """Wait until a request that came at `arrived` (monotonic) may be answered that nothing is here."""
+    eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
+
+
 def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
     return resolved_links.look_many(session, public_ids, utc_now())
 
@@ -83,7 +88,7 @@ class PortalEntrypoints:
     def _nothing_here(request: Request, arrived: float) -> Reply:
         VISITS.labels("nothing").inc()
         page = views.page_not_found(locale_for(request))
-        eventlet.sleep(max(0.0, arrived + NOTHING_HERE_SECONDS - time.monotonic()))
+        take_as_long_as_others(arrived)
         return answer(page, 404)
 
     def _replaced(self, request: Request, visit: ResolvedLink) -> Reply:

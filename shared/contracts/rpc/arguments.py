@@ -36,7 +36,7 @@ def read_arguments(given: Mapping[str, Any], struct: type[Given], *, strict: boo
 @lru_cache(maxsize=256)
 def _has_moments(struct: type[msgspec.Struct]) -> bool:
     """Whether a moment may stand in it: most have none, and are not looked through."""
-    return "date-time" in str(msgspec.json.schema(struct))
+    return "DateTimeType" in repr(msgspec.inspect.type_info(struct))
 
 
 def _unclean(value: Any, place: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ from tests.unit.deploy.manifests import (
     migrations,
     named,
     pod_templates,
+    rendered,
     run,
     secrets,
     walk,
@@ -257,7 +258,8 @@ def test_the_door_is_narrow() -> None:
 
 
 def routes_in_code() -> set[str]:
-    """The routes of all `@http` entrypoints, wherever a service has them from."""
+    """The routes of all `@http` entrypoints, wherever a service has them from; not those of the API for hosts, which have a listener
+    of their own that no overlay opens."""
     return {
         entrypoint.url
         for service in SERVICES
@@ -269,7 +271,7 @@ def routes_in_code() -> set[str]:
             inspect.isfunction,
         )
         for entrypoint in getattr(method, "nameko_entrypoints", ())
-        if isinstance(entrypoint, Http)
+        if isinstance(entrypoint, Http) and entrypoint.server.setting == "HTTP_ADDRESS"
     }
 
 
@@ -279,6 +281,15 @@ def test_every_route_of_the_code_is_let_in() -> None:
     let_in = {path for path in PREFIXES for route in routes if route.startswith(path)}
     assert let_in == set(PREFIXES)
     assert {route for route in routes if not route.startswith(PREFIXES)} == set(DOORS)
+
+
+def test_the_api_for_hosts_is_not_let_in(overlay: str) -> None:
+    """It listens nowhere: whoever wants it there gives it an address, and a way to it, of its own."""
+    (container,) = named(overlay, "Deployment", "portal")["spec"]["template"]["spec"]["containers"]
+    assert [port["containerPort"] for port in container["ports"]] == [8000]
+    everything = str(rendered(overlay))
+    assert "API_ADDRESS" not in everything
+    assert "/api/" not in everything
 
 
 def test_queue_names_are_those_of_the_code(overlay: str) -> None:

@@ -1,0 +1,1 @@
+"""The HTTP API for host applications: `/api/v1`, on a listener of its own."""

@@ -1,0 +1,43 @@
+"""`/api/v1/businesses`."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from services.portal import serializers
+from services.portal.handlers import customers, host_lists
+from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
+from shared.contracts.host_api import Business, BusinessPage, PageArguments
+from shared.contracts.rpc.portal import BusinessArguments, BusinessReference
+from shared.nameko_ext.loops import Waker
+
+
+class ApiBusinesses(ApiEntrypoints):
+    """Routes about businesses."""
+
+    wake_rights = Waker("learn_rights")
+
+    @route(
+        "POST",
+        "/businesses",
+        "businesses:write",
+        body=BusinessArguments,
+        answer=BusinessReference,
+    )
+    def api_upsert_business(self, session: Session, call: Call) -> Reply:
+        """Make or change a business, by your own id. What is omitted stays as it is, null clears it. Only a key of the installation
+        makes one."""
+        made = customers.upsert_business(session, call.given, call.now, change_only=call.alone)
+        call.after.append(self.wake_rights)
+        return Reply(BusinessReference(business_id=made))
+
+    @route("GET", "/businesses", "businesses:read", query=PageArguments, answer=BusinessPage)
+    def api_list_businesses(self, session: Session, call: Call) -> Reply:
+        """List the businesses that the key may see."""
+        rows, more = host_lists.businesses(session, call.given, call.credential.business_id)
+        return Reply(BusinessPage(data=[serializers.business(row) for row in rows], has_more=more))
+
+    @route("GET", "/businesses/<path:business_id>", "businesses:read", answer=Business)
+    def api_get_business(self, session: Session, call: Call) -> Reply:
+        """A business, by your own id."""
+        return Reply(serializers.business(host_lists.business(session, call.values["business_id"])))

@@ -1,0 +1,288 @@
+"""How a request of the HTTP API is done: whose key, what it may do, what is given, once or again. The routes stand beside this, a
+module a subject, and their rules in the handlers that RPC has too.
+
+Whose things a route is about is said by names that are the same everywhere: `business_id` and `customer_id`, in the address, the query
+or the body. They are checked here, before any route's own code runs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from services.portal.domain.api_keys import Credential, digest
+from services.portal.handlers import api_keys, idempotency
+from services.portal.handlers.idempotency import Kept, OtherRequest, StillRunning
+from services.portal.metrics import LINK_CONFLICTS
+from services.portal.queries import customers as people
+from services.portal.web.api import problems
+from services.portal.web.api.door import ApiHttp, Route, key_of
+from services.portal.web.api.problems import Refused
+from services.portal.web.entrypoints import PortalEntrypoints, take_as_long_as_others, utc_now
+from shared.contracts.host_api import NoArguments
+from shared.contracts.rpc.arguments import read_arguments
+from shared.contracts.rpc.base import Arguments
+from shared.contracts.rpc.errors import InvalidArgument, NotFound, RpcError, StripeCustomerConflict
+from shared.database import UnstorableValue
+from shared.nameko_ext.batching import Batched
+from shared.nameko_ext.http_answers import Answer
+from shared.nameko_ext.loops import Waker
+from shared.telemetry import audit
+from shared.text import clean
+
+IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+SAME_TIME: Final = (401, 403, 404)
+"""What is answered after the same time, whatever the reason: so that time doesn't tell a revoked key from an unknown one, or somebody
+else's customer from nobody."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Reply(NamedTuple):
+    """What a route answers."""
+
+    answer: Any
+    status: int = 200
+
+
+@dataclass
+class Call:
+    """A request of the API: who asks, and for what."""
+
+    credential: Credential
+    given: Any
+    """The query's or the body's struct."""
+    now: dt.datetime
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What the address names."""
+    after: list[Callable[[], None]] = field(default_factory=list)
+    """What is done once it is written."""
+
+    @property
+    def customer_id(self) -> str:
+        """The customer whom the address names: the key's own."""
+        return self.values["customer_id"]
+
+    @property
+    def alone(self) -> bool:
+        """Whether the key speaks for one business only."""
+        return self.credential.business_id is not None
+
+
+def _recognise(session: Session, digests: list[str]) -> list[Credential | None]:
+    return api_keys.recognise(session, digests, utc_now())
+
+
+class ApiEntrypoints(PortalEntrypoints):
+    """Base of the API's routes."""
+
+    credentials = Batched("api_keys", _recognise)
+    wake_relay = Waker("relay")
+
+    def _serve(
+        self,
+        route: Route,
+        handler: Callable[..., Reply],
+        request: Any,
+        values: Mapping[str, str],
+    ) -> Response:
+        arrived = time.monotonic()
+        answer = self._attempt(route, handler, request, values)
+        if answer.status_code in SAME_TIME:
+            take_as_long_as_others(arrived)
+        return answer
+
+    def _attempt(
+        self, route: Route, handler: Callable[..., Reply], request: Any, values: Mapping[str, str]
+    ) -> Response:
+        key = key_of(request, self.wiring.api_mode)
+        credential = self.credentials(digest(key)) if key is not None else None
+        if credential is None:
+            return problems.unauthorized()
+        outcome = "ok"
+        try:
+            call = self._read(route, credential, request, values)
+            if route.method == "GET":
+                with self.db.reading() as session:
+                    reply = self._run(session, handler, call)
+                return _answer(reply.status, _json(reply.answer))
+            return self._change(route, handler, request, call)
+        except Refused as refused:
+            outcome = refused.code
+            return problems.of_refusal(refused)
+        except UnstorableValue:
+            outcome = "invalid_argument"
+            return problems.problem(
+                outcome, "A number is too large or a text too long to be stored."
+            )
+        except RpcError as error:
+            outcome = type(error).__name__
+            if isinstance(error, StripeCustomerConflict):
+                LINK_CONFLICTS.labels("api").inc()
+            return problems.of_error(error)
+        finally:
+            if route.audited:
+                name = handler.__name__.removeprefix("api_")
+                audit(
+                    f"portal.api.{name}", who=credential.key_id, came_by="api", outcome=outcome, **values
+                )  # fmt: skip
+
+    def _read(
+        self, route: Route, credential: Credential, request: Any, values: Mapping[str, str]
+    ) -> Call:
+        """The request as the route wants it. Raises Refused, InvalidArgument, NotFound."""
+        if seconds := self.wiring.api_limiter.take(credential.key_id):
+            raise Refused(
+                "rate_limited", "Too many requests with this key.", Retry_After=str(seconds)
+            )
+        if route.scope not in credential.scopes:
+            raise Refused(
+                "insufficient_scope", f"This key may not do this: it lacks {route.scope}."
+            )
+        for name, value in values.items():
+            if clean(value) != value:
+                raise NotFound(f"{name}: no such one")
+        query = read_arguments(dict(request.args), route.query or NoArguments, strict=False)
+        if route.query is not None:
+            return Call(credential, query, utc_now(), values)
+        return Call(credential, _body(route, request), utc_now(), values)
+
+    def _run(self, session: Session, handler: Callable[..., Reply], call: Call) -> Reply:
+        """Do it, if what it is about is the key's own. Raises NotFound, which doesn't say whether somebody else's it is."""
+        own = call.credential.business_id
+        if own is not None:
+            named = [call.values.get("business_id"), getattr(call.given, "business_id", None)]
+            if any(one is not None and one != own for one in named):
+                raise NotFound("business_id: no such business")
+            customer_id = call.values.get("customer_id")
+            if customer_id is not None and people.business_id_of(session, customer_id) != own:
+                raise NotFound("customer_id: no such customer")
+        return handler(self, session, call)
+
+    def _change(
+        self, route: Route, handler: Callable[..., Reply], request: Any, call: Call
+    ) -> Response:
+        """Do it in a transaction, once for an `Idempotency-Key`."""
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            reply: Reply = self._write(lambda session: self._run(session, handler, call))
+            self._after(call)
+            return _answer(reply.status, _json(reply.answer))
+        if not IDEMPOTENCY_KEY.fullmatch(key):
+            raise InvalidArgument("Idempotency-Key: expected 1 to 255 visible ASCII characters")
+        name = idempotency.name_of(
+            key_id=call.credential.key_id,
+            method=route.method,
+            target=f"{request.path}?{request.query}",
+            key=key,
+            body=request.get_data(),
+        )
+        try:
+            kept = self._write(lambda session: idempotency.begin(session, name, call.now))
+            if kept is None:
+                return self._first(route, handler, call, name)
+        except StillRunning:
+            raise Refused(
+                "request_in_progress", "The first request with this Idempotency-Key is under way.",
+                Retry_After="1",
+            ) from None  # fmt: skip
+        except OtherRequest:
+            raise Refused(
+                "idempotency_key_reused", "This Idempotency-Key was used for another request."
+            ) from None
+        if kept.answer is not None:
+            return _answer(kept.status, kept.answer)
+        again = getattr(type(self), route.again or "").handler
+        with self.db.reading() as session:
+            return _answer(kept.status, _json(self._run(session, again, call).answer))
+
+    def _first(
+        self,
+        route: Route,
+        handler: Callable[..., Reply],
+        call: Call,
+        name: idempotency.RequestName,
+    ) -> Response:
+        """Effect and answer are one transaction. Raises what the handler raises, and forgets the request then."""
+
+        def work(session: Session) -> tuple[int, str]:
+            reply = self._run(session, handler, call)
+            text = _json(reply.answer)
+            kept = Kept(reply.status, None if route.again else text)
+            idempotency.finish(session, name, call.now, kept)
+            return reply.status, text
+
+        try:
+            status, text = self._write(work)
+        except Exception:
+            with self.db.transaction() as session:
+                idempotency.abandon(session, name, call.now)
+            raise
+        self._after(call)
+        return _answer(status, text)
+
+    def _after(self, call: Call) -> None:
+        self.wake_relay()
+        for action in call.after:
+            action()
+
+
+def _body(route: Route, request: Any) -> Arguments:
+    """What is sent. Raises Refused, InvalidArgument."""
+    struct, data = route.body or NoArguments, request.get_data()
+    if not data and route.body is None:
+        return struct()
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refused("unsupported_media_type", "Expected JSON: Content-Type: application/json")
+    try:
+        given = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise Refused("invalid_request", "The body is no JSON.") from None
+    if not isinstance(given, dict):
+        raise Refused("invalid_request", "Expected an object as the body.")
+    return read_arguments(given, struct)
+
+
+def _json(answer: Any) -> str:
+    return msgspec.json.encode(answer).decode()
+
+
+def _answer(status: int, text: str) -> Answer:
+    return Answer(text.encode() + b"\n", status, [("Content-Type", "application/json")])
+
+
+def route(
+    method: str,
+    path: str,
+    scope: str,
+    *,
+    answer: Any,
+    query: type[Arguments] | None = None,
+    body: type[Arguments] | None = None,
+    **more: Any,
+) -> Callable[[Callable[[Any, Session, Call], Reply]], Any]:
+    """Decorate a method that answers a request of the API, in a transaction that is open: it gets the session and the `Call`, whose
+    `business_id` and `customer_id` are the key's own. `more`: see `Route`."""
+    made = Route(
+        method=method, path=path, scope=scope, query=query, body=body, answer=answer, **more
+    )
+
+    def decorate(handler: Callable[[Any, Session, Call], Reply]) -> Any:
+        @functools.wraps(handler)
+        def entrypoint(self: ApiEntrypoints, request: Any, **values: str) -> Response:
+            return self._serve(made, handler, request, values)
+
+        entrypoint.handler = handler  # type: ignore[attr-defined]
+        return ApiHttp.decorator(made)(entrypoint)
+
+    return decorate

@@ -1,0 +1,68 @@
+"""The running API for hosts against docs/openapi-v1.yaml: schemathesis invents the requests and judges the answers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+
+from examples.host_app import Portico
+from shared.contracts.rpc.api_keys import SCOPES
+from tests.faults.system import System
+from tests.faults.test_bad_input import fine
+from tests.faults.test_openapi import CONFORMS, FEW
+
+SCHEMA = schemathesis.openapi.from_path(str(Path(__file__).parents[2] / "docs/openapi-v1.yaml"))
+OPERATIONS: dict[str, Any] = {
+    f"{made.method.upper()} {made.path}": made
+    for made in (found.ok() for found in SCHEMA.get_all_operations())
+}
+EXAMPLES = int(os.environ.get("API_EXAMPLES", "25"))
+"""Requests to each operation; `API_EXAMPLES=700` are 10,000 in all."""
+
+
+@pytest.fixture(scope="module")
+def host(system: System) -> dict[str, str]:
+    """A key of the installation, and a customer."""
+    with Portico(system.stack.amqp_uri, exchange="nameko-rpc") as portico:
+        key = portico.call("portal", "create_api_key", name="schemathesis", scopes=list(SCOPES))
+        made = portico.call(
+            "portal", "upsert_customer", business_id="faults", external_id="api", name="Olga",
+            email="olga@example.com",
+        )  # fmt: skip
+    return {"key": key["key"], "customer_id": made["customer_id"]}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_answers_are_as_documented(system: System, host: dict[str, str], name: str) -> None:
+    """Requests that fit the document and ones that break it, with a good key and without, about customers that there are and not:
+    an answer that is documented, and no error of ours."""
+    operation = OPERATIONS[name]
+
+    @settings(FEW, max_examples=EXAMPLES)
+    @given(
+        operation.as_strategy(GenerationMode.POSITIVE)
+        | operation.as_strategy(GenerationMode.NEGATIVE),
+        st.booleans(),
+        st.integers(0, 9),
+    )
+    def check(case: Case, known: bool, luck: int) -> None:
+        if known and "customer_id" in case.path_parameters:
+            case.path_parameters["customer_id"] = host["customer_id"]
+        if luck:
+            case.headers["Authorization"] = f"Bearer {host['key']}"
+        try:
+            answer = case.call(system.stack.api_url, allow_redirects=False, timeout=20)
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
+            return  # what can't be sent as HTTP
+        fine(answer.status_code, answer.content, 503)
+        case.validate_response(answer, checks=CONFORMS)
+
+    check()

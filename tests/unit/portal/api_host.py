@@ -1,0 +1,127 @@
+"""A host application that speaks to the API without a socket: the service without its framework, on tables in memory."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from services.portal.handlers import api_keys
+from services.portal.models import Base
+from services.portal.service import PortalService
+from services.portal.tokens.links import Links
+from services.portal.web.api import problems
+from services.portal.web.api.door import ApiHttp, Route
+from services.portal.web.entrypoints import utc_now
+from services.portal.web.limiter import Limiter
+from shared.contracts.rpc.api_keys import SCOPES
+from shared.nameko_ext.http_requests import HttpRequest
+from shared.settings import Secret
+from tests.unit import tables
+from tests.unit.portal.builders import REFERENCES
+
+
+def routes() -> Iterator[tuple[str, Route]]:
+    """Every route of the API, by the name of its method."""
+    for name, method in inspect.getmembers(PortalService, inspect.isfunction):
+        for entrypoint in getattr(method, "nameko_entrypoints", ()):
+            if isinstance(entrypoint, ApiHttp):
+                yield name, entrypoint.route
+
+
+ADDRESSES = Map(
+    [Rule(f"/api/v1{one.path}", methods=[one.method], endpoint=name) for name, one in routes()]
+).bind("localhost")
+
+
+class Told:
+    """An answer."""
+
+    def __init__(self, response: Any) -> None:
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.text: str = response.get_data(as_text=True)
+        self.json: Any = json.loads(self.text)
+
+
+class ApiHost:
+    """The portal, and keys for it."""
+
+    def __init__(self) -> None:
+        self.portal: Any = PortalService()
+        self.db = self.portal.db = tables.empty(Base.metadata)
+        self.woken: list[str] = []
+        self.portal.wiring = SimpleNamespace(
+            links=Links([Secret("k" * 40)], "https://portal.example"),
+            references=REFERENCES,
+            platform="Portico",
+            api_mode="test",
+            api_limiter=Limiter(most=100_000),
+        )
+        self.portal.credentials = self._credential
+        self.portal.wake_relay = lambda: self.woken.append("relay")
+        self.portal.wake_rights = lambda: self.woken.append("rights")
+        self.questions = 0
+        """How often a key was looked up."""
+
+    def _credential(self, digest: str) -> Any:
+        self.questions += 1
+        with self.db.transaction() as session:
+            return api_keys.recognise(session, [digest], utc_now())[0]
+
+    def key(self, business_id: str | None = None, scopes: Sequence[str] = SCOPES) -> str:
+        """A new key of the installation, or of one business."""
+        with self.db.transaction() as session:
+            made = api_keys.create(
+                session,
+                name=f"key {self.questions} {len(api_keys.listed(session, None))}",
+                scopes=scopes,
+                business_id=business_id,
+                expires_at=None,
+                mode="test",
+                now=utc_now(),
+            )
+        return made.key
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        key: str | None,
+        body: Any = None,
+        **headers: str,
+    ) -> Told:
+        """A request below `/api/v1`; a body of bytes is sent as it is. `headers` as `Idempotency_Key="1"`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            sent.setdefault("Authorization", f"Bearer {key}")
+        data = b""
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        fields = {name.lower().encode(): value.encode() for name, value in sent.items()}
+        target = f"/api/v1{path}".encode()
+        request = HttpRequest(method, target, fields, http_1_0=False, keep_alive=True)
+        request._body = data
+        try:
+            name, values = ADDRESSES.match(request.path, method, query_args=request.query)
+        except HTTPException as error:
+            return Told(problems.of_http(error))
+        return Told(getattr(self.portal, name)(request, **values))
+
+    def ok(self, *args: Any, **headers: str) -> Any:
+        """The same; the answer's JSON, which is no error."""
+        told = self.send(*args, **headers)
+        assert told.status < 300, told.text
+        return told.json
+
+
+def query(**given: Any) -> str:
+    """Parameters of an address."""
+    return "?" + urllib.parse.urlencode(given)
