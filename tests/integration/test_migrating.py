@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.faults.proxy import Proxy
 from tests.fixtures.listener import eventually
 from tests.fixtures.servers import REPOSITORY
 
+OTHER_LOCKS_SECONDS = 5
+"""`lock_timeout` of each connection (shared/database.py)."""
 INDEX = "ix_inbox_next_release"
 NEXT_RELEASE = f'''"""An index that the next release wants."""
 from shared.migrations import create_index
@@ -93,6 +96,24 @@ def test_two_at_once_take_turns_around_an_index_beside_the_writes(
         eventually(lambda: "another migration" in migrating.log_text(), within=30)
         writer.commit()
     assert (first.wait(30), second.wait(30)) == (0, 0), migrating.log_text()
+    assert index_is_valid(url) is True
+
+
+def test_an_index_waits_for_old_transactions_however_long_they_take(
+    next_release: Migrating, database: Callable[[str], str]
+) -> None:
+    """A backup may go on for longer than any other lock is waited for: the migration doesn't give up, and writes go on."""
+    url = database("billing")
+    migrating = next_release(url)
+    with contextlib.closing(psycopg2.connect(plain(url))) as old:
+        with old.cursor() as cursor:
+            cursor.execute("UPDATE inbox SET replays = 0")
+        runner = migrating.command("migrate")
+        eventually(lambda: index_is_valid(url) is False, within=30)
+        time.sleep(OTHER_LOCKS_SECONDS + 1)
+        assert runner.running, migrating.log_text()
+        old.commit()
+    assert runner.wait(30) == 0, migrating.log_text()
     assert index_is_valid(url) is True
 
 
