@@ -7,6 +7,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, or_, select, update
@@ -288,6 +289,11 @@ class Row:
     ready_at: dt.datetime | None
     finished_at: dt.datetime | None
     context: dict[str, Any] | None
+    stored: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+    """What of it `store_sent` writes, as the table is known to have it."""
+
+    def __post_init__(self) -> None:
+        self.stored = _written(self)
 
     @property
     def invoice(self) -> StripeId | None:
@@ -300,9 +306,10 @@ class Row:
         return stripe_id(self.account, self.stripe_customer_id)
 
 
-_KNOWN: Final = tuple(field.name for field in fields(Row))
+_KNOWN: Final = tuple(field.name for field in fields(Row) if field.init)
 _KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
 _WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
+_written: Final = attrgetter(*_WRITTEN)
 
 
 def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str, Row]:
@@ -317,9 +324,13 @@ def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str,
 
 
 def store_sent(session: Session, rows: Iterable[Row]) -> None:
-    """Write back what has changed of these, which are locked, all in one message to the database."""
-    written = [{name: getattr(row, name) for name in _WRITTEN} for row in rows]
-    update_rows(session, _TABLE, written, ("notification_id",))
+    """Write back those of these, which are locked, that have changed, all in one message to the database. What the transaction
+    has done to others beside (`leases.release_gathered`) stays."""
+    changed = [row for row in rows if row.stored != _written(row)]
+    for row in changed:
+        row.stored = _written(row)
+    values = [dict(zip(_WRITTEN, row.stored, strict=True)) for row in changed]
+    update_rows(session, _TABLE, values, ("notification_id",))
 
 
 def lock_rows(session: Session, notification_ids: Iterable[str]) -> dict[str, Notification]:

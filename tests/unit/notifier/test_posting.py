@@ -18,7 +18,7 @@ from services.notifier.handlers.compose import compose
 from services.notifier.handlers.results import Result
 from services.notifier.models import IncidentRow
 from services.notifier.queries import suppressions
-from services.notifier.queries.leases import Leased
+from services.notifier.queries.leases import Leased, gather
 from services.notifier.workflows import sending
 from shared.contracts.invoices import Retry
 from tests.unit.notifier.conftest import RENDERER, House, failed, paid
@@ -87,6 +87,27 @@ def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
     assert third is None
     marked = [row.invoice_id for row in house.rows() if row.unconfirmed_since is not None]
     assert marked == ["in_3"]
+
+
+def test_what_was_gathered_is_due_again_though_it_stands_in_the_same_batch(house: House) -> None:
+    """Its own sender has lost it, and the email that it was to be told in doesn't go out: it must not stay told in nothing."""
+    house.hear(failed(invoice_id="in_1"))
+    house.work()
+    house.hear(failed(invoice_id="in_2"))
+    house.hear(failed(invoice_id="in_3"))
+    house.work()
+    house.clock.forward(minutes=10)
+    lead, other = sending.lease(house.desk, 2)
+    with house.db.transaction() as session:
+        gather(session, lead, house.clock())
+        suppressions.suppress_address(
+            session, house.hasher("dana@example.com"), Reason.ADDRESS_BOUNCED, START, None
+        )
+    outcomes = [one and one.outcome for one in begin(house, [lead, other])]
+    assert outcomes == ["suppressed", "lease_lost"]
+    (left,) = (row for row in house.rows() if row.notification_id == other.notification_id)
+    assert (left.status, left.reason, left.told_in) == ("pending", Reason.WAITS_FOR_OTHERS, None)
+    assert left.due_at == house.clock()
 
 
 def test_each_answer_of_a_batch_is_its_own_emails(house: House) -> None:
