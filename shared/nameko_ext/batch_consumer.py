@@ -117,8 +117,7 @@ class BatchConsumer(EventConsumer):
                 thread.wait()
             return result, exc_info
 
-        first = batch[0].event
-        thread = {"correlation_id": first.correlation_id or first.id} if len(batch) == 1 else {}
+        thread = self._context(batch[0].event) if len(batch) == 1 else {}
         events = [one.event for one in batch]
         if spans:
             events = [

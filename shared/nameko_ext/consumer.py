@@ -28,7 +28,7 @@ from shared.contracts.accounts import account_shown
 from shared.database import DatabaseUnavailable, UnstorableValue
 from shared.messaging import incoming, topology
 from shared.nameko_ext.bounded_publisher import publish_raw
-from shared.nameko_ext.container import ACCOUNT
+from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.listener import InHand, SafeQueueConsumer, is_stale
 from shared.telemetry import DEAD_LETTERS, EVENT_SECONDS, error_text, get_logger, redact
 
@@ -126,10 +126,7 @@ class EventConsumer(Entrypoint):
                 self,
                 (event,),
                 {},
-                context_data={
-                    "correlation_id": event.correlation_id or event.id,
-                    **({ACCOUNT: event.data.account} if event.data.account else {}),
-                },
+                context_data=self._context(event),
                 handle_result=partial(self._settle, message, event, started, holds),
             )
         except ContainerBeingKilled:
@@ -137,6 +134,12 @@ class EventConsumer(Entrypoint):
         except Exception:
             self._drop(message, event)
             raise
+
+    @staticmethod
+    def _context(event: events.Event) -> dict[str, str]:
+        """What the log lines and calls of a worker that has this one event in hand say of it."""
+        account = {ACCOUNT: event.data.account} if event.data.account else {}
+        return {KEY: event.correlation_id or event.id, **account}
 
     def _drop(self, message: Any, event: events.Event) -> Any:
         """Nothing is done about it here; the copy that is still to be settled."""

@@ -16,15 +16,16 @@ from shared.events import CustomerDeleted, Event, encode
 from shared.nameko_ext.batch_consumer import TOGETHER, BatchConsumer, Outcomes, act
 from shared.nameko_ext.batching import Failed
 from shared.nameko_ext.consumer import Permanent
+from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.listener import SafeQueueConsumer
 
 
-def event(number: int) -> Event:
+def event(number: int, account: str = "") -> Event:
     return Event(
         id=f"evt_{number}",
         occurred_at=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
         correlation_id=f"evt_{number}",
-        data=CustomerDeleted(stripe_customer_id=f"cus_{number}"),
+        data=CustomerDeleted(stripe_customer_id=f"cus_{number}", account=account),
     )
 
 
@@ -127,6 +128,7 @@ class House:
 
     def __init__(self, handler: Handler) -> None:
         self.batches: list[list[str]] = []
+        self.contexts: list[dict[str, str]] = []
         self.moved: list[tuple[str, str]] = []
         self.handler = handler
         self.consumer: Any = BatchConsumer()
@@ -151,6 +153,7 @@ class House:
         def run() -> None:
             (batch,) = args
             self.batches.append([one.id for one in batch])
+            self.contexts.append(context_data)
             try:
                 handle_result(None, self.handler(batch), None)
             except Exception as error:
@@ -201,6 +204,16 @@ def test_a_batch_is_one_line_of_the_log_and_a_lone_event_as_ever() -> None:
     )
     assert (together["event"], together["events"]) == ("events handled", 2)
     assert together["outcomes"] == {"outcome of evt_2": ["evt_2"], "outcome of evt_3": ["evt_3"]}
+
+
+def test_a_lone_events_lines_name_it_and_its_account() -> None:
+    """As those of a consumer without batches do; the lines of a batch are nobody's own."""
+    house = House(fine)
+    house.listener.deliver(house.channel.message(encode(event(1, "acct_1Nabc"))))
+    house.rest()
+    house.deliver(2, 3)
+    house.rest()
+    assert house.contexts == [{KEY: "evt_1", ACCOUNT: "acct_1Nabc"}, {}]
 
 
 def test_each_event_of_a_batch_has_its_own_fate() -> None:
