@@ -62,7 +62,7 @@ def insert_new_rows(
     returning: str,
 ) -> list[Any]:
     """The same as `insert_new` for many rows of texts, numbers, moments and JSON, each of which names the same columns and all
-    that have no default of the database's own: PostgreSQL gets them as one value, and each costs a third.
+    that have no default of the database's own: PostgreSQL gets them as one value, which costs less.
 
     An absent JSON value is NULL.
     """

@@ -25,8 +25,8 @@ _TURNS: Final = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Unicode's embeddings, overrides and isolates: they turn the direction of all that comes after them."""
 
 _RAW: Final = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F, 0xC2])
-"""One of these bytes is in every UTF-8 text with an unwanted character, and in few others. Looking for them by
-`bytes.translate` takes a fifth of the time that a regular expression does."""
+"""One of these bytes is in every UTF-8 text with an unwanted character, and in few others. `bytes.translate` finds them sooner
+than a regular expression."""
 _ESCAPED: Final = re.compile(rb"\\(?:[bf]|u(?:00(?:[0189]|7[fF])|[dD][89a-fA-F]))")
 """This, or one of `_RAW`, is in every JSON document with an unwanted character, and in few others."""
 _CHARACTER: Final = re.compile(

@@ -143,7 +143,7 @@ class SendSlots:
 
 
 class SendSlotsProvider(DependencyProvider):
-    """Injects the process's `Places`; `settings.senders` says how many there are."""
+    """Injects the process's `SendSlots`; `settings.senders` says how many there are."""
 
     _places: SendSlots | None = None
 

@@ -1,6 +1,6 @@
 """What a mail's template sets for itself and never changes, such as its colours, is written into the compiled template.
 
-A mail names its colours and fonts a hundred and forty times. Looked up and escaped at each, they cost a third of the drawing.
+A mail names its colours and fonts a hundred and forty times, and would else look each up and escape it anew in every drawing.
 """
 
 from __future__ import annotations
