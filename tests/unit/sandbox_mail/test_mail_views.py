@@ -94,6 +94,12 @@ def test_json_listing_filters_limits_and_empties(client):
     assert client.get("/inbox.json").json == []
 
 
+def test_the_listing_is_legible_without_a_program(client):
+    """For people with curl: no escapes. Half a surrogate pair, which can't be sent, does not break off the answer."""
+    send(client, subject="didn’t go through \ud800")
+    assert "didn’t go through ?" in client.get("/inbox.json").get_data(as_text=True)
+
+
 def test_the_page_escapes_what_a_mail_says(client):
     """Subjects are text, not markup, in list and reading view."""
     send(client)
