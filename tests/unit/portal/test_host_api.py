@@ -386,6 +386,27 @@ def test_a_businesss_key_takes_no_stripe_customer_of_anothers(
     assert found["platform_stripe_customer_id"] == "cus_ada"
 
 
+def test_a_businesss_key_takes_no_sender(host: ApiHost, key: str) -> None:
+    """Domains are authenticated for the whole installation: it would write as another business. What it has it may repeat or give up."""
+    own, sender = host.key("sunrise"), "billing@sunrise.example"
+    host.ok("POST", "/businesses", key, {**BUSINESS, "sender_email": sender})
+    taken = {**BUSINESS, "name": "Taken", "sender_email": "billing@other.example"}
+    for headers in ({}, {"Idempotency_Key": "1"}):
+        told = host.send("POST", "/businesses", own, taken, **headers)
+        refused(told, "installation_key_required")
+    found = host.ok("GET", "/businesses/sunrise", own)
+    assert (found["name"], found["sender_email"]) == (BUSINESS["name"], sender)
+    for given, then in (
+        ({}, sender),
+        ({"sender_email": f" {sender} "}, sender),
+        ({"sender_email": None}, None),
+    ):
+        host.ok("POST", "/businesses", own, {**BUSINESS, **given})
+        assert host.ok("GET", "/businesses/sunrise", own)["sender_email"] == then
+    told = host.send("POST", "/businesses", own, {**BUSINESS, "sender_email": sender})
+    refused(told, "installation_key_required")
+
+
 def test_an_appointment_of_another_customer_stays(host: ApiHost, key: str, ada: str) -> None:
     """The id is the customer's own: the same of another customer is another appointment."""
     bob = host.ok("POST", "/customers", key, {**ADA, "external_id": "2"})["customer_id"]

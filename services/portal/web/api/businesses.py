@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from services.portal import serializers
 from services.portal.handlers import customers, host_lists
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
+from services.portal.web.api.problems import Refused
 from shared.contracts.host_api import Business, BusinessPage, PageArguments
 from shared.contracts.rpc.portal import BusinessArguments, BusinessReference
 from shared.nameko_ext.loops import Waker
@@ -26,7 +27,9 @@ class ApiBusinesses(ApiEntrypoints):
     )
     def api_upsert_business(self, session: Session, call: Call) -> Reply:
         """Make or change a business, by your own id. What is omitted stays as it is, null clears it. Only a key of the installation
-        makes one."""
+        makes one, or says from which address emails come: all businesses' domains are authenticated in one SendGrid account."""
+        if call.alone:
+            _keep_sender(session, call.given)
         made = customers.upsert_business(session, call.given, call.now, change_only=call.alone)
         call.after.append(self.wake_rights)
         return Reply(BusinessReference(business_id=made))
@@ -41,3 +44,14 @@ class ApiBusinesses(ApiEntrypoints):
     def api_get_business(self, session: Session, call: Call) -> Reply:
         """A business, by your own id."""
         return Reply(serializers.business(host_lists.business(session, call.values["business_id"])))
+
+
+def _keep_sender(session: Session, given: BusinessArguments) -> None:
+    """Raises Refused when the business would send from another address than it does."""
+    wish = given.sender_email
+    if not isinstance(wish, str):
+        return
+    if wish.strip() != host_lists.business(session, given.business_id).sender_email:
+        raise Refused(
+            "installation_key_required", "sender_email: only a key of the installation says this."
+        )
