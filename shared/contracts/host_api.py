@@ -23,6 +23,9 @@ from shared.contracts.rpc.portal import (
 MOST_OF_A_PAGE: Final = 100
 MOST_IN_BULK: Final = 1000
 
+Something = Annotated[str, msgspec.Meta(min_length=1)]
+"""An empty text is refused, as it is for one customer: a CSV's empty cell it isn't, which clears, or says nothing."""
+
 
 # --- arguments -------------------------------------------------------------------------------------------------------
 
@@ -62,11 +65,11 @@ class CustomerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: str
     """1 to 200 characters."""
     email: str
-    locale: str | UnsetType | None = UNSET
+    locale: Something | UnsetType | None = UNSET
     """`en`, `es_MX`; null: the business's."""
-    timezone: str | UnsetType | None = UNSET
+    timezone: Something | UnsetType | None = UNSET
     """IANA; null: the business's."""
-    platform_stripe_customer_id: str | UnsetType = UNSET
+    platform_stripe_customer_id: Something | UnsetType = UNSET
     """Stripe's id, `cus_…`: your word that they are this Stripe customer. To take it back, upsert the one customer."""
 
 

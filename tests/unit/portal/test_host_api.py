@@ -221,6 +221,20 @@ def test_many_customers_at_once(host: ApiHost, key: str, ada: str) -> None:
     assert host.ok("GET", f"/customers/{ada}", key)["locale"] is None
 
 
+@pytest.mark.parametrize("name", ["locale", "timezone", "platform_stripe_customer_id"])
+def test_nothing_is_said_by_an_empty_text(host: ApiHost, key: str, ada: str, name: str) -> None:
+    """For one customer or for many: null clears, and "" is a mistake that would otherwise pass for done."""
+    before = host.ok("GET", f"/customers/{ada}", key)
+    refused(host.send("POST", "/customers", key, {**ADA, name: ""}), "invalid_argument", name)
+    entry = {each: value for each, value in ADA.items() if each != "business_id"}
+    told = {
+        "business_id": "sunrise",
+        "customers": [{**entry, "external_id": "1"}, {**entry, name: ""}],
+    }
+    refused(host.send("POST", "/customers/bulk", key, told), "invalid_argument", f"customers[1].{name}")  # fmt: skip
+    assert host.ok("GET", "/customers?business_id=sunrise", key)["data"] == [before]
+
+
 def test_an_entry_has_what_an_import_has() -> None:
     """A new column of customers comes with the bulk call, too."""
     assert tuple(CustomerEntry.__struct_fields__) == COLUMNS
