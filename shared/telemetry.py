@@ -401,9 +401,10 @@ AUDIT_LOGGER: Final = "portico.audit"
 def audit(what: str, **facts: Any) -> None:
     """A line about something that a person or a host application had done: who, what and which, whatever the log's level.
 
-    Facts are ids, counts and outcomes; never a name, an address or a link.
+    Facts are ids, counts and outcomes; never a name, an address or a link. Of a list only its length is told: what it says is private.
     """
-    _audit_log.info("audit", audit=True, what=what, **facts)
+    told = {name: len(one) if isinstance(one, list) else one for name, one in facts.items()}
+    _audit_log.info("audit", audit=True, what=what, **told)
 
 
 def error_text(error: BaseException) -> str:

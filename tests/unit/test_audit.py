@@ -10,11 +10,12 @@ from services.billing.service import BillingService
 from services.notifier.service import NotifierService
 from services.portal.service import PortalService
 from shared.nameko_ext.rpc import CheckedRpc
+from tests.unit.portal.api_host import routes
 
 SERVICES = (PortalService, BillingService, NotifierService)
 PLAIN = {
     "account", "action", "after", "business_id", "customer_id", "dry_run", "event_id", "failed_since", "invoice_id", "key_id", "notification_id",
-    "queue", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
+    "customers", "queue", "request_id", "rows", "scopes", "since", "stripe_customer_id", "withdraw_only",
 }  # fmt: skip
 """Ids, words of a set, moments, and lists that are counted."""
 
@@ -34,6 +35,9 @@ def test_the_lines_name_ids_of_arguments_that_exist() -> None:
     """No argument that may hold a name, an address or a text."""
     for method, (named, taken) in audited().items():
         assert named <= taken & PLAIN, method
+    for name, route in routes():
+        fields = route.body.__struct_fields__ if route.body else ()
+        assert set(route.audited or ()) <= {*fields} & PLAIN, name
 
 
 def test_the_page_says_what_is_audited() -> None:

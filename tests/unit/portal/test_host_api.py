@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from services.portal.domain.api_keys import new_key
 from services.portal.domain.people import COLUMNS
@@ -419,6 +420,31 @@ def test_a_businesss_key_takes_no_sender(host: ApiHost, key: str) -> None:
         assert host.ok("GET", "/businesses/sunrise", own)["sender_email"] == then
     told = host.send("POST", "/businesses", own, {**BUSINESS, "sender_email": sender})
     refused(told, "installation_key_required")
+
+
+def test_an_audit_line_says_what_was_changed(host: ApiHost, key: str, ada: str) -> None:
+    """Which customer is whose, and of how many customers of which business; of a request that can't be read who and where."""
+    entry = {"external_id": "1", "name": "Bob", "email": "bob@example.com"}
+    with capture_logs() as lines:
+        host.ok("POST", f"/customers/{ada}/stripe_link", key, {"stripe_customer_id": "cus_ada"})
+        host.ok("POST", f"/customers/{ada}/stripe_unlink", key, {"withdraw_only": True})
+        host.ok(
+            "POST", "/customers/bulk", key, {"business_id": "sunrise", "customers": [entry] * 2}
+        )
+        host.send("POST", f"/customers/{ada}/stripe_link", key, {"stripe_customer_id": 5})
+        host.ok("POST", f"/customers/{ada}/link/rotate", key)
+    facts = [
+        {name: one[name] for name in ("outcome", "customer_id", "stripe_customer_id", "withdraw_only", "business_id", "customers") if name in one}
+        for one in lines if one.get("audit")
+    ]  # fmt: skip
+    assert facts == [
+        {"outcome": "ok", "customer_id": ada, "stripe_customer_id": "cus_ada"},
+        {"outcome": "ok", "customer_id": ada, "stripe_customer_id": None, "withdraw_only": True},
+        {"outcome": "ok", "business_id": "sunrise", "customers": 2},
+        {"outcome": "InvalidArgument", "customer_id": ada},
+        {"outcome": "ok", "customer_id": ada},
+    ]
+    assert "bob@example.com" not in str(lines)
 
 
 def test_an_appointment_of_another_customer_stays(host: ApiHost, key: str, ada: str) -> None:

@@ -55,7 +55,7 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=CustomersArguments,
         answer=ImportResult,
-        audited=True,
+        audited=("business_id", "customers"),
     )
     def api_upsert_customers(self, session: Session, call: Call) -> Reply:
         """Make or change up to 1,000 customers of one business, by your own ids. One that is wrong is left out and named by its place;
@@ -90,7 +90,7 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=StripeLinkArguments,
         answer=LinkedCustomer,
-        audited=True,
+        audited=("stripe_customer_id",),
     )
     def api_link_customer(self, session: Session, call: Call) -> Reply:
         """Your word that a customer is this Stripe customer. It replaces your earlier word and overrules metadata and Checkout
@@ -110,7 +110,7 @@ class ApiCustomers(ApiEntrypoints):
         "customers:write",
         body=StripeUnlinkArguments,
         answer=LinkedCustomer,
-        audited=True,
+        audited=("stripe_customer_id", "withdraw_only"),
     )
     def api_unlink_customer(self, session: Session, call: Call) -> Reply:
         """Your word that a customer is *not* this Stripe customer; or, with `withdraw_only`, no word any more."""

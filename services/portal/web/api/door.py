@@ -21,7 +21,7 @@ from shared.nameko_ext.web import RETRY_AFTER_SECONDS, Http
 
 ROOT: Final = "/api/v1"
 BODY_BYTES: Final = 1 << 20
-"""The largest body: a thousand customers with the longest names fit."""
+"""The largest body: a thousand customers fit, of names and addresses as people have them."""
 MEMORY: Final = 8 << 20
 CONNECTIONS: Final = 64
 """What bodies may take together, and how many connections there are: the manifests' memory limit has room for both
@@ -46,8 +46,9 @@ class Route:
     """Whether it may answer 201."""
     again: str | None = None
     """Its answer opens something, so it is not kept: the method that makes it anew for a request that is repeated."""
-    audited: bool = False
-    """Whether each request is a line of the audit log."""
+    audited: tuple[str, ...] | None = None
+    """What of the body stands in each request's line of the audit log, beside what the address names; None: it has none. As with
+    `audited_rpc`."""
 
 
 class ApiServer(HttpServer):

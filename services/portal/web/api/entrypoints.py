@@ -108,7 +108,7 @@ class ApiEntrypoints(PortalEntrypoints):
         credential = self.credentials(digest(key)) if key is not None else None
         if credential is None:
             return problems.unauthorized()
-        outcome = "ok"
+        outcome, call = "ok", None
         try:
             call = self._read(route, credential, request, values)
             if route.method == "GET":
@@ -130,10 +130,11 @@ class ApiEntrypoints(PortalEntrypoints):
                 LINK_CONFLICTS.labels("api").inc()
             return problems.of_error(error)
         finally:
-            if route.audited:
-                name = handler.__name__.removeprefix("api_")
+            if route.audited is not None:
+                facts = {name: getattr(call.given, name) for name in route.audited} if call else {}
                 audit(
-                    f"portal.api.{name}", who=credential.key_id, came_by="api", outcome=outcome, **values
+                    f"portal.api.{handler.__name__.removeprefix('api_')}",
+                    who=credential.key_id, came_by="api", outcome=outcome, **values, **facts,
                 )  # fmt: skip
 
     def _read(

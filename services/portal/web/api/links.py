@@ -31,7 +31,7 @@ class ApiLinks(ApiEntrypoints):
         "links:write",
         answer=Link,
         again="api_get_link",
-        audited=True,
+        audited=(),
     )
     def api_rotate_link(self, session: Session, call: Call) -> Reply:
         """Revoke the customer's links and make a new one."""
