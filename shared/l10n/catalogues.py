@@ -18,6 +18,16 @@ Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]
 
 
+class _Texts(Translations):
+    """The texts of a language, where one that has a plural can be asked for alone, too. Python's own `gettext` finds it in newer
+    releases of 3.11; in Debian 12's, 3.11.2, it answers in English."""
+
+    def gettext(self, message: str) -> str:
+        """The text; the one for a single thing where it has several."""
+        found: str = super().gettext(message)
+        return str(self.ngettext(message, message, 1)) if found == message else found
+
+
 def translations(locale: Locale) -> NullTranslations:
     """The texts for a locale; those of the source pass through unchanged."""
     return _read(catalogue_of(locale))
@@ -37,4 +47,4 @@ def _read(name: str) -> NullTranslations:
     compiled = BytesIO()
     write_mo(compiled, catalogue, use_fuzzy=False)  # fuzzy texts are unchecked
     compiled.seek(0)
-    return Translations(compiled, domain=DOMAIN)
+    return _Texts(compiled, domain=DOMAIN)

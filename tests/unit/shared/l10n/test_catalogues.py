@@ -120,6 +120,13 @@ def test_a_misspelt_line_of_a_language_is_refused() -> None:
         msgspec.toml.decode("[days]\nartcle = []", type=Grammar)
 
 
+def test_a_text_that_has_a_plural_is_found_alone() -> None:
+    """Whichever Python runs: a subject that stood in another mail with a number beside it was English under 3.11.2."""
+    german = translations(parse_locale("de"))
+    assert german.gettext("Please confirm your payment") == "Bitte bestätigen Sie Ihre Zahlung"
+    assert german.gettext("nobody has said this") == "nobody has said this"
+
+
 def test_the_first_rule_that_finds_something_is_the_only_one() -> None:
     """A rule for a few days comes before the one for all."""
     rules = (("^8", "l’8"), ("^", "il "))
