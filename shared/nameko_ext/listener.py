@@ -136,6 +136,8 @@ class SafeQueueConsumer(QueueConsumer):
         super().__init__()
         self._watch = Watch()
         self._failures = 0
+        self._is_over = False
+        """Whether the green thread that lets providers go has ended."""
         self._unsettled: dict[Any, bool] = {}
         """The messages of this channel that nobody has settled, in the order in which the broker numbered them."""
 
@@ -162,6 +164,10 @@ class SafeQueueConsumer(QueueConsumer):
                 self._consumers_ready.send_exception(stopped)
         finally:
             watching.kill()
+            self._is_over = True
+            pending, self._pending_remove_providers = self._pending_remove_providers, {}
+            for removed in pending.values():
+                removed.send()
 
     def _lose(self, error: Exception) -> None:
         """Remember what is wrong. What is missing or not allowed comes with another service, or with its rights."""
@@ -292,9 +298,9 @@ class SafeQueueConsumer(QueueConsumer):
     # -- stopping ----------------------------------------------------------------------------------------
 
     def unregister_provider(self, provider: Any) -> None:
-        if self._consumers_ready.ready():
+        if self._consumers_ready.ready() and not self._is_over:
             super().unregister_provider(provider)
-        else:  # nameko's fails at the second one that stops before the broker was there
+        else:  # nameko's fails at the second one that stops before the broker was there, and waits for a thread that has ended
             ProviderCollector.unregister_provider(self, provider)
 
     def _cancel_consumers_if_requested(self) -> None:

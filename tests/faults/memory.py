@@ -24,9 +24,9 @@ def forget_most(process: Process) -> None:
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
-def limit_of(service: str) -> float:
-    """The mebibytes of memory that the manifests give its pod."""
-    path = Path(__file__).parents[2] / "deploy/k8s/base" / f"{service}.yaml"
+def limit_of_a_pod() -> float:
+    """The mebibytes of memory that the manifests give a pod of any service."""
+    path = Path(__file__).parents[2] / "deploy/k8s/base/service/service.yaml"
     deployment = next(
         one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == "Deployment"
     )

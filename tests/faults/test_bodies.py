@@ -13,7 +13,7 @@ import pytest
 
 from local.processes import Process
 from shared.nameko_ext.http_bodies import BODY_BUDGET
-from tests.faults.memory import forget_most, limit_of, megabytes, most_megabytes
+from tests.faults.memory import forget_most, limit_of_a_pod, megabytes, most_megabytes
 from tests.faults.payloads import other_event
 from tests.faults.plan import Delivery
 from tests.faults.poster import Poster
@@ -99,7 +99,7 @@ def test_bodies_take_what_they_may_and_give_it_back(
     most = most_megabytes(process)
     print(f"{service}, {way.__name__}: {before:.0f}, then {most:.0f} MiB, answers {answered}")
     assert set(answered) == ({b"413"} if service == "portal" else {b"503"})
-    assert most < limit_of(service)
+    assert most < limit_of_a_pod()
     assert most - before < BODY_BUDGET / MEBIBYTE + 40
 
     def given_back() -> bool:

@@ -16,7 +16,7 @@ import pytest
 from local.python_process import REPOSITORY
 from local.servers import Child, free_port
 from tests.faults.crowd import Crowd, allow_files
-from tests.faults.memory import forget_most, limit_of, most_megabytes
+from tests.faults.memory import forget_most, limit_of_a_pod, most_megabytes
 from tests.faults.system import System, answers
 
 PATIENCE = 25.0
@@ -371,7 +371,7 @@ def test_what_connections_hold_is_bounded_together(
                 one.sendall(sent)
         assert statuses(ask(system, LAST)) == [200]
     print(f"\n{most_megabytes(process):.0f} MiB at most")
-    assert most_megabytes(process) < limit_of("billing")
+    assert most_megabytes(process) < limit_of_a_pod()
 
     def as_before() -> bool:
         """whoever asks is answered at once again"""

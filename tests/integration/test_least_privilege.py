@@ -519,7 +519,7 @@ def metrics_of_a_queue(tmp_path: Path) -> Iterator[str]:
     (families,) = [
         endpoint["params"]["family"]
         for monitor in monitors
-        for endpoint in monitor["spec"]["podMetricsEndpoints"]
+        for endpoint in monitor["spec"].get("podMetricsEndpoints", ())
         if "params" in endpoint
     ]
     query = "&".join(f"family={family}" for family in families)
