@@ -494,7 +494,7 @@ def test_a_body_over_the_limit_is_told_so(system: System, sent: bytes) -> None:
     assert statuses(ask(system, sent)) == [413]
 
 
-FEW_FILES = 700
+FEW_FILES = 800
 FEW = 300
 """The connections that a service holds when it may open FEW_FILES."""
 
