@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,22 @@ def plain(url: str) -> str:
     return url.replace("postgresql+psycopg2://", "postgresql://")
 
 
+@contextlib.contextmanager
+def open_transaction(url: str) -> Iterator[Any]:
+    """A connection that has written to the inbox and not committed: an index beside the writes waits for its end."""
+    with contextlib.closing(psycopg2.connect(plain(url))) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE inbox SET replays = 0")
+        yield connection
+
+
 def test_two_at_once_take_turns_around_an_index_beside_the_writes(
     next_release: Migrating, database: Callable[[str], str]
 ) -> None:
     """The second runner holds no snapshot while it waits: the first one's index, which waits for old snapshots, gets made."""
     url = database("billing")
     migrating = next_release(url)
-    with contextlib.closing(psycopg2.connect(plain(url))) as writer:
-        with writer.cursor() as cursor:
-            cursor.execute("UPDATE inbox SET replays = 0")  # held open: the index waits for its end
+    with open_transaction(url) as writer:
         first = migrating.command("migrate")
         eventually(lambda: index_is_valid(url) is False, within=30)
         second = migrating.command("migrate")
@@ -105,9 +112,7 @@ def test_an_index_waits_for_old_transactions_however_long_they_take(
     """A backup may go on for longer than any other lock is waited for: the migration doesn't give up, and writes go on."""
     url = database("billing")
     migrating = next_release(url)
-    with contextlib.closing(psycopg2.connect(plain(url))) as old:
-        with old.cursor() as cursor:
-            cursor.execute("UPDATE inbox SET replays = 0")
+    with open_transaction(url) as old:
         runner = migrating.command("migrate")
         eventually(lambda: index_is_valid(url) is False, within=30)
         time.sleep(OTHER_LOCKS_SECONDS + 1)
@@ -123,9 +128,7 @@ def test_an_index_that_was_cut_off_is_made_again(
     """A runner that is killed half-way leaves an index that no read uses; the next one doesn't take it for made."""
     url = database("billing")
     migrating = next_release(url)
-    with contextlib.closing(psycopg2.connect(plain(url))) as writer:
-        with writer.cursor() as cursor:
-            cursor.execute("UPDATE inbox SET replays = 0")
+    with open_transaction(url) as writer:
         first = migrating.command("migrate")
         eventually(lambda: index_is_valid(url) is False, within=30)
         first.kill()
