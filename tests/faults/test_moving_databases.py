@@ -120,18 +120,29 @@ def test_connections_that_are_ended_under_load_cost_nothing(system: System, post
     assert mails(system, "ended") == [1] * 100
 
 
-def test_a_server_without_a_free_connection_is_away(system: System, poster: Poster) -> None:
-    """53300, once the services' own connections are gone: others have taken all that there are."""
-    with contextlib.ExitStack() as taken:
-        for _ in range(3):  # what is given up is taken at once
+@contextlib.contextmanager
+def all_connections_taken(system: System) -> Iterator[None]:
+    """Others hold every connection that there is, and the services none: what they give up is taken before they ask again."""
+    with contextlib.ExitStack() as taken, system.postgres.connection("postgres") as greedy:
+
+        def all_ours() -> bool:
             with contextlib.suppress(psycopg2.OperationalError):
                 while True:
-                    greedy = taken.enter_context(system.postgres.connection("postgres"))
+                    taken.enter_context(system.postgres.connection("postgres"))
             with greedy.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
                     "WHERE application_name = 'portico'"
                 )
+                return cursor.rowcount == 0
+
+        system.wait(all_ours, 30)
+        yield
+
+
+def test_a_server_without_a_free_connection_is_away(system: System, poster: Poster) -> None:
+    """53300, once the services' own connections are gone: others have taken all that there are."""
+    with all_connections_taken(system):
         poster.post([failed(system, f"crowded{number}") for number in range(5)])
         unready(system)
     poster.drain(60)
