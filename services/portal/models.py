@@ -101,6 +101,8 @@ class CustomerRow(InAccount, Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(22), unique=True)
     business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
+    on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    """That of the business: on a platform's account one Stripe customer may be a customer of several businesses."""
     external_id: Mapped[str] = mapped_column(String(100))
     """The host application's own id."""
     name: Mapped[str] = mapped_column(String(200))

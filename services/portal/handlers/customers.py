@@ -102,6 +102,7 @@ def upsert_customer(
         links.lock(session)
         row = CustomerRow(
             account=business.account,
+            on_behalf_of=business.on_behalf_of,
             public_id=new_public_id(),
             business_pk=business.id,
             external_id=external_id,

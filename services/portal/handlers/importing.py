@@ -155,6 +155,7 @@ def _write(session: Session, batch: _Batch, wishes: list[_Wish]) -> list[_Wish]:
                     **dict.fromkeys(PROFILE),
                     **wish.values,
                     "account": business.account,
+                    "on_behalf_of": business.on_behalf_of,
                     "public_id": new_public_id(),
                     "business_pk": business.id,
                     "external_id": wish.external_id,
