@@ -199,7 +199,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             (NotifierService, notifier_settings.load(env["notifier"])),
         ]
         for service, settings in services:
-            upgrade(service.name, settings.database_url.reveal())  # type: ignore[attr-defined]
+            name, url = service.name, settings.database_url.reveal()  # type: ignore[attr-defined]
+            upgrade(name, url)
+            upgrade(name, url, after_roll=True)  # nobody else works on this database
     except (CannotStart, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -113,6 +113,15 @@ class InAccount:
     """`shared.contracts.accounts.Account`."""
 
 
+class KeyedByAccount:
+    """The same where Stripe's id alone would be the key: this is the first column of the primary key."""
+
+    account: Mapped[str] = mapped_column(
+        String(255), primary_key=True, server_default=OWN, sort_order=-1
+    )
+    """`shared.contracts.accounts.Account`."""
+
+
 def make_engine(url: str, *, pool_size: int = 10, max_overflow: int = 10) -> Engine:
     """An engine that follows the rules of its kind.
 

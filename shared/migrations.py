@@ -1,22 +1,24 @@
 """Alembic without an ini file: one history a service, under `services/<service>/migrations`.
 
-Migrations are run by a command (`python -m services.<service> migrate`), never by a replica at its start.
+Migrations are run by a command (`python -m services.<service> migrate`), never by a replica at its start. Those that are marked
+`AFTER_ROLL` (`shared.schema`) wait for a second one, `migrate --after-roll`, except in a database that is empty.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from alembic import command, context, op
 from alembic.config import Config
-from sqlalchemy import Connection, MetaData, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from shared.database import make_engine
 from shared.database_errors import reason_of
-from shared.schema import ROOT, Standing, look
+from shared.schema import ROOT, Schema, Standing, look, needed
+from shared.settings import SettingsError
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -25,6 +27,11 @@ WAIT_SECONDS: Final = 1500.0
 WAIT_POLL_SECONDS: Final = 1.0
 LOCK = 0x506F7274  # two migration jobs at once take turns (PostgreSQL advisory lock)
 TURN_POLL_SECONDS: Final = 0.5
+SHORT_TRY_MS: Final = 300
+SHORT_TRIES: Final = 200
+"""Two minutes in all."""
+LOCK_NOT_AVAILABLE: Final = "55P03"
+FILL_BATCH: Final = 1000
 
 
 def _config(service: str) -> Config:
@@ -34,10 +41,25 @@ def _config(service: str) -> Config:
     return config
 
 
-def upgrade(service: str, url: str, revision: str = "head") -> Standing:
+class Upgrade(NamedTuple):
+    """How a database was found, and how it was left."""
+
+    before: Schema
+    after: Schema
+
+
+class NotUpgraded(SettingsError):
+    """What runs after the roll was asked for before the rest. The text says what to run."""
+
+
+def upgrade(
+    service: str, url: str, revision: str | None = None, *, after_roll: bool = False
+) -> Upgrade:
     """Bring the database of `service` at `url` to `revision`. Safe to run twice, and by two at once.
 
-    Returns how it stood before: one that is AHEAD is left as it is. Raises WrongOwner, having changed nothing.
+    Without a revision: as far as this release needs it; an empty one to the end, since no replica of a release before works on
+    it. `after_roll`: what was left to do then. A database that is AHEAD is left as it is. Raises WrongOwner and NotUpgraded,
+    having changed nothing.
     """
     config = _config(service)
     engine = make_engine(url)
@@ -48,11 +70,20 @@ def upgrade(service: str, url: str, revision: str = "head") -> Standing:
             found = look(connection, service)
             connection.commit()  # the lock stays, and each migration begins a transaction of its own
             found.refuse_wrong_owner()
+            if after_roll and found.problem is not None:
+                raise NotUpgraded(
+                    f"{found.problem}, and `migrate --after-roll` once every replica runs this release"
+                )
             if found.standing is not Standing.AHEAD:
                 config.attributes["connection"] = connection
-                command.upgrade(config, revision)
+                to_the_end = after_roll or found.standing is Standing.EMPTY
+                wanted = revision or ("head" if to_the_end else needed(service))
+                if revision is not None or not found.contracted:
+                    command.upgrade(config, wanted)
             connection.commit()
-            return found.standing
+            left = look(connection, service)
+            connection.commit()
+            return Upgrade(found, left)
     finally:
         engine.dispose()  # the connection ends, and the lock with it
 
@@ -101,6 +132,145 @@ def create_index(name: str, table: str, columns: Sequence[Any], **options: Any) 
             name, table, columns, if_not_exists=True, postgresql_concurrently=True, **options
         )
         op.execute("RESET lock_timeout")
+
+
+def replace_key(
+    table: str, old: str, columns: Sequence[str], new: str | None = None, **options: Any
+) -> None:
+    """For a migration: the primary key, unique constraint or unique index `old` of a table is over other columns from now on,
+    which are not NULL; called `new` if that is given (of a primary key the name stays). `options` are those of a unique index.
+
+    On PostgreSQL the index is made beside the writes, and takes the old one's place in one statement, which waits for its lock
+    in short tries. So each time one of the two is in force. Cut off and run again, it goes on. On SQLite the table is written anew.
+    """
+    there = inspect(op.get_bind())
+    primary = there.get_pk_constraint(table)
+    is_primary = primary["name"] == old and new is None
+    constraints = {one["name"] for one in there.get_unique_constraints(table)}
+    unique = constraints | {one["name"] for one in there.get_indexes(table)}
+    is_constraint = old in constraints
+    name = new or old
+    replaced = primary["constrained_columns"] == list(columns) if is_primary else old not in unique
+    if replaced and (is_primary or name in unique):
+        return
+    if op.get_context().dialect.name != "postgresql":
+        _write_anew(table, old, name, columns, is_primary, is_constraint, options)
+        return
+    if not is_primary and not is_constraint:
+        create_index(name, table, columns, unique=True, **options)
+        in_short_tries(f"DROP INDEX IF EXISTS {old}")
+        return
+    beside = f"{old}_anew" if is_primary else name
+    kind = "PRIMARY KEY" if is_primary else "UNIQUE"
+    create_index(beside, table, columns, unique=True)
+    in_short_tries(
+        f"ALTER TABLE {table} DROP CONSTRAINT {old}, ADD CONSTRAINT {name} {kind} USING INDEX {beside}"
+    )
+
+
+def _write_anew(
+    table: str,
+    old: str,
+    name: str,
+    columns: Sequence[str],
+    is_primary: bool,
+    is_constraint: bool,
+    options: dict[str, Any],
+) -> None:
+    """The same on SQLite: a table is copied, which its foreign keys must not see, and no transaction may switch them."""
+    _watch_foreign_keys("OFF")
+    if not is_primary and not is_constraint:
+        op.drop_index(old, table, if_exists=True)
+        op.create_index(name, table, columns, unique=True, if_not_exists=True, **options)
+    else:
+        with op.batch_alter_table(table) as batch:
+            batch.drop_constraint(old, type_="primary" if is_primary else "unique")
+            if is_primary:
+                batch.create_primary_key(name, list(columns))
+            else:
+                batch.create_unique_constraint(name, list(columns))
+    _watch_foreign_keys("ON")
+
+
+def _watch_foreign_keys(word: str) -> None:
+    with (
+        op.get_context().autocommit_block()
+    ):  # what came before is committed, and nothing begins here
+        driver = op.get_bind().connection.driver_connection
+        assert driver is not None
+        driver.execute(f"PRAGMA foreign_keys={word}")
+
+
+def in_short_tries(statement: str) -> None:
+    """For a migration: run a statement that needs a table for itself for a moment, as a transaction of its own, on PostgreSQL.
+
+    While it waits for its lock, everybody else waits behind it. So each try waits shortly, and lets them pass before the next.
+    """
+    migration = op.get_context()
+    with migration.autocommit_block():
+        op.execute(f"SET lock_timeout = '{SHORT_TRY_MS}ms'")
+        for left in reversed(range(SHORT_TRIES)):
+            try:
+                op.execute(statement)
+                break
+            except OperationalError as error:
+                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE or not left:
+                    raise
+                time.sleep(SHORT_TRY_MS / 1000)
+        op.execute("RESET lock_timeout")
+
+
+def fill_nulls(table: str, column: str, value: str, key: str) -> None:
+    """For a migration: `value` in the place of each NULL of a column, which takes no more NULLs from now on.
+
+    On PostgreSQL in batches in the order of the unique column `key`, each a transaction of its own, past rows that somebody
+    works on; then the check of the whole table holds nobody up
+    (https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-DESC-SET-NOT-NULL).
+    """
+    migration, bind = op.get_context(), op.get_bind()
+    columns = {one["name"]: one for one in inspect(bind).get_columns(table)}
+    if not columns[column]["nullable"]:
+        return
+    if migration.dialect.name != "postgresql":
+        op.execute(f"UPDATE {table} SET {column} = '{value}' WHERE {column} IS NULL")  # noqa: S608 (ours)
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column(
+                column, existing_type=columns[column]["type"], nullable=False, server_default=value
+            )
+        return
+    with migration.autocommit_block():
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT '{value}'")
+    while _fill_once(table, column, value, key):
+        time.sleep(TURN_POLL_SECONDS)
+    check = f"ck_{table}_{column}_filled"
+    in_short_tries(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {check}")
+    in_short_tries(
+        f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"
+    )
+    with migration.autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {check}")
+        op.execute("RESET lock_timeout")
+    in_short_tries(
+        f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"
+    )
+
+
+def _fill_once(table: str, column: str, value: str, key: str) -> bool:
+    """One walk through the table; whether a row was left out because somebody held it."""
+    batch = text(
+        f"WITH chosen AS (SELECT {key} FROM {table} WHERE {column} IS NULL AND {key} > :after ORDER BY {key} "  # noqa: S608 (ours)
+        f"LIMIT {FILL_BATCH} FOR UPDATE SKIP LOCKED), "
+        f"filled AS (UPDATE {table} SET {column} = :value WHERE {column} IS NULL AND {key} IN (SELECT {key} FROM chosen)) "
+        f"SELECT max({key}) FROM chosen"
+    )
+    left = text(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} IS NULL)")  # noqa: S608 (ours)
+    after: str | None = ""
+    with op.get_context().autocommit_block():
+        bind = op.get_bind()
+        while after is not None:
+            after = bind.scalar(batch, {"after": after, "value": value})
+        return bool(bind.scalar(left))
 
 
 def wait_for_database(url: str, *, seconds: float = WAIT_SECONDS) -> bool:

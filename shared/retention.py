@@ -31,6 +31,8 @@ class Rule:
 
     model: type[Any]
     outdated: Callable[[dt.datetime], ColumnElement[bool]]
+    key: Sequence[Any] = ()
+    """Columns that tell these rows apart; empty: those of the primary key."""
 
 
 def prune_batch(
@@ -39,7 +41,7 @@ def prune_batch(
     """Delete up to `limit` rows a rule, inside the caller's transaction; how many, by table."""
     gone: dict[str, int] = {}
     for rule in rules:
-        keys = inspect(rule.model).primary_key
+        keys = rule.key or inspect(rule.model).primary_key
         some = select(*keys).where(rule.outdated(before)).limit(limit)
         which = keys[0].in_(some) if len(keys) == 1 else tuple_(*keys).in_(some)
         statement = delete(rule.model).where(which)

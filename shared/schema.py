@@ -1,6 +1,9 @@
 """Whose a database's schema is, and whether this release can work on it; asked before the first transaction, at each `/readyz`,
 by `migrate` and by `doctor`.
 
+A release's last migrations may be marked, by a line `AFTER_ROLL = True` of their own: they take away what replicas of the release
+before still use, so they run once none of those is left (`migrate --after-roll`). Work needs the others alone.
+
 All services number their migrations from 0001, so a revision says nothing about whose a schema is. Its mark does: the one row of
 `schema_owner`, which each service's own migration writes. A schema of an older release has no mark; a table that no other service
 has is its proof then.
@@ -27,6 +30,7 @@ FIRST_TABLES: Final = {
 }
 """Of each service a table that it has had since its first migration, and no other service has."""
 STRANGER: Final = "another program"
+_AFTER_ROLL: Final = re.compile(r"^AFTER_ROLL = True$", re.MULTILINE)
 
 
 class Standing(StrEnum):
@@ -65,10 +69,25 @@ class Schema:
             return f"the database is empty: run `python -m services.{self.service} migrate`"
         if self.standing is Standing.BEHIND:
             return (
-                f"the database is at migration {self.revision}, this release needs {revisions(self.service)[-1]}: "
+                f"the database is at migration {self.revision}, this release needs {needed(self.service)}: "
                 f"run `python -m services.{self.service} migrate`"
             )
         return None
+
+    @property
+    def contracted(self) -> bool:
+        """Whether what runs after the roll has run, too: the keys of Stripe objects are (account, id)."""
+        return self.standing is Standing.AHEAD or self.revision == revisions(self.service)[-1]
+
+    @property
+    def after_roll(self) -> str | None:
+        """What is still to be done once every replica runs this release; None when nothing is, or other things come first."""
+        if self.problem is not None or self.contracted:
+            return None
+        return (
+            f"the last step of {self.service}'s upgrade is still to be done: once every replica runs this release, "
+            f"run `python -m services.{self.service} migrate --after-roll`"
+        )
 
     def refuse_wrong_owner(self) -> None:
         """Raise WrongOwner when the schema is not the service's."""
@@ -79,8 +98,21 @@ class Schema:
 @cache
 def revisions(service: str) -> tuple[str, ...]:
     """The migrations that this code knows, oldest first, by the names of their files: a serving process has no alembic."""
+    return tuple(sorted(_files(service)))
+
+
+def _files(service: str) -> dict[str, Path]:
     files = (ROOT / "services" / service / "migrations" / "versions").glob("*.py")
-    return tuple(sorted(found[0] for file in files if (found := re.match(r"\d+", file.name))))
+    return {found[0]: file for file in files if (found := re.match(r"\d+", file.name))}
+
+
+@cache
+def needed(service: str) -> str:
+    """The newest migration that this code needs: the last one that is not marked. What is marked and has others after it was
+    for the roll of a release before this one."""
+    files = _files(service)
+    unmarked = (name for name, file in files.items() if not _AFTER_ROLL.search(file.read_text()))
+    return max(unmarked)
 
 
 def look(connection: Connection, service: str) -> Schema:
@@ -105,8 +137,7 @@ def look(connection: Connection, service: str) -> Schema:
     elif revision not in revisions(service):
         standing = Standing.AHEAD
     else:
-        is_newest = revision == revisions(service)[-1]
-        standing = Standing.CURRENT if is_newest else Standing.BEHIND
+        standing = Standing.CURRENT if revision >= needed(service) else Standing.BEHIND
     return Schema(service, standing, owner or None, revision)
 
 

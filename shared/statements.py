@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.engine import CursorResult
+from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from shared.contracts.accounts import StripeId, by_account
@@ -32,21 +32,38 @@ def insert_new(
     table: Table,
     rows: Sequence[dict[str, Any]],
     *,
-    conflict: Sequence[str],
-    returning: str,
+    conflict: Sequence[str] = (),
+    returning: str | tuple[str, ...],
 ) -> list[Any]:
     """Insert the rows that are new by the unique columns `conflict`; leave the others as they are.
 
-    Returns the `returning` column of the rows that were really inserted, in one statement on both databases:
-    the one idempotency primitive that inbox, outbox and consumers share.
+    Without `conflict`: by any key of the table. So are those of Stripe objects written, whose keys are (account, id) from
+    `migrate --after-roll` on and the id alone before.
+
+    Returns the `returning` column (several: tuples of them) of the rows that were really inserted, in one statement on both
+    databases: the one idempotency primitive that inbox, outbox and consumers share.
     """
     if not rows:
         return []
-    statement = insert(table).returning(table.c[returning])
+    statement = insert(table).returning(*(table.c[name] for name in _names(returning)))
     # Both dialects' own `on_conflict_do_nothing` is compiled anew each time, which costs more than the database's work;
     # this is the same clause as text, which SQLAlchemy's cache knows. So are rows as parameters, not as `values()`.
-    statement._post_values_clause = text(f"ON CONFLICT ({', '.join(conflict)}) DO NOTHING")
-    return list(session.execute(statement, list(rows)).scalars())
+    statement._post_values_clause = text(f"ON CONFLICT {_target(conflict)} DO NOTHING")
+    return _returned(session.execute(statement, list(rows)), returning)
+
+
+def _names(returning: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (returning,) if isinstance(returning, str) else returning
+
+
+def _target(conflict: Sequence[str]) -> str:
+    return f"({', '.join(conflict)})" if conflict else ""
+
+
+def _returned(result: Result[Any], returning: str | tuple[str, ...]) -> list[Any]:
+    if isinstance(returning, str):
+        return list(result.scalars())
+    return [tuple(row) for row in result]
 
 
 _json: Final = msgspec.json.Encoder()
@@ -58,8 +75,8 @@ def insert_new_rows(
     table: Table,
     rows: Sequence[dict[str, Any]],
     *,
-    conflict: str,
-    returning: str,
+    conflict: tuple[str, ...] = (),
+    returning: str | tuple[str, ...],
 ) -> list[Any]:
     """The same as `insert_new` for many rows of texts, numbers, moments and JSON, each of which names the same columns and all
     that have no default of the database's own: PostgreSQL gets them as one value, which costs less.
@@ -69,9 +86,9 @@ def insert_new_rows(
     if not rows:
         return []
     if not _has_recordsets(session):
-        return insert_new(session, table, rows, conflict=[conflict], returning=returning)
+        return insert_new(session, table, rows, conflict=conflict, returning=returning)
     statement = _insert_recordset(table, tuple(rows[0]), conflict, returning)
-    return list(session.execute(statement, {"rows": _encoded(rows)}).scalars())
+    return _returned(session.execute(statement, {"rows": _encoded(rows)}), returning)
 
 
 def update_rows(
@@ -116,12 +133,15 @@ _ROWS: Final = "json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS jso
 
 @lru_cache
 def _insert_recordset(
-    table: Table, columns: tuple[str, ...], conflict: str, returning: str
+    table: Table,
+    columns: tuple[str, ...],
+    conflict: tuple[str, ...],
+    returning: str | tuple[str, ...],
 ) -> TextClause:
     names = ", ".join(columns)
     return text(
         f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_ROWS.format(table=table.name)} "  # noqa: S608 (ours)
-        f"ON CONFLICT ({conflict}) DO NOTHING RETURNING {returning}"
+        f"ON CONFLICT {_target(conflict)} DO NOTHING RETURNING {', '.join(_names(returning))}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
-from portico.cli.findings import Finding, Level, finding, ok, unknown
+from portico.cli.findings import Finding, Level, ask, finding, ok, unknown
 from portico.cli.output import console, literal, print_json
 from shared.settings import SettingsError
 
@@ -144,6 +144,13 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
                 f"{service}'s database is not at the newest migration: it has {found.revision or 'none at all'}",
                 f"run `python -m services.{service} migrate`",
             )
+        if found.after_roll is not None:
+            yield ask(
+                area,
+                "database-after-roll",
+                f"the last step of {service}'s upgrade is still to be done: it works without, in one Stripe account",
+                f"once every replica runs this release, `python -m services.{service} migrate --after-roll`",
+            )
         if engine.dialect.name == "postgresql":
             with engine.connect() as connection:
                 there = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -160,7 +167,7 @@ def look_at_database(service: str, url: str) -> Iterator[Finding]:
                 area, "database", f"answers, and has a newer release's migration: {found.revision}"
             )
         elif found.problem is None:
-            yield ok(area, "database", "answers, and has the newest migration")
+            yield ok(area, "database", "answers, and has the migrations that it needs")
     except (DBAPIError, SQLAlchemyError, DatabaseUnavailable, OSError) as error:
         yield unknown(
             area,

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Index,
     Integer,
     MetaData,
     String,
     Text,
-    func,
+    or_,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.contracts.accounts import OWN
-from shared.database import InAccount, UtcDateTime
+from shared.database import KeyedByAccount, UtcDateTime
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "billing")
 
 
-class InboxEvent(Base):
+class InboxEvent(KeyedByAccount, Base):
     """A Stripe event as it was delivered, once."""
 
     __tablename__ = "inbox"
@@ -61,8 +61,6 @@ class InboxEvent(Base):
     type: Mapped[str] = mapped_column(String(255))
     api_version: Mapped[str | None] = mapped_column(String(255))
     livemode: Mapped[bool | None] = mapped_column(Boolean)
-    account: Mapped[str | None] = mapped_column(String(255))
-    """Replicas of the release before write NULL for the own account, so it is asked for by `INBOX_ACCOUNT`."""
     created: Mapped[int | None] = mapped_column(BigInteger)
     """Stripe's own time, in seconds since the epoch, as it came."""
     received_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
@@ -87,8 +85,11 @@ class InboxEvent(Base):
     closed_by: Mapped[str | None] = mapped_column(String(100))
 
 
-INBOX_ACCOUNT: Final[Any] = func.coalesce(InboxEvent.account, OWN)
-"""The account of a stored event, in a condition."""
+def inbox_account_is(account: str) -> ColumnElement[bool]:
+    """Whether a stored event is of this account. Replicas of before accounts were named write NULL for the own one, which lasts
+    until `migrate --after-roll` has filled it in. Each of the two terms is found by the primary key; `coalesce` would not be."""
+    same = InboxEvent.account == account
+    return same if account else or_(same, InboxEvent.account.is_(None))
 
 
 class OutboxEvent(OutboxColumns, Base):
@@ -126,7 +127,7 @@ class DeadLetterAction(Base):
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class RecoveryLease(InAccount, Base):
+class RecoveryLease(KeyedByAccount, Base):
     """One customer at a time: who is trying a new card for it, and until when that is believed."""
 
     __tablename__ = "recovery_leases"
@@ -136,7 +137,7 @@ class RecoveryLease(InAccount, Base):
     until: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PaymentMethodChange(InAccount, Base):
+class PaymentMethodChange(KeyedByAccount, Base):
     """One wish that a card be charged from now on, and how far we are with it: open until it has run to its end."""
 
     __tablename__ = "payment_method_changes"
@@ -169,7 +170,7 @@ class PaymentMethodChange(InAccount, Base):
     """Once it is closed: `done`, `no_card` or `gone`."""
 
 
-class PaymentMethodChangeEvent(InAccount, Base):
+class PaymentMethodChangeEvent(KeyedByAccount, Base):
     """A Stripe event that told of a change: delivered again, it changes nothing."""
 
     __tablename__ = "payment_method_change_events"
@@ -184,7 +185,7 @@ class PaymentMethodChangeEvent(InAccount, Base):
     joined_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PaymentTry(InAccount, Base):
+class PaymentTry(KeyedByAccount, Base):
     """One idempotency key with which an invoice was, or was about to be, paid at once. Written before Stripe is asked."""
 
     __tablename__ = "payment_tries"
@@ -214,7 +215,7 @@ class PaymentTry(InAccount, Base):
     """When the outcome was learnt; before that, as `sent_at`."""
 
 
-class RecoveryRun(InAccount, Base):
+class RecoveryRun(KeyedByAccount, Base):
     """When a card was last tried on what a customer owes: one change an hour is enough."""
 
     __tablename__ = "recovery_runs"
@@ -227,7 +228,7 @@ class RecoveryRun(InAccount, Base):
     """When a bank was last asked; releases before changes were rows wrote the end of the run."""
 
 
-class Recovery(InAccount, Base):
+class Recovery(KeyedByAccount, Base):
     """What became of one invoice with one new card, as releases before `payment_tries` wrote it. Only read, until the
     rows are old and the table can go."""
 
@@ -244,7 +245,7 @@ class Recovery(InAccount, Base):
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class StoredConfiguration(InAccount, Base):
+class StoredConfiguration(KeyedByAccount, Base):
     """Which portal configuration customers get, for each mode."""
 
     __tablename__ = "portal_configurations"
@@ -257,7 +258,7 @@ class StoredConfiguration(InAccount, Base):
     recorded_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class PortalPermissions(InAccount, Base):
+class PortalPermissions(KeyedByAccount, Base):
     """What a portal configuration lets customers do, as Stripe last said it."""
 
     __tablename__ = "portal_permissions"
@@ -270,7 +271,7 @@ class PortalPermissions(InAccount, Base):
     learned_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
 
 
-class Reconciliation(InAccount, Base):
+class Reconciliation(KeyedByAccount, Base):
     """How far Stripe's log has been walked, and who walks it now: one row."""
 
     __tablename__ = "reconciliations"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
+
+from sqlalchemy import ColumnElement
 
 from services.billing.models import (
     InboxEvent,
@@ -15,15 +18,23 @@ from services.billing.models import (
 )
 from shared.retention import Rule
 
+
+def _outdated(before: dt.datetime) -> ColumnElement[bool]:
+    """What is quarantined stays until somebody has closed it, and what was closed as long as the others from then on."""
+    return (
+        (InboxEvent.received_at < before)
+        & (InboxEvent.status != "quarantined")
+        & (InboxEvent.closed_at.is_(None) | (InboxEvent.closed_at < before))
+    )
+
+
 RULES: Final = (
-    # What is quarantined stays until somebody has closed it, and what was closed as long as the others from then on.
+    Rule(InboxEvent, _outdated),
+    # Of before accounts were named: as long as there are such rows, the id alone is the key.
     Rule(
         InboxEvent,
-        lambda before: (
-            (InboxEvent.received_at < before)
-            & (InboxEvent.status != "quarantined")
-            & (InboxEvent.closed_at.is_(None) | (InboxEvent.closed_at < before))
-        ),
+        lambda before: _outdated(before) & InboxEvent.account.is_(None),
+        key=(InboxEvent.id,),
     ),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
     Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),

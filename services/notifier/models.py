@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.notifier.domain.vocabulary import Status
 from shared.contracts.accounts import StripeId, stripe_id
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import InAccount, UtcDateTime, brin_index
+from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -115,7 +115,7 @@ class Notification(InAccount, Base):
     )
 
 
-class IncidentRow(InAccount, Base):
+class IncidentRow(KeyedByAccount, Base):
     """The story of one invoice; see `domain.Incident`."""
 
     __tablename__ = "incidents"
@@ -178,7 +178,7 @@ class ProcessedEvent(Base):
     __table_args__ = (brin_index("ix_processed_events_processed_at", "processed_at"),)
 
 
-class DeletedCustomer(InAccount, Base):
+class DeletedCustomer(KeyedByAccount, Base):
     """A Stripe customer that is gone, kept since a failure of theirs may arrive after the deletion."""
 
     __tablename__ = "deleted_customers"

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.invoices import LONGEST_PURPOSE
-from shared.database import InAccount, UtcDateTime
+from shared.database import InAccount, KeyedByAccount, UtcDateTime
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -90,6 +90,8 @@ class CustomerRow(InAccount, Base):
     __tablename__ = "customers"
     __table_args__ = (
         UniqueConstraint("business_pk", "external_id"),
+        # The id second: by it and the account a customer is found, whatever the third is.
+        UniqueConstraint("account", "platform_stripe_customer_id", "on_behalf_of"),
         Index(
             "ix_customers_unknown_links",
             "id",
@@ -101,7 +103,7 @@ class CustomerRow(InAccount, Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(22), unique=True)
     business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
-    on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
     """That of the business: on a platform's account one Stripe customer may be a customer of several businesses."""
     external_id: Mapped[str] = mapped_column(String(100))
     """The host application's own id."""
@@ -109,7 +111,7 @@ class CustomerRow(InAccount, Base):
     email: Mapped[str] = mapped_column(String(320))
     locale: Mapped[str | None] = mapped_column(String(35))
     timezone: Mapped[str | None] = mapped_column(String(64))
-    platform_stripe_customer_id: Mapped[str | None] = mapped_column(String(255), unique=True)
+    platform_stripe_customer_id: Mapped[str | None] = mapped_column(String(255))
     """What the standing evidence decides (`link_evidence`); kept here for the page."""
     link_source: Mapped[str | None] = mapped_column(String(20))
     """Whose word decided: `host`, `metadata`, `reference` or `unknown`. NULL beside a link: it is of a release that kept no
@@ -149,7 +151,7 @@ def _open_index(name: str, condition: str) -> Index:
     return Index(name, "last_failed_at", postgresql_where=where, sqlite_where=where)
 
 
-class InvoiceRow(InAccount, Base):
+class InvoiceRow(KeyedByAccount, Base):
     """What is known of a Stripe invoice; kept for unknown Stripe customers too, since the link may come later."""
 
     __tablename__ = "invoices"
@@ -210,7 +212,7 @@ class InvoiceRow(InAccount, Base):
     ask_again_at: Mapped[dt.datetime | None]
 
 
-class MethodChangeRow(InAccount, Base):
+class MethodChangeRow(KeyedByAccount, Base):
     """When the payment method of a Stripe customer, or of one of its subscriptions, was last replaced.
 
     Kept apart from the invoices, because the change may be heard of before the failure that it answers.
@@ -224,7 +226,7 @@ class MethodChangeRow(InAccount, Base):
     changed_at: Mapped[dt.datetime]
 
 
-class DeletedStripeCustomerRow(InAccount, Base):
+class DeletedStripeCustomerRow(KeyedByAccount, Base):
     """A Stripe customer that is gone. Stripe never uses an id again, so neither do we."""
 
     __tablename__ = "deleted_stripe_customers"
@@ -269,7 +271,7 @@ class OutboxEvent(OutboxColumns, Base):
     """An event of the portal's own that must be published; the relay does."""
 
 
-class PendingLinkRow(InAccount, Base):
+class PendingLinkRow(KeyedByAccount, Base):
     """What releases before evidence was kept have waiting for a customer. Only their replicas read and write it."""
 
     __tablename__ = "waiting_links"
@@ -285,7 +287,7 @@ class LinkConflictRow(InAccount, Base):
     """A link that was refused, since evidence of the same rank says otherwise: somebody has to look at it."""
 
     __tablename__ = "link_conflicts"
-    __table_args__ = (UniqueConstraint("stripe_customer_id", "customer_id"),)
+    __table_args__ = (UniqueConstraint("account", "stripe_customer_id", "customer_id"),)
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
@@ -305,9 +307,10 @@ class SubscriptionRow(InAccount, Base):
     """What is known of a Stripe subscription; kept for unknown Stripe customers too, like the invoices."""
 
     __tablename__ = "subscriptions"
+    __table_args__ = (UniqueConstraint("account", "subscription_id"),)
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    subscription_id: Mapped[str] = mapped_column(String(255), unique=True)
+    subscription_id: Mapped[str] = mapped_column(String(255))
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     status: Mapped[str] = mapped_column(String(30))
     ends_at: Mapped[dt.datetime | None]
@@ -349,7 +352,8 @@ class CancellationRequestRow(InAccount, Base):
     __table_args__ = (
         # One open request a subscription, whoever presses twice.
         Index(
-            "uq_cancellation_requests_open",
+            "uq_cancellation_requests_open_in_account",
+            "account",
             "subscription_id",
             unique=True,
             postgresql_where=text("status = 'open'"),

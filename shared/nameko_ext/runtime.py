@@ -275,7 +275,10 @@ def command_line(
         return _refuse(f"usage: python -m services.{name} [{'|'.join(known)}]")
     try:
         if command in MIGRATING:
-            return MIGRATING[command](name, _database_url(name))
+            flags = AFTER_ROLL if command == "migrate" else ()
+            if any(word not in flags for word in words):
+                return _refuse(f"usage: python -m services.{name} {' '.join([command, *flags])}")
+            return MIGRATING[command](name, _database_url(name), words)
         settings = load(os.environ)
         telemetry.configure_logging(name, level=settings.log_level)
         if command in (commands or {}):
@@ -303,20 +306,27 @@ def _database_url(name: str) -> str:
     return url.reveal()
 
 
-def _migrate(name: str, url: str) -> int:
+def _migrate(name: str, url: str, words: Sequence[str]) -> int:
     from shared.migrations import upgrade  # alembic: 8 MB that a serving process never needs
 
     try:
-        before = upgrade(name, url)
+        before, after = upgrade(name, url, after_roll=bool(words))
     except SQLAlchemyError as error:
         if not is_away(error):
             raise
         raise DatabaseUnavailable(reason_of(error)) from error
-    log.info("already ahead: a newer release's" if before is Standing.AHEAD else "migrated")
+    if before.standing is Standing.AHEAD:
+        log.info("already ahead: a newer release's")
+    elif before.revision == after.revision:
+        log.info("nothing to migrate", revision=after.revision)
+    else:
+        log.info("migrated", since=before.revision, revision=after.revision)
+    if after.after_roll is not None:
+        log.info(after.after_roll)
     return 0
 
 
-def _wait_migrated(name: str, url: str) -> int:
+def _wait_migrated(name: str, url: str, words: Sequence[str]) -> int:
     from shared.migrations import wait_migrated
 
     if wait_migrated(name, url):
@@ -325,7 +335,7 @@ def _wait_migrated(name: str, url: str) -> int:
     return 1
 
 
-def _wait_for_database(name: str, url: str) -> int:
+def _wait_for_database(name: str, url: str, words: Sequence[str]) -> int:
     from shared.migrations import wait_for_database
 
     if wait_for_database(url):
@@ -334,7 +344,9 @@ def _wait_for_database(name: str, url: str) -> int:
     return 1
 
 
-MIGRATING: Final[dict[str, Callable[[str, str], int]]] = {
+AFTER_ROLL: Final = ("--after-roll",)
+"""What `migrate` takes: run what waits for the end of the roll."""
+MIGRATING: Final[dict[str, Callable[[str, str, Sequence[str]], int]]] = {
     "wait-for-database": _wait_for_database,
     "migrate": _migrate,
     "wait-migrated": _wait_migrated,

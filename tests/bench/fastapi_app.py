@@ -63,7 +63,7 @@ STORE = """
 WITH stored AS (
   INSERT INTO inbox (id, type, api_version, livemode, created, received_at, status, payload)
   VALUES ($1, $2, $3, $4, $5, $6, 'translated', $7)
-  ON CONFLICT (id) DO NOTHING RETURNING type, received_at
+  ON CONFLICT (account, id) DO NOTHING RETURNING type, received_at
 ), queued AS (
   INSERT INTO outbox (event_id, dedupe_key, type, body, created_at, attempts, next_attempt_at)
   SELECT $8::text, $9::text, type, $10::text, received_at, 0, received_at FROM stored

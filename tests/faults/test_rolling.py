@@ -91,6 +91,37 @@ def test_rolling_to_this_version_and_back_loses_nothing(system: System, old: Pat
     assert system.fell == []
 
 
+@pytest.mark.parametrize("system", [ProxiedStack], indirect=True)
+def test_the_step_after_the_roll_loses_nothing(system: System) -> None:
+    """`migrate` under the old version leaves its keys alone; once all is new, `migrate --after-roll` makes them anew while
+    webhooks, pages and emails go on."""
+    stack = system.stack
+
+    def contracted() -> list[bool]:
+        key = "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = %(name)s AND indnatts > 1"
+        tables = {"billing": "inbox", "portal": "invoices", "notifier": "incidents"}
+        found = [system.rows(one, key, name=f"pk_{tables[one]}") for one in SERVICES]
+        return [rows == [(1,)] for rows in found]
+
+    with Load(system, make_visitors(system)) as load:
+        time.sleep(ALONE)
+        stack.code = REPOSITORY
+        stack.migrate()
+        time.sleep(ALONE)
+        load.roll(*SERVICES, beside=ALONE)
+        assert not any(contracted())
+        last = [stack.command(service, "migrate", "--after-roll") for service in SERVICES]
+        assert [one.wait(120) for one in last] == [0, 0, 0], [one.tail() for one in last]
+        assert all(contracted())
+        time.sleep(ALONE)
+    books = load.settle()
+    assert load.failed() == {}
+    assert books.complaints() == []
+    assert books.doubled_after_lost_answer == []
+    assert not [name for name in system.waiting() if name.endswith(".dead")]
+    assert system.fell == []
+
+
 @pytest.mark.parametrize("system", [UpgradingStack], indirect=True)
 def test_rights_are_narrowed_after_the_upgrade_and_widened_before_the_way_back(
     system: System, old: Path
@@ -103,6 +134,7 @@ def test_rights_are_narrowed_after_the_upgrade_and_widened_before_the_way_back(
     with Load(system, make_visitors(system)) as load:
         time.sleep(ALONE)
         stack.code = REPOSITORY
+        stack.migrate()
         load.roll(*SERVICES, beside=SIDE_BY_SIDE)
         system.calls_on = System.calls_on
         time.sleep(ALONE)

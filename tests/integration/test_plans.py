@@ -268,7 +268,7 @@ def test_a_webhook_is_stored_without_reading_the_inbox(billing: Engine) -> None:
         assert intake.store(session, rows, NOW) == {StripeId(OWN, "evt_new")}
 
     (plan,) = plans(billing, store)
-    assert "Conflict Arbiter Indexes: pk_inbox" in plan
+    assert "Conflict Resolution: NOTHING" in plan
     assert full_scans(billing, store, {"payment_method_changes"}) == []
 
 

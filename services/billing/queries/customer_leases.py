@@ -26,9 +26,7 @@ def take_lease(
         "holder": holder,
         "until": until,
     }
-    if insert_new(
-        session, table, [row], conflict=["stripe_customer_id"], returning="stripe_customer_id"
-    ):
+    if insert_new(session, table, [row], returning="stripe_customer_id"):
         return True
     taken = session.execute(
         update(RecoveryLease)

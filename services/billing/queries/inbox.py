@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.models import INBOX_ACCOUNT, InboxEvent
+from services.billing.models import InboxEvent, inbox_account_is
 from services.billing.stripe_events.translation import Status
-from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, is_object
+from shared.contracts.accounts import OWN, Account, StripeId, by_account
 
 
 def count_deliveries(session: Session, again: Mapping[StripeId, int], now: dt.datetime) -> None:
@@ -22,8 +21,8 @@ def count_deliveries(session: Session, again: Mapping[StripeId, int], now: dt.da
     free = [
         StripeId(Account(account), event_id)
         for account, event_id in session.execute(
-            select(INBOX_ACCOUNT, InboxEvent.id)
-            .where(among_objects(INBOX_ACCOUNT, InboxEvent.id, again))
+            select(func.coalesce(InboxEvent.account, OWN), InboxEvent.id)
+            .where(_among(again))
             .with_for_update(skip_locked=True)
         )
     ]
@@ -31,16 +30,32 @@ def count_deliveries(session: Session, again: Mapping[StripeId, int], now: dt.da
         same = [one for one in free if again[one] == times]
         session.execute(
             update(InboxEvent)
-            .where(among_objects(INBOX_ACCOUNT, InboxEvent.id, same))
+            .where(_among(same))
             .values(deliveries=InboxEvent.deliveries + times, last_delivered_at=now)
             .execution_options(synchronize_session=False)
         )
 
 
 def inbox_event(session: Session, event: StripeId, *, lock: bool = False) -> InboxEvent | None:
-    """One stored Stripe event; locked on demand, against a second replay at the same time."""
-    found = select(InboxEvent).where(is_object(INBOX_ACCOUNT, InboxEvent.id, event))
+    """One stored Stripe event; locked on demand, for a change and against a second replay at the same time."""
+    if lock:  # an entity whose key holds a NULL can't be changed
+        session.execute(
+            update(InboxEvent).where(_is(event), InboxEvent.account.is_(None)).values(account=OWN)
+        )
+    found = select(InboxEvent).where(_is(event))
     return session.scalar(found.with_for_update() if lock else found)
+
+
+def _is(event: StripeId) -> ColumnElement[bool]:
+    return and_(inbox_account_is(event.account), InboxEvent.id == event.id)
+
+
+def _among(wanted: Iterable[StripeId]) -> ColumnElement[bool]:
+    terms = (
+        and_(inbox_account_is(account), InboxEvent.id.in_(ids))
+        for account, ids in by_account(wanted).items()
+    )
+    return or_(false(), *terms)
 
 
 def inbox_events(
@@ -75,7 +90,7 @@ def payloads_about(
 ) -> Sequence[str]:
     """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
     statement = select(InboxEvent.payload).where(
-        account == INBOX_ACCOUNT,
+        inbox_account_is(account),
         InboxEvent.object_id.in_(object_ids),
         InboxEvent.payload != "",
     )
@@ -89,7 +104,7 @@ def payloads_about(
 def webhooks_arrived(session: Session, account: Account, since: dt.datetime) -> bool:
     """Whether Stripe has delivered anything new since a moment that says what happened on an account."""
     found = select(InboxEvent.id).where(
-        account == INBOX_ACCOUNT,
+        inbox_account_is(account),
         InboxEvent.received_at > since,
         InboxEvent.deliveries > 0,
         InboxEvent.status.not_in((Status.THIN.value, Status.CONNECTED.value)),
@@ -100,7 +115,7 @@ def webhooks_arrived(session: Session, account: Account, since: dt.datetime) -> 
 def thin_arrived(session: Session, account: Account, since: dt.datetime) -> bool:
     """Whether a thin event came since a moment: what it is about stands in Stripe's log."""
     found = select(InboxEvent.id).where(
-        account == INBOX_ACCOUNT,
+        inbox_account_is(account),
         InboxEvent.received_at > since,
         InboxEvent.status == Status.THIN.value,
     )
@@ -147,6 +162,4 @@ def inbox_between(
 
 def type_of(session: Session, event: StripeId) -> str | None:
     """Stripe's type of a stored event."""
-    return session.scalar(
-        select(InboxEvent.type).where(is_object(INBOX_ACCOUNT, InboxEvent.id, event))
-    )
+    return session.scalar(select(InboxEvent.type).where(_is(event)))

@@ -78,10 +78,8 @@ def _in_several(
 ) -> set[StripeId]:
     constant = {"received_at": now, "deliveries": int(delivered), "replays": 0}
     rows = [{**_inbox_row(one), "payload": one[1], **constant} for one in ordered]
-    new = insert_new(session, table_of(InboxEvent), rows, conflict=["id"], returning="id")
-    # Of two accounts' events with one id the first is stored, as long as the id alone is the table's key.
-    first = {event.id: event.name for event, _, _ in reversed(ordered)}
-    fresh = {first[event_id] for event_id in new}
+    new = insert_new(session, table_of(InboxEvent), rows, returning=("account", "id"))
+    fresh = {StripeId(Account(account), event_id) for account, event_id in new}
     told = [one for one in arrivals if one[0].name in fresh]
     outgoing = [one for _, _, translation in told for one in translation.outgoing]
     outbox.OUTBOX.add(session, outgoing, now)
@@ -114,7 +112,7 @@ WITH arrived AS MATERIALIZED (
     SELECT id, type, api_version, livemode, account, created, status, reason, object_id, stripe_customer_id, payload, :now,
         :deliveries, 0
     FROM arrived ORDER BY place
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING account, id
 ), outgoing AS MATERIALIZED (
     SELECT told.* FROM ROWS FROM (

@@ -39,10 +39,7 @@ def note_run(session: Session, change: Change, scope: str, now: dt.datetime) -> 
         "scope": scope,
         "finished_at": now,
     }
-    key = ("stripe_customer_id", "payment_method_id", "scope")
-    if not insert_new(
-        session, table_of(RecoveryRun), [row], conflict=key, returning="stripe_customer_id"
-    ):
+    if not insert_new(session, table_of(RecoveryRun), [row], returning="stripe_customer_id"):
         session.execute(
             update(RecoveryRun)
             .where(

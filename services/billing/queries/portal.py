@@ -131,7 +131,7 @@ def _put(
 ) -> None:
     """Insert a row, or change the one that is there where `wanted` holds; two at once do no harm."""
     table = table_of(model)
-    if insert_new(session, table, [row], conflict=key, returning=key[0]):
+    if insert_new(session, table, [row], returning=key[0]):
         return
     same = [table.c[name] == row[name] for name in ("account", *key)]
     session.execute(update(model).where(*same, *wanted).values(row))

@@ -24,7 +24,7 @@ def reconciled_until(session: Session, account: Account, now: dt.datetime) -> dt
     `ANNOUNCED_FROM`: what is unpaid by now was there before us. (An installation that is older than the line has none.)"""
     table = table_of(Reconciliation)
     row = {"account": account, "name": STRIPE_LOG, "until": now}
-    if insert_new(session, table, [row], conflict=["name"], returning="name"):
+    if insert_new(session, table, [row], returning="name"):
         keep_moment(session, account, ANNOUNCED_FROM, now)
         return None
     return moment_of(session, account, STRIPE_LOG)
@@ -39,7 +39,7 @@ def keep_moment(session: Session, account: Account, name: str, moment: dt.dateti
     """Keep a moment under a name."""
     table = table_of(Reconciliation)
     row = {"account": account, "name": name, "until": moment}
-    if not insert_new(session, table, [row], conflict=["name"], returning="name"):
+    if not insert_new(session, table, [row], returning="name"):
         session.execute(update(Reconciliation).where(_named(account, name)).values(until=moment))
 
 
@@ -105,7 +105,6 @@ def evidence_told_until(session: Session) -> dt.datetime | None:
         session,
         table,
         [{"account": OWN, "name": EVIDENCE, "until": NEVER}],
-        conflict=["name"],
         returning="name",
     )
     return session.scalar(

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from services.billing.models import INBOX_ACCOUNT, DeadLetterAction, InboxEvent
+from services.billing.models import DeadLetterAction, InboxEvent, inbox_account_is
 from shared.contracts.accounts import Account, StripeId, our_event_id
-from shared.statements import is_object
 
 CARD_EVENTS = (
     "customer.updated",
@@ -42,7 +41,7 @@ def inbox_about(
         return []
     rows = session.scalars(
         select(InboxEvent)
-        .where(account == INBOX_ACCOUNT, or_(*wanted))
+        .where(inbox_account_is(account), or_(*wanted))
         .order_by(InboxEvent.received_at.desc(), InboxEvent.id)
         .limit(limit)
     ).all()
@@ -57,7 +56,8 @@ def cards_changed(
         session.scalars(
             select(InboxEvent)
             .where(
-                is_object(INBOX_ACCOUNT, InboxEvent.stripe_customer_id, customer),
+                inbox_account_is(customer.account),
+                InboxEvent.stripe_customer_id == customer.id,
                 InboxEvent.received_at >= since,
                 InboxEvent.type.in_(CARD_EVENTS),
                 InboxEvent.status == "translated",

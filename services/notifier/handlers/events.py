@@ -18,12 +18,17 @@ from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
 from services.notifier.queries.leases import FreshLeases
 from shared import events
-from shared.contracts.accounts import Account, StripeId, stripe_id
+from shared.contracts.accounts import Account, StripeId, in_account, stripe_id
 from shared.contracts.invoices import owed
 from shared.contracts.observations import Observation
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
+
+
+class NoRoomForAccount(RuntimeError):
+    """Two accounts have an invoice of one id, and this database takes one of them. The text says what to run; the event is
+    tried again."""
 
 
 def handle(session: Session, event: Event, now: dt.datetime) -> str:
@@ -71,6 +76,11 @@ def handle_invoices(
     }
     made = incident_queries.add_incidents(session, begun.values())
     incidents = incident_queries.lock_incidents(session, begun.keys() - made)
+    if foreign := begun.keys() - made - incidents.keys():
+        raise NoRoomForAccount(
+            f"{', '.join(in_account(*one) for one in sorted(foreign))}: another account has an invoice of this id, and the keys of "
+            "this database know no accounts yet: run `python -m services.notifier migrate --after-roll`"
+        )
     outcomes: dict[str, str] = {}
     for wave in waves:
         heard = [

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import InvoiceStatus
 from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
 
@@ -39,12 +39,9 @@ def add_incidents(session: Session, incidents: Iterable[Incident]) -> set[Stripe
         session,
         _TABLE,
         [_values(one) for one in ordered],
-        conflict="invoice_id",
-        returning="invoice_id",
+        returning=_KEY,
     )
-    # Of two accounts' invoices with one id the first is written, as long as the id alone is unique.
-    first = {one.invoice_id: one.name for one in reversed(ordered)}
-    return {first[invoice_id] for invoice_id in made}
+    return {StripeId(Account(account), invoice_id) for account, invoice_id in made}
 
 
 def lock_known_incident(session: Session, invoice: StripeId | None) -> Incident | None:

@@ -72,7 +72,7 @@ def add_notifications(session: Session, new: Iterable[NewNotification]) -> set[s
         session,
         _TABLE,
         [_row(one) for one in new],
-        conflict="dedupe_key",
+        conflict=("dedupe_key",),
         returning="dedupe_key",
     )
     return set(added)

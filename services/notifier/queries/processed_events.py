@@ -25,7 +25,7 @@ def claim_events(session: Session, events: Iterable[Event], now: dt.datetime) ->
             session,
             table_of(ProcessedEvent),
             rows,
-            conflict="event_id",
+            conflict=("event_id",),
             returning="event_id",
         )
     )

@@ -31,7 +31,6 @@ def note_deleted_customer(session: Session, stripe_customer: StripeId, now: dt.d
                 "deleted_at": now,
             }
         ],
-        conflict=["stripe_customer_id"],
         returning="stripe_customer_id",
     )
 

@@ -35,7 +35,6 @@ def invoices_for_change(
             }
             for invoice, stripe_customer_id in sorted(customers.items())
         ],
-        conflict=["invoice_id"],
         returning="invoice_id",
     )
     rows = session.scalars(

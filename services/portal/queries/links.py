@@ -354,7 +354,6 @@ def note_deleted(session: Session, stripe_customer: StripeId, at: dt.datetime) -
                 "deleted_at": at,
             }
         ],
-        conflict=["stripe_customer_id"],
         returning="stripe_customer_id",
     )
     changed(

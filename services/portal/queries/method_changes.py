@@ -52,7 +52,6 @@ def note_method_change(
                 "changed_at": changed_at,
             }
         ],
-        conflict=["stripe_customer_id", "subscription_id"],
         returning="stripe_customer_id",
     )
     changed(

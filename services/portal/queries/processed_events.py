@@ -20,7 +20,7 @@ def first_times(session: Session, event_ids: Iterable[str], now: dt.datetime) ->
             session,
             table_of(ProcessedEventRow),
             rows,
-            conflict="event_id",
+            conflict=("event_id",),
             returning="event_id",
         )
     )

@@ -148,10 +148,7 @@ def _is(subscription: StripeId) -> ColumnElement[bool]:
 def note_subscription(session: Session, subscription: StripeId, values: dict[str, Any]) -> bool:
     """Keep what is newest about a subscription; an end stays. False: something newer is known."""
     row = {"account": subscription.account, "subscription_id": subscription.id, **values}
-    made = insert_new(
-        session, table_of(SubscriptionRow), [row], conflict=["subscription_id"], returning="id"
-    )
-    if made:
+    if insert_new(session, table_of(SubscriptionRow), [row], returning="id"):
         return True
     older = SubscriptionRow.as_of <= values["as_of"]
     if values["status"] == "canceled":

@@ -303,7 +303,7 @@ def test_a_replay_opens_a_closed_event_again(database: Transactions) -> None:
     assert do_replay(database, event_id)["status"] == "quarantined"
     assert close(database, event_id, "looked again")["closed_reason"] == "looked again"
     with database.transaction() as session:
-        row = session.get_one(InboxEvent, event_id)
+        row = session.get_one(InboxEvent, (OWN, event_id))
         row.payload = payload("invoice.payment_failed").decode()
     assert do_replay(database, event_id)["status"] == "translated"
     assert len(outbox(database)) == 1

@@ -36,6 +36,7 @@ def test_who_ran_on_porticos_configuration_stays_on_it(
         if there:
             connection.execute(text(there))
     upgrade("billing", url)
+    upgrade("billing", url, after_roll=True)
     with Session(engine) as session:
         for livemode in (False, True):
             found = portal_queries.recorded(session, OWN, livemode, None)

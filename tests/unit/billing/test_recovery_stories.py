@@ -15,6 +15,7 @@ from services.billing.domain.changes import MOST_A_DAY, ONCE_IN, Wish
 from services.billing.domain.paying import Customer, Subscription
 from services.billing.models import Base, RecoveryLease
 from services.billing.workflows.customer_lease import LEASE, CustomerBusy
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc.errors import StripeUnavailable
 from tests.unit import tables
 from tests.unit.billing.conftest import Clock
@@ -97,7 +98,9 @@ class CustomersAndBanks(RuleBasedStateMachine):
         self.gateway.before = lambda entered: None
         self.gateway.pay = pay  # type: ignore[method-assign]
         self.note_charges()
-        dead = RecoveryLease(stripe_customer_id="cus_1", holder="dead", until=self.clock() + LEASE)
+        dead = RecoveryLease(
+            account=OWN, stripe_customer_id="cus_1", holder="dead", until=self.clock() + LEASE
+        )
         with self.loop.database.transaction() as session:
             session.merge(dead)
 

@@ -498,7 +498,7 @@ def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
 def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> None:
-    """An empty database and one of an older version are behind; a migrated one is well."""
+    """An empty database and one of an older version are behind; a migrated one works, and is well once its last step is done."""
     url = f"sqlite:///{tmp_path}/{service}.sqlite3"
     make_engine(url).dispose()
     assert [one.code for one in look_at_database(service, url)] == ["database-behind"]
@@ -506,6 +506,11 @@ def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> Non
     (found,) = look_at_database(service, url)
     assert (found.level, f"services.{service} migrate" in found.remedy) == (Level.FINDING, True)
     upgrade(service, url)
+    step, there = look_at_database(service, url)
+    assert (step.code, step.level) == ("database-after-roll", Level.ASK)
+    assert f"services.{service} migrate --after-roll" in step.remedy
+    assert there.level is Level.OK
+    upgrade(service, url, after_roll=True)
     assert [one.level for one in look_at_database(service, url)] == [Level.OK]
 
 

@@ -17,6 +17,7 @@ from services.notifier.handlers import subscriptions
 from services.notifier.models import IncidentRow
 from services.notifier.ports import InvoiceReport, Mail
 from shared import events as contract
+from shared.contracts.accounts import OWN
 from shared.contracts.invoices import SILENT_FOR, InvoiceStatus
 from shared.contracts.payments import Decline, PaymentMethod
 from tests.unit.notifier.conftest import House, event, failed, paid
@@ -141,7 +142,7 @@ def test_what_was_open_before_the_upgrade_is_not_told_by_silence(house: House) -
     house.hear(failed(attempt_count=3))
     work(house)
     with house.db.transaction() as session:
-        session.get_one(IncidentRow, "in_1").failure_heard_at = None
+        session.get_one(IncidentRow, (OWN, "in_1")).failure_heard_at = None
     house.clock.forward(days=30)
     silence(house)
     assert work(house) == []

@@ -128,7 +128,7 @@ def test_the_story_ends_the_same_in_any_order(session: Session, customer_id: str
             if not isinstance(data, events.PaymentMethodChanged):
                 fresh = type(data)(**{**_fields(data), "invoice_id": f"in_{number}"})
             handle(session, event(fresh, at), NOW)
-        row = session.get(InvoiceRow, f"in_{number}")
+        row = session.get(InvoiceRow, (OWN, f"in_{number}"))
         assert row is not None
         ends.add((row.status, row.next_payment_attempt, row.method_changed_at, row.closed_at))
     assert ends == {("paid", ahead(days=1), ago(minutes=5), ago(minutes=4))}
@@ -241,7 +241,7 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
     (of_customer,) = standing(customer_id=customer_id)
     assert (of_customer["status"], of_customer["remaining"]) == ("open", 12900)
     assert of_customer["next_charge"] is None  # why it failed is not known yet
-    row = session.get(InvoiceRow, of_customer["invoice_id"])
+    row = session.get(InvoiceRow, (OWN, of_customer["invoice_id"]))
     assert row is not None
     row.card_of_failure = row.last_failed_at
     (of_invoice,) = standing(invoice_id=row.invoice_id)

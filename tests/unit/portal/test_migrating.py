@@ -51,7 +51,9 @@ def filled(url: str, businesses: int) -> Engine:
             ("cus_2", "c2", "b0", "subscription.metadata"),
         ):
             connection.execute(
-                insert(PendingLinkRow).values(
+                insert(PendingLinkRow)
+                .inline()
+                .values(
                     stripe_customer_id=stripe_id,
                     customer_ref=ref,
                     business_ref=business,

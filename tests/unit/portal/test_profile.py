@@ -29,6 +29,7 @@ OURS = {
     "public_id",
     "business_pk",
     "external_id",
+    "on_behalf_of",
     "platform_stripe_customer_id",
     "link_source",
     "link_generation",
