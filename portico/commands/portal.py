@@ -188,7 +188,7 @@ def link_customer(
     ctx: typer.Context,
     customer: Customer,
     stripe_customer: Annotated[
-        str, typer.Argument(metavar="cus_…", help="Stripe's id of the customer.")
+        str, typer.Argument(metavar="cus_…", help="Stripe's id of the customer, or acct_…/cus_….")
     ],
     business: Business = None,
     as_json: AsJson = False,
@@ -200,11 +200,12 @@ def link_customer(
     Example: portico customers link 1001 cus_Nabc --business sunrise-cleaning
     """
     with context_of(ctx).calling() as call:
+        found = find(call, customer, business)
         done = ask(
             call,
             portal.LINK_CUSTOMER,
-            customer_id=find(call, customer, business).customer_id,
-            stripe_customer_id=stripe_customer,
+            customer_id=found.customer_id,
+            stripe_customer_id=_theirs(found, stripe_customer),
         )
     _show_link(done, as_json=as_json)
 
@@ -215,7 +216,10 @@ def unlink_customer(
     customer: Customer,
     stripe_customer: Annotated[
         str | None,
-        typer.Argument(metavar="[cus_…]", help="Which one is not theirs; else the present one."),
+        typer.Argument(
+            metavar="[cus_…]",
+            help="Which one is not theirs, or acct_…/cus_…; else the present one.",
+        ),
     ] = None,
     business: Business = None,
     let_stripe_decide: Annotated[
@@ -232,14 +236,29 @@ def unlink_customer(
     Example: portico customers unlink 1001 --business sunrise-cleaning
     """
     with context_of(ctx).calling() as call:
+        found = find(call, customer, business)
         done = ask(
             call,
             portal.UNLINK_CUSTOMER,
-            customer_id=find(call, customer, business).customer_id,
-            stripe_customer_id=stripe_customer,
+            customer_id=found.customer_id,
+            stripe_customer_id=None if stripe_customer is None else _theirs(found, stripe_customer),
             withdraw_only=let_stripe_decide,
         )
     _show_link(done, as_json=as_json)
+
+
+def _theirs(customer: portal.FoundCustomer, stripe_customer: str) -> str:
+    """Stripe's id of whoever is named, in the Stripe account of the customer's business. Raises BadParameter for another one."""
+    named = read_name(stripe_customer)
+    if named.account and named.account != customer.account:
+        whose = (
+            f"in {customer.account}" if customer.account else "in the installation's own account"
+        )
+        raise typer.BadParameter(
+            f"{stripe_customer}: the customers of {customer.business_id} are {whose}",
+            param_hint="cus_…",
+        )
+    return named.id
 
 
 def _show_link(done: portal.LinkedCustomer, *, as_json: bool) -> None:

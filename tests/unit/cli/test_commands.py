@@ -480,6 +480,10 @@ def test_a_person_says_who_is_whose(run: Run, services: FakeServices) -> None:
     assert "linked with cus_1" in run("customers", "link", "1001", "cus_1").stdout
     assert "no Stripe customer" in run("customers", "unlink", "1001").stdout
     run("customers", "unlink", "1001", "cus_2", "--let-stripe-decide")
+    other = run("customers", "link", "1001", "acct_1Nabc/cus_1")
+    assert (other.exit_code, "acct_1Nabc/cus_1: the customers of" in other.stderr) == (2, True)
+    services.answers["portal", "find_customer"] = FOUND | {"account": "acct_1Nabc"}
+    run("customers", "link", "1001", "acct_1Nabc/cus_3")
     assert [asked for _, method, asked in services.asked if method != "find_customer"] == [
         {"customer_id": FOUND["customer_id"], "stripe_customer_id": "cus_1"},
         {
@@ -492,6 +496,7 @@ def test_a_person_says_who_is_whose(run: Run, services: FakeServices) -> None:
             "stripe_customer_id": "cus_2",
             "withdraw_only": True,
         },
+        {"customer_id": FOUND["customer_id"], "stripe_customer_id": "cus_3"},
     ]
 
 
