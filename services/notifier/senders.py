@@ -17,6 +17,7 @@ from nameko.extensions import DependencyProvider, Entrypoint
 
 from services.notifier.queries.leases import Leased
 from shared import tracing
+from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.loops import Loop
 from shared.telemetry import get_logger
 
@@ -50,7 +51,8 @@ class Sender(Entrypoint):
     def post(self, leased: Leased) -> None:
         """Start sending `leased`, and return at once."""
         self.busy += 1
-        thread = {"correlation_id": leased.correlation_id} if leased.correlation_id else {}
+        said = {KEY: leased.correlation_id, ACCOUNT: leased.account}
+        thread = {name: text for name, text in said.items() if text}
         try:
             self.container.spawn_worker(
                 self, (leased,), {}, context_data=thread, handle_result=self._done

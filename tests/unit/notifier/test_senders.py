@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -12,6 +13,7 @@ from eventlet.event import Event
 from services.notifier.domain.kinds import Kind
 from services.notifier.queries.leases import Leased
 from services.notifier.senders import Sender, SendSlots, run_concurrently
+from shared.contracts.accounts import Account
 from shared.nameko_ext.loops import Loop
 from tests.unit.notifier.fakes import START
 
@@ -36,9 +38,13 @@ class Container:
     def __init__(self) -> None:
         self.entrypoints: list[Any] = []
         self.ends: list[Any] = []
+        self.contexts: list[dict[str, str]] = []
 
-    def spawn_worker(self, entrypoint: Any, *args: Any, handle_result: Any, **more: Any) -> None:
+    def spawn_worker(
+        self, entrypoint: Any, *args: Any, context_data: dict[str, str], handle_result: Any
+    ) -> None:
         self.ends.append(handle_result)
+        self.contexts.append(context_data)
 
     def end_one(self) -> None:
         """One email is done."""
@@ -90,6 +96,16 @@ def test_a_single_email_goes_at_once_and_asks_for_nothing_more(office: Office) -
     assert office.lease(due=3) == 3
     office.container.end_one()
     assert (office.loop.woken, office.places.free(START)) == (0, 5)
+
+
+def test_each_log_line_of_an_email_says_whose_it_is(office: Office) -> None:
+    """What asked for it, and its Stripe account where that isn't the installation's own."""
+    office.places.take(EMAIL)
+    office.places.take(dataclasses.replace(EMAIL, account=Account("acct_1")))
+    assert office.container.contexts == [
+        {"correlation_id": "evt_1"},
+        {"correlation_id": "evt_1", "stripe_account": "acct_1"},
+    ]
 
 
 def test_while_more_is_due_than_places_half_of_them_are_filled_at_once(office: Office) -> None:
