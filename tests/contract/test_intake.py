@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -347,3 +348,38 @@ def test_what_a_column_does_not_take_is_set_aside(postgresql: Transactions) -> N
     found = rows(postgresql)
     assert [row["status"] for row in found["inbox"]] == ["quarantined"]
     assert found["outbox"] == []
+
+
+def test_batches_that_say_the_same_in_other_orders_wait_for_each_other_in_no_circle(
+    postgresql: Transactions,
+) -> None:
+    """Other events about the same charges, from the end on: the keys of the outbox are taken in one order, and yet what came first
+    is published first."""
+    with postgresql.transaction() as session:
+        session.execute(
+            text(
+                "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS "
+                "'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END'"
+            )
+        )
+        session.execute(
+            text(
+                "CREATE TRIGGER dawdle AFTER INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION dawdle()"
+            )
+        )
+    charges = [f"in_{n}" for n in range(5)]
+    batches = [
+        [received(FAILED, f"evt_{number}_{one}", about(one)) for one in order]
+        for number, order in enumerate((charges, charges[::-1]))
+    ]
+
+    def store(batch: list[Received]) -> list[Outcome]:
+        with postgresql.transaction() as session:
+            return store_webhooks(session, batch, NOW)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(store, batches)) == [[Outcome.TRANSLATED] * 5] * 2
+    said = [row["event_id"] for row in rows(postgresql)["outbox"]]
+    for number, batch in enumerate(batches):
+        mine = [one for one in said if one.startswith(f"evt_{number}_")]
+        assert mine == [f"{one.event.id}/{FAILED}" for one in batch]

@@ -33,7 +33,8 @@ def store(
     """Write events that differ by their names to the inbox, and of those that are new there what they say to the outbox, in the
     order in which they came; the names of the new ones. `delivered`: by webhooks, not read from Stripe's log.
 
-    The inbox is written in the order of ids, so that two batches with the same events never wait for each other in a circle.
+    The inbox is written in the order of ids and the outbox in that of keys, so that two batches with the same events never wait
+    for each other in a circle.
     """
     ordered = sorted(arrivals, key=lambda one: (one[0].id, one[0].account))
     if session.get_bind().dialect.name == "postgresql":
@@ -115,25 +116,28 @@ WITH arrived AS MATERIALIZED (
     ON CONFLICT DO NOTHING
     RETURNING account, id
 ), outgoing AS MATERIALIZED (
-    SELECT told.* FROM ROWS FROM (
-        json_to_recordset(CAST(:outbox AS json)) AS (
-            account text, inbox_id text, event_id text, type text, dedupe_key text, again_key text
-        ),
-        unnest(CAST(:bodies AS text[]))
-    ) WITH ORDINALITY AS told (account, inbox_id, event_id, type, dedupe_key, again_key, body, place)
-    JOIN stored ON stored.account = told.account AND stored.id = told.inbox_id
+    SELECT nextval(pg_get_serial_sequence('outbox', 'id')) AS id, came.* FROM (
+        SELECT told.* FROM ROWS FROM (
+            json_to_recordset(CAST(:outbox AS json)) AS (
+                account text, inbox_id text, event_id text, type text, dedupe_key text, again_key text
+            ),
+            unnest(CAST(:bodies AS text[]))
+        ) WITH ORDINALITY AS told (account, inbox_id, event_id, type, dedupe_key, again_key, body, place)
+        JOIN stored ON stored.account = told.account AND stored.id = told.inbox_id
+        ORDER BY place
+    ) AS came
 ), queued AS (
-    INSERT INTO outbox (event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
-    SELECT event_id, type, dedupe_key, body, :now, 0, :now
-    FROM outgoing ORDER BY place
+    INSERT INTO outbox (id, event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
+    SELECT id, event_id, type, dedupe_key, body, :now, 0, :now
+    FROM outgoing ORDER BY dedupe_key, place
     ON CONFLICT (dedupe_key) DO NOTHING
     RETURNING event_id
 ), queued_again AS (
-    INSERT INTO outbox (event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
-    SELECT event_id, type, again_key, body, :now, 0, :now
+    INSERT INTO outbox (id, event_id, type, dedupe_key, body, created_at, attempts, next_attempt_at)
+    SELECT id, event_id, type, again_key, body, :now, 0, :now
     FROM outgoing
     WHERE again_key IS NOT NULL AND NOT EXISTS (SELECT FROM queued WHERE queued.event_id = outgoing.event_id)
-    ORDER BY place
+    ORDER BY again_key, place
     ON CONFLICT (dedupe_key) DO NOTHING
 ), woken AS (
     UPDATE payment_method_changes SET due_at = :now
