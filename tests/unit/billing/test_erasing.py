@@ -1,0 +1,72 @@
+"""Forgetting a customer in what billing keeps: that one, and nobody whose id begins alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.billing.handlers.erasure import erase
+from services.billing.models import InboxEvent, OutboxEvent
+from services.billing.queries.erasure import ERASED
+from shared.contracts.accounts import OWN, StripeId
+from shared.database import Transactions
+from tests.unit.billing.conftest import payload
+from tests.unit.billing.test_inbox import outbox, receive, stored
+
+EVENTS = ("invoice.payment_failed", "customer.deleted")
+
+
+def forget(database: Transactions, stripe_customer_id: str, also: list[str]) -> None:
+    after: str | None = "inbox:"
+    while after is not None:
+        with database.transaction() as session:
+            found = StripeId(OWN, stripe_customer_id)
+            after = erase(session, found, also=also, after=after).next
+
+
+def kept(database: Transactions) -> tuple[list[InboxEvent], list[OutboxEvent]]:
+    return [row for row in stored(database) if row.reason != ERASED], outbox(database)
+
+
+@pytest.fixture
+def customer(database: Transactions) -> str:
+    """Stripe's id of a customer of whom two webhooks came."""
+    told = json.loads(payload("invoice.payment_failed"))["data"]["object"]["customer"]
+
+    def same(event: dict[str, Any]) -> None:
+        event["data"]["object"]["id"] = told
+
+    receive(database, EVENTS[0])
+    receive(database, EVENTS[1], same)
+    return str(told)
+
+
+def test_somebody_whose_id_begins_alike_is_left_alone(
+    database: Transactions, customer: str
+) -> None:
+    """Whoever may name a Stripe customer of their own can make an id up for that."""
+    before = kept(database)
+    assert len(before[0]) == len(before[1]) == 2
+    for other in (customer[:-1], customer[:6], customer[1:], f"{customer}x"):
+        forget(database, other, [])
+        forget(database, "cus_somebodyelse", [other])
+    assert [len(rows) for rows in kept(database)] == [2, 2]
+
+
+def test_a_customer_is_forgotten_by_the_id(database: Transactions, customer: str) -> None:
+    """Bodies are emptied, our own events go, those whose key names them among them."""
+    forget(database, customer, [])
+    assert kept(database) == ([], [])
+
+
+def test_an_id_in_a_text_inside_the_body_counts(database: Transactions) -> None:
+    """As other tools write JSON into metadata."""
+
+    def noted(event: dict[str, Any]) -> None:
+        event["data"]["object"]["metadata"] = {"crm": json.dumps({"customer": "cus_inside"})}
+
+    receive(database, EVENTS[0], noted)
+    forget(database, "cus_inside", [])
+    assert kept(database)[0] == []
