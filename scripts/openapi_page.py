@@ -22,15 +22,19 @@ PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 TAGS: Final = {
     "businesses": "Businesses: only a key of the installation makes one.",
     "customers": "Customers of a business, and which Stripe customer is whose.",
+    "erasing": "Forgetting a person.",
     "appointments": "What customers see on their page beside what they owe.",
     "links": "A customer's own page, and references for Stripe Checkout. What is answered is a secret.",
     "payments": "What customers owe.",
+    "incidents": "What failed, what became of it, and the emails about it.",
+    "events": "What happened, for software that asks from time to time.",
 }
 """Subjects, each a module of services/portal/web/api/."""
 PATH_TEXTS: Final = {
     "business_id": "Your own id of the business; a slash in it as `%2F`.",
     "customer_id": "Portico's id of the customer.",
     "external_id": "Your own id; a slash in it as `%2F`.",
+    "invoice_id": "Stripe's id of the invoice.",
 }
 
 
@@ -162,6 +166,10 @@ def _responses(route: Any, *, writes: bool) -> dict[str, Any]:
         },
     }
     done = {"200": answer} | ({"201": answer | {"description": "Made"}} if route.creates else {})
+    if route.unfinished:
+        done["202"] = answer | {
+            "description": "A part is done: send it again with the answer's `after`"
+        }
     problems = sorted((*OF_ALL, *(OF_WRITES if writes else ())))
     return done | {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in problems

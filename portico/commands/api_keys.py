@@ -21,7 +21,7 @@ keys = typer.Typer(
 
 SHORTHANDS = {
     "read": [scope for scope in SCOPES if scope.endswith(":read")],
-    "write": list(SCOPES),
+    "write": [scope for scope in SCOPES if not scope.endswith(":erase")],
 }
 """What stands for many scopes."""
 
@@ -38,7 +38,7 @@ def create(
             "--scope",
             metavar="SCOPE",
             help=f"What it may do; repeat it. One of {', '.join(SCOPES)}; or read (all that "
-            "reads), or write (everything).",
+            "reads), or write (everything but erasing).",
         ),
     ],
     business: Annotated[

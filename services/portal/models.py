@@ -167,6 +167,13 @@ class InvoiceRow(KeyedByAccount, Base):
             "ix_invoices_try_to_ask",
             "as_of > last_failed_at AND (method_type IS NULL OR method_type <> 'card')",
         ),
+        Index(
+            "ix_invoices_first_failed_at",
+            "first_failed_at",
+            "invoice_id",
+            postgresql_where=text("first_failed_at IS NOT NULL"),
+            sqlite_where=text("first_failed_at IS NOT NULL"),
+        ),
     )
 
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -427,6 +434,40 @@ class IdempotentRequestRow(Base):
     """HTTP status of its answer; NULL: it is not answered yet."""
     answer: Mapped[str | None] = mapped_column(Text)
     """The answer, JSON; NULL as well where it opens something: that is made anew."""
+
+
+class HostEventRow(InAccount, Base):
+    """Something that happened, as hosts list it over HTTP."""
+
+    __tablename__ = "host_events"
+    __table_args__ = (
+        Index(None, "business_pk", "position"),
+        Index(None, "customer_id"),
+        Index(None, "stripe_customer_id"),
+        Index(None, "position", unique=True),
+        Index(
+            "ix_host_events_unplaced",
+            "id",
+            postgresql_where=text("position IS NULL"),
+            sqlite_where=text("position IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(255))
+    type: Mapped[str] = mapped_column(String(80))
+    occurred_at: Mapped[dt.datetime]
+    """When it happened at Stripe."""
+    noted_at: Mapped[dt.datetime]
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    """Its place in the order in which hosts read; NULL: it has none yet (`queries/host_events.py`)."""
+    business_pk: Mapped[int | None] = mapped_column(ForeignKey("businesses.id"))
+    """Whose customer it was about when it came; NULL: nobody's that was known."""
+    customer_id: Mapped[str | None] = mapped_column(String(22))
+    """The public id of the customer."""
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(255))
+    invoice_id: Mapped[str | None] = mapped_column(String(255))
+    subscription_id: Mapped[str | None] = mapped_column(String(255))
 
 
 class ProcessedEventRow(Base):

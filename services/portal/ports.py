@@ -28,6 +28,14 @@ class MailUnavailable(Exception):
         self.reason = reason
 
 
+class ServiceAway(Exception):
+    """Another service did not answer, or could not. `reason` is one word for logs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class BillingPages(Protocol):
     """Opens Stripe's hosted page for a customer."""
 

@@ -1,19 +1,34 @@
 """What of the portal's tables grows old: the ids of events that were acted upon, events of its own that are published,
-evidence that does not stand any more, keys of the HTTP API that are good for nothing. What an object said last is never forgotten: an older word of it may still come."""
+evidence that does not stand any more, keys of the HTTP API that are good for nothing, what hosts have had time to hear. What an object said last is never forgotten: an older word of it may still come."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import or_
+from sqlalchemy import and_, or_
 
-from services.portal.models import ApiKeyRow, LinkEvidenceRow, OutboxEvent, ProcessedEventRow
+from services.portal.models import (
+    ApiKeyRow,
+    HostEventRow,
+    LinkEvidenceRow,
+    OutboxEvent,
+    ProcessedEventRow,
+)
+from services.portal.queries.host_events import place_of
 from shared.retention import Rule
 
 RULES: Final = (
     Rule(ProcessedEventRow, lambda before: ProcessedEventRow.processed_at < before),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
     Rule(LinkEvidenceRow, lambda before: LinkEvidenceRow.withdrawn_at < before),
+    # By its place, which may be later than it: a host's cursor is one.
+    Rule(
+        HostEventRow,
+        lambda before: or_(
+            HostEventRow.position < place_of(before),
+            and_(HostEventRow.position.is_(None), HostEventRow.noted_at < before),
+        ),
+    ),
     Rule(
         ApiKeyRow, lambda before: or_(ApiKeyRow.revoked_at < before, ApiKeyRow.expires_at < before)
     ),

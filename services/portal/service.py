@@ -15,7 +15,7 @@ from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
-from services.portal.handlers import customers, evidence, resolved_links
+from services.portal.handlers import customers, evidence, host_events, resolved_links
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.customers import ContactDetails, LinkOf
 from services.portal.handlers.resolved_links import ResolvedLink
@@ -34,6 +34,9 @@ from services.portal.web import views
 from services.portal.web.api.appointments import ApiAppointments
 from services.portal.web.api.businesses import ApiBusinesses
 from services.portal.web.api.customers import ApiCustomers
+from services.portal.web.api.erasing import ApiErasing
+from services.portal.web.api.events import ApiEvents
+from services.portal.web.api.incidents import ApiIncidents
 from services.portal.web.api.links import ApiLinks
 from services.portal.web.api.payments import ApiPayments
 from services.portal.web.billing_sync import Learning
@@ -82,7 +85,16 @@ def _contacts(session: Session, asked: list[customers.Asked]) -> list[ContactDet
     return customers.contacts(session, asked, utc_now())
 
 
-class Api(ApiBusinesses, ApiCustomers, ApiAppointments, ApiLinks, ApiPayments):
+class Api(
+    ApiBusinesses,
+    ApiCustomers,
+    ApiErasing,
+    ApiAppointments,
+    ApiLinks,
+    ApiPayments,
+    ApiIncidents,
+    ApiEvents,
+):
     """The HTTP API for host applications."""
 
 
@@ -341,18 +353,30 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
         self.wake_relay()
         return outcomes
 
+    def _note(self, session: Session, batch: list[Event]) -> None:
+        """For hosts that list events over HTTP, where there is that."""
+        if self.wiring.api:
+            host_events.note(session, batch, utc_now())
+
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:
         """Events from billing: their effects and their ids in one transaction, those about invoices together."""
 
         def together(events: list[Event[InvoiceData]]) -> list[str]:
-            done = self._write(
-                lambda session: event_handlers.handle_invoices(session, events, utc_now())
-            )
-            return [DONE if one else DUPLICATE for one in done]
+            def work(session: Session) -> list[bool]:
+                done = event_handlers.handle_invoices(session, events, utc_now())
+                self._note(session, host_events.fresh(events, done))
+                return done
+
+            return [DONE if one else DUPLICATE for one in self._write(work)]
 
         def alone(event: Event) -> str:
-            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+            def work(session: Session) -> bool:
+                done = event_handlers.handle(session, event, utc_now())
+                self._note(session, host_events.fresh([event], [done]))
+                return done
+
+            done = self._write(work)
             self.wake_relay()
             return DONE if done else DUPLICATE
 

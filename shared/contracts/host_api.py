@@ -98,6 +98,36 @@ class StripeUnlinkArguments(Arguments, frozen=True, kw_only=True):
     """Only take back what you said of them: metadata and references decide again."""
 
 
+class ErasureArguments(Arguments, frozen=True, kw_only=True):
+    """Where to go on forgetting."""
+
+    after: Annotated[str, msgspec.Meta(min_length=1, max_length=300)] | None = None
+    """The `after` of the answer before, where it was 202."""
+
+
+class IncidentPageArguments(PageArguments, frozen=True, kw_only=True):
+    """Which incidents; `starting_after` is the last one's `invoice_id`."""
+
+    business_id: str | None = None
+    """The host's own id of the business. A key of one business may omit it."""
+    customer_id: str | None = None
+    """Only this customer's, by Portico's id."""
+    open: bool | None = None
+    """`true`: only what is still open; `false`: only what isn't any more."""
+
+
+class EventPageArguments(Arguments, frozen=True, kw_only=True):
+    """Which events."""
+
+    business_id: str | None = None
+    """Only this business's, by the host's own id. Omitted, a key of the installation lists those of all, and those of nobody that is
+    known."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_OF_A_PAGE)] = 10
+    """How many at most, 1 to 100."""
+    since: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}$")] | None = None
+    """The `next` of the answer before; omitted: everything that is kept, which is 90 days."""
+
+
 class NoArguments(Arguments, frozen=True, kw_only=True):
     """Nothing."""
 
@@ -156,6 +186,132 @@ class PaymentState(Answer, frozen=True, kw_only=True):
     can_manage_billing: bool = False
     """Whether their page has the button to Stripe's."""
     owed: list[OwedInvoice]
+
+
+class ErasedCustomer(Answer, frozen=True, kw_only=True):
+    """What was forgotten of a customer by this request."""
+
+    customer_id: str
+    """Portico's id."""
+    erased: bool
+    """Whether all is done; false: send the request again, with `after`."""
+    portal_rows: int
+    """Rows of the portal: the customer, appointments, invoices, evidence, visits, events."""
+    notifier_rows: int
+    """Rows of the notifier: emails and invoices. Of an address that bounced a hash stays, so that it is not written to again."""
+    billing_rows: int
+    """Rows of billing."""
+    webhook_bodies: int
+    """Stripe's events whose bodies were emptied. What names the address alone, and neither id, goes only with a key of the installation,
+    else after 90 days: another business may have a customer with the same one."""
+    after: str | None = None
+    """Where to go on; null: all is done."""
+
+
+class IncidentEmail(Answer, frozen=True, kw_only=True):
+    """An email about an incident that was, will be, or deliberately was not sent."""
+
+    notification_id: str
+    """`ntf_…`."""
+    kind: str
+    """What it says: `payment_failed`, `payment_reminder`, …"""
+    status: str
+    """`pending`, `sending`, `sent`, `delivered`, `bounced`, `suppressed` (not sent on purpose) or `failed`."""
+    reason: str | None = None
+    """Why it was not sent, in words."""
+    created_at: dt.datetime
+    sent_at: dt.datetime | None = None
+    """When SendGrid accepted it."""
+    delivered_at: dt.datetime | None = None
+    """When the mailbox took it."""
+
+
+class Incident(Answer, frozen=True, kw_only=True):
+    """An invoice whose payment failed, and what became of it. Amounts in the currency's minor unit."""
+
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+    invoice_id: str
+    """Stripe's id, `in_…`."""
+    business_id: str
+    """The host's own id of the business."""
+    customer_id: str
+    """Portico's id."""
+    external_id: str
+    """The host's own id of the customer."""
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    subscription_id: str | None = None
+    """Stripe's id, `sub_…`; null: an invoice of its own."""
+    status: str
+    """`open`, `paid`, `void` or `uncollectible`."""
+    number: str | None = None
+    """The number printed on it."""
+    purpose: str | None = None
+    """What it is for, one line."""
+    currency: str
+    """ISO 4217, lower case."""
+    amount_due: int
+    """What it asks for."""
+    amount_remaining: int
+    """What is still to be paid."""
+    amount_paid: int
+    """What has been paid so far."""
+    amount_credited: int
+    """What credit notes took off. Forgiven, not paid."""
+    attempt_count: int
+    """Tries of Stripe's schedule so far."""
+    first_failed_at: dt.datetime
+    last_failed_at: dt.datetime | None = None
+    next_payment_attempt: dt.datetime | None = None
+    """When Stripe tries again; null: not known, or not any more."""
+    closed_at: dt.datetime | None = None
+    """Since when it is not open any more."""
+    emails: list[IncidentEmail]
+    """Newest first."""
+
+
+class IncidentPage(Answer, frozen=True, kw_only=True):
+    """Incidents, those that failed last first."""
+
+    data: list[Incident]
+    has_more: bool
+    """Whether there are others after these: go on with `starting_after`, the last one's `invoice_id`."""
+
+
+class HostEvent(Answer, frozen=True, kw_only=True):
+    """Something that happened. Which of two events of one object is newer `occurred_at` says."""
+
+    event_id: str
+    """The same one is the same event, wherever you hear of it."""
+    type: str
+    """`invoice.payment_failed`, `invoice.paid`, `customer.link_changed`, …: docs/events.md. New ones may come: pass over those that you
+    don't know."""
+    occurred_at: dt.datetime
+    """When it happened at Stripe."""
+    account: str = ""
+    """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+    business_id: str | None = None
+    """The host's own id of the business whose customer it is about; null: of nobody that was known then. When they are,
+    `customer.link_changed` says so."""
+    customer_id: str | None = None
+    """Portico's id."""
+    stripe_customer_id: str | None = None
+    """Stripe's id, `cus_…`."""
+    invoice_id: str | None = None
+    """Stripe's id, `in_…`."""
+    subscription_id: str | None = None
+    """Stripe's id, `sub_…`."""
+
+
+class EventPage(Answer, frozen=True, kw_only=True):
+    """Events, in the order in which they can be read: later requests only ever find others after these."""
+
+    data: list[HostEvent]
+    has_more: bool
+    """Whether there are others already."""
+    next: str
+    """`since` of the next request."""
 
 
 class FieldProblem(Answer, frozen=True, kw_only=True):

@@ -401,6 +401,7 @@ def _notifier(world: World) -> None:
     house, call = world.house, world.call
     invoice = house.failed_invoices()[0]["id"]
     call("notifier", "notifications", invoice_id=invoice, limit=2)
+    call("notifier", "emails_of_invoices", invoice_ids=[invoice])
     sent = call("notifier", "notifications", stripe_customer_id=house.customer_id, limit=500)
     notification_id, failed_id, *_ = (one["notification_id"] for one in sent if one["sent_at"])
     again = call("notifier", "resend", notification_id=notification_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -17,6 +17,8 @@ from services.notifier.queries.notifications import NewNotification
 from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc import notifier as contract
 from shared.contracts.rpc.errors import NotFound
+
+MOST_OF_INVOICES: Final = 2000
 
 
 class UnknownNotification(NotFound):
@@ -71,6 +73,18 @@ def notifications(
         status=status,
     )
     return [view(row) for row in rows]
+
+
+def of_invoices(
+    session: Session, account: Account, invoice_ids: list[str]
+) -> list[contract.Notification]:
+    """Notifications about these invoices, newest first."""
+    return [
+        view(row)
+        for row in notification_queries.about_invoices(
+            session, account, invoice_ids, limit=MOST_OF_INVOICES
+        )
+    ]
 
 
 def resend(

@@ -366,6 +366,21 @@ def list_notifications(
     return list(session.scalars(statement.order_by(*newest).limit(limit)))
 
 
+def about_invoices(
+    session: Session, account: Account, invoice_ids: Collection[str], limit: int
+) -> list[Notification]:
+    """Notifications about these invoices, newest first."""
+    statement = select(Notification).where(
+        among_objects(
+            Notification.account,
+            Notification.invoice_id,
+            [StripeId(account, one) for one in invoice_ids],
+        )
+    )
+    newest = (Notification.created_at.desc(), Notification.notification_id)
+    return list(session.scalars(statement.order_by(*newest).limit(limit)))
+
+
 def cancel(row: Notification, now: dt.datetime) -> bool:
     """Keep a waiting notification from being sent; False when it is too late."""
     if row.status != Status.PENDING or row.unconfirmed_since is not None:

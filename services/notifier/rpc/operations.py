@@ -26,6 +26,7 @@ from shared.nameko_ext.rpc import audited_rpc, rpc
 
 LONGEST_STATS: Final = dt.timedelta(days=732)
 MOST_EVENTS: Final = 300
+MOST_INVOICES: Final = 100
 
 
 class Operations:
@@ -55,6 +56,15 @@ class Operations:
                 limit=limit,
                 status=status,
             )
+
+    @rpc
+    def emails_of_invoices(self, invoice_ids: list[str], account: str = OWN) -> list[Notification]:
+        """Every email about these invoices (at most 100) that was, will be, or deliberately was not sent, newest first: at most
+        2,000."""
+        if len(invoice_ids) > MOST_INVOICES:
+            raise InvalidArgument(f"invoice_ids: expected at most {MOST_INVOICES}")
+        with self.db.reading() as session:
+            return asking.of_invoices(session, Account(account), invoice_ids)
 
     @audited_rpc("notification_id")
     def resend(self, notification_id: str) -> RequestedNotification:

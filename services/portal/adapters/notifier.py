@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.portal.adapters.failures import FAILURES, reason
-from services.portal.ports import MailUnavailable
+from services.portal.ports import MailUnavailable, ServiceAway
+from shared.contracts.accounts import StripeId, account_argument, by_account
+from shared.contracts.rpc import notifier
+from shared.contracts.rpc.base import UnreadableAnswer
+from shared.contracts.rpc.notifier import Notification
 
 
 class RpcFreshLinkMailer:
@@ -41,3 +46,22 @@ class RpcMail:
     def to_customer(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
         """See `Mail.to_customer`."""
         self._ask("send_customer_mail", kind, customer_id, context)
+
+
+class RpcEmails:
+    """Emails about invoices, over the notifier's RPC."""
+
+    def __init__(self, notifier: Any) -> None:
+        self._notifier = notifier
+
+    def of_invoices(self, invoices: Sequence[StripeId]) -> list[Notification]:
+        """Every email about these invoices, newest first, sent or not. Raises ServiceAway."""
+        found: list[Notification] = []
+        for account, ids in by_account(invoices).items():
+            try:
+                found += notifier.EMAILS_OF_INVOICES.call(
+                    self._notifier, invoice_ids=ids, **account_argument(account)
+                )
+            except (*FAILURES, UnreadableAnswer) as error:
+                raise ServiceAway(reason(error)) from error
+        return found

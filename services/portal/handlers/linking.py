@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import Claim, Conflict, Source, decide_standing
 from services.portal.domain.people import new_public_id
+from services.portal.handlers import host_events
 from services.portal.handlers.cancelling import overtake_all
 from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
 from services.portal.models import LinkConflictRow, LinkEvidenceRow
@@ -45,7 +46,9 @@ def settle(
         *_link(session, found, decision.links, now),
         *_refuse(session, found, decision.conflicts, now),
     ]
-    outbox.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
+    outgoing = [_outgoing(data, now) for data in told]
+    outbox.OUTBOX.add(session, outgoing, now)
+    host_events.note(session, [one.event for one in outgoing], now)
 
 
 def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None:

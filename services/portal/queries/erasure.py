@@ -13,6 +13,7 @@ from services.portal.models import (
     CancellationRequestRow,
     CustomerRow,
     DeletedStripeCustomerRow,
+    HostEventRow,
     InvoiceRow,
     LinkConflictRow,
     LinkEvidenceRow,
@@ -39,6 +40,7 @@ def erase_customer(session: Session, row: CustomerRow) -> int:
             delete(ActivityRow).where(ActivityRow.customer_id == public_id),
             delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id),
             delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id),
+            delete(HostEventRow).where(HostEventRow.customer_id == public_id),
             delete(CustomerRow).where(CustomerRow.id == key),
         )
     )
@@ -62,6 +64,7 @@ def erase_stripe_customer(session: Session, stripe_customer: StripeId) -> int:
             LinkEvidenceRow,
             SubscriptionRow,
             CancellationRequestRow,
+            HostEventRow,
         )
     )
 

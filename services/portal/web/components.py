@@ -22,6 +22,8 @@ class Components:
         self.references = CheckoutReferences(settings.link_keys)
         self.session_origins = settings.portal_session_origins
         self.platform = settings.platform_name
+        self.api = settings.api_address is not None
+        """Whether the HTTP API for hosts is on."""
         self.api_mode = settings.api_mode
         self.limiter = Limiter()
         self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)

@@ -13,12 +13,15 @@ ApiScope = Literal[
     "businesses:write",
     "customers:read",
     "customers:write",
+    "customers:erase",
+    "events:read",
     "links:read",
     "links:write",
     "payments:read",
 ]
 """What a key may do. Appointments and whose a Stripe customer is belong to `customers`; a customer's link and signed Checkout
-references, which open something, to `links`. Writing doesn't include reading."""
+references, which open something, to `links`; what failed and what became of it to `payments`. Writing doesn't include reading, nor
+erasing."""
 SCOPES: Final[tuple[str, ...]] = get_args(ApiScope)
 
 

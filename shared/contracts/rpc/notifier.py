@@ -253,6 +253,7 @@ class Timeline(Answer, frozen=True, kw_only=True):
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 CANCEL: Final = Method("notifier", "cancel", Notification, (NotFound, TooLate))
+EMAILS_OF_INVOICES: Final = Method("notifier", "emails_of_invoices", list[Notification])
 ERASE_CUSTOMER: Final = Method("notifier", "erase_customer", ErasedRows)
 NOTIFICATIONS: Final = Method("notifier", "notifications", list[Notification])
 PREVIEW: Final = Method("notifier", "preview", EmailPreview)

@@ -50,6 +50,31 @@ class Told:
         self.json: Any = json.loads(self.text)
 
 
+class Others:
+    """Billing and the notifier, as far as the API asks them: notes the calls, and answers what `answers` has, else nothing found."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, list[Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            answers = self.answers.get(name)
+            answer = answers.pop(0) if answers else _NOTHING_FOUND[name]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+_NOTHING_FOUND: dict[str, Any] = {
+    "emails_of_invoices": [],
+    "erase_customer": {"deleted": 0, "emptied": 0, "next": None},
+}
+
+
 class ApiHost:
     """The portal, and keys for it."""
 
@@ -64,8 +89,12 @@ class ApiHost:
             api_mode="test",
             api_limiter=Limiter(most=100_000),
         )
+        self.notifier, self.billing = Others(), Others()
+        self.portal.notifier = self.portal.erasing_notifier = self.notifier
+        self.portal.erasing_billing = self.billing
         self.portal.credentials = self._credential
         self.portal.wake_relay = lambda: self.woken.append("relay")
+        self.portal.wake_cards = lambda: None
         self.portal.wake_rights = lambda: self.woken.append("rights")
         self.questions = 0
         """How often a key was looked up."""

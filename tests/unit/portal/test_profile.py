@@ -219,6 +219,7 @@ def test_erasing_leaves_nothing_of_a_customer(session: Session) -> None:
     key, public_id = row.id, row.public_id
     whose = {
         "customer_pk": key,
+        "business_pk": row.business_pk,
         "customer_id": public_id,
         "customer_ref": public_id,
         "previous_customer_ref": public_id,

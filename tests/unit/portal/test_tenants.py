@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import or_, select
 
-from services.portal.handlers import customers
+from services.portal.handlers import customers, host_events
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
+from services.portal.queries.host_events import place_of
 from services.portal.web import entrypoints
 from services.portal.web.api.door import Route
 from services.portal.web.api.entrypoints import Call
@@ -82,7 +83,9 @@ class World:
         owed = failed(
             invoice_id=f"in_{business}{number}", stripe_customer_id=stripe_id, number=mark
         )
-        handle(session, event(owed, NOW), NOW)
+        told = event(owed, NOW)
+        handle(session, told, NOW)
+        host_events.note(session, [told], NOW)
         return made.customer_id
 
     def of_alpha(self) -> list[Any]:
@@ -119,7 +122,11 @@ def values(world: World) -> dict[str, list[Any]]:
         "business_id": ["alpha", "beta", " alpha", "alpha ", "nobody"],
         "customer_id": [*everybody, "A" * 22, "c0"],
         "external_id": ["c0", "c1", "a1", "new"],
-        "starting_after": [*everybody, "alpha", "beta"],
+        "starting_after": [*everybody, "alpha", "beta", "in_alpha0", "in_beta0"],
+        "invoice_id": ["in_alpha0", "in_beta0", "in_none"],
+        "since": ["0", "1", str(place_of(NOW)), "9" * 18],
+        "after": ["inbox:", "outbox:0"],
+        "open": [True, False],
         "stripe_customer_id": ["cus_alpha0", "cus_beta0", "cus_free"],
         "platform_stripe_customer_id": ["cus_alpha0", "cus_beta0", "cus_free"],
         "limit": [1, 100],
@@ -202,7 +209,7 @@ def good_request(name: str, world: World) -> tuple[str, dict[str, Any] | None]:
     """A request about alpha's things that a route does for whoever may see them."""
     route, first = ROUTES[name], values(world)
     path = PARAMETER.sub(lambda found: str(first[found[1]][0]), route.path)
-    if name == "api_list_customers":
+    if name in ("api_list_customers", "api_list_incidents", "api_list_events"):
         path += query(business_id="alpha")
     if route.method != "POST":
         return path, None

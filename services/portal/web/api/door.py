@@ -44,6 +44,11 @@ class Route:
     answer: Any
     creates: bool = False
     """Whether it may answer 201."""
+    unfinished: bool = False
+    """Whether it may answer 202: it did a part, and wants to be asked again."""
+    asks: str | None = None
+    """It needs other services: the method that finds, in a reading transaction and for the key's own alone, what to ask, and returns
+    what asks it. That is called with no transaction open, before the route's own code, which has the answer in `Call.told`."""
     again: str | None = None
     """Its answer opens something, so it is not kept: the method that makes it anew for a request that is repeated."""
     audited: tuple[str, ...] | None = None

@@ -23,11 +23,17 @@ from services.portal.domain.api_keys import Credential, digest
 from services.portal.handlers import api_keys, idempotency
 from services.portal.handlers.idempotency import Kept, OtherRequest, StillRunning
 from services.portal.metrics import LINK_CONFLICTS
+from services.portal.ports import ServiceAway
 from services.portal.queries import customers as people
 from services.portal.web.api import problems
 from services.portal.web.api.door import ApiHttp, Route, key_of
 from services.portal.web.api.problems import Refused
-from services.portal.web.entrypoints import PortalEntrypoints, take_as_long_as_others, utc_now
+from services.portal.web.entrypoints import (
+    RETRY_AFTER_SECONDS,
+    PortalEntrypoints,
+    take_as_long_as_others,
+    utc_now,
+)
 from shared.contracts.host_api import NoArguments
 from shared.contracts.rpc.arguments import read_arguments
 from shared.contracts.rpc.base import Arguments
@@ -44,7 +50,7 @@ SAME_TIME: Final = (401, 403, 404)
 """What is answered after the same time, whatever the reason: so that time doesn't tell a revoked key from an unknown one, or somebody
 else's customer from nobody."""
 
-Method = TypeVar("Method", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
 class Reply(NamedTuple):
@@ -66,11 +72,18 @@ class Call:
     """What the address names."""
     after: list[Callable[[], None]] = field(default_factory=list)
     """What is done once it is written."""
+    told: Any = None
+    """What other services answered, where the route asks them (`Route.asks`)."""
 
     @property
     def customer_id(self) -> str:
         """The customer whom the address names: the key's own."""
         return self.values["customer_id"]
+
+    def named(self, name: str) -> list[str]:
+        """What the address, the query or the body give by this name."""
+        given = (self.values.get(name), getattr(self.given, name, None))
+        return [one for one in given if one is not None]
 
     @property
     def alone(self) -> bool:
@@ -112,6 +125,7 @@ class ApiEntrypoints(PortalEntrypoints):
         try:
             call = self._read(route, credential, request, values)
             if route.method == "GET":
+                self._ask(route, call)
                 with self.db.reading() as session:
                     reply = self._run(session, handler, call)
                 return _answer(reply.status, _json(reply.answer))
@@ -124,6 +138,9 @@ class ApiEntrypoints(PortalEntrypoints):
             return problems.problem(
                 outcome, "A number is too large or a text too long to be stored."
             )
+        except ServiceAway as away:
+            outcome = away.reason
+            return problems.unavailable(RETRY_AFTER_SECONDS)
         except RpcError as error:
             outcome = type(error).__name__
             if isinstance(error, StripeCustomerConflict):
@@ -157,17 +174,24 @@ class ApiEntrypoints(PortalEntrypoints):
             return Call(credential, query, utc_now(), values)
         return Call(credential, _body(route, request), utc_now(), values)
 
-    def _run(self, session: Session, handler: Callable[..., Reply], call: Call) -> Reply:
+    def _run(self, session: Session, handler: Callable[..., Result], call: Call) -> Result:
         """Do it, if what it is about is the key's own. Raises NotFound, which doesn't say whether somebody else's it is."""
         own = call.credential.business_id
         if own is not None:
-            named = [call.values.get("business_id"), getattr(call.given, "business_id", None)]
-            if any(one is not None and one != own for one in named):
+            if any(one != own for one in call.named("business_id")):
                 raise NotFound("business_id: no such business")
-            customer_id = call.values.get("customer_id")
-            if customer_id is not None and people.business_id_of(session, customer_id) != own:
-                raise NotFound("customer_id: no such customer")
+            for customer_id in call.named("customer_id"):
+                if people.business_id_of(session, customer_id) != own:
+                    raise NotFound("customer_id: no such customer")
         return handler(self, session, call)
+
+    def _ask(self, route: Route, call: Call) -> None:
+        """Ask other services what the route wants to know of them: with no transaction open, and only for whose it is."""
+        if route.asks is None:
+            return
+        with self.db.reading() as session:
+            ask = self._run(session, getattr(type(self), route.asks), call)
+        call.told = ask()
 
     def _change(
         self, route: Route, handler: Callable[..., Reply], request: Any, call: Call
@@ -175,6 +199,7 @@ class ApiEntrypoints(PortalEntrypoints):
         """Do it in a transaction, once for an `Idempotency-Key`."""
         key = request.headers.get("Idempotency-Key")
         if key is None:
+            self._ask(route, call)
             reply: Reply = self._write(lambda session: self._run(session, handler, call))
             self._after(call)
             return _answer(reply.status, _json(reply.answer))
@@ -223,6 +248,7 @@ class ApiEntrypoints(PortalEntrypoints):
             return reply.status, text
 
         try:
+            self._ask(route, call)
             status, text = self._write(work)
         except Exception:
             with self.db.transaction() as session:

@@ -1,0 +1,92 @@
+"""What billing and the notifier hold of a customer, forgotten over RPC."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from services.portal.adapters.failures import FAILURES, reason
+from services.portal.ports import ServiceAway
+from shared.contracts.accounts import Account, account_argument
+from shared.contracts.deadlines import ERASING
+from shared.contracts.rpc import billing, notifier
+from shared.contracts.rpc.base import Method, UnreadableAnswer
+from shared.contracts.rpc.errors import InvalidArgument, RemoteFault
+
+Shape = TypeVar("Shape")
+FROM_THE_BEGINNING: Final = "inbox:"
+
+
+@dataclass(frozen=True, repr=False)
+class Person:
+    """Who is forgotten."""
+
+    account: Account
+    customer_id: str
+    stripe_customer_id: str | None
+    email: str | None
+    """None: what names nothing but the address stays. Others may have the same one."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was forgotten so far."""
+
+    emails: int = 0
+    """Rows of the notifier."""
+    webhooks: int = 0
+    """Bodies of Stripe's events that were emptied."""
+    events: int = 0
+    """Rows of billing."""
+    after: str | None = None
+    """Where the next request goes on; None: all is done."""
+
+
+class RpcErasure:
+    """Forgetting in the other services."""
+
+    def __init__(self, billing: Any, notifier: Any) -> None:
+        self._billing, self._notifier = billing, notifier
+
+    def forget(self, person: Person, after: str | None) -> Forgotten:
+        """Forget a person, going on after a place in what billing keeps; as much as a request has time for. Raises ServiceAway, and
+        InvalidArgument for `after`. Safe to repeat."""
+        until, where = time.monotonic() + ERASING, account_argument(person.account)
+        done = Forgotten(after=after or FROM_THE_BEGINNING)
+        if after is None:
+            gone = _ask(
+                notifier.ERASE_CUSTOMER,
+                self._notifier,
+                customer_id=person.customer_id,
+                stripe_customer_id=person.stripe_customer_id,
+                **where,
+            )
+            done = replace(done, emails=gone.deleted)
+        marks = [person.stripe_customer_id, person.customer_id, person.email]
+        first, *others = [one for one in marks if one]
+        while done.after is not None and time.monotonic() < until:
+            step = _ask(
+                billing.ERASE_CUSTOMER,
+                self._billing,
+                stripe_customer_id=first,
+                also=others,
+                after=done.after,
+                **where,
+            )
+            done = replace(
+                done,
+                webhooks=done.webhooks + step.emptied,
+                events=done.events + step.deleted,
+                after=step.next,
+            )
+        return done
+
+
+def _ask(method: Method[Shape], proxy: Any, **arguments: Any) -> Shape:
+    try:
+        return method.call(proxy, **arguments)
+    except (*FAILURES, UnreadableAnswer) as error:
+        if isinstance(error, RemoteFault) and error.means(InvalidArgument):
+            raise InvalidArgument("after: expected the `after` of an answer") from error
+        raise ServiceAway(reason(error)) from error

@@ -1,0 +1,93 @@
+"""What hosts hear over HTTP: written down with the effect of the event, listed by how far a host has read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from services.portal.queries import host_events
+from shared import events
+from shared.contracts import host_api
+from shared.contracts.accounts import Account, StripeId
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.events import Event
+from shared.retention import RETENTION
+
+HEARD: Final[tuple[type[events.Data], ...]] = (
+    events.InvoiceData,
+    events.SubscriptionData,
+    events.PaymentMethodChanged,
+    events.CustomerDeleted,
+    events.CustomerLinkChanged,
+    events.CustomerLinkRefused,
+)
+"""What is told of whose a Stripe customer is are the portal's decisions, not the evidence."""
+
+
+def note(session: Session, batch: Iterable[Event], now: dt.datetime) -> None:
+    """Write down those events that hosts hear, each for whose customer it is about at this moment."""
+    heard = [event for event in batch if isinstance(event.data, HEARD)]
+    if not heard:
+        return
+    of_stripe = {_stripe_customer(one) for one in heard if not hasattr(one.data, "customer_id")}
+    owners = host_events.owners(session, of_stripe) if of_stripe else {}
+    named = {one.data.business_id for one in heard if hasattr(one.data, "business_id")}
+    keys = host_events.business_keys(session, named) if named else {}
+    host_events.add(session, [_row(one, owners, keys, now) for one in heard])
+
+
+def _stripe_customer(event: Event[Any]) -> StripeId:
+    return StripeId(Account(event.data.account), event.data.stripe_customer_id)
+
+
+def _row(
+    event: Event[Any], owners: dict[StripeId, Any], keys: dict[str, int], now: dt.datetime
+) -> dict[str, Any]:
+    data = event.data
+    if hasattr(data, "customer_id"):
+        customer_id, business_pk = data.customer_id, keys.get(data.business_id)
+    else:
+        owner = owners.get(_stripe_customer(event))
+        customer_id, business_pk = (owner.customer_id, owner.business_pk) if owner else (None, None)
+    return {
+        "event_id": event.id,
+        "type": event.type,
+        "occurred_at": event.occurred_at,
+        "noted_at": now,
+        "account": data.account,
+        "business_pk": business_pk,
+        "customer_id": customer_id,
+        "stripe_customer_id": data.stripe_customer_id,
+        "invoice_id": getattr(data, "invoice_id", None),
+        "subscription_id": getattr(data, "subscription_id", None),
+    }
+
+
+def fresh(batch: Iterable[Event], done: Collection[bool]) -> list[Event]:
+    """Those that were acted upon now."""
+    return [event for event, first in zip(batch, done, strict=True) if first]
+
+
+def listed(
+    session: Session, asked: host_api.EventPageArguments, business_pk: int | None, now: dt.datetime
+) -> host_api.EventPage:
+    """A page of events after the cursor `since`. Raises InvalidArgument for one older than what is kept."""
+    after = int(asked.since or 0)
+    if 0 < after < host_events.place_of(now - RETENTION):
+        raise InvalidArgument(
+            f"since: older than the {RETENTION.days} days that events are kept, so some may be missing: ask how things stand, and begin "
+            "without it"
+        )
+    rows = host_events.page(session, business_pk, after, asked.limit + 1)
+    data = [_told(row) for row in rows[: asked.limit]]
+    last = rows[len(data) - 1].position if data else after
+    more = len(rows) > asked.limit or host_events.any_unplaced(session)
+    return host_api.EventPage(data=data, has_more=more, next=str(last))
+
+
+def _told(row: Any) -> host_api.HostEvent:
+    names = host_api.HostEvent.__struct_fields__
+    return host_api.HostEvent(**{name: getattr(row, name) for name in names})

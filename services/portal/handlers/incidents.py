@@ -1,0 +1,79 @@
+"""What failed of a business's customers, as a host sees it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.portal.handlers import host_lists
+from services.portal.queries import incidents
+from shared.contracts import host_api
+from shared.contracts.accounts import Account, StripeId
+from shared.contracts.rpc.errors import NotFound
+from shared.contracts.rpc.notifier import Notification
+
+
+def page(
+    session: Session, asked: host_api.IncidentPageArguments, business_id: str
+) -> tuple[Sequence[Any], bool]:
+    """Rows of a page, newest first, and whether there are more. Raises NotFound for the business, and for `starting_after`."""
+    owner = host_lists.business(session, business_id)
+    after = None
+    if asked.starting_after is not None:
+        last = incidents.of_invoice(session, owner.id, asked.starting_after)
+        if last is None:
+            raise NotFound("starting_after: no such incident")
+        after = (last.InvoiceRow.first_failed_at, asked.starting_after)
+    rows = incidents.of_business(
+        session,
+        owner.id,
+        after=after,
+        customer_id=asked.customer_id,
+        open_=asked.open,
+        limit=asked.limit + 1,
+    )
+    return rows[: asked.limit], len(rows) > asked.limit
+
+
+def find(session: Session, invoice_id: str, own: str | None) -> Any:
+    """The row of one incident, of the key's own business alone. Raises NotFound, which doesn't say whether somebody else's it is."""
+    owner = None if own is None else host_lists.business(session, own).id
+    row = incidents.of_invoice(session, owner, invoice_id)
+    if row is None:
+        raise NotFound("invoice_id: no such incident")
+    return row
+
+
+def names_of(rows: Iterable[Any]) -> list[StripeId]:
+    """Whole names of the invoices in these rows."""
+    return [StripeId(Account(row.InvoiceRow.account), row.InvoiceRow.invoice_id) for row in rows]
+
+
+def told(rows: Iterable[Any], emails: Iterable[Notification]) -> list[host_api.Incident]:
+    """Incidents with the emails about them."""
+    of: dict[tuple[str, str | None], list[host_api.IncidentEmail]] = defaultdict(list)
+    for one in emails:
+        of[one.account, one.invoice_id].append(_copied(host_api.IncidentEmail, one))
+    return [_incident(row, of[row.InvoiceRow.account, row.InvoiceRow.invoice_id]) for row in rows]
+
+
+def _incident(row: Any, emails: list[host_api.IncidentEmail]) -> host_api.Incident:
+    invoice, still_open = row.InvoiceRow, row.InvoiceRow.status == "open"
+    told: host_api.Incident = _copied(
+        host_api.Incident,
+        invoice,
+        business_id=row.business_id,
+        customer_id=row.customer_id,
+        external_id=row.external_id,
+        next_payment_attempt=invoice.next_payment_attempt if still_open else None,
+        emails=emails,
+    )
+    return told
+
+
+def _copied(struct: Any, source: Any, **given: Any) -> Any:
+    names = [name for name in struct.__struct_fields__ if name not in given]
+    return struct(**{name: getattr(source, name) for name in names}, **given)

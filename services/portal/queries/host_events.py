@@ -1,0 +1,104 @@
+"""Events that hosts list over HTTP.
+
+A host says how far it has read, and must find everything that came after. So an event's place isn't given when it is written, for
+transactions end in another order than they begin: it is given later, to what is committed, by one at a time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, exists, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from services.portal.models import BusinessRow, CustomerRow, HostEventRow
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, changed, table_of
+
+LOCK: Final = 0x686F7374
+"""PostgreSQL's advisory lock under which places are given."""
+MOST_PLACED: Final = 5000
+"""How many at a time."""
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_table: Final = table_of(HostEventRow)
+
+
+def add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write events down, without a place yet."""
+    if rows:
+        session.execute(insert(_table), list(rows))
+
+
+def owners(session: Session, stripe_customers: Collection[StripeId]) -> dict[StripeId, Row[Any]]:
+    """Whose these Stripe customers are: `customer_id` and `business_pk`."""
+    rows = session.execute(
+        select(
+            CustomerRow.account,
+            CustomerRow.platform_stripe_customer_id,
+            CustomerRow.public_id.label("customer_id"),
+            CustomerRow.business_pk,
+        ).where(
+            among_objects(
+                CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customers
+            )
+        )
+    )
+    return {StripeId(Account(row[0]), row[1]): row for row in rows}
+
+
+def business_keys(session: Session, business_ids: Collection[str]) -> dict[str, int]:
+    """The keys of businesses by the host's ids."""
+    rows = session.execute(
+        select(BusinessRow.business_id, BusinessRow.id).where(
+            BusinessRow.business_id.in_(business_ids)
+        )
+    )
+    return {row.business_id: row.id for row in rows}
+
+
+def any_unplaced(session: Session) -> bool:
+    """Whether an event has no place yet."""
+    return bool(session.scalar(select(exists().where(_table.c.position.is_(None)))))
+
+
+def place(session: Session, now: dt.datetime) -> int:
+    """Give the events that are committed and have none the next places, in the order in which they were written down; how many.
+
+    Whatever is committed later gets a later place: nobody who has read up to one misses any. Places are microseconds where these are
+    later, so they grow even when every event before has been forgotten, or the database was put back to what it was.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    last = session.scalar(select(func.max(_table.c.position))) or 0
+    first = max(last + 1, place_of(now))
+    waiting = (
+        select(_table.c.id, (func.row_number().over(order_by=_table.c.id) - 1).label("number"))
+        .where(_table.c.position.is_(None))
+        .order_by(_table.c.id)
+        .limit(MOST_PLACED)
+        .subquery()
+    )
+    return changed(
+        session,
+        update(_table).where(_table.c.id == waiting.c.id).values(position=first + waiting.c.number),
+    )
+
+
+def place_of(moment: dt.datetime) -> int:
+    """The first place that an event of this moment may have."""
+    return (moment - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def page(session: Session, business_pk: int | None, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Events after a place, with the host's id of their business; of one business alone, unless None."""
+    statement = (
+        select(*_table.c, BusinessRow.business_id)
+        .join_from(_table, BusinessRow, BusinessRow.id == _table.c.business_pk, isouter=True)
+        .where(_table.c.position > after)
+    )
+    if business_pk is not None:
+        statement = statement.where(_table.c.business_pk == business_pk)
+    return session.execute(statement.order_by(_table.c.position).limit(limit)).all()

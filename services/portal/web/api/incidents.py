@@ -1,0 +1,58 @@
+"""`/api/v1/incidents`: what failed, and what became of it. The portal knows whose it is; of emails it asks the notifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from services.portal.adapters.notifier import RpcEmails
+from services.portal.handlers import incidents
+from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
+from shared.contracts.host_api import Incident, IncidentPage, IncidentPageArguments
+from shared.contracts.rpc.errors import InvalidArgument
+
+
+class ApiIncidents(ApiEntrypoints):
+    """Routes about failed payments."""
+
+    @route(
+        "GET",
+        "/incidents",
+        "payments:read",
+        query=IncidentPageArguments,
+        answer=IncidentPage,
+        asks="_emails_of_page",
+    )
+    def api_list_incidents(self, session: Session, call: Call) -> Reply:
+        """List invoices of a business's customers whose payment failed, those that failed last first, with the emails about each."""
+        rows, more, emails = call.told
+        return Reply(IncidentPage(data=incidents.told(rows, emails), has_more=more))
+
+    def _emails_of_page(self, session: Session, call: Call) -> Callable[[], Any]:
+        business_id = call.given.business_id or call.credential.business_id
+        if business_id is None:
+            raise InvalidArgument("business_id: missing")
+        rows, more = incidents.page(session, call.given, business_id)
+        names = incidents.names_of(rows)
+        return lambda: (rows, more, RpcEmails(self.notifier).of_invoices(names))
+
+    @route(
+        "GET",
+        "/incidents/<invoice_id>",
+        "payments:read",
+        answer=Incident,
+        asks="_emails_of_one",
+    )
+    def api_get_incident(self, session: Session, call: Call) -> Reply:
+        """An invoice whose payment failed, by Stripe's id, with the emails about it."""
+        row, emails = call.told
+        (found,) = incidents.told([row], emails)
+        return Reply(found)
+
+    def _emails_of_one(self, session: Session, call: Call) -> Callable[[], Any]:
+        own = call.credential.business_id
+        row = incidents.find(session, call.values["invoice_id"], own)
+        names = incidents.names_of([row])
+        return lambda: (row, RpcEmails(self.notifier).of_invoices(names))
