@@ -58,4 +58,6 @@ until curl --silent --fail --noproxy '*' "$STRIPE/inbox.json?to=$EMAIL" | grep -
 done
 echo
 portico "/customers/$customer/payment_state"
+portico "/incidents?business_id=harbor&customer_id=$customer"
+portico "/events?business_id=harbor&limit=100"
 echo "The first email: $(curl --silent --noproxy '*' "$STRIPE/inbox.json?to=$EMAIL" | first subject)"

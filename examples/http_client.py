@@ -67,6 +67,15 @@ class Portico:
                 return
             more = {"starting_after": page["data"][-1][id_of]}
 
+    def events(self, since: str | None = None) -> tuple[list[dict[str, Any]], str]:
+        """What happened since a cursor that you keep (None: everything that is kept), and the next cursor."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get("/events", limit=100, **({"since": since} if since else {}))
+            found, since = found + page["data"], page["next"]
+            if not page["has_more"]:
+                return found, str(since)
+
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send it; again where the answer was lost or says when to come back. Raises PorticoError, OSError."""
         headers = {"Authorization": f"Bearer {self._key}", "Idempotency-Key": str(uuid.uuid4())}

@@ -44,6 +44,8 @@ from shared.telemetry import configure_logging
 HOST: Final = "127.0.0.1"
 KEY_FILE: Final = "api.key"
 """In the folder of data: the key of the HTTP API that `make run` makes, since nobody else can reach its broker."""
+BUSINESS_KEY_FILE: Final = "business.key"
+"""Beside it, where there is the demo: one for its business alone."""
 KEY_NAME: Final = "make run"
 
 
@@ -79,7 +81,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return folder
 
 
-OUR_FILES: Final = ("secrets.json", KEY_FILE, "*.sqlite3*", "portico.log")
+OUR_FILES: Final = ("secrets.json", KEY_FILE, BUSINESS_KEY_FILE, "*.sqlite3*", "portico.log")
 
 
 def _check_free(name: str, port: int) -> None:
@@ -138,21 +140,28 @@ def _unless_in_a_file(defaults: dict[str, str], environ: Mapping[str, str]) -> d
     return {name: value for name, value in defaults.items() if not environ.get(f"{name}_FILE")}
 
 
-def api_key(file: Path, amqp_uri: str) -> str:
-    """The installation's key in `file`, made anew where the portal doesn't know it."""
+def api_key(file: Path, amqp_uri: str, business_id: str | None = None) -> str:
+    """The key in `file`, of the installation or of one business, made anew where the portal doesn't know it, or it lacks a scope."""
     with Portico(amqp_uri, timeout=10) as portico:
         ours = [
             one
             for one in portico.call("portal", "api_keys")
-            if one["name"] == KEY_NAME and one["revoked_at"] is None
+            if (one["name"], one["business_id"]) == (KEY_NAME, business_id)
+            and one["revoked_at"] is None
         ]
         if file.exists():
             key = file.read_text().strip()
-            if any(one["hint"] == hint(key) for one in ours):
+            if any(one["hint"] == hint(key) and {*SCOPES} <= {*one["scopes"]} for one in ours):
                 return key
         for one in ours:
             portico.call("portal", "revoke_api_key", key_id=one["key_id"])
-        made = portico.call("portal", "create_api_key", name=KEY_NAME, scopes=list(SCOPES))
+        made = portico.call(
+            "portal",
+            "create_api_key",
+            name=KEY_NAME,
+            scopes=list(SCOPES),
+            business_id=business_id,
+        )
     key = str(made["key"])
     with open_private(file, "w") as stream:
         stream.write(f"{key}\n")
@@ -216,6 +225,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
             env["portal"]["AMQP_URI"], run.url("sandbox"), env["billing"]["STRIPE_API_KEY"]
         )
         sandbox.extensions["demo_customers"].show(customers)
+        api_key(run.folder / BUSINESS_KEY_FILE, env["portal"]["AMQP_URI"], demo.BUSINESS)
     _say(run, env, customers, time.monotonic() - started)
     running.wait()
     stop_tracing()
@@ -245,6 +255,13 @@ def _say(
         "",
         f"  The API for your own software ({os.path.relpath(run.folder / KEY_FILE)} is a key for it; docs/integration.md goes on):",
         f'  curl -H "Authorization: Bearer $(cat {os.path.relpath(run.folder / KEY_FILE)})" http://{env["portal"]["API_ADDRESS"]}/api/v1/businesses',
+        *(
+            [
+                f"  {os.path.relpath(run.folder / BUSINESS_KEY_FILE)} is one for {demo.BUSINESS} alone."
+            ]
+            if customers
+            else []
+        ),
         "",
         "Embedded: "
         + ("an in-memory broker, " if broker else "your RabbitMQ, ")

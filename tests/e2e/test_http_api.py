@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,8 @@ def test_a_stranger_with_curl_reaches_the_first_email(embedded: Embedded) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^The first email: \$120\.00 didn", done.stdout, re.MULTILINE)
     assert '"state":"declined"' in done.stdout
+    for told in ('"kind":"payment_failed"', '"type":"invoice.payment_failed"'):
+        assert told in done.stdout
     assert time.monotonic() - began < SECONDS
 
 
@@ -65,6 +68,79 @@ def test_the_python_client_prints_a_link_that_opens(embedded: Embedded) -> None:
     page = requests.get(link, timeout=10)
     assert page.status_code == 200
     assert "Spring pruning" in page.text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
+def test_the_node_client_prints_a_link_that_opens(embedded: Embedded) -> None:
+    """And what happened: that the customer was linked. The same link each time."""
+    printed = {
+        subprocess.run(
+            ["node", str(REPOSITORY / "examples" / "http_client.mjs")],
+            env={"PATH": os.environ["PATH"], "PORTICO_API": embedded.api_url, "PORTICO_KEY": key_of(embedded)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
+        ).stdout.strip()
+        for _ in range(2)
+    }  # fmt: skip
+    (told,) = printed
+    link, *happened = told.splitlines()
+    assert happened == ["customer.link_changed"]
+    assert "Algebra" in requests.get(link, timeout=10).text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node here")
+def test_the_node_client_tells_what_is_wrong(embedded: Embedded) -> None:
+    """By its code and its field, as the Python one does; a list comes whole."""
+    script = f"""
+        import {{ Portico }} from "{REPOSITORY / "examples" / "http_client.mjs"}";
+        const portico = new Portico(process.env.API, process.env.KEY);
+        await portico.post("/businesses", {{ business_id: "node", name: "Node" }});
+        const customers = [...Array(150).keys()].map((n) => ({{ external_id: `${{n}}`, name: "N", email: "n@example.com" }}));
+        await portico.post("/customers/bulk", {{ business_id: "node", customers }});
+        let count = 0;
+        for await (const one of portico.all("/customers", "customer_id", {{ business_id: "node" }})) count += 1;
+        try {{
+            await portico.post("/customers", {{ ...customers[0], business_id: "node", email: "nobody" }});
+        }} catch (error) {{
+            console.log(JSON.stringify([count, error.code, error.fields]));
+        }}
+    """
+    told = subprocess.run(
+        ["node", "--input-type=module", "--eval", script],
+        env={"PATH": os.environ["PATH"], "API": embedded.api_url, "KEY": key_of(embedded)},
+        capture_output=True, text=True, timeout=SECONDS, check=True,
+    ).stdout  # fmt: skip
+    assert json.loads(told) == [150, "invalid_argument", {"email": "expected an e-mail address"}]
+
+
+def test_a_businesss_key_is_made_for_the_demo_alone(embedded: Embedded) -> None:
+    """`make run` makes one, too: it sees its business, and as if there were no other."""
+    Portico(embedded.api_url, key_of(embedded)).post(
+        "/businesses", business_id="elsewhere", name="Elsewhere"
+    )
+    file = embedded.folder / "var" / "business.key"
+    own = Portico(embedded.api_url, file.read_text().strip())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [one["business_id"] for one in own.get("/businesses")["data"]] == ["sunrise-cleaning"]
+    assert {one["business_id"] for one in own.events()[0]} <= {"sunrise-cleaning"}
+    with pytest.raises(PorticoError) as caught:
+        own.get("/businesses/elsewhere")
+    assert caught.value.code == "not_found"
+
+
+def test_a_person_is_forgotten_over_http(embedded: Embedded) -> None:
+    """In all three services, by one request; then there is nothing to be found."""
+    portico = Portico(embedded.api_url, key_of(embedded))
+    portico.post("/businesses", business_id="gone", name="Gone")
+    given = {"business_id": "gone", "external_id": "1", "name": "G", "email": "g@example.com"}
+    made = portico.post("/customers", **given, platform_stripe_customer_id="cus_GoneOne")
+    told = portico.delete(f"/customers/{made['customer_id']}")
+    assert told["erased"]
+    assert told["portal_rows"] >= 2
+    assert portico.get("/customers", business_id="gone")["data"] == []
+    assert "cus_GoneOne" not in str(portico.events())
 
 
 def test_the_client_tells_what_is_wrong(embedded: Embedded) -> None:
