@@ -84,6 +84,12 @@ REQUESTS ?= 100000
 fuzz: $(FOR_TEST) servers ## Hostile input over every door and queue: MESSAGES=100000 REQUESTS=100000 SEED=1
 	@$(PY) -W ignore -m tests.faults.fuzz --messages $(MESSAGES) --requests $(REQUESTS) --seed $(SEED)
 
+API_REQUESTS ?= 10000
+
+.PHONY: fuzz-api
+fuzz-api: $(FOR_TEST) servers ## Invented requests to the HTTP API for hosts, judged by its OpenAPI document: API_REQUESTS=10000
+	@API_REQUESTS=$(API_REQUESTS) $(PYTEST) --timeout 0 tests/faults/test_host_api.py
+
 .PHONY: test-reliability
 test-reliability: $(FOR_TEST) servers ## Crash points, promises, a rolling upgrade and back, rotations (minutes)
 	@$(PYTEST) $(LONG_TESTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ OPERATIONS: dict[str, Any] = {
     f"{made.method.upper()} {made.path}": made
     for made in (found.ok() for found in SCHEMA.get_all_operations())
 }
-EXAMPLES = int(os.environ.get("API_EXAMPLES", "25"))
-"""Requests to each operation; `API_EXAMPLES=700` are 10,000 in all."""
+EXAMPLES = math.ceil(int(os.environ.get("API_REQUESTS", "500")) / len(OPERATIONS))
+"""Requests to each operation; `make fuzz-api` sends 10,000 in all."""
 
 
 @pytest.fixture(scope="module")
