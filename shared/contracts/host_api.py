@@ -23,8 +23,9 @@ from shared.contracts.rpc.portal import (
 MOST_OF_A_PAGE: Final = 100
 MOST_IN_BULK: Final = 1000
 
-Something = Annotated[str, msgspec.Meta(min_length=1)]
-"""An empty text is refused, as it is for one customer: a CSV's empty cell it isn't, which clears, or says nothing."""
+Something = Annotated[str, msgspec.Meta(pattern=r"^\S+$")]
+"""A text that is empty or has spaces in it is refused, as it is for one customer: a CSV's cell it isn't, of which spaces are taken away, and
+which clears, or says nothing, when none is left."""
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------

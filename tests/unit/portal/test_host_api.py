@@ -222,15 +222,18 @@ def test_many_customers_at_once(host: ApiHost, key: str, ada: str) -> None:
     assert host.ok("GET", f"/customers/{ada}", key)["locale"] is None
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "\u3000", " en "])
 @pytest.mark.parametrize("name", ["locale", "timezone", "platform_stripe_customer_id"])
-def test_nothing_is_said_by_an_empty_text(host: ApiHost, key: str, ada: str, name: str) -> None:
+def test_nothing_is_said_by_a_blank_text(
+    host: ApiHost, key: str, ada: str, name: str, blank: str
+) -> None:
     """For one customer or for many: null clears, and "" is a mistake that would otherwise pass for done."""
     before = host.ok("GET", f"/customers/{ada}", key)
-    refused(host.send("POST", "/customers", key, {**ADA, name: ""}), "invalid_argument", name)
+    refused(host.send("POST", "/customers", key, {**ADA, name: blank}), "invalid_argument", name)
     entry = {each: value for each, value in ADA.items() if each != "business_id"}
     told = {
         "business_id": "sunrise",
-        "customers": [{**entry, "external_id": "1"}, {**entry, name: ""}],
+        "customers": [{**entry, "external_id": "1"}, {**entry, name: blank}],
     }
     refused(host.send("POST", "/customers/bulk", key, told), "invalid_argument", f"customers[1].{name}")  # fmt: skip
     assert host.ok("GET", "/customers?business_id=sunrise", key)["data"] == [before]
