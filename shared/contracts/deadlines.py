@@ -19,7 +19,7 @@ STRIPE_AT_A_CALL: Final = 3.7
 """All of Stripe in such a call, however many requests it makes; the rest is for the answer's way back."""
 PORTAL_WAITS_FOR_NOTIFIER: Final = 4.0
 """The portal's RPC to the notifier: an email is asked for, not sent."""
-ERASING: Final = 20.0
+ERASING: Final = 5.0
 """How long one request of the HTTP API goes on erasing a customer; what is left then takes another."""
 PORTAL_WAITS_FOR_ERASURE: Final = 14.0
 """The portal's RPC for one round of erasing, which looks through many rows: longer than a statement may take, and who waits is a program."""

@@ -117,6 +117,13 @@ class IncidentPageArguments(PageArguments, frozen=True, kw_only=True):
     """`true`: only what is still open; `false`: only what isn't any more."""
 
 
+class IncidentArguments(Arguments, frozen=True, kw_only=True):
+    """Whose incident."""
+
+    business_id: str | None = None
+    """The host's own id of the business. A key of one business may omit it."""
+
+
 class EventPageArguments(Arguments, frozen=True, kw_only=True):
     """Which events."""
 

@@ -36,7 +36,8 @@ def test_the_lines_name_ids_of_arguments_that_exist() -> None:
     for method, (named, taken) in audited().items():
         assert named <= taken & PLAIN, method
     for name, route in routes():
-        fields = route.body.__struct_fields__ if route.body else ()
+        given = route.body or route.query
+        fields = given.__struct_fields__ if given else ()
         assert set(route.audited or ()) <= {*fields} & PLAIN, name
 
 

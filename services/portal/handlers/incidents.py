@@ -23,7 +23,8 @@ def page(
     owner = host_lists.business(session, business_id)
     after = None
     if asked.starting_after is not None:
-        last = incidents.of_invoice(session, owner.id, asked.starting_after)
+        name = StripeId(Account(owner.account), asked.starting_after)
+        last = incidents.of_invoice(session, owner.id, name)
         if last is None:
             raise NotFound("starting_after: no such incident")
         after = (last.InvoiceRow.first_failed_at, asked.starting_after)
@@ -38,10 +39,10 @@ def page(
     return rows[: asked.limit], len(rows) > asked.limit
 
 
-def find(session: Session, invoice_id: str, own: str | None) -> Any:
-    """The row of one incident, of the key's own business alone. Raises NotFound, which doesn't say whether somebody else's it is."""
-    owner = None if own is None else host_lists.business(session, own).id
-    row = incidents.of_invoice(session, owner, invoice_id)
+def find(session: Session, business_id: str, invoice_id: str) -> Any:
+    """The row of one incident of a business's. Raises NotFound, which doesn't say whether somebody else's it is."""
+    owner = host_lists.business(session, business_id)
+    row = incidents.of_invoice(session, owner.id, StripeId(Account(owner.account), invoice_id))
     if row is None:
         raise NotFound("invoice_id: no such incident")
     return row

@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from shared.contracts.accounts import StripeId
+from shared.statements import is_object
 
 _FAILED: Final = (
     select(
@@ -60,12 +62,15 @@ def _is_open() -> ColumnElement[bool]:
     return InvoiceRow.status == "open"
 
 
-def of_invoice(session: Session, business_pk: int | None, invoice_id: str) -> Row[Any] | None:
-    """The invoice with this id, if it failed and is a customer's of this business; of any, if None."""
-    statement = _FAILED.where(InvoiceRow.invoice_id == invoice_id)
-    if business_pk is not None:
-        statement = statement.where(CustomerRow.business_pk == business_pk)
-    rows = _read(session, statement)
+def of_invoice(session: Session, business_pk: int, invoice: StripeId) -> Row[Any] | None:
+    """This invoice, if it failed and is a customer's of this business."""
+    rows = _read(
+        session,
+        _FAILED.where(
+            is_object(InvoiceRow.account, InvoiceRow.invoice_id, invoice),
+            CustomerRow.business_pk == business_pk,
+        ),
+    )
     return rows[0] if rows else None
 
 

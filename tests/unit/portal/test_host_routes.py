@@ -194,7 +194,7 @@ def test_an_incident_has_its_emails(host: ApiHost, key: str, ada: str) -> None:
     """The invoice by the portal, the emails by the notifier."""
     happens(host, failed(stripe_customer_id="cus_ada"))
     host.notifier.answers["emails_of_invoices"] = [[EMAIL], [EMAIL]]
-    one = host.ok("GET", "/incidents/in_1", key)
+    one = host.ok("GET", "/incidents/in_1?business_id=sunrise", key)
     assert (one["customer_id"], one["external_id"], one["business_id"]) == (ada, "1001", "sunrise")
     assert (one["status"], one["amount_remaining"], one["closed_at"]) == ("open", 12900, None)
     assert one["emails"] == [{
@@ -251,7 +251,7 @@ def test_a_notifier_that_is_away_is_told(host: ApiHost, key: str, ada: str) -> N
     """503 with when to come back, not an incident that seems to have no emails."""
     happens(host, failed(stripe_customer_id="cus_ada"))
     host.notifier.answers["emails_of_invoices"] = [RpcTimeout("notifier")]
-    told = host.send("GET", "/incidents/in_1", key)
+    told = host.send("GET", "/incidents/in_1?business_id=sunrise", key)
     assert (told.status, told.json["code"]) == (CODES["unavailable"], "unavailable")
     assert int(told.headers["Retry-After"]) > 0
 

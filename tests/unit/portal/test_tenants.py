@@ -209,7 +209,7 @@ def good_request(name: str, world: World) -> tuple[str, dict[str, Any] | None]:
     """A request about alpha's things that a route does for whoever may see them."""
     route, first = ROUTES[name], values(world)
     path = PARAMETER.sub(lambda found: str(first[found[1]][0]), route.path)
-    if name in ("api_list_customers", "api_list_incidents", "api_list_events"):
+    if name in ("api_list_customers", "api_list_incidents", "api_get_incident", "api_list_events"):
         path += query(business_id="alpha")
     if route.method != "POST":
         return path, None

@@ -10,7 +10,12 @@ from sqlalchemy.orm import Session
 from services.portal.adapters.notifier import RpcEmails
 from services.portal.handlers import incidents
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
-from shared.contracts.host_api import Incident, IncidentPage, IncidentPageArguments
+from shared.contracts.host_api import (
+    Incident,
+    IncidentArguments,
+    IncidentPage,
+    IncidentPageArguments,
+)
 from shared.contracts.rpc.errors import InvalidArgument
 
 
@@ -31,10 +36,7 @@ class ApiIncidents(ApiEntrypoints):
         return Reply(IncidentPage(data=incidents.told(rows, emails), has_more=more))
 
     def _emails_of_page(self, session: Session, call: Call) -> Callable[[], Any]:
-        business_id = call.given.business_id or call.credential.business_id
-        if business_id is None:
-            raise InvalidArgument("business_id: missing")
-        rows, more = incidents.page(session, call.given, business_id)
+        rows, more = incidents.page(session, call.given, _business(call))
         names = incidents.names_of(rows)
         return lambda: (rows, more, RpcEmails(self.notifier).of_invoices(names))
 
@@ -42,6 +44,7 @@ class ApiIncidents(ApiEntrypoints):
         "GET",
         "/incidents/<invoice_id>",
         "payments:read",
+        query=IncidentArguments,
         answer=Incident,
         asks="_emails_of_one",
     )
@@ -52,7 +55,13 @@ class ApiIncidents(ApiEntrypoints):
         return Reply(found)
 
     def _emails_of_one(self, session: Session, call: Call) -> Callable[[], Any]:
-        own = call.credential.business_id
-        row = incidents.find(session, call.values["invoice_id"], own)
+        row = incidents.find(session, _business(call), call.values["invoice_id"])
         names = incidents.names_of([row])
         return lambda: (row, RpcEmails(self.notifier).of_invoices(names))
+
+
+def _business(call: Call) -> str:
+    business_id = call.given.business_id or call.credential.business_id
+    if business_id is None:
+        raise InvalidArgument("business_id: missing")
+    return str(business_id)
