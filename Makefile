@@ -133,6 +133,10 @@ bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same 
 bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail: EVENTS=20000 NOTIFIERS=1
 	@$(PY) -m tests.bench.storm
 
+.PHONY: bench-api
+bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key
+	@$(PY) -m tests.bench.host_api
+
 .PHONY: bench-stalls
 bench-stalls: $(FOR_TEST) servers ## How long others wait while somebody sends what should stall a service
 	@$(PY) -m tests.bench.stalls

@@ -68,13 +68,16 @@ class Connection:
 
 def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
     """The requests of a plan, indefinitely: `paths` to GET in turn, or a signed `event` to POST under ever new ids, of
-    `customers` customers in turn, beginning after `first`."""
+    `customers` customers in turn, beginning after `first`; or `bodies` to POST with `keys` of the HTTP API, both in turn, with a number
+    of `numbers` and an ever new count in them."""
     if "paths" in plan:
         made = [
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en-US,en;q=0.9\r\n\r\n".encode()
             for path in plan["paths"]
         ]
         yield from itertools.cycle(made)
+    if "bodies" in plan:
+        yield from told_by_hosts(plan)
     event = plan["event"].encode()
     secret = plan["secret"].encode()
     first, customers = plan["first"], plan["customers"]
@@ -88,6 +91,21 @@ def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
             b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Stripe-Signature: t=%s,v1=%s\r\nContent-Length: %d\r\n\r\n"
             % (plan["path"].encode(), stamp, signature, len(body))
+        ) + body
+
+
+def told_by_hosts(plan: dict[str, Any]) -> Iterator[bytes]:
+    """Requests to the API for hosts."""
+    bodies = [body.encode() for body in plan["bodies"]]
+    keys = [key.encode() for key in plan["keys"]]
+    for count in itertools.count():
+        number, since = count % plan["numbers"], time.time_ns()
+        body = bodies[count % len(bodies)].replace(b"NUMBER", b"%d" % number)
+        body = body.replace(b"COUNT", b"%d" % since)
+        yield (
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+            % (plan["path"].encode(), keys[count % len(keys)], len(body))
         ) + body
 
 

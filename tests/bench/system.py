@@ -69,6 +69,7 @@ class System:
                 "SENDGRID_API_BASE": self.sendgrid,
                 "SSL_CERT_FILE": str(self.certificate),
                 "NOTIFIER_SENDERS": "32",
+                "API_RATE": "60000",
             },
         )
         self.scratch = f"{name}_scratch"
