@@ -353,6 +353,21 @@ class NotificationUndeliverable(Data, frozen=True, kw_only=True):
     """Portico's customer id, where the email was asked for by it (a fresh link)."""
 
 
+class WebhookEndpointDisabled(Data, frozen=True, kw_only=True):
+    """An endpoint for webhooks was switched off because it does not work: it gets nothing until somebody enables it again, and replays
+    what it missed."""
+
+    type: ClassVar[str] = "webhook_endpoint.disabled"
+    source: ClassVar[str] = "notifier"
+
+    endpoint_id: str
+    """`whe_…`."""
+    business_id: str | None = None
+    """The host's own id of the business that it belongs to; null: the installation."""
+    reason: str
+    """`gone` (it answered 410) or `failing` (all has failed for five days)."""
+
+
 EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
     (cls.type, cls.version): cls
     for cls in (
@@ -372,6 +387,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         NotificationUndeliverable,
         CustomerLinkChanged,
         CustomerLinkRefused,
+        WebhookEndpointDisabled,
     )
 }
 
@@ -403,7 +419,9 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        PaymentMethodChanged,
         CustomerLinkChanged,
+        CustomerLinkRefused,
     ),
 }
 """Who hears what. Publisher and consumers declare the queues from this one table, so an event that is

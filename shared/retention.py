@@ -33,16 +33,27 @@ class Rule:
     outdated: Callable[[dt.datetime], ColumnElement[bool]]
     key: Sequence[Any] = ()
     """Columns that tell these rows apart; empty: those of the primary key."""
+    at_most: dt.timedelta | None = None
+    """What nothing else depends on may go when it is so old, earlier than the rest."""
+
+    def before(self, before: dt.datetime, now: dt.datetime) -> dt.datetime:
+        """What is older than this goes."""
+        return before if self.at_most is None else max(before, now - self.at_most)
 
 
 def prune_batch(
-    session: Session, rules: Sequence[Rule], before: dt.datetime, limit: int = BATCH
+    session: Session,
+    rules: Sequence[Rule],
+    before: dt.datetime,
+    limit: int = BATCH,
+    now: dt.datetime | None = None,
 ) -> dict[str, int]:
     """Delete up to `limit` rows a rule, inside the caller's transaction; how many, by table."""
+    now = now or dt.datetime.now(dt.UTC)
     gone: dict[str, int] = {}
     for rule in rules:
         keys = rule.key or inspect(rule.model).primary_key
-        some = select(*keys).where(rule.outdated(before)).limit(limit)
+        some = select(*keys).where(rule.outdated(rule.before(before, now))).limit(limit)
         which = keys[0].in_(some) if len(keys) == 1 else tuple_(*keys).in_(some)
         statement = delete(rule.model).where(which)
         name = rule.model.__tablename__
@@ -55,7 +66,7 @@ def prune_batch(
 def prune_round(database: Transactions, rules: Sequence[Rule], now: dt.datetime) -> bool:
     """One round of a service's loop; True when there may be more."""
     with database.transaction() as session:
-        gone = prune_batch(session, rules, now - RETENTION)
+        gone = prune_batch(session, rules, now - RETENTION, now=now)
     return max(gone.values(), default=0) >= BATCH
 
 

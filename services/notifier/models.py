@@ -12,7 +12,7 @@ from services.notifier.domain.vocabulary import Status
 from shared.contracts.accounts import StripeId, stripe_id
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index
-from shared.outbox import OutboxColumns
+from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
 
 Moment = UtcDateTime
@@ -216,3 +216,106 @@ class SendGridEvent(Base):
 
 class OutboxEvent(OutboxColumns, Base):
     """An event of the notifier's own that must be published; its relay does."""
+
+
+class HookEndpoint(Base):
+    """Where a host wants to hear of events: of one business, or of the whole installation. Its secret is derived, not stored."""
+
+    __tablename__ = "hook_endpoints"
+
+    endpoint_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    business_id: Mapped[str | None] = mapped_column(String(100), index=True)
+    """The host's own id of the business; NULL: the installation's, which hears of all."""
+    url: Mapped[str] = mapped_column(Text)
+    """May hold a secret in its path or query: logs name the host alone."""
+    event_types: Mapped[list[str]] = mapped_column(JSON)
+    """Empty: all."""
+    enabled: Mapped[bool]
+    disabled_because: Mapped[str | None] = mapped_column(String(20))
+    disabled_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    generation: Mapped[int] = mapped_column(default=1)
+    """Of its secret."""
+    rotated_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When this generation began; NULL: with the endpoint."""
+    created_at: Mapped[dt.datetime] = mapped_column(Moment)
+    failures: Mapped[int] = mapped_column(default=0)
+    """In a row."""
+    failing_since: Mapped[dt.datetime | None] = mapped_column(Moment)
+    paused_until: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+
+class HookEvent(InAccount, Base):
+    """An event that hosts may hear of, in the form in which they do. Its deliveries are made when it is known whose it is."""
+
+    __tablename__ = "hook_events"
+
+    hook_event_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    event_id: Mapped[str] = mapped_column(String(512))
+    type: Mapped[str] = mapped_column(String(80))
+    occurred_at: Mapped[dt.datetime] = mapped_column(Moment)
+    object_type: Mapped[str] = mapped_column(String(40))
+    object_id: Mapped[str] = mapped_column(String(255))
+    version: Mapped[int] = mapped_column(BigInteger)
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    portal_customer_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    business_id: Mapped[str | None] = mapped_column(String(100))
+    customer_id: Mapped[str | None] = mapped_column(String(100))
+    """The host's own id of the customer."""
+    livemode: Mapped[bool | None]
+    correlation_id: Mapped[str] = mapped_column(String(255))
+    traceparent: Mapped[str] = mapped_column(String(55))
+    received_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
+    due_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When it is looked at whose it is; NULL: its deliveries are made."""
+    lookups: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        Index(
+            "ix_hook_events_due",
+            "due_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+            sqlite_where=text("due_at IS NOT NULL"),
+        ),
+    )
+
+
+class HookDelivery(Base):
+    """One event on its way to one endpoint. The database is the schedule, as with notifications."""
+
+    __tablename__ = "hook_deliveries"
+
+    endpoint_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    hook_event_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    due_at: Mapped[dt.datetime] = mapped_column(Moment)
+    lease_token: Mapped[str | None] = mapped_column(String(40))
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Since it was made, or asked for again."""
+    created_at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        Index(
+            "ix_hook_deliveries_due",
+            "endpoint_id",
+            "due_at",
+            postgresql_where=text("status = 'pending'"),
+            sqlite_where=text("status = 'pending'"),
+        ),
+    )
+
+
+class HookAttempt(Base):
+    """One request to an endpoint, and what it ended with."""
+
+    __tablename__ = "hook_attempts"
+
+    attempt_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    endpoint_id: Mapped[str] = mapped_column(String(40))
+    hook_event_id: Mapped[str] = mapped_column(String(40), index=True)
+    at: Mapped[dt.datetime] = mapped_column(Moment, index=True)
+    status: Mapped[int | None]
+    milliseconds: Mapped[int]
+    error: Mapped[str | None] = mapped_column(String(40))
+
+    __table_args__ = (Index("ix_hook_attempts_endpoint_id", "endpoint_id", "attempt_id"),)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.notifier.domain.hook_addresses import Target
+from services.notifier.domain.hooks import Answered
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import ReminderPolicy
@@ -131,4 +134,30 @@ class Invoices(Protocol):
 
     def report(self, invoice: StripeId) -> InvoiceReport | None:
         """None when billing can't say: the email must not depend on it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a customer is: the host's own ids."""
+
+    business_id: str
+    customer_id: str | None
+
+
+class Owners(Protocol):
+    """The portal, asked whose customers are."""
+
+    def owners(
+        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
+        """By Stripe's ids and by the portal's own; who is missing is not known. Raises PortalUnavailable."""
+        ...
+
+
+class Hosts(Protocol):
+    """Hosts' endpoints."""
+
+    def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
+        """Post once. Never raises for what the network or the host does: the answer says it."""
         ...

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from services.notifier.domain.vocabulary import ACTIVE
 from services.notifier.models import (
+    HookAttempt,
+    HookDelivery,
+    HookEvent,
     IncidentRow,
     Notification,
     OutboxEvent,
@@ -14,6 +18,8 @@ from services.notifier.models import (
 )
 from shared.retention import Rule
 
+HOOKS: Final = dt.timedelta(days=30)
+"""How long webhooks can be looked at and replayed."""
 _ACTIVE: Final = [status.value for status in ACTIVE]
 
 RULES: Final = (
@@ -26,4 +32,7 @@ RULES: Final = (
     Rule(ProcessedEvent, lambda before: ProcessedEvent.processed_at < before),
     Rule(SendGridEvent, lambda before: SendGridEvent.received_at < before),
     Rule(OutboxEvent, lambda before: OutboxEvent.published_at < before),
+    Rule(HookAttempt, lambda before: HookAttempt.at < before, at_most=HOOKS),
+    Rule(HookDelivery, lambda before: HookDelivery.created_at < before, at_most=HOOKS),
+    Rule(HookEvent, lambda before: HookEvent.received_at < before, at_most=HOOKS),
 )

@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextvars
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import eventlet
 from eventlet.event import Event
 from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
-from services.notifier.queries.leases import Leased
 from shared import tracing
 from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.loops import Loop
@@ -26,25 +25,37 @@ Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-class Sender(Entrypoint):
-    """Entrypoint of the method that sends one leased notification."""
+class Leased(Protocol):
+    """What is to be sent, and is leased to this process: a notification, or a webhook's delivery."""
 
-    def __init__(self, wakes: str, **kwargs: Any) -> None:
-        """`wakes` names the loop that is run again when a place becomes free."""
+    @property
+    def correlation_id(self) -> str: ...
+    @property
+    def traceparent(self) -> str: ...
+    def span_facts(self) -> dict[str, str]:
+        """What the span of one try to send it tells."""
+        ...
+
+
+class Sender(Entrypoint):
+    """Entrypoint of the method that sends what is leased to it: one thing at a time."""
+
+    def __init__(self, wakes: str, task: str = "send notification", **kwargs: Any) -> None:
+        """`wakes` names the loop that is run again when a place becomes free, `task` the span of one try."""
         self.wakes = wakes
+        self.task = task
         self.busy = 0
         self.wake_at: int | None = None
-        """How few emails may be under way before the loop is run again; None: nothing is known to wait."""
+        """How few of them may be under way before the loop is run again; None: nothing is known to wait."""
         super().__init__(**kwargs)
 
     def span(self, worker_ctx: Any) -> tracing.Span:
-        """The span of one try to send, in the trace of what asked for the email."""
+        """The span of one try to send, in the trace of what asked for it."""
         (leased,) = worker_ctx.args
         return tracing.task(
-            "send notification",
+            self.task,
             leased.traceparent,
-            kind=leased.kind.value,
-            notification_id=leased.notification_id,
+            **leased.span_facts(),
             correlation_id=leased.correlation_id,
         )
 
@@ -72,9 +83,9 @@ class Sender(Entrypoint):
         return result, exc_info
 
 
-def sender(wakes: str) -> Callable[[Method], Method]:
-    """Decorate the method that sends one leased notification."""
-    decorator: Callable[[Method], Method] = Sender.decorator(wakes=wakes)
+def sender(wakes: str, task: str = "send notification") -> Callable[[Method], Method]:
+    """Decorate the method that sends one leased notification, or delivery."""
+    decorator: Callable[[Method], Method] = Sender.decorator(wakes=wakes, task=task)
     return decorator
 
 
@@ -145,16 +156,21 @@ class SendSlots:
 
 
 class SendSlotsProvider(DependencyProvider):
-    """Injects the process's `SendSlots`; `settings.senders` says how many there are."""
+    """Injects the process's `SendSlots` of one `Sender`; a setting says how many there are."""
 
     _places: SendSlots | None = None
+
+    def __init__(self, method: str, setting: str) -> None:
+        """`method` is the `Sender`'s, `setting` the field of the settings with the number."""
+        self.method, self.setting = method, setting
 
     def get_dependency(self, worker_ctx: Any) -> SendSlots:
         if self._places is None:
             entrypoint = next(
                 entrypoint
                 for entrypoint in self.container.entrypoints
-                if isinstance(entrypoint, Sender)
+                if isinstance(entrypoint, Sender) and entrypoint.method_name == self.method
             )
-            self._places = SendSlots(self.container.config["settings"].senders, entrypoint)
+            size = getattr(self.container.config["settings"], self.setting)
+            self._places = SendSlots(size, entrypoint)
         return self._places

@@ -41,12 +41,13 @@ from services.notifier.handlers.results import Result
 from services.notifier.queries import leases, outbox, suppressions
 from services.notifier.queries.leases import Leased
 from services.notifier.retention import RULES
+from services.notifier.rpc.hooks import Hooks
 from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
 from shared.contracts.accounts import account_shown
-from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING, NOTIFIER_WAITS_FOR_PORTAL
+from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
     BusinessKind,
@@ -61,7 +62,6 @@ from shared.events import Event, InvoiceData
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched
 from shared.nameko_ext.batching import Batched, Failed, in_halves
 from shared.nameko_ext.consumer import Permanent, consume_from
-from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import RpcClient, rpc
@@ -163,26 +163,23 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-class NotifierService(Operations):
+class NotifierService(Operations, Hooks):
     """Owns the notifications and their delivery."""
 
     name: ClassVar[str] = "notifier"
 
-    db = Database()
     sendgrid = SendGrid()
     renderer = Templates()
     hasher = Addresses()
-    portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
     fetch_contact = Fetch("contacts", "portal", fetch_contacts)
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
     fetch_invoice = Fetch("invoices", "billing", fetch_invoices, workers=4, most=MOST_INVOICES)
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)
-    places = SendSlotsProvider()
+    places = SendSlotsProvider("send_one", "senders")
     publisher = EventPublisher()
     wake = Waker("send_due")
-    wake_relay = Waker("relay")
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -200,26 +197,30 @@ class NotifierService(Operations):
         leased: list[Leased] = []
         try:
             with self.db.transaction() as session:
-                outcomes = events.handle_invoices(session, batch, now, fresh)
+                outcomes = events.handle_invoices(
+                    session, batch, now, fresh, tell_hosts=self.hooks.are_heard
+                )
             leased = fresh.taken
         finally:
             self.places.fill(reserved, leased)
         if fresh.others_due:
             self.wake()
+        self.wake_hosts()
         return outcomes
 
     def _hear_alone(self, event: Event) -> str:
-        with self.db.transaction() as session:
-            outcome = events.handle(session, event, _now())
-        self.wake()
-        return outcome
+        return self._handle(event)
 
     @consume_from("portal")
     def on_portal_event(self, event: Event) -> str:
         """A customer became known: what waited for that is due."""
+        return self._handle(event)
+
+    def _handle(self, event: Event) -> str:
         with self.db.transaction() as session:
-            outcome = events.handle(session, event, _now())
+            outcome = events.handle(session, event, _now(), tell_hosts=self.hooks.are_heard)
         self.wake()
+        self.wake_hosts()
         return outcome
 
     # --- sending ------------------------------------------------------------------------------------------------
@@ -318,7 +319,9 @@ class NotifierService(Operations):
 
         def together(items: list[DeliveryEvent]) -> list[bool]:
             with self.db.transaction() as session:
-                return feedback.handle(session, items, now, self.hasher)
+                return feedback.handle(
+                    session, items, now, self.hasher, tell_hosts=self.hooks.are_heard
+                )
 
         outcomes = in_halves(together, batch, fails_all=(DatabaseUnavailable,))
         for item, outcome in zip(batch, outcomes, strict=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Final
 
-from shared.settings import Reader, Secret
+from shared.settings import Reader, Secret, is_loopback
 from shared.tracing.settings import TracingSettings, read_tracing
 
 SENDGRID: Final = "https://api.sendgrid.com"
@@ -39,6 +39,11 @@ class Settings:
     """How many emails are on their way to SendGrid at the same time, per process."""
     address_hash_keys: tuple[Secret, ...] = ()
     """The keys of the hashes under which bounced addresses are kept: the first is used, all are known again."""
+    hook_keys: tuple[Secret, ...] = ()
+    """The keys that the secrets of hosts' endpoints are derived from, newest first; none: there are no webhooks to hosts."""
+    hooks_allow_loopback: bool = False
+    hook_senders: int = 8
+    """How many webhooks are on their way to hosts at the same time, per process."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -61,7 +66,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     public_url = reader.url(
         "PUBLIC_URL",
         meaning="where customers reach the portal; read for one thing: on this machine alone, keys that everybody knows "
-        "are taken",
+        "are taken, and HOOKS_ALLOW_LOOPBACK",
         example="https://portal.example.com",
         default=None,
     )
@@ -103,6 +108,26 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             default=(),
             min_length=KEY_LENGTH,
         ),
+        hook_keys=reader.secrets(
+            "HOOK_KEYS",
+            meaning="the keys that the secrets of hosts' webhook endpoints are derived from, newest first; "
+            f"{KEY_LENGTH} characters or more each, comma-separated: all sign, and new secrets are of the first. Unset: no webhooks to hosts",
+            example="$(openssl rand -hex 32)",
+            default=(),
+            min_length=KEY_LENGTH,
+        ),
+        hooks_allow_loopback=reader.boolean(
+            "HOOKS_ALLOW_LOOPBACK",
+            meaning="whether webhooks may go to this machine (http://localhost:3000), for trying; only where PUBLIC_URL is this machine's own",
+            default=False,
+        ),
+        hook_senders=reader.integer(
+            "NOTIFIER_HOOK_SENDERS",
+            meaning="how many webhooks to hosts are sent at the same time",
+            default=8,
+            minimum=1,
+            maximum=40,
+        ),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),
         log_level=reader.log_level(),
@@ -118,6 +143,13 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         settings.sendgrid_webhook_public_key is None
         or _is_p256(settings.sendgrid_webhook_public_key),
         "is no P-256 public key as SendGrid's settings page shows it (124 characters of base64)",
+    )
+    reader.check(
+        "HOOKS_ALLOW_LOOPBACK",
+        not settings.hooks_allow_loopback
+        or (isinstance(public_url, str) and is_loopback(public_url)),
+        "lets hosts reach this machine from within: it is taken only where PUBLIC_URL is this machine's own, such as "
+        "http://localhost:8000; leave it out",
     )
     reader.note_secret("SENDGRID_WEBHOOK_PUBLIC_KEY", settings.sendgrid_webhook_public_key)
     reader.refuse_known(public_url)

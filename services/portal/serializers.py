@@ -116,6 +116,7 @@ def contact(person: ContactDetails, link: str, platform: str) -> contract.Contac
     """The answer of `contact`, and one of `contacts`."""
     return contract.Contact(
         customer_id=person.customer_id,
+        external_id=person.external_id,
         **{name: getattr(person, name) for name in PROFILE},
         link=link,
         next_appointment=person.next_appointment,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from services.notifier.adapters.batched_fetch import aware
@@ -13,6 +13,7 @@ from services.notifier.ports import (
     Business,
     CancellationLinks,
     Contact,
+    Owner,
     PortalUnavailable,
     RequestClosed,
     UnknownCustomer,
@@ -41,6 +42,37 @@ def fetch_contacts(portal: Portal, wanted: list[StripeId]) -> list[contracts.por
         )
         answers |= {StripeId(account, id): contact for id, contact in told.items()}
     return [answers.get(one) for one in wanted]
+
+
+class PortalOwners:
+    """`Owners` over RPC to the portal."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+
+    def owners(
+        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
+        """See `Owners.owners`."""
+        wanted = sorted(stripe_customers)
+        by_stripe: dict[StripeId, Owner] = {}
+        by_ours: dict[str, Owner] = {}
+        with _portals_faults(UnknownCustomer):
+            for name, found in zip(wanted, fetch_contacts(self._portal, wanted), strict=True):
+                if found is not None:
+                    by_stripe[name] = _owner(found)
+        for customer_id in sorted(customer_ids):
+            with (
+                suppress(UnknownCustomer),
+                _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound),
+            ):
+                contact = contracts.portal.CONTACT.call(self._portal, customer_id=customer_id)
+                by_ours[customer_id] = _owner(contact)
+        return by_stripe, by_ours
+
+
+def _owner(wire: contracts.portal.Contact) -> Owner:
+    return Owner(wire.business.business_id, wire.external_id)
 
 
 class PortalContacts:

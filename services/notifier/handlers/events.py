@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident, merge
 from services.notifier.domain.vocabulary import Reason
-from services.notifier.handlers import invoices, subscriptions
+from services.notifier.handlers import hooks, invoices, subscriptions
 from services.notifier.handlers.invoices import IncidentUpdate
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
@@ -31,16 +31,18 @@ class NoRoomForAccount(RuntimeError):
     tried again."""
 
 
-def handle(session: Session, event: Event, now: dt.datetime) -> str:
-    """Act on one event, once; says what came of it.
+def handle(session: Session, event: Event, now: dt.datetime, *, tell_hosts: bool = False) -> str:
+    """Act on one event, once; says what came of it. With `tell_hosts` it is written down for their webhooks besides.
 
     The event's id and its effect stand in the same transaction, so a message that comes again, after a crash
     at any point, finds either both or neither. Raises UnreadableEvent.
     """
     if is_about_invoice(event):
-        return handle_invoices(session, [event], now)[0]
+        return handle_invoices(session, [event], now, tell_hosts=tell_hosts)[0]
     if not processed_events.claim_events(session, [event], now):
         return DUPLICATE
+    if tell_hosts:
+        hooks.record_events(session, [event], now)
     handler = ROUTES.get(type(event.data))
     outcome = handler(session, event, now) if handler else "not for the notifier"
     processed_events.note_outcomes(session, {event.id: outcome})
@@ -57,6 +59,8 @@ def handle_invoices(
     batch: Sequence[Event[events.InvoiceData]],
     now: dt.datetime,
     fresh: FreshLeases | None = None,
+    *,
+    tell_hosts: bool = False,
 ) -> list[str]:
     """The same for events about invoices that came together: what came of each, in a handful of statements a wave.
 
@@ -68,6 +72,8 @@ def handle_invoices(
     for event in batch:
         first_copies.setdefault(event.id, event)
     new = [event for event in first_copies.values() if event.id in claimed]
+    if tell_hosts:
+        hooks.record_events(session, new, now)
     seen = {event.id: invoices.read(event) for event in new}
     waves = _in_waves(new)
     begun = {
@@ -174,6 +180,11 @@ def customer_linked(
     return f"{woken} looked at again"
 
 
+def for_hosts(session: Session, event: Event[events.Data], now: dt.datetime) -> str:
+    """Nothing follows from it here: it is heard for the webhooks to hosts."""
+    return "for hosts"
+
+
 Handler = Callable[[Session, Event[Any], dt.datetime], str]
 """Each says by the type of its event what it is for; a test holds `ROUTES` against that."""
 
@@ -204,4 +215,7 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.SubscriptionEnded: subscriptions.ends,
     # Somebody whom nobody knew can be written to.
     events.CustomerLinkChanged: customer_linked,
+    # Hosts hear of these by webhook, as they do on the exchanges.
+    events.PaymentMethodChanged: for_hosts,
+    events.CustomerLinkRefused: for_hosts,
 }

@@ -14,6 +14,7 @@ from services.notifier.domain.delivery_events import Delivery, DeliveryEvent
 from services.notifier.domain.keys import unreachable_key
 from services.notifier.domain.kinds import TO_BUSINESS, Kind
 from services.notifier.domain.vocabulary import Reason, Status
+from services.notifier.handlers import hooks
 from services.notifier.handlers.delivery import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
@@ -43,11 +44,16 @@ HOST_HEARS: Final = {
 
 
 def handle(
-    session: Session, batch: list[DeliveryEvent], now: dt.datetime, hasher: AddressHasher
+    session: Session,
+    batch: list[DeliveryEvent],
+    now: dt.datetime,
+    hasher: AddressHasher,
+    *,
+    tell_hosts: bool = False,
 ) -> list[bool]:
     """Apply a batch of events inside the caller's transaction; of each whether it was new and about a notification of ours.
 
-    Copies (normal: providers promise at least once) and events about other senders' messages change nothing.
+    `tell_hosts` as for `events.handle`. Copies (normal: providers promise at least once) and events about other senders' messages change nothing.
     """
     batch = _named(session, batch)
     known = sendgrid_events.known_invoices(session, {item.notification_id for item in batch})
@@ -70,7 +76,9 @@ def handle(
     for item in sorted(
         fresh, key=lambda item: (known[item.notification_id] or "", item.occurred_at)
     ):
-        _apply(session, item, known[item.notification_id], now, hasher)
+        said = _apply(session, item, known[item.notification_id], now, hasher)
+        if said is not None and tell_hosts:
+            hooks.record_events(session, [said], now)
         count_on_commit(session, FEEDBACK.labels(item.provider_word))
     outcomes = []
     for item in batch:
@@ -98,11 +106,12 @@ def _apply(
     invoice: StripeId | None,
     now: dt.datetime,
     hasher: AddressHasher,
-) -> None:
+) -> Event | None:
+    """What the host is told of, where it is."""
     incident = incidents.lock_known_incident(session, invoice)
     row = notifications.by_id(session, item.notification_id, lock=True)
     if row is None:
-        return
+        return None
     # Every report proves that the provider took the message: the answer that a time-out hid.
     on_commit(
         session,
@@ -134,7 +143,8 @@ def _apply(
         _stop_writing(session, item, now, row, hasher)
     # A mail server that only refused it this time is no news to the host.
     if item.what in HOST_HEARS and (item.permanent or item.what is not Delivery.BOUNCED):
-        _tell_the_host(session, row, HOST_HEARS[item.what], item.occurred_at, now)
+        return _tell_the_host(session, row, HOST_HEARS[item.what], item.occurred_at, now)
+    return None
 
 
 def _bounced(row: Notification, why: str) -> None:
@@ -174,7 +184,7 @@ def _stop_writing(
 
 def _tell_the_host(
     session: Session, row: Notification, reason: str, at: dt.datetime, now: dt.datetime
-) -> None:
+) -> Event:
     """Raise `notification.undeliverable`, once for an email and reason however often it is reported."""
     data = NotificationUndeliverable(
         account=row.account,
@@ -193,6 +203,7 @@ def _tell_the_host(
         data=data,
     )
     outbox.OUTBOX.add(session, [Outgoing(event, key)], now)
+    return event
 
 
 def _short(text: str) -> str:

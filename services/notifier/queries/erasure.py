@@ -12,6 +12,7 @@ from services.notifier.models import (
     OutboxEvent,
     SendGridEvent,
 )
+from services.notifier.queries import hook_events
 from shared.contracts.accounts import StripeId
 from shared.outbox import said_of
 from shared.statements import changed, is_object
@@ -34,6 +35,7 @@ def erase_customer(
     mine = select(Notification.notification_id).where(or_(*wanted))
     gone = changed(session, delete(SendGridEvent).where(SendGridEvent.notification_id.in_(mine)))
     gone += changed(session, delete(Notification).where(or_(*wanted)))
+    gone += hook_events.erase_customer(session, stripe_customer, customer_id)
     # What was said to the host application about this customer: a handful of rows, searched as text.
     said = []
     if stripe_customer:

@@ -105,6 +105,10 @@ class Leased:
     """It has waited for other failures of its customer, and tells of them too."""
     context: dict[str, Any] = field(default_factory=dict)
 
+    def span_facts(self) -> dict[str, str]:
+        """What the span of one try to send it tells."""
+        return {"kind": self.kind.value, "notification_id": self.notification_id}
+
     @property
     def invoice(self) -> StripeId | None:
         """The whole name of its invoice."""

@@ -328,6 +328,7 @@ class ContactDetails(CustomerProfile):
     """Whom to write to, and in whose name."""
 
     customer_id: str
+    external_id: str
     link_generation: int
     business: Business
     reminder_policy: dict[str, Any] | None
@@ -370,6 +371,7 @@ def known(person: ContactDetails | None) -> ContactDetails:
 def _person(row: Row[Any]) -> ContactDetails:
     return ContactDetails(
         customer_id=row.c_public_id,
+        external_id=row.c_external_id,
         **people.profile_of(row),
         link_generation=row.c_link_generation,
         business=people.business_of(row),

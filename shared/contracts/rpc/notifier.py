@@ -11,6 +11,17 @@ import msgspec
 from shared.contracts.rpc import base
 from shared.contracts.rpc.base import Answer, Method, one_of
 from shared.contracts.rpc.errors import NotFound, TooLate
+from shared.contracts.rpc.hooks import (
+    CHANGE_WEBHOOK_ENDPOINT,
+    CREATE_WEBHOOK_ENDPOINT,
+    DELETE_WEBHOOK_ENDPOINT,
+    REPLAY_WEBHOOKS,
+    ROTATE_WEBHOOK_SECRET,
+    TEST_WEBHOOK_ENDPOINT,
+    WEBHOOK_ATTEMPTS,
+    WEBHOOK_ENDPOINT,
+    WEBHOOK_ENDPOINTS,
+)
 
 EmailKind = Literal[
     "payment_failed",
@@ -264,3 +275,15 @@ SEND_CUSTOMER_MAIL: Final = Method("notifier", "send_customer_mail", RequestedNo
 SEND_FRESH_LINK: Final = Method("notifier", "send_fresh_link", RequestedNotification)
 STATS: Final = Method("notifier", "stats", Stats)
 STORY: Final = Method("notifier", "story", Timeline)
+
+__all__ = [
+    "CHANGE_WEBHOOK_ENDPOINT",
+    "CREATE_WEBHOOK_ENDPOINT",
+    "DELETE_WEBHOOK_ENDPOINT",
+    "REPLAY_WEBHOOKS",
+    "ROTATE_WEBHOOK_SECRET",
+    "TEST_WEBHOOK_ENDPOINT",
+    "WEBHOOK_ATTEMPTS",
+    "WEBHOOK_ENDPOINT",
+    "WEBHOOK_ENDPOINTS",
+]

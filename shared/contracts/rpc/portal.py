@@ -303,6 +303,8 @@ class Contact(SecretAnswer, frozen=True, kw_only=True):
     platform: str | None = None
     """What customers know this installation as."""
     business: ContactBusiness
+    external_id: str | None = None
+    """The host's own id of the customer; null: not told, by a release before."""
 
 
 class CheckoutReference(SecretAnswer, frozen=True, kw_only=True):

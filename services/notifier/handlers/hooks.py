@@ -1,0 +1,332 @@
+"""Endpoints of hosts: made, changed, tried and replayed; and what an attempt at one has come to."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from urllib.parse import urlsplit
+
+from sqlalchemy.orm import Session
+
+from services.notifier import metrics
+from services.notifier.domain.hook_addresses import BadUrl, read_url
+from services.notifier.domain.hook_events import as_told, test_event
+from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hooks import Answered, DeliveryStatus, DisabledBecause, HookPolicy
+from services.notifier.models import HookEndpoint
+from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events, outbox
+from services.notifier.queries.hook_deliveries import HookLease
+from shared.contracts.rpc import hooks as contract
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.database import on_commit
+from shared.events import Event, WebhookEndpointDisabled
+from shared.outbox import Outgoing
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+MOST_ENDPOINTS: Final = 20
+"""Of one business, and of the installation itself."""
+OLDEST_REPLAY: Final = dt.timedelta(days=30)
+"""What is older is forgotten (`services/notifier/retention.py`)."""
+
+
+@dataclass(frozen=True)
+class HookRules:
+    """What this installation takes for an endpoint."""
+
+    signer: Signer
+    loopback: bool = False
+    """Whether this machine may be one: in `make run`."""
+
+    def check(self, url: str) -> None:
+        """Raises InvalidArgument."""
+        try:
+            read_url(url, loopback=self.loopback)
+        except BadUrl as error:
+            raise InvalidArgument(f"url: {error}") from None
+
+    def need_keys(self) -> Signer:
+        """What signs. Raises InvalidArgument while webhooks are off."""
+        if not self.signer.is_on:
+            raise InvalidArgument("webhooks to hosts are off: set HOOK_KEYS at the notifier")
+        return self.signer
+
+
+def view(row: HookEndpoint) -> contract.WebhookEndpoint:
+    """An endpoint, for its host."""
+    return contract.WebhookEndpoint(
+        endpoint_id=row.endpoint_id,
+        business_id=row.business_id,
+        url=row.url,
+        event_types=row.event_types,
+        enabled=row.enabled,
+        disabled_because=row.disabled_because,
+        disabled_at=row.disabled_at,
+        created_at=row.created_at,
+        rotated_at=row.rotated_at,
+        failing_since=row.failing_since,
+    )
+
+
+def find(
+    session: Session, endpoint_id: str, business_id: str | None, *, lock: bool = False
+) -> HookEndpoint:
+    """Raises NotFound, of another business's too."""
+    row = hook_endpoints.by_id(session, endpoint_id, business_id, lock=lock)
+    if row is None:
+        raise NotFound("endpoint_id: no such webhook endpoint")
+    return row
+
+
+def create(
+    session: Session,
+    rules: HookRules,
+    *,
+    url: str,
+    business_id: str | None,
+    event_types: Sequence[str],
+    now: dt.datetime,
+) -> contract.WebhookSecret:
+    """A new endpoint with its secret. Raises InvalidArgument."""
+    signer = rules.need_keys()
+    rules.check(url)
+    if hook_endpoints.count_of(session, business_id) >= MOST_ENDPOINTS:
+        raise InvalidArgument(f"url: there are {MOST_ENDPOINTS} endpoints already; delete one")
+    row = HookEndpoint(
+        endpoint_id="whe_" + secrets.token_urlsafe(16),
+        business_id=business_id,
+        url=url,
+        event_types=sorted(set(event_types)),
+        enabled=True,
+        generation=1,
+        failures=0,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return contract.WebhookSecret(secret=signer.secret(row.endpoint_id, 1), about=view(row))
+
+
+def listed(
+    session: Session, business_id: str | None, limit: int, starting_after: str | None
+) -> list[contract.WebhookEndpoint]:
+    """Endpoints in the order in which they were made. Raises NotFound."""
+    after = find(session, starting_after, business_id) if starting_after else None
+    return [view(row) for row in hook_endpoints.page(session, business_id, limit, after)]
+
+
+def change(
+    session: Session,
+    rules: HookRules,
+    row: HookEndpoint,
+    *,
+    url: str | None,
+    event_types: Sequence[str] | None,
+    enabled: bool | None,
+    now: dt.datetime,
+) -> contract.WebhookEndpoint:
+    """Change what is given. Raises InvalidArgument."""
+    if url is not None:
+        rules.check(url)
+        row.url = url
+    if event_types is not None:
+        row.event_types = sorted(set(event_types))
+    if url is not None or enabled:
+        row.failures, row.failing_since, row.paused_until = 0, None, None
+    if enabled and not row.enabled:
+        row.enabled, row.disabled_because, row.disabled_at = True, None, None
+    elif enabled is False and row.enabled:
+        row.enabled, row.disabled_because, row.disabled_at = False, DisabledBecause.BY_HAND, now
+    session.flush()
+    return view(row)
+
+
+def rotate(
+    session: Session, rules: HookRules, row: HookEndpoint, now: dt.datetime
+) -> contract.WebhookSecret:
+    """Give an endpoint a new secret; the one before signs too for a day. Raises InvalidArgument."""
+    signer = rules.need_keys()
+    row.generation += 1
+    row.rotated_at = now
+    session.flush()
+    secret = signer.secret(row.endpoint_id, row.generation)
+    return contract.WebhookSecret(secret=secret, about=view(row))
+
+
+def test(
+    session: Session, rules: HookRules, row: HookEndpoint, now: dt.datetime
+) -> contract.SentWebhooks:
+    """Send an endpoint an event that says nothing. Raises InvalidArgument."""
+    rules.need_keys()
+    _need_enabled(row)
+    event = test_event(row.endpoint_id, row.business_id, secrets.token_urlsafe(12), now)
+    hook_events.record(session, [(event, "")], now, due=None)
+    hook_events.deliver(session, [(row.endpoint_id, event.hook_event_id)], now, now)
+    return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=1, event_id=event.hook_event_id)
+
+
+def replay(
+    session: Session,
+    row: HookEndpoint,
+    *,
+    event_id: str | None,
+    since: dt.datetime | None,
+    until: dt.datetime | None,
+    failed_only: bool,
+    now: dt.datetime,
+) -> contract.SentWebhooks:
+    """Send one event again, or all that were received in a range. Raises InvalidArgument, NotFound."""
+    _need_enabled(row)
+    if (event_id is None) == (since is None):
+        raise InvalidArgument("since: expected a time, or event_id, and not both")
+    if since is not None and (since > now or now - since > OLDEST_REPLAY):
+        raise InvalidArgument(
+            f"since: expected a past time, at most {OLDEST_REPLAY.days} days ago: what is older is forgotten"
+        )
+    if since is not None and until is not None and until <= since:
+        raise InvalidArgument("until: expected a time after since")
+    count = hook_events.replay(
+        session,
+        row,
+        now,
+        since=since,
+        until=until,
+        hook_event_id=event_id,
+        failed_only=failed_only,
+    )
+    if event_id is not None and not count:
+        raise NotFound("event_id: no such event for this endpoint, or it is on its way")
+    return contract.SentWebhooks(endpoint_id=row.endpoint_id, count=count, event_id=event_id)
+
+
+def _need_enabled(row: HookEndpoint) -> None:
+    if not row.enabled:
+        raise InvalidArgument("endpoint_id: this endpoint is switched off; enable it first")
+
+
+def attempts(
+    session: Session, endpoint_id: str, limit: int, before: int | None, event_id: str | None
+) -> list[contract.WebhookAttempt]:
+    """What was tried, newest first."""
+    found = []
+    rows = hook_deliveries.attempts(session, endpoint_id, limit, before, event_id)
+    for row, type_, delivery_status, due_at in rows:
+        waits = delivery_status == DeliveryStatus.PENDING
+        found.append(
+            contract.WebhookAttempt(
+                attempt_id=row.attempt_id,
+                endpoint_id=row.endpoint_id,
+                event_id=row.hook_event_id,
+                type=type_,
+                at=row.at,
+                status=row.status,
+                milliseconds=row.milliseconds,
+                error=row.error,
+                delivery_status=delivery_status,
+                next_try_at=due_at if waits else None,
+            )
+        )
+    return found
+
+
+def record_events(session: Session, batch: Sequence[Event], now: dt.datetime) -> int:
+    """Write down what of these events hosts hear; how many."""
+    told = [(as_told(event), event.traceparent) for event in batch]
+    some = [(one, traceparent) for one, traceparent in told if one is not None]
+    hook_events.record(session, some, now, due=now)
+    return len(some)
+
+
+def record_attempt(
+    session: Session,
+    lease: HookLease,
+    answer: Answered,
+    now: dt.datetime,
+    jitter: float,
+    policy: HookPolicy,
+) -> str:
+    """Write down what an attempt has come to, with what follows for its delivery and its endpoint; in a word."""
+    hook_deliveries.add_attempt(
+        session,
+        lease,
+        now,
+        status=answer.status,
+        milliseconds=answer.milliseconds,
+        error=answer.error,
+    )
+    row = hook_deliveries.lock_leased(session, lease)
+    outcome = "delivered" if answer.delivered else "failed"
+    if row is not None:
+        row.attempts += 1
+        row.lease_token = None
+        again = None if answer.gone else policy.next_try(row.attempts, now, jitter, answer.retry_after)  # fmt: skip
+        if answer.delivered:
+            row.status, row.finished_at = DeliveryStatus.DELIVERED, now
+        elif again is None:
+            row.status, row.finished_at = DeliveryStatus.FAILED, now
+            outcome = "gave_up"
+        else:
+            row.due_at = again
+            outcome = "retried"
+    if answer.delivered:
+        hook_endpoints.note_success(session, lease.endpoint_id)
+        return outcome
+    endpoint = hook_endpoints.by_id(session, lease.endpoint_id, lock=True)
+    if endpoint is not None:
+        _note_failure(session, endpoint, answer, now, jitter, policy)
+    return outcome
+
+
+def _note_failure(
+    session: Session,
+    endpoint: HookEndpoint,
+    answer: Answered,
+    now: dt.datetime,
+    jitter: float,
+    policy: HookPolicy,
+) -> None:
+    endpoint.failures += 1
+    endpoint.failing_since = endpoint.failing_since or now
+    endpoint.paused_until = policy.pause(endpoint.failures, now, jitter, answer.retry_after)
+    if not endpoint.enabled:
+        return
+    if answer.gone:
+        _switch_off(session, endpoint, DisabledBecause.GONE, now)
+    elif policy.is_hopeless(endpoint.failing_since, now):
+        _switch_off(session, endpoint, DisabledBecause.FAILING, now)
+
+
+def _switch_off(
+    session: Session, endpoint: HookEndpoint, because: DisabledBecause, now: dt.datetime
+) -> None:
+    """An endpoint gets nothing more until somebody enables it; whoever listens elsewhere hears of that."""
+    endpoint.enabled, endpoint.disabled_because, endpoint.disabled_at = False, because, now
+    event = Event(
+        id=f"{endpoint.endpoint_id}/{int(now.timestamp())}/{WebhookEndpointDisabled.type}",
+        occurred_at=now,
+        correlation_id=endpoint.endpoint_id,
+        data=WebhookEndpointDisabled(
+            endpoint_id=endpoint.endpoint_id,
+            business_id=endpoint.business_id,
+            reason=because.value,
+        ),
+    )
+    outbox.OUTBOX.add(session, [Outgoing(event, event.id)], now)
+    record_events(session, [event], now)
+    on_commit(
+        session,
+        partial(
+            log.error,
+            "webhook endpoint switched off",
+            endpoint_id=endpoint.endpoint_id,
+            business_id=endpoint.business_id,
+            host=urlsplit(endpoint.url).hostname,
+            why=because.value,
+        ),
+    )
+    on_commit(session, metrics.HOOKS_SWITCHED_OFF.labels(because.value).inc)

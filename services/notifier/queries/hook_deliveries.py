@@ -1,0 +1,194 @@
+"""Deliveries in a sender's hands: which are due, whose turn it is, and what came of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.notifier.domain.hook_events import HostEvent
+from services.notifier.domain.hooks import DeliveryStatus, HookPolicy
+from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint, HookEvent
+from services.notifier.queries import hook_endpoints
+from services.notifier.queries.hook_events import as_told
+from services.notifier.queries.leases import Backlog, new_token
+
+_PENDING: Final = HookDelivery.status == DeliveryStatus.PENDING.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookLease:
+    """A delivery that this sender, and nobody else, may work on until its lease ends."""
+
+    endpoint_id: str
+    lease_token: str
+    url: str
+    generation: int
+    rotated_at: dt.datetime | None
+    event: HostEvent
+    traceparent: str
+
+    @property
+    def correlation_id(self) -> str:
+        return self.event.correlation_id
+
+    def span_facts(self) -> dict[str, str]:
+        """What the span of one attempt tells."""
+        return {"event_id": self.event.event_id, "endpoint_id": self.endpoint_id}
+
+
+def lease_due(
+    session: Session,
+    now: dt.datetime,
+    limit: int,
+    policy: HookPolicy,
+    under_way: Mapping[str, int],
+) -> list[HookLease]:
+    """Take up to `limit` due deliveries, of each endpoint the oldest first, and of no endpoint so many that the others wait.
+    `under_way`: how many of each are on their way from this process.
+
+    The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
+    """
+    due = exists().where(
+        HookDelivery.endpoint_id == HookEndpoint.endpoint_id, _PENDING, HookDelivery.due_at <= now
+    )
+    full = [id for id, count in under_way.items() if count >= policy.per_endpoint]
+    waiting = session.scalars(
+        select(HookEndpoint)
+        .where(
+            HookEndpoint.enabled,
+            or_(HookEndpoint.paused_until.is_(None), HookEndpoint.paused_until <= now),
+            HookEndpoint.endpoint_id.not_in(full),
+            due,
+        )
+        .order_by(func.random())
+        .limit(limit)
+    ).all()
+    taken: list[HookLease] = []
+    for number, endpoint in enumerate(waiting):
+        left = limit - len(taken)
+        fair = max(1, left // (len(waiting) - number))
+        most = min(fair, policy.per_endpoint - under_way.get(endpoint.endpoint_id, 0))
+        if endpoint.failures >= policy.failures_in_a_row:
+            until = now + policy.lease
+            if not hook_endpoints.take_probe(session, endpoint.endpoint_id, now, until):
+                continue
+            most = 1
+        taken += _lease_of(session, endpoint, now, most, policy)
+    return taken
+
+
+def _lease_of(
+    session: Session, endpoint: HookEndpoint, now: dt.datetime, most: int, policy: HookPolicy
+) -> list[HookLease]:
+    rows = session.execute(
+        select(HookDelivery.hook_event_id)
+        .where(
+            HookDelivery.endpoint_id == endpoint.endpoint_id, _PENDING, HookDelivery.due_at <= now
+        )
+        .order_by(HookDelivery.due_at, HookDelivery.hook_event_id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    ).all()
+    ids = [row.hook_event_id for row in rows]
+    if not ids:
+        return []
+    token = new_token()
+    session.execute(
+        update(HookDelivery)
+        .where(
+            HookDelivery.endpoint_id == endpoint.endpoint_id, HookDelivery.hook_event_id.in_(ids)
+        )
+        .values(lease_token=token, due_at=now + policy.lease)
+        .execution_options(synchronize_session=False)
+    )
+    found = session.scalars(select(HookEvent).where(HookEvent.hook_event_id.in_(ids)))
+    return [
+        HookLease(
+            endpoint_id=endpoint.endpoint_id,
+            lease_token=token,
+            url=endpoint.url,
+            generation=endpoint.generation,
+            rotated_at=endpoint.rotated_at,
+            event=as_told(event),
+            traceparent=event.traceparent,
+        )
+        for event in found
+    ]
+
+
+def lock_leased(session: Session, lease: HookLease) -> HookDelivery | None:
+    """The delivery, locked; None when the lease was lost to another sender, or nobody wants it any more."""
+    row = session.scalars(
+        select(HookDelivery)
+        .where(
+            HookDelivery.endpoint_id == lease.endpoint_id,
+            HookDelivery.hook_event_id == lease.event.hook_event_id,
+        )
+        .with_for_update()
+    ).one_or_none()
+    return row if row is not None and row.lease_token == lease.lease_token else None
+
+
+def add_attempt(session: Session, lease: HookLease, at: dt.datetime, **values: Any) -> None:
+    """Note a request, and what it ended with."""
+    session.add(
+        HookAttempt(
+            endpoint_id=lease.endpoint_id,
+            hook_event_id=lease.event.hook_event_id,
+            at=at,
+            **values,
+        )
+    )
+
+
+def attempts(
+    session: Session, endpoint_id: str, limit: int, before: int | None, hook_event_id: str | None
+) -> list[Any]:
+    """Attempts, newest first, each with its event's type and its delivery's state."""
+    statement = (
+        select(
+            HookAttempt,
+            HookEvent.type,
+            HookDelivery.status.label("delivery_status"),
+            HookDelivery.due_at,
+        )
+        .join(HookEvent, HookEvent.hook_event_id == HookAttempt.hook_event_id)
+        .outerjoin(
+            HookDelivery,
+            and_(
+                HookDelivery.endpoint_id == HookAttempt.endpoint_id,
+                HookDelivery.hook_event_id == HookAttempt.hook_event_id,
+            ),
+        )
+        .where(HookAttempt.endpoint_id == endpoint_id)
+        .order_by(HookAttempt.attempt_id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.where(HookAttempt.attempt_id < before)
+    if hook_event_id is not None:
+        statement = statement.where(HookAttempt.hook_event_id == hook_event_id)
+    return list(session.execute(statement))
+
+
+def backlog(session: Session, now: dt.datetime) -> Backlog:
+    """What waits for endpoints that work. What is due at one that fails waits for the host, and not for us."""
+    works = (
+        select(HookEndpoint.endpoint_id)
+        .where(HookEndpoint.enabled, HookEndpoint.failures == 0)
+        .scalar_subquery()
+    )
+    pending = session.scalar(
+        select(func.count()).select_from(HookDelivery).where(_PENDING, HookDelivery.endpoint_id.in_(works))
+    )  # fmt: skip
+    oldest = session.scalar(
+        select(func.min(HookDelivery.due_at)).where(
+            _PENDING, HookDelivery.due_at <= now, HookDelivery.endpoint_id.in_(works)
+        )
+    )
+    return Backlog(pending or 0, (now - oldest).total_seconds() if oldest else 0.0)

@@ -1,0 +1,554 @@
+"""Webhooks to hosts: who hears of what, at least once, whatever fails, and nobody waits for another's endpoint."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from standardwebhooks import Webhook
+
+from services.notifier.domain.hook_addresses import Target
+from services.notifier.domain.hook_events import TOLD, TYPES, as_told, version_of, webhook_id
+from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hooks import Answered, HookPolicy, answered
+from services.notifier.handlers import events, hooks
+from services.notifier.handlers.hooks import HookRules
+from services.notifier.models import (
+    Base,
+    HookAttempt,
+    HookDelivery,
+    HookEndpoint,
+    HookEvent,
+    OutboxEvent,
+)
+from services.notifier.ports import Owner, PortalUnavailable
+from services.notifier.queries import erasure, hook_deliveries, hook_endpoints
+from services.notifier.retention import RULES
+from services.notifier.workflows import hooks as sending
+from shared import events as contract
+from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.database import Transactions
+from shared.retention import prune_batch
+from tests.unit import tables
+from tests.unit.notifier.conftest import event, failed, paid
+from tests.unit.notifier.fakes import Clock
+
+KEY = "h" * 20 + "0123456789ab"
+CUSTOMER = StripeId(OWN, "cus_1")
+
+
+@dataclass
+class FakePortal:
+    """Knows whose customers are, unless it is away."""
+
+    known: dict[StripeId, Owner] = field(
+        default_factory=lambda: {CUSTOMER: Owner("sunrise", "1001")}
+    )
+    away: bool = False
+
+    def owners(
+        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
+        if self.away:
+            raise PortalUnavailable("away")
+        return {one: self.known[one] for one in stripe_customers if one in self.known}, {}
+
+
+@dataclass
+class FakeHosts:
+    """Hosts: each got what it answered 2xx to, or what it had taken before its answer was lost."""
+
+    answer: Callable[[Target], Answered] = lambda target: answered(200, 3)
+    got: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
+        self.headers.append(headers)
+        self.bodies.append(body)
+        answer = self.answer(target)
+        if answer.status is None or answer.delivered:  # a time-out may hide that it was taken
+            self.got[target.host].append(json.loads(body))
+        return answer
+
+
+@dataclass
+class World:
+    """The notifier's webhooks, their hosts, and a clock."""
+
+    db: Transactions
+    clock: Clock = field(default_factory=Clock)
+    portal: FakePortal = field(default_factory=FakePortal)
+    hosts: FakeHosts = field(default_factory=FakeHosts)
+    signer: Signer = field(default_factory=lambda: Signer([KEY]))
+    jitter: Callable[[], float] = lambda: 0.5
+    policy: HookPolicy = field(default_factory=HookPolicy)
+
+    @property
+    def desk(self) -> sending.HookContext:
+        return sending.HookContext(
+            db=self.db,
+            owners=self.portal,
+            hosts=self.hosts,
+            signer=self.signer,
+            now=self.clock,
+            jitter=self.jitter,
+            policy=self.policy,
+        )
+
+    @property
+    def rules(self) -> HookRules:
+        return HookRules(self.signer)
+
+    def endpoint(self, host: str = "a", business: str | None = None, *types: str) -> str:
+        with self.db.transaction() as session:
+            made = hooks.create(
+                session,
+                self.rules,
+                url=f"https://{host}.example.com/in",
+                business_id=business,
+                event_types=types,
+                now=self.clock(),
+            )
+        return made.about.endpoint_id
+
+    def hear(self, *batch: contract.Event) -> None:
+        with self.db.transaction() as session:
+            for one in batch:
+                events.handle(session, one, self.clock(), tell_hosts=True)
+
+    def tell(self) -> None:
+        while sending.tell_round(self.desk):
+            pass
+
+    def work(self, limit: int = 8) -> list[str]:
+        """One round of the senders."""
+        leased = sending.lease(self.desk, limit, {})
+        return [sending.send_one(self.desk, one)[0] for one in leased]
+
+    def row(self, model: type[Base]) -> Any:
+        (found,) = self.rows(model)
+        return found
+
+    def rows(self, model: type[Base]) -> list[Any]:
+        with self.db.reading() as session:
+            return list(session.scalars(select(model)))
+
+    def on(self, endpoint_id: str, use: Callable[[Any, HookEndpoint], Any]) -> Any:
+        with self.db.transaction() as session:
+            return use(session, hooks.find(session, endpoint_id, None, lock=True))
+
+
+@pytest.fixture
+def world() -> World:
+    return World(tables.empty(Base.metadata))
+
+
+def test_a_host_hears_thinly_and_signed(world: World) -> None:
+    """Ids and a version, no name, no amount; the package verifies it with the secret that was shown."""
+    endpoint = world.endpoint("a", "sunrise")
+    world.hear(failed("evt_1/invoice.payment_failed"))
+    world.tell()
+    assert world.work() == ["delivered"]
+    (body,) = world.hosts.got["a.example.com"]
+    assert body == {
+        "id": webhook_id("evt_1/invoice.payment_failed"),
+        "type": "invoice.payment_failed",
+        "created": "2026-11-23T11:59:00Z",
+        "livemode": False,
+        "business_id": "sunrise",
+        "customer_id": "1001",
+        "account": "",
+        "object": {"type": "invoice", "id": "in_1", "version": body["object"]["version"]},
+    }
+    (headers,) = world.hosts.headers
+    assert headers["webhook-id"] == body["id"]
+    assert "." not in body["id"]
+    real = dict(headers, **_now_signed(world, endpoint, body["id"]))
+    Webhook(world.signer.secret(endpoint, 1)).verify(world.hosts.bodies[0], real)
+    assert world.work() == []
+
+
+def _now_signed(world: World, endpoint: str, message_id: str) -> dict[str, str]:
+    """The headers of an attempt at this moment: the package takes none that are older than five minutes, as the clock here is."""
+    return world.signer.headers(
+        endpoint_id=endpoint,
+        generation=1,
+        rotated_at=None,
+        message_id=message_id,
+        body=world.hosts.bodies[0],
+        now=dt.datetime.now(dt.UTC),
+    )
+
+
+def test_each_hears_its_own_alone(world: World) -> None:
+    """A business's endpoint hears that business, the installation's all, and each the types that it wants."""
+    world.endpoint("ours", "sunrise")
+    world.endpoint("others", "moonlight")
+    world.endpoint("all")
+    world.endpoint("paid", "sunrise", "invoice.paid")
+    world.hear(failed(), paid(occurred_at=dt.datetime(2026, 11, 23, 12, 30, tzinfo=dt.UTC)))
+    world.tell()
+    world.work()
+    heard = {host: [one["type"] for one in got] for host, got in world.hosts.got.items()}
+    both = ["invoice.paid", "invoice.payment_failed"]
+    assert {host: sorted(types) for host, types in heard.items()} == {
+        "ours.example.com": both,
+        "all.example.com": both,
+        "paid.example.com": ["invoice.paid"],
+    }
+
+
+def test_an_event_that_comes_twice_is_one_webhook(world: World) -> None:
+    """Told twice, and told again after a crash."""
+    world.endpoint()
+    one = failed("evt_1/x")
+    world.hear(one)
+    world.hear(one)
+    world.tell()
+    world.tell()
+    assert world.work() == ["delivered"]
+
+
+def test_without_an_endpoint_nothing_is_written(world: World) -> None:
+    """What nobody hears costs the mails no statement."""
+    with world.db.transaction() as session:
+        events.handle(session, failed(), world.clock())
+        assert not hook_endpoints.exist(session)
+    assert world.rows(HookEvent) == []
+
+
+def test_a_customer_whom_the_portal_does_not_know_yet_is_waited_for(world: World) -> None:
+    """The link often comes moments after the failure; after some minutes the installation hears without."""
+    world.endpoint("all")
+    world.endpoint("ours", "sunrise")
+    known, world.portal.known = world.portal.known, {}
+    world.hear(failed())
+    world.tell()
+    assert world.work() == []
+    world.portal.known = known
+    world.clock.forward(seconds=5)
+    world.tell()
+    assert sorted(world.work()) == ["delivered", "delivered"]
+    world.portal.known = {}
+    world.hear(paid())
+    for seconds in (0, 5, 30, 120):
+        world.clock.forward(seconds=seconds)
+        world.tell()
+    assert world.work() == ["delivered"]
+    assert world.hosts.got["all.example.com"][-1]["business_id"] is None
+
+
+def test_while_the_portal_is_away_events_wait(world: World) -> None:
+    """None is lost, and none is told without its business."""
+    world.endpoint()
+    world.hear(failed())
+    world.portal.away = True
+    with pytest.raises(PortalUnavailable):
+        world.tell()
+    world.portal.away = False
+    world.tell()
+    assert world.work() == ["delivered"]
+
+
+def test_tries_go_on_for_three_days_under_one_id(world: World) -> None:
+    """Later and later; then it is given up, and can be replayed."""
+    endpoint = world.endpoint()
+    world.hosts.answer = lambda target: answered(500, 3)
+    world.hear(failed())
+    world.tell()
+    began, outcomes = world.clock(), []
+    while (row := world.row(HookDelivery)).status == "pending":
+        world.clock.moment = max(world.clock(), row.due_at)
+        outcomes += world.work()
+        if not outcomes:
+            break
+        paused = world.row(HookEndpoint).paused_until
+        if paused is not None:
+            world.clock.moment = max(world.clock(), paused)
+    assert outcomes == ["retried"] * 10 + ["gave_up"]
+    assert dt.timedelta(days=2.9) < world.clock() - began < dt.timedelta(days=3.2)
+    assert len({headers["webhook-id"] for headers in world.hosts.headers}) == 1
+    assert len(set(world.hosts.bodies)) == 1
+    world.hosts.answer = lambda target: answered(204, 3)
+    assert world.on(endpoint, lambda s, row: _replay(s, row, world, failed_only=True)).count == 1
+    assert world.work() == ["delivered"]
+    assert world.row(HookEndpoint).failing_since is None
+
+
+def _replay(session: Any, row: HookEndpoint, world: World, **options: Any) -> Any:
+    given = {"event_id": None, "since": world.clock() - dt.timedelta(days=20), "until": None}
+    return hooks.replay(
+        session, row, **(given | {"failed_only": False} | options), now=world.clock()
+    )
+
+
+def test_retry_after_is_heeded_within_bounds() -> None:
+    """No host can put us off for ever."""
+    policy, now = HookPolicy(), dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    hour = dt.timedelta(hours=1)
+    assert policy.next_try(1, now, 0.5, hour) == now + hour
+    assert policy.next_try(1, now, 0.5, 1000 * hour) == now + 12 * hour
+    assert policy.pause(1, now, 0.5, hour) == now + hour
+    assert policy.pause(1, now, 0.5, None) is None
+
+
+def test_410_switches_off_at_once_and_is_told(world: World) -> None:
+    """One event on the exchange, and by the other endpoints; what is missed meanwhile can be replayed."""
+    endpoint = world.endpoint("gone", "sunrise")
+    world.endpoint("all")
+    world.hosts.answer = lambda target: answered(410 if "gone" in target.host else 200, 3)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    with world.db.reading() as session:
+        row = hooks.find(session, endpoint, None)
+        assert (row.enabled, row.disabled_because) == (False, "gone")
+        assert hook_endpoints.that_are_off(session) == 1
+    assert [one.type for one in world.rows(OutboxEvent)] == ["webhook_endpoint.disabled"]
+    world.hear(paid())
+    world.tell()
+    world.work()
+    told = [one["type"] for one in world.hosts.got["all.example.com"]]
+    assert sorted(told) == ["invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"]
+    assert "gone.example.com" not in world.hosts.got
+    world.hosts.answer = lambda target: answered(200, 3)
+    with pytest.raises(InvalidArgument, match="enable it first"):
+        world.on(endpoint, lambda s, row: _replay(s, row, world))
+    _enable(world, endpoint)
+    assert world.on(endpoint, lambda s, row: _replay(s, row, world)).count == 3
+    while world.work():
+        pass
+    missed = {one["type"] for one in world.hosts.got["gone.example.com"]}
+    assert missed == {"invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"}
+
+
+def _enable(world: World, endpoint: str, on: bool = True) -> None:
+    world.on(
+        endpoint,
+        lambda session, row: hooks.change(
+            session, world.rules, row, url=None, event_types=None, enabled=on, now=world.clock()
+        ),
+    )
+
+
+def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
+    """Not after one bad day; a success in between begins anew."""
+    world.endpoint()
+    world.hosts.answer = lambda target: answered(503, 3)
+    for _ in range(4):
+        world.hear(failed())
+        world.tell()
+        world.work()
+        world.clock.forward(hours=24)
+        assert world.row(HookEndpoint).enabled
+    world.clock.forward(hours=24)
+    world.work()
+    assert world.row(HookEndpoint).disabled_because == "failing"
+
+
+def test_a_dead_endpoint_delays_no_other(world: World) -> None:
+    """With a hundred deliveries due at it, it has one sender at a time and less and less often; a host's own due ones go first round."""
+    world.endpoint("dead")
+    world.endpoint("good")
+    world.hosts.answer = lambda target: (
+        Answered(None, "timeout", 15000) if "dead" in target.host else answered(200, 3)
+    )
+    world.hear(*(failed(invoice_id=f"in_{number}") for number in range(60)))
+    world.tell()
+    dead = 0
+    for _ in range(25):
+        leased = sending.lease(world.desk, 8, {})
+        mine = [one for one in leased if "dead" in one.url]
+        assert len(mine) <= 4
+        dead += len(mine)
+        for one in leased:
+            sending.send_one(world.desk, one)
+    assert world.hosts.got["good.example.com"]
+    assert len({one["id"] for one in world.hosts.got["good.example.com"]}) == 60
+    assert dead <= 5 + 4
+    world.clock.forward(minutes=20)
+    assert len([one for one in sending.lease(world.desk, 8, {})]) == 1
+    assert sending.lease(world.desk, 8, {}) == []
+
+
+def test_no_endpoint_has_more_than_its_share_of_senders(world: World) -> None:
+    """What is on its way from this process already counts."""
+    endpoint = world.endpoint()
+    world.hear(*(failed(invoice_id=f"in_{number}") for number in range(9)))
+    world.tell()
+    assert len(sending.lease(world.desk, 8, {endpoint: 3})) == 1
+    assert sending.lease(world.desk, 8, {endpoint: 4}) == []
+    assert len(sending.lease(world.desk, 2, {})) == 2
+
+
+def test_a_lost_lease_records_no_end(world: World) -> None:
+    """A sender that was stalled past its lease does not finish what another one sends."""
+    world.endpoint()
+    world.hear(failed())
+    world.tell()
+    (slow,) = sending.lease(world.desk, 8, {})
+    world.clock.forward(seconds=61)
+    (quick,) = sending.lease(world.desk, 8, {})
+    assert sending.send_one(world.desk, slow)[0] == "delivered"
+    assert world.row(HookDelivery).status == "pending"
+    assert sending.send_one(world.desk, quick)[0] == "delivered"
+    assert world.row(HookDelivery).status == "delivered"
+    assert len(world.rows(HookAttempt)) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_host_that_fails_half_the_time_and_senders_that_die_lose_nothing(
+    world: World, seed: int
+) -> None:
+    """Each event arrives at least once, and whoever keeps the highest version of an object has its newest state."""
+    dice = random.Random(seed)
+    world.jitter = dice.random
+    world.endpoint("a", "sunrise")
+    world.endpoint("b")
+
+    def half(target: Target) -> Answered:
+        what = dice.random()
+        return answered(200 if what < 0.5 else 500, 3) if what < 0.8 else Answered(None, "timeout", 15000)  # fmt: skip
+
+    world.hosts.answer = half
+    start = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+    happened: list[contract.Event] = []
+    for number in range(8):
+        for step in range(3):
+            at = start + dt.timedelta(minutes=number, seconds=step)
+            kind = paid if step == 2 else failed
+            happened.append(kind(invoice_id=f"in_{number}", occurred_at=at, attempt_count=step + 1))
+    arriving = list(happened)
+    dice.shuffle(arriving)
+    for first in range(0, len(arriving), 7):
+        world.hear(*arriving[first : first + 7])
+    world.tell()
+    for _ in range(3000):
+        for one in sending.lease(world.desk, 8, {}):
+            fate = dice.random()
+            if fate < 0.1:
+                continue  # died with the lease
+            if fate < 0.2:
+                sending._post(world.desk, one)  # died when the host had it
+                continue
+            sending.send_one(world.desk, one)
+        world.clock.forward(minutes=15)
+        if all(one.status != "pending" for one in world.rows(HookDelivery)):
+            break
+    assert Counter(one.status for one in world.rows(HookDelivery)) == {"delivered": 48}
+    wanted = {webhook_id(one.id) for one in happened}
+    for got in world.hosts.got.values():
+        assert {one["id"] for one in got} == wanted
+        newest: dict[str, dict[str, Any]] = {}
+        for one in got:
+            about = one["object"]
+            if about["version"] > newest.get(about["id"], {"object": {"version": 0}})["object"]["version"]:  # fmt: skip
+                newest[about["id"]] = one
+        assert {one["type"] for one in newest.values()} == {"invoice.paid"}
+
+
+def test_a_test_and_a_single_replay_go_to_one_endpoint(world: World) -> None:
+    """Whatever types it wants; what is another's is not found."""
+    endpoint = world.endpoint("a", "sunrise", "invoice.paid")
+    other = world.endpoint("b", "moonlight")
+    sent = world.on(endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock()))
+    assert world.work() == ["delivered"]
+    assert [one["type"] for one in world.hosts.got["a.example.com"]] == ["webhook_endpoint.test"]
+    again = world.on(
+        endpoint, lambda s, row: _replay(s, row, world, event_id=sent.event_id, since=None)
+    )
+    assert again.count == 1
+    assert world.work() == ["delivered"]
+    with pytest.raises(NotFound):
+        world.on(other, lambda s, row: _replay(s, row, world, event_id=sent.event_id, since=None))
+    with world.db.reading() as session:
+        (second, first) = hooks.attempts(session, endpoint, 10, None, None)
+        assert (second.status, second.error, second.delivery_status) == (200, None, "delivered")
+        assert hooks.attempts(session, endpoint, 10, second.attempt_id, None) == [first]
+        with pytest.raises(NotFound):
+            hooks.find(session, endpoint, "moonlight")
+
+
+def test_wrong_arguments_are_named(world: World) -> None:
+    """What is wrong, and what to do."""
+    with pytest.raises(InvalidArgument, match="url: expected https"):
+        world.on(
+            world.endpoint(),
+            lambda s, row: hooks.change(
+                s, world.rules, row, url="http://a.example.com", event_types=None, enabled=None, now=world.clock()
+            ),
+        )  # fmt: skip
+    world.signer = Signer([])
+    with pytest.raises(InvalidArgument, match="set HOOK_KEYS"):
+        world.endpoint()
+
+
+def test_rotating_changes_the_secret(world: World) -> None:
+    """The old one signs too, for a day."""
+    endpoint = world.endpoint()
+    made = world.on(endpoint, lambda s, row: hooks.rotate(s, world.rules, row, world.clock()))
+    assert made.secret != world.signer.secret(endpoint, 1)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    assert world.hosts.headers[0]["webhook-signature"].count("v1,") == 2
+
+
+def test_a_customer_is_forgotten_and_so_is_what_is_old(world: World) -> None:
+    """With deliveries and attempts; the endpoint stays."""
+    world.endpoint()
+    world.hear(failed(), failed(stripe_customer_id="cus_2", invoice_id="in_2"))
+    world.tell()
+    world.clock.forward(minutes=1)
+    world.tell()
+    world.clock.forward(minutes=1)
+    world.tell()
+    world.clock.forward(minutes=3)
+    world.tell()
+    world.work()
+    with world.db.transaction() as session:
+        erasure.erase_customer(session, CUSTOMER, None)
+    for model in (HookEvent, HookDelivery, HookAttempt):
+        assert len(world.rows(model)) == 1
+    later = world.clock() + dt.timedelta(days=31)
+    with world.db.transaction() as session:
+        prune_batch(session, RULES, later - dt.timedelta(days=90), now=later)
+    for model in (HookEvent, HookDelivery, HookAttempt):
+        assert world.rows(model) == []
+    assert len(world.rows(HookEndpoint)) == 1
+
+
+def test_an_endpoint_is_deleted_with_what_waits(world: World) -> None:
+    """Nothing is sent to it any more."""
+    endpoint = world.endpoint()
+    world.hear(failed())
+    world.tell()
+    with world.db.transaction() as session:
+        hook_endpoints.remove(session, endpoint)
+        assert hook_deliveries.backlog(session, world.clock()).pending == 0
+    assert world.work() == []
+
+
+def test_every_public_event_can_be_subscribed_to() -> None:
+    """The list in the contract is that of the table."""
+    assert {kind.type for kind in TOLD} == set(TYPES)
+    assert as_told(event(contract.InvoicePaid)) is not None
+
+
+def test_a_version_fits_into_a_number_of_javascript() -> None:
+    """And the end of an invoice outranks what happened in the same second."""
+    at = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    assert version_of(at, 9) < 2**53
+    told = [as_told(kind(occurred_at=at)) for kind in (failed, paid)]
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0].version < told[1].version < version_of(at + dt.timedelta(seconds=1), 0)
