@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from portico.cli.context import CliContext, PorticoGroup, context_of
-from portico.commands import api_keys, billing, deadletters, notifier, portal
+from portico.commands import api_keys, billing, deadletters, hooks, notifier, portal
 from portico.commands.doctor import doctor
 from portico.commands.erase import erase
 from portico.commands.explain import explain
@@ -96,6 +96,7 @@ app.command()(billing.reconcile)
 app.command()(portal.link)
 app.add_typer(portal.customers, name="customers")
 app.add_typer(api_keys.keys, name="keys")
+app.add_typer(hooks.hooks, name="hooks")
 app.add_typer(billing.events, name="events")
 app.add_typer(notifier.notifications, name="notifications")
 app.add_typer(deadletters.app, name="deadletters")

@@ -20,8 +20,11 @@ from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
 from services.billing.service import BillingService
+from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.vocabulary import Status
-from services.notifier.models import Notification
+from services.notifier.handlers.hooks import HookRules
+from services.notifier.models import HookAttempt, Notification
+from services.notifier.rpc.hooks import HostsOfProcess
 from services.notifier.service import NotifierService
 from services.portal.handlers import customers, evidence, resolved_links
 from services.portal.handlers.cancelling import ask
@@ -102,7 +105,10 @@ class World:
 
     def _wire_notifier(self, notifier: Any) -> None:
         notifier.db, notifier.renderer = self.house.notifier.db, RENDERER
-        notifier.wake = notifier.wake_relay = lambda: None
+        notifier.wake = notifier.wake_relay = notifier.wake_hosts = notifier.wake_hooks = lambda: (
+            None
+        )
+        notifier.hooks = HostsOfProcess(HookRules(Signer(["h" * 20 + "0123456789ab"])), None)
 
     @staticmethod
     def now() -> dt.datetime:
@@ -397,8 +403,41 @@ def _billing(world: World) -> None:
     call("billing", "subscription_prices", subscription_ids=[house.subscription_id])
 
 
+def _hooks(world: World) -> None:
+    """An endpoint for webhooks is made, tried, changed and deleted."""
+    call = world.call
+    url = "https://hooks.sunrise.example/portico"
+    wanted = {"event_types": ["invoice.paid"], "business_id": "sunrise"}
+    made = call("notifier", "create_webhook_endpoint", url=url, **wanted)
+    one = {"endpoint_id": made["about"]["endpoint_id"], "business_id": "sunrise"}
+    sent = call("notifier", "test_webhook_endpoint", **one)
+    with world.house.notifier.db.transaction() as session:
+        session.add(
+            HookAttempt(
+                endpoint_id=one["endpoint_id"],
+                hook_event_id=sent["event_id"],
+                at=world.now(),
+                status=500,
+                milliseconds=12,
+                error="http_500",
+            )
+        )
+    call("notifier", "webhook_attempts", **one)
+    since = (world.now() - dt.timedelta(days=1)).isoformat()
+    call("notifier", "replay_webhooks", **one, since=since)
+    call("notifier", "replay_webhooks", **one, event_id=sent["event_id"])
+    call("notifier", "webhook_endpoints", business_id="sunrise")
+    call("notifier", "webhook_endpoint", **one)
+    call("notifier", "rotate_webhook_secret", **one)
+    call("notifier", "change_webhook_endpoint", **one, enabled=False)
+    call("notifier", "delete_webhook_endpoint", **one)
+    for method in ("webhook_endpoint", "delete_webhook_endpoint", "webhook_attempts"):
+        world.fails("notifier", method, **one)
+
+
 def _notifier(world: World) -> None:
     house, call = world.house, world.call
+    _hooks(world)
     invoice = house.failed_invoices()[0]["id"]
     call("notifier", "notifications", invoice_id=invoice, limit=2)
     call("notifier", "emails_of_invoices", invoice_ids=[invoice])

@@ -179,17 +179,17 @@ class Hooks:
         self,
         url: Url,
         business_id: BusinessId | None = None,
-        event_types: EventTypes = [],  # noqa: B006 (never changed)
+        event_types: EventTypes | None = None,
     ) -> WebhookSecret:
-        """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once. Empty
-        `event_types`: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
+        """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once. Without
+        `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
         with self.db.transaction() as session:
             made = handlers.create(
                 session,
                 self.hooks.rules,
                 url=url,
                 business_id=business_id,
-                event_types=event_types,
+                event_types=event_types or [],
                 now=_now(),
             )
         self.hooks.there = True

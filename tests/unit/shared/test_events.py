@@ -69,6 +69,7 @@ def example(cls: type[events.Data]) -> events.Event:
         "session_created": None,
         "external_id": "1001",
         "previous_stripe_customer_id": "cus_QwGolden",
+        "endpoint_id": "whe_QxGolden",
     }
     if cls is events.PaymentMethodChanged:
         values["renewed"] = False
@@ -76,6 +77,8 @@ def example(cls: type[events.Data]) -> events.Event:
         values |= {"customer_id": "q8Zl2Vd0x7mTnKc4RwYb1A", "evidence": "metadata"}
     if cls is events.CustomerLinkRefused:
         values["reason"] = "stripe_customer_taken"
+    if cls is events.WebhookEndpointDisabled:
+        values["reason"] = "failing"
     if issubclass(cls, events.SubscriptionData):
         values["status"] = "canceled" if cls is events.SubscriptionEnded else "active"
         values["end_changed"] = cls is not events.SubscriptionEnded
@@ -154,7 +157,7 @@ def test_every_event_has_a_consumer_or_is_for_the_host():
     heard = {cls for classes in events.CONSUMERS.values() for cls in classes}
     assert set(events.EVENTS.values()) - heard == {
         events.NotificationUndeliverable,
-        events.CustomerLinkRefused,
+        events.WebhookEndpointDisabled,
     }
     for cls in events.EVENTS.values():
         assert topology.has_consumer(cls.type) == (cls in heard)

@@ -1,0 +1,283 @@
+"""`portico hooks`: webhooks to host applications."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+import typer
+
+from portico.cli.context import context_of
+from portico.cli.durations import since as ago
+from portico.cli.output import as_moment, print_json, print_table
+from portico.cli.rpc import ask
+from shared.contracts.rpc import notifier, portal
+from shared.contracts.rpc.hooks import WebhookEndpoint, WebhookSecret
+from shared.terminal import complain, say
+
+hooks = typer.Typer(
+    help="Webhooks to host applications: endpoints, what was tried, and sending again.",
+    no_args_is_help=True,
+)
+
+Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT_ID", help="whe_…, as `list` shows it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+
+@hooks.command("create")
+def create(
+    ctx: typer.Context,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="https, a public name, port 443 or 8443.")
+    ],
+    business: Annotated[
+        str | None,
+        typer.Option(
+            "--business", metavar="ID", help="Your id of the one business it hears of; else all."
+        ),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", metavar="TYPE", help="An event that it wants (docs/events.md); repeat it."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an endpoint, and print the secret that its webhooks are signed with: this once. Without --type it hears of everything.
+
+    Example: portico hooks create https://hooks.example.com/portico --type invoice.paid --type invoice.payment_failed
+    """
+    with context_of(ctx).calling() as call:
+        if business is not None:
+            ask(call, portal.API_KEYS, business_id=business)  # whether there is such a business
+        made = ask(
+            call,
+            notifier.CREATE_WEBHOOK_ENDPOINT,
+            url=url,
+            business_id=business,
+            event_types=types or [],
+        )
+    _show_secret(made, as_json)
+
+
+def _show_secret(made: WebhookSecret, as_json: bool) -> None:
+    if as_json:
+        print_json(made)
+    else:
+        say(made.secret)
+        complain(
+            f"{made.about.endpoint_id}: keep it as you keep a password; it can't be shown again"
+        )
+
+
+@hooks.command("list")
+def list_endpoints(
+    ctx: typer.Context,
+    business: Annotated[
+        str | None, typer.Option("--business", metavar="ID", help="Your id of a business.")
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="ENDPOINT_ID", help="Those that were made after this one."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List endpoints, at most 100, the oldest first.
+
+    Example: portico hooks list --business sunrise-cleaning
+    """
+    with context_of(ctx).calling() as call:
+        found = ask(
+            call, notifier.WEBHOOK_ENDPOINTS, business_id=business, limit=100, starting_after=after
+        )
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "business", "url", "types", "state", "failing since"),
+        [
+            (
+                one.endpoint_id,
+                one.business_id or "all",
+                one.url,
+                " ".join(one.event_types) or "all",
+                _state(one),
+                as_moment(one.failing_since),
+            )
+            for one in found
+        ],
+        empty="No endpoints.",
+    )
+
+
+def _state(one: WebhookEndpoint) -> str:
+    return "on" if one.enabled else f"off ({one.disabled_because})"
+
+
+@hooks.command("show")
+def show(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Show an endpoint.
+
+    Example: portico hooks show whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    with context_of(ctx).calling() as call:
+        one = ask(call, notifier.WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    _show(one, as_json)
+
+
+def _show(one: WebhookEndpoint, as_json: bool) -> None:
+    if as_json:
+        print_json(one)
+        return
+    say(f"{one.endpoint_id}: {one.url}")
+    say(f"hears of {one.business_id or 'all businesses'}: {' '.join(one.event_types) or 'all'}")
+    say(f"{_state(one)}, failing since {as_moment(one.failing_since) or 'never'}")
+
+
+@hooks.command("attempts")
+def attempts(
+    ctx: typer.Context,
+    endpoint_id: Endpoint,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="EVENT_ID", help="Of one event, evh_….")
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="ATTEMPT", help="Older than this attempt.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List what was tried at an endpoint, newest first. What a host answers beside its status is not kept.
+
+    Example: portico hooks attempts whe_4mQ9bX2tLr7VwY1zAbCdEf --limit 20
+    """
+    with context_of(ctx).calling() as call:
+        found = ask(
+            call,
+            notifier.WEBHOOK_ATTEMPTS,
+            endpoint_id=endpoint_id,
+            limit=limit,
+            before=before,
+            event_id=event,
+        )
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("attempt", "at", "event", "type", "answer", "ms", "delivery", "next try"),
+        [
+            (
+                str(one.attempt_id),
+                as_moment(one.at),
+                one.event_id,
+                one.type,
+                str(one.status) if one.status else one.error or "",
+                str(one.milliseconds),
+                one.delivery_status or "forgotten",
+                as_moment(one.next_try_at),
+            )
+            for one in found
+        ],
+        empty="Nothing was tried.",
+    )
+
+
+@hooks.command("test")
+def try_endpoint(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Send an endpoint an event of the type webhook_endpoint.test; `attempts` tells what came of it.
+
+    Example: portico hooks test whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    with context_of(ctx).calling() as call:
+        sent = ask(call, notifier.TEST_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    if as_json:
+        print_json(sent)
+    else:
+        say(f"{sent.event_id} is on its way: portico hooks attempts {endpoint_id}")
+
+
+@hooks.command("replay")
+def replay(
+    ctx: typer.Context,
+    endpoint_id: Endpoint,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="EVENT_ID", help="This one event, evh_….")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="WHEN", help="All that came in since: 3d, or an ISO time."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", help="And before: 1d, or an ISO time.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only what was not delivered yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send an endpoint one event again, or all of a time of the last 30 days, what it missed while it was off among them.
+
+    Example: portico hooks replay whe_4mQ9bX2tLr7VwY1zAbCdEf --since 3d --failed
+    """
+    now = dt.datetime.now(dt.UTC)
+    given: dict[str, Any] = {"endpoint_id": endpoint_id, "event_id": event, "failed_only": failed}
+    if since:
+        given["since"] = ago(since, now, "--since").isoformat()
+    if until:
+        given["until"] = ago(until, now, "--until").isoformat()
+    with context_of(ctx).calling() as call:
+        sent = ask(call, notifier.REPLAY_WEBHOOKS, **given)
+    if as_json:
+        print_json(sent)
+    else:
+        say(f"{sent.count} on their way: portico hooks attempts {endpoint_id}")
+
+
+@hooks.command("rotate")
+def rotate(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Give an endpoint a new secret, and print it: this once. For a day the one before signs too.
+
+    Example: portico hooks rotate whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    with context_of(ctx).calling() as call:
+        made = ask(call, notifier.ROTATE_WEBHOOK_SECRET, endpoint_id=endpoint_id)
+    _show_secret(made, as_json)
+
+
+@hooks.command("enable")
+def enable(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Switch an endpoint on again. What it missed is not sent by itself: `replay`.
+
+    Example: portico hooks enable whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    _switch(ctx, endpoint_id, True, as_json)
+
+
+@hooks.command("disable")
+def disable(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Send an endpoint nothing until it is enabled again.
+
+    Example: portico hooks disable whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    _switch(ctx, endpoint_id, False, as_json)
+
+
+def _switch(ctx: typer.Context, endpoint_id: str, on: bool, as_json: bool) -> None:
+    with context_of(ctx).calling() as call:
+        one = ask(call, notifier.CHANGE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id, enabled=on)
+    _show(one, as_json)
+
+
+@hooks.command("delete")
+def delete(ctx: typer.Context, endpoint_id: Endpoint, as_json: AsJson = False) -> None:
+    """Forget an endpoint with all that waits for it.
+
+    Example: portico hooks delete whe_4mQ9bX2tLr7VwY1zAbCdEf
+    """
+    with context_of(ctx).calling() as call:
+        gone = ask(call, notifier.DELETE_WEBHOOK_ENDPOINT, endpoint_id=endpoint_id)
+    if as_json:
+        print_json(gone)
+    else:
+        say(f"{gone.endpoint_id} is deleted")
