@@ -108,6 +108,8 @@ def environment(
         "MAIL_FROM": "billing@portico.example",
         **own_secrets(run.folder),
     }
+    if "PUBLIC_URL" not in environ:  # webhooks to a host on this machine
+        common["HOOKS_ALLOW_LOOPBACK"] = "true"
     if environ.get("STRIPE_API_KEY", "").strip() or environ.get("STRIPE_API_KEY_FILE", "").strip():
         # Real test mode: nothing of the sandbox's Stripe may stand in for what is missing.
         for name in (

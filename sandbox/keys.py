@@ -19,6 +19,7 @@ def own_secrets(folder: Path) -> dict[str, str]:
         "SENDGRID_API_KEY": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "ADDRESS_HASH_KEY": secrets.token_hex(32),
+        "HOOK_KEYS": secrets.token_hex(32),
     }
     if made.keys() <= kept.keys():
         return kept
