@@ -8,9 +8,12 @@ from typing import Final, Protocol
 from portico.cli.findings import Finding, ask, finding, ok, unknown
 from services.notifier.adapters.sendgrid.account import SendGridTrouble
 from services.notifier.adapters.sendgrid.sender_domains import is_of
+from services.notifier.queries import hook_endpoints
 from services.notifier.settings import SENDGRID, Settings
+from shared.database import Transactions
 
 AREA: Final = "sendgrid"
+HOOKS: Final = "webhooks"
 MOST_NAMED: Final = 10
 EU: Final = "https://api.eu.sendgrid.com"
 
@@ -121,6 +124,30 @@ def _clicks(account: MailAccount) -> Finding:
         "click tracking is on: SendGrid would rewrite and keep customers' secret links (our messages ask it not to)",
         "switch it off in SendGrid: Settings, Tracking",
     )
+
+
+def check_hooks(settings: Settings, database: Transactions) -> Iterator[Finding]:
+    """Whether the endpoints of hosts get what they want."""
+    with database.reading() as session:
+        there, off = hook_endpoints.exist(session), hook_endpoints.that_are_off(session)
+    if not there:
+        return
+    if not settings.hook_keys:
+        yield finding(
+            HOOKS,
+            "hooks-keys",
+            "HOOK_KEYS is not set, and there are webhook endpoints: they get nothing, and what happens meanwhile is not kept for them",
+            "set it again to the keys that their secrets were made with",
+        )
+    if off:
+        yield finding(
+            HOOKS,
+            "hooks-off",
+            f"{off} webhook endpoints are off because they don't work: their hosts hear nothing",
+            "`portico hooks list` names them; when they work: enable, test, replay",
+        )
+    elif settings.hook_keys:
+        yield ok(HOOKS, "hooks-off", "no webhook endpoint was switched off")
 
 
 def check_senders(addresses: Mapping[str, str], account: MailAccount) -> Iterator[Finding]:

@@ -88,6 +88,21 @@ def _look_at_senders(portal: Any, notifier: Any) -> Iterator[Finding]:
         account.close()
 
 
+def _look_at_hooks(settings: Any) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from portico.checks.notifier import check_hooks
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    engine = make_engine(settings.database_url.reveal())
+    try:
+        yield from check_hooks(settings, Transactions(engine))
+    except (SQLAlchemyError, DatabaseUnavailable):
+        return  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
+
+
 def _look_at_links(settings: Any) -> Iterator[Finding]:
     from portico.checks.portal import check_links
 
@@ -186,6 +201,7 @@ class Probes:
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
     sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
     senders: Callable[[Any, Any], Iterable[Finding]] = _look_at_senders
+    hooks: Callable[[Any], Iterable[Finding]] = _look_at_hooks
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
     whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
     broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
@@ -263,6 +279,8 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
         yield from probes.sendgrid(loaded["notifier"])
         if "portal" in loaded and right("sendgrid", "PORTAL_DATABASE_URL"):
             yield from probes.senders(loaded["portal"], loaded["notifier"])
+    if "notifier" in loaded and right("webhooks", "NOTIFIER_DATABASE_URL"):
+        yield from probes.hooks(loaded["notifier"])
     for area, name in skipped.items():
         yield unknown(area, "not-looked", f"not looked at, since {name} is wrong", f"fix {name}")
 

@@ -156,6 +156,7 @@ class World:
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
             senders=lambda portal, notifier: check_senders(self.senders, self),
+            hooks=lambda settings: (),
             broker=lambda uri, services: self.broker,
             whose=lambda settings: self.whose,
             database=self.database_is,

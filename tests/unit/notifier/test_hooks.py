@@ -8,12 +8,15 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from portico.checks.notifier import check_hooks
+from portico.cli.findings import Level
 from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hook_events import TOLD, TYPES, as_told, version_of, webhook_id
 from services.notifier.domain.hook_signing import Signer
@@ -376,7 +379,7 @@ def test_a_dead_endpoint_delays_no_other(world: World) -> None:
     assert len({one["id"] for one in world.hosts.got["good.example.com"]}) == 60
     assert dead <= 5 + 4
     world.clock.forward(minutes=20)
-    assert len([one for one in sending.lease(world.desk, 8, {})]) == 1
+    assert len(sending.lease(world.desk, 8, {})) == 1
     assert sending.lease(world.desk, 8, {}) == []
 
 
@@ -552,3 +555,18 @@ def test_a_version_fits_into_a_number_of_javascript() -> None:
     assert told[0] is not None
     assert told[1] is not None
     assert told[0].version < told[1].version < version_of(at + dt.timedelta(seconds=1), 0)
+
+
+def test_the_doctor_names_endpoints_that_are_off(world: World) -> None:
+    """And endpoints that get nothing since the keys are gone; without an endpoint there is nothing to say."""
+    keyed: Any = SimpleNamespace(hook_keys=("key",))
+    assert list(check_hooks(keyed, world.db)) == []
+    world.endpoint()
+    assert [one.code for one in check_hooks(keyed, world.db) if one.level is not Level.OK] == []
+    keyless: Any = SimpleNamespace(hook_keys=())
+    assert [one.code for one in check_hooks(keyless, world.db)] == ["hooks-keys"]
+    world.hosts.answer = lambda target: answered(410, 3)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    assert [one.code for one in check_hooks(keyed, world.db)] == ["hooks-off"]
