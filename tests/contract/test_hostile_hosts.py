@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -95,7 +98,9 @@ def serving(host: Host) -> Iterator[int]:
             socket.create_connection(("127.0.0.1", 1), 0.01)
 
 
-def call(host: Host, scheme: str = "http", trusted: Path | None = None, **options: object) -> Answered:
+def call(
+    host: Host, scheme: str = "http", trusted: Path | None = None, **options: object
+) -> Answered:
     """One attempt at it, which ends in time whatever it does."""
     given = {
         "look_up": lambda name, port: ["127.0.0.1"],
@@ -106,7 +111,9 @@ def call(host: Host, scheme: str = "http", trusted: Path | None = None, **option
     caller = HostCaller(**(given | options))  # type: ignore[arg-type]
     with serving(host) as port:
         began = time.monotonic()
-        answer = caller.post(Target(scheme, NAME, port, "/in?k=1"), b'{"a":1}', {"webhook-id": "evh_1"})
+        answer = caller.post(
+            Target(scheme, NAME, port, "/in?k=1"), b'{"a":1}', {"webhook-id": "evh_1"}
+        )
         assert time.monotonic() - began < SECONDS + 1.5
     return answer
 
@@ -214,7 +221,9 @@ def test_the_certificate_is_the_names(certificates: dict[str, tuple[Path, Path]]
 
 
 @pytest.mark.parametrize("host", [saying(b"plain"), lambda connection: time.sleep(SECONDS + 1)])
-def test_a_handshake_that_is_none_ends(host: Host, certificates: dict[str, tuple[Path, Path]]) -> None:
+def test_a_handshake_that_is_none_ends(
+    host: Host, certificates: dict[str, tuple[Path, Path]]
+) -> None:
     """Plain text where TLS was expected, and a handshake that never goes on."""
     assert call(host, "https", certificates[NAME][0]).error in ("tls", "timeout")
 
@@ -237,3 +246,31 @@ def test_retry_after_is_read_in_both_forms(text: str | None, seconds: int | None
     now = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
     wanted = None if seconds is None else dt.timedelta(seconds=seconds)
     assert read_retry_after(text, now) == wanted
+
+
+def test_in_green_threads_nobody_waits_for_another(
+    certificates: dict[str, tuple[Path, Path]],
+) -> None:
+    """As in the notifier's process: a look-up that hangs and a handshake that never ends have an end, and the good host is served at
+    once meanwhile."""
+    certificate, key = certificates[NAME]
+    with serving(tls(certificate, key)) as port:
+        told = subprocess.run(
+            [sys.executable, "-m", "tests.contract.green_hosts", str(port), str(certificate)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    found = json.loads(told.stdout)
+    status, error, seconds = found.pop("well")
+    assert (status, error) == (200, None)
+    assert seconds < SECONDS
+    assert found.pop("wrong name")[1] == "tls"
+    assert {name: one[:2] for name, one in found.items()} == {
+        "hangs": [None, "timeout"],
+        "hangs too": [None, "timeout"],
+        "no handshake": [None, "timeout"],
+        "no answer": [None, "timeout"],
+    }
+    assert all(one[2] < 4 for one in found.values())

@@ -410,7 +410,8 @@ def test_an_event_that_fails_fails_alone(sent: House) -> None:
         ]
         if event is not None
     ]
-    service: Any = SimpleNamespace(db=sent.db, hasher=sent.hasher)
+    hooks = SimpleNamespace(are_heard=False)
+    service: Any = SimpleNamespace(db=sent.db, hasher=sent.hasher, hooks=hooks)
     before = REGISTRY.get_sample_value("portico_sendgrid_events_total", {"event": "failed"}) or 0
     assert NotifierService._apply(service, batch, START) == 4
     assert sorted(row.sg_event_id for row in sent.table(SendGridEvent)) == [

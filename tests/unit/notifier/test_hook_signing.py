@@ -13,7 +13,9 @@ BODY = '{"id":"evh_1","who":"Zoë"}'
 OLD, NEW = "o" * 20 + "0123456789ab", "n" * 20 + "0123456789ab"
 
 
-def signed(signer: Signer, generation: int = 1, rotated: dt.timedelta | None = None) -> dict[str, str]:
+def signed(
+    signer: Signer, generation: int = 1, rotated: dt.timedelta | None = None
+) -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
     return signer.headers(
         endpoint_id="whe_1",

@@ -27,6 +27,17 @@ def test_the_least_that_is_needed() -> None:
     assert PASSWORD not in repr(settings)
 
 
+def test_loopback_for_hosts_is_for_a_laptop() -> None:
+    """An installation that customers reach would let whoever names an endpoint call what listens beside it."""
+    laptop = {**GOOD, "HOOKS_ALLOW_LOOPBACK": "true", "PUBLIC_URL": "http://localhost:8000"}
+    assert load(laptop).hooks_allow_loopback
+    for url in ({"PUBLIC_URL": "https://portal.example.com"}, {"PUBLIC_URL": ""}):
+        with pytest.raises(SettingsError, match="HOOKS_ALLOW_LOOPBACK"):
+            load({**laptop, **url})
+    with pytest.raises(SettingsError, match="HOOK_KEYS"):
+        load({**GOOD, "HOOK_KEYS": "short"})
+
+
 def test_one_message_names_everything_that_is_wrong() -> None:
     """All mistakes at once, and no secret in the text."""
     with pytest.raises(SettingsError) as caught:
