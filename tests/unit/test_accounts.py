@@ -111,6 +111,9 @@ OF_A_TABLE: Final = {
 PEOPLE: Final = {"businesses", "customers", "appointments", "visits"}
 NOT_OF_STRIPE: Final = {
     "api_keys",
+    "hook_attempts",
+    "hook_deliveries",
+    "hook_endpoints",
     "idempotent_requests",
     "outbox",
     "dead_letter_actions",

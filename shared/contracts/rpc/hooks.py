@@ -111,4 +111,6 @@ ROTATE_WEBHOOK_SECRET: Final = Method("notifier", "rotate_webhook_secret", Webho
 TEST_WEBHOOK_ENDPOINT: Final = Method("notifier", "test_webhook_endpoint", SentWebhooks, (NotFound,))  # fmt: skip
 WEBHOOK_ATTEMPTS: Final = Method("notifier", "webhook_attempts", list[WebhookAttempt], (NotFound,))
 WEBHOOK_ENDPOINT: Final = Method("notifier", "webhook_endpoint", WebhookEndpoint, (NotFound,))
-WEBHOOK_ENDPOINTS: Final = Method("notifier", "webhook_endpoints", list[WebhookEndpoint])
+WEBHOOK_ENDPOINTS: Final = Method(
+    "notifier", "webhook_endpoints", list[WebhookEndpoint], (NotFound,)
+)

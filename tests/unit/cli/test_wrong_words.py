@@ -131,6 +131,18 @@ def no_key(**_: Any) -> Any:
     raise Fault("NotFound", "key_id: no such key")
 
 
+def no_endpoint(**_: Any) -> Any:
+    raise Fault("NotFound", "endpoint_id: no such webhook endpoint")
+
+
+def no_url(**_: Any) -> Any:
+    raise Fault("InvalidArgument", "url: expected https://…")
+
+
+def no_range(**_: Any) -> Any:
+    raise Fault("InvalidArgument", "since: expected a time, or event_id, and not both")
+
+
 def no_event(event_id: str, **_: Any) -> Any:
     raise Fault("UnknownInboxEvent", f"no stored event {event_id}")
 
@@ -194,6 +206,20 @@ ANSWERS: Final = {
     ("billing", "republish"): no_queue,
     ("notifier", "resend"): no_notification,
     ("notifier", "cancel"): too_late,
+    ("notifier", "create_webhook_endpoint"): no_url,
+    ("notifier", "replay_webhooks"): no_range,
+    **{
+        ("notifier", method): no_endpoint
+        for method in (
+            "change_webhook_endpoint",
+            "delete_webhook_endpoint",
+            "rotate_webhook_secret",
+            "test_webhook_endpoint",
+            "webhook_attempts",
+            "webhook_endpoint",
+            "webhook_endpoints",
+        )
+    },
 }
 """Services that know nobody and nothing."""
 
@@ -238,6 +264,18 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("keys", "create", "our CRM", "--scope", "read", "--expires", "soon"),
     ("keys", "list", "--business", "nowhere"),
     ("keys", "revoke", "key_unknown"),
+    ("hooks", "create", "http://hooks.example.com"),
+    ("hooks", "create", "https://hooks.example.com", "--business", "nowhere"),
+    ("hooks", "list", "--after", "whe_unknown"),
+    ("hooks", "show", "whe_unknown"),
+    ("hooks", "attempts", "whe_unknown", "--limit", "0"),
+    ("hooks", "test", "whe_unknown"),
+    ("hooks", "replay", "whe_unknown"),
+    ("hooks", "replay", "whe_unknown", "--since", "soon"),
+    ("hooks", "rotate", "whe_unknown"),
+    ("hooks", "enable", "whe_unknown"),
+    ("hooks", "disable", "whe_unknown"),
+    ("hooks", "delete", "whe_unknown"),
     ("events", "list", "--status", "strange"),
     ("events", "list", "--limit", "0"),
     ("events", "list", "--limit", "many"),
@@ -417,6 +455,12 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("customers", "erase"): ("1001", "--yes"),
     ("keys", "create"): ("our CRM", "--scope", "read"),
     ("keys", "revoke"): ("key_1",),
+    ("hooks", "create"): ("https://hooks.example.com",),
+    **{
+        ("hooks", word): ("whe_1",)
+        for word in ("show", "attempts", "test", "rotate", "enable", "disable", "delete")
+    },
+    ("hooks", "replay"): ("whe_1", "--since", "1h"),
     ("events", "show"): ("evt_1",),
     ("events", "replay"): ("evt_1",),
     ("events", "close"): ("evt_1", "--reason", "a test"),
