@@ -264,6 +264,19 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     """True in Stripe's live mode, False in test mode."""
 
 
+class StripeAccountChanged(Data, frozen=True, kw_only=True):
+    """A Stripe account beside the installation's own let us in, shut us out, or was restricted by Stripe."""
+
+    type: ClassVar[str] = "stripe_account.changed"
+    source: ClassVar[str] = "billing"
+    lane: ClassVar[str] = "accounts"
+
+    state: str
+    """`connected`, `restricted` (Stripe lets nothing be charged there) or `disconnected`."""
+    livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
+
+
 class SubscriptionData(Data, frozen=True, kw_only=True):
     """A Stripe subscription as it stood at the event. Amounts are in the currency's minor unit."""
 
@@ -381,6 +394,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         CustomerEvidenceChanged,
         CustomerDeleted,
         PaymentMethodChanged,
+        StripeAccountChanged,
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,

@@ -25,6 +25,7 @@ from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import outbox
 from services.billing.retention import RULES
+from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
@@ -174,13 +175,14 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-class BillingService(Looking, Operations):
+class BillingService(Looking, Operations, StripeAccounts):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"
 
     database = Database()
     gateways = Stripe()
+    accounts = Accounts()
     settings = SettingsProvider()
     breakers = ClickBreakers()
     publisher = EventPublisher()
@@ -204,7 +206,7 @@ class BillingService(Looking, Operations):
                 [secret.reveal() for secret in self.settings.stripe_webhook_secrets],
                 time.time(),
             )
-            received = inbox.read_webhook(body, livemode=self.settings.livemode)
+            received = inbox.read_webhook(body, directory=self.accounts.directory)
         except (webhook.BadSignature, NotAnEvent) as refusal:
             return _refused(refusal)
         received, outcome = inbox.keep(self.store, received)
@@ -273,7 +275,7 @@ class BillingService(Looking, Operations):
             locale=locale,
             business_id=business_id,
         )
-        at = served(account)
+        at = served(account, self.accounts.directory)
         with wire_errors(), self.breakers.at(at).guard(), within(STRIPE_AT_A_CALL):
             url = portal.create_portal_session(
                 self.database,
@@ -291,7 +293,9 @@ class BillingService(Looking, Operations):
         within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
-            return invoices.invoice_state(self.gateways.at(served(account)), invoice_id)
+            return invoices.invoice_state(
+                self.gateways.at(served(account, self.accounts.directory)), invoice_id
+            )
 
     @rpc
     def hosted_invoice_url(
@@ -302,7 +306,9 @@ class BillingService(Looking, Operations):
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             url = invoices.hosted_invoice_url(
-                self.gateways.at(served(account)), invoice_id, stripe_customer_id
+                self.gateways.at(served(account, self.accounts.directory)),
+                invoice_id,
+                stripe_customer_id,
             )
         return HostedInvoice(url=url)
 
@@ -317,7 +323,9 @@ class BillingService(Looking, Operations):
         if not REQUEST_ID.fullmatch(request_id):
             raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
         with wire_errors():
-            done = invoices.collect(self.gateways.at(served(account)), invoice_id, request_id)
+            done = invoices.collect(
+                self.gateways.at(served(account, self.accounts.directory)), invoice_id, request_id
+            )
         log.info(
             "invoice collected by hand",
             invoice_id=invoice_id,
@@ -339,7 +347,7 @@ class BillingService(Looking, Operations):
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return cancelling.cancel_at_period_end(
-                self.gateways.at(served(account)),
+                self.gateways.at(served(account, self.accounts.directory)),
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
@@ -354,7 +362,7 @@ class BillingService(Looking, Operations):
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return portal.customers_may(
                 self.database,
-                self.gateways.at(served(account)),
+                self.gateways.at(served(account, self.accounts.directory)),
                 business_id=business_id,
                 setting=self.settings.stripe_portal_configuration,
                 now=_now(),
@@ -381,7 +389,7 @@ class BillingService(Looking, Operations):
         """Whose the Stripe customers of stored events are, in the form of this release: what a replica of the release before
         took in, and, after an upgrade, what the inbox still holds."""
         with self.database.transaction() as session:
-            told = inbox.tell_evidence_again(session, livemode=self.settings.livemode, now=_now())
+            told = inbox.tell_evidence_again(session, directory=self.accounts.directory, now=_now())
         if told:
             log.info("evidence told again", events=told)
             self.wake_relay()

@@ -29,6 +29,7 @@ from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions, make_engine
 from tests.bench import growth_report, growth_seed, seed
 from tests.bench.system import event_template
+from tests.fixtures.accounts import OWN_ALONE
 
 CUSTOMERS: Final = int(os.environ.get("GROWTH_CUSTOMERS", "10000000"))
 EVENTS: Final = int(os.environ.get("GROWTH_EVENTS", "10000000"))
@@ -246,7 +247,7 @@ def webhooks(together: int, ordered: bool) -> list[Received]:
     for _ in range(together):
         mark = f"zz{time.time_ns():x}" if ordered else random.randbytes(12).hex()
         body = event_template().replace("NUMBER", mark).replace('"cus_1"', f'"cus_{mark[::-1]}"')
-        made.append(read_webhook(body.encode(), livemode=False))
+        made.append(read_webhook(body.encode(), directory=OWN_ALONE))
     return made
 
 

@@ -20,6 +20,7 @@ from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
 from services.billing.service import BillingService
+from services.billing.workflows.accounts import AccountHolder
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.vocabulary import Status
 from services.notifier.handlers.hooks import HookRules
@@ -93,6 +94,7 @@ class World:
 
     def _wire_billing(self, billing: Any) -> None:
         billing.database, billing.gateways = self.house.billing, self.house.gateways
+        billing.accounts = AccountHolder(livemode=False, database=self.house.billing)
         billing.breakers = PerAccount(Breaker)
         billing.looks = PerAccount(lambda: Budget(1e9))
         billing.publisher = Published()
@@ -321,6 +323,8 @@ def _billing(world: World) -> None:
         stripe_customer_id=house.customer_id,
         return_url="https://elsewhere.example/",
     )
+    call("billing", "stripe_account", account="acct_unknown")
+    call("billing", "stripe_accounts")
     call("billing", "invoice_state", invoice_id=invoice)
     call("billing", "invoice_states", invoice_ids=[invoice, "in_unknown"])
     world.fails("billing", "invoice_state", invoice_id="in_unknown")
@@ -399,6 +403,8 @@ def _billing(world: World) -> None:
     house.settle()
     house.call(f"/v1/subscriptions/{house.subscription_id}", "DELETE")
     house.settle()
+    call("billing", "stripe_account", account="acct_unknown")
+    call("billing", "stripe_accounts")
     call("billing", "invoice_state", invoice_id=invoice)
     call("billing", "subscription_prices", subscription_ids=[house.subscription_id])
 

@@ -22,6 +22,7 @@ from shared.contracts.accounts import OWN, Account, in_account
 from shared.database import Transactions, UnstorableValue, make_engine
 from shared.nameko_ext.batching import Failed, in_halves
 from shared.outbox import Outgoing
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit import accounts, tables
 from tests.unit.billing.conftest import NOW, Edit, payload
 
@@ -53,7 +54,7 @@ def received(name: str, event_id: str, edit: Edit | None = None) -> Received:
         if edit is not None:
             edit(event)
 
-    return read_webhook(payload(name, edited), livemode=False)
+    return read_webhook(payload(name, edited), directory=OWN_ALONE)
 
 
 def about(invoice: str, **fields: Any) -> Edit:
@@ -86,7 +87,7 @@ def session_event(event_id: str) -> Received:
         "livemode": False,
         "data": {"object": {"id": "bps_1", "url": "https://billing.stripe.com/p/session/secret"}},
     }
-    return read_webhook(json.dumps(event).encode(), livemode=False)
+    return read_webhook(json.dumps(event).encode(), directory=OWN_ALONE)
 
 
 def waiting(

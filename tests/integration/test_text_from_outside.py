@@ -34,6 +34,7 @@ from services.portal.handlers import events as portal_events
 from shared import events
 from shared.contracts.accounts import OWN, StripeId
 from shared.database import Transactions, make_engine
+from tests.fixtures.accounts import OWN_ALONE
 
 GOLDEN = [
     json.loads(path.read_text()) for path in sorted(Path("tests/fixtures/stripe").glob("*.json"))
@@ -111,7 +112,7 @@ def test_stripes_events_go_all_the_way(tables: dict[str, Transactions], event: A
     if isinstance(event.get("id"), str) and event["id"].startswith("evt_"):
         event["id"] = f"evt_{next(_numbers)}"
     try:
-        received = inbox.read_webhook(json.dumps(event).encode(), livemode=False)
+        received = inbox.read_webhook(json.dumps(event).encode(), directory=OWN_ALONE)
     except NotAnEvent:
         return  # without an id or a type of its own: nothing to store it under
     with tables["billing"].transaction() as session:
@@ -132,7 +133,7 @@ def test_an_odd_event_is_read_again(tables: dict[str, Transactions]) -> None:
     event = copy.deepcopy(next(one for one in GOLDEN if one["type"] == "invoice.payment_failed"))
     event["data"]["object"] |= {"number": "SUN\x00-1", "lines": "DEEP"}
     body = json.dumps(event).replace('"DEEP"', "[" * 5000 + "]" * 5000).replace("SUN", "SUN\x07")
-    received = inbox.read_webhook(body.encode(), livemode=False)
+    received = inbox.read_webhook(body.encode(), directory=OWN_ALONE)
     (outgoing,) = received.translation.outgoing
     assert outgoing.event.data.number == "SUN\ufffd\ufffd-1"  # type: ignore[attr-defined]
     with tables["billing"].transaction() as session:

@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 
 from services.billing import models as billing
 from services.billing.domain.changes import Change, Try, Wish
+from services.billing.domain.errors import AccountRefused
 from services.billing.domain.paying import Payment, PayOutcome
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.queries import intake
@@ -342,6 +343,7 @@ PLAIN: Final[dict[str, Any]] = {
     "limit": 100,
     "lock": False,
     "livemode": False,
+    "restricted": True,
     "payload": "{}",
     "name": "stripe",
     "key": "default",
@@ -545,7 +547,7 @@ def _outcome(function: Callable[..., Any], session: Session, account: Account) -
         with session.begin_nested():
             answer = function(session, *bound, *rest, **given)
             answer = list(answer) if isinstance(answer, Iterator) else answer
-    except (NoResultFound, IntegrityError, KeyError) as error:
+    except (NoResultFound, IntegrityError, KeyError, AccountRefused) as error:
         return repr_of(type(error))
     return re.sub(" at 0x[0-9a-f]+", "", repr(answer))
 

@@ -41,3 +41,7 @@ class PortalFlowRefused(StripeRefused):
 
 class InvalidRequest(BillingError, InvalidArgument):
     """An argument that no customer and no service of ours would send: `field: what is wrong with it`."""
+
+
+class AccountRefused(BillingError, InvalidArgument):
+    """A Stripe account that can't be let in: `account: why, and what to do`."""

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from sqlalchemy.orm import Session
 
 from services.billing import models
+from services.billing.domain.accounts import Directory
 from services.billing.queries import inbox as queries
 from services.billing.queries import intake, outbox, reconciliation
 from services.billing.queries import portal as portal_queries
@@ -23,8 +24,9 @@ from services.billing.stripe_events.translation import (
     Status,
     Translation,
     translate,
+    translate_served,
 )
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.billing import (
     ClosedEvent,
     InboxEvent,
@@ -68,21 +70,41 @@ class Received:
         return self.event.type if self.event.type in WANTED else "other"
 
 
-def read_webhook(body: bytes, *, livemode: bool) -> Received:
+def read_webhook(body: bytes, *, directory: Directory) -> Received:
     """Parse and translate a signed body; pure, so it happens outside the transaction.
 
     Raises NotAnEvent when the body is not UTF-8, not JSON or not an event.
     """
+    event, payload = _parse(body)
+    return Received(event, payload, translate(event, directory=directory))
+
+
+def read_logged(body: bytes, account: Account, *, livemode: bool) -> Received:
+    """The same of an event in Stripe's log of an account that is served, which need not name it. `livemode`: its mode.
+
+    Raises NotAnEvent.
+    """
+    event, payload = _parse(body, account)
+    if (
+        event.account != account
+    ):  # whether a platform's log holds those of its accounts is not documented
+        reason = f"of the account {event.account}, in the log of another"
+        return Received(event, payload, Translation(Status.CONNECTED, reason))
+    return Received(event, payload, translate_served(event, livemode=livemode))
+
+
+def _parse(body: bytes, account: Account = OWN) -> tuple[StripeEvent, str]:
+    """The event, and its body as it is stored. Raises NotAnEvent."""
     try:
         payload = clean_utf8(body)
     except UnicodeDecodeError:
         raise NotAnEvent("the body is not UTF-8") from None
-    event = parse_event(body)
+    event = parse_event(body, account)
     if event.type.startswith("billing_portal.session."):
         payload = (
             ""  # it holds the session's URL, which opens a customer's billing to whoever reads it
         )
-    return Received(event, payload, translate(event, livemode=livemode))
+    return event, payload
 
 
 def keep(store: Callable[[Received], Outcome], received: Received) -> tuple[Received, Outcome]:
@@ -129,7 +151,9 @@ def store_webhooks(
     return outcomes
 
 
-def replay(session: Session, event: StripeId, *, livemode: bool, now: dt.datetime) -> ReplayedEvent:
+def replay(
+    session: Session, event: StripeId, *, directory: Directory, now: dt.datetime
+) -> ReplayedEvent:
     """Translate a stored event again: after an upgrade that understands what was quarantined or ignored.
 
     What was already said is not said again. One that a person has closed is open again if it still can't be read. Raises
@@ -139,7 +163,9 @@ def replay(session: Session, event: StripeId, *, livemode: bool, now: dt.datetim
     row.replays, row.replayed_at = row.replays + 1, now
     if not row.payload:
         return _replayed(row.id, row.status, row.reason, [])
-    translation = translate(parse_event(row.payload), livemode=livemode)
+    translation = translate(
+        parse_event(row.payload, Account(row.account or OWN)), directory=directory
+    )
     known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
     fresh = [one for one in translation.outgoing if one.event.id not in known]
     queued = outbox.OUTBOX.add(session, fresh, now)
@@ -174,7 +200,7 @@ def close_event(
     return closed, fresh
 
 
-def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -> int | None:
+def tell_evidence_again(session: Session, *, directory: Directory, now: dt.datetime) -> int | None:
     """Translate the next stored events that may tell whose a Stripe customer is, and queue what was not said of that; how
     many events of ours that made, None when somebody else is at it.
 
@@ -190,7 +216,9 @@ def tell_evidence_again(session: Session, *, livemode: bool, now: dt.datetime) -
         one
         for row in rows
         if row.payload
-        for one in translate(parse_event(row.payload), livemode=livemode).outgoing
+        for one in translate(
+            parse_event(row.payload, Account(row.account or OWN)), directory=directory
+        ).outgoing
         if isinstance(one.event.data, CustomerEvidenceChanged)
     ]
     known = outbox.already_queued(session, [one.event.id for one in outgoing])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import eventlet
 
-from services.billing.domain.accounts import why_not_served
+from services.billing.domain.accounts import Directory
 from services.billing.domain.errors import StripeKeyRefused
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import BillingError, InvalidArgument, StripeUnavailable, wire_error
@@ -41,9 +41,11 @@ def within(seconds: float) -> Iterator[None]:
         limit.cancel()
 
 
-def served(account: str) -> Account:
-    """The account that a caller names. Raises InvalidArgument for one that this release does not serve."""
-    refusal = why_not_served(Account(account))
-    if refusal is not None:
-        raise InvalidArgument(f"account: {account[:100]} is not served by this release")
-    return Account(account)
+def served(account: str, directory: Directory) -> Account:
+    """The account that a caller names. Raises InvalidArgument for one that is not served, StripeUnavailable while that can't be told."""
+    refusal = directory.why_not_served(Account(account))
+    if refusal is None:
+        return Account(account)
+    if not directory.read:
+        raise StripeUnavailable("which accounts are connected could not be read yet")
+    raise InvalidArgument(f"account: {account[:100]} is not served: {refusal[:300]}")

@@ -15,6 +15,7 @@ from services.billing.ports import PaymentGateways
 from services.billing.rpc.errors import served
 from services.billing.workflows import invoice_reports as looking
 from services.billing.workflows import pricing
+from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN
 from shared.contracts.deadlines import STRIPE_AT_MANY
 from shared.contracts.rpc.billing import SourcedInvoiceState
@@ -42,6 +43,7 @@ class Looking:
 
     database: Database
     gateways: PaymentGateways
+    accounts: AccountHolder
     looks = LookBudgets()
 
     @rpc
@@ -53,7 +55,7 @@ class Looking:
         """
         if len(invoice_ids) > MOST_LOOKS:
             raise InvalidArgument(f"invoice_ids: expected at most {MOST_LOOKS}")
-        at = served(account)
+        at = served(account, self.accounts.directory)
         return looking.invoice_states(
             self.database,
             self.gateways.at(at),
@@ -71,7 +73,7 @@ class Looking:
         """
         if len(subscription_ids) > MOST_LOOKS:
             raise InvalidArgument(f"subscription_ids: expected at most {MOST_LOOKS}")
-        at = served(account)
+        at = served(account, self.accounts.directory)
         return pricing.subscription_prices(
             self.gateways.at(at),
             self.looks.at(at),

@@ -11,8 +11,8 @@ from typing import Final
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
 from services.billing.ports import PaymentGateways
 from services.billing.rpc.errors import served, wire_errors
-from services.billing.settings import Settings
 from services.billing.workflows import reconciling, recovery, republish
+from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
     ClosedEvent,
@@ -53,7 +53,7 @@ class Operations:
     publisher: Publisher
 
     gateways: PaymentGateways
-    settings: Settings
+    accounts: AccountHolder
     wake_relay: Waker
 
     @rpc
@@ -82,7 +82,7 @@ class Operations:
             result = inbox.replay(
                 session,
                 StripeId(Account(account), event_id),
-                livemode=self.settings.livemode,
+                directory=self.accounts.directory,
                 now=_now(),
             )
         self.wake_relay()
@@ -96,7 +96,7 @@ class Operations:
         with wire_errors():
             report = reconciling.reconcile(
                 self.database,
-                self.gateways.at(served(account)),
+                self.gateways.at(served(account, self.accounts.directory)),
                 reconciling.parse_since(since, _now()),
                 holder=secrets.token_hex(8),
                 clock=_now,

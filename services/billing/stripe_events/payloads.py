@@ -311,15 +311,17 @@ _snapshot_decoder = msgspec.json.Decoder(_Snapshot)
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
-def parse_event(body: bytes | str) -> StripeEvent:
-    """Read the envelope. Raises NotAnEvent when there is none; wrong optional fields are read as None."""
+def parse_event(body: bytes | str, account: Account = OWN) -> StripeEvent:
+    """Read the envelope. `account`: whose event it is where the body names none, as those of an account's own endpoint and of its
+    log don't. Raises NotAnEvent when there is none; wrong optional fields are read as None."""
     try:
         head = _read(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise NotAnEvent("the body is not a Stripe event") from None
     request = head.request if isinstance(head.request, dict) else {}
     thin = head.object == THIN_EVENT
-    account = Account(_short_text(head.context if thin else head.account) or OWN)
+    named = _short_text(head.context if thin else head.account)
+    account = Account(named) if named else account
     key = _short_text(request.get("idempotency_key"))
     return StripeEvent(
         id=head.id,

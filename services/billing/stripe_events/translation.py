@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from services.billing.domain.accounts import why_not_served
+from services.billing.domain.accounts import Directory, mode_name
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.stripe_events.customers import (
     checkout_completed,
@@ -47,7 +47,7 @@ class Status(enum.StrEnum):
     CLOSED = "closed"
     """Was quarantined, and a person has looked: nothing more is to be done."""
     CONNECTED = "connected"
-    """Stored and acknowledged; it happened on a connected account, which is not ours to act on."""
+    """Stored and acknowledged; it happened on an account that is not served, and is translated again once it is."""
     THIN = "thin"
     """Stored and acknowledged; it only names what happened, which is read from Stripe's log soon after."""
 
@@ -63,20 +63,26 @@ class Translation:
     """What Stripe's portal lets customers do from now on."""
 
 
-def translate(event: StripeEvent, *, livemode: bool) -> Translation:
-    """What a stored Stripe event means. `livemode` is the mode of our own key.
+def translate(event: StripeEvent, *, directory: Directory) -> Translation:
+    """What a stored Stripe event means, to us who serve the accounts of `directory`.
 
     Never raises: an event that can't be read is quarantined with the reason. A 4xx would make Stripe repeat it
     for days and then switch the endpoint off.
     """
     # First of all, and whatever its mode: a live endpoint for connected accounts gets their test events, too.
     # https://docs.stripe.com/connect/webhooks
-    refusal = why_not_served(event.account)
+    refusal = directory.why_not_served(event.account)
     if refusal is not None:
         return Translation(Status.CONNECTED, refusal)
+    return translate_served(event, livemode=directory.livemode(event.account))
+
+
+def translate_served(event: StripeEvent, *, livemode: bool) -> Translation:
+    """The same of an account that is known to be served. `livemode`: the mode in which we work on it."""
     if event.livemode is not None and event.livemode != livemode:
         return Translation(
-            Status.QUARANTINED, f"wrong mode: {_mode(event.livemode)} event, {_mode(livemode)} key"
+            Status.QUARANTINED,
+            f"wrong mode: {mode_name(event.livemode)} event, {mode_name(livemode)} key",
         )
     if event.thin and event.type.removeprefix("v1.") in WANTED:
         return Translation(Status.THIN, "it holds nothing of what it is about; Stripe's log does")
@@ -107,10 +113,6 @@ def translate(event: StripeEvent, *, livemode: bool) -> Translation:
     if not outgoing:
         return Translation(Status.IGNORED, "nothing in it concerns us")
     return Translation(Status.TRANSLATED, None, outgoing)
-
-
-def _mode(livemode: bool) -> str:
-    return "live" if livemode else "test"
 
 
 EVIDENCE_TYPES: Final = (

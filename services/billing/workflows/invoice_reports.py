@@ -22,7 +22,7 @@ from services.billing.stripe_events.payloads import (
     moment,
     parse_event,
 )
-from services.billing.stripe_events.translation import translate
+from services.billing.stripe_events.translation import translate_served
 from shared.contracts.accounts import Account
 from shared.contracts.invoices import Invoice, SubscriptionState, payment_under_way
 from shared.contracts.observations import merge, observe
@@ -108,7 +108,7 @@ def invoices_heard(
     """The story of each of these invoices as the stored webhooks tell it."""
     told: dict[str, list[Event[InvoiceData]]] = defaultdict(list)
     for payload in queries.payloads_about(session, account, invoice_ids):
-        for outgoing in translate(parse_event(payload), livemode=livemode).outgoing:
+        for outgoing in translate_served(parse_event(payload, account), livemode=livemode).outgoing:
             if carries(outgoing.event, InvoiceData):
                 told[outgoing.event.data.invoice_id].append(outgoing.event)
     return {invoice_id: _merged(heard) for invoice_id, heard in told.items()}
@@ -140,7 +140,7 @@ def _subscription_states(
     found: dict[str, tuple[tuple[bool, int], SubscriptionState]] = {}
     told = queries.payloads_about(session, account, wanted, SUBSCRIPTION_NEWS) if wanted else ()
     for payload in told:
-        event = parse_event(payload)
+        event = parse_event(payload, account)
         read = _subscription_state(event)
         if read is not None:
             newness = (event.type == SUBSCRIPTION_ENDED, event.created or 0)

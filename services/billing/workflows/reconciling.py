@@ -210,7 +210,7 @@ def _take_in(
     for body in page:
         report.seen += 1
         try:
-            received = inbox.read_webhook(body, livemode=gateway.livemode)
+            received = inbox.read_logged(body, gateway.account, livemode=gateway.livemode)
         except NotAnEvent:
             continue  # Stripe's own list holds none; a stand-in's might
         _, outcome = inbox.keep(store, received)

@@ -406,6 +406,34 @@ class RecoveryAttempt(Answer, frozen=True, kw_only=True):
     at: dt.datetime
 
 
+class StripeAccountState(Answer, frozen=True, kw_only=True):
+    """How a Stripe account stands to this installation."""
+
+    account: str = ""
+    """Stripe's id, `acct_…`; empty: the installation's own."""
+    way: Annotated[str, one_of("own", "connected", "own_key")] | None = None
+    """How we act on it: `own` with the installation's own key; `connected` with the same, in the account's name; `own_key` with a key of
+    the account's, from `STRIPE_ACCOUNTS_FILE`; null: not at all."""
+    state: Annotated[str, one_of("connected", "restricted", "disconnected")] | None = None
+    """`restricted`: Stripe lets nothing be charged there; `disconnected`: we were let in once. null: of the own account, and of one that is
+    not known."""
+    livemode: bool | None = None
+    """The mode in which it is worked on; null: it is not known."""
+    served: bool
+    """Whether anything is done on it."""
+    reason: str | None = None
+    """Why not."""
+
+
+class StripeAccountPage(Answer, frozen=True, kw_only=True):
+    """Some of the accounts beside the installation's own."""
+
+    accounts: list[StripeAccountState]
+    """In the order of their ids."""
+    has_more: bool = False
+    """Whether others follow."""
+
+
 class ErasureRound(Answer, frozen=True, kw_only=True):
     """One round of forgetting."""
 
@@ -518,4 +546,10 @@ RECOVERIES: Final = Method("billing", "recoveries", list[RecoveryAttempt])
 REPLAY: Final = Method("billing", "replay", ReplayedEvent, (UnknownInboxEvent,))
 REPUBLISH: Final = Method("billing", "republish", RepublishedPage, (NotRepublished,))
 STORY: Final = Method("billing", "story", Timeline)
+STRIPE_ACCOUNT: Final = Method(
+    "billing", "stripe_account", StripeAccountState, (StripeUnavailable,)
+)
+STRIPE_ACCOUNTS: Final = Method(
+    "billing", "stripe_accounts", StripeAccountPage, (StripeUnavailable,)
+)
 SUBSCRIPTION_PRICES: Final = Method("billing", "subscription_prices", dict[str, SubscriptionPrice])

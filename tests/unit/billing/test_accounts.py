@@ -10,7 +10,7 @@ import pytest
 
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.adapters.stripe.client import OnAccount
-from services.billing.domain.accounts import why_not_served
+from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
 from services.billing.rpc.errors import served
@@ -119,13 +119,45 @@ def test_as_many_accounts_as_there_are_take_bounded_memory() -> None:
     assert made.at(Account("acct_0")) is not first
 
 
-def test_this_release_serves_the_own_account_alone() -> None:
-    """A caller that names another one is told so."""
-    assert why_not_served(OWN) is None
-    assert "acct_1" in str(why_not_served(OTHER))
-    assert served("") == OWN
-    with pytest.raises(InvalidArgument, match="acct_1 is not served"):
-        served("acct_1")
+def connected(account: Account = OTHER, **changes: Any) -> KnownAccount:
+    """An account that let us in."""
+    values = {"way": Way.CONNECTED, "state": AccountState.CONNECTED, "livemode": False}
+    return KnownAccount(account, **{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("known", "refusal"),
+    [
+        ([], "not connected here"),
+        ([connected()], None),
+        ([connected(way=Way.OWN_KEY)], None),
+        ([connected(state=AccountState.RESTRICTED)], None),
+        ([connected(state=AccountState.DISCONNECTED)], "is disconnected"),
+        ([connected(livemode=True)], "connected in live mode; our key is of test mode"),
+    ],
+)
+def test_an_account_is_served_while_it_lets_us_in(
+    known: list[KnownAccount], refusal: str | None
+) -> None:
+    """The own one always, another one in the mode of our key; a caller is told why not."""
+    directory = Directory(livemode=False, accounts=known)
+    assert directory.why_not_served(OWN) is None
+    assert served("", directory) == OWN
+    found = directory.why_not_served(OTHER)
+    if refusal is None:
+        assert (found, served("acct_1", directory)) == (None, OTHER)
+        return
+    assert refusal in str(found)
+    with pytest.raises(InvalidArgument, match=f"account: acct_1 is not served.*{refusal}"):
+        served("acct_1", directory)
+
+
+def test_nothing_is_said_of_accounts_that_could_not_be_read() -> None:
+    """A caller may ask again: that an account is not served would be an answer for good."""
+    directory = Directory(livemode=False, read=False)
+    assert served("", directory) == OWN
+    with pytest.raises(StripeUnavailable, match="could not be read yet"):
+        served("acct_1", directory)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from services.billing.domain.accounts import Directory
 from services.billing.handlers import inbox
 from services.billing.handlers.inbox import (
     EVIDENCE_SETTLED,
@@ -31,6 +32,7 @@ from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import NotQuarantined, UnknownInboxEvent
 from shared.database import Transactions
 from shared.nameko_ext.batching import batch_transactions
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.webhooks import store_webhook
 from tests.unit.wire import on_the_wire
@@ -39,7 +41,7 @@ inbox_events, replay = on_the_wire(inbox.inbox_events), on_the_wire(inbox.replay
 
 
 def receive(database: Transactions, name: str, edit: Edit | None = None) -> Outcome:
-    received = read_webhook(payload(name, edit), livemode=False)
+    received = read_webhook(payload(name, edit), directory=OWN_ALONE)
     with database.transaction() as session:
         return store_webhook(session, received, NOW)
 
@@ -95,7 +97,7 @@ def numbered(name: str, number: int) -> Received:
         event["id"] = f"evt_{number}"
         event["data"]["object"]["id"] = f"in_{number}"
 
-    return read_webhook(payload(name, edit), livemode=False)
+    return read_webhook(payload(name, edit), directory=OWN_ALONE)
 
 
 def test_webhooks_that_come_together_share_one_commit(database: Transactions) -> None:
@@ -185,19 +187,19 @@ def test_a_portal_sessions_url_is_never_stored() -> None:
         "livemode": False,
         "data": {"object": {"url": "https://billing.stripe.com/p/session/secret"}},
     }
-    assert read_webhook(json.dumps(event).encode(), livemode=False).payload == ""
+    assert read_webhook(json.dumps(event).encode(), directory=OWN_ALONE).payload == ""
 
 
 @pytest.mark.parametrize("body", [b'{"id": "evt_1", "type": "a", "x": "\xff"}', b"\xff", b"[1]"])
 def test_what_is_no_event_is_refused_before_the_database(body: bytes) -> None:
     """Bytes that are not UTF-8, not JSON or not an event never reach a transaction."""
     with pytest.raises(NotAnEvent):
-        read_webhook(body, livemode=False)
+        read_webhook(body, directory=OWN_ALONE)
 
 
 def test_an_event_that_fails_to_queue_is_not_stored_either(database: Transactions) -> None:
     """Inbox and outbox are one commit: a crash between them leaves nothing, and Stripe delivers again."""
-    received = read_webhook(payload("invoice.payment_failed"), livemode=False)
+    received = read_webhook(payload("invoice.payment_failed"), directory=OWN_ALONE)
     with pytest.raises(RuntimeError), database.transaction() as session:
         store_webhook(session, received, NOW)
         raise RuntimeError("the process dies before the commit")
@@ -210,7 +212,9 @@ def test_an_event_that_fails_to_queue_is_not_stored_either(database: Transaction
 
 def do_replay(database: Transactions, event_id: str, *, livemode: bool = False) -> dict[str, Any]:
     with database.transaction() as session:
-        return replay(session, StripeId(OWN, event_id), livemode=livemode, now=NOW)
+        return replay(
+            session, StripeId(OWN, event_id), directory=Directory(livemode=livemode), now=NOW
+        )
 
 
 def quarantine_then_upgrade(database: Transactions) -> str:
@@ -331,7 +335,7 @@ def old_release(database: Transactions, event_id: str, at: dt.datetime = NOW) ->
     def edit(event: dict[str, Any]) -> None:
         event["id"] = event_id
 
-    received = read_webhook(payload("customer.updated.metadata", edit), livemode=False)
+    received = read_webhook(payload("customer.updated.metadata", edit), directory=OWN_ALONE)
     with database.transaction() as session:
         nothing = replace(received.translation, outgoing=())
         store_webhook(session, replace(received, translation=nothing), at)
@@ -339,7 +343,7 @@ def old_release(database: Transactions, event_id: str, at: dt.datetime = NOW) ->
 
 def tell_again(database: Transactions, now: dt.datetime) -> int | None:
     with database.transaction() as session:
-        return tell_evidence_again(session, livemode=False, now=now)
+        return tell_evidence_again(session, directory=OWN_ALONE, now=now)
 
 
 def test_evidence_that_an_old_replica_took_in_is_told_again(database: Transactions) -> None:

@@ -14,6 +14,7 @@ from services.billing.domain.paying import Subscription
 from services.billing.handlers import inbox, invoices
 from services.billing.workflows import invoice_reports as looking
 from shared.database import Transactions
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Edit, payload
 from tests.unit.billing.fakes import VISA, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
@@ -70,7 +71,7 @@ def hear(database: Transactions, name: str, number: int, edit: Edit | None = Non
             edit(event)
 
     with database.transaction() as session:
-        store_webhook(session, inbox.read_webhook(payload(name, change), livemode=False), NOW)
+        store_webhook(session, inbox.read_webhook(payload(name, change), directory=OWN_ALONE), NOW)
 
 
 def subscription_of(event: dict[str, Any]) -> str:

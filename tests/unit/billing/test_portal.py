@@ -30,6 +30,7 @@ from shared.contracts.rpc.errors import (
     UnknownStripeCustomer,
 )
 from shared.database import Transactions
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.webhooks import store_webhook
@@ -340,7 +341,7 @@ def told(type_: str, configuration: PortalConfiguration, number: int = 1) -> byt
 
 def deliver(database: Transactions, body: bytes) -> Outcome:
     with database.transaction() as session:
-        return store_webhook(session, read_webhook(body, livemode=False), NOW)
+        return store_webhook(session, read_webhook(body, directory=OWN_ALONE), NOW)
 
 
 def may_cancel(database: Transactions, gateway: FakePaymentGateway) -> bool:

@@ -12,6 +12,7 @@ from services.billing.adapters.stripe.objects import to_invoice
 from services.billing.stripe_events.payloads import parse_event
 from services.billing.stripe_events.purposes import Line, Lines, Purpose, purpose_of
 from services.billing.stripe_events.translation import translate
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.test_stripe_objects import stripe
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "stripe" / "invoice.payment_failed.json"
@@ -73,7 +74,7 @@ def test_the_memo_speaks_for_lines_that_say_nothing() -> None:
 def event_with(**changes: Any) -> Any:
     payload = json.loads(FIXTURE.read_text())
     payload["data"]["object"] |= changes
-    (outgoing,) = translate(parse_event(json.dumps(payload)), livemode=False).outgoing
+    (outgoing,) = translate(parse_event(json.dumps(payload)), directory=OWN_ALONE).outgoing
     return outgoing.event.data
 
 

@@ -18,6 +18,7 @@ from services.billing.workflows import reconciling
 from services.billing.workflows.reconciling import Report, parse_since, reconcile, scheduled
 from shared.contracts.rpc.errors import ReconciliationRunning, StripeUnavailable
 from shared.database import Transactions
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Clock, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.webhooks import store_webhook
@@ -39,7 +40,7 @@ def happened(gateway: FakePaymentGateway, name: str, number: int, **fields: Any)
 
 def webhook(database: Transactions, body: bytes) -> inbox.Outcome:
     with database.transaction() as session:
-        return store_webhook(session, inbox.read_webhook(body, livemode=False), NOW)
+        return store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), NOW)
 
 
 def run(database: Transactions, gateway: FakePaymentGateway, clock: Clock) -> Report:
@@ -245,7 +246,7 @@ def test_rounds_stretch_while_webhooks_arrive(
     clock.forward(minutes=5)
     with database.transaction() as session:
         body = payload("invoice.payment_failed")
-        store_webhook(session, inbox.read_webhook(body, livemode=False), clock())
+        store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), clock())
     asked = asked_of_stripe(gateway)
     for _ in range(3):
         clock.forward(minutes=15)
@@ -276,10 +277,10 @@ def test_a_thin_event_is_answered_from_the_log_within_minutes(
     }
     clock.forward(minutes=4)
     with database.transaction() as session:
-        received = inbox.read_webhook(json.dumps(event).encode(), livemode=False)
+        received = inbox.read_webhook(json.dumps(event).encode(), directory=OWN_ALONE)
         assert store_webhook(session, received, clock()) is inbox.Outcome.THIN
         connected = payload("invoice.paid", lambda event: event.update(account="acct_1"))
-        received = inbox.read_webhook(connected, livemode=False)
+        received = inbox.read_webhook(connected, directory=OWN_ALONE)
         assert store_webhook(session, received, clock()) is inbox.Outcome.CONNECTED
         since = NOW - dt.timedelta(days=1)
         assert queries.delivered_kinds(session, since) == {"thin": 1, "connected": 1, "own": 0}

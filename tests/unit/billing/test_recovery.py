@@ -36,6 +36,7 @@ from services.billing.workflows.recovery import PAUSES, Report, due, recover, re
 from shared.contracts import accounts
 from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import (
     DEBIT,
@@ -292,7 +293,7 @@ def test_a_card_that_comes_while_a_debit_is_under_way_has_its_turn_when_that_com
         event["data"]["object"]["customer"] = "cus_1"
 
     body = payload("invoice.payment_failed", danas)
-    failed = inbox.read_webhook(body, livemode=False)
+    failed = inbox.read_webhook(body, directory=OWN_ALONE)
     with loop.database.transaction() as session:
         inbox.store_webhooks(session, [failed], loop.clock())
     assert [report.run for report in loop.go_on()] == [Run.DONE]
@@ -739,7 +740,7 @@ def test_the_webhooks_know_that_collection_was_once_on(loop: Loop) -> None:
 
     with loop.database.transaction() as session:
         body = payload("invoice.payment_failed", mine)
-        store_webhook(session, inbox.read_webhook(body, livemode=False), loop.clock())
+        store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())
     loop.gateway.invoices["in_1"] = dataclasses.replace(
         INVOICE, auto_advance=False, billing_reason="manual"
     )

@@ -18,7 +18,6 @@ from werkzeug.wrappers import Request, Response
 from services.billing import service
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
 from services.billing.domain.errors import (
-    InvalidRequest,
     StripeBusy,
     StripeKeyRefused,
     StripePermissionMissing,
@@ -30,6 +29,7 @@ from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.rpc import operations
 from services.billing.service import BillingService
+from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
 from shared.contracts.accounts import OWN
@@ -60,6 +60,7 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     made: Any = BillingService()
     made.database = database
     made.gateways = gateway
+    made.accounts = AccountHolder(livemode=False, database=database)
     made.breakers = PerAccount(Breaker)
     made.settings = SimpleNamespace(
         livemode=False,
@@ -211,7 +212,9 @@ def test_every_error_of_the_domain_crosses_the_wire_by_its_name() -> None:
         wire = type(wire_error(error("why")))
         assert ERRORS[wire.__name__] is wire
         assert (
-            wire is InvalidArgument if error is InvalidRequest else wire.__name__ == error.__name__
+            wire is InvalidArgument
+            if issubclass(error, InvalidArgument)
+            else wire.__name__ == error.__name__
         )
 
 

@@ -15,6 +15,7 @@ from services.billing.workflows import pricing as handlers
 from shared import events
 from shared.contracts.prices import Lasts, NextInvoice, Pricing, Terms
 from shared.contracts.rpc.errors import StripeRefused
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import Edit, payload
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.test_looking import Seconds, one_by_one
@@ -28,7 +29,7 @@ OLD, ACACIA, BASIL = "2020-08-27", "2024-12-18.acacia", "2025-04-30.basil"
 
 def told(case: str, edit: Edit | None = None) -> Any:
     """The subscription event that a golden payload becomes."""
-    found = translate(parse_event(payload(f"subscriptions/{case}", edit)), livemode=False)
+    found = translate(parse_event(payload(f"subscriptions/{case}", edit)), directory=OWN_ALONE)
     (data,) = [
         one.event.data
         for one in found.outgoing

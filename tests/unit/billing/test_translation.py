@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.billing.domain.accounts import Directory
 from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event, subject_of
 from services.billing.stripe_events.translation import (
     EVIDENCE_TYPES,
@@ -17,6 +18,7 @@ from services.billing.stripe_events.translation import (
     translate,
 )
 from shared import events
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import FIXTURES, Edit, payload
 
 INVOICE, CUSTOMER = "in_1SWqHt2eZvKYlo2CwXyJq0Rf", "cus_TTnQx8dKq2LmPA"
@@ -24,7 +26,7 @@ SUBSCRIPTION, NEW_CARD = "sub_1SLb9u2eZvKYlo2CkQ6vTn3D", "pm_1SWr002eZvKYlo2CnEw
 
 
 def read(name: str, edit: Edit | None = None, *, livemode: bool = False) -> Translation:
-    return translate(parse_event(payload(name, edit)), livemode=livemode)
+    return translate(parse_event(payload(name, edit)), directory=Directory(livemode=livemode))
 
 
 def only(translation: Translation) -> Any:
@@ -647,7 +649,7 @@ def test_other_types_are_ignored_whatever_their_shape() -> None:
     """A type without a route is acknowledged and left alone, even without the usual fields."""
     assert read("product.updated").status is Status.IGNORED
     thin = b'{"id": "evt_2", "object": "v2.core.event", "type": "v1.billing.meter.no", "created": "2026"}'
-    assert translate(parse_event(thin), livemode=False).status is Status.IGNORED
+    assert translate(parse_event(thin), directory=OWN_ALONE).status is Status.IGNORED
 
 
 def test_the_other_mode_is_quarantined() -> None:
@@ -699,7 +701,7 @@ def thin(**changes: Any) -> StripeEvent:
 )
 def test_a_thin_event_is_known_by_its_kind(changes: dict[str, Any], status: Status) -> None:
     """It names an object and holds none of it: of a type that concerns us it says that there is something to read."""
-    found = translate(thin(**changes), livemode=False)
+    found = translate(thin(**changes), directory=OWN_ALONE)
     assert (found.status, found.outgoing) == (status, ())
 
 

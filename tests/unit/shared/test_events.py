@@ -75,6 +75,8 @@ def example(cls: type[events.Data]) -> events.Event:
         values["renewed"] = False
     if cls.source == "portal":
         values |= {"customer_id": "q8Zl2Vd0x7mTnKc4RwYb1A", "evidence": "metadata"}
+    if cls is events.StripeAccountChanged:
+        values["state"] = "connected"
     if cls is events.CustomerLinkRefused:
         values["reason"] = "stripe_customer_taken"
     if cls is events.WebhookEndpointDisabled:
@@ -158,6 +160,7 @@ def test_every_event_has_a_consumer_or_is_for_the_host():
     assert set(events.EVENTS.values()) - heard == {
         events.NotificationUndeliverable,
         events.WebhookEndpointDisabled,
+        events.StripeAccountChanged,
     }
     for cls in events.EVENTS.values():
         assert topology.has_consumer(cls.type) == (cls in heard)

@@ -58,6 +58,7 @@ from shared import events as contract
 from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
+from tests.fixtures.accounts import OWN_ALONE
 from tests.unit import tables
 from tests.unit.notifier.conftest import House as Notifier
 from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_customer
@@ -411,7 +412,7 @@ class House:
     def read(self, event: dict[str, Any], version: str | None = None) -> inbox.Received:
         """What billing makes of an event in the shape of an API version (the endpoint's by default)."""
         body = msgspec.json.encode(render_for(event, version or self.version))
-        return inbox.read_webhook(body, livemode=False)
+        return inbox.read_webhook(body, directory=OWN_ALONE)
 
     def _shuffled(self, batch: list[Any]) -> tuple[list[Any], list[Any]]:
         dice = self.order or random.Random(0)

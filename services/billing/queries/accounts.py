@@ -1,0 +1,121 @@
+"""The accounts beside the installation's own that let the platform in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import inspect, select, update
+from sqlalchemy.orm import Session
+
+from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount, Way
+from services.billing.domain.errors import AccountRefused
+from services.billing.models import InboxEvent, StripeAccount
+from services.billing.queries.outbox import OUTBOX
+from shared import events
+from shared.contracts.accounts import Account, in_account
+from shared.outbox import Outgoing
+from shared.statements import insert_new, table_of
+
+
+def connect(session: Session, account: Account, *, livemode: bool, now: dt.datetime) -> bool:
+    """Let an account in, and tell the others. False: it was connected already, and nothing is told.
+
+    Raises AccountRefused for what is no account of Stripe's, and while the tables are not made for a second account.
+    """
+    if not ACCOUNT.fullmatch(account):
+        raise AccountRefused("account: expected Stripe's id of an account, acct_…")
+    refuse_while_expanding(session)
+    row = {
+        "account": account,
+        "state": AccountState.CONNECTED.value,
+        "livemode": livemode,
+        "changed_at": now,
+    }
+    new = insert_new(
+        session, table_of(StripeAccount), [row], conflict=["account"], returning="account"
+    )
+    was_out = (StripeAccount.state == AccountState.DISCONNECTED) | (
+        StripeAccount.livemode != livemode
+    )
+    if new:
+        _tell(session, account, AccountState.CONNECTED, livemode, now)
+        return True
+    return _change(session, account, AccountState.CONNECTED, now, was_out, livemode=livemode)
+
+
+def disconnect(session: Session, account: Account, now: dt.datetime) -> bool:
+    """Do nothing more on an account, and tell the others. False: it was not connected."""
+    was_in = StripeAccount.state != AccountState.DISCONNECTED
+    return _change(session, account, AccountState.DISCONNECTED, now, was_in)
+
+
+def restrict(session: Session, account: Account, restricted: bool, now: dt.datetime) -> bool:
+    """Note what Stripe says of an account that is connected, and tell the others. False: that was known."""
+    before, after = AccountState.RESTRICTED, AccountState.CONNECTED
+    if restricted:
+        before, after = after, before
+    return _change(session, account, after, now, StripeAccount.state == before)
+
+
+def all_accounts(session: Session, since: dt.datetime | None = None) -> list[KnownAccount]:
+    """The accounts that were ever connected, in whatever state; with `since` those whose state changed at that moment or later."""
+    wanted = select(StripeAccount)
+    if since is not None:
+        wanted = wanted.where(StripeAccount.changed_at >= since)
+    return [
+        KnownAccount(Account(row.account), Way.CONNECTED, AccountState(row.state), row.livemode)
+        for row in session.scalars(wanted)
+    ]
+
+
+def refuse_while_expanding(session: Session) -> None:
+    """Raise AccountRefused, which says what to do, where two accounts can't have a thing of the same id yet."""
+    if not schema_is_contracted(session):
+        raise AccountRefused(
+            "account: billing's tables are still those of one account. Once every replica is of this release, run "
+            "`python -m services.billing migrate --after-roll` (docs/upgrading.md)"
+        )
+
+
+def schema_is_contracted(session: Session) -> bool:
+    """Whether the account is part of the keys of billing's tables."""
+    key = inspect(session.connection()).get_pk_constraint(InboxEvent.__tablename__)
+    columns: Sequence[str] = key["constrained_columns"]
+    return "account" in columns
+
+
+def _change(
+    session: Session,
+    account: Account,
+    state: AccountState,
+    now: dt.datetime,
+    *conditions: Any,
+    **values: Any,
+) -> bool:
+    changed = session.execute(
+        update(StripeAccount)
+        .where(StripeAccount.account == account, *conditions)
+        .values(state=state.value, changed_at=now, **values)
+        .returning(StripeAccount.livemode)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for (livemode,) in changed:
+        _tell(session, account, state, livemode, now)
+    return bool(changed)
+
+
+def _tell(
+    session: Session, account: Account, state: AccountState, livemode: bool, now: dt.datetime
+) -> None:
+    """Queue what the others hear of it: once for each change, however often a state comes back."""
+    kind = events.StripeAccountChanged
+    name = in_account(account, f"{state}/{now.isoformat()}/{kind.type}")
+    event = events.Event(
+        id=name,
+        occurred_at=now,
+        correlation_id=name,
+        data=kind(account=account, state=state.value, livemode=livemode),
+    )
+    OUTBOX.add(session, [Outgoing(event, name)], now)

@@ -1,0 +1,87 @@
+"""Entrypoints about the accounts beside the installation's own: which of them are served, and keeping up with that."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from nameko.extensions import DependencyProvider
+
+from services.billing.domain.accounts import Directory, KnownAccount
+from services.billing.settings import Settings
+from services.billing.workflows.accounts import AccountHolder
+from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState
+from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
+from shared.nameko_ext.database import Database
+from shared.nameko_ext.loops import loop
+from shared.nameko_ext.rpc import rpc
+
+MOST_ACCOUNTS: Final = 500
+MOST_NAME: Final = 255
+
+
+class Accounts(DependencyProvider):
+    """Injects the process's `AccountHolder`: which accounts are served."""
+
+    holder: AccountHolder
+
+    def start(self) -> None:
+        settings: Settings = self.container.config["settings"]
+        database = next(each for each in self.container.dependencies if isinstance(each, Database))
+        self.holder = AccountHolder(livemode=settings.livemode, database=database.transactions)
+
+    def get_dependency(self, worker_ctx: Any) -> AccountHolder:
+        return self.holder
+
+
+class StripeAccounts:
+    """Which accounts are served, for those who operate us and for the other services."""
+
+    accounts: AccountHolder
+
+    @rpc
+    def stripe_account(self, account: str) -> StripeAccountState:
+        """How a Stripe account stands to this installation, as this replica last saw it, a few seconds ago at most. Empty: the
+        installation's own. One that nobody ever let us in is no error: it is not `served`."""
+        if len(account) > MOST_NAME:
+            raise InvalidArgument(f"account: expected at most {MOST_NAME} characters")
+        return _state(_read(self.accounts), Account(account))
+
+    @rpc
+    def stripe_accounts(self, after: str | None = None, limit: int = 100) -> StripeAccountPage:
+        """The Stripe accounts beside the installation's own, by their ids, in whatever state. `after`, the last one of a page, turns
+        the page; `limit` is 1 to 500."""
+        if not 1 <= limit <= MOST_ACCOUNTS:
+            raise InvalidArgument(f"limit: expected 1 to {MOST_ACCOUNTS}")
+        directory = _read(self.accounts)
+        rest = [one.account for one in directory if one.account > (after or "")]
+        return StripeAccountPage(
+            accounts=[_state(directory, one) for one in rest[:limit]], has_more=len(rest) > limit
+        )
+
+    @loop(poll=5.0)
+    def refresh_accounts(self) -> bool:
+        """See which accounts were connected or disconnected, by whatever process."""
+        self.accounts.refresh(dt.datetime.now(dt.UTC))
+        return False
+
+
+def _read(accounts: AccountHolder) -> Directory:
+    directory = accounts.directory
+    if not directory.read:
+        raise StripeUnavailable("which accounts are connected could not be read yet")
+    return directory
+
+
+def _state(directory: Directory, account: Account) -> StripeAccountState:
+    known: KnownAccount | None = directory.known(account)
+    refusal = directory.why_not_served(account)
+    return StripeAccountState(
+        account=account,
+        way="own" if account == OWN else known.way.value if known else None,
+        state=known.state.value if known else None,
+        livemode=directory.livemode(account) if known or account == OWN else None,
+        served=refusal is None,
+        reason=refusal,
+    )

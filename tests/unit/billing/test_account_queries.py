@@ -1,0 +1,110 @@
+"""Letting accounts in and shutting them out: once, told to the others in the same commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.billing.domain.accounts import AccountState
+from services.billing.domain.errors import AccountRefused
+from services.billing.models import OutboxEvent
+from services.billing.queries import accounts
+from services.billing.workflows.accounts import AccountHolder
+from shared import events
+from shared.contracts.accounts import Account
+from shared.database import Transactions
+
+NOW = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
+LATER = NOW + dt.timedelta(minutes=20)
+OTHER = Account("acct_1")
+THIRD = Account("acct_2")
+
+
+@pytest.fixture(autouse=True)
+def _contracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: True)
+
+
+def told(session: Session) -> list[tuple[str, str]]:
+    """The changes that the others hear of, in order."""
+    found = []
+    for body in session.scalars(select(OutboxEvent.body).order_by(OutboxEvent.id)):
+        data = events.decode(body).data
+        assert isinstance(data, events.StripeAccountChanged)
+        found.append((data.account, data.state))
+    return found
+
+
+def test_a_change_is_told_once(database: Transactions) -> None:
+    """However often the same is said; an account that comes back is told anew."""
+    with database.transaction() as session:
+        said = [
+            accounts.disconnect(session, OTHER, NOW),
+            accounts.connect(session, OTHER, livemode=False, now=NOW),
+            accounts.connect(session, OTHER, livemode=False, now=LATER),
+            accounts.restrict(session, OTHER, True, NOW),
+            accounts.restrict(session, OTHER, True, LATER),
+            accounts.connect(session, OTHER, livemode=False, now=LATER),
+            accounts.restrict(session, OTHER, False, LATER),
+            accounts.disconnect(session, OTHER, LATER),
+            accounts.disconnect(session, OTHER, LATER),
+            accounts.restrict(session, OTHER, True, LATER),
+            accounts.connect(session, OTHER, livemode=True, now=LATER),
+        ]
+        assert said == [0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1]
+        (one,) = accounts.all_accounts(session)
+        assert (one.account, one.state, one.livemode) == (OTHER, AccountState.CONNECTED, True)
+
+
+def test_what_changed_is_told_by_the_outbox(database: Transactions) -> None:
+    """Of each account for itself."""
+    with database.transaction() as session:
+        accounts.connect(session, OTHER, livemode=False, now=NOW)
+        accounts.connect(session, THIRD, livemode=False, now=NOW)
+        accounts.disconnect(session, OTHER, LATER)
+        assert told(session) == [
+            ("acct_1", "connected"),
+            ("acct_2", "connected"),
+            ("acct_1", "disconnected"),
+        ]
+
+
+def test_the_directory_follows_what_other_processes_do(database: Transactions) -> None:
+    """Each look sees what changed since the one before, and keeps the rest."""
+    holder = AccountHolder(livemode=False, database=database)
+    holder.refresh(NOW)
+    assert list(holder.directory) == []
+    with database.transaction() as session:  # by a clock that is behind
+        accounts.connect(session, OTHER, livemode=False, now=NOW - dt.timedelta(minutes=1))
+        accounts.connect(session, THIRD, livemode=False, now=NOW)
+    holder.refresh(LATER)
+    assert [one.account for one in holder.directory] == [OTHER, THIRD]
+    seen = holder.directory
+    with database.transaction() as session:
+        accounts.disconnect(session, OTHER, LATER)
+    holder.refresh(LATER)
+    assert "is disconnected" in str(holder.directory.why_not_served(OTHER))
+    assert (holder.directory.why_not_served(THIRD), seen.why_not_served(OTHER)) == (None, None)
+
+
+def test_the_first_look_sees_all(database: Transactions) -> None:
+    """Whatever was changed long ago; and nobody has to wait for the first round."""
+    with database.transaction() as session:
+        accounts.connect(session, OTHER, livemode=False, now=NOW - dt.timedelta(days=900))
+    assert AccountHolder(livemode=False, database=database).directory.known(OTHER) is not None
+
+
+def test_a_second_account_waits_for_its_tables(
+    monkeypatch: pytest.MonkeyPatch, database: Transactions
+) -> None:
+    """Two accounts may have a thing of the same id: whoever connects one too early is told what to run."""
+    monkeypatch.undo()
+    with database.transaction() as session:
+        if accounts.schema_is_contracted(session):
+            return
+        with pytest.raises(AccountRefused, match="migrate --after-roll"):
+            accounts.connect(session, OTHER, livemode=False, now=NOW)
+        assert accounts.all_accounts(session) == []
