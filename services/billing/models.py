@@ -54,6 +54,14 @@ class InboxEvent(KeyedByAccount, Base):
             postgresql_where=text("status = 'quarantined'"),
             sqlite_where=text("status = 'quarantined'"),
         ),
+        # What waits for its account to be served.
+        Index(
+            "ix_inbox_connected",
+            "account",
+            "received_at",
+            postgresql_where=text("status = 'connected'"),
+            sqlite_where=text("status = 'connected'"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import re
 import secrets
-import time
-from collections import Counter as Tally
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
-from sqlalchemy.orm import Session
-from werkzeug.wrappers import Request, Response
 
-from services.billing.adapters.stripe import webhook
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.errors import StripeKeyRefused
@@ -30,10 +24,9 @@ from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
 from services.billing.settings import Settings
-from services.billing.stripe_events.payloads import NotAnEvent
+from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
-from shared import tracing
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
@@ -46,26 +39,18 @@ from shared.contracts.rpc.billing import (
     PortalSession,
 )
 from shared.contracts.rpc.errors import InvalidArgument, StripeRefused, StripeUnavailable
-from shared.database import on_commit
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.http_answers import json_answer
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import audited_rpc, rpc
-from shared.nameko_ext.web import WEBHOOK_BYTES, http
 from shared.retention import prune_round
-from shared.telemetry import audit, get_logger
+from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
-WEBHOOKS = Counter(
-    "portico_stripe_webhooks",
-    "Webhooks by Stripe's event type and what became of them",
-    ["type", "outcome"],
-)
 OUTBOX_PENDING = Gauge("portico_outbox_pending", "Events that wait to be published")
 BREAKER_OPEN = Gauge(
     "portico_stripe_breaker_open",
@@ -82,16 +67,6 @@ RECONCILED_AT = Gauge(
 )
 OUTBOX_AGE = Gauge("portico_outbox_oldest_age_seconds", "How long the oldest of them has waited")
 
-TOLD_AS: Final = {
-    inbox.Outcome.QUARANTINED: ("webhook quarantined", logging.ERROR),
-    inbox.Outcome.THIN: ("thin webhook", logging.WARNING),
-    inbox.Outcome.CONNECTED: ("webhook of a connected account", logging.INFO),
-}
-"""How the log names a webhook of which there is more to say than that it was taken, and how loud."""
-
-TAKEN: Final = {one: json_answer(200, {"received": one.value}) for one in inbox.Outcome}
-"""The answers to webhooks that are stored: each made once, for all."""
-
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -102,7 +77,12 @@ class Stripe(DependencyProvider):
 
     def setup(self) -> None:
         settings: Settings = self.container.config["settings"]
-        self.gateways = StripeGateways(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+        accounts = next(each for each in self.container.dependencies if isinstance(each, Accounts))
+        self.gateways = StripeGateways(
+            settings.stripe_api_key.reveal(),
+            settings.stripe_api_base,
+            lambda account: accounts.holder.own_key(account),
+        )
 
     def stop(self) -> None:
         self.gateways.close()
@@ -134,48 +114,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _store(session: Session, batch: list[inbox.Received]) -> list[inbox.Outcome]:
-    outcomes = inbox.store_webhooks(session, batch, _now())
-    on_commit(session, lambda: _count(batch, outcomes))
-    return outcomes
-
-
-def _count(batch: list[inbox.Received], outcomes: list[inbox.Outcome]) -> None:
-    kinds = zip((one.type_label for one in batch), outcomes, strict=True)
-    for (label, outcome), number in Tally(kinds).items():
-        WEBHOOKS.labels(label, outcome.value).inc(number)
-
-
-def _refused(reason: Exception) -> Response:
-    WEBHOOKS.labels("unknown", "refused").inc()
-    log.warning("webhook refused", reason=str(reason))
-    return json_answer(400, {"error": str(reason)})
-
-
-def _audit_configuration(received: inbox.Received) -> None:
-    """What customers may do at Stripe was changed: there, or by `portico stripe portal-config`. Stripe does not say who did."""
-    changed = received.translation.configuration
-    if changed is not None:
-        audit(
-            received.event.type,
-            who="not said",
-            came_by="webhook",
-            configuration_id=changed.id,
-            correlation_id=received.event.id,
-            **account_shown(received.event.account),
-        )
-
-
-def _refuse_unsigned(request: Request) -> Response | None:
-    """Without anything like a signature of Stripe's, what follows is nobody's webhook."""
-    try:
-        webhook.read_header(request.headers.get(webhook.HEADER))
-    except webhook.BadSignature as reason:
-        return _refused(reason)
-    return None
-
-
-class BillingService(Looking, Operations, StripeAccounts):
+class BillingService(Webhooks, Looking, Operations, StripeAccounts):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"
@@ -187,48 +126,8 @@ class BillingService(Looking, Operations, StripeAccounts):
     breakers = ClickBreakers()
     publisher = EventPublisher()
     wake_relay = Waker("relay")
-    store = Batched("webhooks", _store)
-
-    # -- Stripe speaks ------------------------------------------------------------------------------------
-
-    @http("POST", "/webhooks/stripe", refuse=_refuse_unsigned, body_limit=WEBHOOK_BYTES)
-    def stripe_webhook(self, request: Request) -> Response:
-        """Verify, store, acknowledge. 400 for what Stripe did not sign or what is no event: nothing is stored.
-
-        Everything signed is stored and answered 200, also what we can't understand: a 4xx would make Stripe
-        repeat it for days and then switch the endpoint off.
-        """
-        body = request.get_data()
-        try:
-            webhook.verify(
-                body,
-                request.headers.get(webhook.HEADER),
-                [secret.reveal() for secret in self.settings.stripe_webhook_secrets],
-                time.time(),
-            )
-            received = inbox.read_webhook(body, directory=self.accounts.directory)
-        except (webhook.BadSignature, NotAnEvent) as refusal:
-            return _refused(refusal)
-        received, outcome = inbox.keep(self.store, received)
-        tracing.note(
-            type=received.type_label, correlation_id=received.event.id, outcome=outcome.value
-        )
-        event = received.event
-        what, level = TOLD_AS.get(outcome, ("webhook taken", logging.INFO))
-        log.log(
-            level,
-            what,
-            event_id=event.id,
-            type=event.type,
-            outcome=outcome.value,
-            reason=received.translation.reason,
-            correlation_id=event.id,
-            **account_shown(event.account),
-        )
-        if outcome is inbox.Outcome.TRANSLATED:
-            self.wake_relay()
-            _audit_configuration(received)
-        return TAKEN[outcome]
+    wake_accounts = Waker("refresh_accounts")
+    store = Batched("webhooks", store_batch)
 
     @loop(poll=1.0)
     def relay(self) -> bool:
@@ -402,6 +301,11 @@ class BillingService(Looking, Operations, StripeAccounts):
         """A new card: pay what is open with it. What Stripe can't tell now, `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
+        directory = self.accounts.directory
+        if directory.why_not_served(event.data.account) is not None:
+            if directory.read:
+                return "not served"
+            raise StripeUnavailable("which accounts are connected could not be read yet")
         with self.database.reading() as session:
             wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
         if wish is None:
@@ -413,6 +317,9 @@ class BillingService(Looking, Operations, StripeAccounts):
     def resume_recoveries(self) -> bool:
         """Go on with one change of card that waits: for the hour's end, for Stripe, or because a process died."""
         for change in recovery.due(self.database, _now()):
+            if self.accounts.directory.why_not_served(change.account) is not None:
+                recovery.put_off(self.database, change, _now())
+                continue
             try:
                 self._recover(recovery.resume, change, change.account)
             except CustomerBusy:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from services.billing.domain.paying import is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
-from shared.settings import REQUIRED, Reader, Secret
+from services.billing.own_keys import AccountsFile, Installation
+from shared.settings import REQUIRED, Reader, Secret, is_loopback
 from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
@@ -44,9 +45,14 @@ class Settings(StripeSettings):
     amqp_uri: Secret
     http_address: str
     stripe_webhook_secrets: tuple[Secret, ...]
+    """Of the endpoint for the installation's own account."""
     public_url: str
     stripe_look_rate: int
     """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
+    stripe_connect_webhook_secrets: tuple[Secret, ...] = ()
+    """Of the endpoint for connected accounts."""
+    stripe_accounts_file: AccountsFile | None = None
+    """The accounts with keys of their own, as they stood in the file at the start."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -75,7 +81,22 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         example="whsec_…,whsec_…",
         min_length=16,
     )
+    connect_secrets = read.secrets(
+        "STRIPE_CONNECT_WEBHOOK_SECRETS",
+        meaning="on a platform: the signing secrets of the webhook endpoint for connected accounts, newest first",
+        example="whsec_…,whsec_…",
+        default=(),
+        min_length=16,
+    )
+    read.check(
+        "STRIPE_CONNECT_WEBHOOK_SECRETS",
+        not set(connect_secrets or ()) & set(secrets or ()),
+        "has a secret that stands in STRIPE_WEBHOOK_SECRETS, too: each endpoint has its own, and speaks for its own accounts alone",
+    )
     public_url = _public_url(read)
+    accounts_file = _read_accounts_file(
+        read, stripe, (*(secrets or ()), *(connect_secrets or ())), public_url
+    )
     tracing = read_tracing(read)
     http_shared, log_level = read.http_shared(), read.log_level()
     look_rate = read.integer(
@@ -98,7 +119,29 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         http_shared=http_shared,
         log_level=log_level,
         stripe_look_rate=look_rate,
+        stripe_connect_webhook_secrets=connect_secrets,
+        stripe_accounts_file=accounts_file,
     )
+
+
+def _read_accounts_file(
+    read: Reader, stripe: StripeSettings, secrets: tuple[Secret, ...], public_url: str | None
+) -> AccountsFile | None:
+    path = read.text(
+        "STRIPE_ACCOUNTS_FILE",
+        meaning="a JSON file with the accounts that have keys of their own: `account`, `key` and `webhook_secrets` of each; "
+        "read again when it changes",
+        example="/run/secrets/stripe-accounts.json",
+        default=None,
+    )
+    if path is None or not isinstance(stripe.stripe_api_key, Secret):
+        return None
+    laptop = public_url is not None and is_loopback(public_url)
+    file = AccountsFile(path, Installation(stripe.stripe_api_key, secrets, laptop))
+    file.look()
+    for problem in (file.problem or "").splitlines():
+        read.check("STRIPE_ACCOUNTS_FILE", False, f"can't be taken: {problem}")
+    return file
 
 
 def _public_url(read: Reader, default: Any = REQUIRED) -> Any:

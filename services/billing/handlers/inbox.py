@@ -13,14 +13,14 @@ from msgspec import UNSET
 from sqlalchemy.orm import Session
 
 from services.billing import models
-from services.billing.domain.accounts import Directory
+from services.billing.domain.accounts import AccountState, Directory
+from services.billing.queries import accounts, intake, outbox, reconciliation
 from services.billing.queries import inbox as queries
-from services.billing.queries import intake, outbox, reconciliation
 from services.billing.queries import portal as portal_queries
 from services.billing.stripe_events.payloads import NotAnEvent, StripeEvent, parse_event
 from services.billing.stripe_events.translation import (
+    CONNECT_WANTED,
     EVIDENCE_TYPES,
-    WANTED,
     Status,
     Translation,
     translate,
@@ -45,6 +45,10 @@ EVIDENCE_SETTLED: Final = dt.timedelta(minutes=5)
 """Rows become visible in the order of their commits, not of their times: younger ones wait for the next round."""
 
 
+AGAIN_BATCH: Final = 100
+"""Events of an account translated again in one round: few, for the same reason."""
+
+
 class Outcome(enum.StrEnum):
     """What became of a webhook: the `outcome` label of `portico_stripe_webhooks_total` and Stripe's answer."""
 
@@ -67,15 +71,16 @@ class Received:
     @property
     def type_label(self) -> str:
         """The type for a metric: bounded, since Stripe has hundreds."""
-        return self.event.type if self.event.type in WANTED else "other"
+        return self.event.type if self.event.type in CONNECT_WANTED else "other"
 
 
-def read_webhook(body: bytes, *, directory: Directory) -> Received:
-    """Parse and translate a signed body; pure, so it happens outside the transaction.
+def read_webhook(body: bytes, account: Account = OWN, *, directory: Directory) -> Received:
+    """Parse and translate a signed body; pure, so it happens outside the transaction. `account`: whose the event is where it names
+    none.
 
     Raises NotAnEvent when the body is not UTF-8, not JSON or not an event.
     """
-    event, payload = _parse(body)
+    event, payload = _parse(body, account)
     return Received(event, payload, translate(event, directory=directory))
 
 
@@ -132,10 +137,8 @@ def store_webhooks(
     arrivals = [(one.event, one.payload, one.translation) for one in firsts.values()]
     fresh = intake.store(session, arrivals, now, delivered=delivered)
     for event, received in firsts.items():
-        if event in fresh and received.translation.configuration is not None:
-            portal_queries.learn_of_ours(
-                session, event.account, received.translation.configuration, now
-            )
+        if event in fresh:
+            _learn(session, received.event, received.translation, now)
     outcomes = []
     for received in batch:
         stored = received.event.name in fresh
@@ -163,17 +166,69 @@ def replay(
     row.replays, row.replayed_at = row.replays + 1, now
     if not row.payload:
         return _replayed(row.id, row.status, row.reason, [])
-    translation = translate(
-        parse_event(row.payload, Account(row.account or OWN)), directory=directory
-    )
+    parsed = parse_event(row.payload, event.account)
+    translation = translate(parsed, directory=directory)
     known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
     fresh = [one for one in translation.outgoing if one.event.id not in known]
     queued = outbox.OUTBOX.add(session, fresh, now)
-    if translation.configuration is not None:
-        portal_queries.learn_of_ours(session, event.account, translation.configuration, now)
+    _learn(session, parsed, translation, now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
+
+
+def _learn(
+    session: Session, event: StripeEvent, translation: Translation, now: dt.datetime
+) -> None:
+    """Note what an event tells that is for nobody but us."""
+    if translation.configuration is not None:
+        portal_queries.learn_of_ours(session, event.account, translation.configuration, now)
+    if translation.state is AccountState.DISCONNECTED:
+        accounts.disconnect(session, event.account, now, happened_at=event.occurred_at())
+    elif translation.state is not None:
+        accounts.restrict(
+            session,
+            event.account,
+            translation.state is AccountState.RESTRICTED,
+            now,
+            happened_at=event.occurred_at(),
+        )
+
+
+@dataclass(frozen=True)
+class TranslatedAgain:
+    """What came of a batch of stored events whose account was not served when they came."""
+
+    account: Account
+    events: int
+
+
+def translate_again(
+    session: Session, directory: Directory, now: dt.datetime
+) -> TranslatedAgain | None:
+    """Translate the oldest stored events of one account that is served by now, and was not when they came; None: there are none,
+    or others are at them.
+
+    An old replica stores so what it is delivered of accounts that it doesn't know, and each does what came before its account was
+    let in. What was said meanwhile is not said again.
+    """
+    waiting = queries.account_that_waits(session, directory)
+    if waiting is None:
+        return None
+    rows = queries.lock_waiting(session, waiting, AGAIN_BATCH)
+    for row in rows:
+        row.replays, row.replayed_at = row.replays + 1, now
+        if not row.payload:
+            row.status, row.reason = Status.IGNORED.value, "nothing of it was kept"
+            continue
+        event = parse_event(row.payload, waiting)
+        translation = translate(event, directory=directory)
+        known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
+        fresh = [one for one in translation.outgoing if one.event.id not in known]
+        outbox.OUTBOX.add(session, fresh, now)
+        _learn(session, event, translation, now)
+        row.status, row.reason = translation.status.value, translation.reason
+    return TranslatedAgain(waiting, len(rows)) if rows else None
 
 
 def close_event(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import inspect, select, update
 from sqlalchemy.orm import Session
@@ -17,6 +17,14 @@ from shared import events
 from shared.contracts.accounts import Account, in_account
 from shared.outbox import Outgoing
 from shared.statements import insert_new, table_of
+
+CLOCKS: Final = dt.timedelta(minutes=1)
+"""By how much Stripe's clock and ours may differ."""
+STILL_EXPANDED: Final = (
+    "billing's tables are still those of one account. Once every replica is of this release, run "
+    "`python -m services.billing migrate --after-roll` (docs/upgrading.md)"
+)
+"""Why there can be no second account yet, and what to do."""
 
 
 def connect(session: Session, account: Account, *, livemode: bool, now: dt.datetime) -> bool:
@@ -45,18 +53,37 @@ def connect(session: Session, account: Account, *, livemode: bool, now: dt.datet
     return _change(session, account, AccountState.CONNECTED, now, was_out, livemode=livemode)
 
 
-def disconnect(session: Session, account: Account, now: dt.datetime) -> bool:
-    """Do nothing more on an account, and tell the others. False: it was not connected."""
+def disconnect(
+    session: Session, account: Account, now: dt.datetime, *, happened_at: dt.datetime | None = None
+) -> bool:
+    """Do nothing more on an account, and tell the others. `happened_at`: when its business shut us out, by Stripe's clock, where
+    Stripe told us so. False: it was not connected, or has let us in again since."""
     was_in = StripeAccount.state != AccountState.DISCONNECTED
-    return _change(session, account, AccountState.DISCONNECTED, now, was_in)
+    return _change(
+        session, account, AccountState.DISCONNECTED, now, was_in, *_not_since(happened_at)
+    )
 
 
-def restrict(session: Session, account: Account, restricted: bool, now: dt.datetime) -> bool:
-    """Note what Stripe says of an account that is connected, and tell the others. False: that was known."""
+def restrict(
+    session: Session,
+    account: Account,
+    restricted: bool,
+    now: dt.datetime,
+    *,
+    happened_at: dt.datetime | None = None,
+) -> bool:
+    """Note what Stripe says of an account that is connected, and tell the others. False: that was known, or something newer is."""
     before, after = AccountState.RESTRICTED, AccountState.CONNECTED
     if restricted:
         before, after = after, before
-    return _change(session, account, after, now, StripeAccount.state == before)
+    return _change(
+        session, account, after, now, StripeAccount.state == before, *_not_since(happened_at)
+    )
+
+
+def _not_since(happened_at: dt.datetime | None) -> tuple[Any, ...]:
+    """Stripe repeats a webhook for days: what it told of may be over."""
+    return () if happened_at is None else (StripeAccount.changed_at <= happened_at + CLOCKS,)
 
 
 def all_accounts(session: Session, since: dt.datetime | None = None) -> list[KnownAccount]:
@@ -73,10 +100,7 @@ def all_accounts(session: Session, since: dt.datetime | None = None) -> list[Kno
 def refuse_while_expanding(session: Session) -> None:
     """Raise AccountRefused, which says what to do, where two accounts can't have a thing of the same id yet."""
     if not schema_is_contracted(session):
-        raise AccountRefused(
-            "account: billing's tables are still those of one account. Once every replica is of this release, run "
-            "`python -m services.billing migrate --after-roll` (docs/upgrading.md)"
-        )
+        raise AccountRefused(f"account: {STILL_EXPANDED}")
 
 
 def schema_is_contracted(session: Session) -> bool:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.models import InboxEvent, inbox_account_is
+from services.billing.domain.accounts import AccountState, Directory, Way
+from services.billing.models import InboxEvent, StripeAccount, inbox_account_is
 from services.billing.stripe_events.translation import Status
 from shared.contracts.accounts import OWN, Account, StripeId, by_account
+
+MOST_WAITING: Final = 100
+"""Accounts looked at for one that is served."""
 
 
 def count_deliveries(session: Session, again: Mapping[StripeId, int], now: dt.datetime) -> None:
@@ -80,6 +85,43 @@ def inbox_events(
             earlier = or_(earlier, same)
         statement = statement.where(earlier)
     return session.scalars(statement.limit(limit)).all()
+
+
+def account_that_waits(session: Session, directory: Directory) -> Account | None:
+    """An account that is served, and has events stored as `connected`: of several any one."""
+    waits = exists().where(
+        InboxEvent.status == Status.CONNECTED.value, StripeAccount.account == InboxEvent.account
+    )
+    candidates = list(
+        session.scalars(
+            select(StripeAccount.account)
+            .where(StripeAccount.state != AccountState.DISCONNECTED.value, waits)
+            .order_by(func.random())
+            .limit(MOST_WAITING)
+        )
+    )
+    own_keys = [one.account for one in directory if one.way is Way.OWN_KEY]
+    if own_keys:
+        rows = session.scalars(
+            select(InboxEvent.account)
+            .where(InboxEvent.status == Status.CONNECTED.value, InboxEvent.account.in_(own_keys))
+            .distinct()
+            .limit(MOST_WAITING)
+        )
+        candidates += [account for account in rows if account]
+    served = map(Account, candidates)
+    return next((one for one in served if directory.why_not_served(one) is None), None)
+
+
+def lock_waiting(session: Session, account: Account, limit: int) -> Sequence[InboxEvent]:
+    """Its oldest events that are stored as `connected`, locked; those that another process has are left to it."""
+    return session.scalars(
+        select(InboxEvent)
+        .where(InboxEvent.status == Status.CONNECTED.value, InboxEvent.account == account)
+        .order_by(InboxEvent.received_at, InboxEvent.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
 
 
 def payloads_about(

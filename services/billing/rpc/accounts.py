@@ -6,19 +6,30 @@ import datetime as dt
 from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
+from prometheus_client import Gauge
 
 from services.billing.domain.accounts import Directory, KnownAccount
+from services.billing.handlers import inbox
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState
 from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
 from shared.nameko_ext.database import Database
-from shared.nameko_ext.loops import loop
+from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.rpc import rpc
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 MOST_ACCOUNTS: Final = 500
 MOST_NAME: Final = 255
+
+
+FILE_REFUSED = Gauge(
+    "portico_stripe_accounts_file_refused",
+    "1 while STRIPE_ACCOUNTS_FILE is not taken as it is, and what was good in it last is used; else 0",
+)
 
 
 class Accounts(DependencyProvider):
@@ -29,7 +40,11 @@ class Accounts(DependencyProvider):
     def start(self) -> None:
         settings: Settings = self.container.config["settings"]
         database = next(each for each in self.container.dependencies if isinstance(each, Database))
-        self.holder = AccountHolder(livemode=settings.livemode, database=database.transactions)
+        self.holder = AccountHolder(
+            livemode=settings.livemode,
+            database=database.transactions,
+            file=settings.stripe_accounts_file,
+        )
 
     def get_dependency(self, worker_ctx: Any) -> AccountHolder:
         return self.holder
@@ -39,6 +54,8 @@ class StripeAccounts:
     """Which accounts are served, for those who operate us and for the other services."""
 
     accounts: AccountHolder
+    database: Database
+    wake_relay: Waker
 
     @rpc
     def stripe_account(self, account: str) -> StripeAccountState:
@@ -64,7 +81,19 @@ class StripeAccounts:
     def refresh_accounts(self) -> bool:
         """See which accounts were connected or disconnected, by whatever process."""
         self.accounts.refresh(dt.datetime.now(dt.UTC))
+        FILE_REFUSED.set(bool(self.accounts.problems))
         return False
+
+    @loop(poll=30.0)
+    def translate_again(self) -> bool:
+        """What was stored of accounts before they were served, oldest first: a batch of one account a round."""
+        with self.database.transaction() as session:
+            told = inbox.translate_again(session, self.accounts.directory, dt.datetime.now(dt.UTC))
+        if told is None:
+            return False
+        self.wake_relay()
+        log.info("stored webhooks translated again", account=told.account, events=told.events)
+        return True
 
 
 def _read(accounts: AccountHolder) -> Directory:

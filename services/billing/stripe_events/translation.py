@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from services.billing.domain.accounts import Directory, mode_name
+from services.billing.domain.accounts import AccountState, Directory, mode_name
 from services.billing.domain.portal import PortalConfiguration
+from services.billing.stripe_events.accounts import ACCOUNT_TYPES, state_of
 from services.billing.stripe_events.customers import (
     checkout_completed,
     customer_changed,
@@ -32,7 +33,7 @@ from services.billing.stripe_events.portal_configurations import (
 )
 from services.billing.stripe_events.subscriptions import subscription_ended, subscription_updated
 from shared import events
-from shared.contracts.accounts import our_event_id
+from shared.contracts.accounts import OWN, our_event_id
 from shared.outbox import Outgoing
 
 
@@ -61,6 +62,8 @@ class Translation:
     outgoing: tuple[Outgoing, ...] = ()
     configuration: PortalConfiguration | None = None
     """What Stripe's portal lets customers do from now on."""
+    state: AccountState | None = None
+    """How the event's account, beside the own one, stands from now on."""
 
 
 def translate(event: StripeEvent, *, directory: Directory) -> Translation:
@@ -79,6 +82,10 @@ def translate(event: StripeEvent, *, directory: Directory) -> Translation:
 
 def translate_served(event: StripeEvent, *, livemode: bool) -> Translation:
     """The same of an account that is known to be served. `livemode`: the mode in which we work on it."""
+    if event.account != OWN and event.livemode is False and livemode:
+        return Translation(
+            Status.IGNORED, "a test event, which a live Connect endpoint is sent by design"
+        )
     if event.livemode is not None and event.livemode != livemode:
         return Translation(
             Status.QUARANTINED,
@@ -86,11 +93,16 @@ def translate_served(event: StripeEvent, *, livemode: bool) -> Translation:
         )
     if event.thin and event.type.removeprefix("v1.") in WANTED:
         return Translation(Status.THIN, "it holds nothing of what it is about; Stripe's log does")
-    if event.thin or event.type not in WANTED:
+    of_accounts = event.account != OWN and event.type in ACCOUNT_TYPES
+    if event.thin or (event.type not in WANTED and not of_accounts):
         return Translation(Status.IGNORED, "type not handled")
     if event.livemode is None:
         return Translation(Status.QUARANTINED, "the event has no `livemode`")
     try:
+        if of_accounts:
+            state = state_of(event)
+            said = Status.TRANSLATED if state else Status.IGNORED
+            return Translation(said, state=state)
         if event.type in CONFIGURATION_TYPES:
             return Translation(Status.TRANSLATED, configuration=configuration_of(event))
         route = ROUTES[event.type]
@@ -166,3 +178,5 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[EventDraft]]]] = {
 
 WANTED: Final = frozenset((*ROUTES, *CONFIGURATION_TYPES))
 """Every type that a webhook endpoint has to deliver. Any other is stored as `ignored`."""
+CONNECT_WANTED: Final = WANTED | frozenset(ACCOUNT_TYPES)
+"""The same of the endpoint for connected accounts."""

@@ -1,29 +1,42 @@
-"""The accounts that this process works on, kept up with what the database says."""
+"""The accounts that this process works on, kept up with what the database and the file of own keys say."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Final
 
-from services.billing.domain.accounts import Directory, KnownAccount
+from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
+from services.billing.own_keys import AccountsFile, OwnKey
 from services.billing.queries import accounts as queries
 from shared.contracts.accounts import Account
 from shared.database import DatabaseUnavailable, Transactions
+from shared.settings import Secret
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 SETTLED: Final = dt.timedelta(minutes=5)
 """Rows become visible in the order of their commits, not of their times, and clocks differ: so far each look reaches back."""
 
 
 class AccountHolder:
-    """Has the present `Directory`. `refresh` it every few seconds, and at once after a change in this process."""
+    """Has the present `Directory`, and the keys of those who have one of their own. `refresh` it every few seconds, and at once
+    after a change in this process."""
 
-    def __init__(self, *, livemode: bool, database: Transactions | None = None) -> None:
-        """`livemode`: the mode of the installation's own key. Without a database there is the own account alone."""
+    def __init__(
+        self, *, livemode: bool, database: Transactions, file: AccountsFile | None = None
+    ) -> None:
+        """`livemode`: the mode of the installation's own key. `file`: the accounts with own keys, read."""
         self._livemode = livemode
         self._database = database
+        self._file = file
         self._connected: dict[Account, KnownAccount] = {}
+        self._keys: dict[Account, OwnKey] = {}
+        self._may_have_keys = False
         self._looked: dt.datetime | None = None
-        self._directory = Directory(livemode=livemode, read=database is None)
+        self._told: list[str] = []
+        self._directory = Directory(livemode=livemode, read=False)
 
     def __repr__(self) -> str:
         return f"AccountHolder(accounts={len(self._directory)})"
@@ -39,15 +52,69 @@ class AccountHolder:
                 return self._directory
         return self._directory
 
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with the file as it is now; what was good in it last is kept."""
+        return list(self._told)
+
+    def own_key(self, account: Account) -> Secret | None:
+        """The key of an account that has one of its own."""
+        found = self._keys.get(account)
+        return found.key if found else None
+
+    def webhook_secrets(self, account: Account) -> tuple[Secret, ...]:
+        """The signing secrets of such an account's own endpoint; none for another account."""
+        found = self._keys.get(account)
+        return found.webhook_secrets if found else ()
+
     def refresh(self, now: dt.datetime) -> None:
         """Look at what has changed. Raises DatabaseUnavailable: then what was seen last stays."""
-        if self._database is None:
-            return
+        if self._file is not None:
+            self._file.look()
         since = None if self._looked is None else self._looked - SETTLED
         with self._database.reading() as session:
-            changed = queries.all_accounts(session, since)
-        new = {one.account: one for one in changed if self._connected.get(one.account) != one}
-        if new or not self._directory.read:
-            self._connected = {**self._connected, **new}
-            self._directory = Directory(livemode=self._livemode, accounts=self._connected.values())
+            seen = queries.all_accounts(session, since)
+            if self._file is not None and not self._may_have_keys:
+                self._may_have_keys = queries.schema_is_contracted(session)
         self._looked = now
+        changed = [one for one in seen if self._connected.get(one.account) != one]
+        self._connected |= {one.account: one for one in changed}
+        keys = {
+            account: key
+            for account, key in (self._file.keys if self._file else {}).items()
+            if self._may_have_keys and not self._is_connected(account)
+        }
+        known = [one for one in self._connected.values() if one.account not in keys]
+        known += (
+            KnownAccount(account, Way.OWN_KEY, AccountState.CONNECTED, self._livemode)
+            for account in keys
+        )
+        if not self._directory.read or keys != self._keys or changed:
+            self._keys = keys
+            self._directory = Directory(livemode=self._livemode, accounts=known)
+        self._tell(list(self._problems()))
+
+    def _is_connected(self, account: Account) -> bool:
+        known = self._connected.get(account)
+        return known is not None and known.state is not AccountState.DISCONNECTED
+
+    def _problems(self) -> Iterator[str]:
+        if self._file is None:
+            return
+        if self._file.problem:
+            yield from self._file.problem.splitlines()
+        if self._file.keys and not self._may_have_keys:
+            yield f"none of its accounts is served yet: {queries.STILL_EXPANDED}"
+        for account in self._file.keys:
+            if self._is_connected(account):
+                yield (
+                    f"{account} is connected, too, and its key is not used: `portico stripe disconnect {account}`, or take "
+                    "its entry out"
+                )
+
+    def _tell(self, problems: list[str]) -> None:
+        """Each once, for as long as it lasts."""
+        for one in problems:
+            if one not in self._told:
+                log.error("STRIPE_ACCOUNTS_FILE is not taken as it is", problem=one)
+        self._told = problems

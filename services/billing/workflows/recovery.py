@@ -43,6 +43,7 @@ DEBIT_LOOK: Final = dt.timedelta(days=1)
 """When somebody looks again at an invoice that another method's debit is under way for, if no event tells of its end."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
+NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
 MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
 
@@ -105,6 +106,12 @@ def due(database: Transactions, now: dt.datetime) -> list[StripeId]:
     """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
     with database.reading() as session:
         return payment_method_changes.due_changes(session, now, MOST_DUE)
+
+
+def put_off(database: Transactions, change: StripeId, now: dt.datetime) -> None:
+    """Let a change wait whose account is not served: it goes on if that is let in again."""
+    with database.transaction() as session:
+        payment_method_changes.postpone(session, change, now + NOT_SERVED_PAUSE)
 
 
 def resume(

@@ -29,6 +29,7 @@ from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.rpc import operations
 from services.billing.service import BillingService
+from services.billing.web import store_batch
 from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
@@ -68,7 +69,7 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
         stripe_portal_configuration=None,
         public_url="https://me.example.com",
     )
-    made.store = batch_transactions("webhooks", service._store, database)
+    made.store = batch_transactions("webhooks", store_batch, database)
     made.wake_relay = lambda: made.woken.append(True)
     made.woken = []
     gateway.customers["cus_1"] = Customer("cus_1")
@@ -136,15 +137,13 @@ def test_a_signed_event_that_we_cannot_read_is_acknowledged(
 @pytest.mark.parametrize(
     ("edit", "outcome", "level"),
     [
-        ({"account": "acct_1"}, "connected", "info"),
         ({"object": "v2.core.event", "type": "v1.invoice.paid"}, "thin", "warning"),
     ],
 )
 def test_what_is_no_event_of_ours_to_act_on_is_told_apart(
     billing: Any, database: Transactions, edit: dict[str, str], outcome: str, level: str
 ) -> None:
-    """A connected account's event is no error and no alarm, a thin one a warning; each has a metric of its own, and nothing
-    is relayed."""
+    """A thin event is a warning; it has a metric of its own, and nothing is relayed."""
     body = payload("invoice.paid", lambda event: event.update(edit))
     with capture_logs() as lines:
         answer = post(billing, body, signed(body, at=int(time.time())))

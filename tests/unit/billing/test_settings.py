@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,37 @@ def test_an_old_published_secret_behind_a_new_one_is_refused_too() -> None:
     both = f"{WEBHOOK_SECRET},whsec_developmentonly0123456789"
     with pytest.raises(SettingsError, match="STRIPE_WEBHOOK_SECRETS entry 2 is printed"):
         load({**GOOD, "STRIPE_WEBHOOK_SECRETS": both})
+
+
+def test_accounts_with_keys_of_their_own_come_from_a_file(tmp_path: Path) -> None:
+    """Read at the start; what is wrong with it keeps billing from starting, as any other setting does, and no key is told."""
+    file = tmp_path / "accounts.json"
+    entry = {"account": "acct_1", "key": STRIPE_TEST_KEY, "webhook_secrets": [WEBHOOK_SECRET]}
+    file.write_text(json.dumps([entry]))
+    given = GOOD | {"STRIPE_ACCOUNTS_FILE": str(file)}
+    with pytest.raises(SettingsError) as refused:
+        load(given)
+    assert "STRIPE_ACCOUNTS_FILE can't be taken: entry 1 (acct_1): `key` is that of" in str(
+        refused.value
+    )
+    assert str(refused.value).count("STRIPE_ACCOUNTS_FILE") == 2
+    assert STRIPE_TEST_KEY not in str(refused.value) + repr(refused.value)
+    with pytest.raises(SettingsError, match="No such file"):
+        load(GOOD | {"STRIPE_ACCOUNTS_FILE": str(tmp_path / "none")})
+    key, secret = "rk_test_Ua3kPz7NfE5wQj9MvC1x", "whsec_Xc4mVn8BqZ1lKj6HgF3d"
+    file.write_text(json.dumps([entry | {"key": key, "webhook_secrets": [secret]}]))
+    settings = load(given)
+    assert settings.stripe_accounts_file is not None
+    assert list(settings.stripe_accounts_file.keys) == ["acct_1"]
+    assert key not in repr(settings)
+    assert secret not in repr(settings)
+
+
+def test_the_two_endpoints_have_secrets_of_their_own() -> None:
+    """A secret that stood in both settings would speak for all accounts."""
+    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": f"whsec_Jt5vYb8QpW3zGm6RkHx2,{WEBHOOK_SECRET}"}
+    with pytest.raises(SettingsError, match="STRIPE_CONNECT_WEBHOOK_SECRETS has a secret that"):
+        load(GOOD | connect)
+    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": "whsec_Jt5vYb8QpW3zGm6RkHx2"}
+    assert len(load(GOOD | connect).stripe_connect_webhook_secrets) == 1
+    assert load(GOOD).stripe_connect_webhook_secrets == ()

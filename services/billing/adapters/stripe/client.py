@@ -11,6 +11,7 @@ from typing import Any, Final
 import stripe  # noqa: TID251
 
 from shared.contracts.accounts import Account, in_account
+from shared.settings import Secret
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
 
@@ -34,12 +35,14 @@ class OnAccount:
     into the account, too: whether accounts share Stripe's memory of keys is not documented.
     """
 
-    def __init__(self, target: Any, account: Account) -> None:
+    def __init__(self, target: Any, account: Account, key: Secret | None = None) -> None:
+        """`key`: the account's own; without one the platform's key acts in its name."""
         self._target = target
         self._account = account
+        self._key = key
 
     def __getattr__(self, name: str) -> OnAccount:
-        return OnAccount(getattr(self._target, name), self._account)
+        return OnAccount(getattr(self._target, name), self._account, self._key)
 
     def __call__(self, *arguments: Any, options: dict[str, Any] | None = None) -> Any:
         return self._target(*arguments, options=self._options(options or {}))
@@ -48,6 +51,8 @@ class OnAccount:
         made = dict(options)
         if IDEMPOTENCY_KEY in made:
             made[IDEMPOTENCY_KEY] = in_account(self._account, made[IDEMPOTENCY_KEY])
-        if self._account:
+        if self._key is not None:
+            made["api_key"] = self._key.reveal()
+        elif self._account:
             made["stripe_account"] = self._account
         return made

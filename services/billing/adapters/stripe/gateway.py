@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import requests
@@ -77,6 +77,7 @@ from shared.contracts.rpc.errors import (
     UnknownSubscription,
 )
 from shared.http_client import session_to
+from shared.settings import Secret
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)
 """Connect and read, in seconds, while a customer waits."""
@@ -108,13 +109,21 @@ def _count_read(response: requests.Response, *_: Any, **__: Any) -> None:
 
 
 class StripeGateways:
-    """`PaymentGateways` on Stripe's API, or on a stand-in at `api_base`: one key, one pool of connections, whatever accounts
+    """`PaymentGateways` on Stripe's API, or on a stand-in at `api_base`: one pool of connections, whatever accounts and keys
     there are."""
 
-    def __init__(self, api_key: str, api_base: str) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        api_base: str,
+        own_key: Callable[[Account], Secret | None] = lambda account: None,
+    ) -> None:
+        """`own_key`: the key of an account that has one of its own; all are of the mode of `api_key`."""
         self.livemode = is_live_key(api_key)
         self.dashboard_url = _dashboard(api_base)
-        self.may_see_choice = True
+        self.own_key = own_key
+        self.choice_hidden: set[Account] = set()
+        """Accounts whose key may not see what is charged next."""
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -150,8 +159,9 @@ class StripeGateway:
         of_account = f"/{account}" if account else ""
         self.dashboard_url = f"{gateways.dashboard_url}{of_account}{mode}"
         self._gateways = gateways
-        self._click = OnAccount(gateways.click, account)
-        self._work = OnAccount(gateways.work, account)
+        key = gateways.own_key(account)
+        self._click = OnAccount(gateways.click, account, key)
+        self._work = OnAccount(gateways.work, account, key)
 
     def __repr__(self) -> str:
         return f"StripeGateway(account={self.account!r}, livemode={self.livemode})"
@@ -256,14 +266,13 @@ class StripeGateway:
         return to_invoice(self._invoice(invoice_id))
 
     def look(self, invoice_id: str) -> InvoiceLook:
-        if self._gateways.may_see_choice:
+        if self.account not in self._gateways.choice_hidden:
             try:
                 whole = {"expand": LOOK_EXPANDS + CHOICE_EXPANDS}
                 return to_look(self._invoice(invoice_id, whole))
             except StripePermissionMissing:
-                self._gateways.may_see_choice = (
-                    False  # asked once a process; the rest is seen without
-                )
+                # Asked once a process; the rest is seen without.
+                self._gateways.choice_hidden.add(self.account)
         return to_look(self._invoice(invoice_id, {"expand": LOOK_EXPANDS}))
 
     def hosted_invoice(self, invoice_id: str) -> HostedInvoice:
