@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway, StripeGateways
+from services.billing.domain.accounts import ACCOUNT
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.portal import (
     PortalPolicy,
@@ -20,9 +22,9 @@ from services.billing.domain.portal import (
     portal_settings_url,
 )
 from services.billing.settings import StripeSettings
-from services.billing.stripe_events.translation import WANTED
+from services.billing.stripe_events.translation import CONNECT_WANTED, WANTED
 from services.billing.workflows import portal
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions, make_engine
 from shared.settings import is_loopback
@@ -33,12 +35,16 @@ class BadSecretFile(Exception):
 
 
 @contextmanager
-def stripe_and_database(settings: StripeSettings) -> Iterator[tuple[StripeGateway, Transactions]]:
-    """Billing's gateway to the installation's own account, and its database, for one command."""
+def stripe_and_database(
+    settings: StripeSettings, account: Account = OWN
+) -> Iterator[tuple[StripeGateway, Transactions]]:
+    """Billing's gateway to the account of `settings`' key, and its database, for one command. `account`: which that is, where it is
+    not the installation's own."""
     engine = make_engine(settings.database_url.reveal())
-    gateways = StripeGateways(settings.stripe_api_key.reveal(), settings.stripe_api_base)
+    key = settings.stripe_api_key
+    gateways = StripeGateways(key.reveal(), settings.stripe_api_base, lambda _: key)
     try:
-        yield gateways.at(OWN), Transactions(engine, "billing")
+        yield gateways.at(account), Transactions(engine, "billing")
     finally:
         gateways.close()
         engine.dispose()
@@ -84,26 +90,44 @@ def problem_of_url(url: str) -> str | None:
         return "it is no URL"
     if away or not parts.hostname:
         return "Stripe delivers to https:// only"
-    if not parts.path.endswith("/webhooks/stripe"):
-        return "billing takes webhooks at …/webhooks/stripe"
+    if account_of(url) is None:
+        return (
+            "billing takes webhooks at …/webhooks/stripe, of connected accounts at …/webhooks/stripe/connect, and of an account with its "
+            "own key at …/webhooks/stripe/acct_…"
+        )
     return "an address for webhooks has neither ? nor #" if parts.query or parts.fragment else None
 
 
+CONNECT: Final = "connect"
+_PLACE: Final = re.compile(rf"/webhooks/stripe(?:/({CONNECT}|{ACCOUNT.pattern}))?$")
+
+
+def account_of(url: str) -> str | None:
+    """Whose webhooks an address takes: empty, the installation's own account's; `CONNECT`; or one account's, `acct_…`. None: it is
+    none of ours."""
+    found = _PLACE.search(urlsplit(url).path)
+    return None if found is None else found.group(1) or ""
+
+
 def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, Any]:
-    """The webhook endpoint for `url`, and a portal configuration. Raises BillingError, BadSecretFile.
+    """The webhook endpoint for `url`, and a portal configuration. Raises BillingError, BadSecretFile. Where the address is that of an
+    account with a key of its own, STRIPE_API_KEY is that key.
 
     The signing secret of a new endpoint goes into `secret_file` and nowhere else: Stripe tells it only once, and
     a terminal's scrollback is no place for it.
     """
-    wanted = sorted(WANTED)
-    with stripe_and_database(settings) as (gateway, database):
+    place = account_of(url) or ""
+    connect = place == CONNECT
+    wanted = sorted(CONNECT_WANTED if connect else WANTED)
+    of = OWN if connect else Account(place)
+    with stripe_and_database(settings, of) as (gateway, database):
         written, problem = None, False
         account = StripeAccount(gateway)
         known = [one for one in account.webhook_endpoints() if one.url == url]
         if not known:
             _make_secret_file(secret_file)  # before the endpoint: a secret without a place is lost
             try:
-                made, secret = account.create_webhook_endpoint(url, wanted)
+                made, secret = account.create_webhook_endpoint(url, wanted, connect=connect)
             except BaseException:
                 secret_file.unlink()
                 raise
@@ -134,6 +158,7 @@ def set_up(settings: StripeSettings, url: str, secret_file: Path) -> dict[str, A
                 database, gateway, None, settings.stripe_portal_configuration
             )
     return {
+        "accounts": place,
         "endpoint": endpoint.id,
         "what": what,
         "problem": problem,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from portico.checks.endpoints import SETUP, EndpointAccount, check_endpoints
 from portico.cli.findings import Finding, ask, finding, ok, unknown
-from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.domain.errors import (
     StripeKeyRefused,
     StripePermissionMissing,
@@ -16,7 +16,6 @@ from services.billing.domain.errors import (
 )
 from services.billing.domain.portal import PortalConfiguration, PortalSource, portal_settings_url
 from services.billing.settings import STRIPE_API, Settings
-from services.billing.stripe_events.translation import WANTED
 from services.billing.workflows.portal import InUse
 from shared.contracts.rpc.errors import BillingError, StripeUnavailable
 from shared.settings import is_loopback
@@ -24,21 +23,15 @@ from shared.settings import is_loopback
 AREA: Final = "stripe"
 CLOCK: Final = dt.timedelta(seconds=30)
 """A clock further off than this rejects webhooks before long: their signatures are good for five minutes."""
-MOST_SECRETS: Final = 2
-"""The current secret and, while it is being replaced, the one before."""
 DAYS: Final = 7
 """How far back the events that came are looked at."""
-PATH: Final = "/webhooks/stripe"
-SETUP: Final = "run `portico stripe setup --url https://…/webhooks/stripe --secret-file FILE`"
 
 
-class Account(Protocol):
+class Account(EndpointAccount, Protocol):
     """The Stripe account, as far as the checks read it."""
 
-    api_version: str
     livemode: bool
 
-    def webhook_endpoints(self) -> list[WebhookEndpoint]: ...
     def lacking_rights(self) -> list[str]: ...
     def now(self) -> dt.datetime: ...
 
@@ -62,7 +55,7 @@ def check_stripe(
     try:
         yield from _key(settings, account)
         yield _clock(account, now)
-        yield from _endpoint(settings, account, webhook_url)
+        yield from check_endpoints(settings, account, webhook_url)
         yield from _deliveries(delivered())
         yield from _portal(configuration, may_cancel=may_cancel)
     except BillingError as error:
@@ -210,78 +203,6 @@ def _clock(account: Account, now: Callable[[], dt.datetime]) -> Finding:
     return ok("clock", "clock", "this machine's clock agrees with Stripe's")
 
 
-def _endpoint(settings: Settings, account: Account, url: str | None) -> Iterator[Finding]:
-    endpoints = account.webhook_endpoints()
-    ours = [one for one in endpoints if (one.url == url if url else urlsplit(one.url).path == PATH)]
-    if not ours:
-        there = ", ".join(one.url for one in endpoints[:3]) or "none at all"
-        yield finding(
-            AREA,
-            "webhook-missing",
-            f"no webhook endpoint leads to {url or '…' + PATH}; there is: {there}",
-            SETUP,
-        )
-        return
-    enabled = [one for one in ours if one.enabled]
-    if not enabled:
-        yield finding(
-            AREA,
-            "webhook-disabled",
-            f"the webhook endpoint {ours[0].id} is switched off: nothing is heard of failed payments",
-            f"{SETUP}, which switches it on; then `portico reconcile --since 30d` for what was missed",
-        )
-        return
-    wanted = sorted(WANTED)
-    missing = min((one.missing(wanted) for one in enabled), key=len)
-    if missing:
-        yield finding(
-            AREA,
-            "webhook-events",
-            f"the webhook endpoint does not deliver {', '.join(missing)}",
-            f"{SETUP}: it adds them",
-        )
-    version = next(
-        (one.api_version for one in enabled if one.api_version != account.api_version), ""
-    )
-    if version != "":
-        yield finding(
-            AREA,
-            "webhook-version",
-            f"the webhook endpoint is of API version {version or '(the account default, which somebody can change)'}, "
-            f"Portico speaks {account.api_version}",
-            "make a second endpoint of that version with `portico stripe setup`, add its secret to STRIPE_WEBHOOK_SECRETS, "
-            "then remove the old one",
-        )
-    secrets = len(settings.stripe_webhook_secrets)
-    if secrets < len(enabled):
-        yield finding(
-            AREA,
-            "webhook-secrets",
-            f"{len(enabled)} endpoints deliver here, but STRIPE_WEBHOOK_SECRETS holds {secrets}: each has its own",
-            "add the others' secrets, or remove endpoints",
-        )
-    elif secrets > max(MOST_SECRETS, len(enabled) + 1):
-        yield finding(
-            AREA,
-            "webhook-secrets",
-            f"STRIPE_WEBHOOK_SECRETS holds {secrets} secrets for {len(enabled)} endpoints: old ones still open the door",
-            "remove those that no endpoint uses any more",
-        )
-    if len({secret.reveal() for secret in settings.stripe_webhook_secrets}) < secrets:
-        yield finding(
-            AREA,
-            "webhook-secrets-double",
-            "STRIPE_WEBHOOK_SECRETS holds the same secret twice",
-            "remove one of them; was another one meant?",
-        )
-    if not missing and version == "":
-        yield ok(
-            AREA,
-            "webhook",
-            f"webhook endpoint {enabled[0].id}: events, version and switch are right",
-        )
-
-
 def _deliveries(kinds: Mapping[str, int]) -> Iterator[Finding]:
     """What the events of the last days say about the endpoints' kind, which no API tells."""
     if kinds["thin"]:
@@ -298,10 +219,18 @@ def _deliveries(kinds: Mapping[str, int]) -> Iterator[Finding]:
         yield (finding if only else ask)(
             AREA,
             "webhook-connected",
-            f"{kinds['connected']:,} events of connected accounts came in the last {DAYS} days"
-            + (", and none of this account" if only else "; Portico acts on none of them"),
+            f"{kinds['connected']:,} events of accounts that are not served came in the last {DAYS} days"
+            + (
+                ", and none of this account"
+                if only
+                else "; Portico acts on none of them while they are not"
+            ),
             "the endpoint listens to connected accounts: "
-            + (f"for this account's own, {SETUP}" if only else "remove it unless it is meant"),
+            + (
+                f"for this account's own, {SETUP}"
+                if only
+                else "connect them, or remove it unless it is meant"
+            ),
         )
 
 

@@ -467,18 +467,31 @@ def describe(found: InUse) -> str:
     return "\n".join(lines)
 
 
+def _place_of_secret(accounts: str) -> str:
+    if not accounts:
+        return "STRIPE_WEBHOOK_SECRETS"
+    if accounts.startswith("acct_"):
+        return f"`webhook_secrets` of {accounts} in STRIPE_ACCOUNTS_FILE"
+    return "STRIPE_CONNECT_WEBHOOK_SECRETS"
+
+
 @stripe.command("setup")
 def setup(
     ctx: typer.Context,
     url: Annotated[
         str,
-        typer.Option(help="Where Stripe reaches billing: https://…/webhooks/stripe.", prompt=False),
+        typer.Option(
+            help="Where Stripe reaches billing: https://…/webhooks/stripe; …/webhooks/stripe/connect for connected accounts; "
+            "…/webhooks/stripe/acct_… for an account with its own key, which is STRIPE_API_KEY then.",
+            prompt=False,
+        ),
     ],
     secret_file: Annotated[
         Path,
         typer.Option(
             help="A new file for the endpoint's signing secret, which Stripe tells only once; made with mode 0600. "
-            "It goes into STRIPE_WEBHOOK_SECRETS (or name it in STRIPE_WEBHOOK_SECRETS_FILE)."
+            "It goes into STRIPE_WEBHOOK_SECRETS (or name it in STRIPE_WEBHOOK_SECRETS_FILE); for connected accounts into "
+            "STRIPE_CONNECT_WEBHOOK_SECRETS, for one with its own key into STRIPE_ACCOUNTS_FILE."
         ),
     ],
     as_json: AsJson = False,
@@ -508,7 +521,7 @@ def setup(
         say(f"endpoint {done['endpoint']}: {done['what']}")
         if done["secret_file"]:
             say(
-                f"its signing secret is in {done['secret_file']}: put it into STRIPE_WEBHOOK_SECRETS"
+                f"its signing secret is in {done['secret_file']}: put it into {_place_of_secret(done['accounts'])}"
             )
         say(f"portal configuration {done['configuration']}: {done['configuration_why']}")
     raise typer.Exit(FINDING if done["problem"] else OK)

@@ -134,7 +134,7 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
     elif not installation.laptop and is_published(entry.key):
         yield "`key` is printed in Portico's own repository: everybody knows it"
     if not entry.webhook_secrets:
-        yield "`webhook_secrets` is empty: `portico stripe setup --account` makes the endpoint and its secret"
+        yield "`webhook_secrets` is empty: `portico stripe setup` makes the endpoint …/webhooks/stripe/acct_… and its secret"
     for number, secret in enumerate(entry.webhook_secrets, 1):
         name = f"`webhook_secrets` number {number}"
         if len(secret) < 16:

@@ -14,13 +14,19 @@ from typer.testing import CliRunner
 from portico.cli.context import CliContext
 from portico.commands.billing import configuration_view, describe
 from portico.main import app
-from portico.stripe_setup import configure_portal, set_up, stripe_and_database
+from portico.stripe_setup import (
+    account_of,
+    configure_portal,
+    problem_of_url,
+    set_up,
+    stripe_and_database,
+)
 from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateway, StripeGateways
 from services.billing.domain.errors import InvalidRequest
 from services.billing.domain.portal import PortalPolicy, PortalSource
 from services.billing.settings import StripeSettings, load, load_for_stripe
-from services.billing.stripe_events.translation import WANTED
+from services.billing.stripe_events.translation import CONNECT_WANTED, WANTED
 from services.billing.workflows import portal
 from services.billing.workflows.reconciling import reconcile
 from shared.contracts.accounts import OWN
@@ -191,3 +197,36 @@ class _Away(FakePaymentGateway):
     """A Stripe that must not be asked."""
 
     down: bool = True
+
+
+def test_the_endpoint_for_connected_accounts_is_made_as_one(
+    stripe: StripeWorld, settings: StripeSettings, tmp_path: Path
+) -> None:
+    """It hears what becomes of accounts, too, and says whose it is, since Stripe doesn't; the own account's stays beside it."""
+    gateway = stripe.gateway
+    assert isinstance(gateway, StripeGateway)
+    set_up(settings, URL, tmp_path / "own")
+    done = set_up(settings, f"{URL}/connect", tmp_path / "connect")
+    assert (done["accounts"], done["what"]) == ("connect", "made")
+    found = {one.url: one for one in StripeAccount(gateway).webhook_endpoints()}
+    assert found[f"{URL}/connect"].events == CONNECT_WANTED
+    assert found[URL].events == WANTED
+    assert [found[url].made_for_connected for url in (URL, f"{URL}/connect")] == [False, True]
+    again = set_up(settings, f"{URL}/connect", tmp_path / "more")
+    assert (again["what"], (tmp_path / "more").exists()) == ("as it should be", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "accounts"),
+    [
+        ("", ""),
+        ("/connect", "connect"),
+        ("/acct_1", "acct_1"),
+        ("/acct", None),
+        ("/connect/", None),
+    ],
+)
+def test_an_address_says_whose_webhooks_it_takes(path: str, accounts: str | None) -> None:
+    """The own account's, connected accounts', or one account's; any other is refused."""
+    assert account_of(URL + path) == accounts
+    assert (problem_of_url(URL + path) is None) == (accounts is not None)

@@ -23,7 +23,7 @@ from services.billing.domain.errors import (
     StripeRateLimited,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalSource
-from services.billing.stripe_events.translation import WANTED
+from services.billing.stripe_events.translation import CONNECT_WANTED, WANTED
 from services.billing.workflows.portal import InUse
 from services.notifier.adapters.sendgrid.account import SendGridTrouble
 from shared.contracts.rpc.errors import PortalConfigurationMissing, StripeRefused, StripeUnavailable
@@ -540,3 +540,42 @@ def test_the_command_ends_with_one_when_something_is_found(run: Run) -> None:
 def test_an_unknown_service_is_a_wrong_word(run: Run) -> None:
     """--service takes the three names."""
     assert run("doctor", "--service", "mailer").exit_code == 2
+
+
+CONNECT_SECRET = "whsec_Jt5vYb8QpW3zGm6RkHx2"
+CONNECT_ENDPOINT = WebhookEndpoint(
+    "we_2",
+    "https://hooks.example.com/webhooks/stripe/connect",
+    True,
+    "2026-10-28.endive",
+    CONNECT_WANTED,
+    made_for_connected=True,
+)
+
+
+def connect_findings(endpoint: WebhookEndpoint | None, secrets: str = CONNECT_SECRET) -> set[str]:
+    """The codes that doctor tells of the endpoint for connected accounts."""
+    world = World()
+    if secrets:
+        world.environ["STRIPE_CONNECT_WEBHOOK_SECRETS"] = secrets
+    if endpoint is not None:
+        world.endpoints = [*world.endpoints, endpoint]
+    return {one.code for one in world.examine() if one.code.startswith("webhook-connect")}
+
+
+def test_the_endpoint_for_connected_accounts_is_told_apart() -> None:
+    """By its address: its events, switch, version and secrets are its own, and who has no platform hears nothing of it."""
+    assert connect_findings(None, "") == set()
+    assert connect_findings(CONNECT_ENDPOINT) == {"webhook-connect"}
+    assert connect_findings(None) == {"webhook-connect-missing"}
+    assert connect_findings(CONNECT_ENDPOINT, "") == {"webhook-connect-secrets", "webhook-connect"}
+    off = replace(CONNECT_ENDPOINT, enabled=False)
+    assert connect_findings(off) == {"webhook-connect-disabled"}
+    deaf = replace(CONNECT_ENDPOINT, events=WANTED)
+    assert connect_findings(deaf) == {"webhook-connect-events"}
+
+
+def test_an_endpoint_made_by_hand_may_hear_the_wrong_accounts() -> None:
+    """Stripe does not say whether it hears connected ones: a person looks."""
+    by_hand = replace(CONNECT_ENDPOINT, made_for_connected=False)
+    assert connect_findings(by_hand) == {"webhook-connect", "webhook-connect-unsure"}

@@ -14,6 +14,8 @@ from services.billing.domain.errors import StripePermissionMissing
 from shared.settings import Secret
 
 ENDPOINT_PAGE: Final = 100
+MADE_FOR, CONNECTED = "portico_accounts", "connected"
+"""In an endpoint's metadata."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class WebhookEndpoint:
     api_version: str | None
     """None: whatever the account's default is, which somebody can change in the dashboard."""
     events: frozenset[str]
+    made_for_connected: bool = False
+    """Whether we made it for connected accounts. Of one that was made in the dashboard nobody can tell."""
 
     def missing(self, wanted: Sequence[str]) -> list[str]:
         """Which of these event types it does not deliver."""
@@ -51,9 +55,11 @@ class StripeAccount:
             return [_endpoint(one) for one in found.auto_paging_iter()]
 
     def create_webhook_endpoint(
-        self, url: str, events: Sequence[str]
+        self, url: str, events: Sequence[str], *, connect: bool = False
     ) -> tuple[WebhookEndpoint, Secret]:
-        """A new endpoint of our API version, and its signing secret, which Stripe tells only here."""
+        """A new endpoint of our API version, and its signing secret, which Stripe tells only here. `connect`: for connected accounts,
+        which Stripe does not tell back; metadata does."""
+        of_connected = {"connect": True, "metadata": {MADE_FOR: CONNECTED}} if connect else {}
         with stripe_errors():
             made = self._api.webhook_endpoints.create(
                 {
@@ -61,6 +67,7 @@ class StripeAccount:
                     "enabled_events": list(events),
                     "api_version": self.api_version,
                     "description": "Portico",
+                    **of_connected,
                 }
             )
         return _endpoint(made), Secret(str(made.secret))
@@ -110,4 +117,5 @@ def _endpoint(found: Any) -> WebhookEndpoint:
         enabled=found.status == "enabled",
         api_version=getattr(found, "api_version", None),
         events=frozenset(found.enabled_events),
+        made_for_connected=dict(getattr(found, "metadata", None) or {}).get(MADE_FOR) == CONNECTED,
     )
