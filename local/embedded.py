@@ -117,6 +117,7 @@ def environment(
             "STRIPE_LOOK_RATE",
             "STRIPE_API_KEY",
             "STRIPE_WEBHOOK_SECRETS",
+            "STRIPE_CONNECT_WEBHOOK_SECRETS",
             "PORTAL_SESSION_ORIGINS",
         ):
             del common[name]
@@ -180,6 +181,12 @@ def _serve_sandbox(run: Places) -> Any:
                 (
                     f"{run.url('billing')}/webhooks/stripe",
                     own_secrets(run.folder)["STRIPE_WEBHOOK_SECRETS"],
+                ),
+            ),
+            connect_endpoints=(
+                (
+                    f"{run.url('billing')}/webhooks/stripe/connect",
+                    own_secrets(run.folder)["STRIPE_CONNECT_WEBHOOK_SECRETS"],
                 ),
             ),
             sendgrid_webhook_url=f"{run.url('notifier')}/webhooks/sendgrid",

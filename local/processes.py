@@ -99,6 +99,8 @@ class Stack(_Addresses):
                 "SANDBOX_STATE": str(folder / "sandbox.sqlite3") if durable else "",
                 "SANDBOX_WEBHOOK_URL": f"{self.billing_url}/webhooks/stripe",
                 "SANDBOX_WEBHOOK_SECRET": self.webhook_secret,
+                "SANDBOX_CONNECT_WEBHOOK_URL": f"{self.billing_url}/webhooks/stripe/connect",
+                "SANDBOX_CONNECT_WEBHOOK_SECRET": self._secrets["STRIPE_CONNECT_WEBHOOK_SECRETS"],
                 "SANDBOX_SENDGRID_WEBHOOK_URL": f"{self.notifier_url}/webhooks/sendgrid",
             },
             log=folder / "sandbox.log",

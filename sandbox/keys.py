@@ -16,6 +16,7 @@ def own_secrets(folder: Path) -> dict[str, str]:
     made = {
         "PORTAL_LINK_KEYS": secrets.token_urlsafe(32),
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
+        "STRIPE_CONNECT_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
         "SENDGRID_API_KEY": f"SG.{secrets.token_urlsafe(16)}.{secrets.token_urlsafe(32)}",
         "STRIPE_API_KEY": f"sk_test_{secrets.token_hex(12)}",
         "ADDRESS_HASH_KEY": secrets.token_hex(32),

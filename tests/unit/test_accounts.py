@@ -344,6 +344,7 @@ PLAIN: Final[dict[str, Any]] = {
     "lock": False,
     "livemode": False,
     "restricted": True,
+    "happened_at": SOON,
     "payload": "{}",
     "name": "stripe",
     "key": "default",

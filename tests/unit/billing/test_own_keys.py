@@ -18,11 +18,12 @@ from services.billing.own_keys import (
 )
 from shared.contracts.accounts import Account
 from shared.settings import Secret
+from tests.fixtures.unpublished import STRIPE_TEST_KEY, WEBHOOK_SECRET, made_key
 
-OWN_KEY = "sk_test_Rq7hV2mZc9Lk4TnXw1Bd"
-CONNECT_SECRET = "whsec_Jt5vYb8QpW3zGm6RkHx2"
-KEY_1, KEY_2 = "rk_test_Ua3kPz7NfE5wQj9MvC1x", "sk_test_Gd6yLb2WsT8hRn4KqJ0p"
-SECRET_1, SECRET_2 = "whsec_Xc4mVn8BqZ1lKj6HgF3d", "whsec_Pw9eRt5YuI7oAs2DfG8h"
+OWN_KEY = STRIPE_TEST_KEY
+CONNECT_SECRET = WEBHOOK_SECRET
+KEY_1, KEY_2 = made_key("rk_test_", 1), made_key("sk_test_", 2)
+SECRET_1, SECRET_2, SECRET_3 = (made_key("whsec_", number) for number in (3, 4, 5))
 INSTALLATION = Installation(Secret(OWN_KEY), (Secret(CONNECT_SECRET),))
 SECRETS = (OWN_KEY, CONNECT_SECRET, KEY_1, KEY_2, SECRET_1, SECRET_2)
 
@@ -38,7 +39,7 @@ SECOND = entry(account="acct_2", key=KEY_2, webhook_secrets=[SECRET_2])
 def test_each_account_has_its_key_and_its_secrets() -> None:
     """Restricted keys will do, and several secrets while one is renewed; none shows in a `repr`."""
     found = parse_own_keys(
-        json.dumps([entry(webhook_secrets=[SECRET_1, "whsec_Mk3jNh7BgV2fCd9XsZ5a"]), SECOND]),
+        json.dumps([entry(webhook_secrets=[SECRET_1, SECRET_3]), SECOND]),
         INSTALLATION,
     )
     assert {one: key.key.reveal() for one, key in found.items()} == {

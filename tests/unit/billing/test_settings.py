@@ -15,6 +15,7 @@ from tests.fixtures.unpublished import (
     STRIPE_LIVE_KEY,
     STRIPE_TEST_KEY,
     WEBHOOK_SECRET,
+    made_key,
 )
 
 GOOD = {
@@ -142,7 +143,7 @@ def test_accounts_with_keys_of_their_own_come_from_a_file(tmp_path: Path) -> Non
     assert STRIPE_TEST_KEY not in str(refused.value) + repr(refused.value)
     with pytest.raises(SettingsError, match="No such file"):
         load(GOOD | {"STRIPE_ACCOUNTS_FILE": str(tmp_path / "none")})
-    key, secret = "rk_test_Ua3kPz7NfE5wQj9MvC1x", "whsec_Xc4mVn8BqZ1lKj6HgF3d"
+    key, secret = made_key("rk_test_", 1), made_key("whsec_", 2)
     file.write_text(json.dumps([entry | {"key": key, "webhook_secrets": [secret]}]))
     settings = load(given)
     assert settings.stripe_accounts_file is not None
@@ -153,9 +154,9 @@ def test_accounts_with_keys_of_their_own_come_from_a_file(tmp_path: Path) -> Non
 
 def test_the_two_endpoints_have_secrets_of_their_own() -> None:
     """A secret that stood in both settings would speak for all accounts."""
-    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": f"whsec_Jt5vYb8QpW3zGm6RkHx2,{WEBHOOK_SECRET}"}
+    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": f"{made_key('whsec_', 3)},{WEBHOOK_SECRET}"}
     with pytest.raises(SettingsError, match="STRIPE_CONNECT_WEBHOOK_SECRETS has a secret that"):
         load(GOOD | connect)
-    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": "whsec_Jt5vYb8QpW3zGm6RkHx2"}
+    connect = {"STRIPE_CONNECT_WEBHOOK_SECRETS": made_key("whsec_", 3)}
     assert len(load(GOOD | connect).stripe_connect_webhook_secrets) == 1
     assert load(GOOD).stripe_connect_webhook_secrets == ()

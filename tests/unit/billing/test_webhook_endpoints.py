@@ -25,11 +25,12 @@ from shared.events import decode
 from shared.nameko_ext.batching import batch_transactions
 from shared.settings import Secret
 from tests.fixtures.accounts import let_in
+from tests.fixtures.unpublished import made_key
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.test_webhook import signed
 
 CONNECTED, WITH_KEY, STRANGER = Account("acct_1"), Account("acct_2"), Account("acct_9")
-OWN_SECRET, CONNECT, KEYED = "whsec_own_0123456789", "whsec_connect_012345", "whsec_keyed_01234567"
+OWN_SECRET, CONNECT, KEYED = (made_key("whsec_", number) for number in (1, 2, 3))
 
 
 def directory(livemode: bool) -> Directory:

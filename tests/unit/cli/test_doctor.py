@@ -36,6 +36,7 @@ from tests.fixtures.unpublished import (
     SENDGRID_KEY,
     STRIPE_TEST_KEY,
     WEBHOOK_SECRET,
+    made_key,
 )
 from tests.unit.cli.conftest import Run
 
@@ -542,7 +543,7 @@ def test_an_unknown_service_is_a_wrong_word(run: Run) -> None:
     assert run("doctor", "--service", "mailer").exit_code == 2
 
 
-CONNECT_SECRET = "whsec_Jt5vYb8QpW3zGm6RkHx2"
+CONNECT_SECRET = made_key("whsec_", 1)
 CONNECT_ENDPOINT = WebhookEndpoint(
     "we_2",
     "https://hooks.example.com/webhooks/stripe/connect",
