@@ -317,8 +317,10 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
     def resume_recoveries(self) -> bool:
         """Go on with one change of card that waits: for the hour's end, for Stripe, or because a process died."""
         for change in recovery.due(self.database, _now()):
-            if self.accounts.directory.why_not_served(change.account) is not None:
-                recovery.put_off(self.database, change, _now())
+            directory = self.accounts.directory
+            if directory.why_not_served(change.account) is not None:
+                if directory.read:
+                    recovery.put_off(self.database, change, _now())
                 continue
             try:
                 self._recover(recovery.resume, change, change.account)

@@ -225,8 +225,12 @@ def translate_again(
         translation = translate(event, directory=directory)
         known = outbox.already_queued(session, [one.event.id for one in translation.outgoing])
         fresh = [one for one in translation.outgoing if one.event.id not in known]
-        outbox.OUTBOX.add(session, fresh, now)
-        _learn(session, event, translation, now)
+        try:
+            with session.begin_nested():
+                outbox.OUTBOX.add(session, fresh, now)
+                _learn(session, event, translation, now)
+        except UnstorableValue as refusal:  # as in `keep`: it must not hold up the others
+            translation = Translation(Status.QUARANTINED, f"can't be stored: {refusal}")
         row.status, row.reason = translation.status.value, translation.reason
     return TranslatedAgain(waiting, len(rows)) if rows else None
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
-from services.billing.domain.accounts import AccountState
+from services.billing.domain.accounts import AccountState, Way
 from services.billing.domain.errors import AccountRefused
 from services.billing.models import OutboxEvent
+from services.billing.own_keys import AccountsFile, Installation
 from services.billing.queries import accounts
 from services.billing.workflows.accounts import AccountHolder
 from shared import events
 from shared.contracts.accounts import Account
 from shared.database import Transactions
+from shared.settings import Secret
+from tests.fixtures.unpublished import made_key
 
 NOW = dt.datetime(2026, 11, 23, 21, 4, 5, tzinfo=dt.UTC)
 LATER = NOW + dt.timedelta(minutes=20)
@@ -108,3 +114,79 @@ def test_a_second_account_waits_for_its_tables(
         with pytest.raises(AccountRefused, match="migrate --after-roll"):
             accounts.connect(session, OTHER, livemode=False, now=NOW)
         assert accounts.all_accounts(session) == []
+
+
+def keyed(tmp_path: Path, *accounts: str) -> AccountsFile:
+    """A file of accounts with keys of their own, read."""
+    path = tmp_path / "accounts.json"
+    entries = [
+        {
+            "account": one,
+            "key": made_key("rk_test_", at),
+            "webhook_secrets": [made_key("whsec_", at)],
+        }
+        for at, one in enumerate(accounts, 1)
+    ]
+    path.write_text(json.dumps(entries))
+    file = AccountsFile(str(path), Installation(Secret(made_key("sk_test_", 0)), ()))
+    assert file.look()
+    return file
+
+
+def test_an_account_is_served_with_the_key_that_is_in_the_file(
+    database: Transactions, tmp_path: Path
+) -> None:
+    """As long as it is there, and as the file is read again."""
+    holder = AccountHolder(livemode=False, database=database, file=keyed(tmp_path, OTHER))
+    holder.refresh(NOW)
+    (one,) = holder.directory
+    assert (one.way, holder.directory.why_not_served(OTHER)) == (Way.OWN_KEY, None)
+    key, secrets = holder.own_key(OTHER), holder.webhook_secrets(OTHER)
+    assert key is not None
+    assert (key.reveal(), len(secrets)) == (made_key("rk_test_", 1), 1)
+    assert (holder.own_key(THIRD), holder.webhook_secrets(THIRD), holder.problems) == (None, (), [])
+    keyed(tmp_path, THIRD)
+    holder.refresh(NOW)
+    assert [one.account for one in holder.directory] == [THIRD]
+    assert holder.own_key(OTHER) is None
+    (tmp_path / "accounts.json").write_text("[")
+    with capture_logs() as lines:
+        holder.refresh(NOW)
+        holder.refresh(NOW)
+    assert [line["log_level"] for line in lines] == ["error"]
+    assert ([one.account for one in holder.directory], len(holder.problems)) == ([THIRD], 1)
+
+
+def test_an_account_that_is_connected_does_not_use_the_key(
+    database: Transactions, tmp_path: Path
+) -> None:
+    """Said once, with what to do; disconnected, it uses the key."""
+    with database.transaction() as session:
+        accounts.connect(session, OTHER, livemode=False, now=NOW)
+    holder = AccountHolder(livemode=False, database=database, file=keyed(tmp_path, OTHER, THIRD))
+    holder.refresh(NOW)
+    assert {one.account: one.way for one in holder.directory} == {
+        OTHER: Way.CONNECTED,
+        THIRD: Way.OWN_KEY,
+    }
+    assert holder.own_key(OTHER) is None
+    assert "acct_1 is connected, too" in holder.problems[0]
+    with database.transaction() as session:
+        accounts.disconnect(session, OTHER, LATER)
+    holder.refresh(LATER)
+    assert holder.directory.why_not_served(OTHER) is None
+    assert (holder.own_key(OTHER) is not None, holder.problems) == (True, [])
+
+
+def test_a_key_waits_for_its_tables_too(
+    monkeypatch: pytest.MonkeyPatch, database: Transactions, tmp_path: Path
+) -> None:
+    """Until then the file's accounts are not served, and it is said what to run."""
+    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: False)
+    holder = AccountHolder(livemode=False, database=database, file=keyed(tmp_path, OTHER))
+    holder.refresh(NOW)
+    assert list(holder.directory) == []
+    assert "migrate --after-roll" in holder.problems[0]
+    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: True)
+    holder.refresh(NOW)
+    assert [one.account for one in holder.directory] == [OTHER]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from services.billing import service
 from services.billing.adapters.stripe.breaker import FAILURES, Breaker
+from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.domain.errors import (
     StripeBusy,
     StripeKeyRefused,
@@ -33,7 +35,7 @@ from services.billing.web import store_batch
 from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import (
     ERRORS,
     BillingError,
@@ -360,3 +362,36 @@ def test_the_metrics_tell_when_stripes_log_was_read_and_whether_stripe_is_asked(
         with pytest.raises(StripeUnavailable), provider.breakers.at(OWN).guard():
             raise StripeUnavailable("away")
     assert REGISTRY.get_sample_value("portico_stripe_breaker_open") == 1
+
+
+def test_nothing_is_charged_on_an_account_that_shut_us_out(
+    billing: Any,
+    gateway: FakePaymentGateway,
+    database: Transactions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A card that came later is not tried, one that was waits, and it goes on when the account is let in again."""
+    other = Account("acct_1")
+    connected = KnownAccount(other, Way.CONNECTED, AccountState.CONNECTED, False)
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=[connected]))
+    gateway.account = other
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    gateway.invoices["in_1"] = INVOICE
+    data = PaymentMethodChanged(account=other, stripe_customer_id="cus_1", payment_method_id=GOOD)
+    event = Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data)
+    gateway.down = True
+    assert billing.on_event(event) == "done"
+    gateway.down = False
+    gone = replace(connected, state=AccountState.DISCONNECTED)
+    billing.accounts.directory = Directory(livemode=False, accounts=[gone])
+    assert billing.on_event(event) == "not served"
+    later = dt.datetime.now(dt.UTC) + PAUSES[0]
+    monkeypatch.setattr(service, "_now", lambda: later)
+    assert billing.resume_recoveries() is False
+    billing.accounts.directory = Directory(livemode=False, read=False)
+    with pytest.raises(StripeUnavailable):
+        billing.on_event(event)
+    billing.accounts.directory = Directory(livemode=False, accounts=[connected])
+    assert billing.resume_recoveries() is False, "it was put off"
+    monkeypatch.setattr(service, "_now", lambda: later + dt.timedelta(hours=1))
+    assert billing.resume_recoveries() is True
