@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
@@ -269,19 +270,30 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
 
     @loop(poll=60.0)
     def scheduled_reconcile(self) -> bool:
-        """Every quarter of an hour, by one replica: what the webhooks did not bring."""
+        """Every quarter of an hour, by one replica: what the webhooks did not bring, of each account whose key pays for the reads
+        itself. Those of connected accounts are the platform's, and are read when somebody asks (`reconcile`)."""
+        keyed = (one.account for one in self.accounts.directory if one.way is Way.OWN_KEY)
+        for account in (OWN, *keyed):
+            self._reconcile(account)
+        return False
+
+    def _reconcile(self, account: Account) -> None:
         try:
             report = reconciling.scheduled(
-                self.database, self.gateways.at(OWN), holder=secrets.token_hex(8), clock=_now
+                self.database, self.gateways.at(account), holder=secrets.token_hex(8), clock=_now
             )
         except (StripeUnavailable, StripeRefused) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning
-            say("not reconciled", error=type(error).__name__, reason=str(error))
-            return False
+            say(
+                "not reconciled",
+                error=type(error).__name__,
+                reason=str(error),
+                **account_shown(account),
+            )
+            return
         if report and (report.new or report.swept):
-            log.warning("webhooks were missed", **asdict(report))
+            log.warning("webhooks were missed", **asdict(report), **account_shown(account))
             self.wake_relay()
-        return False
 
     @loop(poll=10.0)
     def tell_evidence_again(self) -> bool:

@@ -29,6 +29,7 @@ from services.billing.domain.paying import Customer
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
+from services.billing.queries import reconciliation
 from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.web import store_batch
@@ -395,3 +396,31 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     assert billing.resume_recoveries() is False, "it was put off"
     monkeypatch.setattr(service, "_now", lambda: later + dt.timedelta(hours=1))
     assert billing.resume_recoveries() is True
+
+
+def test_each_account_that_pays_for_its_reads_is_reconciled(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions
+) -> None:
+    """The own one and those with keys of their own, whatever becomes of the one before; connected ones share the platform's reads."""
+    keyed, connected = Account("acct_1"), Account("acct_2")
+    known = [
+        KnownAccount(keyed, Way.OWN_KEY, AccountState.CONNECTED, False),
+        KnownAccount(connected, Way.CONNECTED, AccountState.CONNECTED, False),
+    ]
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=known))
+    long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    with database.transaction() as session:
+        reconciliation.reconciled_until(session, OWN, long_ago)
+    gateways = {OWN: gateway, keyed: FakePaymentGateway(account=keyed)}
+    gateway.down = True
+    asked: list[Account] = []
+
+    def at(account: Account) -> FakePaymentGateway:
+        asked.append(account)
+        return gateways[account]
+
+    billing.gateways = SimpleNamespace(at=at)
+    with capture_logs() as lines:
+        assert billing.scheduled_reconcile() is False
+    assert asked == [OWN, keyed]
+    assert [line["event"] for line in lines] == ["not reconciled"]
