@@ -43,7 +43,8 @@ class OwnKey:
 class Installation:
     """What the entries must not be, or must be like."""
 
-    api_key: Secret
+    api_key: Secret | None
+    """None where it is missing, which is told already."""
     webhook_secrets: tuple[Secret, ...]
     """Of the installation's own endpoints, the Connect endpoint's among them."""
     laptop: bool = False
@@ -59,7 +60,8 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 def parse_own_keys(text: str, installation: Installation) -> dict[Account, OwnKey]:
     """The accounts of a file. Raises WrongAccountsFile, which names all that is wrong with it."""
     entries = _entries(text)
-    known = {installation.api_key.reveal(): "STRIPE_API_KEY"}
+    own = installation.api_key
+    known = {} if own is None else {own.reveal(): "STRIPE_API_KEY"}
     known |= {
         one.reveal(): "the installation's own endpoints" for one in installation.webhook_secrets
     }
@@ -121,7 +123,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str]) -> Iterable[str]:
-    live = is_live_key(installation.api_key.reveal())
+    live = is_live_key(installation.api_key.reveal() if installation.api_key else entry.key)
     if not entry.key.startswith(KEY_PREFIXES):
         yield "`key` should start with sk_test_, sk_live_, rk_test_ or rk_live_"
     elif is_live_key(entry.key) != live:
@@ -169,8 +171,8 @@ class AccountsFile:
             text = self._read()
             self._seen = seen
             keys = parse_own_keys(text, self._installation)
-        except (OSError, UnicodeDecodeError) as error:
-            self._refuse(getattr(error, "strerror", None) or "it is not UTF-8", tell)
+        except (OSError, ValueError) as error:  # a name that can be none, or bytes that are no text
+            self._refuse(getattr(error, "strerror", None) or "it can't be read as text", tell)
             return False
         except WrongAccountsFile as error:
             self._refuse(str(error), tell)

@@ -127,20 +127,21 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 def _read_accounts_file(
     read: Reader, stripe: StripeSettings, secrets: tuple[Secret, ...], public_url: str | None
 ) -> AccountsFile | None:
-    path = read.text(
-        "STRIPE_ACCOUNTS_FILE",
-        meaning="a JSON file with the accounts that have keys of their own: `account`, `key` and `webhook_secrets` of each; "
-        "read again when it changes",
-        example="/run/secrets/stripe-accounts.json",
-        default=None,
+    meaning = (
+        "a JSON file with the accounts that have keys of their own: `account`, `key` and `webhook_secrets` of each; "
+        "read again when it changes"
     )
-    if path is None or not isinstance(stripe.stripe_api_key, Secret):
+    example = "/run/secrets/stripe-accounts.json"
+    path = read.text("STRIPE_ACCOUNTS_FILE", meaning=meaning, example=example, default=None)
+    if path is None:
         return None
     laptop = public_url is not None and is_loopback(public_url)
     file = AccountsFile(path, Installation(stripe.stripe_api_key, secrets, laptop))
     file.look()
-    for problem in (file.problem or "").splitlines():
-        read.check("STRIPE_ACCOUNTS_FILE", False, f"can't be taken: {problem}")
+    if file.problem is not None:
+        problems = "\n      ".join(file.problem.splitlines())
+        told = f"can't be taken: {problems}\n      {meaning}; for example STRIPE_ACCOUNTS_FILE={example}"
+        read.check("STRIPE_ACCOUNTS_FILE", False, told)
     return file
 
 

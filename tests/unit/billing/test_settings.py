@@ -139,7 +139,7 @@ def test_accounts_with_keys_of_their_own_come_from_a_file(tmp_path: Path) -> Non
     assert "STRIPE_ACCOUNTS_FILE can't be taken: entry 1 (acct_1): `key` is that of" in str(
         refused.value
     )
-    assert str(refused.value).count("STRIPE_ACCOUNTS_FILE") == 2
+    assert "; for example STRIPE_ACCOUNTS_FILE=" in str(refused.value)
     assert STRIPE_TEST_KEY not in str(refused.value) + repr(refused.value)
     with pytest.raises(SettingsError, match="No such file"):
         load(GOOD | {"STRIPE_ACCOUNTS_FILE": str(tmp_path / "none")})
