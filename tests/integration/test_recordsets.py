@@ -141,7 +141,7 @@ def test_amounts_pass_through_no_float(db: Transactions) -> None:
     }
     row |= {"last_attempt": 0, "currency": "idr", "amount_paid": 0, "amount_remaining": most - 1}
     with db.transaction() as session:
-        insert_new_rows(session, INCIDENTS, [row], conflict=("invoice_id",), returning="invoice_id")
+        insert_new_rows(session, INCIDENTS, [row], returning="invoice_id")
     with db.reading() as session:
         assert session.execute(
             select(IncidentRow.amount_due, IncidentRow.amount_remaining)
