@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.portal.domain.snapshot import LONGEST_NOTE
+from shared.contracts.accounts import Account, Merchant
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import InAccount, KeyedByAccount, UtcDateTime
 from shared.outbox import OutboxColumns
@@ -123,6 +124,11 @@ class CustomerRow(InAccount, Base):
     """When Stripe's page was last opened from here."""
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
+
+
+def merchant_of(row: BusinessRow | CustomerRow) -> Merchant:
+    """Whose customers at Stripe a business's customers are."""
+    return Merchant(Account(row.account), row.on_behalf_of)
 
 
 class AppointmentRow(Base):
@@ -257,6 +263,8 @@ class LinkEvidenceRow(InAccount, Base):
     customer_ref: Mapped[str | None] = mapped_column(String(255), index=True)
     """Whom it names: a public id, or the host's own id of `business_ref`. NULL: nobody (any more)."""
     business_ref: Mapped[str | None] = mapped_column(String(255))
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    """For customers of which business on a platform's account it speaks: as in `businesses`."""
     previous_customer_ref: Mapped[str | None] = mapped_column(String(255))
     """Whom the same object named before: for the order of changes within one second."""
     previous_business_ref: Mapped[str | None] = mapped_column(String(255))
@@ -300,6 +308,8 @@ class LinkConflictRow(InAccount, Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     customer_id: Mapped[str] = mapped_column(String(22))
     """The public id of the customer that Stripe named."""
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    """As in `link_evidence`."""
     reason: Mapped[str] = mapped_column(String(40))
     """`stripe_customer_taken`, `customer_has_another` or `said_at_once`."""
     evidence: Mapped[str] = mapped_column(String(50))

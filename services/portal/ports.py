@@ -92,8 +92,23 @@ class PriceSeen:
     trial_ends_at: dt.datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSeen:
+    """How a Stripe account stands to billing."""
+
+    served: bool
+    """Whether anything is done on it."""
+    disconnected: bool = False
+    livemode: bool | None = None
+    """The mode in which it was connected; None: it never was."""
+
+
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
+
+    def account(self, account: Account) -> AccountSeen:
+        """Whether a Stripe account can be worked on."""
+        ...
 
     def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
         """What Stripe tells of each invoice's last failed payment, by the invoice.

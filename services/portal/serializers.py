@@ -32,7 +32,13 @@ def _business(row: Business | BusinessRow) -> dict[str, Any]:
 
 def business(row: BusinessRow) -> host_api.Business:
     """A business, for its host."""
-    return host_api.Business(**_business(row), **_wishes(row), service_note=row.service_note)
+    return host_api.Business(
+        **_business(row),
+        **_wishes(row),
+        service_note=row.service_note,
+        stripe_account=row.account or None,
+        on_behalf_of=row.on_behalf_of or None,
+    )
 
 
 def customer(row: CustomerRow, business_id: str) -> host_api.Customer:

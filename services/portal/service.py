@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from services.portal import serializers as wire
-from services.portal.adapters.billing import RpcBillingPages
+from services.portal.adapters.billing import RpcBilling, RpcBillingPages
 from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
@@ -50,6 +50,7 @@ from services.portal.web.entrypoints import (
 )
 from services.portal.web.responses import answer, locale_for, parse_source, redirect
 from services.portal.workflows.billing_sync import MISSING
+from services.portal.workflows.business_accounts import check_account
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
@@ -228,9 +229,15 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
 
     @rpc
     def upsert_business(self, business: BusinessArguments) -> BusinessReference:
-        """Make or change a business, by the host's own id. What is omitted stays as it is, null clears it."""
+        """Make or change a business, by the host's own id. What is omitted stays as it is, null clears it.
+
+        InvalidArgument for a Stripe account that Portico isn't connected to or that another business has, and for another one
+        than before while customers are linked, unless `release_links`.
+        """
+        check_account(self.db, RpcBilling(self.billing), business)
         made = self._write(lambda session: customers.upsert_business(session, business, utc_now()))
         self.wake_rights()
+        self.wake_relay()
         return BusinessReference(business_id=made)
 
     @rpc

@@ -24,6 +24,14 @@ class StripeId(NamedTuple):
     id: str
 
 
+class Merchant(NamedTuple):
+    """Whose customers, invoices and subscriptions at Stripe are: those of an account, or, where that is a platform's, those that it
+    makes on behalf of one of its connected accounts (Stripe's `on_behalf_of`; empty: of none)."""
+
+    account: Account
+    on_behalf_of: str = ""
+
+
 def stripe_id(account: str, id: str | None) -> StripeId | None:
     """The name of an object that may be missing."""
     return StripeId(Account(account), id) if id else None

@@ -146,6 +146,11 @@ class NoArguments(Arguments, frozen=True, kw_only=True):
 class Business(ContactBusiness, frozen=True, kw_only=True):
     """A business, each field as it was given; those that were not have their defaults."""
 
+    stripe_account: str | None = None
+    """The Stripe account that its customers pay through, `acct_…`; null: the installation's own."""
+    on_behalf_of: str | None = None
+    """On whose behalf that account, a platform's, charges; null: on nobody's."""
+
 
 class BusinessPage(Answer, frozen=True, kw_only=True):
     """Businesses, in the order in which they were made."""

@@ -18,7 +18,7 @@ from services.portal.handlers import customers
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.models import CustomerRow
 from services.portal.queries import links
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Merchant
 from shared.contracts.rpc.errors import StripeCustomerConflict
 from tests.unit.portal.builders import NOW, add_business, add_customer
 
@@ -93,7 +93,7 @@ def test_nobody_decides_over_what_another_one_is_writing(engine: Engine) -> None
     with Session(engine) as session:
         rows = session.scalars(select(CustomerRow)).all()
         found = links.component(
-            session, OWN, [f"cus_{n}" for n in range(4)], [row.id for row in rows]
+            session, Merchant(OWN), [f"cus_{n}" for n in range(4)], [row.id for row in rows]
         )
         decided = {
             customer: claim.stripe_customer_id

@@ -44,7 +44,7 @@ from services.portal.domain.snapshot import Subscription
 from services.portal.queries import billing_sync, links, page
 from services.portal.queries.links import Component
 from shared import events
-from shared.contracts.accounts import OWN, Account, StripeId
+from shared.contracts.accounts import OWN, Account, Merchant, StripeId
 from shared.database import Transactions, UtcDateTime
 from shared.events import InvoicePaymentFailed
 from shared.outbox import Outgoing
@@ -185,7 +185,7 @@ def taken(function: Callable[..., Any]) -> dict[str, Any]:
 def names_account(annotation: Any) -> bool:
     """Whether a parameter of this type brings an account."""
     parts = typing.get_args(annotation)
-    return annotation in (Account, StripeId, *STRUCTS) or any(map(names_account, parts))
+    return annotation in (Account, Merchant, StripeId, *STRUCTS) or any(map(names_account, parts))
 
 
 @every_function
@@ -411,6 +411,8 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return OWN_PLACES[name][function]
     if kind is Account:
         return account
+    if kind is Merchant:
+        return Merchant(account)
     if kind == Iterable[Incident]:
         return [_incident(account, session)]
     if kind == Sequence[intake.Arrival]:
@@ -498,7 +500,7 @@ def _customer_row(account: Account, session: Session) -> Any:
 
 
 def _component(account: Account, session: Session) -> Component:
-    return Component(account, stripe_ids={"cus_1"})
+    return Component(Merchant(account), stripe_ids={"cus_1"})
 
 
 STRUCTURES: Final[dict[Any, Callable[[Account, Session], Any]]] = {
@@ -519,8 +521,8 @@ STRUCTURES: Final[dict[Any, Callable[[Account, Session], Any]]] = {
 
 EXAMPLES: Final = 3
 """Worlds a function: there are a hundred of them."""
-OF_A_PERSON: Final = frozenset({"erase_customer"})
-"""They take all that is a person's, by keys of ours."""
+OF_A_PERSON: Final = frozenset({"erase_customer", "move"})
+"""They take all that is a person's, or a business's, by keys of ours."""
 ASKED: Final = [
     one
     for one in functions()

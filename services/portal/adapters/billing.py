@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from services.portal.adapters.failures import FAILURES, reason
-from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.ports import AccountSeen, BillingUnavailable, DeclineSeen, PriceSeen
 from shared.contracts.accounts import Account, StripeId, account_argument, by_account
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline
@@ -101,6 +101,15 @@ class RpcBilling:
             return method.call(self._billing, **arguments)
         except (*FAILURES, UnreadableAnswer) as error:
             raise BillingUnavailable(reason(error)) from error
+
+    def account(self, account: Account) -> AccountSeen:
+        """See `Billing.account`."""
+        told = self._ask(billing.STRIPE_ACCOUNT, account=account)
+        return AccountSeen(
+            served=told.served,
+            disconnected=told.state == "disconnected",
+            livemode=None if told.state is None else told.livemode,
+        )
 
     def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
         """See `Billing.declines`."""

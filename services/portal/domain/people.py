@@ -19,6 +19,9 @@ PUBLIC_ID_LENGTH: Final = 22
 STRIPE_CUSTOMER: Final = "cus_[A-Za-z0-9_]{1,251}"
 """What Stripe's id of a customer looks like, as Python and PostgreSQL read expressions."""
 
+STRIPE_ACCOUNT: Final = "acct_[A-Za-z0-9_]{1,250}"
+"""What Stripe's id of an account looks like."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerProfile:

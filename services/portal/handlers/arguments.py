@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET
 
-from services.portal.domain.people import STRIPE_CUSTOMER
+from services.portal.domain.people import STRIPE_ACCOUNT, STRIPE_CUSTOMER
 from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
@@ -108,6 +108,16 @@ def stripe_customer(field: str, value: str) -> str:
     if not re.fullmatch(STRIPE_CUSTOMER, trimmed):
         raise InvalidArgument(
             f"{field}: expected Stripe's id of a customer, cus_ and letters or digits, like cus_NffrFeUfNV2Hib"
+        )
+    return trimmed
+
+
+def stripe_account(field: str, value: str | None) -> str:
+    """Stripe's id of an account; empty for None."""
+    trimmed = "" if value is None else value.strip()
+    if value is not None and not re.fullmatch(STRIPE_ACCOUNT, trimmed):
+        raise InvalidArgument(
+            f"{field}: expected Stripe's id of an account, acct_ and letters or digits, like acct_1Nv0FGQ9RKHgCVdK"
         )
     return trimmed
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import Business
 from services.portal.handlers import arguments, evidence
+from services.portal.handlers.business_accounts import assign_account, wanted_account
 from services.portal.handlers.evidence import HostWord
-from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
+from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, merchant_of
 from services.portal.queries import customers as people
 from services.portal.queries import links
 from services.portal.tokens.links import MAX_GENERATION
@@ -53,9 +54,12 @@ def upsert_business(
     raised where there is none."""
     values = arguments.business(given)
     business_id = arguments.identifier("business_id", given.business_id)
+    if given.stripe_account is not UNSET or given.on_behalf_of is not UNSET:
+        links.lock(session)
     row = people.business(session, business_id, lock=True)
     if row is None and change_only:
         raise NotFound("business_id: no such business")
+    wanted = wanted_account(given, row)
     if row is None:
         session.add(
             BusinessRow(
@@ -65,8 +69,10 @@ def upsert_business(
                 **arguments.NEW_BUSINESS | values,
             )
         )
+        session.flush()
     else:
         _change(row, values, now)
+    assign_account(session, business_id, *wanted, now, release_links=given.release_links)
     return business_id
 
 
@@ -94,12 +100,14 @@ def upsert_customer(
     new_word = stripe_id is not UNSET and stripe_id != _host_word(session, business, external_id)
     if new_word:
         links.lock(session)
+        session.refresh(business)  # on which account it is, is written under the lock
         if alone and isinstance(stripe_id, str):
             _refuse_others(session, business, stripe_id)
     row = people.customer_of_host(session, business.id, external_id)
     created = row is None
     if row is None:
         links.lock(session)
+        session.refresh(business)
         row = CustomerRow(
             account=business.account,
             on_behalf_of=business.on_behalf_of,
@@ -124,11 +132,11 @@ def upsert_customer(
         and not links.deleted_of(session, Account(business.account), [stripe_id])
     ):
         evidence.host_says(
-            session, Account(row.account), [HostWord(row.id, row.public_id, stripe_id)], now
+            session, merchant_of(row), [HostWord(row.id, row.public_id, stripe_id)], now
         )
     elif created:
         evidence.customers_came(
-            session, Account(business.account), business.business_id, {external_id: row.id}, now
+            session, merchant_of(business), business.business_id, {external_id: row.id}, now
         )
     return UpsertedCustomer(
         account=row.account,
@@ -181,10 +189,9 @@ def link_customer(
     business = session.get_one(BusinessRow, row.business_pk)
     if alone:
         _refuse_others(session, business, stripe_id)
-    account = Account(row.account)
-    if links.deleted_of(session, account, [stripe_id]):
+    if links.deleted_of(session, Account(row.account), [stripe_id]):
         raise InvalidArgument("stripe_customer_id: Stripe has deleted this customer")
-    evidence.host_says(session, account, [HostWord(row.id, row.public_id, stripe_id)], now)
+    evidence.host_says(session, merchant_of(row), [HostWord(row.id, row.public_id, stripe_id)], now)
     return _linked(row)
 
 
@@ -230,8 +237,8 @@ def checkout_reference(
 ) -> str:
     """A signed reference that names this customer in a Checkout session. Raises NotFound."""
     row = _customer(session, customer_id)
-    business_id = links.business_of(session, Account(row.account), customer_id) or ""
-    return references.write(customer_id, business_id, now)
+    business = session.get_one(BusinessRow, row.business_pk)
+    return references.write(customer_id, business.business_id, now)
 
 
 def upsert_appointments(

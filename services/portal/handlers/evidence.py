@@ -5,7 +5,7 @@ caller's, and ends in `settle`, which does what the evidence decides.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,11 +15,11 @@ from services.portal.domain.linking import CustomerRef, Source, reference_proble
 from services.portal.domain.people import is_public_id
 from services.portal.handlers.linking import settle
 from services.portal.metrics import LINK_EVIDENCE
-from services.portal.models import CustomerRow, LinkEvidenceRow
+from services.portal.models import CustomerRow, LinkEvidenceRow, merchant_of
 from services.portal.queries import links, processed_events
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
-from shared.contracts.accounts import Account, StripeId, account_shown
+from shared.contracts.accounts import Account, Merchant, StripeId, account_shown
 from shared.contracts.rpc.errors import StripeCustomerConflict
 from shared.database import count_on_commit
 from shared.events import CustomerEvidenceChanged, Event
@@ -41,6 +41,8 @@ class Evidence:
     object_id: str
     source: Source
     said_at: dt.datetime
+    on_behalf_of: str = ""
+    """For whose customers it speaks; of a reference that is found out when it is taken in."""
     names: CustomerRef | None = None
     before: CustomerRef | None = None
     reference: CheckoutReference | None = None
@@ -119,14 +121,16 @@ def _take_all(
     session.flush()
     for rows in known.values():
         _let_stand([row for row in rows if row.source == Source.METADATA])
-    settle(session, account, stripe_ids - gone, (), now)
+    behalves = {row.on_behalf_of for rows in known.values() for row in rows} or {""}
+    for on_behalf_of in sorted(behalves):
+        settle(session, Merchant(account, on_behalf_of), stripe_ids - gone, (), now)
 
 
 def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.datetime) -> str:
     """Keep one piece of evidence beside what its object said before; what became of it, one word."""
-    refused = one.refused
+    refused, on_behalf_of = one.refused, one.on_behalf_of
     if one.reference is not None and refused is None:
-        refused = _foreign(session, one.account, one.reference)
+        refused, on_behalf_of = _whose(session, one.account, one.reference)
     if one.source is Source.METADATA and one.names is None and one.before is None:
         return "names_nobody"
     row = LinkEvidenceRow(
@@ -136,6 +140,7 @@ def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.
         object_id=one.object_id,
         customer_ref=one.names and one.names.customer,
         business_ref=one.names and one.names.business,
+        on_behalf_of=on_behalf_of,
         previous_customer_ref=one.before and one.before.customer,
         previous_business_ref=one.before and one.before.business,
         denies=False,
@@ -170,6 +175,7 @@ def _same(row: LinkEvidenceRow, other: LinkEvidenceRow) -> bool:
         getattr(row, name) == getattr(other, name)
         for name in (
             "said_at",
+            "on_behalf_of",
             "customer_ref",
             "business_ref",
             "previous_customer_ref",
@@ -178,12 +184,16 @@ def _same(row: LinkEvidenceRow, other: LinkEvidenceRow) -> bool:
     )
 
 
-def _foreign(session: Session, account: Account, reference: CheckoutReference) -> str | None:
-    """Why a signed reference names nobody here; None: it names a customer of the business that it was made for."""
-    business_id = links.business_of(session, account, reference.public_id)
-    if business_id is None:
-        return "no_such_customer"
-    return None if reference.is_of(business_id) else "other_business"
+def _whose(
+    session: Session, account: Account, reference: CheckoutReference
+) -> tuple[str | None, str]:
+    """Why a signed reference names nobody here (None: it names a customer of the business that it was made for), and on whose
+    behalf that business is charged for."""
+    business = links.business_of(session, account, reference.public_id)
+    if business is None:
+        return "no_such_customer", ""
+    mine = reference.is_of(business.business_id)
+    return None if mine else "other_business", business.on_behalf_of
 
 
 def _let_stand(rows: Sequence[LinkEvidenceRow]) -> None:
@@ -203,7 +213,8 @@ def forget_stripe_customer(
     """Stripe has deleted its customer: whatever was said of it is withdrawn for good."""
     links.lock(session)
     links.note_deleted(session, stripe_customer, at)
-    settle(session, stripe_customer.account, {stripe_customer.id}, (), now)
+    for merchant in sorted(links.merchants_of(session, stripe_customer)):
+        settle(session, merchant, {stripe_customer.id}, (), now)
 
 
 # --- the host's word -----------------------------------------------------------------------------------------
@@ -219,17 +230,17 @@ class HostWord:
 
 
 def host_says(
-    session: Session, account: Account, words: Sequence[HostWord], now: dt.datetime
+    session: Session, merchant: Merchant, words: Sequence[HostWord], now: dt.datetime
 ) -> None:
-    """Take the host's word about customers of one account, of which each replaces what it said of the same customer before. The caller holds the lock.
+    """Take the host's word about customers of one merchant, of which each replaces what it said of the same customer before. The caller holds the lock.
 
     Raises StripeCustomerConflict when the host has given a Stripe customer to somebody else, and not taken it back.
     """
     if not words:
         return
-    claimed = links.claimed_by_host(session, account, {one.stripe_customer_id for one in words})
+    claimed = links.claimed_by_host(session, merchant, {one.stripe_customer_id for one in words})
     new = {one.public_id: one.stripe_customer_id for one in words}
-    known = links.evidence_of(session, account, {one.public_id for one in words})
+    known = _host_words(session, merchant, {one.public_id for one in words})
     for one in words:
         owner = claimed.get(one.stripe_customer_id, one.public_id)
         if (
@@ -239,14 +250,14 @@ def host_says(
             raise StripeCustomerConflict("this Stripe customer already belongs to another customer")
         for row in known.get(one.public_id, ()):
             same = row.stripe_customer_id == one.stripe_customer_id
-            if row.source == Source.HOST and row.withdrawn_at is None and (same or not row.denies):
+            if same or not row.denies:
                 row.withdrawn_at = now
-        session.add(_host_row(account, one.public_id, one.stripe_customer_id, now, denies=False))
+        session.add(_host_row(merchant, one.public_id, one.stripe_customer_id, now, denies=False))
         count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "taken"))
     session.flush()
     settle(
         session,
-        account,
+        merchant,
         {one.stripe_customer_id for one in words},
         {one.customer for one in words},
         now,
@@ -257,9 +268,9 @@ def host_denies(session: Session, row: CustomerRow, stripe_id: str, now: dt.date
     """The host says that a customer is *not* this Stripe customer: nothing weaker links the two until the host does. The
     caller holds the lock."""
     _withdraw(session, row, stripe_id, now)
-    session.add(_host_row(row.account, row.public_id, stripe_id, now, denies=True))
+    session.add(_host_row(merchant_of(row), row.public_id, stripe_id, now, denies=True))
     count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "denied"))
-    settle(session, Account(row.account), {stripe_id}, {row.id}, now)
+    settle(session, merchant_of(row), {stripe_id}, {row.id}, now)
 
 
 def host_withdraws(
@@ -269,26 +280,40 @@ def host_withdraws(
     holds the lock."""
     _withdraw(session, row, stripe_id, now)
     count_on_commit(session, LINK_EVIDENCE.labels(Source.HOST, "withdrawn"))
-    settle(session, Account(row.account), {stripe_id} if stripe_id else (), {row.id}, now)
+    settle(session, merchant_of(row), {stripe_id} if stripe_id else (), {row.id}, now)
 
 
 def _withdraw(session: Session, row: CustomerRow, stripe_id: str | None, now: dt.datetime) -> None:
-    said = links.evidence_of(session, Account(row.account), {row.public_id})
+    said = _host_words(session, merchant_of(row), {row.public_id})
     for one in said.get(row.public_id, ()):
-        if (
-            one.source == Source.HOST
-            and one.withdrawn_at is None
-            and stripe_id in (None, one.stripe_customer_id)
-        ):
+        if stripe_id in (None, one.stripe_customer_id):
             one.withdrawn_at = now
     session.flush()
 
 
+def _host_words(
+    session: Session, merchant: Merchant, public_ids: Collection[str]
+) -> dict[str, list[LinkEvidenceRow]]:
+    """What stands of what the host said of a merchant's customers."""
+    said = links.evidence_of(session, merchant.account, public_ids)
+    return {
+        public_id: [
+            row
+            for row in rows
+            if row.source == Source.HOST
+            and row.withdrawn_at is None
+            and row.on_behalf_of == merchant.on_behalf_of
+        ]
+        for public_id, rows in said.items()
+    }
+
+
 def _host_row(
-    account: str, public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool
+    merchant: Merchant, public_id: str, stripe_id: str, now: dt.datetime, *, denies: bool
 ) -> LinkEvidenceRow:
     return LinkEvidenceRow(
-        account=account,
+        account=merchant.account,
+        on_behalf_of=merchant.on_behalf_of,
         stripe_customer_id=stripe_id,
         source=Source.HOST,
         object_id=public_id,
@@ -301,13 +326,13 @@ def _host_row(
 
 def customers_came(
     session: Session,
-    account: Account,
+    merchant: Merchant,
     business_id: str,
     keys: dict[str, int],
     now: dt.datetime,
 ) -> None:
     """The host has told of new customers (the key of each by the host's id): Stripe may have named them before. The caller
     holds the lock."""
-    waiting = links.named_already(session, account, business_id, keys)
+    waiting = links.named_already(session, merchant, business_id, keys)
     if waiting:
-        settle(session, account, (), {keys[external_id] for external_id in waiting}, now)
+        settle(session, merchant, (), {keys[external_id] for external_id in waiting}, now)

@@ -19,10 +19,10 @@ from services.portal.domain.people import (
 from services.portal.handlers import arguments, evidence
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
-from services.portal.models import BusinessRow
+from services.portal.models import BusinessRow, merchant_of
 from services.portal.queries import bulk, erasure, links
 from services.portal.queries import customers as people
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, Merchant, StripeId
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -105,6 +105,7 @@ def import_customers(
         for one in wishes.values()
     ):
         links.lock(session)
+        session.refresh(business)  # on which account it is, is written under the lock
     # Whoever loses a race for a new id finds it there the second time.
     left = _write(session, batch, list(wishes.values()))
     left = _write(session, batch, left)
@@ -192,7 +193,7 @@ def _new_words(session: Session, batch: _Batch, wishes: list[_Wish]) -> dict[str
     gone = links.deleted_of(session, account, given)
     said = links.host_words(session, business.id, [wish.external_id for wish in wishes])
     mine = {stripe_id: external_id for external_id, stripe_id in said.items() if stripe_id}
-    elsewhere = links.claimed_by_host(session, account, given).keys() - mine.keys()
+    elsewhere = links.claimed_by_host(session, merchant_of(business), given).keys() - mine.keys()
     if batch.alone:
         elsewhere |= links.of_other_businesses(
             session, account, business.id, business.business_id, given
@@ -222,10 +223,10 @@ def _link(
 ) -> None:
     """Take the host's words about customers who are there now; Stripe may have named the new ones before the host did."""
     rows = bulk.customers_of_host(session, business.id, list(words.keys() | inserted))
-    account = Account(business.account)
+    merchant = merchant_of(business)
     evidence.host_says(
         session,
-        account,
+        merchant,
         [
             HostWord(rows[external_id]["id"], rows[external_id]["public_id"], stripe_id)
             for external_id, stripe_id in words.items()
@@ -234,7 +235,7 @@ def _link(
         now,
     )
     keys = {external_id: rows[external_id]["id"] for external_id in inserted - words.keys()}
-    evidence.customers_came(session, account, business.business_id, keys, now)
+    evidence.customers_came(session, merchant, business.business_id, keys, now)
 
 
 def export_customers(
@@ -310,16 +311,18 @@ def erase(
     """Forget a customer, and a Stripe customer. Safe to repeat."""
     links.lock(session)
     row = people.customer(session, customer_id, lock=True) if customer_id else None
+    merchant = Merchant(account) if row is None else merchant_of(row)
     others: set[StripeId] = set()
     rows = 0
     if row is not None:
-        account = Account(row.account)
         stripe_customer_id = stripe_customer_id or row.platform_stripe_customer_id
-        business_id = links.business_of(session, account, row.public_id)
-        others, rows = erasure.erase_evidence(session, row, business_id or "")
+        business = session.get_one(BusinessRow, row.business_pk)
+        others, rows = erasure.erase_evidence(session, row, business.business_id)
         rows += erasure.erase_customer(session, row)
     if stripe_customer_id:
-        rows += erasure.erase_stripe_customer(session, StripeId(account, stripe_customer_id))
+        rows += erasure.erase_stripe_customer(
+            session, StripeId(merchant.account, stripe_customer_id)
+        )
     # What this customer claimed may be somebody else's.
-    settle(session, account, {one.id for one in others} - {stripe_customer_id}, (), now)
+    settle(session, merchant, {one.id for one in others} - {stripe_customer_id}, (), now)
     return CustomerErasure(customer=row is not None, rows=rows)

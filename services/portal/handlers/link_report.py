@@ -15,7 +15,7 @@ from services.portal.domain.linking import (
     decide_standing,
     history,
 )
-from services.portal.models import LinkConflictRow, LinkEvidenceRow
+from services.portal.models import CustomerRow, LinkConflictRow, LinkEvidenceRow, merchant_of
 from services.portal.queries import customers as people
 from services.portal.queries import link_conflicts, links
 from services.portal.queries.links import Component
@@ -42,20 +42,25 @@ def evidence(
 ) -> LinkEvidence:
     """What speaks for and against links, about a customer, or a Stripe customer, and all that is decided with them. The
     newest 500 pieces. Raises NotFound for a customer that is not there."""
-    found = _found(session, account, customer_id, stripe_customer_id)
-    effects = decide_standing(found.spells()).effects
+    components = _found(session, account, customer_id, stripe_customer_id)
+    said = [
+        _evidence(found, row, effects.get(row.id))
+        for found in components
+        for effects in [decide_standing(found.spells()).effects]
+        for row in found.evidence
+    ]
     open_conflicts = [
         row
+        for found in components
         for row in link_conflicts.conflicts_of(session, found).values()
         if row.resolved_at is None
     ]
     return LinkEvidence(
-        evidence=[
-            _evidence(found, row, effects.get(row.id)) for row in found.evidence[-MOST_EVIDENCE:]
-        ],
+        evidence=sorted(said, key=lambda one: one.said_at)[-MOST_EVIDENCE:],
         conflicts=[
             EvidenceConflict(
                 account=row.account,
+                on_behalf_of=row.on_behalf_of,
                 stripe_customer_id=row.stripe_customer_id,
                 customer_id=row.customer_id,
                 reason=row.reason,
@@ -68,10 +73,12 @@ def evidence(
         links=[
             EvidenceLink(
                 account=one.row.account,
+                on_behalf_of=one.row.on_behalf_of,
                 customer_id=one.row.public_id,
                 stripe_customer_id=one.row.platform_stripe_customer_id,
                 source=one.row.link_source or Source.UNKNOWN.value,
             )
+            for found in components
             for one in found.customers.values()
             if one.row.platform_stripe_customer_id is not None
         ],
@@ -80,15 +87,23 @@ def evidence(
 
 def _found(
     session: Session, account: Account, customer_id: str | None, stripe_customer_id: str | None
-) -> Component:
+) -> list[Component]:
+    """What is decided together with a customer; or with a Stripe customer, for each of whose behalf there is something."""
     if customer_id is None:
-        return links.component(
-            session, account, [stripe_customer_id] if stripe_customer_id else [], ()
+        return (
+            []
+            if stripe_customer_id is None
+            else _about(session, StripeId(account, stripe_customer_id))
         )
     row = people.customer(session, customer_id)
     if row is None:
         raise NotFound("customer_id: no such customer")
-    return links.component(session, Account(row.account), (), [row.id])
+    return [links.component(session, merchant_of(row), (), [row.id])]
+
+
+def _about(session: Session, stripe_customer: StripeId) -> list[Component]:
+    merchants = sorted(links.merchants_of(session, stripe_customer))
+    return [links.component(session, one, [stripe_customer.id], ()) for one in merchants]
 
 
 def _effect(found: Component, row: LinkEvidenceRow, decided: Effect | None) -> Effect:
@@ -107,6 +122,7 @@ def _evidence(found: Component, row: LinkEvidenceRow, decided: Effect | None) ->
     named = found.named(row)
     return Evidence(
         account=row.account,
+        on_behalf_of=row.on_behalf_of,
         stripe_customer_id=row.stripe_customer_id,
         source=row.source,
         object_id=row.object_id,
@@ -170,17 +186,17 @@ REFUSED: Final = {
 def refusals(session: Session, stripe_customer: StripeId) -> list[tuple[dt.datetime, str, str]]:
     """When, which step, and in words: what was refused that would have linked somebody with a Stripe customer, as far as it
     still stands."""
-    stripe_customer_id = stripe_customer.id
-    found = links.component(session, stripe_customer.account, [stripe_customer_id], ())
-    told = [
-        step
-        for row in found.evidence[-MOST_EVIDENCE:]
-        if row.refused and row.stripe_customer_id == stripe_customer_id
-        for step in _said(found, row)
-    ]
-    for row in link_conflicts.conflicts_of(session, found).values():
-        if row.stripe_customer_id == stripe_customer_id and row.resolved_at is None:
-            told += _refused(row)
+    stripe_customer_id, told = stripe_customer.id, []
+    for found in _about(session, stripe_customer):
+        told += [
+            step
+            for row in found.evidence[-MOST_EVIDENCE:]
+            if row.refused and row.stripe_customer_id == stripe_customer_id
+            for step in _said(found, row)
+        ]
+        for row in link_conflicts.conflicts_of(session, found).values():
+            if row.stripe_customer_id == stripe_customer_id and row.resolved_at is None:
+                told += _refused(row)
     return told
 
 
@@ -189,19 +205,33 @@ def steps(
 ) -> list[tuple[dt.datetime, str, str]]:
     """When, which step, and in words: the evidence about a customer (by key), else about a Stripe customer, and what it
     decided about the customer."""
+    if customer is not None:
+        return _steps_of(session, session.get_one(CustomerRow, customer), stripe_customer_id)
+    told: list[tuple[dt.datetime, str, str]] = []
+    if stripe_customer_id is None:
+        return told
+    for found in _about(session, StripeId(account, stripe_customer_id)):
+        told += [step for row in found.evidence[-MOST_EVIDENCE:] for step in _said(found, row)]
+        for row in link_conflicts.conflicts_of(session, found).values():
+            if row.stripe_customer_id == stripe_customer_id:
+                told += _refused(row)
+    return told
+
+
+def _steps_of(
+    session: Session, customer: CustomerRow, stripe_customer_id: str | None
+) -> list[tuple[dt.datetime, str, str]]:
     stripe_ids = [stripe_customer_id] if stripe_customer_id else []
-    found = links.component(session, account, stripe_ids, [] if customer is None else [customer])
+    found = links.component(session, merchant_of(customer), stripe_ids, [customer.id])
     told = [
         step
         for row in found.evidence[-MOST_EVIDENCE:]
-        if customer is None or found.named(row) == customer or row.refused
+        if found.named(row) == customer.id or row.refused
         for step in _said(found, row)
     ]
-    if customer is not None:
-        told += [_changed(at, claim) for at, claim in history(found.spells(), customer)]
-    whose = None if customer is None else found.customers[customer].row.public_id
+    told += [_changed(at, claim) for at, claim in history(found.spells(), customer.id)]
     for row in link_conflicts.conflicts_of(session, found).values():
-        if whose == row.customer_id or stripe_customer_id == row.stripe_customer_id:
+        if customer.public_id == row.customer_id or stripe_customer_id == row.stripe_customer_id:
             told += _refused(row)
     return told
 

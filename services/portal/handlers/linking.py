@@ -6,7 +6,7 @@ reads it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,7 @@ from services.portal.models import LinkConflictRow, LinkEvidenceRow
 from services.portal.queries import link_conflicts, links, outbox
 from services.portal.queries.links import Component, Customer
 from shared import events
-from shared.contracts.accounts import Account, StripeId, account_shown
+from shared.contracts.accounts import Merchant, StripeId, account_shown
 from shared.database import count_on_commit
 from shared.outbox import Outgoing
 from shared.telemetry import get_logger
@@ -29,17 +29,17 @@ log = get_logger(__name__)
 
 def settle(
     session: Session,
-    account: Account,
+    merchant: Merchant,
     stripe_ids: Collection[str],
     customers: Collection[int],
     now: dt.datetime,
 ) -> None:
-    """Decide anew about these Stripe customers and these customers (by key) of an account, with all that evidence connects them to.
+    """Decide anew about these Stripe customers and these customers (by key) of a merchant, with all that evidence connects them to.
 
     The caller holds `links.lock`. What changes and what is refused is logged, counted, and told to notifier and host.
     """
     session.flush()
-    found = links.component(session, account, stripe_ids, customers)
+    found = links.component(session, merchant, stripe_ids, customers)
     _weigh_unknown(session, found, now)
     decision = decide_standing(found.spells())
     told = [
@@ -49,6 +49,23 @@ def settle(
     outgoing = [_outgoing(data, now) for data in told]
     outbox.OUTBOX.add(session, outgoing, now)
     host_events.note(session, [one.event for one in outgoing], now)
+
+
+def release(
+    session: Session, merchant: Merchant, linked: Sequence[Customer], now: dt.datetime
+) -> set[str]:
+    """Unlink these customers of a merchant's, whatever is said of them, and tell of it; the Stripe customers that they had. The
+    caller holds the lock, and moves them to where nothing of what was said counts."""
+    stripe_ids = {one.row.platform_stripe_customer_id or "" for one in linked}
+    unknown = {one.row.id for one in linked if one.row.link_source in (None, Source.UNKNOWN)}
+    if (
+        unknown
+    ):  # what nobody has spoken of becomes evidence, so that it is there for whoever comes back
+        settle(session, merchant, (), unknown, now)
+    found = Component(merchant, customers={one.row.id: one for one in linked})
+    told = _link(session, found, {}, now)
+    outbox.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
+    return stripe_ids
 
 
 def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None:
@@ -73,7 +90,8 @@ def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None
         if stripe_id is None or (stripe_id, key) in spoken | unknown.keys():
             continue
         row = LinkEvidenceRow(
-            account=found.account,
+            account=found.merchant.account,
+            on_behalf_of=found.merchant.on_behalf_of,
             stripe_customer_id=stripe_id,
             source=Source.UNKNOWN,
             object_id=customer.row.public_id,
@@ -106,7 +124,7 @@ def _link(
     for customer, before, claim in changes:
         customer.row.platform_stripe_customer_id = _stripe_id(claim)
         if before is not None:
-            overtake_all(session, customer.row.id, StripeId(found.account, before), now)
+            overtake_all(session, customer.row.id, StripeId(found.merchant.account, before), now)
         told += _change(session, customer, before, claim)
     session.flush()
     return told
@@ -158,7 +176,10 @@ def _refuse(
         row = on_record.get(key)
         if row is None:
             row = on_record[key] = LinkConflictRow(
-                account=found.account, stripe_customer_id=key[0], customer_id=key[1]
+                account=found.merchant.account,
+                on_behalf_of=found.merchant.on_behalf_of,
+                stripe_customer_id=key[0],
+                customer_id=key[1],
             )
             session.add(row)
         elif row.resolved_at is None:

@@ -19,7 +19,7 @@ from services.portal.models import (
     DeletedStripeCustomerRow,
     LinkEvidenceRow,
 )
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, Merchant, StripeId
 from shared.statements import changed, insert_new, is_object, table_of
 
 LOCK: Final = 0x6C696E6B
@@ -67,6 +67,7 @@ def host_words(
             LinkEvidenceRow,
             and_(
                 LinkEvidenceRow.account == CustomerRow.account,
+                LinkEvidenceRow.on_behalf_of == CustomerRow.on_behalf_of,
                 LinkEvidenceRow.object_id == CustomerRow.public_id,
                 _HOST_NAMES,
             ),
@@ -77,17 +78,25 @@ def host_words(
 
 
 def claimed_by_host(
-    session: Session, account: Account, stripe_ids: Collection[str]
+    session: Session, merchant: Merchant, stripe_ids: Collection[str]
 ) -> dict[str, str]:
-    """Which customer (public id) the host has named for each of these Stripe customers."""
+    """Which customer (public id) of a merchant the host has named for each of these Stripe customers."""
     rows = session.execute(
         select(LinkEvidenceRow.stripe_customer_id, LinkEvidenceRow.object_id).where(
-            LinkEvidenceRow.account == account,
+            _of_evidence(merchant),
             LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
             _HOST_NAMES,
         )
     )
     return dict(rows.tuples().all())
+
+
+def _of_evidence(merchant: Merchant) -> ColumnElement[bool]:
+    """Whether evidence speaks for a merchant's customers."""
+    return and_(
+        LinkEvidenceRow.account == merchant.account,
+        LinkEvidenceRow.on_behalf_of == merchant.on_behalf_of,
+    )
 
 
 def of_other_businesses(
@@ -97,7 +106,8 @@ def of_other_businesses(
     business_id: str,
     stripe_ids: Collection[str],
 ) -> set[str]:
-    """Which of these Stripe customers are linked with another business's customer, or named by what stands as one."""
+    """Which of these Stripe customers are linked with another business's customer, or named by what stands as one; on whosever
+    behalf, since a page shows the Stripe customer's payment methods, which all have in common."""
     linked = select(CustomerRow.platform_stripe_customer_id).where(
         CustomerRow.platform_stripe_customer_id.in_(stripe_ids),
         CustomerRow.account == account,
@@ -126,14 +136,14 @@ def of_other_businesses(
 
 
 def named_already(
-    session: Session, account: Account, business_id: str, external_ids: Collection[str]
+    session: Session, merchant: Merchant, business_id: str, external_ids: Collection[str]
 ) -> set[str]:
     """Which of a business's own ids evidence from Stripe names that stands."""
     return {
         str(ref)
         for ref in session.scalars(
             select(LinkEvidenceRow.customer_ref).where(
-                LinkEvidenceRow.account == account,
+                _of_evidence(merchant),
                 LinkEvidenceRow.customer_ref.in_(external_ids),
                 LinkEvidenceRow.business_ref == business_id,
                 LinkEvidenceRow.withdrawn_at.is_(None),
@@ -142,10 +152,51 @@ def named_already(
     }
 
 
-def business_of(session: Session, account: Account, public_id: str) -> str | None:
-    """The host's id of a customer's business; None: there is no such customer on this account."""
+def named_of_business(session: Session, business: BusinessRow) -> set[int]:
+    """The customers (keys) of a business whom what stands names, with its present account. Two questions, as no index serves both
+    names at once."""
+    standing = select(CustomerRow.id).where(
+        CustomerRow.business_pk == business.id,
+        _of_evidence(Merchant(Account(business.account), business.on_behalf_of)),
+        LinkEvidenceRow.withdrawn_at.is_(None),
+    )
+    own = and_(
+        LinkEvidenceRow.customer_ref == CustomerRow.external_id,
+        LinkEvidenceRow.business_ref == business.business_id,
+    )
+    named = (
+        standing.join(LinkEvidenceRow, which)
+        for which in (LinkEvidenceRow.customer_ref == CustomerRow.public_id, own)
+    )
+    found: Sequence[int] = session.scalars(union(*named)).all()
+    return set(found)
+
+
+def linked_of_business(session: Session, business_pk: int) -> list[Customer]:
+    """The customers of a business who are linked with a Stripe customer, locked for change."""
+    of_business = and_(
+        CustomerRow.business_pk == business_pk,
+        CustomerRow.platform_stripe_customer_id.is_not(None),
+    )
+    return _customers_where(session, of_business, lock=True)
+
+
+def merchants_of(session: Session, stripe_customer: StripeId) -> set[Merchant]:
+    """For whose customers a Stripe customer may be one: the account's own, and on whose behalf anything says so."""
+    linked = select(CustomerRow.on_behalf_of).where(
+        is_object(CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customer)
+    )
+    said = select(LinkEvidenceRow.on_behalf_of).where(
+        is_object(LinkEvidenceRow.account, LinkEvidenceRow.stripe_customer_id, stripe_customer)
+    )
+    found: Sequence[str] = session.scalars(union(linked, said)).all()
+    return {Merchant(stripe_customer.account, one) for one in {"", *found}}
+
+
+def business_of(session: Session, account: Account, public_id: str) -> BusinessRow | None:
+    """A customer's business; None: there is no such customer on this account."""
     return session.scalar(
-        select(BusinessRow.business_id)
+        select(BusinessRow)
         .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
         .where(CustomerRow.account == account, CustomerRow.public_id == public_id)
     )
@@ -176,9 +227,9 @@ class Customer:
 
 @dataclass
 class Component:
-    """Customers and Stripe customers of one account that evidence connects: they are decided together."""
+    """Customers and Stripe customers of one merchant that evidence connects: they are decided together."""
 
-    account: Account
+    merchant: Merchant
 
     customers: dict[int, Customer] = field(default_factory=dict)
     evidence: list[LinkEvidenceRow] = field(default_factory=list)
@@ -217,18 +268,18 @@ class Component:
 
 
 def component(
-    session: Session, account: Account, stripe_ids: Collection[str], customers: Collection[int]
+    session: Session, merchant: Merchant, stripe_ids: Collection[str], customers: Collection[int]
 ) -> Component:
-    """All that has to be decided together with these Stripe customers and these customers (by key) of an account. What is said in
-    an account speaks for customers of its businesses alone."""
-    found = Component(account)
+    """All that has to be decided together with these Stripe customers and these customers (by key) of a merchant. What is said in
+    an account, on somebody's behalf, speaks for customers of businesses of that account, and that behalf, alone."""
+    found = Component(merchant)
     loaded: dict[int, Customer] = {}
     rows: dict[int, LinkEvidenceRow] = {}
     new_stripe, new_customers = set(stripe_ids), set(customers)
     while new_stripe or new_customers:
         linked = _customers(
             session,
-            account,
+            merchant,
             or_(
                 CustomerRow.id.in_(new_customers),
                 CustomerRow.platform_stripe_customer_id.in_(new_stripe),
@@ -239,9 +290,9 @@ def component(
         found.customers |= {key: loaded[key] for key in new_customers}
         found.stripe_ids |= new_stripe
         touching = _touching(
-            session, account, new_stripe, [loaded[key].row for key in new_customers]
+            session, merchant, new_stripe, [loaded[key].row for key in new_customers]
         )
-        loaded |= {one.row.id: one for one in _named_by(session, account, touching)}
+        loaded |= {one.row.id: one for one in _named_by(session, merchant, touching)}
         found.names = _names(loaded.values())
         # A name may be somebody else's: two businesses may have the same own ids.
         member = [
@@ -256,20 +307,20 @@ def component(
         new_customers = {key for row in member if (key := found.named(row)) is not None}
         new_customers -= found.customers.keys()
     found.evidence = sorted(rows.values(), key=lambda row: (row.said_at, row.id))
-    found.deleted = deleted_of(session, account, found.stripe_ids)
+    found.deleted = deleted_of(session, merchant.account, found.stripe_ids)
     return found
 
 
 def _touching(
     session: Session,
-    account: Account,
+    merchant: Merchant,
     stripe_ids: Collection[str],
     customers: Iterable[CustomerRow],
 ) -> Sequence[LinkEvidenceRow]:
     refs = {ref for row in customers for ref in (row.public_id, row.external_id)}
     return session.scalars(
         select(LinkEvidenceRow).where(
-            LinkEvidenceRow.account == account,
+            _of_evidence(merchant),
             or_(
                 LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
                 LinkEvidenceRow.customer_ref.in_(refs),
@@ -290,19 +341,19 @@ def _names(customers: Iterable[Customer]) -> dict[CustomerRef, int]:
 
 
 def _named_by(
-    session: Session, account: Account, rows: Iterable[LinkEvidenceRow]
+    session: Session, merchant: Merchant, rows: Iterable[LinkEvidenceRow]
 ) -> list[Customer]:
     """Two questions, as no index serves both names at once."""
     refs = [(row.customer_ref, row.business_ref) for row in rows if row.customer_ref]
     public_ids = {ref for ref, _ in refs if len(ref) == PUBLIC_ID_LENGTH}
     own = {(ref, business) for ref, business in refs if business}
     found = (
-        _customers(session, account, CustomerRow.public_id.in_(public_ids)) if public_ids else []
+        _customers(session, merchant, CustomerRow.public_id.in_(public_ids)) if public_ids else []
     )
     if own:
         found += _customers(
             session,
-            account,
+            merchant,
             and_(
                 BusinessRow.business_id.in_({business for _, business in own}),
                 CustomerRow.external_id.in_({ref for ref, _ in own}),
@@ -312,21 +363,30 @@ def _named_by(
 
 
 def _customers(
-    session: Session, account: Account, condition: ColumnElement[bool]
+    session: Session, merchant: Merchant, condition: ColumnElement[bool]
 ) -> list[Customer]:
-    return _customers_where(session, and_(CustomerRow.account == account, condition))
+    of_merchant = and_(
+        CustomerRow.account == merchant.account,
+        CustomerRow.on_behalf_of == merchant.on_behalf_of,
+    )
+    return _customers_where(session, and_(of_merchant, condition))
 
 
 def _customers_where(
-    session: Session, condition: ColumnElement[bool], limit: int | None = None
+    session: Session,
+    condition: ColumnElement[bool],
+    limit: int | None = None,
+    *,
+    lock: bool = False,
 ) -> list[Customer]:
-    rows = session.execute(
+    statement = (
         select(CustomerRow, BusinessRow.business_id)
         .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
         .where(condition)
         .order_by(CustomerRow.id)
         .limit(limit)
     )
+    rows = session.execute(statement.with_for_update(of=CustomerRow) if lock else statement)
     return [Customer(row, business_id) for row, business_id in rows.tuples()]
 
 

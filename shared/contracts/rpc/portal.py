@@ -93,6 +93,15 @@ class BusinessArguments(Arguments, frozen=True, kw_only=True):
     service_note: str | UnsetType | None = UNSET
     """One plain sentence of at most 200 characters on what becomes of the service while something is owed, shown on the page
     and in emails as it is given; null or blank: nothing is said."""
+    stripe_account: str | UnsetType | None = UNSET
+    """The Stripe account that its customers pay through, `acct_…`, once Portico works on it; null: the installation's own. No
+    other business may have it, except with an `on_behalf_of` of its own."""
+    on_behalf_of: str | UnsetType | None = UNSET
+    """Where that account is a platform's: the connected account, `acct_…`, on whose behalf the platform charges for this business.
+    Its customers see the invoices and subscriptions with this `on_behalf_of` alone; null: those without one."""
+    release_links: bool = False
+    """Whether customers may lose the Stripe customer that they are linked with when one of the two changes. Without it, the change
+    is refused while any is linked."""
 
 
 class CustomerArguments(Arguments, frozen=True, kw_only=True):
@@ -319,6 +328,8 @@ class Evidence(Answer, frozen=True, kw_only=True):
 
     account: str = ""
     """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+    on_behalf_of: str = ""
+    """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     stripe_customer_id: str
     """Whose Stripe customer it is about."""
     source: Annotated[str, one_of(*EVIDENCE_SOURCES)]
@@ -362,6 +373,8 @@ class EvidenceConflict(Answer, frozen=True, kw_only=True):
 
     account: str = ""
     """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+    on_behalf_of: str = ""
+    """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     stripe_customer_id: str
     customer_id: str
     """Portico's id."""
@@ -379,6 +392,8 @@ class EvidenceLink(Answer, frozen=True, kw_only=True):
 
     account: str = ""
     """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
+    on_behalf_of: str = ""
+    """For customers of which business on a platform's account it counts: that with this `on_behalf_of`."""
     customer_id: str
     """Portico's id."""
     stripe_customer_id: str

@@ -207,6 +207,7 @@ def says(
     business: str | None = None,
     before: str | None = None,
     before_business: str | None = None,
+    account: str = "",
 ) -> events.Event:
     """Metadata on the Stripe customer (or on `object_id`) names a customer, or nobody."""
     object_id = object_id or stripe_id
@@ -220,6 +221,7 @@ def says(
             business_id=business,
             previous_customer_id=before,
             previous_business_id=before_business,
+            account=account,
         ),
         at,
     )

@@ -28,6 +28,7 @@ OURS = {
     "id",
     "public_id",
     "business_pk",
+    "on_behalf_of",
     "external_id",
     "on_behalf_of",
     "platform_stripe_customer_id",

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy.orm import Session
 
 from services.portal import serializers
+from services.portal.adapters.billing import RpcBilling
 from services.portal.handlers import customers, host_lists
+from services.portal.handlers.business_accounts import wanted_account
+from services.portal.models import merchant_of
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from services.portal.web.api.problems import Refused
+from services.portal.workflows.business_accounts import check_account
 from shared.contracts.host_api import Business, BusinessPage, PageArguments
 from shared.contracts.rpc.portal import BusinessArguments, BusinessReference
 from shared.nameko_ext.loops import Waker
@@ -24,15 +30,24 @@ class ApiBusinesses(ApiEntrypoints):
         "businesses:write",
         body=BusinessArguments,
         answer=BusinessReference,
+        asks="_known_account",
     )
     def api_upsert_business(self, session: Session, call: Call) -> Reply:
         """Make or change a business, by your own id. What is omitted stays as it is, null clears it. Only a key of the installation
-        makes one, or says from which address emails come: all businesses' domains are authenticated in one SendGrid account."""
+        makes one, says from which address emails come (all businesses' domains are authenticated in one SendGrid account), or on which
+        Stripe account it is."""
         if call.alone:
             _keep_sender(session, call.given)
+            _keep_account(session, call.given)
         made = customers.upsert_business(session, call.given, call.now, change_only=call.alone)
         call.after.append(self.wake_rights)
         return Reply(BusinessReference(business_id=made))
+
+    def _known_account(self, session: Session, call: Call) -> Callable[[], object]:
+        """Whether Portico works on the account; who speaks for one business alone is refused whatever account it names."""
+        if call.alone:
+            return lambda: None
+        return lambda: check_account(self.db, RpcBilling(self.billing), call.given)
 
     @route("GET", "/businesses", "businesses:read", query=PageArguments, answer=BusinessPage)
     def api_list_businesses(self, session: Session, call: Call) -> Reply:
@@ -44,6 +59,16 @@ class ApiBusinesses(ApiEntrypoints):
     def api_get_business(self, session: Session, call: Call) -> Reply:
         """A business, by your own id."""
         return Reply(serializers.business(host_lists.business(session, call.values["business_id"])))
+
+
+def _keep_account(session: Session, given: BusinessArguments) -> None:
+    """Raises Refused when the business would be on another Stripe account than it is: it could be another business's."""
+    row = host_lists.business(session, given.business_id)
+    if wanted_account(given, row) != merchant_of(row):
+        raise Refused(
+            "installation_key_required",
+            "stripe_account, on_behalf_of: only a key of the installation says these.",
+        )
 
 
 def _keep_sender(session: Session, given: BusinessArguments) -> None:

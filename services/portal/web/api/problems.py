@@ -16,6 +16,7 @@ from shared.contracts.rpc.errors import (
     NotFound,
     RpcError,
     StripeCustomerConflict,
+    TemporarilyUnavailable,
 )
 from shared.nameko_ext.http_answers import Answer
 
@@ -44,6 +45,7 @@ _OF_ERROR: Final[dict[type[RpcError], str]] = {
     InvalidArgument: "invalid_argument",
     NotFound: "not_found",
     StripeCustomerConflict: "stripe_customer_conflict",
+    TemporarilyUnavailable: "unavailable",
 }
 _OF_STATUS: Final = {
     400: "invalid_request",

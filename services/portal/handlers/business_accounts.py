@@ -1,0 +1,94 @@
+"""On which Stripe account a business is: with it, all its customers (docs/adr/0029-on-whose-behalf.md)."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from msgspec import UNSET
+from sqlalchemy.orm import Session
+
+from services.portal.handlers import arguments
+from services.portal.handlers.linking import release, settle
+from services.portal.models import BusinessRow
+from services.portal.queries import businesses, link_conflicts, links
+from services.portal.queries import customers as people
+from shared.contracts.accounts import OWN, Account, Merchant
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.contracts.rpc.portal import BusinessArguments
+
+
+def assign_account(
+    session: Session,
+    business: str,
+    account: Account,
+    on_behalf_of: str,
+    now: dt.datetime,
+    *,
+    release_links: bool = False,
+) -> bool:
+    """Put a business (the host's own id) on a Stripe account, its customers with it; whether that is another one than before.
+
+    That Portico works on the account is for the caller to know, who may ask billing only outside of a transaction.
+    A link names a Stripe customer of the account before. So a change while any customer is linked is refused, unless `release_links`:
+    then all of them lose their link, and what was said on the new account decides. What was said on the old one is kept: whoever goes
+    back has those links again.
+
+    Raises NotFound; InvalidArgument for what another business has, and for linked customers.
+    """
+    links.lock(session)
+    row = people.business(session, business, lock=True)
+    if row is None:
+        raise NotFound("business_id: no such business")
+    before, wanted = (
+        Merchant(Account(row.account), row.on_behalf_of),
+        Merchant(account, on_behalf_of),
+    )
+    if before == wanted:
+        return False
+    _refuse_taken(session, row, wanted)
+    linked = links.linked_of_business(session, row.id)
+    if linked and not release_links:
+        raise InvalidArgument(
+            f"{_changed_field(before, wanted)}: {len(linked)} customers are linked with Stripe customers of the account before; "
+            "unlink them first, or give release_links to let all of them go"
+        )
+    let_go = release(session, before, linked, now)
+    businesses.move(session, row, wanted, now)
+    link_conflicts.close_of_business(session, row.id, now)
+    settle(session, before, let_go, (), now)  # they may be those of other businesses
+    settle(session, wanted, (), links.named_of_business(session, row), now)
+    return True
+
+
+def _refuse_taken(session: Session, row: BusinessRow, wanted: Merchant) -> None:
+    """Raises InvalidArgument where another business has the same. The installation's own account is shared by all that name no other."""
+    if wanted == Merchant(OWN):
+        return
+    other = businesses.with_merchant(session, wanted)
+    if other is None or other == row.business_id:
+        return
+    if wanted.on_behalf_of:
+        raise InvalidArgument(
+            "on_behalf_of: another business has this account; each business needs one of its own"
+        )
+    raise InvalidArgument(
+        "stripe_account: another business has this account; two can share one only where it is a platform's, each with its own on_behalf_of"
+    )
+
+
+def _changed_field(before: Merchant, wanted: Merchant) -> str:
+    return "on_behalf_of" if before.account == wanted.account else "stripe_account"
+
+
+def wanted_account(given: BusinessArguments, row: BusinessRow | None) -> Merchant:
+    """What a business is to have after a call: what is given, else what it has. Raises InvalidArgument."""
+    account, on_behalf_of = (row.account, row.on_behalf_of) if row is not None else (OWN, "")
+    if given.stripe_account is not UNSET:
+        account = arguments.stripe_account("stripe_account", given.stripe_account)
+    if given.on_behalf_of is not UNSET:
+        on_behalf_of = arguments.stripe_account("on_behalf_of", given.on_behalf_of)
+    if on_behalf_of and on_behalf_of == account:
+        raise InvalidArgument(
+            "on_behalf_of: this is stripe_account itself; give null, or the connected account of that platform"
+        )
+    return Merchant(Account(account), on_behalf_of)
