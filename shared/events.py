@@ -53,6 +53,8 @@ class InvoiceData(Data, frozen=True, kw_only=True):
     """Stripe's id, `in_…`."""
     stripe_customer_id: str
     """Stripe's id, `cus_…`."""
+    on_behalf_of: str = ""
+    """The connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
     status: str
     """`draft`, `open`, `paid`, `void` or `uncollectible`."""
     currency: str
@@ -181,6 +183,9 @@ class CustomerEvidenceChanged(Data, frozen=True, kw_only=True):
     """Whom the same metadata named before this event; the same when the event changed nothing about it."""
     previous_business_id: str | None = None
     """The business that it named before."""
+    on_behalf_of: str = ""
+    """Of a subscription: the connected account on whose behalf a platform charges it. It speaks for customers of the business with
+    this `on_behalf_of` alone; a Stripe customer's metadata speaks for those of businesses that have none."""
     reference: str | None = None
     """A Checkout session's `client_reference_id` as it came: anybody may have written it. Only the portal can tell."""
     session_created: dt.datetime | None = None
@@ -202,6 +207,8 @@ class CustomerLinkChanged(Data, frozen=True, kw_only=True):
     """The host application's own id of the customer."""
     business_id: str
     """The host application's own id of the business."""
+    on_behalf_of: str = ""
+    """Where the business is on a platform's account: the connected account on whose behalf that charges."""
     stripe_customer_id: str | None = None
     """Stripe's id, `cus_…`; None: the customer is linked with nobody now."""
     previous_stripe_customer_id: str | None = None
@@ -223,6 +230,8 @@ class CustomerLinkRefused(Data, frozen=True, kw_only=True):
     """The host application's own id of the customer."""
     business_id: str
     """The host application's own id of the business."""
+    on_behalf_of: str = ""
+    """Where the business is on a platform's account: the connected account on whose behalf that charges."""
     stripe_customer_id: str
     """Stripe's id, `cus_…`, which the customer was not linked with."""
     reason: str
@@ -260,6 +269,8 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
     """Set when one invoice's own default changed; `subscription_id` is then that of its subscription."""
     renewed: bool | None = None
     """True when the bank renewed the card behind the same id and nobody chose anything; None where the event does not say."""
+    on_behalf_of: str = ""
+    """Where one subscription's or invoice's own default changed: the connected account on whose behalf a platform charges it."""
     livemode: bool = False
     """True in Stripe's live mode, False in test mode."""
 
@@ -286,6 +297,8 @@ class SubscriptionData(Data, frozen=True, kw_only=True):
     """Stripe's id, `sub_…`."""
     stripe_customer_id: str
     """Stripe's id, `cus_…`."""
+    on_behalf_of: str = ""
+    """The connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
     status: str
     """Stripe's word: `active`, `trialing`, `past_due`, `unpaid`, `paused`, `canceled`, `incomplete`, …"""
     cancel_at_period_end: bool = False

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
-from shared.contracts.accounts import StripeId, by_account
+from shared.contracts.accounts import StripeCustomer, StripeId, by_account, by_merchant
 from shared.database import UnstorableValue, as_stored
 
 
@@ -171,6 +171,24 @@ Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 def is_object(account: Column, id: Column, wanted: StripeId) -> ColumnElement[bool]:
     """Whether a row's columns of account and id name this Stripe object."""
     return and_(account == wanted.account, id == wanted.id)
+
+
+def is_customer(
+    account: Column, id: Column, on_behalf_of: Column, wanted: StripeCustomer
+) -> ColumnElement[bool]:
+    """Whether a row's columns name this Stripe customer, as a customer of the same merchant."""
+    return and_(is_object(account, id, wanted.name), on_behalf_of == wanted.on_behalf_of)
+
+
+def among_customers(
+    account: Column, id: Column, on_behalf_of: Column, wanted: Iterable[StripeCustomer]
+) -> ColumnElement[bool]:
+    """Whether they name one of these: one term a merchant."""
+    terms = (
+        and_(account == merchant.account, on_behalf_of == merchant.on_behalf_of, id.in_(ids))
+        for merchant, ids in by_merchant(wanted).items()
+    )
+    return or_(false(), *terms)
 
 
 def among_objects(account: Column, id: Column, wanted: Iterable[StripeId]) -> ColumnElement[bool]:

@@ -48,9 +48,11 @@ class PaymentGateway(Protocol):
         return_url: str,
         flow: str | None,
         locale: str,
+        on_behalf_of: str = "",
     ) -> PortalSession:
         """A fresh Billing Portal session; its URL lives minutes and is never stored or logged. Without a configuration it is
-        the account's default, saved in Stripe's dashboard.
+        the account's default, saved in Stripe's dashboard. With `on_behalf_of` it shows what a platform charges on behalf of
+        this connected account alone, under its brand (https://docs.stripe.com/api/customer_portal/sessions/create).
 
         Raises UnknownStripeCustomer, PortalConfigurationMissing, NoDefaultConfiguration (none was given, and none was ever
         saved), PortalFlowRefused (worth another try without `flow`).

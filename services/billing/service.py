@@ -162,11 +162,13 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
         locale: str | None = None,
         business_id: str | None = None,
         account: str = OWN,
+        on_behalf_of: str = "",
     ) -> PortalSession:
         """A fresh Billing Portal session: use it at once, never keep it. `return_url` is where Stripe's page leads back to.
 
         `business_id` picks that business's own portal configuration where it has one. Where the configuration forbids `flow`,
-        the session begins on Stripe's first page. StripeUnavailable comes within 4 s.
+        the session begins on Stripe's first page. With `on_behalf_of`, a connected account of the platform's, it shows what is charged on
+        its behalf alone, under its brand; the configuration is the platform's. StripeUnavailable comes within 4 s.
         """
         wanted = portal.SessionRequest(
             stripe_customer_id=stripe_customer_id,
@@ -174,6 +176,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
             flow=flow,
             locale=locale,
             business_id=business_id,
+            on_behalf_of=on_behalf_of,
         )
         at = served(account, self.accounts.directory)
         with wire_errors(), self.breakers.at(at).guard(), within(STRIPE_AT_A_CALL):
@@ -199,10 +202,14 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
 
     @rpc
     def hosted_invoice_url(
-        self, invoice_id: str, stripe_customer_id: str, account: str = OWN
+        self,
+        invoice_id: str,
+        stripe_customer_id: str,
+        account: str = OWN,
+        on_behalf_of: str = "",
     ) -> HostedInvoice:
-        """Stripe's hosted page of an open invoice: redirect to it at once, never keep or log it. Another customer's invoice
-        is an UnknownInvoice; StripeUnavailable comes within 4 s.
+        """Stripe's hosted page of an open invoice: redirect to it at once, never keep or log it. Another customer's invoice,
+        or one on another's behalf, is an UnknownInvoice; StripeUnavailable comes within 4 s.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             url = invoices.hosted_invoice_url(
@@ -241,9 +248,10 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
         subscription_id: str,
         idempotency_key: str,
         account: str = OWN,
+        on_behalf_of: str = "",
     ) -> PlannedEnd:
-        """Let a subscription end with its paid period. Twice is once. Another customer's subscription is an
-        UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key.
+        """Let a subscription end with its paid period. Twice is once. Another customer's subscription, or one on
+        another's behalf, is an UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key.
         """
         with wire_errors(), within(STRIPE_AT_A_CALL):
             return cancelling.cancel_at_period_end(
@@ -251,6 +259,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
+                on_behalf_of=on_behalf_of,
             )
 
     @rpc

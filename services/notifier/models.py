@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, Index, MetaData, String, Text, false, t
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from services.notifier.domain.vocabulary import Status
-from shared.contracts.accounts import StripeId, stripe_id
+from shared.contracts.accounts import StripeCustomer, StripeId, stripe_customer, stripe_id
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import InAccount, KeyedByAccount, UtcDateTime, brin_index
 from shared.outbox import BigId, OutboxColumns
@@ -56,6 +56,8 @@ class Notification(InAccount, Base):
     next_payment_attempt: Mapped[dt.datetime | None] = mapped_column(Moment)
     """The date that the failure's event named."""
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    """Whose customer that is, where the account is a platform's."""
     customer_id: Mapped[str | None] = mapped_column(String(64))
     """Portico's id, where the email was asked for by it (a fresh link)."""
     correlation_id: Mapped[str] = mapped_column(String(255), default="", index=True)
@@ -95,9 +97,9 @@ class Notification(InAccount, Base):
         return stripe_id(self.account, self.invoice_id)
 
     @property
-    def stripe_customer(self) -> StripeId | None:
+    def stripe_customer(self) -> StripeCustomer | None:
         """The whole name of its Stripe customer."""
-        return stripe_id(self.account, self.stripe_customer_id)
+        return stripe_customer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
     __table_args__ = (
         Index(
@@ -122,6 +124,7 @@ class IncidentRow(KeyedByAccount, Base):
 
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
     status: Mapped[str] = mapped_column(String(20))
     attempt_count: Mapped[int] = mapped_column("last_attempt", default=0)
     currency: Mapped[str] = mapped_column(String(3), default="")

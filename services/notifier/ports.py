@@ -13,7 +13,7 @@ from services.notifier.domain.kinds import Kind
 from services.notifier.domain.notification_rules import InvoiceNow
 from services.notifier.domain.reminders import ReminderPolicy
 from services.notifier.domain.sending import Outcome
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import StripeCustomer, StripeId
 from shared.contracts.payments import PaymentMethod
 
 
@@ -119,7 +119,7 @@ class Contacts(Protocol):
     """The portal, asked who a customer is."""
 
     def contact(
-        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeCustomer | None = None, customer_id: str | None = None
     ) -> Contact:
         """The contact of one customer, by either id. Raises UnknownCustomer, PortalUnavailable."""
         ...

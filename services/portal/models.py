@@ -184,6 +184,7 @@ class InvoiceRow(KeyedByAccount, Base):
 
     invoice_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
     status: Mapped[str] = mapped_column(String(20))
     currency: Mapped[str] = mapped_column(String(3))
     amount_due: Mapped[int] = mapped_column(BigInteger)
@@ -236,6 +237,8 @@ class MethodChangeRow(KeyedByAccount, Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     subscription_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     """Empty for the customer's own default; an invoice's id for that of one invoice."""
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    """Of a subscription or an invoice."""
     changed_at: Mapped[dt.datetime]
 
 
@@ -329,6 +332,7 @@ class SubscriptionRow(InAccount, Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     subscription_id: Mapped[str] = mapped_column(String(255))
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
     status: Mapped[str] = mapped_column(String(30))
     ends_at: Mapped[dt.datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(50))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Terms
 
@@ -41,7 +41,7 @@ class BillingPages(Protocol):
 
     def open(
         self,
-        stripe_customer: StripeId,
+        stripe_customer: StripeCustomer,
         *,
         return_url: str,
         flow: str | None,
@@ -55,7 +55,7 @@ class BillingPages(Protocol):
         """
         ...
 
-    def invoice(self, invoice_id: str, stripe_customer: StripeId) -> str | None:
+    def invoice(self, invoice_id: str, stripe_customer: StripeCustomer) -> str | None:
         """The address of Stripe's page for one invoice of this customer, as secret as the other.
 
         None when there is nothing to pay any more. Raises BillingUnavailable.
@@ -129,7 +129,7 @@ class Billing(Protocol):
         ...
 
     def cancel_at_period_end(
-        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeCustomer, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         """Let a subscription end with its paid period, once for a key; when it ends, where that is known.
 

@@ -51,7 +51,7 @@ from services.portal.web.entrypoints import (
 from services.portal.web.responses import answer, locale_for, parse_source, redirect
 from services.portal.workflows.billing_sync import MISSING
 from services.portal.workflows.business_accounts import check_account
-from shared.contracts.accounts import OWN, Account, StripeId, account_shown
+from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, account_shown
 from shared.contracts.rpc.errors import InvalidArgument, LinkInvalid, StripeCustomerConflict
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
@@ -305,13 +305,18 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
         stripe_customer_id: str | None = None,
         customer_id: str | None = None,
         account: str = OWN,
+        on_behalf_of: str = "",
     ) -> Contact:
-        """Whom to write to, with their link and their business. Give one of a Stripe customer's id and Portico's own."""
-        asked = customers.asked_for(Account(account), stripe_customer_id, customer_id)
+        """Whom to write to, with their link and their business. Give one of a Stripe customer's id and Portico's own. On a platform's
+        account one Stripe customer may be a customer of several businesses: `on_behalf_of` says of which."""
+        merchant = Merchant(Account(account), on_behalf_of)
+        asked = customers.asked_for(merchant, stripe_customer_id, customer_id)
         return self._contact(customers.known(self.person(asked)))
 
     @rpc
-    def contacts(self, stripe_customer_ids: list[str], account: str = OWN) -> dict[str, Contact]:
+    def contacts(
+        self, stripe_customer_ids: list[str], account: str = OWN, on_behalf_of: str = ""
+    ) -> dict[str, Contact]:
         """The same for many Stripe customers at once, by their ids; those that are unknown are left out. At most
         500."""
         if len(stripe_customer_ids) > MOST_CONTACTS:
@@ -319,7 +324,10 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
         with self.db.reading() as session:
             found = customers.contacts(
                 session,
-                [customers.Asked(StripeId(Account(account), one)) for one in stripe_customer_ids],
+                [
+                    customers.Asked(StripeCustomer(Account(account), one, on_behalf_of))
+                    for one in stripe_customer_ids
+                ],
                 utc_now(),
             )
         return {

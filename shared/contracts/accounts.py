@@ -32,6 +32,24 @@ class Merchant(NamedTuple):
     on_behalf_of: str = ""
 
 
+class StripeCustomer(NamedTuple):
+    """A Stripe customer as the customer of one merchant: on a platform's account it may be one of several."""
+
+    account: Account
+    id: str
+    on_behalf_of: str = ""
+
+    @property
+    def name(self) -> StripeId:
+        """Its name at Stripe, whoever's customer it is."""
+        return StripeId(self.account, self.id)
+
+
+def stripe_customer(account: str, id: str | None, on_behalf_of: str) -> StripeCustomer | None:
+    """A Stripe customer that may be missing."""
+    return StripeCustomer(Account(account), id, on_behalf_of) if id else None
+
+
 def stripe_id(account: str, id: str | None) -> StripeId | None:
     """The name of an object that may be missing."""
     return StripeId(Account(account), id) if id else None
@@ -74,9 +92,22 @@ def by_account(objects: Iterable[StripeId]) -> dict[Account, list[str]]:
     return {account: sorted(ids) for account, ids in sorted(found.items())}
 
 
+def by_merchant(customers: Iterable[StripeCustomer]) -> dict[Merchant, list[str]]:
+    """The ids of each merchant's, sorted and without doubles: of one merchant nearly always."""
+    found: dict[Merchant, set[str]] = {}
+    for one in customers:
+        found.setdefault(Merchant(one.account, one.on_behalf_of), set()).add(one.id)
+    return {merchant: sorted(ids) for merchant, ids in sorted(found.items())}
+
+
 def account_argument(account: str) -> dict[str, str]:
     """The argument `account` of a call, left out for the own account: a service of the release before doesn't know it."""
     return {"account": account} if account else {}
+
+
+def merchant_arguments(account: str, on_behalf_of: str) -> dict[str, str]:
+    """The arguments of a call that says whose a Stripe object is, left out where they are empty, as in `account_argument`."""
+    return account_argument(account) | ({"on_behalf_of": on_behalf_of} if on_behalf_of else {})
 
 
 def account_shown(account: str) -> dict[str, str]:

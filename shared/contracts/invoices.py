@@ -50,6 +50,9 @@ LONGEST_PURPOSE: Final = 120
 class Invoice:
     """What is known of an invoice by now. Services add what they know besides in subclasses."""
 
+    on_behalf_of: str = ""
+    """The connected account on whose behalf a platform charges it; empty: nobody's, or not known yet. What is open changes it no
+    more."""
     status: str = InvoiceStatus.DRAFT.value
     currency: str = ""
     amount_due: int = 0

@@ -25,6 +25,7 @@ class Observation:
     amount_remaining: int
     attempt_count: int
     collection_method: str
+    on_behalf_of: str = ""
     amount_paid: int = 0
     amount_credited: int = 0
     """Forgiven by credit notes before it was paid."""
@@ -67,6 +68,7 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
         amount_credited=data.amount_credited,
         attempt_count=data.attempt_count,
         collection_method=data.collection_method,
+        on_behalf_of=data.on_behalf_of,
         billing_reason=data.billing_reason,
         number=data.number,
         subscription_id=data.subscription_id,
@@ -88,6 +90,7 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
     if seen.processing:
         return _with_payment_begun(known, seen)
     changes: dict[str, Any] = {
+        "on_behalf_of": known.on_behalf_of or seen.on_behalf_of,
         "currency": known.currency or seen.currency,
         "billing_reason": known.billing_reason or seen.billing_reason,
         "number": known.number or seen.number,
@@ -146,6 +149,7 @@ def _with_payment_begun(known: AnyInvoice, seen: Observation) -> AnyInvoice:
         known,
         status=known.status if known_open else InvoiceStatus.OPEN.value,
         currency=known.currency or seen.currency,
+        on_behalf_of=known.on_behalf_of or seen.on_behalf_of,
         under_way_since=_latest(known.under_way_since, seen.at),
     )
 

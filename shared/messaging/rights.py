@@ -39,6 +39,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "billing.erase_customer",
             "billing.hosted_invoice_url",
             "billing.invoice_states",
+            "billing.stripe_account",
             "billing.subscription_prices",
             "notifier.emails_of_invoices",
             "notifier.erase_customer",

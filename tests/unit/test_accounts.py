@@ -44,7 +44,7 @@ from services.portal.domain.snapshot import Subscription
 from services.portal.queries import billing_sync, links, page
 from services.portal.queries.links import Component
 from shared import events
-from shared.contracts.accounts import OWN, Account, Merchant, StripeId
+from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, StripeId
 from shared.database import Transactions, UtcDateTime
 from shared.events import InvoicePaymentFailed
 from shared.outbox import Outgoing
@@ -185,7 +185,9 @@ def taken(function: Callable[..., Any]) -> dict[str, Any]:
 def names_account(annotation: Any) -> bool:
     """Whether a parameter of this type brings an account."""
     parts = typing.get_args(annotation)
-    return annotation in (Account, Merchant, StripeId, *STRUCTS) or any(map(names_account, parts))
+    return annotation in (Account, Merchant, StripeCustomer, StripeId, *STRUCTS) or any(
+        map(names_account, parts)
+    )
 
 
 @every_function
@@ -255,6 +257,8 @@ def value_of(column: Column[Any], number: int, flags: dict[str, bool]) -> Any:
         return flags.get(column.name, False)
     if isinstance(kind, JSON):
         return {}
+    if column.name == "on_behalf_of":
+        return ""
     if isinstance(kind, String):
         return f"{column.name}{number}"[: kind.length]
     return 1
@@ -349,6 +353,7 @@ PLAIN: Final[dict[str, Any]] = {
     "name": "stripe",
     "key": "default",
     "scope": "",
+    "on_behalf_of": "",
     "outcome": "done",
     "attempt": 1,
     "holder": "me",
@@ -418,10 +423,13 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
     if kind == Sequence[intake.Arrival]:
         return [_arrival(account)]
     if name in MANY and names_account(kind):
-        named = StripeId(account, MANY[name])
+        whole = StripeCustomer if "StripeCustomer" in str(kind) else StripeId
+        named = whole(account, MANY[name])
         return {named: {"again": 1}.get(name, "cus_1")} if "Mapping" in str(kind) else [named]
     if kind in (StripeId, StripeId | None):
         return StripeId(account, SINGLE[name])
+    if kind is StripeCustomer:
+        return StripeCustomer(account, "cus_1")
     made = STRUCTURES.get(kind)
     if made is not None:
         return made(account, session)

@@ -50,6 +50,7 @@ class HostedInvoice:
     stripe_customer_id: str
     status: str
     url: str | None = field(repr=False)
+    on_behalf_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Subscription:
     """When it will end, or has ended; None while no end is planned."""
     end_reason: str | None = None
     """Stripe's word for why it ended."""
+    on_behalf_of: str = ""
+    """The connected account on whose behalf a platform charges it; empty: nobody's."""
 
     @property
     def state(self) -> SubscriptionState:

@@ -108,15 +108,17 @@ def _card(method: PaymentMethod) -> Card | None:
     )
 
 
-def hosted_invoice_url(gateway: PaymentGateway, invoice_id: str, stripe_customer_id: str) -> str:
+def hosted_invoice_url(
+    gateway: PaymentGateway, invoice_id: str, stripe_customer_id: str, on_behalf_of: str = ""
+) -> str:
     """Where the customer confirms or pays this invoice at Stripe, fresh. It is a secret: it is kept nowhere.
 
-    Raises UnknownInvoice, also when the invoice is another customer's (which of the two is not told), and
+    Raises UnknownInvoice, also when the invoice is another customer's, or charged on another's behalf (which it is is not told), and
     InvoiceClosed when there is nothing to pay any more.
     """
     _check(invoice_id)
     found = gateway.hosted_invoice(invoice_id)
-    if found.stripe_customer_id != stripe_customer_id:
+    if (found.stripe_customer_id, found.on_behalf_of) != (stripe_customer_id, on_behalf_of):
         raise UnknownInvoice(f"{invoice_id} of {stripe_customer_id}")
     if found.status != "open" or not found.url:
         raise InvoiceClosed(f"{invoice_id} is {found.status}")

@@ -30,8 +30,10 @@ def metadata_evidence(
     metadata: payloads.Metadata | None,
     evidence: str,
     changes: dict[str, msgspec.Raw],
+    on_behalf_of: str = "",
 ) -> Iterator[EventDraft]:
-    """Whom an object's metadata names, and whom it named before: what is new each time, what is unchanged once."""
+    """Whom an object's metadata names, and whom it named before: what is new each time, what is unchanged once. On whose behalf a
+    subscription is charged is part of what it says."""
     now = metadata or payloads.Metadata()
     new = event.type.endswith(".created")
     before = payloads.Metadata() if new else now.before(changed_fields(changes, "metadata"))
@@ -46,11 +48,13 @@ def metadata_evidence(
         business_id=business_id,
         previous_customer_id=previous[0],
         previous_business_id=previous[1],
+        on_behalf_of=on_behalf_of,
         account=event.account,
         livemode=bool(event.livemode),
     )
-    changed = previous != now.names
-    occasion = (event.id,) if changed else (customer_id, business_id)
+    changed = previous != now.names or "on_behalf_of" in changes
+    whose = (on_behalf_of,) if on_behalf_of else ()
+    occasion = (event.id,) if changed else (customer_id, business_id, *whose)
     yield EventDraft(data, dedupe_key(data, object_id, *occasion))
 
 

@@ -29,6 +29,7 @@ def invoice_data(event: StripeEvent, cls: type[events.InvoiceData]) -> events.In
     return cls(
         invoice_id=invoice.id,
         stripe_customer_id=ref_id(invoice.customer) or "",
+        on_behalf_of=ref_id(invoice.on_behalf_of) or "",
         status=invoice.status,
         currency=invoice.currency,
         amount_due=invoice.amount_due,
@@ -104,6 +105,7 @@ def payment_processing(event: StripeEvent) -> Iterator[EventDraft]:
         data = events.InvoiceUpdated(
             invoice_id=invoice_id,
             stripe_customer_id=stripe_customer_id,
+            on_behalf_of=ref_id(intent.on_behalf_of) or "",
             status="open",
             currency=intent.currency,
             amount_due=intent.amount,
@@ -131,4 +133,5 @@ def _invoice_method_changed(event: StripeEvent) -> Iterator[EventDraft]:
             new_default(changes, invoice.default_payment_method, invoice.default_source),
             invoice.subscription_id,
             invoice.id,
+            on_behalf_of=ref_id(invoice.on_behalf_of) or "",
         )

@@ -129,6 +129,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     attempt_count: Count = 0
     attempted: bool = False
     collection_method: Word = "charge_automatically"
+    on_behalf_of: Ref | None = None
     billing_reason: LongWord | None = None
     number: str | None = None
     next_payment_attempt: int | None = None
@@ -207,6 +208,7 @@ class PaymentIntent(msgspec.Struct, frozen=True, kw_only=True):
     currency: Currency
     amount: Amount
     customer: Ref | None = None
+    on_behalf_of: Ref | None = None
     invoice: Ref | None = None
     payment_details: PaymentDetails | None = None
 

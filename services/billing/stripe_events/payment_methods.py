@@ -41,6 +41,7 @@ def payment_method_changed(
     invoice_id: str | None = None,
     *,
     renewed: bool = False,
+    on_behalf_of: str = "",
 ) -> Iterator[EventDraft]:
     if payment_method_id is None:
         return
@@ -50,6 +51,7 @@ def payment_method_changed(
         subscription_id=subscription_id,
         invoice_id=invoice_id,
         renewed=renewed,
+        on_behalf_of=on_behalf_of,
         account=event.account,
         livemode=bool(event.livemode),
     )

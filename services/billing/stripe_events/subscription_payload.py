@@ -119,6 +119,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
     customer: Ref
     status: Word = "active"
+    on_behalf_of: Ref | None = None
     metadata: Metadata | None = None
     default_payment_method: Ref | None = None
     default_source: Ref | None = None

@@ -29,6 +29,7 @@ RELEVANT_SUBSCRIPTION_CHANGES: Final = PLANNED_ENDS | {
     "default_tax_rates",
     "pause_collection",
     "trial_end",
+    "on_behalf_of",
 }
 
 
@@ -52,6 +53,7 @@ def subscription_data(
     return cls(
         subscription_id=subscription.id,
         stripe_customer_id=ref_id(subscription.customer) or "",
+        on_behalf_of=ref_id(subscription.on_behalf_of) or "",
         status=subscription.status,
         cancel_at_period_end=subscription.cancel_at_period_end,
         ends_at=ends_at,
@@ -84,7 +86,13 @@ def subscription_updated(event: StripeEvent) -> Iterator[EventDraft]:
     if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
         return
     method = new_default(changes, subscription.default_payment_method, subscription.default_source)
-    yield from payment_method_changed(event, stripe_customer_id, method, subscription.id)
+    yield from payment_method_changed(
+        event,
+        stripe_customer_id,
+        method,
+        subscription.id,
+        on_behalf_of=ref_id(subscription.on_behalf_of) or "",
+    )
 
 
 def _subscription_evidence(
@@ -97,6 +105,7 @@ def _subscription_evidence(
         subscription.metadata,
         "subscription.metadata",
         changes,
+        on_behalf_of=ref_id(subscription.on_behalf_of) or "",
     )
 
 

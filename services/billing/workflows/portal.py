@@ -106,6 +106,8 @@ class SessionRequest:
     """A BCP 47 tag."""
     business_id: str | None = None
     """Whose own configuration is wanted, where it has one."""
+    on_behalf_of: str = ""
+    """On a platform's account: the connected account whose brand, invoices and subscriptions alone it shows; empty: nobody's."""
 
 
 def create_portal_session(
@@ -131,6 +133,7 @@ def create_portal_session(
             wanted.return_url,
             flow,
             portal_locale(wanted.locale),
+            wanted.on_behalf_of,
         )
 
     def open_on(configuration_id: str | None, known: PortalConfiguration | None) -> str:

@@ -230,6 +230,7 @@ def _failure(invoice: Invoice, gateway: PaymentGateway, now: dt.datetime) -> Mis
     data = events.InvoicePaymentFailed(
         invoice_id=invoice.id,
         stripe_customer_id=invoice.stripe_customer_id,
+        on_behalf_of=invoice.on_behalf_of,
         status=invoice.status,
         currency=invoice.currency,
         amount_due=invoice.amount_due,

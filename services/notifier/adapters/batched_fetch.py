@@ -8,7 +8,6 @@ from typing import Any
 
 from nameko.extensions import DependencyProvider
 
-from shared.contracts.accounts import StripeId
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
 from shared.nameko_ext.batching import Batcher
@@ -22,7 +21,7 @@ class Fetch(DependencyProvider):
         self,
         name: str,
         target_service: str,
-        work: Callable[[Any, list[StripeId]], list[Any]],
+        work: Callable[[Any, list[Any]], list[Any]],
         **bounds: int,
     ) -> None:
         """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the names."""
@@ -35,13 +34,13 @@ class Fetch(DependencyProvider):
             if isinstance(each, RpcClient) and each.target_service == self.target_service
         )
 
-        def ask(names: list[StripeId]) -> list[Any]:
+        def ask(names: list[Any]) -> list[Any]:
             return self.work(client.proxy_for(self.label), names)
 
         away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
         self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
 
-    def get_dependency(self, worker_ctx: Any) -> Batcher[StripeId, Any]:
+    def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher
 
 

@@ -19,7 +19,7 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
-from shared.contracts.accounts import StripeId, account_argument, by_account
+from shared.contracts.accounts import StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
@@ -33,14 +33,19 @@ Portal = Any
 """The RPC proxy of the portal, as a worker has it."""
 
 
-def fetch_contacts(portal: Portal, wanted: list[StripeId]) -> list[contracts.portal.Contact | None]:
+def fetch_contacts(
+    portal: Portal, wanted: list[StripeCustomer]
+) -> list[contracts.portal.Contact | None]:
     """The portal's answers about Stripe customers, many in one call; None for one that it does not know."""
-    answers: dict[StripeId, contracts.portal.Contact] = {}
-    for account, ids in by_account(wanted).items():
+    answers: dict[StripeCustomer, contracts.portal.Contact] = {}
+    for merchant, ids in by_merchant(wanted).items():
         told = contracts.portal.CONTACTS.call(
-            portal, stripe_customer_ids=ids, **account_argument(account)
+            portal, stripe_customer_ids=ids, **merchant_arguments(*merchant)
         )
-        answers |= {StripeId(account, id): contact for id, contact in told.items()}
+        answers |= {
+            StripeCustomer(merchant.account, id, merchant.on_behalf_of): contact
+            for id, contact in told.items()
+        }
     return [answers.get(one) for one in wanted]
 
 
@@ -78,13 +83,13 @@ def _owner(wire: contracts.portal.Contact) -> Owner:
 class PortalContacts:
     """`Contacts` over RPC to the portal; those asked for at the same time share a call."""
 
-    def __init__(self, portal: Portal, fetch: Callable[[StripeId], Any]) -> None:
+    def __init__(self, portal: Portal, fetch: Callable[[StripeCustomer], Any]) -> None:
         """`fetch` does `fetch_contacts` for one question, together with others."""
         self._portal = portal
         self._fetch = fetch
 
     def contact(
-        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeCustomer | None = None, customer_id: str | None = None
     ) -> Contact:
         """See `Contacts.contact`."""
         with _portals_faults(UnknownCustomer, errors.UnknownCustomer, errors.NotFound):

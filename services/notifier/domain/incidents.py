@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.notifier.domain.vocabulary import Reason
-from shared.contracts.accounts import OWN, Account, StripeId
+from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
 from shared.contracts.invoices import Invoice, InvoiceStatus
 from shared.contracts.observations import Observation
 from shared.contracts.observations import merge as merge_invoice
@@ -43,9 +43,9 @@ class Incident(Invoice):
         return StripeId(self.account, self.invoice_id)
 
     @property
-    def customer(self) -> StripeId:
+    def customer(self) -> StripeCustomer:
         """The whole name of its Stripe customer."""
-        return StripeId(self.account, self.stripe_customer_id)
+        return StripeCustomer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
     @property
     def closed_because(self) -> Reason | None:

@@ -101,7 +101,7 @@ def begin_posts(
         {one.stripe_customer for one in asking if one.stripe_customer},
     )
     rows = notifications.lock_to_send(session, {one.leased.notification_id for one in postings})
-    customers = {row.stripe_customer for row in rows.values() if row.stripe_customer}
+    customers = {row.stripe_customer.name for row in rows.values() if row.stripe_customer}
     known = _Known(
         incidents=incidents,
         rows=rows,
@@ -169,7 +169,7 @@ def _begin(
         return Result(leased.kind, "unconfirmed", Reason.UNCONFIRMED_TWICE)
     incident = look_up(known.incidents, leased.invoice)
     reason: str | None = recheck(leased.kind, incident, None)
-    if row.stripe_customer in known.deleted:
+    if row.stripe_customer is not None and row.stripe_customer.name in known.deleted:
         reason = Reason.CUSTOMER_DELETED
     reason = reason or known.suppressed.get(posting.address)
     failure = _failure(posting, row)

@@ -18,7 +18,7 @@ from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries import notifications, processed_events, suppressions, waiting
 from services.notifier.queries.leases import FreshLeases
 from shared import events
-from shared.contracts.accounts import Account, StripeId, in_account, stripe_id
+from shared.contracts.accounts import Account, StripeId, in_account, stripe_customer
 from shared.contracts.invoices import owed
 from shared.contracts.observations import Observation
 from shared.events import Event
@@ -169,14 +169,15 @@ def customer_linked(
     All that waited goes into one email, and an email that was given up since nobody knew the customer is due again if its
     invoice is still owed. Whether it is, and what is told, is looked at before it goes out, as always.
     """
-    stripe_customer = stripe_id(event.data.account, event.data.stripe_customer_id)
-    if stripe_customer is None:
+    data = event.data
+    customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
+    if customer is None:
         return "linked with nobody"
-    if not waiting.waits_for_customer(session, stripe_customer):
+    if not waiting.waits_for_customer(session, customer):
         return "nothing has waited for this customer"
-    invoices_open = incident_queries.lock_open_incidents(session, (), {stripe_customer})
+    invoices_open = incident_queries.lock_open_incidents(session, (), {customer})
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
-    woken = waiting.wake_for_customer(session, stripe_customer, asked_for, now)
+    woken = waiting.wake_for_customer(session, customer, asked_for, now)
     return f"{woken} looked at again"
 
 

@@ -176,6 +176,7 @@ def _stop_writing(
             invoice_id=row.invoice_id,
             attempt=row.attempt,
             stripe_customer_id=row.stripe_customer_id,
+            on_behalf_of=row.on_behalf_of,
             customer_id=row.customer_id,
             correlation_id=row.correlation_id,
         ),

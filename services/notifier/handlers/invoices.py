@@ -85,7 +85,7 @@ def failed(
     """
     attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
     under_way = notifications.mails_under_way(session, {one.invoice for one in heard})
-    deleted = suppressions.deleted_customers(session, {one.incident.customer for one in heard})
+    deleted = suppressions.deleted_customers(session, {one.incident.customer.name for one in heard})
     seen = {one.event.id: one.seen for one in heard}
     rows = {
         one.event.id: _notification(
@@ -93,7 +93,7 @@ def failed(
             PriorNotices(
                 this_attempt=one.attempt_key in attempts,
                 under_way=one.invoice in under_way,
-                customer_deleted=one.incident.customer in deleted,
+                customer_deleted=one.incident.customer.name in deleted,
             ),
             now,
             first=one.attempt_key not in attempts,
@@ -145,6 +145,7 @@ def _notification(
         attempt=one.seen.attempt_count,
         next_payment_attempt=one.seen.next_payment_attempt,
         stripe_customer_id=one.incident.stripe_customer_id,
+        on_behalf_of=one.incident.on_behalf_of,
         correlation_id=one.event.correlation_id,
         occurred_at=one.event.occurred_at,
         traceparent=one.event.traceparent,
@@ -220,7 +221,7 @@ def announce_recovery(
     its way when the payment arrived.
     """
     if not wants_recovered_email(incident) or suppressions.customer_deleted(
-        session, incident.customer
+        session, incident.customer.name
     ):
         return False
     news = {
@@ -238,6 +239,7 @@ def announce_recovery(
                 invoice_id=incident.invoice_id,
                 attempt=incident.attempt_count,
                 stripe_customer_id=incident.stripe_customer_id,
+                on_behalf_of=incident.on_behalf_of,
                 correlation_id=correlation_id,
                 traceparent=traceparent,
             ),

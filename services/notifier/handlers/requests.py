@@ -140,6 +140,7 @@ def _once_more(original: Notification, number: int, now: dt.datetime) -> NewNoti
         invoice_id=original.invoice_id,
         attempt=original.attempt,
         stripe_customer_id=original.stripe_customer_id,
+        on_behalf_of=original.on_behalf_of,
         customer_id=original.customer_id,
         correlation_id=original.correlation_id,
         occurred_at=original.occurred_at,

@@ -26,7 +26,7 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.queries import business_news, incidents, notifications
 from services.notifier.queries.notifications import NewNotification, Row
 from shared import events
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import SILENT_FOR, Ending, SubscriptionState, ending
 from shared.contracts.prices import Terms, price, pricing_of
 from shared.events import Event
@@ -82,8 +82,8 @@ def _subscription(data: events.SubscriptionData) -> StripeId:
     return StripeId(Account(data.account), data.subscription_id)
 
 
-def _customer(data: events.SubscriptionData) -> StripeId:
-    return StripeId(Account(data.account), data.stripe_customer_id)
+def _customer(data: events.SubscriptionData) -> StripeCustomer:
+    return StripeCustomer(Account(data.account), data.stripe_customer_id, data.on_behalf_of)
 
 
 def _note_plan(
@@ -111,6 +111,7 @@ def _note_plan(
         reason=reason,
         now=now,
         stripe_customer_id=data.stripe_customer_id,
+        on_behalf_of=data.on_behalf_of,
         correlation_id=event.correlation_id,
         occurred_at=event.occurred_at,
         context={name: value for name, value in context.items() if value is not None},
@@ -195,6 +196,7 @@ def note_ends(
                 invoice_id=incident.invoice_id,
                 attempt=incident.attempt_count,
                 stripe_customer_id=incident.stripe_customer_id,
+                on_behalf_of=incident.on_behalf_of,
                 correlation_id=event.correlation_id if event else "",
                 occurred_at=event.occurred_at if event else now,
                 traceparent=event.traceparent if event else "",

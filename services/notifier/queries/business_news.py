@@ -12,17 +12,23 @@ from services.notifier.domain.kinds import DUNNING, PLANS, Kind
 from services.notifier.domain.planned_ends import PlanNotice, read_plan_key
 from services.notifier.domain.vocabulary import ACTIVE, Reason
 from services.notifier.models import Notification
-from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, is_object
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
+from shared.statements import among_customers, among_objects, is_customer
 
 INVOICES: Final = "invoices"
 """In a notification's context: the other invoices that its email names."""
 ENDING: Final = "ending"
 """In a notification's context: how collecting ended (a contract's `Ending`), as its email tells it."""
 
+_CUSTOMER: Final = (
+    Notification.account,
+    Notification.stripe_customer_id,
+    Notification.on_behalf_of,
+)
+
 
 def ends_told(
-    session: Session, stripe_customers: Collection[StripeId], besides: Collection[str]
+    session: Session, stripe_customers: Collection[StripeCustomer], besides: Collection[str]
 ) -> set[StripeId]:
     """The invoices that emails to the businesses of these Stripe customers name as unpaid for good: emails that were sent, or
     may have been, without the notifications `besides`."""
@@ -30,7 +36,7 @@ def ends_told(
         return set()
     contexts = session.execute(
         select(Notification.account, Notification.context).where(
-            among_objects(Notification.account, Notification.stripe_customer_id, stripe_customers),
+            among_customers(*_CUSTOMER, stripe_customers),
             Notification.kind == Kind.COLLECTION_ENDED.value,
             or_(Notification.sent_at.is_not(None), Notification.unconfirmed_since.is_not(None)),
             Notification.notification_id.not_in(besides),
@@ -56,13 +62,13 @@ def times_asked(session: Session, invoices: Collection[StripeId]) -> int:
 
 
 def plans_told(
-    session: Session, stripe_customer: StripeId, subscription_id: str, *, besides: str = ""
+    session: Session, stripe_customer: StripeCustomer, subscription_id: str, *, besides: str = ""
 ) -> list[PlanNotice]:
     """What Stripe has said about the end of a subscription, as far as it was written down, without the notification
     `besides`. The business knows what it was told, what it is about to be told, and what it decided here."""
     rows = session.scalars(
         select(Notification).where(
-            is_object(Notification.account, Notification.stripe_customer_id, stripe_customer),
+            is_customer(*_CUSTOMER, stripe_customer),
             Notification.kind.in_([kind.value for kind in PLANS]),
             Notification.notification_id != besides,
         )

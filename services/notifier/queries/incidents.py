@@ -12,9 +12,17 @@ from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
 from services.notifier.models import IncidentRow
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import InvoiceStatus
-from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
+from shared.statements import (
+    among_customers,
+    among_objects,
+    insert_new_rows,
+    is_customer,
+    is_object,
+    table_of,
+    update_rows,
+)
 
 MOST_TOLD_TOGETHER: Final = 20
 """How many invoices of one customer an email to the business names."""
@@ -27,6 +35,7 @@ _COLUMNS: Final = tuple(
 )
 _NAMES: Final = {column.name: name for column, name in zip(_COLUMNS, _FIELDS, strict=True)}
 _KEY: Final = ("account", "invoice_id")
+_CUSTOMER: Final = (_TABLE.c.account, _TABLE.c.stripe_customer_id, _TABLE.c.on_behalf_of)
 _ORDER: Final = tuple(_TABLE.c[name] for name in _KEY)
 """That of `StripeId`s: locks are taken in it."""
 
@@ -73,7 +82,7 @@ def lock_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[Strip
 
 
 def lock_open_incidents(
-    session: Session, invoices: Collection[StripeId], customers: Collection[StripeId]
+    session: Session, invoices: Collection[StripeId], customers: Collection[StripeCustomer]
 ) -> dict[StripeId, Incident]:
     """The incidents of these invoices, and the open ones of these Stripe customers, by invoice, locked in one order
     until the transaction ends: so that what is said to one customer is decided one after another."""
@@ -84,7 +93,7 @@ def lock_open_incidents(
             or_(
                 among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices),
                 and_(
-                    among_objects(_TABLE.c.account, _TABLE.c.stripe_customer_id, customers),
+                    among_customers(*_CUSTOMER, customers),
                     _TABLE.c.closed_at.is_(None),
                 ),
             )
@@ -108,14 +117,14 @@ def lock_incidents_of(session: Session, stripe_customer: StripeId) -> list[str]:
 
 
 def lock_unpaid_of_subscription(
-    session: Session, stripe_customer: StripeId, subscription_id: str
+    session: Session, stripe_customer: StripeCustomer, subscription_id: str
 ) -> list[Incident]:
     """The incidents of a subscription that are open or bad debts, locked in one order until the transaction ends."""
     return _read(
         session,
         _select()
         .where(
-            is_object(_TABLE.c.account, _TABLE.c.stripe_customer_id, stripe_customer),
+            is_customer(*_CUSTOMER, stripe_customer),
             _TABLE.c.subscription_id == subscription_id,
             _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
@@ -141,13 +150,13 @@ def lock_silent(session: Session, before: dt.datetime, limit: int) -> list[Incid
     )
 
 
-def read_open_incidents(session: Session, stripe_customer: StripeId) -> list[Incident]:
+def read_open_incidents(session: Session, stripe_customer: StripeCustomer) -> list[Incident]:
     """The incidents of a Stripe customer that are open or bad debts, unlocked."""
     return _read(
         session,
         _select()
         .where(
-            is_object(_TABLE.c.account, _TABLE.c.stripe_customer_id, stripe_customer),
+            is_customer(*_CUSTOMER, stripe_customer),
             _TABLE.c.status.in_((InvoiceStatus.OPEN, InvoiceStatus.UNCOLLECTIBLE)),
         )
         .order_by(_TABLE.c.first_failed_at, _TABLE.c.invoice_id)

@@ -19,7 +19,15 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from services.notifier.queries.incidents import read_incidents
 from services.notifier.queries.notifications import Lease, NewNotification, Row, by_id
-from shared.contracts.accounts import OWN, Account, StripeId, look_up, stripe_id
+from shared.contracts.accounts import (
+    OWN,
+    Account,
+    StripeCustomer,
+    StripeId,
+    look_up,
+    stripe_customer,
+    stripe_id,
+)
 from shared.statements import table_of
 
 GATHERS: Final = "gathers"
@@ -34,6 +42,7 @@ def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
         .where(
             Notification.account == leased.account,
             Notification.stripe_customer_id == leased.stripe_customer_id,
+            Notification.on_behalf_of == leased.on_behalf_of,
             Notification.notification_id != leased.notification_id,
             Notification.status.in_([status.value for status in ACTIVE]),
             Notification.reason == Reason.WAITS_FOR_OTHERS.value,
@@ -91,6 +100,7 @@ class Leased:
     """Of its Stripe ids."""
     invoice_id: str | None
     stripe_customer_id: str | None
+    on_behalf_of: str = ""
     customer_id: str | None
     correlation_id: str
     traceparent: str
@@ -115,9 +125,9 @@ class Leased:
         return stripe_id(self.account, self.invoice_id)
 
     @property
-    def stripe_customer(self) -> StripeId | None:
+    def stripe_customer(self) -> StripeCustomer | None:
         """The whole name of its Stripe customer."""
-        return stripe_id(self.account, self.stripe_customer_id)
+        return stripe_customer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
     def holds(self, row: Notification | Row) -> bool:
         """Whether the row is still this sender's: not lost to another one, and not finished."""
@@ -156,6 +166,7 @@ class FreshLeases:
                     account=row.account,
                     invoice_id=row.invoice_id,
                     stripe_customer_id=row.stripe_customer_id,
+                    on_behalf_of=row.on_behalf_of,
                     customer_id=row.customer_id,
                     correlation_id=row.correlation_id,
                     traceparent=row.traceparent,
@@ -179,6 +190,7 @@ _LEASED: Final = (
     _TABLE.c.account,
     _TABLE.c.invoice_id,
     _TABLE.c.stripe_customer_id,
+    _TABLE.c.on_behalf_of,
     _TABLE.c.customer_id,
     _TABLE.c.correlation_id,
     _TABLE.c.traceparent,
@@ -231,6 +243,7 @@ def lease_due(
             account=Account(row.account),
             invoice_id=row.invoice_id,
             stripe_customer_id=row.stripe_customer_id,
+            on_behalf_of=row.on_behalf_of,
             customer_id=row.customer_id,
             correlation_id=row.correlation_id,
             traceparent=row.traceparent or "",

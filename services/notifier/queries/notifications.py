@@ -18,7 +18,7 @@ from services.notifier.domain.notification_rules import Failure
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared import tracing
-from shared.contracts.accounts import Account, StripeId, stripe_id
+from shared.contracts.accounts import Account, StripeCustomer, StripeId, stripe_customer, stripe_id
 from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
 
 
@@ -47,6 +47,7 @@ class NewNotification:
     attempt: int = 0
     next_payment_attempt: dt.datetime | None = None
     stripe_customer_id: str | None = None
+    on_behalf_of: str = ""
     customer_id: str | None = None
     correlation_id: str = ""
     occurred_at: dt.datetime | None = None
@@ -96,6 +97,7 @@ def _row(new: NewNotification) -> dict[str, Any]:
         "attempt": new.attempt,
         "next_payment_attempt": new.next_payment_attempt,
         "stripe_customer_id": new.stripe_customer_id,
+        "on_behalf_of": new.on_behalf_of,
         "customer_id": new.customer_id,
         "correlation_id": new.correlation_id,
         "created_at": new.now,
@@ -266,6 +268,7 @@ class Row:
     account: str
     invoice_id: str | None
     stripe_customer_id: str | None
+    on_behalf_of: str
     correlation_id: str
     dedupe_key: str
     attempt: int
@@ -301,9 +304,9 @@ class Row:
         return stripe_id(self.account, self.invoice_id)
 
     @property
-    def stripe_customer(self) -> StripeId | None:
+    def stripe_customer(self) -> StripeCustomer | None:
         """The whole name of its Stripe customer."""
-        return stripe_id(self.account, self.stripe_customer_id)
+        return stripe_customer(self.account, self.stripe_customer_id, self.on_behalf_of)
 
 
 _KNOWN: Final = tuple(field.name for field in fields(Row) if field.init)

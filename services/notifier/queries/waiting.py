@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from services.notifier.domain.kinds import DUNNING
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
-from shared.contracts.accounts import StripeId
-from shared.statements import is_object
+from shared.contracts.accounts import StripeCustomer, StripeId
+from shared.statements import is_customer
 
 
-def _waiting(stripe_customer: StripeId) -> ColumnElement[bool]:
+def _waiting(stripe_customer: StripeCustomer) -> ColumnElement[bool]:
     """Those that are asked about again and again (not: held for another reason, or perhaps sent), and those that were given
     up."""
     given_up = and_(
@@ -29,18 +29,26 @@ def _waiting(stripe_customer: StripeId) -> ColumnElement[bool]:
         Notification.reason.is_(None),
         Notification.unconfirmed_since.is_(None),
     )
-    whose = is_object(Notification.account, Notification.stripe_customer_id, stripe_customer)
+    whose = is_customer(
+        Notification.account,
+        Notification.stripe_customer_id,
+        Notification.on_behalf_of,
+        stripe_customer,
+    )
     return and_(whose, or_(asked, given_up))
 
 
-def waits_for_customer(session: Session, stripe_customer: StripeId) -> bool:
+def waits_for_customer(session: Session, stripe_customer: StripeCustomer) -> bool:
     """Whether anything does; locks nothing."""
     found = select(Notification.notification_id).where(_waiting(stripe_customer)).limit(1)
     return session.scalar(found) is not None
 
 
 def wake_for_customer(
-    session: Session, stripe_customer: StripeId, asked_for: Collection[StripeId], now: dt.datetime
+    session: Session,
+    stripe_customer: StripeCustomer,
+    asked_for: Collection[StripeId],
+    now: dt.datetime,
 ) -> int:
     """Let what waits for this Stripe customer go out now; how many emails. The customer's open incidents are locked.
 

@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 from services.portal.adapters.failures import FAILURES, reason
 from services.portal.ports import AccountSeen, BillingUnavailable, DeclineSeen, PriceSeen
-from shared.contracts.accounts import Account, StripeId, account_argument, by_account
+from shared.contracts.accounts import (
+    Account,
+    StripeCustomer,
+    StripeId,
+    account_argument,
+    by_account,
+    merchant_arguments,
+)
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.contracts.payments import Decline
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
@@ -37,7 +44,7 @@ class RpcBillingPages:
 
     def open(
         self,
-        stripe_customer: StripeId,
+        stripe_customer: StripeCustomer,
         *,
         return_url: str,
         flow: str | None,
@@ -49,7 +56,7 @@ class RpcBillingPages:
             session = billing.CREATE_PORTAL_SESSION.call(
                 self._billing,
                 stripe_customer_id=stripe_customer.id,
-                **account_argument(stripe_customer.account),
+                **merchant_arguments(stripe_customer.account, stripe_customer.on_behalf_of),
                 return_url=return_url,
                 flow=flow,
                 locale=locale,
@@ -61,14 +68,14 @@ class RpcBillingPages:
             raise BillingUnavailable(NOT_STRIPES) from error
         return self._checked(session.url)
 
-    def invoice(self, invoice_id: str, stripe_customer: StripeId) -> str | None:
+    def invoice(self, invoice_id: str, stripe_customer: StripeCustomer) -> str | None:
         """See `BillingPages.invoice`."""
         try:
             page = billing.HOSTED_INVOICE_URL.call(
                 self._billing,
                 invoice_id=invoice_id,
                 stripe_customer_id=stripe_customer.id,
-                **account_argument(stripe_customer.account),
+                **merchant_arguments(stripe_customer.account, stripe_customer.on_behalf_of),
             )
         except FAILURES as error:
             if isinstance(error, RemoteFault) and error.means(InvoiceClosed, UnknownInvoice):
@@ -140,14 +147,14 @@ class RpcBilling:
         ).cancel
 
     def cancel_at_period_end(
-        self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
+        self, stripe_customer: StripeCustomer, subscription_id: str, idempotency_key: str
     ) -> dt.datetime | None:
         """See `Billing.cancel_at_period_end`."""
         try:
             return self._ask(
                 billing.CANCEL_AT_PERIOD_END,
                 stripe_customer_id=stripe_customer.id,
-                **account_argument(stripe_customer.account),
+                **merchant_arguments(stripe_customer.account, stripe_customer.on_behalf_of),
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
             ).ends_at

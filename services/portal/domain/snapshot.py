@@ -9,7 +9,7 @@ from typing import Final
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.people import CustomerProfile
 from shared.contracts import invoices as contracts
-from shared.contracts.accounts import OWN, Account, StripeId, stripe_id
+from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId, stripe_customer
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
@@ -146,6 +146,8 @@ class Snapshot(CustomerProfile):
     business: Business
     account: Account = OWN
     """Of all Stripe ids here."""
+    on_behalf_of: str = ""
+    """Where that is a platform's: on whose behalf it charges for this business."""
     appointments: tuple[Appointment, ...] = ()
     """Upcoming ones by time, then past ones, latest first."""
     invoices: tuple[OwnedInvoice, ...] = ()
@@ -154,9 +156,9 @@ class Snapshot(CustomerProfile):
     """Those that go on, and those that ended lately."""
 
     @property
-    def stripe_customer(self) -> StripeId | None:
-        """The whole name of their Stripe customer."""
-        return stripe_id(self.account, self.platform_stripe_customer_id)
+    def stripe_customer(self) -> StripeCustomer | None:
+        """The whole name of their Stripe customer, as this business's."""
+        return stripe_customer(self.account, self.platform_stripe_customer_id, self.on_behalf_of)
 
     @property
     def can_manage_billing(self) -> bool:

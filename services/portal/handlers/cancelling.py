@@ -33,7 +33,7 @@ from services.portal.queries import cancellation_requests
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
@@ -188,7 +188,7 @@ class PendingStep:
 
     request_id: str
     step: Step
-    stripe_customer: StripeId
+    stripe_customer: StripeCustomer
     subscription_id: str
     customer_id: str
     context: dict[str, Any]
@@ -214,7 +214,9 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     return PendingStep(
         request_id=row.request_id,
         step=step,
-        stripe_customer=StripeId(Account(row.account), row.stripe_customer_id),
+        stripe_customer=StripeCustomer(
+            Account(row.account), row.stripe_customer_id, customer.on_behalf_of
+        ),
         subscription_id=row.subscription_id,
         customer_id=customer.public_id,
         context={

@@ -21,8 +21,7 @@ from services.portal.queries import customers as people
 from services.portal.queries import links
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
-from shared.contracts.accounts import Account, StripeId
-from shared.contracts.accounts import stripe_id as named
+from shared.contracts.accounts import Account, Merchant, StripeCustomer, stripe_customer
 from shared.contracts.rpc.errors import (
     InvalidArgument,
     NotFound,
@@ -319,15 +318,16 @@ def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> Link
 class Asked(NamedTuple):
     """Whose contact is asked for: by Stripe's id, or by ours."""
 
-    stripe_customer: StripeId | None = None
+    stripe_customer: StripeCustomer | None = None
     customer_id: str | None = None
 
 
-def asked_for(account: Account, stripe_customer_id: str | None, customer_id: str | None) -> Asked:
+def asked_for(merchant: Merchant, stripe_customer_id: str | None, customer_id: str | None) -> Asked:
     """The question, checked. Raises InvalidArgument unless exactly one id is given."""
     if (stripe_customer_id is None) == (customer_id is None):
         raise InvalidArgument("give stripe_customer_id or customer_id, and not both")
-    return Asked(named(account, stripe_customer_id), customer_id)
+    whose = stripe_customer(merchant.account, stripe_customer_id, merchant.on_behalf_of)
+    return Asked(whose, customer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,12 +356,15 @@ def contacts(
         public_ids={one.customer_id for one in asked if one.customer_id},
         now=now,
     )
-    by_stripe: dict[StripeId | None, ContactDetails] = {}
+    by_stripe: dict[StripeCustomer | None, ContactDetails] = {}
     by_ours: dict[str | None, ContactDetails] = {}
     for row in rows:
         person = _person(row)
         by_ours[person.customer_id] = person
-        by_stripe[named(row.c_account, row.c_platform_stripe_customer_id)] = person
+        whose = stripe_customer(
+            row.c_account, row.c_platform_stripe_customer_id, row.c_on_behalf_of
+        )
+        by_stripe[whose] = person
     return [
         by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer)
         for one in asked

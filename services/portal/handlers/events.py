@@ -88,7 +88,9 @@ def note_method_change(
     if data.renewed:
         return
     scope = data.invoice_id or data.subscription_id or ""
-    method_changes.note_method_change(session, _customer(data), scope, event.occurred_at)
+    method_changes.note_method_change(
+        session, _customer(data), scope, event.occurred_at, data.on_behalf_of
+    )
     for row in invoices.open_invoices(
         session, _customer(data), data.subscription_id, data.invoice_id
     ):
@@ -109,6 +111,7 @@ def note_subscription(
         subscription,
         {
             "stripe_customer_id": data.stripe_customer_id,
+            "on_behalf_of": data.on_behalf_of,
             "status": "canceled" if ended else data.status,
             "end_reason": data.end_reason,
             "ends_at": data.ends_at or (event.occurred_at if ended else None),

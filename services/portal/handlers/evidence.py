@@ -62,6 +62,7 @@ def read_evidence(event: Event, references: CheckoutReferences) -> Evidence | No
         stripe_customer_id=data.stripe_customer_id,
         object_id=data.object_id,
         source=Source.REFERENCE if data.evidence == CHECKOUT else Source.METADATA,
+        on_behalf_of=data.on_behalf_of,
         said_at=event.occurred_at,
         names=_named(data.customer_id, data.business_id),
         before=_named(data.previous_customer_id, data.previous_business_id),

@@ -271,7 +271,14 @@ def find(
         raise NotFound("business_id: no such business")
     if row is None and reference.startswith("cus_"):
         account = Account(owner.account) if owner is not None else account
-        row = people.customer_of_stripe(session, StripeId(account, reference))
+        theirs = [
+            one
+            for one in people.customers_of_stripe(session, StripeId(account, reference))
+            if owner is None or one.business_pk == owner.id
+        ]
+        if len(theirs) > 1:
+            raise NotFound("several businesses have this Stripe customer: name the business")
+        row = theirs[0] if theirs else None
     if row is None:
         if owner is None:
             few = people.businesses(session, 2)

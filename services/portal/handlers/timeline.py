@@ -18,7 +18,7 @@ from services.portal.models import (
 )
 from services.portal.queries import activity, cancellation_requests, invoices, subscriptions
 from services.portal.queries import customers as people
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.accounts import stripe_id as named
 from shared.contracts.invoices import collection_stopped, settlement
 from shared.contracts.rpc.base import TimelineStep, in_words
@@ -57,8 +57,14 @@ def story(
     customer = people.customer(session, customer_id) if customer_id else None
     if customer is not None:
         account = Account(customer.account)
-    if customer is None and stripe_id:
-        customer = people.customer_of_stripe(session, StripeId(account, stripe_id))
+    if invoice is not None:
+        customer = people.customer_of_stripe(
+            session,
+            StripeCustomer(account, invoice.stripe_customer_id, invoice.on_behalf_of),
+        )
+    elif customer is None and stripe_id:
+        theirs = people.customers_of_stripe(session, StripeId(account, stripe_id))
+        customer = theirs[0] if len(theirs) == 1 else None
     steps = _invoice_steps(invoice) if invoice else []
     since = invoice.first_failed_at or invoice.finalized_at if invoice else None
     if customer is not None and (invoice_id is None or since is not None):
@@ -73,7 +79,10 @@ def story(
     if invoice_id is None and stripe_id is None and customer is not None:
         stripe_id = customer.platform_stripe_customer_id
     if invoice_id is None and stripe_id:
-        asked_about = invoices.failed_and_open(session, StripeId(account, stripe_id), MOST_INVOICES)
+        on_behalf_of = None if customer is None else customer.on_behalf_of
+        asked_about = invoices.failed_and_open(
+            session, StripeId(account, stripe_id), MOST_INVOICES, on_behalf_of
+        )
     return Timeline(
         standing=[_standing(session, row, now) for row in asked_about],
         steps=sorted(steps, key=lambda step: step.at),

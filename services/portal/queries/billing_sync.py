@@ -68,6 +68,7 @@ def invoices_to_ask_about(
             and_(
                 CustomerRow.account == InvoiceRow.account,
                 CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+                CustomerRow.on_behalf_of == InvoiceRow.on_behalf_of,
             ),
         )
         .where(

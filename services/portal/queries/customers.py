@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
-from shared.contracts.accounts import OWN, StripeId, by_account
+from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
 from shared.statements import changed, is_object, table_of
 
@@ -42,6 +42,7 @@ _CONTACT: Final = select(
 _CONTACTS: Final = union_all(
     _CONTACT.where(
         _customer.c.account == bindparam("account"),
+        _customer.c.on_behalf_of == bindparam("on_behalf_of"),
         _customer.c.platform_stripe_customer_id.in_(
             bindparam("stripe_customer_ids", expanding=True)
         ),
@@ -117,32 +118,38 @@ def businesses_that_know(session: Session, external_id: str, limit: int) -> list
     return list(session.scalars(statement.order_by(BusinessRow.id).limit(limit)))
 
 
-def customer_of_stripe(session: Session, stripe_customer: StripeId) -> CustomerRow | None:
-    """The customer that a Stripe customer belongs to."""
-    return session.scalars(
-        select(CustomerRow).where(
-            is_object(CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customer)
-        )
-    ).one_or_none()
+def customers_of_stripe(session: Session, stripe_customer: StripeId) -> list[CustomerRow]:
+    """The customers that a Stripe customer belongs to: one, but for a platform's, which may be one of several businesses."""
+    statement = select(CustomerRow).where(
+        is_object(CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customer)
+    )
+    return list(session.scalars(statement.order_by(CustomerRow.id)))
+
+
+def customer_of_stripe(session: Session, stripe_customer: StripeCustomer) -> CustomerRow | None:
+    """The customer that a Stripe customer belongs to, of this merchant's."""
+    found = customers_of_stripe(session, stripe_customer.name)
+    return next((one for one in found if one.on_behalf_of == stripe_customer.on_behalf_of), None)
 
 
 def contacts(
     session: Session,
     *,
-    stripe_customers: Collection[StripeId],
+    stripe_customers: Collection[StripeCustomer],
     public_ids: Collection[str],
     now: dt.datetime,
 ) -> Sequence[Row[Any]]:
     """The customers of these Stripe customers and those with these public ids, each with its business and when their
     next appointment begins."""
-    # Of one account nearly always, and then one statement.
-    asked = by_account(stripe_customers) or {OWN: []}
+    # Of one merchant nearly always, and then one statement.
+    asked = by_merchant(stripe_customers) or {Merchant(OWN): []}
     found: list[Row[Any]] = []
-    for number, (account, ids) in enumerate(asked.items()):
+    for number, (merchant, ids) in enumerate(asked.items()):
         found += session.execute(
             _CONTACTS,
             {
-                "account": account,
+                "account": merchant.account,
+                "on_behalf_of": merchant.on_behalf_of,
                 "stripe_customer_ids": ids,
                 "public_ids": [] if number else list(public_ids),
                 "now": now,

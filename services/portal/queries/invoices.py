@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
@@ -58,13 +58,17 @@ def read_invoice(row: InvoiceRow) -> Invoice:
     return Invoice(**{name: getattr(row, name) for name in _INVOICE_FIELDS})
 
 
-def failed_and_open(session: Session, stripe_customer: StripeId, limit: int) -> list[InvoiceRow]:
-    """The customer's open invoices that failed, the newest failure first."""
+def failed_and_open(
+    session: Session, stripe_customer: StripeId, limit: int, on_behalf_of: str | None = None
+) -> list[InvoiceRow]:
+    """The customer's open invoices that failed, the newest failure first; of one merchant's, if given."""
+    whose = true() if on_behalf_of is None else InvoiceRow.on_behalf_of == on_behalf_of
     return list(
         session.scalars(
             select(InvoiceRow)
             .where(
                 is_object(InvoiceRow.account, InvoiceRow.stripe_customer_id, stripe_customer),
+                whose,
                 InvoiceRow.status == "open",
                 InvoiceRow.first_failed_at.is_not(None),
             )

@@ -38,9 +38,13 @@ def method_changes(
 
 
 def note_method_change(
-    session: Session, stripe_customer: StripeId, scope: str, changed_at: dt.datetime
+    session: Session,
+    stripe_customer: StripeId,
+    scope: str,
+    changed_at: dt.datetime,
+    on_behalf_of: str = "",
 ) -> None:
-    """Keep the latest time of a change; `scope` is a subscription, an invoice, or empty."""
+    """Keep the latest time of a change; `scope` is a subscription, an invoice (then charged `on_behalf_of`), or empty."""
     insert_new(
         session,
         table_of(MethodChangeRow),
@@ -49,6 +53,7 @@ def note_method_change(
                 "account": stripe_customer.account,
                 "stripe_customer_id": stripe_customer.id,
                 "subscription_id": scope,
+                "on_behalf_of": on_behalf_of,
                 "changed_at": changed_at,
             }
         ],
@@ -62,5 +67,5 @@ def note_method_change(
             MethodChangeRow.subscription_id == scope,
             MethodChangeRow.changed_at < changed_at,
         )
-        .values(changed_at=changed_at),
+        .values(changed_at=changed_at, on_behalf_of=on_behalf_of),
     )

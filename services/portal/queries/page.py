@@ -99,6 +99,7 @@ def _invoices() -> Select[Any]:
         .where(
             _invoice.c.account == _customer.c.account,
             _invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
+            _invoice.c.on_behalf_of == _customer.c.on_behalf_of,
             worth_telling,
         )
         .order_by(_invoice.c.invoice_id)
@@ -107,12 +108,22 @@ def _invoices() -> Select[Any]:
 
 
 def _statement() -> Select[Any]:
-    names = (*PROFILE, "external_id", "link_generation", "account", "platform_stripe_customer_id")
+    names = (
+        *PROFILE,
+        "external_id",
+        "link_generation",
+        "account",
+        "on_behalf_of",
+        "platform_stripe_customer_id",
+    )
     changed = (
         select(func.max(_change.c.changed_at, type_=UtcDateTime()))
         .where(
             _change.c.account == _customer.c.account,
             _change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
+            # What the customer's own default is, is the same for all whose customer it is.
+            (_change.c.subscription_id == "")
+            | (_change.c.on_behalf_of == _customer.c.on_behalf_of),
         )
         .correlate(_customer)
         .scalar_subquery()
@@ -129,7 +140,11 @@ def _statement() -> Select[Any]:
     look = json_object(
         snapshot=snapshot,
         subscriptions=json_list(
-            subscriptions.documents_of(_customer.c.account, _customer.c.platform_stripe_customer_id)
+            subscriptions.documents_of(
+                _customer.c.account,
+                _customer.c.platform_stripe_customer_id,
+                _customer.c.on_behalf_of,
+            )
         ),
     )
     return (

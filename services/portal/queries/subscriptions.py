@@ -60,9 +60,11 @@ class SubscriptionRecord(msgspec.Struct):
 
 
 def documents_of(
-    account: ColumnElement[Any], stripe_customer_id: ColumnElement[Any]
+    account: ColumnElement[Any],
+    stripe_customer_id: ColumnElement[Any],
+    on_behalf_of: ColumnElement[Any],
 ) -> Select[Any]:
-    """Those of a Stripe customer that go on or ended lately (after `:shown_after`), each as the JSON of a `SubscriptionRecord`."""
+    """Those of a merchant's Stripe customer that go on or ended lately (after `:shown_after`), each as the JSON of a `SubscriptionRecord`."""
     asked = select(
         json_object(**{field.name: _request.c[field.name] for field in fields(Asked)})
     ).where(
@@ -79,6 +81,7 @@ def documents_of(
         .where(
             _subscription.c.account == account,
             _subscription.c.stripe_customer_id == stripe_customer_id,
+            _subscription.c.on_behalf_of == on_behalf_of,
             or_(
                 _subscription.c.status.in_(sorted(LIVING)),
                 (_subscription.c.status == "canceled")

@@ -180,6 +180,7 @@ class FakePaymentGateway:
         return_url: str,
         flow: str | None,
         locale: str,
+        on_behalf_of: str = "",
     ) -> PortalSession:
         self._enter("create_portal_session")
         if stripe_customer_id not in self.customers:
@@ -300,7 +301,7 @@ class FakePaymentGateway:
         self._enter("hosted_invoice")
         found = self.invoice(invoice_id)
         url = f"https://invoice.example/i/{next(self._numbers)}"
-        return HostedInvoice(found.stripe_customer_id, found.status, url)
+        return HostedInvoice(found.stripe_customer_id, found.status, url, found.on_behalf_of)
 
     def payment_trace(self, invoice_id: str) -> PaymentTrace:
         self._enter("payment_trace")

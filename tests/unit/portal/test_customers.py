@@ -17,7 +17,7 @@ from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
 from services.portal.queries import page
 from services.portal.tokens.links import Claim
 from shared import events
-from shared.contracts.accounts import OWN, Merchant, StripeId
+from shared.contracts.accounts import OWN, Merchant, StripeCustomer
 from shared.contracts.rpc.errors import (
     InvalidArgument,
     LinkInvalid,
@@ -406,7 +406,7 @@ def test_one_fresh_link_an_hour(session: Session) -> None:
 def test_contact_by_either_id(session: Session) -> None:
     """The notifier finds whom to write to by Stripe's customer id, and for a fresh link by our own."""
     made = add_customer(session, platform_stripe_customer_id="cus_1")
-    asked = [Asked(StripeId(OWN, "cus_1")), Asked(customer_id=made.customer_id)]
+    asked = [Asked(StripeCustomer(OWN, "cus_1")), Asked(customer_id=made.customer_id)]
     by_stripe, by_ours = customers.contacts(session, asked, NOW)
     assert by_stripe == by_ours
     assert by_ours is not None
@@ -419,10 +419,10 @@ def test_contacts_of_many_are_one_statement(session: Session) -> None:
     made = add_customer(session, platform_stripe_customer_id="cus_1")
     session.flush()
     asked = [
-        Asked(StripeId(OWN, "cus_9")),
-        Asked(StripeId(OWN, "cus_1")),
+        Asked(StripeCustomer(OWN, "cus_9")),
+        Asked(StripeCustomer(OWN, "cus_1")),
         Asked(customer_id=made.customer_id),
-        Asked(StripeId(OWN, "cus_1")),
+        Asked(StripeCustomer(OWN, "cus_1")),
     ]
     statements: list[str] = []
 

@@ -20,7 +20,7 @@ from services.portal.models import Base, BusinessRow, InvoiceRow
 from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import billing_sync
 from services.portal.workflows import billing_sync as learning
-from shared.contracts.accounts import OWN, Account, StripeId
+from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
 from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.rpc.errors import RemoteFault
@@ -554,8 +554,8 @@ def test_what_webhooks_told_is_no_word_about_the_card() -> None:
 def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:
     """Billing knows no such subscription: there is nothing left to plan."""
     gone = RpcBilling(Answering(RemoteFault("UnknownSubscription", "")))
-    assert gone.cancel_at_period_end(StripeId(OWN, "cus_1"), "sub_1", "r") is None
+    assert gone.cancel_at_period_end(StripeCustomer(OWN, "cus_1"), "sub_1", "r") is None
     with pytest.raises(BillingUnavailable):
         RpcBilling(Answering({"ends_at": 7})).cancel_at_period_end(
-            StripeId(OWN, "cus_1"), "sub_1", "r"
+            StripeCustomer(OWN, "cus_1"), "sub_1", "r"
         )

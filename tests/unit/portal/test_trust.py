@@ -15,7 +15,7 @@ from services.portal.domain.notice import ASKING, Notice, State, Tone
 from services.portal.handlers import customers
 from services.portal.handlers.customers import Asked
 from services.portal.web import views
-from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import AppointmentArgument
 from tests.unit.portal.builders import (
@@ -134,7 +134,7 @@ def test_the_businesss_word_on_the_service_is_there_while_something_is_owed(stat
 
 
 def contact(session: Session, stripe_id: str = "cus_1") -> dict[str, Any]:
-    (person,) = customers.contacts(session, [Asked(StripeId(OWN, stripe_id))], NOW)
+    (person,) = customers.contacts(session, [Asked(StripeCustomer(OWN, stripe_id))], NOW)
     return on_the_wire(wire.contact)(
         customers.known(person), "https://portal.example/me/x", "Portico"
     )

@@ -55,7 +55,7 @@ from services.portal.web import views
 from services.portal.workflows import billing_sync as learning
 from services.portal.workflows.billing_sync import CARD_ANSWERS_IN
 from shared import events as contract
-from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
 from tests.fixtures.accounts import OWN_ALONE
@@ -106,7 +106,7 @@ class PortalRpc:
     house: House
 
     def contacts(self, stripe_customer_ids: list[str]) -> Any:
-        asked = [portal_customers.Asked(StripeId(OWN, one)) for one in stripe_customer_ids]
+        asked = [portal_customers.Asked(StripeCustomer(OWN, one)) for one in stripe_customer_ids]
         with self.house.portal.reading() as session:
             found = portal_customers.contacts(session, asked, self.house.now())
         told = zip(stripe_customer_ids, found, strict=True)

@@ -185,6 +185,7 @@ class StripeGateway:
         return_url: str,
         flow: str | None,
         locale: str,
+        on_behalf_of: str = "",
     ) -> PortalSession:
         params: dict[str, Any] = {
             "customer": stripe_customer_id,
@@ -192,6 +193,8 @@ class StripeGateway:
             "locale": locale,
             "expand": ["configuration"],
         }
+        if on_behalf_of:
+            params["on_behalf_of"] = on_behalf_of
         if configuration_id is not None:
             params["configuration"] = configuration_id
         if flow is not None:

@@ -57,6 +57,7 @@ def to_invoice(invoice: Any) -> Invoice:
     return Invoice(
         id=attribute(invoice, "id"),
         stripe_customer_id=id_of(attribute(invoice, "customer")) or "",
+        on_behalf_of=id_of(attribute(invoice, "on_behalf_of")) or "",
         status=attribute(invoice, "status") or "draft",
         currency=attribute(invoice, "currency"),
         amount_remaining=invoice.amount_remaining,
@@ -181,6 +182,7 @@ def _next_method(invoice: Any, subscription: Any) -> NextMethod | None:
 def to_hosted_invoice(invoice: Any) -> HostedInvoice:
     return HostedInvoice(
         stripe_customer_id=id_of(attribute(invoice, "customer")) or "",
+        on_behalf_of=id_of(attribute(invoice, "on_behalf_of")) or "",
         status=attribute(invoice, "status") or "draft",
         url=attribute(invoice, "hosted_invoice_url"),
     )
@@ -190,6 +192,7 @@ def to_subscription(subscription: Any) -> Subscription:
     return Subscription(
         id=attribute(subscription, "id"),
         stripe_customer_id=id_of(attribute(subscription, "customer")) or "",
+        on_behalf_of=id_of(attribute(subscription, "on_behalf_of")) or "",
         status=attribute(subscription, "status"),
         defaults=to_defaults(subscription),
         ends_at=_end_of(subscription),

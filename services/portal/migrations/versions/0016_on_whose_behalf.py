@@ -4,18 +4,18 @@ Each statement is a transaction of its own, as in 0012, and on PostgreSQL none r
 on where it was.
 
 Revision ID: 0016
-Revises: 0019
+Revises: 0014
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0019"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-TABLES = ("link_evidence", "link_conflicts")
+TABLES = ("link_evidence", "link_conflicts", "invoices", "subscriptions", "method_changes")
 
 
 def upgrade() -> None:
