@@ -70,6 +70,8 @@ class CustomerRef:
 
     customer: str
     business: str | None = None
+    on_behalf_of: str = ""
+    """In what an object said: for customers of which business on a platform's account."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from services.portal.queries import customers as people
 from shared.contracts.accounts import OWN, Account, Merchant
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import BusinessArguments
+from shared.schema import look
 
 
 def assign_account(
@@ -33,7 +34,8 @@ def assign_account(
     then all of them lose their link, and what was said on the new account decides. What was said on the old one is kept: whoever goes
     back has those links again.
 
-    Raises NotFound; InvalidArgument for what another business has, and for linked customers.
+    Raises NotFound; InvalidArgument for what another business has, for linked customers, and while the portal's tables can't tell
+    two accounts' objects of one id apart.
     """
     links.lock(session)
     row = people.business(session, business, lock=True)
@@ -46,6 +48,8 @@ def assign_account(
     if before == wanted:
         return False
     _refuse_taken(session, row, wanted)
+    if wanted != Merchant(OWN) and (undone := look(session.connection(), "portal").after_roll):
+        raise InvalidArgument(f"{_changed_field(before, wanted)}: {undone}")
     linked = links.linked_of_business(session, row.id)
     if linked and not release_links:
         raise InvalidArgument(

@@ -327,8 +327,10 @@ def erase(
         others, rows = erasure.erase_evidence(session, row, business.business_id)
         rows += erasure.erase_customer(session, row)
     if stripe_customer_id:
+        name = StripeId(merchant.account, stripe_customer_id)
+        still_anothers = row is not None and people.customers_of_stripe(session, name)
         rows += erasure.erase_stripe_customer(
-            session, StripeId(merchant.account, stripe_customer_id)
+            session, name, merchant.on_behalf_of if still_anothers else None
         )
     # What this customer claimed may be somebody else's.
     settle(session, merchant, {one.id for one in others} - {stripe_customer_id}, (), now)

@@ -46,8 +46,22 @@ def erase_customer(session: Session, row: CustomerRow) -> int:
     )
 
 
-def erase_stripe_customer(session: Session, stripe_customer: StripeId) -> int:
-    """Delete all that is kept of a Stripe customer; how many rows that were."""
+def erase_stripe_customer(
+    session: Session, stripe_customer: StripeId, on_behalf_of: str | None = None
+) -> int:
+    """Delete all that is kept of a Stripe customer, or what is of one merchant's, where it stays another one's customer; how many
+    rows that were."""
+    if on_behalf_of is not None:
+        return sum(
+            changed(
+                session,
+                delete(table).where(
+                    is_object(table.account, table.stripe_customer_id, stripe_customer),
+                    table.on_behalf_of == on_behalf_of,
+                ),
+            )
+            for table in (InvoiceRow, LinkConflictRow, LinkEvidenceRow, SubscriptionRow)
+        )
     return sum(
         changed(
             session,
@@ -80,6 +94,7 @@ def erase_evidence(
 
     mine = and_(
         LinkEvidenceRow.account == customer.account,
+        LinkEvidenceRow.on_behalf_of == customer.on_behalf_of,
         names(LinkEvidenceRow.customer_ref, LinkEvidenceRow.business_ref),
     )
     stripe_ids = set(session.scalars(select(LinkEvidenceRow.stripe_customer_id).where(mine)))
@@ -89,6 +104,7 @@ def erase_evidence(
         update(LinkEvidenceRow)
         .where(
             LinkEvidenceRow.account == customer.account,
+            LinkEvidenceRow.on_behalf_of == customer.on_behalf_of,
             LinkEvidenceRow.stripe_customer_id.in_(stripe_ids),
             names(LinkEvidenceRow.previous_customer_ref, LinkEvidenceRow.previous_business_ref),
         )

@@ -208,13 +208,13 @@ def statement(row: LinkEvidenceRow) -> Statement:
         id=row.id,
         said_at=row.said_at,
         event_id=row.event_id or "",
-        names=_ref(row.customer_ref, row.business_ref),
-        before=_ref(row.previous_customer_ref, row.previous_business_ref),
+        names=_ref(row.customer_ref, row.business_ref, row.on_behalf_of),
+        before=_ref(row.previous_customer_ref, row.previous_business_ref, row.on_behalf_of),
     )
 
 
-def _ref(customer: str | None, business: str | None) -> CustomerRef | None:
-    return None if customer is None else CustomerRef(customer, business)
+def _ref(customer: str | None, business: str | None, on_behalf_of: str = "") -> CustomerRef | None:
+    return None if customer is None else CustomerRef(customer, business, on_behalf_of)
 
 
 @dataclass

@@ -208,6 +208,7 @@ def says(
     before: str | None = None,
     before_business: str | None = None,
     account: str = "",
+    on_behalf_of: str = "",
 ) -> events.Event:
     """Metadata on the Stripe customer (or on `object_id`) names a customer, or nobody."""
     object_id = object_id or stripe_id
@@ -222,6 +223,7 @@ def says(
             previous_customer_id=before,
             previous_business_id=before_business,
             account=account,
+            on_behalf_of=on_behalf_of,
         ),
         at,
     )
@@ -234,6 +236,7 @@ def checkout(
     at: dt.datetime = NOW,
     began: dt.datetime | None = NOW,
     session_id: str = "cs_1",
+    account: str = "",
 ) -> events.Event:
     """A Checkout session with this `client_reference_id` was completed."""
     return event(
@@ -243,6 +246,7 @@ def checkout(
             evidence="checkout.session",
             reference=reference,
             session_created=began,
+            account=account,
         ),
         at,
     )

@@ -30,7 +30,6 @@ OURS = {
     "business_pk",
     "on_behalf_of",
     "external_id",
-    "on_behalf_of",
     "platform_stripe_customer_id",
     "link_source",
     "link_generation",
