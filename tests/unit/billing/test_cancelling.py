@@ -81,6 +81,29 @@ def test_the_hosted_invoice_is_fresh_each_time(gateway: FakePaymentGateway) -> N
     assert "invoice.example" not in repr(gateway.hosted_invoice("in_1"))
 
 
+def test_nothing_of_another_behalf_is_opened_or_ended(gateway: FakePaymentGateway) -> None:
+    """One Stripe customer of a platform is several businesses': each opens and ends its own alone."""
+    customer = INVOICE.stripe_customer_id
+    gateway.invoices["in_1"] = dataclasses.replace(INVOICE, on_behalf_of="acct_b")
+    gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", customer, "active", on_behalf_of="acct_b"
+    )
+    assert hosted_invoice_url(gateway, "in_1", customer, "acct_b")
+    for other in ("", "acct_a"):
+        with pytest.raises(UnknownInvoice):
+            hosted_invoice_url(gateway, "in_1", customer, other)
+        with pytest.raises(UnknownSubscription):
+            cancelling.cancel_at_period_end(
+                gateway, stripe_customer_id=customer, subscription_id="sub_1",
+                idempotency_key="k", on_behalf_of=other,
+            )  # fmt: skip
+    done = cancelling.cancel_at_period_end(
+        gateway, stripe_customer_id=customer, subscription_id="sub_1",
+        idempotency_key="k", on_behalf_of="acct_b",
+    )  # fmt: skip
+    assert done.changed
+
+
 def test_a_hosted_invoice_leads_only_its_own_customer(gateway: FakePaymentGateway) -> None:
     """Another customer's invoice is unknown; one that is paid is closed."""
     gateway.invoices["in_1"] = INVOICE

@@ -299,6 +299,36 @@ def test_subscription_metadata_names_too(name: str) -> None:
     assert (data.customer_id, data.evidence) == ("q8Zl2Vd0x7mTnKc4RwYb1A", "subscription.metadata")
 
 
+def on_behalf(event: dict[str, Any]) -> None:
+    event["data"]["object"]["on_behalf_of"] = "acct_b"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("invoice.payment_failed", "invoice.paid", "payment_intent.processing"),
+        *("customer.subscription.created", "customer.subscription.deleted"),
+    ],
+)
+def test_what_is_charged_on_anothers_behalf_says_so(name: str) -> None:
+    """In each event that it becomes; what isn't says nothing."""
+    for edit, expected in ((None, {""}), (on_behalf, {"acct_b"})):
+        told = [one.event.data for one in read(name, edit).outgoing]
+        assert {one.on_behalf_of for one in told} == expected  # type: ignore[attr-defined]
+
+
+def test_a_subscription_of_another_behalf_names_anew() -> None:
+    """Unchanged metadata is said once a behalf; a Stripe customer's speaks on nobody's, whatever it says."""
+    keys = {
+        one.dedupe_key
+        for edit in (None, on_behalf)
+        for one in read("customer.subscription.deleted", edit).outgoing
+        if isinstance(one.event.data, events.CustomerEvidenceChanged)
+    }
+    assert len(keys) == 2
+    assert evidence("customer.created", on_behalf).on_behalf_of == ""
+
+
 def test_all_types_that_tell_evidence_are_known() -> None:
     """What is told again after an upgrade is all that may tell it."""
     telling = {

@@ -17,7 +17,7 @@ from services.notifier.ports import (
     RequestClosed,
     UnknownCustomer,
 )
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import StripeCustomer, StripeId
 
 START = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 
@@ -57,19 +57,24 @@ class FakeMailer:
 
 @dataclass
 class FakePortal:
-    """The portal's people."""
+    """The portal's people: by Portico's id, by Stripe's, or, on whose behalf anything is charged, as `(Stripe's id, on_behalf_of)`."""
 
-    people: dict[str, Contact] = field(default_factory=dict)
+    people: dict[str | tuple[str, str], Contact] = field(default_factory=dict)
     requests: dict[str, CancellationLinks] = field(default_factory=dict)
     down: bool = False
 
     def contact(
-        self, *, stripe_customer: StripeId | None = None, customer_id: str | None = None
+        self, *, stripe_customer: StripeCustomer | None = None, customer_id: str | None = None
     ) -> Contact:
         if self.down:
             raise PortalUnavailable("the portal does not answer")
+        key: str | tuple[str, str] = customer_id or ""
+        if stripe_customer is not None:
+            key = stripe_customer.id
+            if stripe_customer.on_behalf_of:
+                key = (stripe_customer.id, stripe_customer.on_behalf_of)
         try:
-            return self.people[customer_id or (stripe_customer.id if stripe_customer else "")]
+            return self.people[key]
         except KeyError:
             raise UnknownCustomer from None
 
