@@ -28,6 +28,7 @@ from sandbox.app import create_app
 from sandbox.config import SandboxConfig
 from sandbox.keys import own_secrets
 from sandbox.private import OTHERS, open_private, private_folder, tighten
+from sandbox.stripe_api.directory import client_id
 from services.billing import settings as billing_settings
 from services.billing.service import BillingService
 from services.notifier import settings as notifier_settings
@@ -35,6 +36,7 @@ from services.notifier.service import NotifierService
 from services.portal import settings as portal_settings
 from services.portal.domain.api_keys import hint
 from services.portal.service import PortalService
+from services.portal.web.connect_page import RETURN_PATH
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.migrations import upgrade
 from shared.nameko_ext.runtime import Running, start_tracing, stop_tracing
@@ -105,6 +107,8 @@ def environment(
         "SENDGRID_API_BASE": run.url("sandbox"),
         "SENDGRID_WEBHOOK_PUBLIC_KEY": mail_key,
         "PORTAL_SESSION_ORIGINS": run.url("sandbox"),
+        "STRIPE_CLIENT_ID": client_id(livemode=False),
+        "STRIPE_CONNECT_BASE": run.url("sandbox"),
         "MAIL_FROM": "billing@portico.example",
         **own_secrets(run.folder),
     }
@@ -119,6 +123,8 @@ def environment(
             "STRIPE_WEBHOOK_SECRETS",
             "STRIPE_CONNECT_WEBHOOK_SECRETS",
             "PORTAL_SESSION_ORIGINS",
+            "STRIPE_CLIENT_ID",
+            "STRIPE_CONNECT_BASE",
         ):
             del common[name]
     return {
@@ -189,6 +195,7 @@ def _serve_sandbox(run: Places) -> Any:
                     own_secrets(run.folder)["STRIPE_CONNECT_WEBHOOK_SECRETS"],
                 ),
             ),
+            redirect_uris=(f"{run.url('portal')}{RETURN_PATH}",),
             sendgrid_webhook_url=f"{run.url('notifier')}/webhooks/sendgrid",
         )
     )

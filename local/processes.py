@@ -14,6 +14,7 @@ from local.python_process import REPOSITORY, Process, fetch
 from local.servers import Child, PostgreSQL, RabbitMQ, StartError, free_port
 from sandbox.keys import own_secrets
 from sandbox.private import private_folder
+from sandbox.stripe_api.directory import client_id
 
 __all__ = ["SERVICES", "Embedded", "Process", "Stack", "fetch"]
 
@@ -101,6 +102,7 @@ class Stack(_Addresses):
                 "SANDBOX_WEBHOOK_SECRET": self.webhook_secret,
                 "SANDBOX_CONNECT_WEBHOOK_URL": f"{self.billing_url}/webhooks/stripe/connect",
                 "SANDBOX_CONNECT_WEBHOOK_SECRET": self._secrets["STRIPE_CONNECT_WEBHOOK_SECRETS"],
+                "SANDBOX_REDIRECT_URIS": f"{self.portal_url}/connect/stripe/return",
                 "SANDBOX_SENDGRID_WEBHOOK_URL": f"{self.notifier_url}/webhooks/sendgrid",
             },
             log=folder / "sandbox.log",
@@ -148,6 +150,8 @@ class Stack(_Addresses):
             "SENDGRID_API_BASE": self.sandbox_url,
             "SENDGRID_WEBHOOK_PUBLIC_KEY": self._mail_key,
             "PORTAL_SESSION_ORIGINS": self.sandbox_url,
+            "STRIPE_CLIENT_ID": client_id(livemode=False),
+            "STRIPE_CONNECT_BASE": self.sandbox_url,
             "MAIL_FROM": "billing@portico.example",
             **self._api(service, port),
             **self._secrets,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from portico.cli.context import CliContext, PorticoGroup, context_of
-from portico.commands import api_keys, billing, deadletters, hooks, notifier, portal
+from portico.commands import api_keys, billing, connect, deadletters, hooks, notifier, portal
 from portico.commands.doctor import doctor
 from portico.commands.erase import erase
 from portico.commands.explain import explain
@@ -103,4 +103,7 @@ app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(billing.invoices, name="invoices")
 app.add_typer(billing.stripe, name="stripe")
 app.add_typer(notifier.mail, name="mail")
+billing.stripe.command("connect")(connect.connect)
+billing.stripe.command("accounts")(connect.accounts)
+billing.stripe.command("disconnect")(connect.disconnect)
 portal.customers.command("erase")(erase)

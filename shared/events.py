@@ -430,6 +430,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         CustomerEvidenceChanged,
         CustomerDeleted,
         PaymentMethodChanged,
+        StripeAccountChanged,
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,

@@ -118,6 +118,16 @@ class StripeAccount(Base):
     """When its state last changed."""
 
 
+class SpentCode(Base):
+    """A code of Stripe's OAuth that was spent, or is about to be: sent a second time it would take the connection away."""
+
+    __tablename__ = "spent_codes"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Its SHA-256."""
+    spent_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class DeadLetterAction(Base):
     """What a person did with a dead letter: it is gone from its queue, so this is all that is left of it."""
 

@@ -15,6 +15,7 @@ from services.billing.models import (
     PaymentTry,
     Recovery,
     RecoveryRun,
+    SpentCode,
 )
 from shared.retention import Rule
 
@@ -42,4 +43,5 @@ RULES: Final = (
     Rule(PaymentTry, lambda before: PaymentTry.started_at < before),
     Rule(Recovery, lambda before: Recovery.at < before),
     Rule(RecoveryRun, lambda before: RecoveryRun.finished_at < before),
+    Rule(SpentCode, lambda before: SpentCode.spent_at < before),
 )

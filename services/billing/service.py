@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.adapters.stripe.oauth import StripeConnect
 from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
@@ -21,6 +22,7 @@ from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import outbox
 from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
+from services.billing.rpc.connecting import Connecting
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
@@ -92,6 +94,21 @@ class Stripe(DependencyProvider):
         return self.gateways
 
 
+class OAuth(DependencyProvider):
+    """Injects the platform's `StripeConnect`."""
+
+    def setup(self) -> None:
+        settings: Settings = self.container.config["settings"]
+        self.oauth = StripeConnect(
+            settings.stripe_api_key.reveal(),
+            settings.stripe_client_id,
+            settings.stripe_connect_base,
+        )
+
+    def get_dependency(self, worker_ctx: Any) -> StripeConnect:
+        return self.oauth
+
+
 class ClickBreakers(DependencyProvider):
     """Injects the process's circuit breakers in front of Stripe at the click, one an account."""
 
@@ -115,7 +132,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class BillingService(Webhooks, Looking, Operations, StripeAccounts):
+class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"
@@ -123,6 +140,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts):
     database = Database()
     gateways = Stripe()
     accounts = Accounts()
+    oauth = OAuth()
     settings = SettingsProvider()
     breakers = ClickBreakers()
     publisher = EventPublisher()

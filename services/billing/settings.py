@@ -15,6 +15,7 @@ from shared.settings import REQUIRED, Reader, Secret, is_loopback
 from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
+STRIPE_CONNECT = "https://connect.stripe.com"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Settings(StripeSettings):
     """Of the endpoint for connected accounts."""
     stripe_accounts_file: AccountsFile | None = None
     """The accounts with keys of their own, as they stood in the file at the start."""
+    stripe_client_id: str | None = None
+    """The platform's `ca_…`, with which businesses connect their accounts; None: none does."""
+    stripe_connect_base: str = STRIPE_CONNECT
+    """Where Stripe's OAuth is."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -107,6 +112,30 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         minimum=0,
         maximum=100,
     )
+    client_id = read.text(
+        "STRIPE_CLIENT_ID",
+        meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
+        example="ca_…",
+        default=None,
+    )
+    read.check(
+        "STRIPE_CLIENT_ID",
+        client_id is None or str(client_id).startswith("ca_"),
+        "is no client id of Stripe Connect: it should start with ca_",
+    )
+    connect_base = read.url(
+        "STRIPE_CONNECT_BASE",
+        meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
+        example=STRIPE_CONNECT,
+        default=STRIPE_CONNECT,
+    )
+    read.check(
+        "STRIPE_CONNECT_BASE",
+        not isinstance(stripe.stripe_api_key, Secret)
+        or not stripe.livemode
+        or urlsplit(connect_base or "").scheme == "https",
+        "must be https:// with a live key",
+    )
     read.refuse_known(public_url)
     read.done()
     return Settings(
@@ -121,6 +150,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_look_rate=look_rate,
         stripe_connect_webhook_secrets=connect_secrets,
         stripe_accounts_file=accounts_file,
+        stripe_client_id=client_id,
+        stripe_connect_base=connect_base,
     )
 
 

@@ -73,6 +73,8 @@ class Contact:
     """When the next one begins; None: there is none, or it is not known."""
     platform: str | None = None
     """What customers know this installation as; None: a portal of the release before, which does not tell."""
+    disconnected: bool = False
+    """The Stripe account of their business is connected no more."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,3 +51,8 @@ REQUESTS_WAITING = Gauge(
 REQUESTS_AGE = Gauge(
     "portico_portal_cancellation_requests_oldest_age_seconds", "How old the oldest of them is"
 )
+CONNECTIONS = Counter(
+    "portico_portal_connections_total",
+    "Businesses that came back from Stripe's page for connecting an account, by what came of it",
+    ["outcome"],
+)

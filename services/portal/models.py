@@ -484,6 +484,43 @@ class HostEventRow(InAccount, Base):
     subscription_id: Mapped[str | None] = mapped_column(String(255))
 
 
+class ConnectionRow(Base):
+    """A way for a business to connect its Stripe account: a link of Portico's, and what became of following it. Secrets are here as
+    SHA-256 alone."""
+
+    __tablename__ = "connections"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    business_pk: Mapped[int] = mapped_column(ForeignKey("businesses.id"), index=True)
+    link_digest: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of the secret in the link."""
+    created_at: Mapped[dt.datetime]
+    expires_at: Mapped[dt.datetime] = mapped_column(UtcDateTime, index=True)
+    """When the link is good for nothing any more; a newer one of the business ends it, too."""
+    state_digest: Mapped[str | None] = mapped_column(String(64), unique=True)
+    """Of OAuth's `state`, of the latest time that somebody went to Stripe by the link."""
+    browser_digest: Mapped[str | None] = mapped_column(String(64))
+    """Of the cookie of the browser in which that was."""
+    state_expires_at: Mapped[dt.datetime | None]
+    state_spent_at: Mapped[dt.datetime | None]
+    """When that browser, or another one, came back with it: once."""
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    """What came of it (`domain.connecting.Outcome`)."""
+    connected_account: Mapped[str | None] = mapped_column(String(255))
+    """The account that was connected, `acct_…`."""
+
+
+class AccountStateRow(Base):
+    """How a Stripe account beside the installation's own stands, as billing last told."""
+
+    __tablename__ = "account_states"
+
+    account: Mapped[str] = mapped_column(String(255), primary_key=True)
+    state: Mapped[str] = mapped_column(String(20))
+    """`connected`, `restricted` or `disconnected`."""
+    as_of: Mapped[dt.datetime]
+
+
 class ProcessedEventRow(Base):
     """An event whose effect is committed; the same event again does nothing."""
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.payments import Decline, PaymentMethod
 from shared.contracts.prices import Terms
+
+NOT_SERVED: Final = "InvalidArgument"
+"""The reason where billing does nothing on an account: its business has disconnected it, most likely."""
 
 
 class BillingUnavailable(Exception):

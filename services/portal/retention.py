@@ -1,5 +1,6 @@
 """What of the portal's tables grows old: the ids of events that were acted upon, events of its own that are published,
-evidence that does not stand any more, keys of the HTTP API that are good for nothing, what hosts have had time to hear. What an object said last is never forgotten: an older word of it may still come."""
+evidence that does not stand any more, keys of the HTTP API and links to connect an account that are good for nothing, what hosts have
+had time to hear. What an object said last is never forgotten: an older word of it may still come."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from sqlalchemy import and_, or_
 
 from services.portal.models import (
     ApiKeyRow,
+    ConnectionRow,
     HostEventRow,
     LinkEvidenceRow,
     OutboxEvent,
@@ -29,6 +31,7 @@ RULES: Final = (
             and_(HostEventRow.position.is_(None), HostEventRow.noted_at < before),
         ),
     ),
+    Rule(ConnectionRow, lambda before: ConnectionRow.expires_at < before),
     Rule(
         ApiKeyRow, lambda before: or_(ApiKeyRow.revoked_at < before, ApiKeyRow.expires_at < before)
     ),

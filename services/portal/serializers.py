@@ -126,6 +126,7 @@ def contact(person: ContactDetails, link: str, platform: str) -> contract.Contac
         **{name: getattr(person, name) for name in PROFILE},
         link=link,
         next_appointment=person.next_appointment,
+        disconnected=person.disconnected,
         platform=platform,
         business=contract.ContactBusiness(
             **_business(person.business),

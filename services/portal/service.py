@@ -42,6 +42,7 @@ from services.portal.web.api.payments import ApiPayments
 from services.portal.web.billing_sync import Learning
 from services.portal.web.calendars import appointment_file
 from services.portal.web.cancellations import Cancelling
+from services.portal.web.connecting import Connecting
 from services.portal.web.entrypoints import (
     RETRY_AFTER_SECONDS,
     PageNotFound,
@@ -65,7 +66,13 @@ from shared.contracts.rpc.portal import (
     UpsertedCustomer,
 )
 from shared.database import DatabaseUnavailable
-from shared.events import CustomerEvidenceChanged, Event, InvoiceData, InvoicePaymentFailed
+from shared.events import (
+    CustomerEvidenceChanged,
+    Event,
+    InvoiceData,
+    InvoicePaymentFailed,
+    StripeAccountChanged,
+)
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
 from shared.nameko_ext.batching import Batched
@@ -99,14 +106,15 @@ class Api(
     """The HTTP API for host applications."""
 
 
-class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
+class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Connecting, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
 
     person = Batched("contacts", _contacts)
 
-    # Pages. A GET never does anything: mail scanners and link previews fetch links.
+    # Pages. A GET never does anything: mail scanners and link previews fetch links. The one that does is Stripe's answer to a
+    # business that connects its account (`Connecting`).
 
     @link_required("GET", "/me/<token>")
     def page(self, request: Request, visit: ResolvedLink) -> Reply:
@@ -372,6 +380,16 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Learning):
         """For hosts that list events over HTTP, where there is that."""
         if self.wiring.api:
             host_events.note(session, batch, utc_now())
+
+    @consume_lane(StripeAccountChanged.lane)
+    def on_accounts(self, batch: list[Event]) -> Outcomes:
+        """How Stripe accounts stand, in a queue of its own: it is not to wait behind a storm of invoices."""
+
+        def alone(event: Event) -> str:
+            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+            return DONE if done else DUPLICATE
+
+        return act(batch, lambda event: False, lambda events: [], alone)
 
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:

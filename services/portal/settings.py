@@ -14,6 +14,7 @@ from shared.settings import Reader, Secret
 from shared.tracing.settings import TracingSettings, read_tracing
 
 PLATFORM: Final = "Portico"
+STRIPE_CONNECT: Final = "https://connect.stripe.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class Settings:
     """Requests a minute of one key, counted by each process for itself."""
     api_mode: str = "live"
     """What the keys of the HTTP API begin with: of another mode none is taken."""
+    stripe_client_id: str | None = None
+    """The platform's `ca_…`, with which businesses connect their accounts; None: none does."""
+    stripe_connect_base: str = STRIPE_CONNECT
+    """Where Stripe asks them."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -96,6 +101,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             options=MODES,
             default="live",
         ),
+        stripe_client_id=reader.text(
+            "STRIPE_CLIENT_ID",
+            meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
+            example="ca_…",
+            default=None,
+        ),
+        stripe_connect_base=reader.url(
+            "STRIPE_CONNECT_BASE",
+            meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
+            example=STRIPE_CONNECT,
+            default=STRIPE_CONNECT,
+        ),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),
         log_level=reader.log_level(),
@@ -114,6 +131,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             not parts.query and not parts.fragment,
             "has a query or a fragment; it must end before them",
         )
+    reader.check(
+        "STRIPE_CLIENT_ID",
+        settings.stripe_client_id is None or str(settings.stripe_client_id).startswith("ca_"),
+        "is no client id of Stripe Connect: it should start with ca_",
+    )
     reader.check(
         "PLATFORM_NAME",
         not settings.platform_name or len(settings.platform_name) <= 60,

@@ -34,8 +34,10 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
     "portal": frozenset(
         {
             "billing.cancel_at_period_end",
+            "billing.connect_account",
             "billing.create_portal_session",
             "billing.customers_may",
+            "billing.disconnect_account",
             "billing.erase_customer",
             "billing.hosted_invoice_url",
             "billing.invoice_states",
@@ -62,6 +64,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
         {
             "billing.close_event",
             "billing.collect_invoice",
+            "billing.disconnect_account",
             "billing.erase_customer",
             "billing.inbox_event",
             "billing.inbox_events",
@@ -70,6 +73,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "billing.replay",
             "billing.republish",
             "billing.story",
+            "billing.stripe_accounts",
             "notifier.cancel",
             "notifier.change_webhook_endpoint",
             "notifier.create_webhook_endpoint",
@@ -87,6 +91,8 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "notifier.webhook_endpoint",
             "notifier.webhook_endpoints",
             "portal.api_keys",
+            "portal.begin_connecting",
+            "portal.business_accounts",
             "portal.create_api_key",
             "portal.erase_customer",
             "portal.export_customers",

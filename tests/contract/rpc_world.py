@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from services.billing import models as billing_models
 from services.billing.adapters.stripe.breaker import Breaker
+from services.billing.adapters.stripe.oauth import ConnectedAccount
 from services.billing.domain.budget import Budget
 from services.billing.domain.per_account import PerAccount
 from services.billing.service import BillingService
@@ -33,6 +34,8 @@ from services.portal.models import BusinessRow, CancellationRequestRow, Customer
 from services.portal.service import PortalService
 from services.portal.tokens.links import Links
 from services.portal.tokens.request_links import RequestLinks
+from services.portal.web.connect_page import ConnectPage
+from shared.contracts.accounts import Account
 from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
 from tests.unit.notifier.conftest import RENDERER
@@ -61,6 +64,16 @@ class Published:
         return self.publish_batch
 
 
+class FakeConnect:
+    """Stripe's OAuth, which knows every code."""
+
+    def connect(self, code: str) -> ConnectedAccount:
+        return ConnectedAccount(Account("acct_Golden1"), False)
+
+    def disconnect(self, account: Account) -> None:
+        pass
+
+
 class World:
     """The services on their databases, and what they answered so far."""
 
@@ -83,6 +96,7 @@ class World:
             references=REFERENCES,
             platform="Portico",
             api_mode="test",
+            connect_page=ConnectPage("https://portal.example", "ca_1", "https://stripe.example"),
         )
         portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None
         portal.look = lambda one: self._read(resolved_links.look_many, [one])[0]
@@ -95,6 +109,7 @@ class World:
     def _wire_billing(self, billing: Any) -> None:
         billing.database, billing.gateways = self.house.billing, self.house.gateways
         billing.accounts = AccountHolder(livemode=False, database=self.house.billing)
+        billing.oauth = FakeConnect()
         billing.breakers = PerAccount(Breaker)
         billing.looks = PerAccount(lambda: Budget(1e9))
         billing.publisher = Published()
@@ -236,6 +251,10 @@ def _portal(world: World) -> None:
     call("portal", "link_evidence", customer_id=house.maria)
     call("portal", "link_evidence", stripe_customer_id="cus_joe")
     _api_keys(world)
+    call("portal", "begin_connecting", business_id="sunrise")
+    world.fails("portal", "begin_connecting", business_id="nobody")
+    call("portal", "business_accounts", business_id="sunrise")
+    call("portal", "business_accounts", accounts=["acct_unknown"])
     _unknown_link(world, joe)
     call("portal", "unknown_links", business_id="sunrise", after=0, limit=1)
     call(
@@ -324,6 +343,10 @@ def _billing(world: World) -> None:
         return_url="https://elsewhere.example/",
     )
     call("billing", "stripe_account", account="acct_unknown")
+    connected = call("billing", "connect_account", code="ac_1")["account"]
+    world.fails("billing", "connect_account", code="ac_1")
+    call("billing", "stripe_accounts")
+    call("billing", "disconnect_account", account=connected)
     call("billing", "stripe_accounts")
     call("billing", "invoice_state", invoice_id=invoice)
     call("billing", "invoice_states", invoice_ids=[invoice, "in_unknown"])

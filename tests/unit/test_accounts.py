@@ -111,7 +111,9 @@ OF_A_TABLE: Final = {
 }
 PEOPLE: Final = {"businesses", "customers", "appointments", "visits"}
 NOT_OF_STRIPE: Final = {
+    "account_states",
     "api_keys",
+    "connections",
     "hook_attempts",
     "hook_deliveries",
     "hook_endpoints",
@@ -120,6 +122,7 @@ NOT_OF_STRIPE: Final = {
     "dead_letter_actions",
     "processed_events",
     "schema_owner",
+    "spent_codes",
     "stripe_accounts",
     "sendgrid_events",
     "suppressed_addresses",
@@ -377,6 +380,9 @@ PLAIN: Final[dict[str, Any]] = {
     "policy": SendingPolicy(),
     "delivered": True,
     "status": None,
+    "state": "disconnected",
+    "as_of": NOW,
+    "accounts": ["acct_other"],
     "type": None,
     "before_id": None,
     "values": {},

@@ -18,8 +18,8 @@ from shared.contracts.accounts import Account, in_account
 from shared.outbox import Outgoing
 from shared.statements import insert_new, table_of
 
-CLOCKS: Final = dt.timedelta(minutes=1)
-"""By how much Stripe's clock and ours may differ."""
+CLOCKS: Final = dt.timedelta(seconds=5)
+"""By how much Stripe's clock and ours may differ; less than it takes to be let in again by OAuth."""
 STILL_EXPANDED: Final = (
     "billing's tables are still those of one account. Once every replica is of this release, run "
     "`python -m services.billing migrate --after-roll` (docs/upgrading.md)"

@@ -14,7 +14,7 @@ from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.billing import InvoiceState, SourcedInvoiceState
-from shared.contracts.rpc.errors import RemoteFault
+from shared.contracts.rpc.errors import InvalidArgument, RemoteFault
 from shared.nameko_ext.batching import Interrupted, Overloaded
 from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 from shared.telemetry import get_logger
@@ -32,9 +32,14 @@ def fetch_invoices(billing: Billing, invoices: list[StripeId]) -> list[SourcedIn
     """Billing's answers about invoices, many in one call; None for one that nobody knows. Like `fetch_contacts`."""
     answers: dict[StripeId, SourcedInvoiceState] = {}
     for account, ids in by_account(invoices).items():
-        told = contracts.billing.INVOICE_STATES.call(
-            billing, invoice_ids=ids, **account_argument(account)
-        )
+        try:
+            told = contracts.billing.INVOICE_STATES.call(
+                billing, invoice_ids=ids, **account_argument(account)
+            )
+        except RemoteFault as fault:
+            if account and fault.means(InvalidArgument):
+                continue  # it is not served any more, which is no reason for others' to go without
+            raise
         answers |= {StripeId(account, id): state for id, state in told.items()}
     return [answers.get(invoice) for invoice in invoices]
 

@@ -19,7 +19,7 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
-from shared.contracts.accounts import StripeCustomer, by_merchant, merchant_arguments
+from shared.contracts.accounts import StripeCustomer, StripeId, by_merchant, merchant_arguments
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
@@ -60,10 +60,11 @@ class PortalOwners:
     ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
         """See `Owners.owners`."""
         wanted = sorted(stripe_customers)
+        asked = [StripeCustomer(one.account, one.id, "") for one in wanted]
         by_stripe: dict[StripeId, Owner] = {}
         by_ours: dict[str, Owner] = {}
         with _portals_faults(UnknownCustomer):
-            for name, found in zip(wanted, fetch_contacts(self._portal, wanted), strict=True):
+            for name, found in zip(wanted, fetch_contacts(self._portal, asked), strict=True):
                 if found is not None:
                     by_stripe[name] = _owner(found)
         for customer_id in sorted(customer_ids):
@@ -135,6 +136,7 @@ def _read_contact(wire: contracts.portal.Contact) -> Contact:
         link=wire.link,
         next_appointment=aware(wire.next_appointment),
         platform=wire.platform,
+        disconnected=wire.disconnected,
         business=Business(
             name=wire.business.name,
             email=wire.business.email,

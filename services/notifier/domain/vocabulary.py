@@ -50,6 +50,7 @@ class Reason(StrEnum):
     TOLD_WITH_DEBT = "told in the email about what is unpaid"
     TOLD_TOGETHER = "told in one email with other invoices of this customer"
     UNDER_WAY = "an earlier email about this invoice is still on its way"
+    ACCOUNT_DISCONNECTED = "the Stripe account of the business is connected no more"
     CUSTOMER_DELETED = "the customer was deleted in Stripe"
     SUBSCRIPTION_ENDED = "the subscription has ended"
     COLLECTION_STOPPED = "automatic collection was turned off: nobody charges this invoice any more"

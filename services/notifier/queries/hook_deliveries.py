@@ -33,6 +33,10 @@ class HookLease:
     traceparent: str
 
     @property
+    def account(self) -> str:
+        return self.event.account
+
+    @property
     def correlation_id(self) -> str:
         return self.event.correlation_id
 

@@ -52,7 +52,7 @@ def record(
         session,
         table_of(HookEvent),
         [rows[key] for key in sorted(rows)],
-        conflict="hook_event_id",
+        conflict=("hook_event_id",),
         returning="hook_event_id",
     )
 

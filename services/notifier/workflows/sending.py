@@ -115,6 +115,8 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return _not_now(desk, leased, "portal_unavailable", str(error))
     except RequestClosed:
         return _suppress(desk, leased, Reason.REQUEST_CLOSED)
+    if contact.disconnected and leased.kind is not Kind.FRESH_LINK:
+        return _suppress(desk, leased, Reason.ACCOUNT_DISCONNECTED)
     to_business = leased.kind in TO_BUSINESS
     address = contact.business.email if to_business else contact.email
     if not address:

@@ -8,7 +8,13 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from services.portal.adapters.failures import FAILURES, reason
-from services.portal.ports import AccountSeen, BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.ports import (
+    NOT_SERVED,
+    AccountSeen,
+    BillingUnavailable,
+    DeclineSeen,
+    PriceSeen,
+)
 from shared.contracts.accounts import (
     Account,
     StripeCustomer,
@@ -122,7 +128,14 @@ class RpcBilling:
         """See `Billing.declines`."""
         seen: dict[StripeId, DeclineSeen] = {}
         for account, ids in by_account(invoices).items():
-            states = self._ask(billing.INVOICE_STATES, invoice_ids=ids, **account_argument(account))
+            try:
+                states = self._ask(
+                    billing.INVOICE_STATES, invoice_ids=ids, **account_argument(account)
+                )
+            except BillingUnavailable as error:
+                if error.reason == NOT_SERVED and account:  # others' accounts don't wait for it
+                    continue
+                raise
             seen |= {
                 StripeId(account, id): _seen(state)
                 for id, state in states.items()
@@ -134,9 +147,15 @@ class RpcBilling:
         """See `Billing.prices`."""
         seen: dict[StripeId, PriceSeen | None] = {}
         for account, ids in by_account(subscriptions).items():
-            told = self._ask(
-                billing.SUBSCRIPTION_PRICES, subscription_ids=ids, **account_argument(account)
-            )
+            try:
+                told = self._ask(
+                    billing.SUBSCRIPTION_PRICES, subscription_ids=ids, **account_argument(account)
+                )
+            except BillingUnavailable as error:
+                if error.reason == NOT_SERVED and account:
+                    seen |= {StripeId(account, id): None for id in ids}
+                    continue
+                raise
             seen |= {StripeId(account, id): _price_seen(one) for id, one in told.items()}
         return seen
 

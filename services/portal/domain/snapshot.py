@@ -148,6 +148,8 @@ class Snapshot(CustomerProfile):
     """Of all Stripe ids here."""
     on_behalf_of: str = ""
     """Where that is a platform's: on whose behalf it charges for this business."""
+    disconnected: bool = False
+    """That account is connected no more: nothing is known of what is owed, and nothing can be paid from here."""
     appointments: tuple[Appointment, ...] = ()
     """Upcoming ones by time, then past ones, latest first."""
     invoices: tuple[OwnedInvoice, ...] = ()
@@ -162,8 +164,8 @@ class Snapshot(CustomerProfile):
 
     @property
     def can_manage_billing(self) -> bool:
-        """Whether Stripe knows the customer: without that, Stripe's page can't be opened."""
-        return self.platform_stripe_customer_id is not None
+        """Whether Stripe knows the customer, on an account that lets us in: without that, Stripe's page can't be opened."""
+        return self.platform_stripe_customer_id is not None and not self.disconnected
 
     @property
     def zone(self) -> str:

@@ -18,6 +18,14 @@ from shared.contracts.rpc.portal import BusinessArguments
 from shared.schema import look
 
 
+class AccountTaken(InvalidArgument):
+    """Another business has this account."""
+
+
+class CustomersLinked(InvalidArgument):
+    """Customers are linked with Stripe customers of the account before."""
+
+
 def assign_account(
     session: Session,
     business: str,
@@ -52,7 +60,7 @@ def assign_account(
         raise InvalidArgument(f"{_changed_field(before, wanted)}: {undone}")
     linked = links.linked_of_business(session, row.id)
     if linked and not release_links:
-        raise InvalidArgument(
+        raise CustomersLinked(
             f"{_changed_field(before, wanted)}: {len(linked)} customers are linked with Stripe customers of the account before; "
             "unlink them first, or give release_links to let all of them go"
         )
@@ -72,10 +80,10 @@ def _refuse_taken(session: Session, row: BusinessRow, wanted: Merchant) -> None:
     if other is None or other == row.business_id:
         return
     if wanted.on_behalf_of:
-        raise InvalidArgument(
+        raise AccountTaken(
             "on_behalf_of: another business has this account; each business needs one of its own"
         )
-    raise InvalidArgument(
+    raise AccountTaken(
         "stripe_account: another business has this account; two can share one only where it is a platform's, each with its own on_behalf_of"
     )
 

@@ -344,6 +344,8 @@ class ContactDetails(CustomerProfile):
     """The business's own; None: the installation's."""
     next_appointment: dt.datetime | None
     """UTC, when the next scheduled one begins."""
+    disconnected: bool = False
+    """The Stripe account of their business is connected no more."""
 
 
 def contacts(
@@ -388,4 +390,5 @@ def _person(row: Row[Any]) -> ContactDetails:
         reminder_policy=row.b_reminder_policy,
         sender_email=row.b_sender_email,
         next_appointment=row.next_appointment,
+        disconnected=bool(row.disconnected),
     )

@@ -12,7 +12,13 @@ from services.portal.domain.invoices import with_method_change
 from services.portal.handlers import evidence
 from services.portal.handlers.cancelling import supersede
 from services.portal.metrics import LINK_EVIDENCE
-from services.portal.queries import invoices, method_changes, processed_events, subscriptions
+from services.portal.queries import (
+    account_states,
+    invoices,
+    method_changes,
+    processed_events,
+    subscriptions,
+)
 from shared import events
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.observations import merge, observe
@@ -151,6 +157,16 @@ def ignore_old_link(
     count_on_commit(session, LINK_EVIDENCE.labels("old_release", "ignored"))
 
 
+def note_account(
+    session: Session, event: Event[events.StripeAccountChanged], now: dt.datetime
+) -> None:
+    """What the pages of its businesses' customers may say, and whether anybody is written to. Nothing is deleted: an account that is
+    connected again goes on where it was."""
+    account_states.note_state(
+        session, Account(event.data.account), event.data.state, event.occurred_at
+    )
+
+
 ROUTES: Final[dict[type[events.Data], Handler]] = {
     # Of a release before evidence was kept.
     events.CustomerLinked: ignore_old_link,
@@ -158,6 +174,8 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.CustomerDeleted: forget_stripe_customer,
     # "Your new payment method is saved", and what is owed is being paid with it.
     events.PaymentMethodChanged: note_method_change,
+    # No button and no emails while the business's account is disconnected.
+    events.StripeAccountChanged: note_account,
     # What the customer is subscribed to, and what they may ask to cancel.
     events.SubscriptionUpdated: note_subscription,
     # "Ends on …".

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, tuple_, union, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.payments import BANK_DEBITS
 from shared.statements import changed, is_object
@@ -74,6 +75,7 @@ def invoices_to_ask_about(
         .where(
             InvoiceRow.status == "open",
             or_(InvoiceRow.ask_again_at.is_(None), InvoiceRow.ask_again_at <= now),
+            ~is_disconnected(InvoiceRow.account),
             which,
         )
         .order_by(InvoiceRow.last_failed_at.desc())

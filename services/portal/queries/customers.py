@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
+from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
 from shared.statements import changed, is_object, table_of
@@ -32,12 +33,16 @@ _NEXT: Final = (
     .label("next_appointment")
 )
 
+DISCONNECTED: Final = is_disconnected(_customer.c.account).label("disconnected")
+"""Whether nothing is to be paid or mailed through us, since the customer's account is connected no more."""
+
 # Built once: SQLAlchemy remembers the compiled form of a statement by the object. Two halves, so that each has its
 # own unique index to go by.
 _CONTACT: Final = select(
     *(column.label(f"c_{column.name}") for column in _customer.c),
     *(column.label(f"b_{column.name}") for column in _business.c),
     _NEXT,
+    DISCONNECTED,
 ).join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
 _CONTACTS: Final = union_all(
     _CONTACT.where(

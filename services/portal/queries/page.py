@@ -25,6 +25,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries import subscriptions
+from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import SubscriptionRecord
 from shared.database import UtcDateTime
 from shared.json_documents import as_text, json_list, json_object
@@ -133,6 +134,7 @@ def _statement() -> Select[Any]:
         **{name: _customer.c[name] for name in names},
         billing_opened_at=_customer.c.billing_opened_at,
         method_changed_at=changed,
+        disconnected=DISCONNECTED,
         business=json_object(**_columns(_business, Business)),
         appointments=json_list(_visits(upcoming=True), _visits(upcoming=False)),
         invoices=json_list(_invoices()),
@@ -177,7 +179,9 @@ def lookup_many(
     for document in documents:
         look = _DECODER.decode(document)
         snapshot = look.snapshot
-        if look.subscriptions:
+        if snapshot.disconnected:  # what was last heard of it is no word on today
+            snapshot = replace(snapshot, invoices=())
+        elif look.subscriptions:
             known = tuple(
                 subscriptions.read_subscription(one, now, one.asked) for one in look.subscriptions
             )

@@ -10,6 +10,7 @@ from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
 from services.portal.tokens.request_links import RequestLinks
+from services.portal.web.connect_page import ConnectPage
 from services.portal.web.limiter import MOST_KEYS, Limiter
 
 
@@ -20,6 +21,9 @@ class Components:
         self.links = Links(settings.link_keys, settings.public_url)
         self.request_links = RequestLinks(settings.link_keys, settings.public_url)
         self.references = CheckoutReferences(settings.link_keys)
+        self.connect_page = ConnectPage(
+            settings.public_url, settings.stripe_client_id, settings.stripe_connect_base
+        )
         self.session_origins = settings.portal_session_origins
         self.platform = settings.platform_name
         self.api = settings.api_address is not None

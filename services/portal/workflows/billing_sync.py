@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import SETTLING_FOR, Invoice
 from services.portal.domain.subscribed import ShownSubscriptions
-from services.portal.ports import Billing, BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.ports import NOT_SERVED, Billing, BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import billing_sync
 from services.portal.queries import subscriptions as queries
 from services.portal.queries.invoices import read_invoice
@@ -182,9 +182,10 @@ def learn_rights(database: Transactions, billing: Billing, now: dt.datetime) -> 
         try:
             may_cancel: bool | None = billing.customers_may_cancel(account, business_id)
         except BillingUnavailable as error:
-            if error.reason != MISSING:
+            if error.reason == MISSING:
+                missing.append(business_id)
+            elif error.reason != NOT_SERVED:
                 return Round(False, error.reason, tuple(missing))
-            missing.append(business_id)
             may_cancel = None
         with database.transaction() as session:
             billing_sync.note_rights(session, business_id, may_cancel, now)

@@ -14,6 +14,11 @@ from shared.contracts.prices import Lasts, Pricing
 from shared.contracts.rpc import base
 from shared.contracts.rpc.base import Method, one_of
 from shared.contracts.rpc.errors import (
+    AccountControlled,
+    AccountNotConnected,
+    AccountOfOtherMode,
+    CodeRefused,
+    ConnectNotSetUp,
     InvoiceClosed,
     NotCollectable,
     NotQuarantined,
@@ -507,6 +512,25 @@ class SubscriptionPrice(Answer, frozen=True, kw_only=True):
     next_invoice: NextInvoice | None = None
 
 
+class ConnectedAccount(Answer, frozen=True, kw_only=True):
+    """An account that a business has connected."""
+
+    account: str
+    """Stripe's id, `acct_…`."""
+    livemode: bool
+    """The mode in which it is connected: our key's."""
+    fresh: bool
+    """Whether it was not connected before."""
+
+
+class DisconnectedAccount(Answer, frozen=True, kw_only=True):
+    """An account that Portico works on no more."""
+
+    account: str
+    fresh: bool
+    """Whether it was connected before."""
+
+
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 STRIPE: Final = (StripeUnavailable, StripeRefused)
@@ -523,6 +547,12 @@ COLLECT_INVOICE: Final = Method(
     CollectedInvoice,
     (UnknownInvoice, InvoiceClosed, NotCollectable, PaymentUnderWay, *STRIPE),
 )
+CONNECT_ACCOUNT: Final = Method(
+    "billing",
+    "connect_account",
+    ConnectedAccount,
+    (ConnectNotSetUp, CodeRefused, AccountOfOtherMode, *STRIPE),
+)
 CREATE_PORTAL_SESSION: Final = Method(
     "billing",
     "create_portal_session",
@@ -531,6 +561,12 @@ CREATE_PORTAL_SESSION: Final = Method(
 )
 CUSTOMERS_MAY: Final = Method(
     "billing", "customers_may", CustomerRights, (PortalConfigurationMissing, *STRIPE)
+)
+DISCONNECT_ACCOUNT: Final = Method(
+    "billing",
+    "disconnect_account",
+    DisconnectedAccount,
+    (ConnectNotSetUp, AccountNotConnected, AccountControlled, *STRIPE),
 )
 ERASE_CUSTOMER: Final = Method("billing", "erase_customer", ErasureRound)
 HOSTED_INVOICE_URL: Final = Method(

@@ -103,6 +103,27 @@ class PortalConfigurationMissing(BillingError):
     """The portal configuration that should be used does not exist in the mode of our key."""
 
 
+class ConnectNotSetUp(BillingError):
+    """This installation connects no accounts: STRIPE_CLIENT_ID is not set."""
+
+
+class CodeRefused(BillingError):
+    """Stripe refuses the code that the business brought back: it is older than five minutes, was used already, or is another
+    platform's. Nothing is connected by it: begin again."""
+
+
+class AccountOfOtherMode(BillingError):
+    """The account was to be connected in the other mode than our key's, test or live: it is not connected."""
+
+
+class AccountNotConnected(BillingError):
+    """The account is not connected to this platform, or Stripe knows none of this id."""
+
+
+class AccountControlled(BillingError):
+    """The platform controls the account, so Stripe does not let it be disconnected: close or reject it in Stripe's dashboard."""
+
+
 class UnknownInboxEvent(BillingError):
     """No Stripe event of this id was ever stored."""
 

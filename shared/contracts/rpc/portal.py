@@ -19,6 +19,7 @@ from shared.contracts.rpc.base import (
     one_of,
 )
 from shared.contracts.rpc.errors import (
+    ConnectNotSetUp,
     LinkInvalid,
     LinkReplaced,
     NotFound,
@@ -311,6 +312,8 @@ class Contact(SecretAnswer, frozen=True, kw_only=True):
     """When the next scheduled one begins; null: there is none."""
     platform: str | None = None
     """What customers know this installation as."""
+    disconnected: bool = False
+    """The Stripe account of their business is connected no more: nobody is written to about its payments."""
     business: ContactBusiness
     external_id: str | None = None
     """The host's own id of the customer; null: not told, by a release before."""
@@ -569,11 +572,35 @@ class Timeline(Answer, frozen=True, kw_only=True):
     """Stripe's ids of customers, `cus_…`, that the steps are about."""
 
 
+class ConnectLink(SecretAnswer, frozen=True, kw_only=True):
+    """Where a business connects its Stripe account."""
+
+    url: str
+    expires_at: dt.datetime
+    """Until when it works."""
+
+
+class BusinessAccount(Answer, frozen=True, kw_only=True):
+    """On which Stripe account a business is."""
+
+    business_id: str
+    """The host's own id."""
+    name: str
+    account: str = ""
+    """`acct_…`; empty: the installation's own."""
+    on_behalf_of: str = ""
+    """Where the account is a platform's: the connected account whose customers it has; empty: nobody's."""
+
+
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 __all__ = ["API_KEYS", "CREATE_API_KEY", "REVOKE_API_KEY"]
 """Those of a module of their own."""
 
+BEGIN_CONNECTING: Final = Method(
+    "portal", "begin_connecting", ConnectLink, (NotFound, ConnectNotSetUp)
+)
+BUSINESS_ACCOUNTS: Final = Method("portal", "business_accounts", list[BusinessAccount], (NotFound,))
 CANCELLATION_LINKS: Final = Method(
     "portal", "cancellation_links", CancellationLinks, (NotFound, RequestClosed)
 )

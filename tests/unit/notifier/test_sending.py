@@ -52,6 +52,16 @@ def test_a_due_notification_is_sent_and_remembered(house: House) -> None:
     assert "https://portal.example/me/SECRET.TOKEN?from=payment_failed" in mail.text
 
 
+def test_nobody_is_written_to_for_a_disconnected_account(house: House) -> None:
+    """The reason stays; connected again, what comes due from then on goes out, and what was suppressed does not."""
+    house.hear(failed())
+    house.portal.people["cus_1"] = a_contact(disconnected=True)
+    assert house.work() == ["suppressed"]
+    assert house.row().reason == Reason.ACCOUNT_DISCONNECTED
+    assert house.mailer.inbox == []
+    assert house.work() == []
+
+
 def test_no_row_holds_a_link_or_an_address(house: House) -> None:
     """Address and link live in memory only."""
     house.hear(failed())

@@ -160,7 +160,6 @@ def test_every_event_has_a_consumer_or_is_for_the_host():
     assert set(events.EVENTS.values()) - heard == {
         events.NotificationUndeliverable,
         events.WebhookEndpointDisabled,
-        events.StripeAccountChanged,
     }
     for cls in events.EVENTS.values():
         assert topology.has_consumer(cls.type) == (cls in heard)

@@ -19,10 +19,11 @@ def test_event_queue_hears_what_the_table_says():
 
 def test_the_portals_old_replicas_never_get_evidence():
     """They share its queue of events, and would give up a type that they don't know."""
-    assert topology.lanes("portal") == ["events", "evidence"]
+    assert topology.lanes("portal") == ["accounts", "events", "evidence"]
     keys = {binding.routing_key for binding in topology.event_queue("portal").bindings}
     assert "customer.evidence_changed" not in keys
     assert [queue.name for queue in topology.event_queues("portal", "billing")] == [
+        "portal.billing-accounts",
         "portal.billing-events",
         "portal.billing-evidence",
     ]

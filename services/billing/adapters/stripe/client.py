@@ -28,6 +28,20 @@ def stripe_client(
     ).v1
 
 
+def oauth_client(
+    api_key: str, client_id: str | None, connect_base: str, http_client: stripe.HTTPClient
+) -> Any:
+    """The library's client for OAuth, which is the platform's own and on no account. It never sends anything twice: a code that is
+    spent twice takes the connection away (https://docs.stripe.com/connect/oauth-reference)."""
+    return stripe.StripeClient(
+        api_key,
+        client_id=client_id,
+        base_addresses={"connect": connect_base},
+        max_network_retries=0,
+        http_client=http_client,
+    ).oauth
+
+
 class OnAccount:
     """The library's resources and methods, with every call made on `account`.
 

@@ -4,7 +4,7 @@
 Run again after it was cut off, it goes on where it was.
 
 Revision ID: 0012
-Revises: 0009
+Revises: 0011
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ from alembic import op
 from shared.migrations import fill_nulls, replace_key
 
 revision = "0012"
-down_revision = "0009"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

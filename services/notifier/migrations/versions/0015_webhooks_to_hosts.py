@@ -2,8 +2,8 @@
 
 Four new tables; none that is there is touched.
 
-Revision ID: 0016
-Revises: 0013
+Revision ID: 0015
+Revises: 0014
 """
 
 import sqlalchemy as sa
@@ -12,8 +12,8 @@ from alembic import op
 from shared.database import UtcDateTime
 from shared.outbox import BigId
 
-revision = "0016"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -3,15 +3,15 @@
 Each statement is a transaction of its own, as in 0012, and on PostgreSQL none rewrites a table. Run again after it was cut off, it goes
 on where it was.
 
-Revision ID: 0016
-Revises: 0014
+Revision ID: 0017
+Revises: 0016
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016"
-down_revision = "0014"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,161 @@
+"""A business connects its Stripe account (docs/adr/0028-connecting-by-oauth.md): the link, the way to Stripe, the way back.
+
+Each function runs in its caller's transaction, and none of them asks another system. The state is spent in a transaction of its own
+that is committed before the code is: whatever happens then, no second request finds it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hmac
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from services.portal.domain.connecting import (
+    LINK_LASTS,
+    SECRET,
+    STATE_LASTS,
+    Outcome,
+    digest,
+    new_secret,
+)
+from services.portal.handlers import arguments
+from services.portal.handlers.business_accounts import (
+    AccountTaken,
+    CustomersLinked,
+    assign_account,
+)
+from services.portal.models import BusinessRow, ConnectionRow
+from services.portal.queries import connections
+from services.portal.queries import customers as people
+from shared.contracts.accounts import Account
+from shared.contracts.rpc.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A link that is good, or was."""
+
+    business: BusinessRow
+    connected: bool
+    """It has done what it was made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """What somebody is sent to Stripe with."""
+
+    state: str
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An answer of Stripe's that came back. With `outcome` all is decided; without, the code may be spent: now, by this caller, once."""
+
+    connection: int | None
+    business: BusinessRow | None
+    """Whose page it is; None where the browser isn't the one that was sent."""
+    outcome: Outcome | None
+
+
+def begin(session: Session, business_id: str, now: dt.datetime) -> tuple[str, dt.datetime]:
+    """The secret of a new link for a business, and until when it is good. Earlier links of its are good for nothing from now on.
+    Raises NotFound."""
+    row = people.business(session, arguments.identifier("business_id", business_id), lock=True)
+    if row is None:
+        raise NotFound("business_id: no such business")
+    connections.end_others(session, row.id, now)
+    secret, expires_at = new_secret(), now + LINK_LASTS
+    session.add(
+        ConnectionRow(
+            business_pk=row.id,
+            link_digest=digest(secret),
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+    return secret, expires_at
+
+
+def look(session: Session, secret: str, now: dt.datetime) -> Connecting | None:
+    """Whose link it is; None for one that is unknown or over. Looking changes nothing."""
+    found = connections.by_link(session, digest(secret))
+    if found is None or found[0].expires_at <= now:
+        return None
+    return Connecting(found[1], found[0].outcome == Outcome.DONE)
+
+
+def leave(session: Session, secret: str, now: dt.datetime) -> Departure | None:
+    """Somebody goes on to Stripe by a link; whoever went before by the same one can't come back any more. None: the link is over, or
+    has done its work."""
+    found = connections.by_link(session, digest(secret), lock=True)
+    if found is None or found[0].expires_at <= now or found[0].outcome == Outcome.DONE:
+        return None
+    row, going = found[0], Departure(new_secret(), new_secret())
+    row.state_digest, row.browser_digest = digest(going.state), digest(going.cookie)
+    row.state_expires_at, row.state_spent_at = now + STATE_LASTS, None
+    row.outcome = None
+    return going
+
+
+def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.datetime) -> Arrival:
+    """Somebody comes back from Stripe: the state is spent with that, whoever brings it and whatever is wrong.
+
+    Brought again by the same browser it is answered with what came of it.
+    """
+    found = None
+    if SECRET.fullmatch(state):
+        found = connections.by_state(session, digest(state))
+    if found is None:
+        return Arrival(None, None, Outcome.STRANGE)
+    row, business = found
+    spent_before, row.state_spent_at = row.state_spent_at, row.state_spent_at or now
+    if not hmac.compare_digest(digest(cookie), row.browser_digest or ""):
+        return Arrival(None, None, Outcome.STRANGE)
+    if spent_before is not None:
+        done = row.outcome == Outcome.DONE
+        return Arrival(row.id, business, Outcome.DONE if done else Outcome.REPLAYED)
+    if row.state_expires_at is None or now >= row.state_expires_at or row.expires_at <= now:
+        row.outcome = Outcome.EXPIRED
+    elif denied:
+        row.outcome = Outcome.DENIED
+    return Arrival(row.id, business, Outcome(row.outcome) if row.outcome else None)
+
+
+def finish(session: Session, connection: int, account: Account, now: dt.datetime) -> Outcome:
+    """The code stood for `account`: its business is on it from now on, if it may be."""
+    row = connections.by_id(session, connection)
+    business = session.get(BusinessRow, row.business_pk) if row is not None else None
+    if row is None or business is None:  # forgotten meanwhile
+        return Outcome.STRANGE
+    try:
+        assign_account(session, business.business_id, account, "", now)
+    except AccountTaken:
+        outcome = Outcome.TAKEN
+    except CustomersLinked:
+        outcome = Outcome.LINKED
+    else:
+        outcome, row.connected_account = Outcome.DONE, account
+    row.outcome = outcome
+    return outcome
+
+
+def note_outcome(session: Session, connection: int, outcome: Outcome) -> None:
+    """Remember why nothing was connected."""
+    row = connections.by_id(session, connection)
+    if row is not None:
+        row.outcome = outcome
+
+
+def on_accounts(
+    session: Session, accounts: list[str] | None, business_id: str | None
+) -> list[BusinessRow]:
+    """The businesses on any of `accounts`, or the one that is named. Raises NotFound."""
+    if business_id is None:
+        return connections.businesses_on(session, accounts or [])
+    row = people.business(session, arguments.identifier("business_id", business_id))
+    if row is None:
+        raise NotFound("business_id: no such business")
+    return [row]
