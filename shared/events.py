@@ -358,6 +358,30 @@ class SubscriptionEnded(SubscriptionData, frozen=True, kw_only=True):
     type: ClassVar[str] = "subscription.ended"
 
 
+class SubscriptionPaymentMethodKept(Data, frozen=True, kw_only=True):
+    """A customer's new payment method could not be made that of a subscription, since Stripe lets a platform change only the
+    subscriptions that it made: the next payment is still charged to the old one, until the business sets it in its dashboard.
+    Portico tries the new one when that payment fails. With `over` that is past."""
+
+    type: ClassVar[str] = "subscription.payment_method_kept"
+    source: ClassVar[str] = "billing"
+
+    subscription_id: str
+    """Stripe's id, `sub_…`."""
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    payment_method_id: str
+    """The new one, `pm_…`."""
+    over: bool = False
+    """True: the subscription is charged to the new one now, or has ended, or yet another one took its place."""
+    description: str | None = None
+    """What the subscription is called at Stripe, where that was given."""
+    dashboard_url: str | None = None
+    """The subscription in the business's Stripe dashboard, for the business alone."""
+    livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
+
+
 class NotificationUndeliverable(Data, frozen=True, kw_only=True):
     """An email of ours did not reach its customer and is not tried again: for the host application, which may know another
     way to reach them. The address itself is not told: the host gave it to us."""
@@ -411,6 +435,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        SubscriptionPaymentMethodKept,
         NotificationUndeliverable,
         CustomerLinkChanged,
         CustomerLinkRefused,
@@ -434,6 +459,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        SubscriptionPaymentMethodKept,
     ),
     "billing": (PaymentMethodChanged,),
     "notifier": (
@@ -448,6 +474,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
         PaymentMethodChanged,
+        SubscriptionPaymentMethodKept,
         CustomerLinkChanged,
         CustomerLinkRefused,
     ),

@@ -45,12 +45,13 @@ def check_stripe(
     *,
     webhook_url: str | None = None,
     may_cancel: bool = False,
+    refusals: Callable[[], Mapping[str, int]] = dict,
 ) -> Iterator[Finding]:
     """Everything that can be seen of Stripe. `configuration` looks the portal configuration up, or raises BillingError;
     `delivered` counts the events of the last days by `queries.delivered_kinds`.
 
     `webhook_url` is where Stripe should deliver; without it any endpoint with our path will do. `may_cancel`: that
-    customers can cancel or pause by themselves is meant.
+    customers can cancel or pause by themselves is meant. `refusals` counts by account the subscriptions that Stripe did not let us change.
     """
     try:
         yield from _key(settings, account)
@@ -60,9 +61,34 @@ def check_stripe(
         yield from _portal(configuration, may_cancel=may_cancel)
     except BillingError as error:
         yield _cannot_ask(error)
+    yield from _not_ours(refusals())
     # A stand-in has no dashboard to look in, and mails nobody.
     if settings.stripe_api_base == STRIPE_API:
         yield from _own_mails()
+
+
+MOST_NAMED: Final = 20
+"""How many accounts are named one by one."""
+
+
+def _not_ours(refusals: Mapping[str, int]) -> Iterator[Finding]:
+    """Whose subscriptions Stripe did not let us change as their platform: with a key of their own we could."""
+    for account, number in list(refusals.items())[:MOST_NAMED]:
+        yield ask(
+            AREA,
+            f"platform-may-not-{account}",
+            f"{account}: Stripe did not let us change {number:,} of its subscriptions, which the platform did not make; the business "
+            "was asked to do it in its dashboard",
+            "with a key of the account's own all of it works (docs/operations.md, What a platform may not change)",
+        )
+    if len(refusals) > MOST_NAMED:
+        left = len(refusals) - MOST_NAMED
+        yield ask(
+            AREA,
+            "platform-may-not",
+            f"{left:,} more accounts have subscriptions that the platform may not change",
+            "those above have the most of them",
+        )
 
 
 SETTINGS: Final = "https://dashboard.stripe.com/settings/billing/automatic"

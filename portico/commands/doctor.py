@@ -32,6 +32,7 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
     from portico.stripe_setup import stripe_and_database
     from services.billing.adapters.stripe.account import StripeAccount
     from services.billing.queries import inbox as queries
+    from services.billing.queries import platform_refusals
     from services.billing.workflows import portal
     from shared.database import DatabaseUnavailable
 
@@ -43,6 +44,11 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
             with database.reading() as session:
                 return queries.delivered_kinds(session, now - dt.timedelta(days=DAYS))
 
+        def refusals() -> dict[str, int]:
+            with database.reading() as session:
+                counted = platform_refusals.refusals_by_account(session)
+            return {str(account): number for account, number in counted.items()}
+
         try:
             yield from check_stripe(
                 settings,
@@ -50,6 +56,7 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
                 lambda: portal.configuration_in_use(database, gateway, None, setting),
                 delivered,
                 lambda: dt.datetime.now(dt.UTC),
+                refusals=refusals,
                 **wishes,
             )
         except (SQLAlchemyError, DatabaseUnavailable):

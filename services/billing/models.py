@@ -233,6 +233,23 @@ class PaymentTry(KeyedByAccount, Base):
     """When the outcome was learnt; before that, as `sent_at`."""
 
 
+class PlatformRefusal(KeyedByAccount, Base):
+    """A subscription that Stripe doesn't let us change as a platform, where that mattered: a new card that could not be set, an end
+    that could not be planned. One a subscription."""
+
+    __tablename__ = "platform_refusals"
+    __table_args__ = (Index("ix_platform_refusals_stripe_customer_id", "stripe_customer_id"),)
+
+    subscription_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    application: Mapped[str | None] = mapped_column(String(255))
+    """Who made it, `ca_…`; NULL: the account itself."""
+    payment_method_id: Mapped[str | None] = mapped_column(String(255))
+    """The new card that it is not charged to, and that is tried when another one fails; NULL: there is none."""
+    refused_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """The last time."""
+
+
 class RecoveryRun(KeyedByAccount, Base):
     """When a card was last tried on what a customer owes: one change an hour is enough."""
 

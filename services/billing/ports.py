@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.paying import (
     Customer,
     HostedInvoice,
@@ -40,6 +41,10 @@ class PaymentGateway(Protocol):
     """The mode of our key."""
     dashboard_url: str
     """Where the business looks at its account in this mode, without a slash at the end."""
+    way: Way | None
+    """How we act on the account; None: it is our own."""
+    application: str | None
+    """What we are called as a platform, `ca_…`; None: we are none, or were not told."""
 
     def create_portal_session(
         self,
@@ -118,11 +123,13 @@ class PaymentGateway(Protocol):
         ...
 
     def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
-        """Make `payment_method`, or a source, the subscription's own default, so that retries and the next cycle charge it."""
+        """Make `payment_method`, or a source, the subscription's own default, so that retries and the next cycle charge it.
+        Raises PlatformMayNot.
+        """
         ...
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
-        """Let the subscription end with the period that is paid. Raises UnknownSubscription."""
+        """Let the subscription end with the period that is paid. Raises UnknownSubscription, PlatformMayNot."""
         ...
 
     def open_invoices(
@@ -133,7 +140,7 @@ class PaymentGateway(Protocol):
 
     def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
         """Try to pay now, without the customer present, with a payment method or a source; without one Stripe charges what it
-        would choose itself. Declines and SCA are outcomes, not errors.
+        would choose itself. Declines and SCA are outcomes, not errors, and so is that a platform may not pay it.
 
         Raises StripeUnavailable when it is not known what happened: the same key makes trying again safe, for 24 hours.
         KeySpent says that it makes it useless, too: Stripe keeps the error that it answered first. What happened then

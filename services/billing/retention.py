@@ -13,6 +13,7 @@ from services.billing.models import (
     PaymentMethodChange,
     PaymentMethodChangeEvent,
     PaymentTry,
+    PlatformRefusal,
     Recovery,
     RecoveryRun,
     SpentCode,
@@ -41,6 +42,13 @@ RULES: Final = (
     Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),
     Rule(PaymentMethodChangeEvent, lambda before: PaymentMethodChangeEvent.joined_at < before),
     Rule(PaymentTry, lambda before: PaymentTry.started_at < before),
+    # A new card that waits for its turn may wait for a year.
+    Rule(
+        PlatformRefusal,
+        lambda before: (
+            (PlatformRefusal.refused_at < before) & PlatformRefusal.payment_method_id.is_(None)
+        ),
+    ),
     Rule(Recovery, lambda before: Recovery.at < before),
     Rule(RecoveryRun, lambda before: RecoveryRun.finished_at < before),
     Rule(SpentCode, lambda before: SpentCode.spent_at < before),

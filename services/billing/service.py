@@ -19,7 +19,7 @@ from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
-from services.billing.queries import outbox
+from services.billing.queries import outbox, platform_refusals
 from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.connecting import Connecting
@@ -30,7 +30,7 @@ from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
-from shared.contracts.accounts import OWN, Account, account_shown
+from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
     CollectedInvoice,
@@ -85,6 +85,7 @@ class Stripe(DependencyProvider):
             settings.stripe_api_key.reveal(),
             settings.stripe_api_base,
             lambda account: accounts.holder.own_key(account),
+            settings.stripe_client_id,
         )
 
     def stop(self) -> None:
@@ -269,16 +270,29 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
         on_behalf_of: str = "",
     ) -> PlannedEnd:
         """Let a subscription end with its paid period. Twice is once. Another customer's subscription, or one on
-        another's behalf, is an UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key.
+        another's behalf, is an UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key. With
+        `dashboard_url` nothing was changed: Stripe lets only the business do it, there.
         """
+        at = served(account, self.accounts.directory)
         with wire_errors(), within(STRIPE_AT_A_CALL):
-            return cancelling.cancel_at_period_end(
-                self.gateways.at(served(account, self.accounts.directory)),
+            end, subscription = cancelling.cancel_at_period_end(
+                self.gateways.at(at),
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
                 on_behalf_of=on_behalf_of,
             )
+        if end.dashboard_url is not None:
+            with self.database.transaction() as session:
+                platform_refusals.note_refusal(
+                    session,
+                    StripeId(at, subscription.id),
+                    subscription.stripe_customer_id,
+                    subscription.application,
+                    _now(),
+                )
+            log.info("an end that only the business can plan", **account_shown(at))
+        return end
 
     @rpc
     def customers_may(self, business_id: str | None = None, account: str = OWN) -> CustomerRights:
@@ -398,5 +412,6 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
             **account_shown(account),
             pointed=len(report.pointed),
             not_pointed=report.not_pointed,
+            kept=len(report.kept),
             outcomes={invoice: str(one.outcome) for invoice, one in report.payments.items()},
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +27,9 @@ class StripeSettings:
     stripe_api_base: str
     stripe_portal_configuration: str | None
     """`dashboard`, `portico`, or the id of a configuration; None: `dashboard`, but for those who ran on Portico's before."""
+
+    stripe_client_id: str | None = field(default=None, kw_only=True)
+    """What our key's account is called as a platform, `ca_…`, with which businesses connect their accounts; None: it is none."""
 
     @property
     def names_portal_configuration(self) -> bool:
@@ -54,8 +57,6 @@ class Settings(StripeSettings):
     """Of the endpoint for connected accounts."""
     stripe_accounts_file: AccountsFile | None = None
     """The accounts with keys of their own, as they stood in the file at the start."""
-    stripe_client_id: str | None = None
-    """The platform's `ca_…`, with which businesses connect their accounts; None: none does."""
     stripe_connect_base: str = STRIPE_CONNECT
     """Where Stripe's OAuth is."""
     tracing: TracingSettings | None = None
@@ -112,17 +113,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         minimum=0,
         maximum=100,
     )
-    client_id = read.text(
-        "STRIPE_CLIENT_ID",
-        meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
-        example="ca_…",
-        default=None,
-    )
-    read.check(
-        "STRIPE_CLIENT_ID",
-        client_id is None or str(client_id).startswith("ca_"),
-        "is no client id of Stripe Connect: it should start with ca_",
-    )
     connect_base = read.url(
         "STRIPE_CONNECT_BASE",
         meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
@@ -150,7 +140,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_look_rate=look_rate,
         stripe_connect_webhook_secrets=connect_secrets,
         stripe_accounts_file=accounts_file,
-        stripe_client_id=client_id,
         stripe_connect_base=connect_base,
     )
 
@@ -206,6 +195,17 @@ def _read_stripe(read: Reader) -> StripeSettings:
         example="dashboard",
         default=None,
     )
+    client_id = read.text(
+        "STRIPE_CLIENT_ID",
+        meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
+        example="ca_…",
+        default=None,
+    )
+    read.check(
+        "STRIPE_CLIENT_ID",
+        client_id is None or str(client_id).startswith("ca_"),
+        "is no client id of Stripe Connect: it should start with ca_",
+    )
     if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
         read.check(
@@ -228,4 +228,5 @@ def _read_stripe(read: Reader) -> StripeSettings:
         stripe_api_key=key,
         stripe_api_base=base,
         stripe_portal_configuration=configuration,
+        stripe_client_id=client_id,
     )

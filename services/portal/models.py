@@ -364,6 +364,9 @@ class SubscriptionRow(InAccount, Base):
     next_discount_until: Mapped[dt.datetime | None]
     discount_seen: Mapped[bool | None]
     """Whether there was a discount when Stripe was last asked, be it the customer's own: outlives the preview."""
+    method_kept: Mapped[bool | None]
+    """It is charged to another payment method than the customer's new one, since a platform may not change that."""
+    method_kept_as_of: Mapped[dt.datetime | None]
 
 
 class CancellationRequestRow(InAccount, Base):
@@ -403,6 +406,14 @@ class CancellationRequestRow(InAccount, Base):
     """When billing planned the end."""
     ends_at: Mapped[dt.datetime | None]
     """When the subscription will end, as billing answered."""
+    by_hand_at: Mapped[dt.datetime | None]
+    """When Stripe did not let us end it: then only the business can, and it is carried out once Stripe says that it ends."""
+    dashboard_url: Mapped[str | None] = mapped_column(String(500))
+    """Where the business does that."""
+    by_hand_told_at: Mapped[dt.datetime | None]
+    """When the business was asked to."""
+    by_hand_reminded_at: Mapped[dt.datetime | None]
+    """And again."""
     customer_told_at: Mapped[dt.datetime | None]
     next_try_at: Mapped[dt.datetime | None]
     """When the next step is due; None: nothing is left to do."""

@@ -106,6 +106,16 @@ class AccountSeen:
     """The mode in which it was connected; None: it never was."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedEnd:
+    """What came of planning a subscription's end."""
+
+    ends_at: dt.datetime | None = None
+    """When it ends, where that is known."""
+    dashboard_url: str | None = None
+    """Set where Stripe lets only the business plan it: where it does. Nothing was changed then."""
+
+
 class Billing(Protocol):
     """What billing knows and does beyond opening pages. Every method may raise BillingUnavailable."""
 
@@ -133,8 +143,8 @@ class Billing(Protocol):
 
     def cancel_at_period_end(
         self, stripe_customer: StripeCustomer, subscription_id: str, idempotency_key: str
-    ) -> dt.datetime | None:
-        """Let a subscription end with its paid period, once for a key; when it ends, where that is known.
+    ) -> PlannedEnd:
+        """Let a subscription end with its paid period, once for a key.
 
         One that is gone already is as good as ended.
         """

@@ -329,10 +329,13 @@ MANY: Final = {
     "invoices": "in_1",
     "asked_for": "in_1",
     "stripe_events": "evt_1",
+    "subscriptions": "sub_1",
     "again": "evt_1",
 }
 PLAIN: Final[dict[str, Any]] = {
     "now": NOW,
+    "application": "ca_1",
+    "kept": True,
     "at": NOW,
     "moment": NOW,
     "date": NOW,

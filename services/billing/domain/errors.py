@@ -31,6 +31,11 @@ class StripePermissionMissing(StripeKeyRefused):
     """Our API key is good, and may not do this: a restricted key lacks a right."""
 
 
+class PlatformMayNot(StripeRefused):
+    """Stripe lets a platform change only the subscriptions that it made, and this one it did not make. Nothing was done, our key is
+    good, and asking again is of no use: the business or its own key can do it."""
+
+
 class NoDefaultConfiguration(StripeRefused):
     """Nobody has saved portal settings in Stripe's dashboard, so there is no default for a session."""
 

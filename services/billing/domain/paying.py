@@ -115,6 +115,10 @@ class Subscription:
     """Stripe's word for why it ended."""
     on_behalf_of: str = ""
     """The connected account on whose behalf a platform charges it; empty: nobody's."""
+    application: str | None = None
+    """The app or platform that made it, `ca_…`; None: the account itself did."""
+    description: str | None = None
+    """What the business calls it, where it gave it a name."""
 
     @property
     def state(self) -> SubscriptionState:
@@ -172,6 +176,8 @@ class PayOutcome(enum.StrEnum):
     """Void, uncollectible or deleted by now: nothing is owed."""
     REFUSED = "refused"
     """Stripe would not try; `detail` says why."""
+    NOT_ALLOWED = "not_allowed"
+    """Stripe does not let a platform pay this invoice, since it did not make its subscription."""
     NOT_CHARGED = "not_charged"
     """The answer was lost, and Stripe shows no charge: as if it had never been asked."""
     CAPPED = "capped"

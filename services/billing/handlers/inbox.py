@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.billing import models
 from services.billing.domain.accounts import AccountState, Directory
+from services.billing.handlers import kept_methods
 from services.billing.queries import accounts, intake, outbox, reconciliation
 from services.billing.queries import inbox as queries
 from services.billing.queries import portal as portal_queries
@@ -139,6 +140,11 @@ def store_webhooks(
     for event, received in firsts.items():
         if event in fresh:
             _learn(session, received.event, received.translation, now)
+    kept_methods.note_arrivals(
+        session,
+        [(one.event, one.translation) for name, one in firsts.items() if name in fresh],
+        now,
+    )
     outcomes = []
     for received in batch:
         stored = received.event.name in fresh

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
 
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
 from services.billing.domain.paying import OWN_RETRY_PREFIX, InvoiceLook
+from services.billing.handlers.dashboard import invoice_page
 from services.billing.ports import PaymentGateway
 from shared.contracts.invoices import Invoice, InvoiceStatus, SubscriptionState
 from shared.contracts.payments import MethodKind, PaymentMethod
@@ -44,7 +44,7 @@ def invoice_state(gateway: PaymentGateway, invoice_id: str) -> InvoiceState:
     return serialize_invoice(
         look.invoice.id,
         look.invoice,
-        dashboard_url=dashboard_page(gateway, invoice_id),
+        dashboard_url=invoice_page(gateway, invoice_id),
         problem=look.problem,
         subscription=look.subscription,
         processing=look.processing,
@@ -123,11 +123,6 @@ def hosted_invoice_url(
     if found.status != "open" or not found.url:
         raise InvoiceClosed(f"{invoice_id} is {found.status}")
     return found.url
-
-
-def dashboard_page(gateway: PaymentGateway, invoice_id: str) -> str:
-    """Where the business sees all of this invoice. Whoever opens it has to sign in there."""
-    return f"{gateway.dashboard_url}/invoices/{quote(invoice_id, safe='')}"
 
 
 COLLECTED_BY_HAND: Final = f"{OWN_RETRY_PREFIX}by-hand:"

@@ -183,6 +183,7 @@ WORDS: Final = {
     "authentication_required": "needs the customer's confirmation on the new payment method",
     "closed": "was closed when the new payment method was tried",
     "refused": "refused by Stripe for the new payment method",
+    "not_allowed": "not tried: Stripe doesn't let a platform pay it, since another made its subscription",
     "not_charged": "not charged: Stripe's answer was lost, and it shows no charge",
     "capped": "not tried: it was tried as often as banks put up with",
 }

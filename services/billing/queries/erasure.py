@@ -14,6 +14,7 @@ from services.billing.models import (
     PaymentMethodChange,
     PaymentMethodChangeEvent,
     PaymentTry,
+    PlatformRefusal,
     Recovery,
     RecoveryLease,
     RecoveryRun,
@@ -124,5 +125,12 @@ def erase_recoveries(session: Session, customer: StripeId) -> int:
             session,
             delete(table).where(is_object(table.account, table.stripe_customer_id, customer)),
         )
-        for table in (PaymentMethodChange, PaymentTry, Recovery, RecoveryRun, RecoveryLease)
+        for table in (
+            PaymentMethodChange,
+            PaymentTry,
+            PlatformRefusal,
+            Recovery,
+            RecoveryRun,
+            RecoveryLease,
+        )
     )

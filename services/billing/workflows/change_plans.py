@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from services.billing.domain.changes import Change, is_invoice
-from services.billing.domain.paying import Invoice
+from services.billing.domain.changes import ANOTHERS_FAILURE, Change, is_invoice
+from services.billing.domain.paying import Invoice, Subscription
 from services.billing.ports import PaymentGateway
 from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
 from shared.contracts.rpc.errors import UnknownInvoice, UnknownStripeCustomer
@@ -54,6 +54,8 @@ class ChangePlanner:
         self._saved = SavedMethod(change.payment_method)
         self.methods: dict[str, ChargeDefaults] = {}
         """What subscriptions are charged to, as far as they were seen."""
+        self.subscriptions: dict[str, Subscription] = {}
+        """Those of the customer, where all were looked at."""
 
     def plans(self) -> list[Plan] | Run:
         """What to do, from what Stripe says now: the events are only hints, and may be old."""
@@ -89,8 +91,19 @@ class ChangePlanner:
         if invoice.stripe_customer_id != self._change.stripe_customer_id:
             return None
         own = charged_method(SAYS_NOTHING, invoice=invoice.defaults)
-        charged = own is not None and own.id == self._change.payment_method
-        return [Plan(invoice_id)] if charged else []
+        if own is not None:
+            return [Plan(invoice_id)] if own.id == self._change.payment_method else []
+        if (ANOTHERS_FAILURE, invoice_id) in self._change.told:
+            return self._anothers_turn(invoice_id)
+        return []
+
+    def _anothers_turn(self, invoice_id: str) -> list[Plan] | None:
+        """The card that could not be set on a subscription, after the one that is set there failed: still the customer's?"""
+        try:
+            customer = self._gateway.customer(self._change.stripe_customer_id)
+        except UnknownStripeCustomer:
+            return None
+        return [Plan(invoice_id)] if customer.default == self._change.payment_method else []
 
     def _customers_plans(self) -> list[Plan] | None:
         card = self._change.payment_method
@@ -100,6 +113,7 @@ class ChangePlanner:
             return None
         subscriptions = self._gateway.subscriptions(customer.id)
         self.methods |= {one.id: one.defaults for one in subscriptions}
+        self.subscriptions = {one.id: one for one in subscriptions}
         if customer.default == card:
             point = tuple(
                 one.id

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from services.billing.domain.budget import Budget
 from services.billing.domain.declines import PaymentProblem
-from services.billing.handlers.invoices import dashboard_page, invoice_state, serialize_invoice
+from services.billing.handlers.dashboard import invoice_page
+from services.billing.handlers.invoices import invoice_state, serialize_invoice
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
 from services.billing.stripe_events.payloads import (
@@ -93,7 +94,7 @@ def states_heard(
         invoice_id: serialize_invoice(
             invoice_id,
             invoice,
-            dashboard_url=dashboard_page(gateway, invoice_id),
+            dashboard_url=invoice_page(gateway, invoice_id),
             problem=PaymentProblem(needs_customer=True) if invoice.needs_confirmation else None,
             subscription=states.get(invoice.subscription_id or ""),
             processing=invoice.status == "open" and payment_under_way(invoice),

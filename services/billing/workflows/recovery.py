@@ -18,9 +18,20 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, may_try
-from services.billing.domain.errors import KeySpent, StripeKeyRefused
-from services.billing.domain.paying import Invoice, Payment, PaymentTrace, PayOutcome, fate
+from services.billing.domain.errors import KeySpent, PlatformMayNot, StripeKeyRefused
+from services.billing.domain.paying import (
+    Invoice,
+    Payment,
+    PaymentTrace,
+    PayOutcome,
+    Subscription,
+    fate,
+)
+from services.billing.domain.platform_limits import may_change
+from services.billing.handlers import kept_methods
+from services.billing.handlers.dashboard import subscription_page
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox, payment_method_changes, payment_tries
 from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
@@ -58,6 +69,8 @@ class Report:
     pointed: list[str] = field(default_factory=list)
     not_pointed: list[str] = field(default_factory=list)
     """Subscriptions whose own default Stripe would not change."""
+    kept: list[str] = field(default_factory=list)
+    """Those of them that a platform may not change: somebody else has to."""
 
 
 def wish_of(
@@ -224,15 +237,7 @@ class _Recovery:
         change = self._change
         for subscription_id in plan.point:
             self._lease.keep()
-            try:
-                self._gateway.set_subscription_default(subscription_id, change.payment_method)
-            except StripeKeyRefused:
-                raise
-            except StripeRefused:
-                # Ended meanwhile, or takes no such card: no reason not to pay what is owed.
-                self._report.not_pointed.append(subscription_id)
-            else:
-                self._report.pointed.append(subscription_id)
+            self._point(self._planner.subscriptions[subscription_id])
         with self._database.reading() as session:
             answered = payment_tries.answered_invoices(session, change.name)
             runs = payment_tries.recent_runs(
@@ -255,6 +260,38 @@ class _Recovery:
                 self._waits.append(until)
             else:
                 self._try(invoice, plan)
+        if plan.scope == "" and self._gateway.way is Way.CONNECTED:
+            self._note_kept()
+
+    def _point(self, subscription: Subscription) -> None:
+        """Have it charged to the new card. Where it can't be, what is owed is paid all the same."""
+        gateway = self._gateway
+        try:
+            if not may_change(subscription, gateway.way, gateway.application):
+                raise PlatformMayNot(f"{subscription.id} was made by {subscription.application}")
+            gateway.set_subscription_default(subscription.id, self._change.payment_method)
+        except PlatformMayNot:
+            self._report.not_pointed.append(subscription.id)
+            self._report.kept.append(subscription.id)
+        except StripeKeyRefused:
+            raise
+        except StripeRefused:
+            # Ended meanwhile, or takes no such card.
+            self._report.not_pointed.append(subscription.id)
+        else:
+            self._report.pointed.append(subscription.id)
+
+    def _note_kept(self) -> None:
+        """Watch the subscriptions that are not charged to the new card, and have it said."""
+        kept = [self._planner.subscriptions[one] for one in self._report.kept]
+        with self._lease.kept() as session:
+            kept_methods.note_kept(
+                session,
+                self._change,
+                [(one, subscription_page(self._gateway, one.id)) for one in kept],
+                livemode=self._gateway.livemode,
+                now=self._clock(),
+            )
 
     def _may_collect(self, invoice: Invoice) -> bool:
         """Whether the new card may be charged for it: nothing that Stripe or the business stopped collecting is.

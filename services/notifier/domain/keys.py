@@ -50,6 +50,12 @@ def collection_ended_key(invoice: StripeId) -> str:
     return in_account(invoice.account, f"{invoice.id}/{Kind.COLLECTION_ENDED}")
 
 
+def kept_method_key(subscription: StripeId, payment_method_id: str) -> str:
+    """The business hears once of a new payment method that a subscription is not charged to."""
+    key = f"{subscription.id}/{Kind.PAYMENT_METHOD_BY_HAND}/{payment_method_id}"
+    return in_account(subscription.account, key)
+
+
 def request_key(kind: Kind, request_id: str) -> str:
     """What another service asks for under an id of its own is sent once a kind."""
     return f"{kind}/{request_id}"

@@ -34,6 +34,10 @@ class Kind(StrEnum):
     CANCELLATION_REQUESTED = "cancellation_requested"
     SUBSCRIPTION_ENDING = "subscription_ending"
     CANCELLATION_WITHDRAWN = "cancellation_withdrawn"
+    CANCELLATION_BY_HAND = "cancellation_by_hand"
+    """An end that the business has approved, and that Stripe lets only the business plan."""
+    PAYMENT_METHOD_BY_HAND = "payment_method_by_hand"
+    """A new payment method that Stripe lets only the business set for a subscription."""
     COLLECTION_ENDED = "collection_ended"
     """Nothing is charged any more by itself, and something is unpaid."""
 
@@ -65,6 +69,8 @@ class Action(Enum):
     """Opens the customer's page; the template names the button."""
     OPEN_INVOICE = auto()
     """Opens the invoice in the business's Stripe dashboard."""
+    OPEN_SUBSCRIPTION = auto()
+    """The same of the subscription."""
     DECIDE = auto()
     """Two answers to a request to cancel, behind links that the portal is asked for when the email is sent."""
 
@@ -201,6 +207,22 @@ KINDS: Final = {
         sample=Sample(
             note="We are moving to another town at the end of the year.\nThank you for everything!"
         ),
+    ),
+    Kind.CANCELLATION_BY_HAND: MailKind(
+        audience=Audience.BUSINESS,
+        action=Action.OPEN_SUBSCRIPTION,
+        facts=(
+            FactName.CUSTOMER,
+            FactName.ADDRESS,
+            FactName.SUBSCRIPTION,
+            FactName.PAID_UNTIL,
+        ),
+        on_request=True,
+    ),
+    Kind.PAYMENT_METHOD_BY_HAND: MailKind(
+        audience=Audience.BUSINESS,
+        action=Action.OPEN_SUBSCRIPTION,
+        facts=(FactName.CUSTOMER, FactName.ADDRESS, FactName.SUBSCRIPTION),
     ),
     Kind.SUBSCRIPTION_ENDING: MailKind(
         audience=Audience.BUSINESS,

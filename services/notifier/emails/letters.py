@@ -86,7 +86,7 @@ class Letter:
     """How often the customer was asked for it by email."""
     last_tried: dt.datetime | None = None
     dashboard_url: str | None = None
-    """The invoice in the business's Stripe dashboard: absolute http(s) URL."""
+    """What it is about, in the business's Stripe dashboard: absolute http(s) URL."""
     platform: str | None = None
     """Who sends it on behalf of the business."""
     next_appointment: dt.datetime | None = None
@@ -133,9 +133,11 @@ def letter(kind: Kind, data: LetterData) -> Letter:
         links=data.links,
         platform=contact.platform,
         next_appointment=coming if _is_ahead(coming, data.now) else None,
-        **_of_report(data.report),
-        **_of_invoice(kind, data),
-        **_of_context(data.context, data.now),
+        **{
+            **_of_report(data.report),
+            **_of_invoice(kind, data),
+            **_of_context(data.context, data.now),
+        },
     )
 
 
@@ -213,7 +215,7 @@ def _of_context(context: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
         "ended": context.get("ended", False) or _is_past(ends_at, now),
         "note": context.get("note"),
         "mails": context.get("mails", 0),
-    }
+    } | ({"dashboard_url": context["dashboard_url"]} if "dashboard_url" in context else {})
 
 
 def _is_ahead(moment: dt.datetime | None, now: dt.datetime) -> bool:

@@ -177,6 +177,8 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
     action = KINDS[letter.kind].action
     if action is Action.OPEN_INVOICE and (page := web_address(letter.dashboard_url)):
         return [Button(page, _("Open the invoice in Stripe"))]
+    if action is Action.OPEN_SUBSCRIPTION and (page := web_address(letter.dashboard_url)):
+        return [Button(page, _("Open the subscription in Stripe"))]
     if action is Action.DECIDE and letter.links is not None:
         return [
             # What keeps the revenue is the button that stands out.

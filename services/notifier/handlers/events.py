@@ -214,6 +214,8 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.SubscriptionUpdated: subscriptions.changed,
     # Ended at once, or after the last retry: the same news, told once, and with what is unpaid.
     events.SubscriptionEnded: subscriptions.ends,
+    # The business alone can have a subscription charged to the new card.
+    events.SubscriptionPaymentMethodKept: subscriptions.method_kept,
     # Somebody whom nobody knew can be written to.
     events.CustomerLinkChanged: customer_linked,
     # Hosts hear of these by webhook, as they do on the exchanges.

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
-from services.notifier.domain.keys import collection_ended_key
+from services.notifier.domain.keys import collection_ended_key, kept_method_key
 from services.notifier.domain.kinds import Kind
 from services.notifier.domain.planned_ends import (
     PlanNotice,
@@ -76,6 +76,30 @@ def ends(session: Session, event: Event[events.SubscriptionData], now: dt.dateti
     if any(one.ends_on == notice.ends_on for one in others):
         key = subscription_end_key(_subscription(data), ends_at, event.occurred_at)
     return _note_plan(session, event, data, Kind.SUBSCRIPTION_ENDING, key, reason, now)
+
+
+def method_kept(
+    session: Session, event: Event[events.SubscriptionPaymentMethodKept], now: dt.datetime
+) -> str:
+    """Stripe lets only the business set a customer's new payment method for a subscription: the business is asked to."""
+    data = event.data
+    if data.over:
+        return "nothing to ask the business for any more"
+    account = Account(data.account)
+    context = {"description": data.description, "dashboard_url": data.dashboard_url}
+    new = NewNotification(
+        account=account,
+        dedupe_key=kept_method_key(StripeId(account, data.subscription_id), data.payment_method_id),
+        kind=Kind.PAYMENT_METHOD_BY_HAND,
+        now=now,
+        stripe_customer_id=data.stripe_customer_id,
+        correlation_id=event.correlation_id,
+        occurred_at=event.occurred_at,
+        context={name: value for name, value in context.items() if value is not None},
+    )
+    if not notifications.add_notification(session, new):
+        return "this was told before"
+    return f"{Kind.PAYMENT_METHOD_BY_HAND.value} is due"
 
 
 def _subscription(data: events.SubscriptionData) -> StripeId:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from services.portal.ports import (
     AccountSeen,
     BillingUnavailable,
     DeclineSeen,
+    PlannedEnd,
     PriceSeen,
 )
 from shared.contracts.accounts import (
@@ -167,20 +167,21 @@ class RpcBilling:
 
     def cancel_at_period_end(
         self, stripe_customer: StripeCustomer, subscription_id: str, idempotency_key: str
-    ) -> dt.datetime | None:
+    ) -> PlannedEnd:
         """See `Billing.cancel_at_period_end`."""
         try:
-            return self._ask(
+            end = self._ask(
                 billing.CANCEL_AT_PERIOD_END,
                 stripe_customer_id=stripe_customer.id,
                 **merchant_arguments(stripe_customer.account, stripe_customer.on_behalf_of),
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
-            ).ends_at
+            )
         except BillingUnavailable as error:
             if error.reason == UnknownSubscription.__name__:
-                return None
+                return PlannedEnd()
             raise
+        return PlannedEnd(end.ends_at, end.dashboard_url)
 
 
 def _price_seen(told: SubscriptionPrice) -> PriceSeen | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final
 
 from services.portal.domain.snapshot import Business, Subscription
@@ -14,6 +14,8 @@ ENDED_SHOWN_FOR: Final = dt.timedelta(days=30)
 """How long the page tells of a subscription that has ended."""
 LIVING: Final = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
 """Stripe's words for a subscription that goes on."""
+REMIND_AFTER: Final = dt.timedelta(days=3)
+"""How long the business has to cancel at Stripe what it has approved, before it is reminded."""
 FIRST_PAUSE: Final = dt.timedelta(seconds=5)
 LONGEST_PAUSE: Final = dt.timedelta(hours=1)
 
@@ -30,6 +32,10 @@ class Step(StrEnum):
 
     TELL_BUSINESS = "tell_business"
     CANCEL = "cancel"
+    ASK_BUSINESS = "ask_business"
+    """To cancel it at Stripe: we may not."""
+    REMIND_BUSINESS = "remind_business"
+    """Of that, once, if nothing has come of it."""
     TELL_CUSTOMER = "tell_customer"
 
 
@@ -51,14 +57,37 @@ def may_ask(subscription: Subscription, business: Business, now: dt.datetime) ->
     return now - asked.decided_at >= ASK_AGAIN_AFTER
 
 
+class ByHand(Enum):
+    """How far it is with an end that only the business can plan."""
+
+    NO = auto()
+    """We can, as far as is known."""
+    TO_ASK = auto()
+    ASKED = auto()
+    REMINDED = auto()
+
+
+_BY_HAND: Final = {
+    ByHand.NO: Step.CANCEL,
+    ByHand.TO_ASK: Step.ASK_BUSINESS,
+    ByHand.ASKED: Step.REMIND_BUSINESS,
+    ByHand.REMINDED: None,  # Stripe's word is waited for, however long that takes
+}
+
+
 def next_step(
-    *, status: str, business_told: bool, carried_out: bool, customer_told: bool
+    *,
+    status: str,
+    business_told: bool,
+    carried_out: bool,
+    customer_told: bool,
+    by_hand: ByHand = ByHand.NO,
 ) -> Step | None:
-    """What is to be done now for a request; None when nothing is left."""
+    """What is to be done next for a request; None when nothing is left, or it is others' turn."""
     if status == "open":
         return None if business_told else Step.TELL_BUSINESS
     if status == "approved" and not carried_out:
-        return Step.CANCEL
+        return _BY_HAND[by_hand]
     if status in ("approved", "declined") and not customer_told:
         return Step.TELL_CUSTOMER
     return None

@@ -94,6 +94,8 @@ class Asked:
     """`open`, `approved`, `declined` or `overtaken`."""
     asked_at: dt.datetime
     decided_at: dt.datetime | None = None
+    carried_out_at: dt.datetime | None = None
+    """When the end was planned at Stripe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,8 @@ class Subscription:
     trial_ends_at: dt.datetime | None = None
     previewed_at: dt.datetime | None = None
     """When Stripe was last asked about its price."""
+    method_kept: bool = False
+    """It is charged to another payment method than the customer's new one, until the business sets that at Stripe."""
     asked: Asked | None = None
 
     @property

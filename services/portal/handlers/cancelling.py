@@ -13,6 +13,8 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import (
+    REMIND_AFTER,
+    ByHand,
     Decision,
     Step,
     may_ask,
@@ -28,18 +30,30 @@ from services.portal.models import (
     CustomerRow,
     SubscriptionRow,
 )
-from services.portal.ports import Billing, BillingUnavailable, Mail, MailUnavailable
+from services.portal.ports import (
+    Billing,
+    BillingUnavailable,
+    Mail,
+    MailUnavailable,
+    PlannedEnd,
+)
 from services.portal.queries import cancellation_requests
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
-from shared.contracts.accounts import Account, StripeCustomer, StripeId
+from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
 
 LEASE: Final = dt.timedelta(minutes=1)
 """Longer than a step may take; a step of a worker that died is tried again after it."""
+KINDS_TO_BUSINESS: Final = {
+    Step.TELL_BUSINESS: "cancellation_requested",
+    Step.ASK_BUSINESS: "cancellation_by_hand",
+    Step.REMIND_BUSINESS: "cancellation_by_hand",
+}
+"""The emails that the business gets."""
 ANSWERS: Final = {Decision.APPROVE: "approved", Decision.DECLINE: "declined"}
 
 
@@ -100,6 +114,10 @@ class Request:
     customer_zone: str
     subscription: Subscription | None
     business: BusinessRow
+    waits: bool = False
+    """It is approved on an account where Stripe has a say, and has not said yet that the subscription ends."""
+    dashboard_url: str | None = None
+    """Set where only the business can plan the end: where it does."""
 
 
 def look(session: Session, request_id: str, now: dt.datetime) -> Request | None:
@@ -125,6 +143,8 @@ def _request(
         asked_at=row.asked_at,
         decided_at=row.decided_at,
         ends_at=ends_at,
+        waits=row.account != OWN and row.carried_out_at is None,
+        dashboard_url=row.dashboard_url if row.by_hand_at is not None else None,
         customer_name=customer.name,
         customer_zone=customer.timezone or business.timezone,
         subscription=known,
@@ -164,6 +184,17 @@ def supersede(session: Session, subscription: StripeId, now: dt.datetime) -> Non
     row = cancellation_requests.open_request(session, subscription)
     if row is not None:
         _overtake(session, row, now)
+
+
+def note_end(
+    session: Session, subscription: StripeId, ends_at: dt.datetime | None, now: dt.datetime
+) -> None:
+    """Stripe says that a subscription ends, or has ended. An open request needs no answer any more, and what the business was
+    to do itself is done: the customer can be told."""
+    supersede(session, subscription, now)
+    for row in cancellation_requests.by_hand_requests(session, subscription):
+        _carried_out(session, row, ends_at, now)
+        row.next_try_at, row.tries, row.last_error = now, 0, None
 
 
 def overtake_all(
@@ -209,7 +240,8 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
     due.next_try_at = now + LEASE
     row, customer, business, _ = found
     request = _request(*found, now)
-    to_business = step is Step.TELL_BUSINESS
+    to_business = step in KINDS_TO_BUSINESS
+    again = ":again" if step is Step.REMIND_BUSINESS else ""
     wishes = (business.locale,) if to_business else (customer.locale, business.locale)
     return PendingStep(
         request_id=row.request_id,
@@ -220,12 +252,13 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
         subscription_id=row.subscription_id,
         customer_id=customer.public_id,
         context={
-            "request_id": row.request_id,
+            "request_id": row.request_id + again,
             "description": describe(request, wishes, now),
             "asked_at": row.asked_at.isoformat(),
             "ends_at": request.ends_at.isoformat() if request.ends_at else None,
-        },
-        kind="cancellation_requested" if to_business else f"cancellation_{row.status}",
+        }
+        | ({"dashboard_url": request.dashboard_url} if request.dashboard_url else {}),
+        kind=KINDS_TO_BUSINESS.get(step, f"cancellation_{row.status}"),
     )
 
 
@@ -245,7 +278,16 @@ def step_of(row: CancellationRequestRow) -> Step | None:
         business_told=row.business_told_at is not None,
         carried_out=row.carried_out_at is not None,
         customer_told=row.customer_told_at is not None,
+        by_hand=_by_hand(row),
     )
+
+
+def _by_hand(row: CancellationRequestRow) -> ByHand:
+    if row.by_hand_at is None:
+        return ByHand.NO
+    if row.by_hand_told_at is None:
+        return ByHand.TO_ASK
+    return ByHand.ASKED if row.by_hand_reminded_at is None else ByHand.REMINDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,18 +295,19 @@ class Done:
     """What came of a step. `problem` is one word; None: it succeeded."""
 
     problem: str | None = None
-    ends_at: dt.datetime | None = None
+    end: PlannedEnd | None = None
+    """Of the step that plans it."""
 
 
 def run_errand(step_to_do: PendingStep, billing: Billing, mail: Mail) -> Done:
     """Do one step. Call it outside any transaction; doing it twice is harmless on the other side."""
     try:
         if step_to_do.step is Step.CANCEL:
-            ends_at = billing.cancel_at_period_end(
+            end = billing.cancel_at_period_end(
                 step_to_do.stripe_customer, step_to_do.subscription_id, step_to_do.request_id
             )
-            return Done(ends_at=ends_at)
-        tell = mail.to_business if step_to_do.step is Step.TELL_BUSINESS else mail.to_customer
+            return Done(end=end)
+        tell = mail.to_business if step_to_do.step in KINDS_TO_BUSINESS else mail.to_customer
         tell(step_to_do.kind, step_to_do.customer_id, step_to_do.context)
     except (BillingUnavailable, MailUnavailable) as error:
         return Done(problem=error.reason)
@@ -283,13 +326,55 @@ def finish_errand(session: Session, step_to_do: PendingStep, done: Done, now: dt
             row.last_error = done.problem[:200]
             row.next_try_at = now + pause_after(row.tries)
         return row.tries
-    if step_to_do.step is Step.TELL_BUSINESS:
+    _note_done(session, row, found[3], step_to_do.step, done, now)
+    row.tries, row.last_error = 0, None
+    follows = step_of(row)
+    row.next_try_at = None if follows is None else now
+    if follows is Step.REMIND_BUSINESS and row.by_hand_told_at is not None:
+        row.next_try_at = row.by_hand_told_at + REMIND_AFTER
+    return 0
+
+
+def _note_done(
+    session: Session,
+    row: CancellationRequestRow,
+    subscription: SubscriptionRow | None,
+    step: Step,
+    done: Done,
+    now: dt.datetime,
+) -> None:
+    if step is Step.TELL_BUSINESS:
         row.business_told_at = row.business_told_at or now
-    elif step_to_do.step is Step.CANCEL:
-        row.carried_out_at, row.ends_at = row.carried_out_at or now, done.ends_at
-        count_on_commit(session, CANCELLATIONS.labels("carried_out"))
+    elif done.end is not None and done.end.dashboard_url is not None:
+        _note_by_hand(session, row, subscription, done.end.dashboard_url, now)
+    elif done.end is not None:
+        _carried_out(session, row, done.end.ends_at, now)
+    elif step is Step.ASK_BUSINESS:
+        row.by_hand_told_at = row.by_hand_told_at or now
+    elif step is Step.REMIND_BUSINESS:
+        row.by_hand_reminded_at = row.by_hand_reminded_at or now
     else:
         row.customer_told_at = row.customer_told_at or now
-    row.tries, row.last_error = 0, None
-    row.next_try_at = now if step_of(row) is not None else None
-    return 0
+
+
+def _note_by_hand(
+    session: Session,
+    row: CancellationRequestRow,
+    subscription: SubscriptionRow | None,
+    dashboard_url: str,
+    now: dt.datetime,
+) -> None:
+    """Only the business can plan the end. It may have done so while Stripe was asked: that was said before this was known."""
+    if row.by_hand_at is None:
+        count_on_commit(session, CANCELLATIONS.labels("by_hand"))
+    row.by_hand_at, row.dashboard_url = row.by_hand_at or now, dashboard_url
+    if subscription is not None and (subscription.ends_at or subscription.status == "canceled"):
+        _carried_out(session, row, subscription.ends_at, now)
+
+
+def _carried_out(
+    session: Session, row: CancellationRequestRow, ends_at: dt.datetime | None, now: dt.datetime
+) -> None:
+    if row.carried_out_at is None:
+        count_on_commit(session, CANCELLATIONS.labels("carried_out"))
+    row.carried_out_at, row.ends_at = row.carried_out_at or now, ends_at

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import with_method_change
 from services.portal.handlers import evidence
-from services.portal.handlers.cancelling import supersede
+from services.portal.handlers.cancelling import note_end
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.queries import (
     account_states,
@@ -138,7 +138,20 @@ def note_subscription(
         },
     )
     if newest and (ended or data.ends_at is not None):
-        supersede(session, subscription, now)
+        note_end(session, subscription, data.ends_at or event.occurred_at, now)
+
+
+def note_kept_method(
+    session: Session, event: Event[events.SubscriptionPaymentMethodKept], now: dt.datetime
+) -> None:
+    """Whether a subscription is charged to another payment method than the customer's new one."""
+    data = event.data
+    subscriptions.note_kept_method(
+        session,
+        StripeId(Account(data.account), data.subscription_id),
+        kept=not data.over,
+        at=event.occurred_at,
+    )
 
 
 def forget_stripe_customer(
@@ -182,5 +195,7 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.SubscriptionCancellationScheduled: note_subscription,
     # "Has ended".
     events.SubscriptionEnded: note_subscription,
+    # "Your new payment method isn't set for this subscription yet."
+    events.SubscriptionPaymentMethodKept: note_kept_method,
 }
 """What we do with each other event, and why."""

@@ -170,6 +170,8 @@ def _visit_step(row: ActivityRow, since: dt.datetime | None) -> TimelineStep:
 STEPS: Final = {
     Step.TELL_BUSINESS: "the business is told",
     Step.CANCEL: "billing plans the end",
+    Step.ASK_BUSINESS: "the business is asked to cancel at Stripe itself",
+    Step.REMIND_BUSINESS: "the business is reminded to cancel at Stripe itself",
     Step.TELL_CUSTOMER: "the customer is told the answer",
 }
 
@@ -188,28 +190,64 @@ def _request_steps(row: CancellationRequestRow, now: dt.datetime) -> list[Timeli
         else:
             text = f"the business has {row.status} {about}"
         steps.append(_step(row.decided_at, f"cancellation_{row.status}", text, **more))
+    steps += _by_hand_steps(row, about)
     if row.carried_out_at is not None:
         ends = f", it ends at {in_words(row.ends_at)}" if row.ends_at else ""
         text = f"{row.subscription_id} was set to end with its paid period{ends}"
+        if row.by_hand_at is not None:
+            text = f"Stripe says that {row.subscription_id} was set to end{ends}"
         steps.append(_step(row.carried_out_at, "cancellation_carried_out", text, **more))
     if row.customer_told_at is not None:
         text = f"{about}: the customer is to be told the answer by email"
         steps.append(_step(row.customer_told_at, "cancellation_answered", text, **more))
+    return steps + _waiting_steps(row, about, now)
+
+
+def _waiting_steps(row: CancellationRequestRow, about: str, now: dt.datetime) -> list[TimelineStep]:
+    """What a request waits for now, if that takes longer than it should, or it is others' turn."""
+    more = {"object_id": row.subscription_id}
     todo = step_of(row)
-    if todo is not None and row.next_try_at is not None:
-        due = in_words(row.next_try_at)
-        if row.tries:
-            tries = f"{row.tries} {'try' if row.tries == 1 else 'tries'}"
-            text = (
-                f"{about} waits after {tries}, next at {due}, until {STEPS[todo]}: {row.last_error}"
-            )
-        else:
-            text = f"{about} waits since {due} until {STEPS[todo]}"
-        if row.tries or now - row.next_try_at > AT_ONCE:
-            steps.append(_step(now, "waiting", text, **more, until=row.next_try_at))
-    elif row.status == "open":
-        steps.append(_step(now, "waiting", f"{about} waits for the business's answer", **more))
-    return steps
+    if todo is None or row.next_try_at is None:
+        text = {
+            "open": f"{about} waits for the business's answer",
+            "approved": f"{about} waits for the business to cancel at Stripe, of which it was reminded",
+        }.get(row.status)
+        if text is None or row.carried_out_at is not None:
+            return []
+        return [_step(now, "waiting", text, **more)]
+    due = in_words(row.next_try_at)
+    if row.tries:
+        tries = f"{row.tries} {'try' if row.tries == 1 else 'tries'}"
+        text = f"{about} waits after {tries}, next at {due}, until {STEPS[todo]}: {row.last_error}"
+    elif todo is Step.REMIND_BUSINESS and now < row.next_try_at:
+        text = f"{about} waits for the business to cancel at Stripe; it is reminded at {due}"
+    elif now - row.next_try_at > AT_ONCE:
+        text = f"{about} waits since {due} until {STEPS[todo]}"
+    else:
+        return []
+    return [_step(now, "waiting", text, **more, until=row.next_try_at)]
+
+
+def _by_hand_steps(row: CancellationRequestRow, about: str) -> list[TimelineStep]:
+    """What was done where Stripe lets only the business plan the end."""
+    told = (
+        (
+            row.by_hand_at,
+            "cancellation_refused",
+            f"Stripe does not let a platform end {row.subscription_id}, which it did not make",
+        ),
+        (
+            row.by_hand_told_at,
+            "cancellation_by_hand",
+            f"{about}: the business is to be asked by email to cancel at Stripe itself",
+        ),
+        (
+            row.by_hand_reminded_at,
+            "cancellation_reminded",
+            f"{about}: the business is to be reminded by email to cancel at Stripe itself",
+        ),
+    )
+    return [_step(at, what, text, object_id=row.subscription_id) for at, what, text in told if at]
 
 
 def _invoice_steps(row: InvoiceRow) -> list[TimelineStep]:

@@ -29,6 +29,25 @@ def open_request(session: Session, subscription: StripeId) -> CancellationReques
     ).one_or_none()
 
 
+def by_hand_requests(session: Session, subscription: StripeId) -> Sequence[CancellationRequestRow]:
+    """The approved requests of a subscription whose end only the business can plan, and has not, locked for change."""
+    return session.scalars(
+        select(CancellationRequestRow)
+        .where(
+            is_object(
+                CancellationRequestRow.account,
+                CancellationRequestRow.subscription_id,
+                subscription,
+            ),
+            CancellationRequestRow.status == "approved",
+            CancellationRequestRow.by_hand_at.is_not(None),
+            CancellationRequestRow.carried_out_at.is_(None),
+        )
+        .order_by(CancellationRequestRow.id)
+        .with_for_update()
+    ).all()
+
+
 def unfinished_requests(
     session: Session, customer_pk: int, stripe_customer: StripeId
 ) -> Sequence[CancellationRequestRow]:
@@ -98,7 +117,10 @@ def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
     """How many requests wait for a step of ours, and since when the oldest of them."""
     count, oldest = session.execute(
         select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
-            CancellationRequestRow.next_try_at.is_not(None)
+            CancellationRequestRow.next_try_at.is_not(None),
+            # Of these it is the business's turn, and they only wait to be reminded of.
+            CancellationRequestRow.by_hand_told_at.is_(None)
+            | CancellationRequestRow.carried_out_at.is_not(None),
         )
     ).one()
     return count, oldest

@@ -56,6 +56,7 @@ class SubscriptionRecord(msgspec.Struct):
     next_recurring: int | None
     next_discount: str | None
     next_discount_until: dt.datetime | None
+    method_kept: bool | None
     asked: Asked | None
 
 
@@ -112,6 +113,7 @@ def read_subscription(row: Any, now: dt.datetime, asked: Asked | None = None) ->
         collection_resumes_at=row.collection_resumes_at if known else None,
         trial_ends_at=row.trial_ends_at if known else None,
         previewed_at=row.previewed_at,
+        method_kept=bool(row.method_kept),
         asked=asked,
     )
 
@@ -163,6 +165,18 @@ def note_subscription(session: Session, subscription: StripeId, values: dict[str
             session,
             update(SubscriptionRow).where(_is(subscription), older).values(values),
         )
+    )
+
+
+def note_kept_method(
+    session: Session, subscription: StripeId, *, kept: bool, at: dt.datetime
+) -> None:
+    """Keep whether it is charged to another payment method than the customer's new one; the newest word counts."""
+    older = SubscriptionRow.method_kept_as_of.is_(None) | (SubscriptionRow.method_kept_as_of <= at)
+    session.execute(
+        update(SubscriptionRow)
+        .where(_is(subscription), older)
+        .values(method_kept=kept, method_kept_as_of=at)
     )
 
 

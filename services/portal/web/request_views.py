@@ -67,4 +67,6 @@ def answer_request(
         asked_at=request.asked_at,
         decided_at=request.decided_at,
         ends_at=request.ends_at,
+        waits=request.waits,
+        dashboard_url=request.dashboard_url,
     )

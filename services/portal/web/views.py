@@ -115,6 +115,7 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
     shown = _that_fit(upcoming, UPCOMING_SHOWN)
     wish = view.notice.refresh_seconds
     totals = [texts.money(amount, currency) for currency, amount in view.notice.totals.items()]
+    bought = [_bought(each, view, texts) for each in view.snapshot.subscriptions]
     return draw(
         "me.html",
         locale=view.locale,
@@ -145,7 +146,8 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         purpose=lambda line: texts.several(bdi(line.purpose), line.purpose_more),
         session_host=host_of(session_origins, 0),
         invoice_host=host_of(session_origins, 1),
-        bought=[_bought(each, view, texts) for each in view.snapshot.subscriptions],
+        bought=bought,
+        kept=any(each.method_kept for each in bought),
     )
 
 
@@ -162,6 +164,8 @@ class _Bought:
     charges: str | None
     """How much that will be, where the price doesn't say it."""
     may_ask: bool
+    method_kept: bool
+    """Its next payment is still taken from another payment method than the new one."""
 
 
 def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
@@ -183,6 +187,7 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
         charges_at=next_charge(subscription) if comes else None,
         charges=texts.money(coming, currency) if coming and differs and currency else None,
         may_ask=may_ask(subscription, snapshot.business, now),
+        method_kept=subscription.method_kept and stands not in (Standing.ENDED, Standing.ENDS),
     )
 
 

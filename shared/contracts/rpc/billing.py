@@ -48,6 +48,7 @@ PAY_OUTCOMES: Final = (
     "already_tried",
     "closed",
     "refused",
+    "not_allowed",
     "not_charged",
     "capped",
 )
@@ -241,7 +242,10 @@ class PlannedEnd(Answer, frozen=True, kw_only=True):
     ends_at: dt.datetime | None = None
     """When it ends, or ended; null: Stripe does not say."""
     changed: bool = False
-    """False: it was to end anyway, or had ended."""
+    """False: it was to end anyway, or had ended; or it was left as it is, see `dashboard_url`."""
+    dashboard_url: str | None = None
+    """Set where Stripe does not let us plan the end, since we act as a platform that did not make the subscription: where the
+    business does it itself. Nothing was changed then."""
 
 
 class CustomerRights(Answer, frozen=True, kw_only=True):

@@ -38,12 +38,18 @@ EmailKind = Literal[
     "cancellation_requested",
     "subscription_ending",
     "cancellation_withdrawn",
+    "cancellation_by_hand",
+    "payment_method_by_hand",
     "collection_ended",
 ]
 """Every kind of email (docs/emails.md); each has a preview."""
 CustomerKind = Literal["cancellation_approved", "cancellation_declined"]
 BusinessKind = Literal[
-    "customer_unreachable", "customer_recovered", "cancellation_requested", "subscription_ending"
+    "customer_unreachable",
+    "customer_recovered",
+    "cancellation_requested",
+    "cancellation_by_hand",
+    "subscription_ending",
 ]
 NotificationKind = Annotated[str, one_of(*get_args(EmailKind))]
 NotificationStatus = Literal[
@@ -65,6 +71,8 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """What it is about, in words: the subscription's name, and its price where that may be said."""
     ends_at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None
     """When the subscription ends, or ended."""
+    dashboard_url: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+    """The subscription in the business's Stripe dashboard: where it does what Stripe lets only it do."""
     note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
     """The customer's own words to the business, or the business's to the customer."""
 

@@ -14,8 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.declines import PaymentProblem
-from services.billing.domain.errors import KeySpent, NoDefaultConfiguration, PortalFlowRefused
+from services.billing.domain.errors import (
+    KeySpent,
+    NoDefaultConfiguration,
+    PlatformMayNot,
+    PortalFlowRefused,
+)
 from services.billing.domain.paying import (
     Customer,
     HostedInvoice,
@@ -127,6 +133,14 @@ class FakePaymentGateway:
     account: Account = OWN
     livemode: bool = False
     dashboard_url: str = "https://dashboard.example/test"
+    way: Way | None = None
+    application: str | None = None
+    """What we are called as a platform. Where `way` is CONNECTED, Stripe refuses us what another app made, and with `foreign_null` what the
+    account itself made."""
+    foreign_null: bool = True
+    paying_is_changing: bool = False
+    refused_changes: list[str] = field(default_factory=list)
+    """Subscriptions that we asked to change in vain, one each time."""
     customers: dict[str, Customer] = field(default_factory=dict)
     all_subscriptions: dict[str, Subscription] = field(default_factory=dict)
     invoices: dict[str, Invoice] = field(default_factory=dict)
@@ -338,9 +352,20 @@ class FakePaymentGateway:
             if one.stripe_customer_id == stripe_customer_id and one.status != "canceled"
         ]
 
+    def _must_have_made(self, subscription: Subscription | None) -> None:
+        """As Stripe refuses a platform."""
+        if self.way is not Way.CONNECTED or subscription is None:
+            return
+        maker = subscription.application
+        if maker == self.application or (maker is None and not self.foreign_null):
+            return
+        self.refused_changes.append(subscription.id)
+        raise PlatformMayNot("PermissionError, status 403")
+
     def set_subscription_default(self, subscription_id: str, payment_method: str) -> None:
         self._enter("set_subscription_default")
         found = self.all_subscriptions[subscription_id]
+        self._must_have_made(found)
         if found.status == "canceled":
             raise StripeRefused("a canceled subscription")
         self.all_subscriptions[subscription_id] = dataclasses.replace(
@@ -357,6 +382,7 @@ class FakePaymentGateway:
             raise UnknownSubscription(subscription_id)
         if found.over:
             raise StripeRefused("a canceled subscription")
+        self._must_have_made(found)
         self.cancellations.append((subscription_id, idempotency_key))
         changed = dataclasses.replace(found, ends_at=PERIOD_END)
         self.all_subscriptions[subscription_id] = changed
@@ -399,6 +425,14 @@ class FakePaymentGateway:
 
     def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
         self._enter("pay")
+        if self.paying_is_changing:
+            invoice = self.invoices.get(invoice_id)
+            try:
+                self._must_have_made(
+                    self.all_subscriptions.get(invoice.subscription_id or "") if invoice else None
+                )
+            except PlatformMayNot as refusal:
+                return Payment(PayOutcome.NOT_ALLOWED, str(refusal))
         trouble = self.troubles.pop(0) if self.troubles else Trouble.NONE
         if trouble is Trouble.NOT_REACHED:
             raise StripeUnavailable("no connection")

@@ -12,6 +12,7 @@ from services.billing.domain.portal import PortalPolicy
 from services.billing.handlers import cancelling
 from services.billing.handlers.invoices import hosted_invoice_url
 from services.billing.workflows import portal
+from shared.contracts.rpc.billing import PlannedEnd
 from shared.contracts.rpc.errors import (
     InvoiceClosed,
     PortalConfigurationMissing,
@@ -35,11 +36,11 @@ def subscribed(gateway: FakePaymentGateway) -> FakePaymentGateway:
 def cancel(
     gateway: FakePaymentGateway, customer: str = "cus_1", subscription: str = "sub_1"
 ) -> dict[str, Any]:
-    return on_the_wire(cancelling.cancel_at_period_end)(
-        gateway,
-        stripe_customer_id=customer,
-        subscription_id=subscription,
-        idempotency_key="request-1",
+    def end(**wanted: str) -> PlannedEnd:
+        return cancelling.cancel_at_period_end(gateway, **wanted)[0]
+
+    return on_the_wire(end)(
+        stripe_customer_id=customer, subscription_id=subscription, idempotency_key="request-1"
     )
 
 
@@ -51,6 +52,7 @@ def test_a_subscription_ends_with_its_period_once(subscribed: FakePaymentGateway
         "status": "active",
         "ends_at": PERIOD_END.isoformat(),
         "changed": True,
+        "dashboard_url": None,
     }
     assert second == {**first, "changed": False}
     assert subscribed.cancellations == [("sub_1", "cancel:request-1")]

@@ -97,6 +97,7 @@ class World:
     source: PortalSource = PortalSource.PORTICO
     dashboard: PortalConfiguration | None = None
     delivered: dict[str, int] = field(default_factory=lambda: {"own": 5, "thin": 0, "connected": 0})
+    refusals: dict[str, int] = field(default_factory=dict)
     lacking: list[str] | Exception = field(default_factory=list)
     ahead: dt.timedelta = dt.timedelta()
     scopes_given: set[str] | SendGridTrouble = field(default_factory=lambda: {"mail.send"})
@@ -153,6 +154,7 @@ class World:
                 self._configuration,
                 lambda: self.delivered,
                 lambda: NOW,
+                refusals=lambda: self.refusals,
                 **wishes,
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
@@ -580,3 +582,13 @@ def test_an_endpoint_made_by_hand_may_hear_the_wrong_accounts() -> None:
     """Stripe does not say whether it hears connected ones: a person looks."""
     by_hand = replace(CONNECT_ENDPOINT, made_for_connected=False)
     assert connect_findings(by_hand) == {"webhook-connect", "webhook-connect-unsure"}
+
+
+def test_accounts_that_would_gain_from_a_key_of_their_own_are_named() -> None:
+    """Those with the most subscriptions that the platform may not change; of very many the rest is counted."""
+    world = World(refusals={f"acct_{number}": 100 - number for number in range(25)})
+    told = {one.code: one for one in world.examine() if one.code.startswith("platform-may-not")}
+    assert len(told) == 21
+    assert all(one.level is Level.ASK for one in told.values())
+    assert "acct_0: Stripe did not let us change 100" in told["platform-may-not-acct_0"].text
+    assert told["platform-may-not"].text.startswith("5 more accounts")

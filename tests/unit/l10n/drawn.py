@@ -167,7 +167,14 @@ def _pages(locale: Locale) -> Iterator[frame.Page]:
     for outcome in Asking:
         yield request_views.asked(snapshot(), SUBSCRIPTION, TOKEN, locale, outcome, NOW)
     row = BusinessRow(business_id="b", name="Sunrise", timezone="UTC")
-    for status in ("open", "approved", "declined", "overtaken"):
+    for status, more in (
+        ("open", {}),
+        ("approved", {}),
+        ("approved", {"waits": True}),
+        ("approved", {"waits": True, "dashboard_url": "https://dashboard.stripe.com/sub_1"}),
+        ("declined", {}),
+        ("overtaken", {}),
+    ):
         request = Request(
             request_id="req_1",
             customer_name="Maria Lopez",
@@ -178,6 +185,7 @@ def _pages(locale: Locale) -> Iterator[frame.Page]:
             asked_at=ago(days=1),
             ends_at=ahead(days=12),
             decided_at=NOW,
+            **more,
         )
         yield request_views.answer_request(request, dict.fromkeys(Decision, TOKEN), locale, NOW)
     for lasting in (True, False):

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.cancelling import (
     ASK_AGAIN_AFTER,
+    REMIND_AFTER,
     Decision,
     Step,
     may_ask,
@@ -24,8 +25,14 @@ from services.portal.handlers import cancelling
 from services.portal.handlers.cancelling import Asking
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, SubscriptionRow
-from services.portal.ports import BillingUnavailable, DeclineSeen, MailUnavailable, PriceSeen
-from services.portal.queries import billing_sync, page
+from services.portal.ports import (
+    BillingUnavailable,
+    DeclineSeen,
+    MailUnavailable,
+    PlannedEnd,
+    PriceSeen,
+)
+from services.portal.queries import billing_sync, cancellation_requests, page
 from shared import events
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
@@ -67,6 +74,8 @@ class Neighbours:
 
     away: bool = False
     ended: dict[str, str] = field(default_factory=dict)
+    dashboard_url: str | None = None
+    """Set: Stripe lets only the business plan an end, there."""
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
@@ -80,11 +89,13 @@ class Neighbours:
 
     def cancel_at_period_end(
         self, stripe_customer: StripeId, subscription_id: str, idempotency_key: str
-    ) -> dt.datetime | None:
+    ) -> PlannedEnd:
         if self.away:
             raise BillingUnavailable("RpcTimeout")
+        if self.dashboard_url is not None:
+            return PlannedEnd(dashboard_url=self.dashboard_url)
         self.ended[subscription_id] = idempotency_key
-        return ahead(days=20)
+        return PlannedEnd(ahead(days=20))
 
     def to_business(self, kind: str, customer_id: str, context: dict[str, Any]) -> None:
         if self.away:
@@ -314,6 +325,53 @@ def test_an_end_from_elsewhere_answers_the_request(session: Session, customer_id
     assert work(session, Neighbours()) == []
 
 
+# --- where Stripe lets only the business do it ---------------------------------------------------------------
+
+PAGE = "https://dashboard.stripe.com/acct_shop/subscriptions/sub_1"
+
+
+def approved_by_hand(session: Session, customer_id: str, neighbours: Neighbours) -> None:
+    neighbours.dashboard_url = PAGE
+    ask(session, customer_id)
+    work(session, neighbours)
+    cancelling.decide(session, request(session).request_id, Decision.APPROVE, NOW)
+
+
+def test_an_end_that_only_the_business_can_plan_waits_for_it(
+    session: Session, customer_id: str
+) -> None:
+    """The business gets the link, and is reminded once; billing is asked once; nobody is told that it is done before Stripe says so."""
+    neighbours = Neighbours()
+    approved_by_hand(session, customer_id, neighbours)
+    assert work(session, neighbours) == [Step.CANCEL, Step.ASK_BUSINESS]
+    to, kind, context = neighbours.mails[-1]
+    assert (to, kind, context["dashboard_url"]) == ("business", "cancellation_by_hand", PAGE)
+    assert request(session).carried_out_at is None
+    assert cancellation_requests.waiting_requests(session)[0] == 0
+    assert work(session, neighbours, NOW + REMIND_AFTER - dt.timedelta(minutes=1)) == []
+    assert work(session, neighbours, NOW + REMIND_AFTER) == [Step.REMIND_BUSINESS]
+    assert neighbours.mails[-1][2]["request_id"] == f"{request(session).request_id}:again"
+    assert work(session, neighbours, ahead(days=400)) == []
+    assert [one[0] for one in neighbours.mails] == ["business"] * 3
+    later = ahead(days=9)
+    ends = news(events.SubscriptionCancellationScheduled, ends_at=ahead(days=20))
+    handle(session, event(ends, later), later)
+    assert work(session, neighbours, later) == [Step.TELL_CUSTOMER]
+    to, kind, context = neighbours.mails[-1]
+    assert (to, kind) == ("customer", "cancellation_approved")
+    assert context["ends_at"] == ahead(days=20).isoformat()
+    assert request(session).next_try_at is None
+
+
+def test_what_the_business_did_in_the_meantime_counts(session: Session, customer_id: str) -> None:
+    """It cancelled while Stripe was being asked: what was heard before the refusal is not forgotten."""
+    neighbours = Neighbours()
+    approved_by_hand(session, customer_id, neighbours)
+    over = news(events.SubscriptionEnded, ends_at=NOW)
+    handle(session, event(over, NOW), NOW)
+    assert work(session, neighbours) == [Step.CANCEL, Step.TELL_CUSTOMER]
+
+
 # --- what the page knows of subscriptions ---------------------------------------------------------------------
 
 
@@ -364,3 +422,24 @@ def test_a_row_keeps_what_the_contract_tells(session: Session, customer_id: str)
         "month",
         1,
     )
+
+
+def test_a_subscription_that_keeps_its_payment_method_is_known(
+    session: Session, customer_id: str
+) -> None:
+    """Told by billing, and taken back by it; the newest word counts, in whatever order they come."""
+
+    def hear(at: dt.datetime, *, over: bool) -> bool:
+        kept = events.SubscriptionPaymentMethodKept(
+            subscription_id="sub_1",
+            stripe_customer_id="cus_1",
+            payment_method_id="pm_1",
+            over=over,
+        )
+        handle(session, event(kept, at), NOW)
+        return look(session, customer_id).subscriptions[0].method_kept
+
+    assert not look(session, customer_id).subscriptions[0].method_kept
+    assert hear(ago(hours=2), over=False)
+    assert not hear(ago(hours=1), over=True)
+    assert not hear(ago(minutes=90), over=False)

@@ -218,3 +218,57 @@ def test_a_missing_configuration_promises_no_second_try() -> None:
     assert forms(page) == []
     retry = views.unavailable(business(), TOKEN, None, EN, ORIGINS, invoice_id="in_1")
     assert forms(retry) == [f"/me/{TOKEN}/confirm/in_1"]
+
+
+def asked_for(**changes: Any) -> Subscription:
+    asked = Asked(
+        request_id="r", status="approved", asked_at=ago(days=1), decided_at=ago(hours=1), **changes
+    )
+    return dataclasses.replace(SUBSCRIPTION, asked=asked)
+
+
+def test_an_approved_end_is_promised_once_it_is_in_place() -> None:
+    """Not before Stripe has been heard of it."""
+    waits = draw(found=snapshot(subscriptions=(asked_for(),))).html
+    assert "as soon as the cancellation is in place" in waits
+    assert "The subscription ends" not in waits
+    done = draw(found=snapshot(subscriptions=(asked_for(carried_out_at=NOW),))).html
+    assert "The subscription ends at the end of the paid period" in done
+
+
+def test_nobody_is_told_that_all_is_set_where_a_subscription_keeps_its_old_card() -> None:
+    """The page confirms the new payment method, and says for what it isn't used yet."""
+    kept = dataclasses.replace(SUBSCRIPTION, method_kept=True)
+    page = draw(Notice(Tone.SAVED), snapshot(subscriptions=(kept,))).html
+    assert "It will be used for your next payment" not in page
+    assert "Your new payment method isn’t set for this subscription yet" in page
+    ends = dataclasses.replace(kept, ends_at=ahead(days=3))
+    assert (
+        "isn’t set for this" not in draw(Notice(Tone.SAVED), snapshot(subscriptions=(ends,))).html
+    )
+
+
+def test_the_business_gets_the_one_link_that_cancels() -> None:
+    """Where Stripe lets only the business do it; while that isn't known yet, nothing is promised."""
+    page_at = "https://dashboard.stripe.com/acct_shop/subscriptions/sub_1"
+    common: dict[str, Any] = {
+        "request_id": "r",
+        "status": "approved",
+        "asked_at": ago(days=1),
+        "decided_at": NOW,
+        "ends_at": ahead(days=20),
+        "customer_name": "Maria",
+        "customer_zone": "UTC",
+        "subscription": SUBSCRIPTION,
+        "business": BusinessRow(business_id="b", name="Sunrise", timezone="UTC"),
+        "waits": True,
+    }
+    tokens = dict.fromkeys(Decision, TOKEN)
+    by_hand = request_views.answer_request(
+        Request(**common, dashboard_url=page_at), tokens, EN, NOW
+    ).html
+    assert f'href="{page_at}"' in by_hand
+    assert "ends on" not in by_hand
+    not_known = request_views.answer_request(Request(**common), tokens, EN, NOW).html
+    assert "We’re asking Stripe" in not_known
+    assert "ends on" not in not_known

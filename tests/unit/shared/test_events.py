@@ -67,6 +67,7 @@ def example(cls: type[events.Data]) -> events.Event:
         "previous_business_id": "sunrise-cleaning",
         "reference": None,
         "session_created": None,
+        "dashboard_url": "https://dashboard.stripe.com/acct_1QxGolden/subscriptions/sub_1QxGolden",
         "external_id": "1001",
         "previous_stripe_customer_id": "cus_QwGolden",
         "endpoint_id": "whe_QxGolden",

@@ -46,6 +46,8 @@ KEY_CODES: Final = frozenset(
     {"account_invalid", "api_key_expired", "platform_api_key_expired", "secret_key_required"}
 )
 """It is the key, whatever the status: expired, revoked, of the wrong kind, or its account is out of reach."""
+RIGHT_MISSING: Final = "more_permissions_required"
+"""A restricted key lacks a right."""
 BUSY_CODES: Final = frozenset({"idempotency_key_in_use", "lock_timeout"})
 """Somebody else holds the object, or the key, at this moment; comes with 409, and with 429 of an object."""
 OTHER_CODES: Final = frozenset(
@@ -56,7 +58,7 @@ OTHER_CODES: Final = frozenset(
         "invoice_not_editable",
         "invoice_payment_intent_requires_action",
         "livemode_mismatch",
-        "more_permissions_required",
+        RIGHT_MISSING,
         "parameter_invalid_empty",
         "parameter_missing",
         "parameter_unknown",
@@ -77,18 +79,20 @@ def stripe_errors(
     customer: str | None = None,
     configuration: str | None = None,
     missing: type[Exception] | None = None,
+    forbidden: type[Exception] | None = None,
 ) -> Iterator[None]:
     """Turn the library's errors into ours.
 
     `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
-    `missing` is what the absence of the requested object itself means. The new errors carry Stripe's type, code
+    `missing` is what the absence of the requested object itself means, `forbidden` what a refusal means that is not about the
+    rights of our key. The new errors carry Stripe's type, code
     and parameter, never its message: that may quote an e-mail address or part of a key.
     """
     outcome = "ok"
     try:
         yield
     except stripe.StripeError as error:
-        ours = meaning_of(error, customer, configuration, missing)
+        ours = meaning_of(error, customer, configuration, missing, forbidden)
         outcome, code = type(ours).__name__, _code(error) or "none"
         known = code if code in COUNTED_CODES or code == "none" else "other"
         ERRORS.labels(outcome, known).inc()
@@ -108,6 +112,7 @@ def meaning_of(
     customer: str | None = None,
     configuration: str | None = None,
     missing: type[Exception] | None = None,
+    forbidden: type[Exception] | None = None,
 ) -> Exception:
     """Our error for one of the library's; the arguments are those of `stripe_errors`."""
     summary, code = summary_of(error), _code(error)
@@ -116,6 +121,8 @@ def meaning_of(
     if code in BUSY_CODES or error.http_status == 409:
         return StripeBusy(summary)
     if isinstance(error, stripe.PermissionError):
+        if forbidden is not None and code != RIGHT_MISSING:
+            return forbidden(summary)
         return StripePermissionMissing(summary)
     if isinstance(error, stripe.RateLimitError):
         return StripeRateLimited(summary)

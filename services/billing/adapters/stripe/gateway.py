@@ -45,9 +45,11 @@ from services.billing.adapters.stripe.objects import (
 )
 from services.billing.adapters.stripe.payment_objects import to_payment_trace
 from services.billing.adapters.stripe.price_objects import PREVIEW_EXPANDS, to_price_look
+from services.billing.domain.accounts import Way
 from services.billing.domain.errors import (
     KeySpent,
     NoDefaultConfiguration,
+    PlatformMayNot,
     PortalFlowRefused,
     StripePermissionMissing,
 )
@@ -117,8 +119,11 @@ class StripeGateways:
         api_key: str,
         api_base: str,
         own_key: Callable[[Account], Secret | None] = lambda account: None,
+        application: str | None = None,
     ) -> None:
-        """`own_key`: the key of an account that has one of its own; all are of the mode of `api_key`."""
+        """`own_key`: the key of an account that has one of its own; all are of the mode of `api_key`. `application` is what the account
+        of `api_key` is called as a platform, `ca_…`, if it is one."""
+        self.application = application
         self.livemode = is_live_key(api_key)
         self.dashboard_url = _dashboard(api_base)
         self.own_key = own_key
@@ -158,8 +163,12 @@ class StripeGateway:
         mode = "" if self.livemode else "/test"
         of_account = f"/{account}" if account else ""
         self.dashboard_url = f"{gateways.dashboard_url}{of_account}{mode}"
-        self._gateways = gateways
         key = gateways.own_key(account)
+        self.way = (Way.CONNECTED if key is None else Way.OWN_KEY) if account else None
+        self.application = gateways.application
+        self._forbidden = PlatformMayNot if self.way is Way.CONNECTED else None
+        """What it means where Stripe does not allow a change, and our key has the right to it."""
+        self._gateways = gateways
         self._click = OnAccount(gateways.click, account, key)
         self._work = OnAccount(gateways.work, account, key)
 
@@ -399,13 +408,13 @@ class StripeGateway:
         default = {"default_payment_method": payment_method}
         if is_source(payment_method):  # a payment method of its own would be charged before it
             default = {"default_source": payment_method, "default_payment_method": ""}
-        with stripe_errors():
+        with stripe_errors(forbidden=self._forbidden):
             self._work.subscriptions.update(
                 subscription_id, default, options={"idempotency_key": key}
             )
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
-        with stripe_errors(missing=UnknownSubscription):
+        with stripe_errors(missing=UnknownSubscription, forbidden=self._forbidden):
             return to_subscription(
                 self._work.subscriptions.update(
                     subscription_id,
@@ -417,19 +426,22 @@ class StripeGateway:
     def pay(self, invoice_id: str, payment_method: str | None, idempotency_key: str) -> Payment:
         name = "source" if payment_method and is_source(payment_method) else "payment_method"
         chosen = {name: payment_method} if payment_method else {}
-        with stripe_errors():
-            try:
-                paid = self._work.invoices.pay(
-                    invoice_id,
-                    {**chosen, "off_session": True},
-                    options={"idempotency_key": idempotency_key},
-                )
-            except stripe.CardError as error:
-                return payment_of(error)
-            except stripe.APIError as error:
-                if is_replayed(error):
-                    raise KeySpent(summary_of(error)) from None
-                raise
+        try:
+            with stripe_errors(forbidden=self._forbidden):
+                try:
+                    paid = self._work.invoices.pay(
+                        invoice_id,
+                        {**chosen, "off_session": True},
+                        options={"idempotency_key": idempotency_key},
+                    )
+                except stripe.CardError as error:
+                    return payment_of(error)
+                except stripe.APIError as error:
+                    if is_replayed(error):
+                        raise KeySpent(summary_of(error)) from None
+                    raise
+        except PlatformMayNot as refusal:
+            return Payment(PayOutcome.NOT_ALLOWED, str(refusal))
         if paid.status == "paid":
             return Payment(PayOutcome.PAID)
         return Payment(PayOutcome.PROCESSING)  # a bank debit, which settles in days

@@ -197,6 +197,8 @@ def to_subscription(subscription: Any) -> Subscription:
         defaults=to_defaults(subscription),
         ends_at=_end_of(subscription),
         end_reason=attribute(subscription, "cancellation_details", "reason"),
+        application=id_of(attribute(subscription, "application")),
+        description=attribute(subscription, "description"),
     )
 
 

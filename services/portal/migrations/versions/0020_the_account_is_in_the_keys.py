@@ -3,16 +3,16 @@ may be a customer of several businesses (docs/adr/0025-an-account-is-part-of-a-n
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0019
-Revises: 0018
+Revision ID: 0020
+Revises: 0019
 """
 
 import sqlalchemy as sa
 
 from shared.migrations import replace_key
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

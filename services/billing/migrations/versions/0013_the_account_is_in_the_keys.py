@@ -3,16 +3,16 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0012
-Revises: 0011
+Revision ID: 0013
+Revises: 0012
 """
 
 from alembic import op
 
 from shared.migrations import fill_nulls, replace_key
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
