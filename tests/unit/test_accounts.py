@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
@@ -40,6 +40,7 @@ from services.notifier.domain.sending import SendingPolicy
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.queries.leases import Leased, lease_due
 from services.portal import models as portal
+from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Subscription
 from services.portal.queries import billing_sync, links, page
 from services.portal.queries.links import Component
@@ -429,6 +430,8 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return Merchant(account)
     if kind == Iterable[Incident]:
         return [_incident(account, session)]
+    if kind == Mapping[StripeId, Invoice]:
+        return {StripeId(account, "in_1"): Invoice(status="paid")}
     if kind == Sequence[intake.Arrival]:
         return [_arrival(account)]
     if name in MANY and names_account(kind):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
 
-from services.portal.domain.invoices import with_method_change
+from services.portal.domain.invoices import Invoice, with_method_change
 from services.portal.handlers import evidence
 from services.portal.handlers.cancelling import note_end
 from services.portal.metrics import LINK_EVIDENCE
@@ -60,21 +61,37 @@ def handle_invoices(
         if event.id in fresh:
             fresh.discard(event.id)  # a second copy in the same batch is none of ours
             mine.append(event)
-    data = [event.data for event in mine]
-    rows = invoices.invoices_for_change(
-        session,
-        {_invoice(one): one.stripe_customer_id for one in data},
-    )
-    replaced = method_changes.method_changes(session, {_customer(one) for one in data})
-    for event, one in zip(mine, data, strict=True):
-        row = rows[_invoice(one)]
-        invoice = merge(invoices.read_invoice(row), observe(one, event.occurred_at))
-        of_customer = replaced.get(_customer(one), {})
-        scopes = ("", invoice.subscription_id or "", one.invoice_id)
+    stories: dict[StripeId, list[Event[events.InvoiceData]]] = defaultdict(list)
+    for event in mine:
+        stories[_invoice(event.data)].append(event)
+    new = {name: _told(Invoice(), story, {}) for name, story in stories.items()}
+    customers = {name: story[0].data.stripe_customer_id for name, story in stories.items()}
+    made = invoices.add_invoices(session, new, customers)
+    known = invoices.lock_invoices(session, stories.keys() - made)
+    # Read once the invoices are there and locked: whoever replaces a payment method looks for them after noting it.
+    replaced = method_changes.method_changes(session, {_customer(event.data) for event in mine})
+    changed = {
+        name: _told(known.get(name, Invoice()), stories[name], replaced)
+        for name in (stories if replaced else known)
+    }
+    invoices.store_invoices(session, changed)
+    return outcomes
+
+
+def _told(
+    invoice: Invoice,
+    story: Sequence[Event[events.InvoiceData]],
+    replaced: Mapping[StripeId, Mapping[str, dt.datetime]],
+) -> Invoice:
+    """The invoice after events about it, with when its payment method was `replaced` (by customer and scope)."""
+    for event in story:
+        invoice = merge(invoice, observe(event.data, event.occurred_at))
+        of_customer = replaced.get(_customer(event.data), {})
+        scopes = ("", invoice.subscription_id or "", event.data.invoice_id)
         changes = [of_customer.get(scope) for scope in scopes]
         changed_at = max((at for at in changes if at is not None), default=None)
-        invoices.write_invoice(row, with_method_change(invoice, changed_at))
-    return outcomes
+        invoice = with_method_change(invoice, changed_at)
+    return invoice
 
 
 def _invoice(data: events.InvoiceData) -> StripeId:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.orm import Session
 
+from services.portal.domain.invoices import Invoice
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
 from services.portal.queries.account_states import is_disconnected
+from services.portal.queries.invoices import COLUMNS, read_invoices
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.payments import BANK_DEBITS
+from shared.database import UtcDateTime
 from shared.statements import changed, is_object
 
 
@@ -24,10 +38,28 @@ def invoices_to_ask_about(
     failed_since: dt.datetime,
     tried_since: dt.datetime,
     changed_between: tuple[dt.datetime, dt.datetime],
-) -> Sequence[InvoiceRow]:
+) -> dict[StripeId, Invoice]:
     """Open invoices of our customers about which billing may know what the page doesn't: those whose last failure was not
     asked about yet, those with a newer payment method of which it isn't known whether a payment is under way, and those of
     bank accounts that Stripe may have tried again."""
+    rows = session.execute(
+        _asking(),
+        {
+            "now": now,
+            "most": limit,
+            "failed_since": failed_since,
+            "tried_since": tried_since,
+            "changed_from": changed_between[0],
+            "changed_until": changed_between[1],
+        },
+    )
+    return read_invoices(rows)
+
+
+@cache
+def _asking() -> Select[Any]:
+    """Made once: it is asked after each batch of failures, and making it costs more than asking."""
+    now, most = bindparam("now", type_=UtcDateTime()), bindparam("most", type_=Integer)
     changed_at = InvoiceRow.method_changed_at
     # `Invoice.retrying_since`, as a condition.
     unanswered = or_(
@@ -35,14 +67,14 @@ def invoices_to_ask_about(
         and_(changed_at == InvoiceRow.last_failed_at, ~InvoiceRow.last_failure_own),
     )
     unknown_failure = and_(
-        InvoiceRow.last_failed_at > failed_since,
+        InvoiceRow.last_failed_at > bindparam("failed_since"),
         or_(
             InvoiceRow.card_of_failure.is_(None),
             InvoiceRow.card_of_failure != InvoiceRow.last_failed_at,
         ),
     )
     new_method = and_(
-        changed_at.between(*changed_between),
+        changed_at.between(bindparam("changed_from"), bindparam("changed_until")),
         unanswered,
         or_(InvoiceRow.under_way_since.is_(None), InvoiceRow.under_way_since < changed_at),
     )
@@ -53,7 +85,7 @@ def invoices_to_ask_about(
             InvoiceRow.method_type.in_(sorted(BANK_DEBITS)),
         ),
         InvoiceRow.as_of > InvoiceRow.last_failed_at,
-        InvoiceRow.as_of > tried_since,
+        InvoiceRow.as_of > bindparam("tried_since"),
         or_(InvoiceRow.next_payment_attempt.is_(None), InvoiceRow.next_payment_attempt <= now),
         or_(changed_at.is_(None), changed_at < InvoiceRow.last_failed_at),
         or_(
@@ -79,20 +111,20 @@ def invoices_to_ask_about(
             which,
         )
         .order_by(InvoiceRow.last_failed_at.desc())
-        .limit(limit)
+        .limit(most)
         .subquery()
         for which in (unknown_failure, new_method, tried_again)
     ]
-    return session.scalars(
-        select(InvoiceRow)
+    return (
+        select(*COLUMNS)
         .where(
             tuple_(InvoiceRow.account, InvoiceRow.invoice_id).in_(
                 union(*(select(one.c.account, one.c.invoice_id) for one in newest))
             )
         )
         .order_by(InvoiceRow.last_failed_at.desc())
-        .limit(limit)
-    ).all()
+        .limit(most)
+    )
 
 
 def note_learnt(session: Session, invoice: StripeId, values: dict[str, Any]) -> None:

@@ -2,48 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import select, true
+from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
 from services.portal.models import InvoiceRow
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, insert_new, is_object, table_of
+from shared.statements import (
+    among_named,
+    insert_new_rows,
+    is_object,
+    named_objects,
+    table_of,
+    update_rows,
+)
 
 _INVOICE_FIELDS: Final = tuple(field.name for field in fields(Invoice))
+_TABLE: Final = table_of(InvoiceRow)
+_KEY: Final = ("account", "invoice_id")
+COLUMNS: Final = tuple(_TABLE.c[name] for name in (*_KEY, *_INVOICE_FIELDS))
+"""What `read_invoices` reads."""
 
 
-def invoices_for_change(
-    session: Session, customers: Mapping[StripeId, str]
-) -> dict[StripeId, InvoiceRow]:
-    """These invoices (each with its Stripe customer), made where they are new, locked for change in one order."""
-    blank = Invoice()
-    values = {name: getattr(blank, name) for name in _INVOICE_FIELDS}
-    insert_new(
+def add_invoices(
+    session: Session, invoices: Mapping[StripeId, Invoice], customers: Mapping[StripeId, str]
+) -> set[StripeId]:
+    """Write down those of these invoices (`customers` are their Stripe customers) that are new, in one order; which they are.
+    They are locked until the transaction ends."""
+    ordered = sorted(invoices)
+    made = insert_new_rows(
         session,
-        table_of(InvoiceRow),
+        _TABLE,
         [
-            {
-                "account": invoice.account,
-                "invoice_id": invoice.id,
-                "stripe_customer_id": stripe_customer_id,
-                **values,
-            }
-            for invoice, stripe_customer_id in sorted(customers.items())
+            {"stripe_customer_id": customers[name], **_values(name, invoices[name])}
+            for name in ordered
         ],
-        returning="invoice_id",
+        returning=("account", "invoice_id"),
     )
-    rows = session.scalars(
-        select(InvoiceRow)
-        .where(among_objects(InvoiceRow.account, InvoiceRow.invoice_id, customers))
-        .order_by(InvoiceRow.account, InvoiceRow.invoice_id)
+    return {StripeId(Account(account), invoice_id) for account, invoice_id in made}
+
+
+def lock_invoices(session: Session, invoices: Collection[StripeId]) -> dict[StripeId, Invoice]:
+    """What is known of those of these invoices that are there, locked for change in one order."""
+    if not invoices:
+        return {}
+    accounts, names = named_objects(invoices)
+    return read_invoices(session.execute(_locking(accounts), names))
+
+
+@lru_cache
+def _locking(accounts: int) -> Select[Any]:
+    return (
+        select(*COLUMNS)
+        .where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
+        .order_by(_TABLE.c.account, _TABLE.c.invoice_id)
         .with_for_update()
     )
-    return {StripeId(Account(row.account), row.invoice_id): row for row in rows}
+
+
+def read_invoices(rows: Iterable[Any]) -> dict[StripeId, Invoice]:
+    """Rows of `COLUMNS` as the domain knows them, in their order."""
+    return {
+        StripeId(Account(account), invoice_id): Invoice(
+            **dict(zip(_INVOICE_FIELDS, values, strict=True))
+        )
+        for account, invoice_id, *values in rows
+    }
+
+
+def store_invoices(session: Session, invoices: Mapping[StripeId, Invoice]) -> None:
+    """Write these invoices back, which are locked, all in one message to the database."""
+    update_rows(session, _TABLE, [_values(*one) for one in invoices.items()], _KEY)
+
+
+def _values(name: StripeId, invoice: Invoice) -> dict[str, Any]:
+    return {
+        "account": name.account,
+        "invoice_id": name.id,
+        **{field: getattr(invoice, field) for field in _INVOICE_FIELDS},
+    }
 
 
 def known_invoice(session: Session, invoice: StripeId) -> InvoiceRow | None:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import MethodChangeRow
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, changed, insert_new, is_object, table_of
+from shared.statements import (
+    among_named,
+    changed,
+    insert_new,
+    is_object,
+    named_objects,
+    table_of,
+)
 
 
 def method_changes(
@@ -20,21 +29,19 @@ def method_changes(
     """When the payment methods of these Stripe customers were last replaced: by customer, then by subscription or
     invoice (the empty one is the customer's own default)."""
     found: dict[StripeId, dict[str, dt.datetime]] = defaultdict(dict)
-    for row in session.execute(
-        select(
-            MethodChangeRow.account,
-            MethodChangeRow.stripe_customer_id,
-            MethodChangeRow.subscription_id,
-            MethodChangeRow.changed_at,
-        ).where(
-            among_objects(
-                MethodChangeRow.account, MethodChangeRow.stripe_customer_id, stripe_customers
-            )
-        )
-    ):
+    accounts, names = named_objects(stripe_customers)
+    for row in session.execute(_of(accounts), names):
         whose = StripeId(Account(row.account), row.stripe_customer_id)
         found[whose][row.subscription_id] = row.changed_at
     return found
+
+
+@lru_cache
+def _of(accounts: int) -> Select[Any]:
+    row = MethodChangeRow
+    return select(row.account, row.stripe_customer_id, row.subscription_id, row.changed_at).where(
+        among_named(row.account, row.stripe_customer_id, accounts)
+    )
 
 
 def note_method_change(

@@ -13,8 +13,7 @@ from services.portal.domain.subscribed import ShownSubscriptions
 from services.portal.ports import NOT_SERVED, Billing, BillingUnavailable, DeclineSeen, PriceSeen
 from services.portal.queries import billing_sync
 from services.portal.queries import subscriptions as queries
-from services.portal.queries.invoices import read_invoice
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import StripeId
 from shared.contracts.invoices import payment_under_way
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.database import Transactions
@@ -52,7 +51,7 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
     """What failed, and why, once a failure; of a new payment method, and of Stripe's own next try to debit a bank account,
     whether its payment takes days: asked soon, then less and less often. What billing could not ask Stripe about waits."""
     with database.reading() as session:
-        rows = billing_sync.invoices_to_ask_about(
+        asking = billing_sync.invoices_to_ask_about(
             session,
             now,
             CARDS,
@@ -60,7 +59,6 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
             tried_since=now - DEBITS_FOR,
             changed_between=(now - SETTLING_FOR, now - CARD_ANSWERS_IN),
         )
-        asking = {StripeId(Account(row.account), row.invoice_id): read_invoice(row) for row in rows}
     if not asking:
         return Round(more=False)
     try:
