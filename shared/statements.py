@@ -219,3 +219,31 @@ def named_objects(wanted: Iterable[StripeId], name: str = "object") -> tuple[int
     for number, (account, ids) in enumerate(found.items()):
         parameters |= {f"{name}_account_{number}": account, f"{name}_ids_{number}": ids}
     return len(found), parameters
+
+
+def among_named_customers(
+    account: Column, id: Column, on_behalf_of: Column, merchants: int
+) -> ColumnElement[bool]:
+    """`among_customers` for a statement that is kept: of so many merchants, its parameters are those of `named_customers`."""
+    terms = (
+        and_(
+            account == bindparam(f"merchant_account_{number}"),
+            on_behalf_of == bindparam(f"merchant_behalf_{number}"),
+            id.in_(bindparam(f"merchant_ids_{number}", expanding=True)),
+        )
+        for number in range(merchants)
+    )
+    return or_(false(), *terms)
+
+
+def named_customers(wanted: Iterable[StripeCustomer]) -> tuple[int, dict[str, Any]]:
+    """How many merchants these are of, and the parameters of `among_named_customers`."""
+    found = by_merchant(wanted)
+    parameters: dict[str, Any] = {}
+    for number, (merchant, ids) in enumerate(found.items()):
+        parameters |= {
+            f"merchant_account_{number}": merchant.account,
+            f"merchant_behalf_{number}": merchant.on_behalf_of,
+            f"merchant_ids_{number}": ids,
+        }
+    return len(found), parameters

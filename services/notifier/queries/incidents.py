@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterable
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import Select, Update, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -15,11 +16,13 @@ from services.notifier.models import IncidentRow
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import InvoiceStatus
 from shared.statements import (
-    among_customers,
-    among_objects,
+    among_named,
+    among_named_customers,
     insert_new_rows,
     is_customer,
     is_object,
+    named_customers,
+    named_objects,
     table_of,
     update_rows,
 )
@@ -71,14 +74,18 @@ def lock_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[Strip
     wanted = sorted(set(invoices))
     if not wanted:
         return {}
-    found = _read(
-        session,
-        _select()
-        .where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, wanted))
-        .order_by(*_ORDER)
-        .with_for_update(),
-    )
-    return {one.name: one for one in found}
+    accounts, names = named_objects(wanted)
+    return {one.name: one for one in _read(session, _locking(accounts), names)}
+
+
+@lru_cache
+def _locking(accounts: int) -> Select[Any]:
+    return _naming(accounts).order_by(*_ORDER).with_for_update()
+
+
+@lru_cache
+def _naming(accounts: int) -> Select[Any]:
+    return _select().where(among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts))
 
 
 def lock_open_incidents(
@@ -86,22 +93,28 @@ def lock_open_incidents(
 ) -> dict[StripeId, Incident]:
     """The incidents of these invoices, and the open ones of these Stripe customers, by invoice, locked in one order
     until the transaction ends: so that what is said to one customer is decided one after another."""
-    found = _read(
-        session,
+    accounts, names = named_objects(invoices)
+    merchants, customers_names = named_customers(customers)
+    found = _read(session, _locking_open(accounts, merchants), names | customers_names)
+    return {one.name: one for one in found}
+
+
+@lru_cache
+def _locking_open(accounts: int, merchants: int) -> Select[Any]:
+    return (
         _select()
         .where(
             or_(
-                among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices),
+                among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts),
                 and_(
-                    among_customers(*_CUSTOMER, customers),
+                    among_named_customers(*_CUSTOMER, merchants),
                     _TABLE.c.closed_at.is_(None),
                 ),
             )
         )
         .order_by(*_ORDER)
-        .with_for_update(),
+        .with_for_update()
     )
-    return {one.name: one for one in found}
 
 
 def lock_incidents_of(session: Session, stripe_customer: StripeId) -> list[str]:
@@ -174,11 +187,14 @@ def note_asked(
 ) -> None:
     """Write down when the last email about these invoices was begun (`Incident.asked_at`). Their incidents are locked."""
     if invoices:
-        session.execute(
-            update(_TABLE)
-            .where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices))
-            .values(asked_at=asked_at)
-        )
+        accounts, names = named_objects(invoices)
+        session.execute(_noting_asked(accounts), {"asked": asked_at, **names})
+
+
+@lru_cache
+def _noting_asked(accounts: int) -> Update:
+    named = among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts)
+    return update(_TABLE).where(named).values(asked_at=bindparam("asked"))
 
 
 def note_mailed(session: Session, incidents: Iterable[Incident]) -> None:
@@ -203,9 +219,11 @@ def _select() -> Select[Any]:
     return select(*_COLUMNS)
 
 
-def _read(session: Session, statement: Select[Any]) -> list[Incident]:
+def _read(
+    session: Session, statement: Select[Any], parameters: dict[str, Any] | None = None
+) -> list[Incident]:
     found = []
-    for row in session.execute(statement):
+    for row in session.execute(statement, parameters):
         values = dict(zip(_FIELDS, row, strict=True))
         values["amount_remaining"] = (
             values["amount_remaining"] or 0
@@ -216,8 +234,5 @@ def _read(session: Session, statement: Select[Any]) -> list[Incident]:
 
 def read_incidents(session: Session, invoices: Iterable[StripeId]) -> dict[StripeId, Incident]:
     """The incidents of these invoices, unlocked, by invoice."""
-    found = _read(
-        session,
-        _select().where(among_objects(_TABLE.c.account, _TABLE.c.invoice_id, invoices)),
-    )
-    return {one.name: one for one in found}
+    accounts, names = named_objects(invoices)
+    return {one.name: one for one in _read(session, _naming(accounts), names)}

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Integer, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -203,6 +203,28 @@ _LEASED: Final = (
 )
 
 
+_DUE: Final = (
+    select(*_LEASED)
+    .where(
+        _TABLE.c.status.in_([status.value for status in ACTIVE]),
+        _TABLE.c.due_at <= bindparam("now"),
+    )
+    .order_by(_TABLE.c.due_at, _TABLE.c.notification_id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_TAKING: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .values(
+        status=Status.SENDING.value,
+        lease_token=bindparam("token"),
+        lease_until=bindparam("until"),
+        due_at=bindparam("until"),
+    )
+)
+
+
 def lease_due(
     session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
 ) -> list[Leased]:
@@ -210,28 +232,17 @@ def lease_due(
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    rows = session.execute(
-        select(*_LEASED)
-        .where(
-            _TABLE.c.status.in_([status.value for status in ACTIVE]),
-            _TABLE.c.due_at <= now,
-        )
-        .order_by(_TABLE.c.due_at, _TABLE.c.notification_id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = session.execute(_DUE, {"now": now, "most": limit}).all()
     if not rows:
         return []
     lease = Lease(new_token(), now + policy.lease)
     session.execute(
-        update(_TABLE)
-        .where(_TABLE.c.notification_id.in_([row.notification_id for row in rows]))
-        .values(
-            status=Status.SENDING.value,
-            lease_token=lease.token,
-            lease_until=lease.until,
-            due_at=lease.until,
-        )
+        _TAKING,
+        {
+            "ids": [row.notification_id for row in rows],
+            "token": lease.token,
+            "until": lease.until,
+        },
     )
     invoices = [stripe_id(row.account, row.invoice_id) for row in rows]
     incidents = read_incidents(session, [one for one in invoices if one is not None])

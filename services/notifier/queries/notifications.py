@@ -7,10 +7,11 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING, Kind
@@ -19,7 +20,15 @@ from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared import tracing
 from shared.contracts.accounts import Account, StripeCustomer, StripeId, stripe_customer, stripe_id
-from shared.statements import among_objects, insert_new_rows, is_object, table_of, update_rows
+from shared.statements import (
+    among_named,
+    among_objects,
+    insert_new_rows,
+    is_object,
+    named_objects,
+    table_of,
+    update_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,9 @@ class NewNotification:
 
 
 _TABLE: Final = table_of(Notification)
+_ATTEMPTS: Final = select(_TABLE.c.attempt_key).where(
+    _TABLE.c.attempt_key.in_(bindparam("keys", expanding=True))
+)
 
 
 def add_notification(session: Session, new: NewNotification) -> bool:
@@ -129,9 +141,7 @@ def by_id(session: Session, notification_id: str, *, lock: bool = False) -> Noti
 
 def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
     """Those of these attempts about which an email exists."""
-    found = session.scalars(
-        select(_TABLE.c.attempt_key).where(_TABLE.c.attempt_key.in_(attempt_keys))
-    )
+    found = session.scalars(_ATTEMPTS, {"keys": list(attempt_keys)})
     return {key for key in found if key is not None}
 
 
@@ -175,18 +185,22 @@ def failure_of(row: Notification | Row) -> Failure:
 
 def mails_under_way(session: Session, invoices: Collection[StripeId]) -> set[StripeId]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
-    found = session.execute(
-        select(_TABLE.c.account, _TABLE.c.invoice_id).where(
-            _about(invoices),
-            _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
-            _TABLE.c.status.in_([status.value for status in ACTIVE]),
-        )
-    )
+    accounts, names = named_objects(invoices)
+    found = session.execute(_under_way(accounts), names)
     return {
         StripeId(Account(account), invoice_id)
         for account, invoice_id in found
         if invoice_id is not None
     }
+
+
+@lru_cache
+def _under_way(accounts: int) -> Select[Any]:
+    return select(_TABLE.c.account, _TABLE.c.invoice_id).where(
+        among_named(_TABLE.c.account, _TABLE.c.invoice_id, accounts),
+        _TABLE.c.kind.in_([kind.value for kind in DUNNING]),
+        _TABLE.c.status.in_([status.value for status in ACTIVE]),
+    )
 
 
 def suppress_waiting(
@@ -313,16 +327,17 @@ _KNOWN: Final = tuple(field.name for field in fields(Row) if field.init)
 _KEPT: Final = _KNOWN[: _KNOWN.index("kind")]
 _WRITTEN: Final = ("notification_id", *_KNOWN[len(_KEPT) :])
 _written: Final = attrgetter(*_WRITTEN)
+_LOCKING: Final = (
+    select(*(_TABLE.c[name] for name in _KNOWN))
+    .where(_TABLE.c.notification_id.in_(bindparam("ids", expanding=True)))
+    .order_by(_TABLE.c.notification_id)
+    .with_for_update()
+)
 
 
 def lock_to_send(session: Session, notification_ids: Iterable[str]) -> dict[str, Row]:
     """These notifications, by id, locked in one order until the transaction ends. What changes of them has to be stored."""
-    rows = session.execute(
-        select(*(_TABLE.c[name] for name in _KNOWN))
-        .where(_TABLE.c.notification_id.in_(sorted(set(notification_ids))))
-        .order_by(_TABLE.c.notification_id)
-        .with_for_update()
-    )
+    rows = session.execute(_LOCKING, {"ids": sorted(set(notification_ids))})
     return {row[0]: Row(*row) for row in rows}
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.addresses import AddressHash, AddressHasher
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import DeletedCustomer, SuppressedAddress
 from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, insert_new, table_of
+from shared.statements import among_named, insert_new, named_objects, table_of
 
 _DELETED: Final = table_of(DeletedCustomer)
 _SUPPRESSED: Final = table_of(SuppressedAddress)
+_SUPPRESSED_AMONG: Final = select(
+    _SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac, _SUPPRESSED.c.reason
+).where(
+    or_(
+        _SUPPRESSED.c.address_sha256.in_(bindparam("plain", expanding=True)),
+        _SUPPRESSED.c.address_hmac.in_(bindparam("keyed", expanding=True)),
+    )
+)
 
 
 def note_deleted_customer(session: Session, stripe_customer: StripeId, now: dt.datetime) -> None:
@@ -44,12 +53,15 @@ def deleted_customers(session: Session, stripe_customers: Collection[StripeId]) 
     """Those of the Stripe customers that are known to be gone."""
     if not stripe_customers:
         return set()
-    found = session.execute(
-        select(_DELETED.c.account, _DELETED.c.stripe_customer_id).where(
-            among_objects(_DELETED.c.account, _DELETED.c.stripe_customer_id, stripe_customers)
-        )
-    )
+    accounts, names = named_objects(stripe_customers)
+    found = session.execute(_deleted(accounts), names)
     return {StripeId(Account(account), id) for account, id in found}
+
+
+@lru_cache
+def _deleted(accounts: int) -> Select[Any]:
+    whose = _DELETED.c.account, _DELETED.c.stripe_customer_id
+    return select(*whose).where(among_named(*whose, accounts))
 
 
 def suppress_address(
@@ -83,14 +95,12 @@ def suppressed_addresses(
 ) -> dict[AddressHash, str]:
     """Why nothing is written to those of these addresses that get no more email."""
     by_hash = {text: one for one in addresses for text in (one.plain, *one.keyed)}
-    plain, keyed = _SUPPRESSED.c.address_sha256, _SUPPRESSED.c.address_hmac
     rows = session.execute(
-        select(plain, keyed, _SUPPRESSED.c.reason).where(
-            or_(
-                plain.in_([one.plain for one in addresses]),
-                keyed.in_([text for one in addresses for text in one.keyed]),
-            )
-        )
+        _SUPPRESSED_AMONG,
+        {
+            "plain": [one.plain for one in addresses],
+            "keyed": [text for one in addresses for text in one.keyed],
+        },
     )
     return {by_hash.get(row[0]) or by_hash[row[1]]: row.reason for row in rows}
 
