@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from services.billing.domain.accounts import AccountState, Directory, Way
 from services.billing.models import InboxEvent, StripeAccount, inbox_account_is
 from services.billing.stripe_events.translation import Status
 from shared.contracts.accounts import OWN, Account, StripeId, by_account
+from shared.statements import table_of
 
 MOST_WAITING: Final = 100
 """Accounts looked at for one that is served."""
@@ -131,16 +144,23 @@ def payloads_about(
     types: Sequence[str] | None = None,
 ) -> Sequence[str]:
     """The stored payloads of what Stripe told of these invoices (or other objects), of these types if any are named."""
-    statement = select(InboxEvent.payload).where(
-        inbox_account_is(account),
-        InboxEvent.object_id.in_(object_ids),
-        InboxEvent.payload != "",
+    names = {"account": account, "ids": list(object_ids)}
+    statement = _payloads(account == OWN, tuple(types) if types is not None else None)
+    return session.scalars(statement, names).all()
+
+
+@lru_cache
+def _payloads(own: bool, types: tuple[str, ...] | None) -> Select[Any]:
+    """Made once: emails ask it of each batch of invoices."""
+    inbox = table_of(InboxEvent)
+    named = inbox.c.account == bindparam("account")
+    translated = inbox.c.status == Status.TRANSLATED.value
+    return select(inbox.c.payload).where(
+        or_(named, inbox.c.account.is_(None)) if own else named,  # as `inbox_account_is`
+        inbox.c.object_id.in_(bindparam("ids", expanding=True)),
+        inbox.c.payload != "",
+        translated if types is None else inbox.c.type.in_(types),
     )
-    if types is None:
-        statement = statement.where(InboxEvent.status == Status.TRANSLATED.value)
-    else:
-        statement = statement.where(InboxEvent.type.in_(types))
-    return session.scalars(statement).all()
 
 
 def webhooks_arrived(session: Session, account: Account, since: dt.datetime) -> bool:
