@@ -85,10 +85,11 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
     )
 
 
-def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
-    """What is known after one more observation. Order and repetition of observations don't change the outcome."""
+def merge(known: AnyInvoice, seen: Observation, **besides: Any) -> AnyInvoice:
+    """What is known after one more observation. Order and repetition of observations don't change the outcome. `besides` are
+    the fields of a service's own that change with it."""
     if seen.processing:
-        return _with_payment_begun(known, seen)
+        return _with_payment_begun(known, seen, besides)
     changes: dict[str, Any] = {
         "on_behalf_of": known.on_behalf_of or seen.on_behalf_of,
         "currency": known.currency or seen.currency,
@@ -120,7 +121,7 @@ def merge(known: AnyInvoice, seen: Observation) -> AnyInvoice:
         changes |= _failure(known, seen)
     if seen.action_required:
         changes["action_required_at"] = _latest(known.action_required_at, seen.at)
-    return replace(known, **changes)
+    return replace(known, **changes, **besides)
 
 
 def _status(known: Invoice, seen: Observation) -> dict[str, Any]:
@@ -142,7 +143,9 @@ def _failure(known: Invoice, seen: Observation) -> dict[str, Any]:
     return changes
 
 
-def _with_payment_begun(known: AnyInvoice, seen: Observation) -> AnyInvoice:
+def _with_payment_begun(
+    known: AnyInvoice, seen: Observation, besides: dict[str, Any]
+) -> AnyInvoice:
     """A payment knows of its invoice that it is no draft any more, and nothing else."""
     known_open = FINALITY.get(known.status, 0) >= FINALITY["open"]
     return replace(
@@ -151,6 +154,7 @@ def _with_payment_begun(known: AnyInvoice, seen: Observation) -> AnyInvoice:
         currency=known.currency or seen.currency,
         on_behalf_of=known.on_behalf_of or seen.on_behalf_of,
         under_way_since=_latest(known.under_way_since, seen.at),
+        **besides,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from services.notifier.domain.vocabulary import Reason
@@ -57,9 +57,11 @@ class Incident(Invoice):
         return now - self.failure_heard_at if self.failure_heard_at else dt.timedelta(0)
 
 
-def merge(incident: Incident, seen: Observation) -> Incident:
-    """The incident with one more event in it; the same result in whatever order the events arrive."""
-    merged = merge_invoice(incident, seen)
-    if seen.failed and not seen.own_retry:
-        return replace(merged, opened_at=min(seen.at, incident.opened_at or seen.at))
-    return merged
+def merge(incident: Incident, seen: Observation, now: dt.datetime) -> Incident:
+    """The incident with one more event in it, heard of `now`; the same result in whatever order the events arrive."""
+    if not seen.failed:
+        return merge_invoice(incident, seen)
+    opened = incident.opened_at
+    if not seen.own_retry:
+        opened = min(seen.at, opened or seen.at)
+    return merge_invoice(incident, seen, opened_at=opened, failure_heard_at=now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from sqlalchemy.orm import Session
@@ -20,7 +19,6 @@ from services.notifier.queries.leases import FreshLeases
 from shared import events
 from shared.contracts.accounts import Account, StripeId, in_account, stripe_customer
 from shared.contracts.invoices import owed
-from shared.contracts.observations import Observation
 from shared.events import Event
 
 DUPLICATE: Final = "duplicate: acted upon before"
@@ -77,7 +75,7 @@ def handle_invoices(
     seen = {event.id: invoices.read(event) for event in new}
     waves = _in_waves(new)
     begun = {
-        _invoice(event): _merged(_blank(event), seen[event.id], now)
+        _invoice(event): merge(_blank(event), seen[event.id], now)
         for event in (waves[0] if waves else ())
     }
     made = incident_queries.add_incidents(session, begun.values())
@@ -93,9 +91,10 @@ def handle_invoices(
             IncidentUpdate(
                 event,
                 seen[event.id],
-                _merged(incidents[_invoice(event)], seen[event.id], now)
+                merge(incidents[_invoice(event)], seen[event.id], now)
                 if _invoice(event) in incidents
                 else begun[_invoice(event)],
+                is_first=_invoice(event) in made and wave is waves[0],
             )
             for event in wave
         ]
@@ -140,11 +139,6 @@ def _in_waves(
         waves[number].append(event)
         earlier[_invoice(event)] += 1
     return waves
-
-
-def _merged(incident: Incident, seen: Observation, now: dt.datetime) -> Incident:
-    merged = merge(incident, seen)
-    return replace(merged, failure_heard_at=now) if seen.failed else merged
 
 
 def customer_deleted(

@@ -52,6 +52,8 @@ class IncidentUpdate:
     event: Event
     seen: Observation
     incident: Incident
+    is_first: bool = False
+    """The incident begins with it: nothing was written down about its invoice before."""
 
     @property
     def invoice(self) -> StripeId:
@@ -83,8 +85,9 @@ def failed(
     """Charges were declined, or the bank wants the customer to confirm: a row each, with the reason where no email follows.
     Whether the customer was told of this very charge is looked at before it goes out. `fresh` leases the first of them at once.
     """
-    attempts = notifications.attempts_told(session, {one.attempt_key for one in heard})
-    under_way = notifications.mails_under_way(session, {one.invoice for one in heard})
+    known = [one for one in heard if not one.is_first]
+    attempts = notifications.attempts_told(session, {one.attempt_key for one in known})
+    under_way = notifications.mails_under_way(session, {one.invoice for one in known})
     deleted = suppressions.deleted_customers(session, {one.incident.customer.name for one in heard})
     seen = {one.event.id: one.seen for one in heard}
     rows = {

@@ -141,6 +141,8 @@ def by_id(session: Session, notification_id: str, *, lock: bool = False) -> Noti
 
 def attempts_told(session: Session, attempt_keys: Collection[str]) -> set[str]:
     """Those of these attempts about which an email exists."""
+    if not attempt_keys:
+        return set()
     found = session.scalars(_ATTEMPTS, {"keys": list(attempt_keys)})
     return {key for key in found if key is not None}
 
@@ -185,6 +187,8 @@ def failure_of(row: Notification | Row) -> Failure:
 
 def mails_under_way(session: Session, invoices: Collection[StripeId]) -> set[StripeId]:
     """Those of these invoices for whose money an email asks that waits to be sent."""
+    if not invoices:
+        return set()
     accounts, names = named_objects(invoices)
     found = session.execute(_under_way(accounts), names)
     return {

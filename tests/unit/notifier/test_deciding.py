@@ -60,7 +60,7 @@ def decision(
     invoice: Observation, told: PriorNotices | None = None, **story: Any
 ) -> Send | Suppress:
     fresh = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
-    incident = dataclasses.replace(merge(fresh, invoice), **story)
+    incident = dataclasses.replace(merge(fresh, invoice, NOW), **story)
     return decide(invoice, incident, told or PriorNotices())
 
 
@@ -208,7 +208,7 @@ def test_the_story_of_an_invoice_does_not_depend_on_the_order_of_its_events(
     def tell(events: list[Observation]) -> Incident:
         incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
         for seen in events:
-            incident = merge(incident, seen)
+            incident = merge(incident, seen, NOW)
         return incident
 
     assert tell(story) == tell(shuffled)
@@ -221,7 +221,7 @@ def test_no_story_with_an_end_mails(
     """Once paid, void or uncollectible, in whatever order it was heard, no failure mails any more."""
     incident = Incident(invoice_id="in_1", stripe_customer_id="cus_1")
     for seen in story:
-        incident = merge(incident, seen)
+        incident = merge(incident, seen, NOW)
         verdict = decide(seen, incident, PriorNotices())
         if incident.closed_because is not None:
             assert isinstance(verdict, Suppress)
