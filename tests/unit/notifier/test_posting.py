@@ -15,6 +15,7 @@ from services.notifier.domain.sending import Accepted, MaybeSent, Refused, Unava
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.handlers import delivery as posting
 from services.notifier.handlers.compose import compose
+from services.notifier.handlers.events import handle_invoices
 from services.notifier.handlers.results import Result
 from services.notifier.models import IncidentRow
 from services.notifier.queries import suppressions
@@ -69,6 +70,15 @@ def counted(house: House) -> Iterator[list[str]]:
     sqlalchemy.event.listen(house.db.engine, "before_cursor_execute", note)
     yield sent
     sqlalchemy.event.remove(house.db.engine, "before_cursor_execute", note)
+
+
+def test_fresh_failures_are_written_down_in_five_statements_however_many(house: House) -> None:
+    """Claimed, incidents, customers that are gone, emails, outcomes: of an invoice that is new nothing else can be known."""
+    batch = [failed(invoice_id=f"in_{n}", stripe_customer_id=f"cus_{n}") for n in range(4)]
+    with counted(house) as sent, house.db.transaction() as session:
+        handle_invoices(session, batch, house.clock())
+    assert len(sent) == 6, sent  # with BEGIN
+    assert [row.status for row in house.rows()] == ["pending"] * 4
 
 
 def test_each_email_of_a_batch_is_looked_at_by_itself(house: House) -> None:
