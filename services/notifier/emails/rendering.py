@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from babel import Locale
 from babel.support import NullTranslations
-from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined, Template
 
 from services.notifier.domain.kinds import DUNNING, KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.emails import formats, wording
@@ -63,6 +63,8 @@ class Renderer:
     """Renders letters; safe to share between green threads (Jinja's environments are)."""
 
     _environments: dict[tuple[str, bool], MailEnvironment] = field(default_factory=dict)
+    _templates: dict[tuple[Kind, str, str], Template] = field(default_factory=dict)
+    """By kind, file and language: looking one up in its environment costs as much as filling a short one."""
 
     def render(self, letter: Letter) -> Rendered:
         """Subject, text and HTML of one email, in the customer's language if it is spoken here."""
@@ -81,8 +83,12 @@ class Renderer:
         )
 
     def _fill(self, kind: Kind, name: str, locale: Locale, values: dict[str, Any]) -> str:
-        environment = self._environment(locale, html=name.endswith(".html"))
-        return environment.get_template(f"{kind.value}/{name}").render(values)
+        key = kind, name, catalogue_of(locale)
+        template = self._templates.get(key)
+        if template is None:
+            environment = self._environment(locale, html=name.endswith(".html"))
+            template = self._templates[key] = environment.get_template(f"{kind.value}/{name}")
+        return template.render(values)
 
     def _environment(self, locale: Locale, *, html: bool) -> MailEnvironment:
         language = catalogue_of(locale)
