@@ -200,7 +200,7 @@ def among_objects(account: Column, id: Column, wanted: Iterable[StripeId]) -> Co
 def among_named(
     account: Column, id: Column, accounts: int, name: str = "object"
 ) -> ColumnElement[bool]:
-    """`among_objects` for a statement that is made once and kept, which costs a third of one made anew: of so many accounts, its
+    """`among_objects` for a statement that is made once and kept, not built and keyed anew: of so many accounts, its
     parameters are those of `named_objects`."""
     terms = (
         and_(
