@@ -99,11 +99,12 @@ def test_nothing_of_another_behalf_is_opened_or_ended(gateway: FakePaymentGatewa
                 gateway, stripe_customer_id=customer, subscription_id="sub_1",
                 idempotency_key="k", on_behalf_of=other,
             )  # fmt: skip
-    done = cancelling.cancel_at_period_end(
+    end, subscription = cancelling.cancel_at_period_end(
         gateway, stripe_customer_id=customer, subscription_id="sub_1",
         idempotency_key="k", on_behalf_of="acct_b",
     )  # fmt: skip
-    assert done.changed
+    assert end.changed
+    assert subscription.on_behalf_of == "acct_b"
 
 
 def test_a_hosted_invoice_leads_only_its_own_customer(gateway: FakePaymentGateway) -> None:

@@ -17,7 +17,7 @@ from services.portal.domain.snapshot import OwnedInvoice
 from services.portal.handlers import resolved_links
 from services.portal.handlers.events import handle
 from services.portal.models import Base, BusinessRow, InvoiceRow
-from services.portal.ports import BillingUnavailable, DeclineSeen, PriceSeen
+from services.portal.ports import BillingUnavailable, DeclineSeen, PlannedEnd, PriceSeen
 from services.portal.queries import billing_sync
 from services.portal.workflows import billing_sync as learning
 from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
@@ -554,7 +554,7 @@ def test_what_webhooks_told_is_no_word_about_the_card() -> None:
 def test_a_subscription_that_is_gone_is_as_good_as_ended() -> None:
     """Billing knows no such subscription: there is nothing left to plan."""
     gone = RpcBilling(Answering(RemoteFault("UnknownSubscription", "")))
-    assert gone.cancel_at_period_end(StripeCustomer(OWN, "cus_1"), "sub_1", "r") is None
+    assert gone.cancel_at_period_end(StripeCustomer(OWN, "cus_1"), "sub_1", "r") == PlannedEnd()
     with pytest.raises(BillingUnavailable):
         RpcBilling(Answering({"ends_at": 7})).cancel_at_period_end(
             StripeCustomer(OWN, "cus_1"), "sub_1", "r"

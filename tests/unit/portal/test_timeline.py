@@ -13,6 +13,7 @@ from services.portal.handlers import cancelling, timeline
 from services.portal.handlers.cancelling import Done, PendingStep
 from services.portal.handlers.events import handle
 from services.portal.models import ActivityRow, CancellationRequestRow
+from services.portal.ports import PlannedEnd
 from shared import events
 from shared.contracts.accounts import OWN, StripeId
 from tests.unit.portal.builders import (
@@ -167,7 +168,7 @@ def test_a_request_to_cancel_is_told_from_its_beginning_to_its_end(
     (_, text) = words(story(session, customer_id=vera), *REQUEST)[-1]
     assert "waits after 1 try, next at" in text
     assert text.endswith("until billing plans the end: RpcTimeout")
-    done(session, Step.CANCEL, NOW, ends_at=ahead(days=20))
+    done(session, Step.CANCEL, NOW, end=PlannedEnd(ahead(days=20)))
     done(session, Step.TELL_CUSTOMER, NOW)
     assert told() == [
         "cancellation_requested",
