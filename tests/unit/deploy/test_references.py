@@ -39,8 +39,8 @@ OPERATORS_OBJECTS = {
     ("Service", "otel-collector"),  # the OpenTelemetry Operator's, of a collector called `otel`
 }
 
-PREFIXES = ("/me/", "/requests/")
-"""Below these, pages that open with a signed link."""
+PREFIXES = ("/me/", "/requests/", "/connect/")
+"""Below these, pages that open with a link that is a secret, and where Stripe leads a business back to."""
 DOORS = ("/webhooks/stripe", "/webhooks/sendgrid")
 BELOW = "/webhooks/stripe/"
 """Below it, the webhooks of accounts beside the own one."""
@@ -235,7 +235,7 @@ def test_ways_in_lead_to_ports_that_pods_have(overlay: str) -> None:
 
 
 def test_the_door_is_narrow() -> None:
-    """From outside: the pages behind signed links and the two webhooks. Never /metrics, /healthz or /readyz."""
+    """From outside: the pages behind secret links and the webhooks. Never /metrics, /healthz or /readyz."""
     ingress = yaml.safe_load((K8S / "components/ingress/ingress.yaml").read_text())
     paths = {
         (entry["path"], entry["pathType"])
