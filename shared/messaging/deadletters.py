@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from amqp.exceptions import NotFound
 
+from shared.mentions import mentions
 from shared.messaging import incoming, topology
 from shared.messaging.amqp import make_connection, publish_raw
 
@@ -43,11 +44,11 @@ class DeadLetter:
     body: bytes = field(repr=False)
     headers: dict[str, Any] = field(repr=False)
 
-    def mentions(self, text: str, account: str = "") -> bool:
-        """Whether the body names this id, in this Stripe account. One that names no account is of the installation's own."""
+    def mentions(self, name: str, account: str = "") -> bool:
+        """Whether the body names this id or address, in this Stripe account. One that names no account is of the installation's own."""
         own = b'"account":"acct_' not in self.body
         ours = own if not account else f'"account":"{account}"'.encode() in self.body
-        return ours and text.encode() in self.body
+        return ours and mentions(self.body.decode("utf-8", "replace"), name)
 
     def view(self, *, body: bool = False) -> dict[str, Any]:
         """As JSON types, and a time."""

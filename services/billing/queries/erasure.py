@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, delete, literal, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.models import (
@@ -21,6 +21,7 @@ from services.billing.models import (
     inbox_account_is,
 )
 from shared.contracts.accounts import OWN, Account, StripeId
+from shared.mentions import mentioned
 from shared.outbox import said_of
 from shared.statements import changed, is_object
 
@@ -49,7 +50,7 @@ def erase_inbox(
     named = or_(
         InboxEvent.stripe_customer_id.in_(needles),
         InboxEvent.object_id.in_(needles),
-        *_mention(InboxEvent.payload, needles),
+        *(mentioned(InboxEvent.payload, one) for one in needles),
     )
     emptied = changed(
         session,
@@ -88,27 +89,13 @@ def erase_outbox(
             OutboxEvent.id <= ids[-1],
             said_of(OutboxEvent.body, account),
             or_(
-                *_mention(OutboxEvent.body, needles),
-                *(_part_of_key(one) for one in needles),
+                *(mentioned(OutboxEvent.body, one) for one in needles),
+                *(mentioned(OutboxEvent.dedupe_key, one) for one in needles),
             ),
         )
         .execution_options(synchronize_session=False),
     )
     return gone, ids[-1] if len(ids) == limit else None
-
-
-def _mention(column: Any, needles: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """Whether a text with JSON in it names one of them: an id as a whole value, since it may be how others' ids begin (and whoever
-    gives it may have made it up for that); an address anywhere."""
-    for needle in needles:
-        spellings = [needle] if "@" in needle else [f'"{needle}"', f'\\"{needle}\\"']
-        yield from (column.contains(one, autoescape=True) for one in spellings)
-
-
-def _part_of_key(needle: str) -> ColumnElement[bool]:
-    """Whether it is one of the parts of a dedupe key."""
-    key = literal(":") + OutboxEvent.dedupe_key + literal(":")
-    return key.contains(f":{needle}:", autoescape=True)
 
 
 def erase_recoveries(session: Session, customer: StripeId) -> int:

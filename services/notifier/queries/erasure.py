@@ -14,6 +14,7 @@ from services.notifier.models import (
 )
 from services.notifier.queries import hook_events
 from shared.contracts.accounts import StripeId
+from shared.mentions import mentioned
 from shared.outbox import said_of
 from shared.statements import changed, is_object
 
@@ -39,10 +40,10 @@ def erase_customer(
     # What was said to the host application about this customer: a handful of rows, searched as text.
     said = []
     if stripe_customer:
-        named = OutboxEvent.body.contains(stripe_customer.id, autoescape=True)
+        named = mentioned(OutboxEvent.body, stripe_customer.id)
         said.append(and_(said_of(OutboxEvent.body, stripe_customer.account), named))
     if customer_id:
-        said.append(OutboxEvent.body.contains(customer_id, autoescape=True))
+        said.append(mentioned(OutboxEvent.body, customer_id))
     gone += changed(
         session,
         delete(OutboxEvent).where(or_(*said)).execution_options(synchronize_session=False),

@@ -23,6 +23,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from shared.contracts.accounts import Account, StripeId
+from shared.mentions import mentioned
 from shared.statements import changed, is_object
 
 
@@ -112,7 +113,9 @@ def erase_evidence(
     )
     gone += changed(
         session,
-        delete(OutboxEvent).where(OutboxEvent.body.contains(customer.public_id, autoescape=True)),
+        delete(OutboxEvent)
+        .where(mentioned(OutboxEvent.body, customer.public_id))
+        .execution_options(synchronize_session=False),
     )
     account = Account(customer.account)
     return {StripeId(account, one) for one in stripe_ids}, gone
