@@ -47,6 +47,8 @@ from shared.schema import Schema, look
 
 CONNECT_SECONDS: Final = 3
 POOL_WAIT_SECONDS: Final = 5
+MOST_CONNECTIONS: Final = 20
+"""Of a service's process; the capacity table of docs/operations.md counts with them."""
 
 FRESH_SECONDS: Final = 1.0
 """How long a connection that was given back is taken again without a question to the server, which would be one more wait in

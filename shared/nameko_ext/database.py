@@ -9,6 +9,7 @@ from nameko.extensions import DependencyProvider
 
 from shared.database import (
     CONNECT_SECONDS,
+    MOST_CONNECTIONS,
     DatabaseUnavailable,
     Transactions,
     WrongSchema,
@@ -33,7 +34,12 @@ class Database(DependencyProvider):
         settings = self.container.config["settings"]
         workers = self.container.max_workers
         self.transactions = Transactions(
-            make_engine(settings.database_url.reveal(), pool_size=min(10, workers)),
+            # No overflow: what was opened under load stays open, or each transaction of a busy service would open one anew.
+            make_engine(
+                settings.database_url.reveal(),
+                pool_size=min(MOST_CONNECTIONS, 10 + workers),
+                max_overflow=0,
+            ),
             self._schema_of or self.container.service_name,
         )
         # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.

@@ -6,10 +6,9 @@ import re
 
 import pytest
 
+from shared.database import MOST_CONNECTIONS
 from tests.unit.deploy.manifests import OVERLAYS, REPOSITORY, SERVICES, Manifest, kind
 
-POOL = 20
-"""Connections that a pod opens at most (docs/operations.md, Capacity)."""
 CONNECTION_MEBIBYTES = 1.9 + 0.2
 """Private memory and page tables of a connection, measured with 300 of them on PostgreSQL 15."""
 POSTGRESQL_ITSELF_MEBIBYTES = 512
@@ -38,7 +37,7 @@ def cluster_of(overlay: str) -> Manifest:
 def test_every_pod_gets_its_connections(overlay: str) -> None:
     """As many pods as the autoscalers may make find a connection each time."""
     allowed = int(cluster_of(overlay)["postgresql"]["parameters"]["max_connections"])
-    assert most_pods(overlay) * POOL <= allowed
+    assert most_pods(overlay) * MOST_CONNECTIONS <= allowed
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
