@@ -155,9 +155,9 @@ def _update_recordset(table: Table, columns: tuple[str, ...], key: tuple[str, ..
     )
 
 
-def changed(session: Session, statement: Any) -> int:
-    """Run an UPDATE or DELETE; how many rows it changed."""
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount
+def changed(session: Session, statement: Any, values: dict[str, Any] | None = None) -> int:
+    """Run an UPDATE or DELETE, with what it names by `bindparam`; how many rows it changed."""
+    return cast("CursorResult[Any]", session.execute(statement, values)).rowcount
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:

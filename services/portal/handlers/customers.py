@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import Business
-from services.portal.handlers import arguments, evidence
+from services.portal.handlers import arguments, evidence, known_customers
 from services.portal.handlers.business_accounts import assign_account, wanted_account
 from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, merchant_of
@@ -90,10 +90,12 @@ def upsert_customer(
         if (value := getattr(given, name)) is not UNSET
     }
     external_id = arguments.identifier("external_id", given.external_id)
-    stripe_id = given.platform_stripe_customer_id
-    if isinstance(stripe_id, str):
-        stripe_id = arguments.stripe_customer("platform_stripe_customer_id", stripe_id)
-    business = people.business(session, arguments.identifier("business_id", given.business_id))
+    stripe_id = _stripe_word(given.platform_stripe_customer_id)
+    business_id = arguments.identifier("business_id", given.business_id)
+    known = known_customers.change(session, business_id, external_id, stripe_id, values, now)
+    if known is not None:
+        return known
+    business = people.business(session, business_id)
     if business is None:
         raise NotFound("business_id: no such business; call upsert_business first")
     new_word = stripe_id is not UNSET and stripe_id != _host_word(session, business, external_id)
@@ -142,6 +144,14 @@ def upsert_customer(
         customer_id=row.public_id,
         created=created,
         platform_stripe_customer_id=row.platform_stripe_customer_id,
+    )
+
+
+def _stripe_word(given: str | UnsetType | None) -> str | UnsetType | None:
+    return (
+        arguments.stripe_customer("platform_stripe_customer_id", given)
+        if isinstance(given, str)
+        else given
     )
 
 

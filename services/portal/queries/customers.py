@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, or_, select, union_all, update
+from sqlalchemy import Row, Update, and_, bindparam, func, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
+from services.portal.domain.linking import Source
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
-from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
+from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
 from shared.statements import changed, is_object, table_of
 
 _customer, _business = table_of(CustomerRow), table_of(BusinessRow)
-_appointment = table_of(AppointmentRow)
+_appointment, _word = table_of(AppointmentRow), table_of(LinkEvidenceRow)
 
 _NEXT: Final = (
     select(func.min(_appointment.c.starts_at))
@@ -54,6 +56,57 @@ _CONTACTS: Final = union_all(
     ),
     _CONTACT.where(_customer.c.public_id.in_(bindparam("public_ids", expanding=True))),
 )
+
+
+_UPSERTED: Final = (
+    select(
+        _customer.c.id,
+        _customer.c.public_id,
+        _customer.c.account,
+        _customer.c.platform_stripe_customer_id,
+        *(_customer.c[name] for name in PROFILE),
+        _word.c.stripe_customer_id.label("host_word"),
+    )
+    .join_from(_customer, _business, _customer.c.business_pk == _business.c.id)
+    .outerjoin(
+        _word,
+        and_(
+            _word.c.account == _customer.c.account,
+            _word.c.on_behalf_of == _customer.c.on_behalf_of,
+            _word.c.object_id == _customer.c.public_id,
+            _word.c.source == Source.HOST,
+            _word.c.withdrawn_at.is_(None),
+            _word.c.denies.is_(False),
+        ),
+    )
+    .where(
+        _business.c.business_id == bindparam("business_id"),
+        _customer.c.external_id == bindparam("external_id"),
+    )
+    .limit(1)
+)
+
+
+def before_upsert(session: Session, business_id: str, external_id: str) -> Row[Any] | None:
+    """What there is of the customer with the host's ids, the Stripe customer that the host has named for them (`host_word`) among it; not
+    locked."""
+    asked = {"business_id": business_id, "external_id": external_id}
+    return session.execute(_UPSERTED, asked).one_or_none()
+
+
+def change_customer(session: Session, customer_pk: int, values: Mapping[str, Any]) -> bool:
+    """Write these columns. False: the customer is gone."""
+    statement = _change_of(tuple(values))
+    return bool(changed(session, statement, {**values, "customer_pk": customer_pk}))
+
+
+@lru_cache(maxsize=64)
+def _change_of(names: tuple[str, ...]) -> Update:
+    return (
+        update(_customer)
+        .where(_customer.c.id == bindparam("customer_pk"))
+        .values({name: bindparam(name) for name in names})
+    )
 
 
 def business(session: Session, business_id: str, *, lock: bool = False) -> BusinessRow | None:
