@@ -119,6 +119,14 @@ class Round:
         return not self.broker_down and self.published + self.failed >= BATCH
 
 
+_SAID: Final = "said to the outbox"
+
+
+def has_said(session: Session) -> bool:
+    """Whether an event was queued in this transaction: the relay has something to do then."""
+    return bool(session.info.get(_SAID))
+
+
 class Outbox:
     """The outbox of one service, over its table."""
 
@@ -152,6 +160,7 @@ class Outbox:
             }
             for event, key in keyed
         ]
+        session.info[_SAID] = session.info.get(_SAID, False) or bool(rows)
         return insert_new(
             session,
             table_of(self._model),

@@ -136,7 +136,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="key_…, as `list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Refuse a key from now on, for good.
+    """Refuse a key from now on, for good. Processes of the portal that know it take it for up to five seconds more.
 
     Example: portico keys revoke key_4mQ9bX2tLr7VwY1z
     """

@@ -49,6 +49,8 @@ class ApiKeys(PortalEntrypoints):
 
     @audited_rpc("key_id")
     def revoke_api_key(self, key_id: str) -> ApiKey:
-        """Refuse a key from now on. Safe to repeat. NotFound: the key."""
+        """Refuse a key from now on; other processes of the portal take it for up to five seconds more. Safe to repeat. NotFound: the key."""
         with self.db.transaction() as session:
-            return api_keys.revoke(session, key_id, utc_now())
+            revoked = api_keys.revoke(session, key_id, utc_now())
+        self.wiring.known_keys.forget()
+        return revoked

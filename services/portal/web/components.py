@@ -10,6 +10,7 @@ from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
 from services.portal.tokens.request_links import RequestLinks
+from services.portal.web.api.known_keys import KnownKeys
 from services.portal.web.connect_page import ConnectPage
 from services.portal.web.limiter import MOST_KEYS, Limiter
 
@@ -30,6 +31,7 @@ class Components:
         """Whether the HTTP API for hosts is on."""
         self.api_mode = settings.api_mode
         self.limiter = Limiter()
+        self.known_keys = KnownKeys()
         self.api_limiter = Limiter(most=settings.api_rate, remembered=MOST_KEYS)
 
 

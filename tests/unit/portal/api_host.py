@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import inspect
 import json
 import urllib.parse
@@ -18,9 +19,11 @@ from services.portal.service import PortalService
 from services.portal.tokens.links import Links
 from services.portal.web.api import problems
 from services.portal.web.api.door import ApiHttp, Route
+from services.portal.web.api.known_keys import KnownKeys
 from services.portal.web.entrypoints import utc_now
 from services.portal.web.limiter import Limiter
 from shared.contracts.rpc.api_keys import SCOPES
+from shared.nameko_ext.http_answers import answer_bytes
 from shared.nameko_ext.http_requests import HttpRequest
 from shared.settings import Secret
 from tests.unit import tables
@@ -45,8 +48,11 @@ class Told:
 
     def __init__(self, response: Any) -> None:
         self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.text: str = response.get_data(as_text=True)
+        head, _, body = answer_bytes(response, bodiless=False, connection=b"").partition(
+            b"\r\n\r\n"
+        )
+        self.headers: Mapping[str, str] = email.message_from_bytes(head.partition(b"\r\n")[2])
+        self.text: str = body.decode()
         self.json: Any = json.loads(self.text)
 
 
@@ -88,6 +94,7 @@ class ApiHost:
             platform="Portico",
             api_mode="test",
             api_limiter=Limiter(most=100_000),
+            known_keys=KnownKeys(),
         )
         self.notifier, self.billing = Others(), Others()
         self.portal.notifier = self.portal.erasing_notifier = self.notifier

@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy.orm import Session
-from werkzeug.wrappers import Response
 
 from services.portal.domain.api_keys import Credential, digest
 from services.portal.handlers import api_keys, idempotency
@@ -40,12 +39,15 @@ from shared.contracts.rpc.base import Arguments
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, RpcError, StripeCustomerConflict
 from shared.database import UnstorableValue
 from shared.nameko_ext.batching import Batched
-from shared.nameko_ext.http_answers import Answer
+from shared.nameko_ext.http_answers import PreparedAnswer
+from shared.nameko_ext.http_answers import Reply as Answered
 from shared.nameko_ext.loops import Waker
+from shared.outbox import has_said
 from shared.telemetry import audit
 from shared.text import clean
 
 IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+JSON: Final = (("Content-Type", "application/json"),)
 SAME_TIME: Final = (401, 403, 404)
 """What is answered after the same time, whatever the reason: so that time doesn't tell a revoked key from an unknown one, or somebody
 else's customer from nobody."""
@@ -85,6 +87,11 @@ class Call:
         given = (self.values.get(name), getattr(self.given, name, None))
         return [one for one in given if one is not None]
 
+    def finish(self) -> None:
+        """It is written: do what comes after."""
+        for action in self.after:
+            action()
+
     @property
     def alone(self) -> bool:
         """Whether the key speaks for one business only."""
@@ -107,7 +114,7 @@ class ApiEntrypoints(PortalEntrypoints):
         handler: Callable[..., Reply],
         request: Any,
         values: Mapping[str, str],
-    ) -> Response:
+    ) -> Answered:
         arrived = time.monotonic()
         answer = self._attempt(route, handler, request, values)
         if answer.status_code in SAME_TIME:
@@ -116,9 +123,11 @@ class ApiEntrypoints(PortalEntrypoints):
 
     def _attempt(
         self, route: Route, handler: Callable[..., Reply], request: Any, values: Mapping[str, str]
-    ) -> Response:
+    ) -> Answered:
         key = key_of(request, self.wiring.api_mode)
-        credential = self.credentials(digest(key)) if key is not None else None
+        if key is None:
+            return problems.unauthorized()
+        credential = self.wiring.known_keys.credential(digest(key), self.credentials)
         if credential is None:
             return problems.unauthorized()
         outcome, call = "ok", None
@@ -169,7 +178,7 @@ class ApiEntrypoints(PortalEntrypoints):
         for name, value in values.items():
             if clean(value) != value:
                 raise NotFound(f"{name}: no such one")
-        query = read_arguments(dict(request.args), route.query or NoArguments, strict=False)
+        query = read_arguments(_query(request), route.query or NoArguments, strict=False)
         if route.query is not None:
             return Call(credential, query, utc_now(), values)
         return Call(credential, _body(route, request), utc_now(), values)
@@ -183,7 +192,10 @@ class ApiEntrypoints(PortalEntrypoints):
             for customer_id in call.named("customer_id"):
                 if people.business_id_of(session, customer_id) != own:
                     raise NotFound("customer_id: no such customer")
-        return handler(self, session, call)
+        done = handler(self, session, call)
+        if has_said(session):
+            call.after.append(self.wake_relay)
+        return done
 
     def _ask(self, route: Route, call: Call) -> None:
         """Ask other services what the route wants to know of them: with no transaction open, and only for whose it is."""
@@ -195,13 +207,13 @@ class ApiEntrypoints(PortalEntrypoints):
 
     def _change(
         self, route: Route, handler: Callable[..., Reply], request: Any, call: Call
-    ) -> Response:
+    ) -> Answered:
         """Do it in a transaction, once for an `Idempotency-Key`."""
         key = request.headers.get("Idempotency-Key")
         if key is None:
             self._ask(route, call)
             reply: Reply = self._write(lambda session: self._run(session, handler, call))
-            self._after(call)
+            call.finish()
             return _answer(reply.status, _json(reply.answer))
         if not IDEMPOTENCY_KEY.fullmatch(key):
             raise InvalidArgument("Idempotency-Key: expected 1 to 255 visible ASCII characters")
@@ -237,7 +249,7 @@ class ApiEntrypoints(PortalEntrypoints):
         handler: Callable[..., Reply],
         call: Call,
         name: idempotency.RequestName,
-    ) -> Response:
+    ) -> Answered:
         """Effect and answer are one transaction. Raises what the handler raises, and forgets the request then."""
 
         def work(session: Session) -> tuple[int, str]:
@@ -254,13 +266,20 @@ class ApiEntrypoints(PortalEntrypoints):
             with self.db.transaction() as session:
                 idempotency.abandon(session, name, call.now)
             raise
-        self._after(call)
+        call.finish()
         return _answer(status, text)
 
-    def _after(self, call: Call) -> None:
-        self.wake_relay()
-        for action in call.after:
-            action()
+
+def _query(request: Any) -> Mapping[str, str]:
+    """What stands in the address. Raises InvalidArgument for what stands there twice: a proxy may count the other one."""
+    if not request.query:
+        return {}
+    found: dict[str, str] = {}
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise InvalidArgument(f"{name}: given more than once")
+        found[name] = values[0]
+    return found
 
 
 def _body(route: Route, request: Any) -> Arguments:
@@ -284,8 +303,8 @@ def _json(answer: Any) -> str:
     return msgspec.json.encode(answer).decode()
 
 
-def _answer(status: int, text: str) -> Answer:
-    return Answer(text.encode() + b"\n", status, [("Content-Type", "application/json")])
+def _answer(status: int, text: str) -> PreparedAnswer:
+    return PreparedAnswer(text.encode() + b"\n", status, JSON)
 
 
 def route(
@@ -306,7 +325,7 @@ def route(
 
     def decorate(handler: Callable[[Any, Session, Call], Reply]) -> Any:
         @functools.wraps(handler)
-        def entrypoint(self: ApiEntrypoints, request: Any, **values: str) -> Response:
+        def entrypoint(self: ApiEntrypoints, request: Any, **values: str) -> Answered:
             return self._serve(made, handler, request, values)
 
         entrypoint.handler = handler  # type: ignore[attr-defined]
