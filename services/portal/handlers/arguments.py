@@ -95,10 +95,13 @@ def sentence(field: str, value: str | None, longest: int) -> str | None:
 
 
 def identifier(field: str, value: str, longest: int = 100) -> str:
-    """An id: no spaces, no control characters."""
+    """An id: no spaces, no control characters, nothing that turns the direction of the text after it: on a terminal and in a log line it
+    would look like another."""
     trimmed = text(field, value, longest)
     if any(character.isspace() for character in trimmed):
         raise InvalidArgument(f"{field}: expected an id without spaces")
+    if without_turns(trimmed) != trimmed:
+        raise InvalidArgument(f"{field}: expected an id without marks that turn text around")
     return trimmed
 
 
