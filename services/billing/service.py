@@ -235,6 +235,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
                 self.gateways.at(served(account, self.accounts.directory)),
                 invoice_id,
                 stripe_customer_id,
+                on_behalf_of,
             )
         return HostedInvoice(url=url)
 
