@@ -370,6 +370,8 @@ class SubscriptionPaymentMethodKept(Data, frozen=True, kw_only=True):
     """Stripe's id, `sub_…`."""
     stripe_customer_id: str
     """Stripe's id, `cus_…`."""
+    on_behalf_of: str = ""
+    """The connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
     payment_method_id: str
     """The new one, `pm_…`."""
     over: bool = False

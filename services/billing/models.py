@@ -242,6 +242,8 @@ class PlatformRefusal(KeyedByAccount, Base):
 
     subscription_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    """The connected account on whose behalf it is charged; empty: nobody's."""
     application: Mapped[str | None] = mapped_column(String(255))
     """Who made it, `ca_…`; NULL: the account itself."""
     payment_method_id: Mapped[str | None] = mapped_column(String(255))

@@ -30,7 +30,7 @@ from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
-from shared.contracts.accounts import OWN, Account, StripeId, account_shown
+from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.deadlines import STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
     CollectedInvoice,
@@ -285,13 +285,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
             )
         if end.dashboard_url is not None:
             with self.database.transaction() as session:
-                platform_refusals.note_refusal(
-                    session,
-                    StripeId(at, subscription.id),
-                    subscription.stripe_customer_id,
-                    subscription.application,
-                    _now(),
-                )
+                platform_refusals.note_refusal(session, at, subscription, _now())
             log.info("an end that only the business can plan", **account_shown(at))
         return end
 

@@ -48,20 +48,15 @@ def note_kept(
         if one.subscription.id not in still:
             _end(session, one, change.id, livemode=livemode, now=now)
     for subscription, page in kept:
-        name = StripeId(change.account, subscription.id)
         new = platform_refusals.note_refusal(
-            session,
-            name,
-            subscription.stripe_customer_id,
-            subscription.application,
-            now,
-            payment_method=change.payment_method,
+            session, change.account, subscription, now, payment_method=change.payment_method
         )
         if new:
             data = events.SubscriptionPaymentMethodKept(
                 account=change.account,
                 subscription_id=subscription.id,
                 stripe_customer_id=subscription.stripe_customer_id,
+                on_behalf_of=subscription.on_behalf_of,
                 payment_method_id=change.payment_method,
                 description=subscription.description,
                 dashboard_url=page,
@@ -139,6 +134,7 @@ def _try_again(
         payment_method_id=kept.payment_method,
         subscription_id=data.subscription_id,
         invoice_id=data.invoice_id,
+        on_behalf_of=data.on_behalf_of,
         livemode=data.livemode,
     )
     _tell(session, told, event.id, now, occurred_at=event.occurred_at(), about=data.invoice_id)
@@ -152,6 +148,7 @@ def _end(
         account=kept.subscription.account,
         subscription_id=kept.subscription.id,
         stripe_customer_id=kept.stripe_customer_id,
+        on_behalf_of=kept.on_behalf_of,
         payment_method_id=kept.payment_method,
         over=True,
         livemode=livemode,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from services.billing.domain.paying import Subscription
 from services.billing.models import PlatformRefusal
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import among_objects, changed, insert_new, is_object, table_of
@@ -20,26 +21,27 @@ class KeptMethod:
 
     subscription: StripeId
     stripe_customer_id: str
+    on_behalf_of: str
     payment_method: str
     """The new card."""
 
 
 def note_refusal(
     session: Session,
-    subscription: StripeId,
-    stripe_customer_id: str,
-    application: str | None,
+    account: Account,
+    subscription: Subscription,
     now: dt.datetime,
     *,
     payment_method: str | None = None,
 ) -> bool:
-    """Keep that Stripe did not let us change a subscription; with the card that it is not charged to. False: of this card that was
+    """Keep that Stripe did not let us change a subscription of an account; with the card that it is not charged to. False: of this card that was
     known."""
     row = {
-        "account": subscription.account,
+        "account": account,
         "subscription_id": subscription.id,
-        "stripe_customer_id": stripe_customer_id,
-        "application": application,
+        "stripe_customer_id": subscription.stripe_customer_id,
+        "on_behalf_of": subscription.on_behalf_of,
+        "application": subscription.application,
         "payment_method_id": payment_method,
         "refused_at": now,
     }
@@ -49,7 +51,8 @@ def note_refusal(
     )
     if new:
         return True
-    this = is_object(PlatformRefusal.account, PlatformRefusal.subscription_id, subscription)
+    name = StripeId(account, subscription.id)
+    this = is_object(PlatformRefusal.account, PlatformRefusal.subscription_id, name)
     session.execute(update(PlatformRefusal).where(this).values(refused_at=now))
     if payment_method is None:
         return False
@@ -88,6 +91,7 @@ def _read(session: Session, which: object) -> list[KeptMethod]:
         KeptMethod(
             StripeId(Account(row.account), row.subscription_id),
             row.stripe_customer_id,
+            row.on_behalf_of,
             row.payment_method_id or "",
         )
         for row in rows

@@ -93,6 +93,7 @@ def method_kept(
         kind=Kind.PAYMENT_METHOD_BY_HAND,
         now=now,
         stripe_customer_id=data.stripe_customer_id,
+        on_behalf_of=data.on_behalf_of,
         correlation_id=event.correlation_id,
         occurred_at=event.occurred_at,
         context={name: value for name, value in context.items() if value is not None},

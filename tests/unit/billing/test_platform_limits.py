@@ -227,7 +227,23 @@ def test_the_new_card_has_its_turn_when_the_old_one_fails(loop: Loop) -> None:
     assert loop.gateway.invoices["in_2"].status == "paid"
 
 
-def failed_invoice(loop: Loop) -> None:
+def test_on_whose_behalf_it_is_charged_is_told_with_it(loop: Loop) -> None:
+    """A business of another platform's is asked, and the new card's turn is that business's, until the end."""
+    loop.gateway.all_subscriptions["sub_1"] = dataclasses.replace(
+        loop.gateway.all_subscriptions["sub_1"], on_behalf_of="acct_studio"
+    )
+    new_card(loop)
+    failed_invoice(loop, on_behalf_of="acct_studio")
+    arrive(loop, "customer.subscription.deleted", object={"id": "sub_1", "customer": "cus_1"})
+    news = [
+        one
+        for one in told(loop)
+        if isinstance(one, events.SubscriptionPaymentMethodKept | events.PaymentMethodChanged)
+    ]
+    assert [one.on_behalf_of for one in news] == ["acct_studio"] * 3
+
+
+def failed_invoice(loop: Loop, **more: Any) -> None:
     found = json.loads(payload("invoice.payment_failed"))["data"]["object"]
     parent = found.get("parent") or {}
     parent["subscription_details"] = {
@@ -238,6 +254,7 @@ def failed_invoice(loop: Loop) -> None:
         "id": "in_2",
         "customer": "cus_1",
         "parent": {**parent, "type": "subscription_details"},
+        **more,
     }
     arrive(loop, "invoice.payment_failed", id="evt_next", object=changes)
 

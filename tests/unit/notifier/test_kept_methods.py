@@ -12,6 +12,7 @@ from services.notifier.emails.letters import LetterData, letter
 from services.notifier.handlers.events import handle
 from services.notifier.models import Notification
 from shared import events
+from shared.contracts.accounts import Account, StripeCustomer
 from shared.events import Event
 from tests.unit.notifier.conftest import House
 from tests.unit.notifier.fakes import a_contact
@@ -25,6 +26,7 @@ def hear(session: Session, number: int, *, over: bool = False, card: str = "pm_n
         account="acct_shop",
         subscription_id="sub_1",
         stripe_customer_id="cus_1",
+        on_behalf_of="acct_studio",
         payment_method_id=card,
         dashboard_url=None if over else PAGE,
         over=over,
@@ -46,9 +48,11 @@ def test_the_business_is_asked_once_for_each_new_card(house: House) -> None:
     ]
     with house.db.reading() as session:
         rows = [
-            (row.account, row.kind, row.context) for row in session.scalars(select(Notification))
+            (row.stripe_customer, row.kind, row.context)
+            for row in session.scalars(select(Notification))
         ]
-    assert [row[:2] for row in rows] == [("acct_shop", "payment_method_by_hand")] * 2
+    asked = (StripeCustomer(Account("acct_shop"), "cus_1", "acct_studio"), "payment_method_by_hand")
+    assert [row[:2] for row in rows] == [asked] * 2
     context = rows[0][2] or {}
     said = letter(
         Kind.PAYMENT_METHOD_BY_HAND,

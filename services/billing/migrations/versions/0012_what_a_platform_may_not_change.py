@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=255), nullable=False, server_default=""),
         sa.Column("subscription_id", sa.String(length=255), nullable=False),
         sa.Column("stripe_customer_id", sa.String(length=255), nullable=False),
+        sa.Column("on_behalf_of", sa.String(length=255), nullable=False, server_default=""),
         sa.Column("application", sa.String(length=255), nullable=True),
         sa.Column("payment_method_id", sa.String(length=255), nullable=True),
         sa.Column("refused_at", sa.DateTime(timezone=True), nullable=False),
