@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,10 +25,22 @@ from shared.settings import Secret
 
 KEY_PREFIXES: Final = ("sk_test_", "sk_live_", "rk_test_", "rk_live_")
 MOST_BYTES: Final = 16 << 20
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_HIDDEN: Final = (
+    "has a space, the end of a line or a letter that no key has: was something copied with it?"
+)
+MOST_TOLD: Final = 20
+"""Of what is wrong with a file, so much is told: what is wrong with one entry is often wrong with thousands."""
 
 
 class WrongAccountsFile(Exception):
     """The file can't be taken: a line a problem, which names the entry and what to do, and repeats no key."""
+
+
+def first_of(problems: Sequence[str]) -> list[str]:
+    """The first problems, and how many more there are."""
+    more = len(problems) - MOST_TOLD
+    return [*problems[:MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def parse_own_keys(text: str, installation: Installation) -> dict[Account, OwnKey]:
-    """The accounts of a file. Raises WrongAccountsFile, which names all that is wrong with it."""
+    """The accounts of a file. Raises WrongAccountsFile, which names what is wrong with it: the first `MOST_TOLD`."""
     entries = _entries(text)
     own = installation.api_key
     known = {} if own is None else {own.reveal(): "STRIPE_API_KEY"}
@@ -85,7 +98,7 @@ def parse_own_keys(text: str, installation: Installation) -> dict[Account, OwnKe
             account, Secret(entry.key), tuple(map(Secret, entry.webhook_secrets))
         )
     if problems:
-        raise WrongAccountsFile("\n".join(problems))
+        raise WrongAccountsFile("\n".join(first_of(problems)))
     return found
 
 
@@ -126,6 +139,8 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
     live = is_live_key(installation.api_key.reveal() if installation.api_key else entry.key)
     if not entry.key.startswith(KEY_PREFIXES):
         yield "`key` should start with sk_test_, sk_live_, rk_test_ or rk_live_"
+    elif not _VISIBLE.fullmatch(entry.key):
+        yield f"`key` {_HIDDEN}"
     elif is_live_key(entry.key) != live:
         yield (
             f"`key` is of {mode_name(not live)} mode, STRIPE_API_KEY of {mode_name(live)} mode: give this account a key "
@@ -141,6 +156,8 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
         name = f"`webhook_secrets` number {number}"
         if len(secret) < 16:
             yield f"{name} is {len(secret)} characters long, it needs 16"
+        elif not _VISIBLE.fullmatch(secret):
+            yield f"{name} {_HIDDEN}"
         elif secret in known:
             yield f"{name} is that of {known[secret]}: whoever knows it could speak for both; make one for each"
         elif not installation.laptop and (is_published(secret) or is_guessable(secret)):
@@ -172,6 +189,8 @@ class AccountsFile:
             self._seen = seen
             keys = parse_own_keys(text, self._installation)
         except (OSError, ValueError) as error:  # a name that can be none, or bytes that are no text
+            if isinstance(error, OSError):
+                self._seen = None  # back as it was, it is another file than none
             self._refuse(getattr(error, "strerror", None) or "it can't be read as text", tell)
             return False
         except WrongAccountsFile as error:

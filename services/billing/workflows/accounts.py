@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
-from services.billing.own_keys import AccountsFile, OwnKey
+from services.billing.own_keys import AccountsFile, OwnKey, first_of
 from services.billing.queries import accounts as queries
 from shared.contracts.accounts import Account
 from shared.database import DatabaseUnavailable, Transactions
@@ -105,12 +105,14 @@ class AccountHolder:
             yield from self._file.problem.splitlines()
         if self._file.keys and not self._may_have_keys:
             yield f"none of its accounts is served yet: {queries.STILL_EXPANDED}"
-        for account in self._file.keys:
-            if self._is_connected(account):
-                yield (
-                    f"{account} is connected, too, and its key is not used: `portico stripe disconnect {account}`, or take "
-                    "its entry out"
-                )
+        yield from first_of(
+            [
+                f"{account} is connected, too, and its key is not used: `portico stripe disconnect {account}`, or take "
+                "its entry out"
+                for account in self._file.keys
+                if self._is_connected(account)
+            ]
+        )
 
     def _tell(self, problems: list[str]) -> None:
         """Each once, for as long as it lasts."""

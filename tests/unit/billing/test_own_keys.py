@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.billing.own_keys import (
+    MOST_TOLD,
     AccountsFile,
     Installation,
     OwnKey,
@@ -74,6 +75,8 @@ def test_each_account_has_its_key_and_its_secrets() -> None:
         ),
         ([entry(key=OWN_KEY)], "`key` is that of STRIPE_API_KEY"),
         ([entry(), SECOND | {"key": KEY_1}], r"entry 2 \(acct_2\): `key` is that of entry 1"),
+        ([entry(key=KEY_1 + "\n")], "`key` has a space, the end of a line or a letter"),
+        ([entry(webhook_secrets=[f" {SECRET_1}"])], "number 1 has a space, the end of a line"),
         ([entry(webhook_secrets=[])], "`webhook_secrets` is empty: `portico stripe setup"),
         ([entry(webhook_secrets=["short"])], "number 1 is 5 characters long, it needs 16"),
         ([entry(webhook_secrets=["whsec_" + "ab" * 9])], "is known or can be guessed"),
@@ -98,6 +101,18 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
             json.dumps([entry(key="x", webhook_secrets=[]), entry(account="?")]), INSTALLATION
         )
     assert len(str(refused.value).splitlines()) == 3
+
+
+def test_of_very_much_that_is_wrong_the_first_is_told() -> None:
+    """Keys of the wrong mode for thousands of accounts: each line was an alarm of its own, every five seconds compared with all."""
+    live = [
+        entry(account=f"acct_{number}", key=made_key("rk_live_", number)) for number in range(99)
+    ]
+    with pytest.raises(WrongAccountsFile) as refused:
+        parse_own_keys(json.dumps(live), INSTALLATION)
+    told = str(refused.value).splitlines()
+    assert len(told) == MOST_TOLD + 1
+    assert told[-1].startswith("and ")
 
 
 def test_a_published_secret_will_do_on_a_laptop() -> None:
@@ -132,6 +147,22 @@ def test_a_change_is_seen_and_a_bad_one_leaves_the_last_good(tmp_path: Path) -> 
     assert len(told) == 2
     assert "No such file" in told[1]
     assert not any(secret in repr(file) + "".join(told) for secret in SECRETS)
+
+
+def test_a_file_that_was_away_is_taken_when_it_is_back(tmp_path: Path) -> None:
+    """The same file, to its times: a mount that fails for a moment, a link that is swapped back."""
+    path, away = tmp_path / "accounts.json", tmp_path / "away"
+    (tmp_path / "data").mkdir()
+    path.symlink_to("data/accounts.json")
+    (tmp_path / "data" / "accounts.json").write_text(json.dumps([entry()]))
+    file = AccountsFile(str(path), INSTALLATION)
+    assert file.look()
+    (tmp_path / "data").rename(away)
+    assert not file.look()
+    assert "No such file" in str(file.problem)
+    away.rename(tmp_path / "data")
+    assert not file.look()
+    assert (file.problem, list(file.keys)) == (None, ["acct_1"])
 
 
 def test_a_link_that_leads_elsewhere_is_a_change(tmp_path: Path) -> None:
