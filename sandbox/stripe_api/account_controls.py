@@ -5,20 +5,24 @@ Every other control, too, acts on the account that the header `Stripe-Account` n
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from sandbox.stripe_api import connections
 from sandbox.stripe_api.directory import CHOICES, client_id
 from sandbox.stripe_api.errors import StripeError
+from sandbox.stripe_api.ids import new_id
 from sandbox.stripe_api.places import ACCOUNT, Place
 from sandbox.stripe_api.routing import Params, route
-from sandbox.stripe_api.store import Object, copy
+from sandbox.stripe_api.store import Object, decode, encode
 from sandbox.stripe_api.world import World
 from shared.l10n.palette import COLOR
 
 MOST: Final = 100_000
 FIELDS: Final = ("name", "email", "color", "country", "currency", "controlled")
 NOT_COPIED: Final = ("event", "v2.core.event", "webhook_endpoint", "billing_portal.session")
+
+_MADE_ID: Final = re.compile(r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{14,}")
 
 
 @route("GET", "/sandbox/accounts")
@@ -38,9 +42,10 @@ def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
 
     `id` of a single one; `name` and `email`, in which `{n}` is the number of each; `color` of the brand; `country`;
     `currency`; `connected`: `test`, `live` or null; `controlled` by the `platform` or `another`; `keys` true adds a secret
-    key of each mode; `copy_of` an account: what it has in test mode is there too, under the same ids.
+    key of each mode; `copy_of` an account: what it has in test mode is there too, under the same ids, or with `new_ids` true under
+    ids of its own.
     """
-    known = {*FIELDS, "id", "count", "connected", "keys", "copy_of"}
+    known = {*FIELDS, "id", "count", "connected", "keys", "copy_of", "new_ids"}
     _known(params, known)
     count = params.get("count", 1)
     if type(count) is not int or not 1 <= count <= MOST or ("id" in params and count > 1):
@@ -63,7 +68,8 @@ def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
                 fields[name] = str(fields[name]).replace("{n}", str(n))
         account = directory.make(created=world.now(), **fields)
         if source is not None:
-            _copy(source, world.engine.world(Place(account["id"])))
+            target = world.engine.world(Place(account["id"]))
+            _copy(source, target, new_ids=params.get("new_ids") is True)
         shown = dict(account)
         if params.get("keys"):
             shown["keys"] = {
@@ -74,10 +80,15 @@ def make_accounts(world: World, ids: dict[str, str], params: Params) -> Object:
     return {"accounts": made}
 
 
-def _copy(source: World, target: World) -> None:
-    for obj in source.store.all():
-        if obj["object"] not in NOT_COPIED:
-            target.save(copy(obj))
+def _copy(source: World, target: World, *, new_ids: bool) -> None:
+    copied = [obj for obj in source.store.all() if obj["object"] not in NOT_COPIED]
+    ids: dict[str, str] = {}
+    if new_ids:
+        made = (obj["id"] for obj in copied if _MADE_ID.fullmatch(obj["id"]))
+        ids = {one: new_id(one.rpartition("_")[0], len(one.rpartition("_")[2])) for one in made}
+    for obj in copied:
+        text = _MADE_ID.sub(lambda found: ids.get(found[0], found[0]), encode(obj).decode())
+        target.save(decode(text))
 
 
 @route("GET", "/sandbox/accounts/{account}")

@@ -128,6 +128,22 @@ def test_test_clocks_are_an_accounts_own(stripe: Stripe) -> None:
     assert twin.get(f"/v1/test_helpers/test_clocks/{clock['id']}") == clock
 
 
+def test_a_copy_may_have_ids_of_its_own(stripe: Stripe) -> None:
+    """The same objects, which name each other as before; not one id is that of the account that was copied."""
+    first = Stripe(other(stripe), stripe.clock)
+    subscription = first.subscription(first.customer("pm_card_visa"))
+    account = first.world.place.account
+    copy = Stripe(other(stripe, copy_of=account, new_ids=True), stripe.clock)
+    (copied,) = copy.get("/v1/subscriptions")["data"]
+    assert copied["id"] != subscription["id"]
+    (customer,) = copy.get("/v1/customers")["data"]
+    (invoice,) = copy.get("/v1/invoices")["data"]
+    assert (copied["customer"], copied["latest_invoice"]) == (customer["id"], invoice["id"])
+    ids = [{one["id"] for one in each.world.store.all() if one["object"] != "event"} for each in (first, copy)]  # fmt: skip
+    assert ids[0] & ids[1] <= {"unspecified"}
+    assert len(ids[0]) == len(ids[1])
+
+
 @pytest.mark.parametrize(
     ("path", "given"),
     [
