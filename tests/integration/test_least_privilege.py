@@ -155,6 +155,7 @@ def test_doctor_sees_the_broker_from_each_pod(house: LeastPrivilege, service: st
         timeout=60,
         check=False,
     )
+    assert done.stdout, done.stderr
     broker = {one["code"] for one in json.loads(done.stdout) if one["area"] == "broker"}
     # The dead letter that another test of this module left lies there for all to see.
     assert broker in ({"broker"}, {"dead-letters"}), done.stdout
