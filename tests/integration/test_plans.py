@@ -29,7 +29,7 @@ from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.queries import billing_sync, links, page
 from services.portal.queries import customers as people
-from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId
 from shared.events import Event, InvoicePaymentFailed
 from shared.retention import RETENTION, prune_batch
 from tests.bench import seed
@@ -150,7 +150,13 @@ def test_a_look_reads_no_whole_table(portal: Engine, together: int) -> None:
     def look(session: Session) -> None:
         assert len(page.lookup_many(session, ids, NOW)) == together
 
-    small = {"businesses", "method_changes", "subscriptions", "cancellation_requests"}
+    small = {
+        "businesses",
+        "method_changes",
+        "subscriptions",
+        "cancellation_requests",
+        "account_states",
+    }
     assert full_scans(portal, look, small) == []
 
 
@@ -162,13 +168,13 @@ def test_contacts_read_no_whole_table(portal: Engine, together: int) -> None:
     def ask(session: Session) -> None:
         found = people.contacts(
             session,
-            stripe_customers={StripeId(OWN, one) for one in ids},
+            stripe_customers={StripeCustomer(OWN, one) for one in ids},
             public_ids=[],
             now=NOW,
         )
         assert len(found) == together
 
-    assert full_scans(portal, ask, {"businesses"}) == []
+    assert full_scans(portal, ask, {"businesses", "account_states"}) == []
 
 
 def test_what_billing_is_asked_about_is_found_among_what_is_open(portal: Engine) -> None:
@@ -215,14 +221,17 @@ def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> No
     def decide(session: Session) -> None:
         said = [
             Evidence(
-                OWN, f"evt_{n}", f"evt_{n}", f"cus_{n}", f"sub_{n}", Source.METADATA, NOW, names
+                *(OWN, f"evt_{n}", f"evt_{n}", f"cus_{n}", f"sub_{n}", Source.METADATA, NOW),
+                names=names,
             )
             for n, names in enumerate(
                 (CustomerRef(seed.public_id(70)), CustomerRef(external_id, business_id)), 14
             )
         ]
         assert take_in(session, said, NOW) == [True, True]
-        assert links.named_already(session, OWN, business_id, {external_id}) == {external_id}
+        assert links.named_already(session, Merchant(OWN), business_id, {external_id}) == {
+            external_id
+        }
         assert links.unknown_links(session, None, 0, 100)
 
     small = {"businesses", "link_conflicts", "deleted_stripe_customers", "cancellation_requests"}
@@ -286,6 +295,7 @@ def test_forgetting_reads_only_what_is_old(
     # New cards are few; the notifier's outbox and its webhooks to hosts are empty here.
     small = {"recoveries", "recovery_runs", "payment_tries"}
     small |= {"payment_method_changes", "payment_method_change_events"}
+    small |= {"platform_refusals", "spent_codes"}
     hooks = {"hook_events", "hook_deliveries", "hook_attempts"}
     small |= {"outbox", *hooks} if service == "notifier" else set()
     assert full_scans(engine, prune, small) == []
@@ -352,6 +362,6 @@ def test_a_bounce_and_a_new_link_find_their_emails_by_an_index(notifier: Engine)
 
     def find(session: Session) -> None:
         assert sent_as(session, {f"msg_{number}" for number in range(1, 17)})["msg_7"] == "ntf_7"
-        assert not waits_for_customer(session, StripeId(OWN, "cus_7"))
+        assert not waits_for_customer(session, StripeCustomer(OWN, "cus_7"))
 
     assert full_scans(notifier, find, set()) == []
