@@ -62,7 +62,7 @@ IMAGE_TESTS := tests/integration/test_image.py
 # What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
 ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
 	$(addprefix tests/faults/test_,bodies.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
-	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py portal_door.py servers.py traces.py)
+	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
 
@@ -72,10 +72,11 @@ test-image: $(FOR_TEST) servers ## Build the image and run the loop from it (nee
 
 EVENTS ?= 10000
 SEED ?= 1
+ACCOUNTS ?= 0
 
 .PHONY: faults
-faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1
-	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED)
+faults: $(FOR_TEST) servers ## Kill and cut everything under load, then check the books: EVENTS=10000 SEED=1 ACCOUNTS=200
+	@$(PY) -m tests.faults.run --events $(EVENTS) --seed $(SEED) --accounts $(ACCOUNTS)
 
 MESSAGES ?= 100000
 REQUESTS ?= 100000

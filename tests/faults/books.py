@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.notifier.domain.kinds import DUNNING
+from shared.contracts.accounts import in_account
 from tests.faults.plan import Plan
 from tests.faults.poster import Ledger
 from tests.faults.system import System
 
+NAME = "CASE WHEN coalesce(account, '') = '' THEN {0} ELSE account || '/' || {0} END"
+"""The whole name of what a column names, as people write it."""
 FINAL = ("sent", "delivered", "bounced", "suppressed", "failed")
 
 
@@ -33,6 +36,10 @@ class Books:
     doubled_after_lost_answer: list[tuple[str, int]] = field(default_factory=list)
     queues: dict[str, int] = field(default_factory=dict)
     """Messages left in queues, dead letters among them."""
+    wrong_people: list[str] = field(default_factory=list)
+    """Mails about one's invoice to somebody else."""
+    wrong_calls: list[str] = field(default_factory=list)
+    """Requests to Stripe on an account that doesn't have what they name, or without access."""
     deaf: dict[str, int] = field(default_factory=dict)
     """Queues that have fewer consumers than their service has processes, and how many fewer."""
     mails: int = 0
@@ -50,6 +57,8 @@ class Books:
                 (self.lost_mails, "failed charges have neither a mail nor a reason"),
                 (self.silent, "failed charges were suppressed without a reason that holds"),
                 (self.doubled, "failed charges were mailed twice"),
+                (self.wrong_people, "mails went to somebody else"),
+                (self.wrong_calls, "calls were made on a wrong account"),
             )
             if what
         ]
@@ -63,7 +72,7 @@ class Books:
 def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books:
     """Compare what Stripe was told with what there is. `forced`: notifications whose delivery is unconfirmed that were tried again."""
     books = Books()
-    inbox = {row[0] for row in system.rows("billing", "SELECT id FROM inbox")}
+    inbox = {row[0] for row in system.rows("billing", f"SELECT {NAME.format('id')} FROM inbox")}
     books.lost_webhooks = sorted(set(ledger.accepted) - inbox)
     books.invented = sorted(inbox - plan.genuine)
     books.unpublished = int(
@@ -72,7 +81,33 @@ def check(system: System, plan: Plan, ledger: Ledger, forced: set[str]) -> Books
     books.queues = system.left()
     books.deaf = system.deaf()
     _check_mails(system, plan, ledger, forced, books)
+    if plan.people:
+        _check_accounts(system, plan, books)
     return books
+
+
+def _check_accounts(system: System, plan: Plan, books: Books) -> None:
+    """Nothing was mixed up between accounts, of which some have the same ids."""
+    whose = {in_account(one.account, one.invoice_id): one for one in plan.people}
+    rows = system.rows(
+        "notifier",
+        f"SELECT notification_id, {NAME.format('invoice_id')}, {NAME.format('stripe_customer_id')} FROM notifications",
+    )
+    about = {notification_id: (invoice, customer) for notification_id, invoice, customer in rows}
+    for mail in _mails(system):
+        invoice, customer = about[mail["custom_args"]["notification_id"]]
+        owner = whose[invoice]
+        right = (
+            in_account(owner.account, owner.customer_id) == customer and mail["to"] == owner.email
+        )
+        if not right:
+            books.wrong_people.append(f"{mail['to']} about {invoice} of {customer}")
+    asked = system.sandbox("GET", "/sandbox/requests")
+    books.wrong_calls = [str(one) for one in asked["wrong_calls"]]
+    if not asked["reads"]:
+        books.wrong_calls.append("Stripe was never asked")
+    if asked["no_access"]:
+        books.wrong_calls.append(f"{asked['no_access']} calls without access")
 
 
 def _check_mails(
@@ -84,7 +119,8 @@ def _check_mails(
     began: dict[tuple[str, int], float] = {}
     for notification_id, invoice, attempt, kind, status, reason, thread in system.rows(
         "notifier",
-        "SELECT notification_id, invoice_id, attempt, kind, status, reason, correlation_id FROM notifications",
+        f"SELECT notification_id, {NAME.format('invoice_id')}, attempt, kind, status, reason, "
+        f"{NAME.format('correlation_id')} FROM notifications",
     ):
         if kind in DUNNING:
             rows[invoice, attempt].append((notification_id, status, reason, kind))
@@ -116,8 +152,12 @@ def _check_mails(
 def accepted_mails(system: System) -> dict[str, list[float]]:
     """When SendGrid accepted a mail of each notification, in seconds since the epoch."""
     found: dict[str, list[float]] = defaultdict(list)
-    listed: list[dict[str, Any]] = system.sandbox("GET", "/inbox.json?bodies=0&limit=20000")
-    for mail in listed:
+    for mail in _mails(system):
         at = dt.datetime.fromisoformat(mail["received_at"]).timestamp()
         found[mail["custom_args"].get("notification_id", "")].append(at)
     return found
+
+
+def _mails(system: System) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = system.sandbox("GET", "/inbox.json?bodies=0&limit=20000")
+    return listed

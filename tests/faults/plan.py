@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from shared.contracts.accounts import in_account
 from tests.faults.payloads import invoice_event, other_event
 
 CUSTOMERS: Final = 60
@@ -27,6 +28,22 @@ class Forgery(enum.StrEnum):
     ALTERED = "altered after signing"
     STALE = "an old signature"
     UNSIGNED = "no signature"
+    OTHER_ACCOUNT = "the secret of another account"
+    """Where there are several."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who owes an invoice in one of several Stripe accounts."""
+
+    name: str
+    """Of what happens to them: the same as that of who has the same ids in another account."""
+    account: str
+    named: bool
+    """Whether events of the account name it."""
+    customer_id: str
+    invoice_id: str
+    email: str
 
 
 @dataclass(frozen=True)
@@ -35,10 +52,13 @@ class Delivery:
 
     event: dict[str, Any]
     forgery: Forgery | None = None
+    account: str = ""
+    """At whose endpoint."""
 
     @property
     def event_id(self) -> str:
-        return str(self.event["id"])
+        """The whole name of the event, as people write it."""
+        return in_account(self.account, self.event["id"])
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,9 @@ class Plan:
     genuine: set[str] = field(default_factory=set)
     forged: set[str] = field(default_factory=set)
     failures: set[tuple[str, int]] = field(default_factory=set)
-    """(invoice, attempt) of every failed charge: each ends in one mail or one recorded reason."""
+    """(name of the invoice, attempt) of every failed charge: each ends in one mail or one recorded reason."""
+    people: Sequence[Person] = ()
+    """Those of several accounts, whose mails must not be mixed up."""
     must_mail: set[tuple[str, int]] = field(default_factory=set)
     """Those of them that nothing speaks against: no payment, no other failure of the invoice."""
 
@@ -117,34 +139,45 @@ MORE_KINDS: Final = (
 )
 
 
-def make_plan(events: int, seed: int, *, steps: int | None = None, first: int = 0) -> Plan:
+def make_plan(
+    events: int,
+    seed: int,
+    *,
+    steps: int | None = None,
+    first: int = 0,
+    people: Sequence[Person] = (),
+) -> Plan:
     """The plan of this size and seed, always the same. Its customers are numbered from `first` on: whoever had an email in the
-    last ten minutes waits for the next."""
+    last ten minutes waits for the next. Or it is about `people`, one after the other; as many as events are enough."""
     dice = random.Random(seed)
-    plan = Plan(seed)
+    plan = Plan(seed, people=people)
+    forgeries = [one for one in Forgery if people or one is not Forgery.OTHER_ACCOUNT]
     deliveries: list[Delivery] = []
     made = 0
     for number in range(events):
         if made >= events:
             break
-        story = list(_story(dice, f"{seed}x{number}", f"cus_faults{first + number}"))[
-            : events - made
-        ]
+        who = people[number] if people else _numbered(seed, number, first)
+        story = list(_story(dice, who))[: events - made]
         plan.customers = max(plan.customers, first + number + 1)
         made += len(story)
         for event in story:
-            plan.genuine.add(event["id"])
+            genuine = Delivery(event, account=who.account)
+            plan.genuine.add(genuine.event_id)
             copies = dice.randint(2, 4) if dice.random() < DUPLICATED else 1
-            deliveries += [Delivery(event)] * copies
+            deliveries += [genuine] * copies
             if dice.random() < FORGED:
                 fake = invoice_event(
                     "invoice.payment_failed",
                     event_id=f"evt_forged{seed}x{made}x{event['id']}",
                     invoice_id=f"in_forged{seed}x{made}",
-                    customer_id="cus_faults0",
+                    customer_id=people[0].customer_id if people else "cus_faults0",
                 )
-                plan.forged.add(fake["id"])
-                deliveries.append(Delivery(fake, dice.choice(list(Forgery))))
+                if who.named:
+                    fake["account"] = who.account
+                forged = Delivery(fake, dice.choice(forgeries), who.account)
+                plan.forged.add(forged.event_id)
+                deliveries.append(forged)
     _settle_expectations(plan, deliveries)
     count = steps or max(FEWEST_STEPS, made // EVENTS_A_STEP)
     deliveries = _shuffled(dice, deliveries)
@@ -161,9 +194,22 @@ def make_plan(events: int, seed: int, *, steps: int | None = None, first: int = 
     return plan
 
 
-def _story(dice: random.Random, name: str, customer_id: str) -> Iterator[dict[str, Any]]:
+def _numbered(seed: int, number: int, first: int) -> Person:
+    name, customer = f"{seed}x{number}", f"cus_faults{first + number}"
+    return Person(name, "", False, customer, f"in_{name}", f"customer{first + number}@example.com")
+
+
+def _story(dice: random.Random, who: Person) -> Iterator[dict[str, Any]]:
     """The events of one invoice."""
-    about: dict[str, Any] = {"invoice_id": f"in_{name}", "customer_id": customer_id}
+    for event in _events(dice, who):
+        if who.named:
+            event["account"] = who.account
+        yield event
+
+
+def _events(dice: random.Random, who: Person) -> Iterator[dict[str, Any]]:
+    name = who.name
+    about: dict[str, Any] = {"invoice_id": who.invoice_id, "customer_id": who.customer_id}
     kind = dice.choices(
         ["failed", "paid too", "two attempts", "twice said", "confirm", "noise"],
         weights=[60, 15, 5, 5, 5, 10],
@@ -191,9 +237,10 @@ def _settle_expectations(plan: Plan, deliveries: list[Delivery]) -> None:
         if delivery.forgery or not event["type"].startswith("invoice."):
             continue
         invoice = event["data"]["object"]
-        types.setdefault(invoice["id"], set()).add((event["type"], invoice["attempt_count"]))
+        invoice_id = in_account(delivery.account, invoice["id"])
+        types.setdefault(invoice_id, set()).add((event["type"], invoice["attempt_count"]))
         if event["type"] in ("invoice.payment_failed", "invoice.payment_action_required"):
-            plan.failures.add((invoice["id"], invoice["attempt_count"]))
+            plan.failures.add((invoice_id, invoice["attempt_count"]))
     for invoice_id, seen in types.items():
         attempts = {attempt for _, attempt in seen}
         if len(attempts) == 1 and "invoice.paid" not in {kind for kind, _ in seen}:

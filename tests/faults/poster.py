@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.payloads import signature
@@ -18,6 +18,14 @@ from tests.faults.plan import Delivery, Forgery
 
 WORKERS = 8
 REQUEST_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Door:
+    """A webhook endpoint, and the secrets of its signatures that are in force."""
+
+    path: str
+    secrets: Sequence[str]
 
 
 @dataclass
@@ -43,8 +51,16 @@ class Poster:
     `ports` and `secrets` (all that are in force) may be exchanged for others at any time.
     """
 
-    def __init__(self, ports: Sequence[int], secret: str, seed: int = 0) -> None:
+    def __init__(
+        self,
+        ports: Sequence[int],
+        secret: str,
+        seed: int = 0,
+        doors: Mapping[str, Door] | None = None,
+    ) -> None:
+        """`doors`: those of several accounts, by their ids."""
         self.ledger = Ledger()
+        self._doors = doors or {}
         self.ports, self.secrets = ports, (secret,)
         self._dice = random.Random(seed)
         self._heap: list[tuple[float, int, Delivery]] = []
@@ -108,9 +124,10 @@ class Poster:
             connection.close()
 
     def _send(self, connection: http.client.HTTPConnection, delivery: Delivery) -> int:
-        body, headers = signed(delivery, self.secrets)
+        path, secrets = self._door(delivery)
+        body, headers = signed(delivery, secrets)
         try:
-            connection.request("POST", "/webhooks/stripe", body, headers)
+            connection.request("POST", path, body, headers)
             answer = connection.getresponse()
             answer.read()
         except (OSError, http.client.HTTPException):
@@ -119,6 +136,15 @@ class Poster:
         if answer.will_close:
             connection.close()
         return answer.status
+
+    def _door(self, delivery: Delivery) -> tuple[str, Sequence[str]]:
+        if not self._doors:
+            return "/webhooks/stripe", self.secrets
+        door = self._doors[delivery.account]
+        if delivery.forgery is Forgery.OTHER_ACCOUNT:
+            others = [one.secrets for one in self._doors.values() if one.secrets != door.secrets]
+            return door.path, self._dice.choice(others)
+        return door.path, door.secrets
 
     def _settle(self, delivery: Delivery, status: int, seconds: float) -> None:
         ledger, event_id = self.ledger, delivery.event_id

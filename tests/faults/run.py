@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.servers import own_folder
+from tests.faults.accounts import Accounts
 from tests.faults.books import Books, check
 from tests.faults.plan import Plan, make_plan
 from tests.faults.poster import Ledger, Poster
@@ -44,6 +45,7 @@ class Run:
         rows: list[tuple[str, object]] = [
             ("seed", self.plan.seed),
             ("events", len(self.plan.genuine)),
+            *self._accounts(),
             ("webhooks accepted, copies included", copies),
             (
                 "webhooks refused or unanswered, and repeated",
@@ -73,26 +75,42 @@ class Run:
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
+    def _accounts(self) -> list[tuple[str, object]]:
+        accounts = {one.account for one in self.plan.people}
+        if not accounts:
+            return []
+        return [
+            ("accounts", len(accounts)),
+            ("calls on a wrong account", len(self.books.wrong_calls)),
+            ("mails to somebody else", len(self.books.wrong_people)),
+        ]
+
 
 def run(
     folder: Path,
     events: int,
     seed: int,
     *,
+    accounts: int = 0,
     steps: int | None = None,
     say: Callable[[str], None] = lambda line: None,
     look: Callable[[System, Plan, Ledger], None] = lambda system, plan, ledger: None,
 ) -> Run:
-    """Do it all; the servers and processes are ended when it returns. `look` sees them before that, when all is quiet."""
+    """Do it all, in the own account alone or in so many `accounts` beside it; the servers and processes are ended when it returns. `look` sees them before that, when all is quiet."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
-    plan = make_plan(events, seed, steps=steps)
-    kinds = Counter(step.what for step in plan.steps)
-    say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
-    with System(folder) as system:
-        system.make_customers(plan.customers)
+    world = Accounts(folder, accounts)
+    with System(folder, settings=world.settings) as system:
+        if accounts:
+            world.settle(system, events)
+        plan = make_plan(events, seed, steps=steps, people=world.people)
+        kinds = Counter(step.what for step in plan.steps)
+        say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
+        if not accounts:
+            system.make_customers(plan.customers)
         ports = [process.port for process in system.stack.processes("billing")]
-        poster = Poster(ports, system.stack.webhook_secret, seed)
+        doors = world.doors(system) if accounts else None
+        poster = Poster(ports, system.stack.webhook_secret, seed, doors)
         began = time.monotonic()
         try:
             for number, (segment, step) in enumerate(zip(plan.segments, plan.steps, strict=True)):
@@ -175,6 +193,9 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.run", description=__doc__)
     parser.add_argument("--events", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--accounts", type=int, default=0, help="Stripe accounts beside the own one"
+    )
     parser.add_argument("--steps", type=int)
     parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     chosen = parser.parse_args(words)
@@ -184,6 +205,7 @@ def main(words: list[str]) -> int:
             folder,
             chosen.events,
             chosen.seed,
+            accounts=chosen.accounts,
             steps=chosen.steps,
             say=lambda line: print(line, flush=True),
         )
