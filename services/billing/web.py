@@ -17,14 +17,15 @@ from werkzeug.wrappers import Request, Response
 from services.billing.adapters.stripe import webhook
 from services.billing.domain.accounts import ACCOUNT
 from services.billing.handlers import inbox
+from services.billing.rpc.accounts import Accounts
 from services.billing.settings import Settings
 from services.billing.stripe_events.payloads import NotAnEvent
 from services.billing.workflows.accounts import AccountHolder
 from shared import tracing
 from shared.contracts.accounts import OWN, Account, account_shown
 from shared.database import on_commit
-from shared.nameko_ext.http_answers import json_answer
-from shared.nameko_ext.web import WEBHOOK_BYTES, http
+from shared.nameko_ext.http_answers import Reply, json_answer
+from shared.nameko_ext.web import WEBHOOK_BYTES, Http, http
 from shared.settings import Secret
 from shared.telemetry import audit, get_logger
 
@@ -99,11 +100,27 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-def _refuse_nobodys(request: Any) -> Response | None:
-    """The same, and where the address names what can be no account."""
-    if not ACCOUNT.fullmatch(request.path_values["account"]):
+class AccountHttp(Http):
+    """Takes the webhooks of accounts with keys of their own. Before a body is read it refuses, beside what has no signature, what
+    names no such account."""
+
+    def __init__(self, method: str, url: str, **kwargs: Any) -> None:
+        super().__init__(
+            method, url, refuse=self._refuse_nobodys, body_limit=WEBHOOK_BYTES, **kwargs
+        )
+
+    def _refuse_nobodys(self, request: Any) -> Reply | None:
+        named = request.path_values["account"]
+        if ACCOUNT.fullmatch(named):
+            accounts = next(
+                each for each in self.container.dependencies if isinstance(each, Accounts)
+            ).holder
+            if not accounts.directory.read:
+                return self.busy()  # Stripe comes again
+            if accounts.webhook_secrets(Account(named)):
+                return _refuse_unsigned(request)
+        WEBHOOKS.labels("unknown", "refused").inc()
         return UNKNOWN
-    return _refuse_unsigned(request)
 
 
 class Webhooks:
@@ -130,15 +147,11 @@ class Webhooks:
         secrets = self.settings.stripe_connect_webhook_secrets
         return self._take(request, secrets, _of_a_connected_account)
 
-    @http("POST", "/webhooks/stripe/<account>", refuse=_refuse_nobodys, body_limit=WEBHOOK_BYTES)
+    @AccountHttp.decorator("POST", "/webhooks/stripe/<account>")
     def account_webhook(self, request: Any, account: str) -> Response:
         """The same for one account with a key of its own, which the address names and its events don't."""
         named = Account(account)
-        secrets = self.accounts.webhook_secrets(named)
-        if not secrets:
-            WEBHOOKS.labels("unknown", "refused").inc()
-            return UNKNOWN
-        return self._take(request, secrets, _of_its_account, named)
+        return self._take(request, self.accounts.webhook_secrets(named), _of_its_account, named)
 
     def _take(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from services.billing.queries import accounts
 from services.billing.workflows.accounts import AccountHolder
 from shared import events
 from shared.contracts.accounts import Account
-from shared.database import Transactions
+from shared.database import Transactions, make_engine
+from shared.migrations import upgrade
 from shared.settings import Secret
 from tests.fixtures.unpublished import made_key
 
@@ -29,9 +31,19 @@ OTHER = Account("acct_1")
 THIRD = Account("acct_2")
 
 
-@pytest.fixture(autouse=True)
-def _contracted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: True)
+@pytest.fixture
+def expanded(tmp_path: Path) -> Iterator[Transactions]:
+    """The tables as they are between `migrate` and `migrate --after-roll`; `contract` takes that step."""
+    url = expanded_url(tmp_path)
+    upgrade("billing", url, "0005")
+    upgrade("billing", url)
+    engine = make_engine(url)
+    yield Transactions(engine)
+    engine.dispose()
+
+
+def expanded_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/billing.sqlite3"
 
 
 def told(session: Session) -> list[tuple[str, str]]:
@@ -103,17 +115,15 @@ def test_the_first_look_sees_all(database: Transactions) -> None:
     assert AccountHolder(livemode=False, database=database).directory.known(OTHER) is not None
 
 
-def test_a_second_account_waits_for_its_tables(
-    monkeypatch: pytest.MonkeyPatch, database: Transactions
-) -> None:
-    """Two accounts may have a thing of the same id: whoever connects one too early is told what to run."""
-    monkeypatch.undo()
-    with database.transaction() as session:
-        if accounts.schema_is_contracted(session):
-            return
+def test_a_second_account_waits_for_its_tables(expanded: Transactions, tmp_path: Path) -> None:
+    """Two accounts may have a thing of the same id: whoever connects one too early is told what to run, and then can."""
+    with expanded.transaction() as session:
         with pytest.raises(AccountRefused, match="migrate --after-roll"):
             accounts.connect(session, OTHER, livemode=False, now=NOW)
         assert accounts.all_accounts(session) == []
+    upgrade("billing", expanded_url(tmp_path), after_roll=True)
+    with expanded.transaction() as session:
+        assert accounts.connect(session, OTHER, livemode=False, now=NOW)
 
 
 def keyed(tmp_path: Path, *accounts: str) -> AccountsFile:
@@ -178,15 +188,12 @@ def test_an_account_that_is_connected_does_not_use_the_key(
     assert (holder.own_key(OTHER) is not None, holder.problems) == (True, [])
 
 
-def test_a_key_waits_for_its_tables_too(
-    monkeypatch: pytest.MonkeyPatch, database: Transactions, tmp_path: Path
-) -> None:
+def test_a_key_waits_for_its_tables_too(expanded: Transactions, tmp_path: Path) -> None:
     """Until then the file's accounts are not served, and it is said what to run."""
-    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: False)
-    holder = AccountHolder(livemode=False, database=database, file=keyed(tmp_path, OTHER))
+    holder = AccountHolder(livemode=False, database=expanded, file=keyed(tmp_path, OTHER))
     holder.refresh(NOW)
     assert list(holder.directory) == []
     assert "migrate --after-roll" in holder.problems[0]
-    monkeypatch.setattr(accounts, "schema_is_contracted", lambda session: True)
+    upgrade("billing", expanded_url(tmp_path), after_roll=True)
     holder.refresh(NOW)
     assert [one.account for one in holder.directory] == [OTHER]

@@ -17,8 +17,9 @@ from werkzeug.wrappers import Request, Response
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
 from services.billing.handlers import inbox
 from services.billing.models import InboxEvent, OutboxEvent, StripeAccount
+from services.billing.rpc.accounts import Accounts
 from services.billing.service import BillingService
-from services.billing.web import _refuse_nobodys, store_batch
+from services.billing.web import AccountHttp, store_batch
 from shared.contracts.accounts import OWN, Account
 from shared.database import Transactions
 from shared.events import decode
@@ -83,7 +84,17 @@ def post(billing: Any, endpoint: str, body: bytes, secret: str) -> Response:
         return billing.stripe_webhook(request)
     if endpoint == "connect":
         return billing.connect_webhook(request)
-    return billing.account_webhook(request, endpoint)
+    request.path_values = {"account": endpoint}  # type: ignore[attr-defined]
+    return refused(billing, request) or billing.account_webhook(request, endpoint)
+
+
+def refused(billing: Any, request: Any) -> Any:
+    """What the endpoint of an account with its own key answers without a look at the body, if anything."""
+    provider = Accounts()
+    provider.holder = billing.accounts
+    door = AccountHttp("POST", "/webhooks/stripe/<account>")
+    door.container = SimpleNamespace(dependencies={provider})
+    return door._refuse_nobodys(request)
 
 
 SPEAKS = {
@@ -155,12 +166,27 @@ def test_a_live_event_in_test_mode_is_quarantined(
     assert answer.get_json() == {"received": "quarantined"}
 
 
-def test_an_address_that_names_no_account_is_refused_before_its_body() -> None:
-    """Whatever it is signed with."""
-    request = SimpleNamespace(path_values={"account": "../own"}, headers={})
-    answer = _refuse_nobodys(request)
-    assert answer is not None
+@pytest.mark.parametrize("named", ["../own", STRANGER, CONNECTED])
+def test_an_address_that_names_no_account_with_a_key_is_refused_before_its_body(
+    billing: Any, named: str
+) -> None:
+    """Whatever it is signed with, and counted; so is what has no signature."""
+    label = {"type": "unknown", "outcome": "refused"}
+    before = REGISTRY.get_sample_value("portico_stripe_webhooks_total", label) or 0
+    signature = {"Stripe-Signature": signed(b"{}", secret=KEYED, at=int(time.time()))}
+    answer = refused(billing, SimpleNamespace(path_values={"account": named}, headers=signature))
     assert answer.status_code == 404
+    assert REGISTRY.get_sample_value("portico_stripe_webhooks_total", label) == before + 1
+    known = {"account": WITH_KEY}
+    assert refused(billing, SimpleNamespace(path_values=known, headers={})).status_code == 400
+    assert refused(billing, SimpleNamespace(path_values=known, headers=signature)) is None
+
+
+def test_before_the_accounts_are_known_none_is_called_unknown(billing: Any) -> None:
+    """Stripe is asked to come again."""
+    billing.accounts.directory = Directory(livemode=False, read=False)
+    request = SimpleNamespace(path_values={"account": WITH_KEY}, headers={})
+    assert refused(billing, request).status_code == 503
 
 
 def test_an_account_that_shuts_us_out_is_disconnected_by_its_event(
