@@ -14,6 +14,8 @@ from sandbox.stripe_api.store import Object
 from sandbox.stripe_api.world import World
 
 NOT_A_PLATFORM = "Only Connect platforms can create Connect webhook endpoints."
+OF_CONNECTED = {"portico_accounts": "connected"}
+"""What `portico stripe setup` writes into the metadata of an endpoint for connected accounts: Stripe does not tell which one is."""
 
 
 def _make(world: World, url: str, signing_secret: str, params: Params) -> Object:
@@ -38,12 +40,15 @@ def _make(world: World, url: str, signing_secret: str, params: Params) -> Object
 
 def ensure(world: World, url: str, signing_secret: str, *, connect: bool = False) -> Object:
     """The endpoint of this URL that hears everything, made if need be, with this secret from now on."""
+    metadata = OF_CONNECTED if connect else {}
     for endpoint in world.store.oldest(KIND):
         if endpoint["url"] == url and endpoint.get("_connect", False) == connect:
             endpoint["_secret"] = signing_secret
+            endpoint["metadata"] = {**endpoint["metadata"], **metadata}
             world.save(endpoint)
             return endpoint
-    return _make(world, url, signing_secret, {"api_version": world.api_version, "connect": connect})
+    params = {"api_version": world.api_version, "connect": connect, "metadata": metadata}
+    return _make(world, url, signing_secret, params)
 
 
 @route("POST", "/v1/webhook_endpoints")
