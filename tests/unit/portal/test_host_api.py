@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from services.portal.web.entrypoints import NOTHING_HERE_SECONDS
 from services.portal.web.limiter import Limiter
 from shared.contracts.host_api import CustomerEntry
 from shared.contracts.rpc.api_keys import SCOPES
+from shared.database import DatabaseUnavailable
 from tests.unit.portal.api_host import ApiHost, Told, query, routes
 
 BUSINESS = {"business_id": "sunrise", "name": "Sunrise Home Cleaning", "color": "#c2410c"}
@@ -425,6 +428,25 @@ def test_a_businesss_key_takes_no_sender(host: ApiHost, key: str) -> None:
         assert host.ok("GET", "/businesses/sunrise", own)["sender_email"] == then
     told = host.send("POST", "/businesses", own, {**BUSINESS, "sender_email": sender})
     refused(told, "installation_key_required")
+
+
+class Away:
+    """A database that does not answer."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        raise DatabaseUnavailable("no answer in time")
+        yield
+
+
+def test_an_audit_line_says_ok_of_what_was_done_alone(host: ApiHost, key: str, ada: str) -> None:
+    """Not of what was stopped by a database that is away."""
+    host.ok("GET", "/businesses", key)
+    host.portal.db = Away()
+    with capture_logs() as lines, pytest.raises(DatabaseUnavailable):
+        host.send("POST", f"/customers/{ada}/link/rotate", key)
+    (line,) = [one for one in lines if one.get("audit")]
+    assert (line["customer_id"], line["outcome"]) == (ada, "DatabaseUnavailable")
 
 
 def test_an_audit_line_says_what_was_changed(host: ApiHost, key: str, ada: str) -> None:

@@ -91,3 +91,13 @@ def test_what_stands_in_the_address_twice_is_refused(host: ApiHost) -> None:
         told = host.send("GET", path, key)
         assert told.status == 400
         assert told.json["errors"][0]["detail"] == "given more than once"
+
+
+@pytest.mark.parametrize("path", ["/events", "/customers", "/incidents"])
+def test_an_empty_id_of_a_business_is_not_every_business(host: ApiHost, path: str) -> None:
+    """A host whose variable is empty is told so."""
+    key = host.key()
+    host.ok("POST", "/businesses", key, {"business_id": "b", "name": "B"})
+    for one in (key, host.key("b")):
+        told = host.send("GET", f"{path}?business_id=", one)
+        assert (told.status, told.json["errors"][0]["field"]) == (404, "business_id")

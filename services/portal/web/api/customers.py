@@ -20,7 +20,6 @@ from shared.contracts.host_api import (
     StripeLinkArguments,
     StripeUnlinkArguments,
 )
-from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     CustomerArguments,
     CustomerLine,
@@ -72,9 +71,7 @@ class ApiCustomers(ApiEntrypoints):
     @route("GET", "/customers", "customers:read", query=CustomerPageArguments, answer=CustomerPage)
     def api_list_customers(self, session: Session, call: Call) -> Reply:
         """List a business's customers, or find one by your own id or by Stripe's."""
-        business_id = call.given.business_id or call.credential.business_id
-        if business_id is None:
-            raise InvalidArgument("business_id: missing")
+        business_id = call.the_business
         rows, more = host_lists.customers(session, call.given, business_id)
         data = [serializers.customer(row, business_id) for row in rows]
         return Reply(CustomerPage(data=data, has_more=more))

@@ -93,6 +93,20 @@ class Call:
             action()
 
     @property
+    def business_id(self) -> str | None:
+        """The business that is asked for: the one that is given, else the key's own; None: neither. The key's own, or the key is the
+        installation's."""
+        given: str | None = getattr(self.given, "business_id", None)
+        return given if given is not None else self.credential.business_id
+
+    @property
+    def the_business(self) -> str:
+        """The same, where there must be one. Raises InvalidArgument."""
+        if self.business_id is None:
+            raise InvalidArgument("business_id: missing")
+        return self.business_id
+
+    @property
     def alone(self) -> bool:
         """Whether the key speaks for one business only."""
         return self.credential.business_id is not None
@@ -139,22 +153,11 @@ class ApiEntrypoints(PortalEntrypoints):
                     reply = self._run(session, handler, call)
                 return _answer(reply.status, _json(reply.answer))
             return self._change(route, handler, request, call)
-        except Refused as refused:
-            outcome = refused.code
-            return problems.of_refusal(refused)
-        except UnstorableValue:
-            outcome = "invalid_argument"
-            return problems.problem(
-                outcome, "A number is too large or a text too long to be stored."
-            )
-        except ServiceAway as away:
-            outcome = away.reason
-            return problems.unavailable(RETRY_AFTER_SECONDS)
-        except RpcError as error:
-            outcome = type(error).__name__
-            if isinstance(error, StripeCustomerConflict):
-                LINK_CONFLICTS.labels("api").inc()
-            return problems.of_error(error)
+        except Exception as error:
+            outcome, refusal = _told(error)
+            if refusal is None:
+                raise
+            return refusal
         finally:
             if route.audited is not None:
                 facts = {name: getattr(call.given, name) for name in route.audited} if call else {}
@@ -268,6 +271,21 @@ class ApiEntrypoints(PortalEntrypoints):
             raise
         call.finish()
         return _answer(status, text)
+
+
+def _told(error: Exception) -> tuple[str, Answered | None]:
+    """What became of a request that is not done, in a word, and its answer; None: something failed in our house."""
+    if isinstance(error, Refused):
+        return error.code, problems.of_refusal(error)
+    if isinstance(error, UnstorableValue):
+        told = "A number is too large or a text too long to be stored."
+        return "invalid_argument", problems.problem("invalid_argument", told)
+    if isinstance(error, ServiceAway):
+        return error.reason, problems.unavailable(RETRY_AFTER_SECONDS)
+    if isinstance(error, StripeCustomerConflict):
+        LINK_CONFLICTS.labels("api").inc()
+    name = type(error).__name__
+    return name, problems.of_error(error) if isinstance(error, RpcError) else None
 
 
 def _query(request: Any) -> Mapping[str, str]:

@@ -28,8 +28,8 @@ class ApiEvents(ApiEntrypoints):
     def api_list_events(self, session: Session, call: Call) -> Reply:
         """List what happened since you last asked, in order. Give the answer's `next` as `since` of the next request: nothing is left out
         between two, and nothing comes twice. Events are thin: ask how things stand."""
-        business_id = call.given.business_id or call.credential.business_id
-        owner = None if business_id is None else host_lists.business(session, business_id).id
+        asked = call.business_id
+        owner = None if asked is None else host_lists.business(session, asked).id
         return Reply(listing.listed(session, call.given, owner, call.now))
 
     def _place_events(self, session: Session, call: Call) -> Callable[[], object]:

@@ -16,7 +16,6 @@ from shared.contracts.host_api import (
     IncidentPage,
     IncidentPageArguments,
 )
-from shared.contracts.rpc.errors import InvalidArgument
 
 
 class ApiIncidents(ApiEntrypoints):
@@ -36,7 +35,7 @@ class ApiIncidents(ApiEntrypoints):
         return Reply(IncidentPage(data=incidents.told(rows, emails), has_more=more))
 
     def _emails_of_page(self, session: Session, call: Call) -> Callable[[], Any]:
-        rows, more = incidents.page(session, call.given, _business(call))
+        rows, more = incidents.page(session, call.given, call.the_business)
         names = incidents.names_of(rows)
         return lambda: (rows, more, RpcEmails(self.notifier).of_invoices(names))
 
@@ -55,13 +54,6 @@ class ApiIncidents(ApiEntrypoints):
         return Reply(found)
 
     def _emails_of_one(self, session: Session, call: Call) -> Callable[[], Any]:
-        row = incidents.find(session, _business(call), call.values["invoice_id"])
+        row = incidents.find(session, call.the_business, call.values["invoice_id"])
         names = incidents.names_of([row])
         return lambda: (row, RpcEmails(self.notifier).of_invoices(names))
-
-
-def _business(call: Call) -> str:
-    business_id = call.given.business_id or call.credential.business_id
-    if business_id is None:
-        raise InvalidArgument("business_id: missing")
-    return str(business_id)
