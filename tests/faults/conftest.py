@@ -14,10 +14,11 @@ from tests.faults.system import System
 
 @pytest.fixture(scope="module")
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    """One process a service, with nothing wrong but what the tests do, and as many customers as the module says."""
+    """One process a service, with nothing wrong but what the tests do, and as many customers and with such settings as the module says."""
     folder = own_folder("faults")
     folder.chmod(0o711)
-    with System(folder, replicas={}) as made:
+    settings = getattr(request.module, "SETTINGS", None)
+    with System(folder, replicas={}, settings=settings) as made:
         made.make_customers(getattr(request.module, "CUSTOMERS", 1))
         yield made
     shutil.rmtree(folder, ignore_errors=True)
