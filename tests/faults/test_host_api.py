@@ -80,7 +80,7 @@ def test_answers_are_as_documented(system: System, host: Portico, key: str, name
             for told in (case.path_parameters, case.query, case.body):
                 if isinstance(told, dict):
                     told |= {one: KNOWN[one] for one in KNOWN.keys() & told.keys()}
-        if luck:
+        if luck != 7:  # one in ten; Hypothesis draws zero half the time
             case.headers["Authorization"] = f"Bearer {key}"
         try:
             answer = case.call(system.stack.api_url, allow_redirects=False, timeout=20)
