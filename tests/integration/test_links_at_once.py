@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from local.servers import PostgreSQL
 from services.portal.domain.linking import CustomerRef, Source, decide_standing
-from services.portal.handlers import customers
+from services.portal.handlers import customers, importing
 from services.portal.handlers.evidence import Evidence, take_in
 from services.portal.models import CustomerRow
 from services.portal.queries import links
 from shared.contracts.accounts import OWN, Merchant
 from shared.contracts.rpc.errors import StripeCustomerConflict
+from shared.contracts.rpc.portal import CustomerArguments
 from tests.unit.portal.builders import NOW, add_business, add_customer
 
 AT_ONCE = 8
@@ -106,3 +107,42 @@ def test_nobody_decides_over_what_another_one_is_writing(engine: Engine) -> None
         }
         assert linked == decided
         assert linked, "somebody is linked with somebody"
+
+
+def test_what_is_told_of_a_customer_at_once_is_never_mixed(engine: Engine) -> None:
+    """Each upsert is there whole or not at all, though none locks what it looks at; one who is forgotten meanwhile is made anew."""
+    with Session(engine) as session, session.begin():
+        add_business(session)
+        customer_id = add_customer(session, "c1").customer_id
+
+    def tell(number: int) -> None:
+        for word in range(WORDS):
+            mark = f"{number % 3}-{word % 2}"
+            given = CustomerArguments(
+                business_id="sunrise", external_id="c1", name=f"name {mark}", email=f"{mark}@example.com", locale="en",
+            )  # fmt: skip
+            with Session(engine) as session:
+                try:
+                    with session.begin():
+                        if number == 0 and word == WORDS // 2:
+                            importing.erase(
+                                session,
+                                OWN,
+                                customer_id=customer_id,
+                                stripe_customer_id=None,
+                                now=NOW,
+                            )
+                        else:
+                            customers.upsert_customer(session, given, NOW)
+                except IntegrityError:
+                    continue  # two made the customer: the service tries again
+            with Session(engine) as session:
+                rows = session.scalars(select(CustomerRow)).all()
+            for row in rows:
+                assert row.email.partition("@")[0] == row.name.removeprefix("name "), row.name
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(tell, range(AT_ONCE)))
+    with Session(engine) as session:
+        (row,) = session.scalars(select(CustomerRow))
+        assert row.public_id != customer_id

@@ -202,9 +202,9 @@ def test_what_billing_is_asked_about_is_found_among_what_is_open(portal: Engine)
     assert "Seq Scan on invoices" not in plan
 
 
-def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> None:
-    """Who is whose is found by indexes: what names a customer by either id, what is said of a Stripe customer, whose link
-    nobody speaks for."""
+@pytest.fixture(scope="module")
+def named(portal: Engine) -> tuple[str, str]:
+    """Evidence on nearly every customer; the host's ids of one, and of their business."""
     with portal.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO link_evidence (stripe_customer_id, source, object_id, customer_ref, denies, said_at, noted_at) "
@@ -217,6 +217,29 @@ def test_evidence_is_decided_without_reading_a_whole_table(portal: Engine) -> No
             "SELECT external_id, business_id FROM customers JOIN businesses ON businesses.id = business_pk "
             "WHERE customers.id = 77"
         ).one()
+    return external_id, business_id
+
+
+def test_an_upsert_of_a_customer_reads_no_whole_table(
+    portal: Engine, named: tuple[str, str]
+) -> None:
+    """Each host tells of all its customers every night."""
+    external_id, business_id = named
+
+    def upsert(session: Session) -> None:
+        found = people.before_upsert(session, business_id, external_id)
+        assert found is not None
+        assert people.change_customer(session, found.id, {"name": "New", "updated_at": NOW})
+
+    assert full_scans(portal, upsert, {"businesses"}) == []
+
+
+def test_evidence_is_decided_without_reading_a_whole_table(
+    portal: Engine, named: tuple[str, str]
+) -> None:
+    """Who is whose is found by indexes: what names a customer by either id, what is said of a Stripe customer, whose link
+    nobody speaks for."""
+    external_id, business_id = named
 
     def decide(session: Session) -> None:
         said = [
