@@ -10,8 +10,8 @@ from services.portal.settings import Settings
 from services.portal.tokens.links import Links
 from services.portal.tokens.references import CheckoutReferences
 from services.portal.tokens.request_links import RequestLinks
-from services.portal.web.api.known_keys import KnownKeys
 from services.portal.web.connect_page import ConnectPage
+from services.portal.web.known_keys import KnownKeys
 from services.portal.web.limiter import MOST_KEYS, Limiter
 
 

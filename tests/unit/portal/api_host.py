@@ -19,8 +19,8 @@ from services.portal.service import PortalService
 from services.portal.tokens.links import Links
 from services.portal.web.api import problems
 from services.portal.web.api.door import ApiHttp, Route
-from services.portal.web.api.known_keys import KnownKeys
 from services.portal.web.entrypoints import utc_now
+from services.portal.web.known_keys import KnownKeys
 from services.portal.web.limiter import Limiter
 from shared.contracts.rpc.api_keys import SCOPES
 from shared.nameko_ext.http_answers import answer_bytes

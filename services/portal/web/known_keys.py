@@ -1,4 +1,4 @@
-"""Keys that were good a moment ago. Looking one up is a transaction of its own, which costs as much as a small request."""
+"""Keys of the HTTP API that were good a moment ago. Looking one up is a transaction of its own, which costs as much as a small request."""
 
 from __future__ import annotations
 
