@@ -53,7 +53,8 @@ def upsert_business(
     raised where there is none."""
     values = arguments.business(given)
     business_id = arguments.identifier("business_id", given.business_id)
-    if given.stripe_account is not UNSET or given.on_behalf_of is not UNSET:
+    says_account = given.stripe_account is not UNSET or given.on_behalf_of is not UNSET
+    if says_account:
         links.lock(session)
     row = people.business(session, business_id, lock=True)
     if row is None and change_only:
@@ -71,7 +72,8 @@ def upsert_business(
         session.flush()
     else:
         _change(row, values, now)
-    assign_account(session, business_id, *wanted, now, release_links=given.release_links)
+    if says_account:
+        assign_account(session, business_id, *wanted, now, release_links=given.release_links)
     return business_id
 
 
