@@ -30,7 +30,10 @@ from services.portal.models import BusinessRow, ConnectionRow
 from services.portal.queries import connections
 from services.portal.queries import customers as people
 from shared.contracts.accounts import Account
-from shared.contracts.rpc.errors import NotFound
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,8 @@ def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.d
 
 def finish(session: Session, connection: int, account: Account, now: dt.datetime) -> Outcome:
     """The code stood for `account`: its business is on it from now on, if it may be."""
-    row = connections.by_id(session, connection)
-    business = session.get(BusinessRow, row.business_pk) if row is not None else None
-    if row is None or business is None:  # forgotten meanwhile
+    business = connections.business_of(session, connection)
+    if business is None:  # forgotten meanwhile
         return Outcome.STRANGE
     try:
         assign_account(session, business.business_id, account, "", now)
@@ -136,9 +138,16 @@ def finish(session: Session, connection: int, account: Account, now: dt.datetime
         outcome = Outcome.TAKEN
     except CustomersLinked:
         outcome = Outcome.LINKED
+    except InvalidArgument as error:
+        log.error("account not connected", reason=str(error), account=account)
+        outcome = Outcome.NOT_READY
     else:
-        outcome, row.connected_account = Outcome.DONE, account
-    row.outcome = outcome
+        outcome = Outcome.DONE
+    # Last: whoever makes a new link has the business first, too.
+    row = connections.by_id(session, connection)
+    if row is not None:
+        row.outcome = outcome
+        row.connected_account = account if outcome is Outcome.DONE else None
     return outcome
 
 

@@ -50,6 +50,12 @@ def by_state(session: Session, state_digest: str) -> tuple[ConnectionRow, Busine
     )
 
 
+def business_of(session: Session, id: int) -> BusinessRow | None:
+    """Whose way it is; locks nothing."""
+    statement = select(BusinessRow).join(ConnectionRow, ConnectionRow.business_pk == BusinessRow.id)
+    return session.scalar(statement.where(ConnectionRow.id == id))
+
+
 def by_id(session: Session, id: int) -> ConnectionRow | None:
     """A way, locked for change."""
     return session.get(ConnectionRow, id, with_for_update=True)
