@@ -53,11 +53,12 @@ def prune_batch(
     gone: dict[str, int] = {}
     for rule in rules:
         keys = rule.key or inspect(rule.model).primary_key
-        some = select(*keys).where(rule.outdated(rule.before(before, now))).limit(limit)
+        outdated = rule.outdated(rule.before(before, now))
+        some = select(*keys).where(outdated).limit(limit)
         which = keys[0].in_(some) if len(keys) == 1 else tuple_(*keys).in_(some)
         statement = delete(rule.model).where(which)
         if rule.key:  # no index may be on these columns alone
-            statement = statement.where(rule.outdated(before))
+            statement = statement.where(outdated)
         name = rule.model.__tablename__
         gone[name] = gone.get(name, 0) + changed(
             session, statement.execution_options(synchronize_session=False)
