@@ -94,7 +94,7 @@ def take_probe(session: Session, endpoint_id: str, now: dt.datetime, until: dt.d
 
 
 def remove(session: Session, endpoint_id: str) -> None:
-    """Forget an endpoint with its deliveries and attempts."""
+    """Forget an endpoint with its deliveries and attempts: the endpoint last, since whoever records an attempt has the delivery first."""
     for table in (HookAttempt, HookDelivery, HookEndpoint):
         session.execute(
             delete(table)

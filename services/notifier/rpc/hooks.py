@@ -255,7 +255,7 @@ class Hooks:
     ) -> DeletedWebhookEndpoint:
         """Forget an endpoint with all that waits for it."""
         with self.db.transaction() as session:
-            handlers.find(session, endpoint_id, business_id, lock=True)
+            handlers.find(session, endpoint_id, business_id)
             hook_endpoints.remove(session, endpoint_id)
         return DeletedWebhookEndpoint(endpoint_id=endpoint_id)
 
