@@ -290,9 +290,14 @@ def _note_failure(
     jitter: float,
     policy: HookPolicy,
 ) -> None:
+    pause = policy.pause(endpoint.failures + 1, now, jitter, answer.retry_after)
+    if endpoint.failures < policy.failures_in_a_row:
+        # Others are under way at the same time: none of them shortens what the host has asked for.
+        asked_for = (one for one in (endpoint.paused_until, pause) if one is not None)
+        pause = max(asked_for, default=None)
     endpoint.failures += 1
     endpoint.failing_since = endpoint.failing_since or now
-    endpoint.paused_until = policy.pause(endpoint.failures, now, jitter, answer.retry_after)
+    endpoint.paused_until = pause
     if not endpoint.enabled:
         return
     if answer.gone:

@@ -304,6 +304,27 @@ def test_retry_after_is_heeded_within_bounds() -> None:
     assert policy.pause(1, now, 0.5, None) is None
 
 
+def test_no_other_failure_shortens_what_a_host_asked_for(world: World) -> None:
+    """It says 429 and an hour to one of two requests that are under way, and breaks the other off."""
+    hour, said = dt.timedelta(hours=1), []
+    world.endpoint()
+    world.hear(failed("evt_1/invoice.payment_failed"), paid("evt_2/invoice.paid"))
+    world.tell()
+
+    def answer(target: Target) -> Answered:
+        said.append(target)
+        return answered(429, 3, hour) if len(said) == 1 else Answered(None, "timeout", 15000)
+
+    world.hosts.answer = answer
+    began = world.clock()
+    assert world.work() == ["retried", "retried"]
+    assert world.row(HookEndpoint).paused_until == began + hour
+    world.clock.forward(seconds=3599)
+    assert world.work() == []
+    world.clock.forward(seconds=1)
+    assert world.work() == ["retried", "retried"]
+
+
 def test_410_switches_off_at_once_and_is_told(world: World) -> None:
     """One event on the exchange, and by the other endpoints; what is missed meanwhile can be replayed."""
     endpoint = world.endpoint("gone", "sunrise")
