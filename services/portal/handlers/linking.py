@@ -46,6 +46,11 @@ def settle(
         *_link(session, found, decision.links, now),
         *_refuse(session, found, decision.conflicts, now),
     ]
+    _tell(session, told, now)
+
+
+def _tell(session: Session, told: Sequence[events.Data], now: dt.datetime) -> None:
+    """Tell the notifier, and hosts in whatever way they listen."""
     outgoing = [_outgoing(data, now) for data in told]
     outbox.OUTBOX.add(session, outgoing, now)
     host_events.note(session, [one.event for one in outgoing], now)
@@ -64,7 +69,7 @@ def release(
         settle(session, merchant, (), unknown, now)
     found = Component(merchant, customers={one.row.id: one for one in linked})
     told = _link(session, found, {}, now)
-    outbox.OUTBOX.add(session, [_outgoing(data, now) for data in told], now)
+    _tell(session, told, now)
     return stripe_ids
 
 

@@ -14,6 +14,7 @@ from services.portal.handlers.business_accounts import assign_account
 from services.portal.models import (
     BusinessRow,
     CustomerRow,
+    HostEventRow,
     LinkConflictRow,
     OutboxEvent,
     merchant_of,
@@ -134,6 +135,11 @@ def test_whoever_lets_links_go_has_them_again_when_they_come_back(session: Sessi
     }
     upsert(session, stripe_account=None)
     assert {name: stripe_id_of(session, one) for name, one in said.items()} == before
+    # Whoever lists events over HTTP hears the same.
+    queued, listed = (
+        sorted(session.scalars(select(table.event_id))) for table in (OutboxEvent, HostEventRow)
+    )
+    assert queued == listed
 
 
 def test_what_was_said_on_the_new_account_before_decides(session: Session) -> None:
