@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from services.billing.adapters.stripe.oauth import StripeConnect
-from services.billing.domain.accounts import Way
+from services.billing.domain.accounts import ACCOUNT, Way
 from services.billing.models import SpentCode
 from services.billing.queries import accounts as queries
 from services.billing.rpc.errors import wire_errors, within
@@ -26,7 +26,6 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 CODE: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
-ACCOUNT: Final = re.compile(r"acct_[A-Za-z0-9]{1,240}")
 
 
 class Connecting:
