@@ -61,6 +61,8 @@ class _Person:
     customer_id: str | None = None
     stripe_customer_id: str | None = None
     email: str | None = None
+    only_on_behalf_of: str | None = None
+    """See `FoundCustomer`: what names the Stripe customer or the address stays then."""
 
 
 def _who(call: Caller, reference: str, business: str | None) -> _Person:
@@ -74,12 +76,18 @@ def _who(call: Caller, reference: str, business: str | None) -> _Person:
             **account_argument(account),
         )
     except Fault as fault:
-        if not fault.means(NotFound) or not reference.startswith("cus_"):
+        if not fault.means(NotFound) or not reference.startswith("cus_") or business:
             raise
-        # The portal does not know (any more): the others may.
+        # The portal does not know (any more): the others may. Of a business's alone it can't be told what there is.
         return _Person(account, stripe_customer_id=reference)
     account = Account(found.account)
-    return _Person(account, found.customer_id, found.platform_stripe_customer_id, found.email)
+    return _Person(
+        account,
+        found.customer_id,
+        found.platform_stripe_customer_id,
+        found.email,
+        found.only_on_behalf_of,
+    )
 
 
 def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
@@ -88,10 +96,13 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
     where = account_argument(who.account)
     ids = {"customer_id": customer_id, "stripe_customer_id": stripe_id, **where}
     done: dict[str, Any] = {"dead_letters": 0, "emptied": 0, "billing": 0}
-    done["notifier"] = ask(call, notifier.ERASE_CUSTOMER, **ids).deleted
-    marks = [one for one in (customer_id, who.email) if one]
-    first = stripe_id or (marks[0] if marks else None)
-    if first is None:
+    shared = who.only_on_behalf_of is not None
+    whose = {"on_behalf_of": who.only_on_behalf_of} if shared else {}
+    done["notifier"] = ask(call, notifier.ERASE_CUSTOMER, **ids, **whose).deleted
+    # Another business's customer has the same id at Stripe, and the same address there.
+    names = (customer_id,) if shared else (stripe_id, customer_id, who.email)
+    marks = [one for one in names if one]
+    if not marks:
         raise Stop(FINDING, "nothing to look for")
     with progress_bar() as bar:
         task = bar.add_task("stored events", total=None)
@@ -100,8 +111,8 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
             step = ask(
                 call,
                 billing.ERASE_CUSTOMER,
-                stripe_customer_id=first,
-                also=[one for one in marks if one != first],
+                stripe_customer_id=marks[0],
+                also=marks[1:],
                 after=after,
                 **where,
             )
@@ -109,12 +120,11 @@ def _erase(ctx: typer.Context, call: Caller, who: _Person) -> dict[str, Any]:
             done["billing"] += step.deleted
             after = step.next
             bar.advance(task)
-    needles = [first, *marks]
     with deadletters.broker(ctx) as letters:
         for queue in letters.counts():
             gone = letters.discard(
                 queue,
-                lambda letter: any(letter.mentions(needle, who.account) for needle in needles),
+                lambda letter: any(letter.mentions(needle, who.account) for needle in marks),
             )
             done["dead_letters"] += len(gone)
     answer = ask(call, portal.ERASE_CUSTOMER, **ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, false, or_, select
 from sqlalchemy.orm import Session
 
 from services.notifier.models import (
@@ -13,21 +13,28 @@ from services.notifier.models import (
     SendGridEvent,
 )
 from services.notifier.queries import hook_events
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import StripeCustomer, StripeId
 from shared.mentions import mentioned
 from shared.outbox import said_of
-from shared.statements import changed, is_object
+from shared.statements import changed, is_customer, is_object
 
 
 def erase_customer(
-    session: Session, stripe_customer: StripeId | None, customer_id: str | None
+    session: Session,
+    stripe_customer: StripeId | None,
+    customer_id: str | None,
+    on_behalf_of: str | None = None,
 ) -> int:
-    """Delete all that is kept of a customer; how many rows that were.
+    """Delete all that is kept of a customer; how many rows that were. With `on_behalf_of` the Stripe customer stays another business's:
+    of what names it, only what is charged so goes.
 
     The hash of an address that bounced or complained stays: without it that person could be written to again.
     """
-    wanted = []
-    if stripe_customer:
+    wanted, theirs = [], stripe_customer
+    if stripe_customer and on_behalf_of is not None:
+        wanted.append(_of_merchant(Notification, stripe_customer, on_behalf_of))
+        theirs = None
+    elif stripe_customer:
         wanted.append(
             is_object(Notification.account, Notification.stripe_customer_id, stripe_customer)
         )
@@ -36,24 +43,33 @@ def erase_customer(
     mine = select(Notification.notification_id).where(or_(*wanted))
     gone = changed(session, delete(SendGridEvent).where(SendGridEvent.notification_id.in_(mine)))
     gone += changed(session, delete(Notification).where(or_(*wanted)))
-    gone += hook_events.erase_customer(session, stripe_customer, customer_id)
+    if theirs or customer_id:
+        gone += hook_events.erase_customer(session, theirs, customer_id)
     # What was said to the host application about this customer: a handful of rows, searched as text.
     said = []
-    if stripe_customer:
-        named = mentioned(OutboxEvent.body, stripe_customer.id)
-        said.append(and_(said_of(OutboxEvent.body, stripe_customer.account), named))
+    if theirs:
+        named = mentioned(OutboxEvent.body, theirs.id)
+        said.append(and_(said_of(OutboxEvent.body, theirs.account), named))
     if customer_id:
         said.append(mentioned(OutboxEvent.body, customer_id))
     gone += changed(
         session,
-        delete(OutboxEvent).where(or_(*said)).execution_options(synchronize_session=False),
+        delete(OutboxEvent).where(or_(false(), *said)).execution_options(synchronize_session=False),
     )
-    if stripe_customer:
+    if theirs:
         for table in (IncidentRow, DeletedCustomer):
             gone += changed(
                 session,
-                delete(table).where(
-                    is_object(table.account, table.stripe_customer_id, stripe_customer)
-                ),
+                delete(table).where(is_object(table.account, table.stripe_customer_id, theirs)),
             )
+    elif stripe_customer:
+        mine_alone = _of_merchant(IncidentRow, stripe_customer, on_behalf_of or "")
+        gone += changed(session, delete(IncidentRow).where(mine_alone))
     return gone
+
+
+def _of_merchant(
+    table: type[Notification | IncidentRow], stripe_customer: StripeId, on_behalf_of: str
+) -> ColumnElement[bool]:
+    customer = StripeCustomer(*stripe_customer, on_behalf_of)
+    return is_customer(table.account, table.stripe_customer_id, table.on_behalf_of, customer)

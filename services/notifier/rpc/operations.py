@@ -160,20 +160,22 @@ class Operations:
         with self.db.reading() as session:
             return counting.stats(session, since.astimezone(dt.UTC), now)
 
-    @audited_rpc("customer_id", "stripe_customer_id", "account")
+    @audited_rpc("customer_id", "stripe_customer_id", "account", "on_behalf_of")
     def erase_customer(
         self,
         stripe_customer_id: str | None = None,
         customer_id: str | None = None,
         account: str = OWN,
+        on_behalf_of: str | None = None,
     ) -> ErasedRows:
-        """Forget a customer's emails and invoices. Safe to repeat."""
+        """Forget a customer's emails and invoices. Safe to repeat. `on_behalf_of`: the Stripe customer, a platform's, stays another
+        business's; of what names it only what is charged on this behalf (empty: nobody's) goes."""
         if not stripe_customer_id and not customer_id:
             raise InvalidArgument("expected stripe_customer_id, customer_id, or both")
         with self.db.transaction() as session:
             return ErasedRows(
                 deleted=erasure.erase_customer(
-                    session, stripe_id(account, stripe_customer_id), customer_id
+                    session, stripe_id(account, stripe_customer_id), customer_id, on_behalf_of
                 )
             )
 

@@ -25,6 +25,9 @@ class Person:
     account: Account
     customer_id: str
     stripe_customer_id: str | None
+    on_behalf_of: str | None
+    """Set where the Stripe customer, a platform's, stays another business's: on whose behalf this one's invoices are charged (empty:
+    nobody's). What names the Stripe customer or the address, which that one has as well, stays then."""
     email: str | None
     """None: what names nothing but the address stays. Others may have the same one."""
 
@@ -53,7 +56,7 @@ class RpcErasure:
         """Forget a person, going on after a place in what billing keeps; as much as a request has time for. Raises ServiceAway, and
         InvalidArgument for `after`. Safe to repeat."""
         until, where = time.monotonic() + ERASING, account_argument(person.account)
-        done = Forgotten(after=after or FROM_THE_BEGINNING)
+        done, alone = Forgotten(after=after or FROM_THE_BEGINNING), person.on_behalf_of is None
         if after is None:
             gone = _ask(
                 notifier.ERASE_CUSTOMER,
@@ -61,9 +64,12 @@ class RpcErasure:
                 customer_id=person.customer_id,
                 stripe_customer_id=person.stripe_customer_id,
                 **where,
+                **({} if alone else {"on_behalf_of": person.on_behalf_of}),
             )
             done = replace(done, emails=gone.deleted)
-        marks = [person.stripe_customer_id, person.customer_id, person.email]
+        marks: list[str | None] = [person.customer_id]
+        if alone:
+            marks = [person.stripe_customer_id, person.customer_id, person.email]
         first, *others = [one for one in marks if one]
         while done.after is not None and time.monotonic() < until:
             step = _ask(

@@ -19,10 +19,10 @@ from services.portal.domain.people import (
 from services.portal.handlers import arguments, evidence
 from services.portal.handlers.evidence import HostWord
 from services.portal.handlers.linking import settle
-from services.portal.models import BusinessRow, merchant_of
+from services.portal.models import BusinessRow, CustomerRow, merchant_of
 from services.portal.queries import bulk, erasure, links
 from services.portal.queries import customers as people
-from shared.contracts.accounts import Account, Merchant, StripeId
+from shared.contracts.accounts import Account, Merchant, StripeId, stripe_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.contracts.rpc.portal import (
     CustomerErasure,
@@ -264,7 +264,7 @@ def find(
     session: Session, account: Account, reference: str, business_id: str | None
 ) -> FoundCustomer:
     """A customer by Portico's id, Stripe's id in an account, or the host's own id with its business, which may be left out where
-    there is only one. Raises NotFound."""
+    there is only one. Raises NotFound, and InvalidArgument for a Stripe customer that is several businesses'."""
     row = people.customer(session, reference) if len(reference) == PUBLIC_ID_LENGTH else None
     owner = people.business(session, business_id) if business_id is not None else None
     if business_id is not None and owner is None:
@@ -277,7 +277,9 @@ def find(
             if owner is None or one.business_pk == owner.id
         ]
         if len(theirs) > 1:
-            raise NotFound("several businesses have this Stripe customer: name the business")
+            raise InvalidArgument(
+                "business_id: several businesses have this Stripe customer; name the business"
+            )
         row = theirs[0] if theirs else None
     if row is None:
         if owner is None:
@@ -304,7 +306,16 @@ def find(
         external_id=row.external_id,
         email=row.email,
         platform_stripe_customer_id=row.platform_stripe_customer_id,
+        only_on_behalf_of=only_on_behalf_of(session, row),
     )
+
+
+def only_on_behalf_of(session: Session, row: CustomerRow) -> str | None:
+    """On whose behalf what names a customer's Stripe customer is theirs, where that, a platform's, is another business's customer too;
+    None: all of it is."""
+    named = stripe_id(row.account, row.platform_stripe_customer_id)
+    shared = named is not None and len(people.customers_of_stripe(session, named)) > 1
+    return row.on_behalf_of if shared else None
 
 
 def erase(

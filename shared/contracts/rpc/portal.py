@@ -501,6 +501,8 @@ class FoundCustomer(SecretAnswer, frozen=True, kw_only=True):
     email: str
     platform_stripe_customer_id: str | None = None
     """With which Stripe customer they are linked; null: with nobody."""
+    only_on_behalf_of: str | None = None
+    """Set where that, a platform's, is another business's customer too: theirs is only what is charged on this behalf (empty: nobody's)."""
 
 
 class CustomerErasure(Answer, frozen=True, kw_only=True):

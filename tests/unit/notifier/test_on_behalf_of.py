@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from services.notifier.domain.kinds import Kind
+from services.notifier.models import IncidentRow, Notification
 from services.notifier.ports import Business
+from services.notifier.queries.erasure import erase_customer
 from shared import events as contract
+from shared.contracts.accounts import OWN, StripeId
 from tests.unit.notifier.conftest import House, failed, paid
 from tests.unit.notifier.fakes import a_contact
 from tests.unit.notifier.test_linked import linked
@@ -67,6 +70,17 @@ def test_nothing_of_one_business_is_gathered_into_anothers_email(platform: House
         mine, other = (ALDER, BIRCH) if ALDER in mail.to else (BIRCH, ALDER)
         assert f"{mine}-" in mail.text
         assert other not in mail.text
+
+
+def test_who_is_forgotten_at_one_business_is_written_to_by_the_other(platform: House) -> None:
+    """With what was told there, and what is waiting."""
+    for behalf in (ALDER, BIRCH):
+        fails(platform, behalf)
+    with platform.db.transaction() as session:
+        assert erase_customer(session, StripeId(OWN, "cus_1"), None, ALDER) == 2
+    assert [row.on_behalf_of for row in platform.table(Notification)] == [BIRCH]
+    assert [row.on_behalf_of for row in platform.table(IncidentRow)] == [BIRCH]
+    assert platform.work() == ["sent"]
 
 
 def test_the_news_of_a_payment_goes_where_the_failure_was_told(platform: House) -> None:

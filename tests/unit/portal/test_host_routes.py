@@ -295,6 +295,32 @@ def test_a_businesss_key_forgets_by_ids_alone(host: ApiHost, key: str, ada: str)
     ]
 
 
+def test_a_stripe_customer_that_is_anothers_too_is_not_forgotten_for_that_one(
+    host: ApiHost, key: str
+) -> None:
+    """A platform's, of two businesses: the notifier is told whose invoices go, and billing looks for the other marks alone. Who is left
+    then is forgotten whole."""
+    people = []
+    for business_id, behalf in (("sunrise", "acct_a"), ("other", "acct_b")):
+        business = {"business_id": business_id, "name": business_id, "on_behalf_of": behalf}
+        host.ok("POST", "/businesses", key, business)
+        customer = {**ADA, "business_id": business_id}
+        people.append(host.ok("POST", "/customers", key, customer)["customer_id"])
+    happens(host, failed(stripe_customer_id="cus_ada", on_behalf_of="acct_b"))
+    whose = {"stripe_customer_id": "cus_ada"}
+    host.ok("DELETE", f"/customers/{people[0]}", key)
+    assert host.notifier.calls == [
+        ("erase_customer", {**whose, "customer_id": people[0], "on_behalf_of": "acct_a"})
+    ]
+    looked = {"stripe_customer_id": people[0], "also": [], "after": "inbox:"}  # no address, either
+    assert host.billing.calls == [("erase_customer", looked)]
+    with host.db.reading() as session:
+        assert session.scalars(select(InvoiceRow.on_behalf_of)).all() == ["acct_b"]
+    host.ok("DELETE", f"/customers/{people[1]}", host.key("other"))
+    assert host.notifier.calls[1] == ("erase_customer", {**whose, "customer_id": people[1]})
+    assert host.billing.calls[1][1]["stripe_customer_id"] == "cus_ada"
+
+
 def test_what_one_request_has_no_time_for_the_next_goes_on_with(
     host: ApiHost, key: str, ada: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

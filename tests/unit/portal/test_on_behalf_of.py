@@ -20,7 +20,7 @@ from services.portal.handlers.events import handle
 from services.portal.models import Base, CustomerRow, InvoiceRow, SubscriptionRow
 from shared import events
 from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer
-from shared.contracts.rpc.errors import NotFound, StripeCustomerConflict
+from shared.contracts.rpc.errors import InvalidArgument, StripeCustomerConflict
 from tests.unit import tables
 from tests.unit.portal.builders import (
     NOW,
@@ -304,9 +304,10 @@ def test_a_stripe_customer_of_several_is_found_with_its_business(session: Sessio
     """Without one it isn't told whose is meant."""
     for one in settled(session, WORLDS["on behalf of both"]):
         customers.link_customer(session, customer_id=one, stripe_customer_id="cus_1", now=NOW)
-    with pytest.raises(NotFound, match="several businesses have this Stripe customer"):
+    with pytest.raises(InvalidArgument, match="several businesses have this Stripe customer"):
         importing.find(session, PLATFORM, "cus_1", None)
-    assert importing.find(session, PLATFORM, "cus_1", "birch").business_id == "birch"
+    found = importing.find(session, PLATFORM, "cus_1", "birch")
+    assert (found.business_id, found.only_on_behalf_of) == ("birch", "acct_b")
 
 
 def test_a_stripe_customer_that_is_deleted_is_nobodys(session: Session) -> None:

@@ -64,6 +64,7 @@ class ApiErasing(ApiEntrypoints):
         """The portal comes last: it alone knows which ids belong together, should this be stopped half-way."""
         row, _ = host_lists.customer(session, call.customer_id)
         person = Person(
+            on_behalf_of=importing.only_on_behalf_of(session, row),
             account=Account(row.account),
             customer_id=row.public_id,
             stripe_customer_id=row.platform_stripe_customer_id,
