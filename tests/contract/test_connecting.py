@@ -153,6 +153,53 @@ def test_the_latest_visit_counts(here: Installation, theirs: str) -> None:
     assert browser.come_back(second).status == 200
 
 
+def test_a_link_connects_one_account_however_many_visits_overlap(
+    here: Installation, sandbox: Sandbox, theirs: str
+) -> None:
+    """While a code is being spent, somebody else with the same link (it was forwarded) goes to Stripe and comes back with another
+    account: whoever is first has the business, and the other account is let go again."""
+    other = account(sandbox, connected=None)["id"]
+    mine, stranger, link = Browser(here.portal), Browser(here.portal), here.link()
+    back = here.answer(mine.go(link), theirs)
+    shown: list[Any] = []
+
+    def intrude() -> None:
+        shown.append(stranger.come_back(here.answer(stranger.go(link), other)))
+
+    here.wire.meanwhile = intrude
+    late = mine.come_back(back)
+    assert shown[0].headline == CONNECTED
+    assert (late.status, late.headline) == (409, "This answer was used already")
+    assert here.account_of("sunrise") == other
+    assert (here.connection(theirs), here.connection(other)) == (None, "test")
+    assert mine.look(link).headline == CONNECTED
+
+
+@pytest.mark.parametrize("press", ["deny", "connect"])
+def test_what_is_connected_stays_so_whatever_an_older_visit_says(
+    here: Installation, theirs: str, press: str
+) -> None:
+    """A second tab that went to Stripe while the first one's code was being spent, and says no there, or brings another code."""
+    first, second, link = Browser(here.portal), Browser(here.portal), here.link()
+    back, leaving = here.answer(first.go(link), theirs), list[Any]()
+    here.wire.meanwhile = lambda: leaving.append(second.go(link))
+    assert first.come_back(back).headline == CONNECTED
+    assert second.come_back(here.answer(leaving[0], theirs, press=press)).headline == CONNECTED
+    assert (first.look(link).headline, first.go(link).status) == (CONNECTED, 404)
+    assert here.wire.calls == ["connect_account"]
+
+
+def test_a_visit_is_not_told_what_became_of_the_one_before(here: Installation, theirs: str) -> None:
+    """The first code is refused after the button was pressed again: the second one is spent all the same."""
+    browser, link = Browser(here.portal), here.link()
+    wrong = changed(here.answer(browser.go(link), theirs), code="ac_unknown")
+    leaving: list[Any] = []
+    here.wire.meanwhile = lambda: leaving.append(browser.go(link))
+    assert browser.come_back(wrong).status == 409
+    assert browser.come_back(here.answer(leaving[0], theirs)).headline == CONNECTED
+    assert here.account_of("sunrise") == theirs
+
+
 def test_a_no_changes_nothing(here: Installation, theirs: str) -> None:
     """And the link goes on working."""
     browser, link = Browser(here.portal), here.link()

@@ -29,6 +29,7 @@ from services.portal.handlers.business_accounts import (
 from services.portal.models import BusinessRow, ConnectionRow
 from services.portal.queries import connections
 from services.portal.queries import customers as people
+from services.portal.queries import links
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.telemetry import get_logger
@@ -117,21 +118,28 @@ def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.d
     spent_before, row.state_spent_at = row.state_spent_at, row.state_spent_at or now
     if not hmac.compare_digest(digest(cookie), row.browser_digest or ""):
         return Arrival(None, None, Outcome.STRANGE)
-    if spent_before is not None:
-        done = row.outcome == Outcome.DONE
+    done = row.outcome == Outcome.DONE
+    if done or spent_before is not None:
         return Arrival(row.id, business, Outcome.DONE if done else Outcome.REPLAYED)
+    outcome = None  # what stands in the row may be of a visit before, whose code was still being spent
     if row.state_expires_at is None or now >= row.state_expires_at or row.expires_at <= now:
-        row.outcome = Outcome.EXPIRED
+        outcome = Outcome.EXPIRED
     elif denied:
-        row.outcome = Outcome.DENIED
-    return Arrival(row.id, business, Outcome(row.outcome) if row.outcome else None)
+        outcome = Outcome.DENIED
+    row.outcome = outcome
+    return Arrival(row.id, business, outcome)
 
 
 def finish(session: Session, connection: int, account: Account, now: dt.datetime) -> Outcome:
-    """The code stood for `account`: its business is on it from now on, if it may be."""
+    """The code stood for `account`: its business is on it from now on, if it may be, and the link has done its work. Another visit by
+    it, which was at Stripe at the same time, may have been first."""
+    links.lock(session)  # first, and the business before its ways to connect: so does everybody else
     business = connections.business_of(session, connection)
-    if business is None:  # forgotten meanwhile
+    row = connections.by_id(session, connection)
+    if row is None or business is None:  # forgotten meanwhile
         return Outcome.STRANGE
+    if row.outcome == Outcome.DONE:
+        return Outcome.DONE if row.connected_account == account else Outcome.REPLAYED
     try:
         assign_account(session, business.business_id, account, "", now)
     except AccountTaken:
@@ -143,18 +151,15 @@ def finish(session: Session, connection: int, account: Account, now: dt.datetime
         outcome = Outcome.NOT_READY
     else:
         outcome = Outcome.DONE
-    # Last: whoever makes a new link has the business first, too.
-    row = connections.by_id(session, connection)
-    if row is not None:
-        row.outcome = outcome
-        row.connected_account = account if outcome is Outcome.DONE else None
+    row.outcome = outcome
+    row.connected_account = account if outcome is Outcome.DONE else None
     return outcome
 
 
 def note_outcome(session: Session, connection: int, outcome: Outcome) -> None:
-    """Remember why nothing was connected."""
+    """Remember why nothing was connected; unless another visit by the same link was more lucky."""
     row = connections.by_id(session, connection)
-    if row is not None:
+    if row is not None and row.outcome != Outcome.DONE:
         row.outcome = outcome
 
 

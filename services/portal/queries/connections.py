@@ -51,9 +51,13 @@ def by_state(session: Session, state_digest: str) -> tuple[ConnectionRow, Busine
 
 
 def business_of(session: Session, id: int) -> BusinessRow | None:
-    """Whose way it is; locks nothing."""
-    statement = select(BusinessRow).join(ConnectionRow, ConnectionRow.business_pk == BusinessRow.id)
-    return session.scalar(statement.where(ConnectionRow.id == id))
+    """Whose way it is, locked for change; the way is not."""
+    statement = (
+        select(BusinessRow)
+        .join(ConnectionRow, ConnectionRow.business_pk == BusinessRow.id)
+        .where(ConnectionRow.id == id)
+    )
+    return session.scalar(statement.with_for_update(of=BusinessRow))
 
 
 def by_id(session: Session, id: int) -> ConnectionRow | None:
