@@ -135,7 +135,9 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str]) -> Iterable[str]:
+def _problems_of_key(
+    entry: _Entry, installation: Installation, known: Mapping[str, str]
+) -> Iterable[str]:
     live = is_live_key(installation.api_key.reveal() if installation.api_key else entry.key)
     if not entry.key.startswith(KEY_PREFIXES):
         yield "`key` should start with sk_test_, sk_live_, rk_test_ or rk_live_"
@@ -150,6 +152,10 @@ def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str
         yield f"`key` is that of {known[entry.key]}: an account has one place"
     elif not installation.laptop and is_published(entry.key):
         yield "`key` is printed in Portico's own repository: everybody knows it"
+
+
+def _problems(entry: _Entry, installation: Installation, known: Mapping[str, str]) -> Iterable[str]:
+    yield from _problems_of_key(entry, installation, known)
     if not entry.webhook_secrets:
         yield "`webhook_secrets` is empty: `portico stripe setup` makes the endpoint …/webhooks/stripe/acct_… and its secret"
     for number, secret in enumerate(entry.webhook_secrets, 1):
