@@ -125,7 +125,7 @@ class World:
         notifier.wake = notifier.wake_relay = notifier.wake_hosts = notifier.wake_hooks = lambda: (
             None
         )
-        notifier.hooks = HostsOfProcess(HookRules(Signer(["h" * 20 + "0123456789ab"])), None)
+        notifier.hooks = HostsOfProcess(HookRules(Signer(["h" * 20 + "0123456789ab"])), None, 8)
 
     @staticmethod
     def now() -> dt.datetime:

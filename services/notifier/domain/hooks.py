@@ -69,8 +69,8 @@ class HookPolicy:
     jitter: float = 0.2
     """Each wait is longer or shorter by up to this part of it."""
     longest_retry_after: dt.timedelta = dt.timedelta(hours=12)
-    per_endpoint: int = 4
-    """Requests to one endpoint at the same time, a process."""
+    per_owner: int = 4
+    """Requests to the endpoints of one business, or to one of the installation's, at the same time, a process."""
     failures_in_a_row: int = 5
     """After as many, an endpoint is tried with one delivery at a time, and less and less often."""
     first_pause: dt.timedelta = dt.timedelta(seconds=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,12 +12,14 @@ from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.hook_events import HostEvent
+from services.notifier.domain.hook_shares import NOBODY_SLOW, Slow
 from services.notifier.domain.hooks import DeliveryStatus, HookPolicy
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint, HookEvent
 from services.notifier.queries import hook_endpoints
 from services.notifier.queries.hook_events import as_told
 from services.notifier.queries.leases import Backlog, new_token
 
+_OWNER: Final = func.coalesce(HookEndpoint.business_id, HookEndpoint.endpoint_id)
 _PENDING: Final = HookDelivery.status == DeliveryStatus.PENDING.value
 
 
@@ -25,6 +28,8 @@ class HookLease:
     """A delivery that this sender, and nobody else, may work on until its lease ends."""
 
     endpoint_id: str
+    owner: str
+    """Whose share of the senders it takes (`domain/hook_shares.py`)."""
     lease_token: str
     url: str
     generation: int
@@ -51,39 +56,58 @@ def lease_due(
     limit: int,
     policy: HookPolicy,
     under_way: Mapping[str, int],
+    slow: Slow = NOBODY_SLOW,
 ) -> list[HookLease]:
-    """Take up to `limit` due deliveries, of each endpoint the oldest first, and of no endpoint so many that the others wait.
-    `under_way`: how many of each are on their way from this process.
+    """Take up to `limit` due deliveries, of each endpoint the oldest first, and of no owner so many that the others wait.
+    `under_way`: how many of each owner are on their way from this process. `slow`: who has no more than the rest of a common share.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
     due = exists().where(
         HookDelivery.endpoint_id == HookEndpoint.endpoint_id, _PENDING, HookDelivery.due_at <= now
     )
-    full = [id for id, count in under_way.items() if count >= policy.per_endpoint]
+    full = {id for id, count in under_way.items() if count >= policy.per_owner}
+    if slow.places <= 0:
+        full |= slow.owners
     waiting = session.scalars(
         select(HookEndpoint)
         .where(
             HookEndpoint.enabled,
             or_(HookEndpoint.paused_until.is_(None), HookEndpoint.paused_until <= now),
-            HookEndpoint.endpoint_id.not_in(full),
+            _OWNER.not_in(full),
             due,
         )
-        .order_by(func.random())
+        # One of each owner's before anybody's second, by lot.
+        .order_by(
+            func.row_number().over(partition_by=_OWNER, order_by=func.random()), func.random()
+        )
         .limit(limit)
     ).all()
     taken: list[HookLease] = []
+    shares, left_for_slow = Counter(under_way), slow.places
     for number, endpoint in enumerate(waiting):
         left = limit - len(taken)
-        fair = max(1, left // (len(waiting) - number))
-        most = min(fair, policy.per_endpoint - under_way.get(endpoint.endpoint_id, 0))
+        owner = _owner(endpoint)
+        most = min(max(1, left // (len(waiting) - number)), policy.per_owner - shares[owner])
+        if owner in slow.owners:
+            most = min(most, left_for_slow)
+        if most <= 0:
+            continue
         if endpoint.failures >= policy.failures_in_a_row:
             until = now + policy.lease
             if not hook_endpoints.take_probe(session, endpoint.endpoint_id, now, until):
                 continue
             most = 1
-        taken += _lease_of(session, endpoint, now, most, policy)
+        found = _lease_of(session, endpoint, now, most, policy)
+        taken += found
+        shares[owner] += len(found)
+        if owner in slow.owners:
+            left_for_slow -= len(found)
     return taken
+
+
+def _owner(endpoint: HookEndpoint) -> str:
+    return endpoint.business_id or endpoint.endpoint_id
 
 
 def _lease_of(
@@ -114,6 +138,7 @@ def _lease_of(
     return [
         HookLease(
             endpoint_id=endpoint.endpoint_id,
+            owner=_owner(endpoint),
             lease_token=token,
             url=endpoint.url,
             generation=endpoint.generation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections import Counter
+import time
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from services.notifier import metrics
 from services.notifier.adapters.hosts.caller import HostCaller, look_up
 from services.notifier.adapters.hosts.time_limit import SharedLookUps, TimeLimitedHosts
 from services.notifier.adapters.portal import PortalOwners
+from services.notifier.domain.hook_shares import HookShares
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.handlers import hooks as handlers
 from services.notifier.handlers.hooks import HookRules
@@ -50,14 +51,13 @@ BusinessId = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 class HostsOfProcess:
     """What webhooks need of this process: the keys, the way out, and whether there is an endpoint at all."""
 
-    def __init__(self, rules: HookRules, hosts: TimeLimitedHosts | None) -> None:
-        """`hosts` is None while webhooks are off."""
+    def __init__(self, rules: HookRules, hosts: TimeLimitedHosts | None, places: int) -> None:
+        """`hosts` is None while webhooks are off. `places`: how many senders there are."""
         self.rules = rules
         self.hosts = hosts
         self.there = hosts is not None
         """Whether some host has an endpoint, as of the last look: until the first one it may."""
-        self.under_way: Counter[str] = Counter()
-        """Deliveries on their way from this process, by endpoint."""
+        self.shares = HookShares(places)
 
     @property
     def are_heard(self) -> bool:
@@ -76,7 +76,7 @@ class HostsProvider(DependencyProvider):
         if signer.is_on:
             caller = HostCaller(loopback=rules.loopback, look_up=SharedLookUps(look_up))
             hosts = TimeLimitedHosts(caller)
-        self._injected = HostsOfProcess(rules, hosts)
+        self._injected = HostsOfProcess(rules, hosts, settings.hook_senders)
 
     def get_dependency(self, worker_ctx: Any) -> HostsOfProcess:
         return self._injected
@@ -124,10 +124,12 @@ class Hooks:
         free = self.hook_places.free(_now()) if self.hooks.are_heard else 0
         if not free:
             return False
-        leased = sending.lease(self._hook_desk(), free, self.hooks.under_way)
+        shares = self.hooks.shares
+        slow = shares.slow(time.monotonic())
+        leased = sending.lease(self._hook_desk(), free, shares.under_way, slow)
         self.hook_places.note_lease(free, len(leased))
         for one in leased:
-            self.hooks.under_way[one.endpoint_id] += 1
+            shares.took(one.owner)
             self.hook_places.take(one)
         return False
 
@@ -143,7 +145,8 @@ class Hooks:
             )
             return
         finally:
-            self.hooks.under_way -= Counter({leased.endpoint_id: 1})
+            self.hooks.shares.gave_back(leased.owner)
+        self.hooks.shares.note(leased.owner, answer.milliseconds, time.monotonic())
         metrics.HOOK_ATTEMPTS.labels(outcome).inc()
         tracing.note(outcome=outcome)
         level = log.info if answer.delivered else log.warning

@@ -18,6 +18,7 @@ from typing import Final
 
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import body_of
+from services.notifier.domain.hook_shares import NOBODY_SLOW, Slow
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import Answered, HookPolicy
 from services.notifier.handlers import hooks
@@ -101,10 +102,12 @@ def _settle(
     return True
 
 
-def lease(desk: HookContext, limit: int, under_way: Mapping[str, int]) -> list[HookLease]:
-    """Take up to `limit` deliveries that are due."""
+def lease(
+    desk: HookContext, limit: int, under_way: Mapping[str, int], slow: Slow = NOBODY_SLOW
+) -> list[HookLease]:
+    """Take up to `limit` deliveries that are due, of each owner its share."""
     with desk.db.transaction() as session:
-        return hook_deliveries.lease_due(session, desk.now(), limit, desk.policy, under_way)
+        return hook_deliveries.lease_due(session, desk.now(), limit, desk.policy, under_way, slow)
 
 
 def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:

@@ -121,7 +121,9 @@ def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.d
     done = row.outcome == Outcome.DONE
     if done or spent_before is not None:
         return Arrival(row.id, business, Outcome.DONE if done else Outcome.REPLAYED)
-    outcome = None  # what stands in the row may be of a visit before, whose code was still being spent
+    outcome = (
+        None  # what stands in the row may be of a visit before, whose code was still being spent
+    )
     if row.state_expires_at is None or now >= row.state_expires_at or row.expires_at <= now:
         outcome = Outcome.EXPIRED
     elif denied:
