@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 import eventlet
@@ -17,6 +18,10 @@ from services.notifier.domain.hooks import Answered
 LOOK_UPS: Final = 2
 """Of the process's four threads for look-ups, so many are for hosts' names: one that never ends keeps its thread, and emails need
 some. Of one name there is one look-up at a time, which all who ask for it share."""
+SLOW_SECONDS: Final = 1.0
+"""A name whose look-up took longer shares one place with all others of which that is so, until it is quicker: whoever answers for its
+domain could else hold all of them, with a few names, and still be found each time."""
+MOST_REMEMBERED: Final = 10_000
 
 
 class SharedLookUps:
@@ -25,6 +30,8 @@ class SharedLookUps:
     def __init__(self, look_up: LookUp) -> None:
         self._look_up = look_up
         self._places = Semaphore(LOOK_UPS)
+        self._place_for_slow = Semaphore(1)
+        self._slow: set[tuple[str, int]] = set()
         self._under_way: dict[tuple[str, int], Event] = {}
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
@@ -38,16 +45,26 @@ class SharedLookUps:
 
     def _run(self, name: tuple[str, int], found: Event) -> None:
         try:
-            with (
-                self._places
-            ):  # given back when the thread is, however long ago its caller has gone
-                addresses = self._look_up(*name)
+            with self._place_for_slow if name in self._slow else nullcontext(), self._places:
+                # A place is given back when the thread is, however long ago its caller has gone.
+                addresses = self._timed(name)
         except Exception as error:
             self._under_way.pop(name)
             found.send_exception(error)
         else:
             self._under_way.pop(name)
             found.send(addresses)
+
+    def _timed(self, name: tuple[str, int]) -> Sequence[str]:
+        began = time.monotonic()
+        try:
+            return self._look_up(*name)
+        finally:
+            self._slow.discard(name)
+            if time.monotonic() - began > SLOW_SECONDS:
+                if len(self._slow) >= MOST_REMEMBERED:
+                    self._slow.clear()
+                self._slow.add(name)
 
 
 class TimeLimitedHosts:
