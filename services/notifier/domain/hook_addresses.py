@@ -21,11 +21,12 @@ _REFUSED: Final = tuple(
     for block in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
         "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
-        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32",
     )
 )  # fmt: skip
 """IPv4 of the special-purpose registry (RFC 6890 and later), multicast and reserved: said in full, since what `is_global` knows
-differs from one Python to the next."""
+differs from one Python to the next. And a public address behind which each of Azure's machines finds the host that it runs on
+(https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16)."""
 _UNICAST: Final = ipaddress.ip_network("2000::/3")
 """The only IPv6 that is routed in public; NAT64's own prefix (64:ff9b::/96), mapped and compatible IPv4, link-local, unique local and
 multicast lie outside."""
@@ -116,7 +117,7 @@ def is_public(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
-    if not address.is_global or address.is_multicast:
+    if not address.is_global or address.is_multicast or "%" in text:
         return False
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in block for block in _REFUSED)
