@@ -260,6 +260,7 @@ class HookEvent(InAccount, Base):
     object_id: Mapped[str] = mapped_column(String(255))
     version: Mapped[int] = mapped_column(BigInteger)
     stripe_customer_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), default="", server_default="")
     portal_customer_id: Mapped[str | None] = mapped_column(String(64), index=True)
     business_id: Mapped[str | None] = mapped_column(String(100))
     customer_id: Mapped[str | None] = mapped_column(String(100))

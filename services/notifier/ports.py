@@ -151,9 +151,9 @@ class Owners(Protocol):
     """The portal, asked whose customers are."""
 
     def owners(
-        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
-    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
-        """By Stripe's ids and by the portal's own; who is missing is not known. Raises PortalUnavailable."""
+        self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeCustomer, Owner], Mapping[str, Owner]]:
+        """By Stripe's ids, of each merchant, and by the portal's own; who is missing is not known. Raises PortalUnavailable."""
         ...
 
 

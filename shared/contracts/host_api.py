@@ -293,15 +293,19 @@ class IncidentPage(Answer, frozen=True, kw_only=True):
 
 
 class HostEvent(Answer, frozen=True, kw_only=True):
-    """Something that happened. Which of two events of one object is newer `occurred_at` says."""
+    """Something that happened. Which of two events of one object is newer `version` says."""
 
+    id: str
+    """The same one is the same event, also by webhook: `evh_…`."""
     event_id: str
-    """The same one is the same event, wherever you hear of it."""
+    """Its id on the exchanges of RabbitMQ, for hosts that listen there as well."""
     type: str
     """`invoice.payment_failed`, `invoice.paid`, `customer.link_changed`, …: docs/events.md. New ones may come: pass over those that you
     don't know."""
     occurred_at: dt.datetime
     """When it happened at Stripe."""
+    version: int
+    """Of the object that it is about, as in its webhook: the larger one is the newer one."""
     account: str = ""
     """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     business_id: str | None = None

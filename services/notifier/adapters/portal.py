@@ -19,7 +19,7 @@ from services.notifier.ports import (
     UnknownCustomer,
 )
 from shared.contracts import rpc as contracts
-from shared.contracts.accounts import StripeCustomer, StripeId, by_merchant, merchant_arguments
+from shared.contracts.accounts import StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.rpc import errors
 from shared.contracts.rpc.base import UnreadableAnswer
 from shared.contracts.rpc.errors import RemoteFault
@@ -56,15 +56,14 @@ class PortalOwners:
         self._portal = portal
 
     def owners(
-        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
-    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
+        self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeCustomer, Owner], Mapping[str, Owner]]:
         """See `Owners.owners`."""
         wanted = sorted(stripe_customers)
-        asked = [StripeCustomer(one.account, one.id, "") for one in wanted]
-        by_stripe: dict[StripeId, Owner] = {}
+        by_stripe: dict[StripeCustomer, Owner] = {}
         by_ours: dict[str, Owner] = {}
         with _portals_faults(UnknownCustomer):
-            for name, found in zip(wanted, fetch_contacts(self._portal, asked), strict=True):
+            for name, found in zip(wanted, fetch_contacts(self._portal, wanted), strict=True):
                 if found is not None:
                     by_stripe[name] = _owner(found)
         for customer_id in sorted(customer_ids):

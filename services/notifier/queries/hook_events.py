@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.notifier.domain.hook_events import About, HostEvent
+from services.notifier.domain.hook_events import HostEvent
 from services.notifier.domain.hooks import DeliveryStatus
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint, HookEvent
 from shared.contracts.accounts import StripeId
+from shared.contracts.host_events import About
 from shared.contracts.rpc.hooks import TEST_TYPE
 from shared.statements import changed, insert_new, insert_new_rows, is_object, table_of
 
@@ -36,6 +37,7 @@ def record(
             "object_id": one.object.id,
             "version": one.version,
             "stripe_customer_id": one.stripe_customer_id,
+            "on_behalf_of": one.on_behalf_of,
             "portal_customer_id": one.portal_customer_id,
             "business_id": one.business_id,
             "customer_id": one.customer_id,
@@ -68,6 +70,7 @@ def as_told(row: HookEvent) -> HostEvent:
         version=row.version,
         account=row.account,
         stripe_customer_id=row.stripe_customer_id,
+        on_behalf_of=row.on_behalf_of,
         portal_customer_id=row.portal_customer_id,
         business_id=row.business_id,
         customer_id=row.customer_id,

@@ -26,7 +26,7 @@ from services.notifier.models import HookEvent
 from services.notifier.ports import Hosts, Owner, Owners
 from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
 from services.notifier.queries.hook_deliveries import HookLease
-from shared.contracts.accounts import Account, StripeId, stripe_id
+from shared.contracts.accounts import StripeCustomer
 from shared.database import Transactions
 from shared.version import VERSION
 
@@ -59,9 +59,8 @@ def tell_round(desk: HookContext) -> bool:
     if not whose:
         return False
     ask = [one for one in whose.values() if not one.whose_is_known]
-    by_stripe = [stripe_id(one.account, one.stripe_customer_id) for one in ask]
     known, known_here = desk.owners.owners(
-        {one for one in by_stripe if one is not None},
+        {customer for one in ask if (customer := one.stripe_customer) is not None},
         {one.portal_customer_id for one in ask if one.portal_customer_id},
     )
     with desk.db.transaction() as session:
@@ -83,15 +82,16 @@ def tell_round(desk: HookContext) -> bool:
 
 def _settle(
     row: HookEvent,
-    known: Mapping[StripeId, Owner],
+    known: Mapping[StripeCustomer, Owner],
     known_here: Mapping[str, Owner],
     now: dt.datetime,
 ) -> bool:
     """Whether its deliveries can be made now; else it is looked at again."""
-    if not hook_events.as_told(row).whose_is_known:
-        owner = known_here.get(row.portal_customer_id or "")
-        if owner is None and row.stripe_customer_id:
-            owner = known.get(StripeId(Account(row.account), row.stripe_customer_id))
+    told = hook_events.as_told(row)
+    if not told.whose_is_known:
+        owner = known_here.get(told.portal_customer_id or "")
+        if owner is None and told.stripe_customer is not None:
+            owner = known.get(told.stripe_customer)
         if owner is not None:
             row.business_id, row.customer_id = owner.business_id, owner.customer_id
         elif row.lookups < len(LOOKUP_WAITS):

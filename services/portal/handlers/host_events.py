@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from services.portal.queries import host_events
 from shared import events
 from shared.contracts import host_api
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer
+from shared.contracts.host_events import rank_of, version_of, webhook_id
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.events import Event
 from shared.retention import RETENTION
@@ -39,12 +40,14 @@ def note(session: Session, batch: Iterable[Event], now: dt.datetime) -> None:
     host_events.add(session, [_row(one, owners, keys, now) for one in heard])
 
 
-def _stripe_customer(event: Event[Any]) -> StripeId:
-    return StripeId(Account(event.data.account), event.data.stripe_customer_id)
+def _stripe_customer(event: Event[Any]) -> StripeCustomer:
+    data = event.data
+    on_behalf_of = getattr(data, "on_behalf_of", "")
+    return StripeCustomer(Account(data.account), data.stripe_customer_id, on_behalf_of)
 
 
 def _row(
-    event: Event[Any], owners: dict[StripeId, Any], keys: dict[str, int], now: dt.datetime
+    event: Event[Any], owners: dict[StripeCustomer, Any], keys: dict[str, int], now: dt.datetime
 ) -> dict[str, Any]:
     data = event.data
     if hasattr(data, "customer_id"):
@@ -89,5 +92,9 @@ def listed(
 
 
 def _told(row: Any) -> host_api.HostEvent:
-    names = host_api.HostEvent.__struct_fields__
-    return host_api.HostEvent(**{name: getattr(row, name) for name in names})
+    made: dict[str, Any] = {
+        "id": webhook_id(row.event_id),
+        "version": version_of(row.occurred_at, rank_of(row.type)),
+    }
+    names = set(host_api.HostEvent.__struct_fields__) - set(made)
+    return host_api.HostEvent(**made, **{name: getattr(row, name) for name in names})

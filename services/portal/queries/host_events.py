@@ -14,8 +14,8 @@ from sqlalchemy import Row, exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, HostEventRow
-from shared.contracts.accounts import Account, StripeId
-from shared.statements import among_objects, changed, table_of
+from shared.contracts.accounts import Account, StripeCustomer
+from shared.statements import among_customers, changed, table_of
 
 LOCK: Final = 0x686F7374
 """PostgreSQL's advisory lock under which places are given."""
@@ -32,21 +32,27 @@ def add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         session.execute(insert(_table), list(rows))
 
 
-def owners(session: Session, stripe_customers: Collection[StripeId]) -> dict[StripeId, Row[Any]]:
-    """Whose these Stripe customers are: `customer_id` and `business_pk`."""
+def owners(
+    session: Session, stripe_customers: Collection[StripeCustomer]
+) -> dict[StripeCustomer, Row[Any]]:
+    """Whose these Stripe customers of merchants are: `customer_id` and `business_pk`."""
     rows = session.execute(
         select(
             CustomerRow.account,
             CustomerRow.platform_stripe_customer_id,
+            CustomerRow.on_behalf_of,
             CustomerRow.public_id.label("customer_id"),
             CustomerRow.business_pk,
         ).where(
-            among_objects(
-                CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customers
+            among_customers(
+                CustomerRow.account,
+                CustomerRow.platform_stripe_customer_id,
+                CustomerRow.on_behalf_of,
+                stripe_customers,
             )
         )
     )
-    return {StripeId(Account(row[0]), row[1]): row for row in rows}
+    return {StripeCustomer(Account(row[0]), row[1], row[2]): row for row in rows}
 
 
 def business_keys(session: Session, business_ids: Collection[str]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from portico.checks.notifier import check_hooks
 from portico.cli.findings import Level
 from services.notifier.domain.hook_addresses import Target
-from services.notifier.domain.hook_events import TOLD, TYPES, as_told, version_of, webhook_id
+from services.notifier.domain.hook_events import TYPES, as_told
 from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import Answered, HookPolicy, answered
 from services.notifier.handlers import events, hooks
@@ -36,7 +36,8 @@ from services.notifier.queries import erasure, hook_deliveries, hook_endpoints
 from services.notifier.retention import RULES
 from services.notifier.workflows import hooks as sending
 from shared import events as contract
-from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
+from shared.contracts.host_events import TOLD, version_of, webhook_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.database import Transactions
 from shared.retention import prune_batch
@@ -52,14 +53,14 @@ CUSTOMER = StripeId(OWN, "cus_1")
 class FakePortal:
     """Knows whose customers are, unless it is away."""
 
-    known: dict[StripeId, Owner] = field(
-        default_factory=lambda: {CUSTOMER: Owner("sunrise", "1001")}
+    known: dict[StripeCustomer, Owner] = field(
+        default_factory=lambda: {StripeCustomer(*CUSTOMER): Owner("sunrise", "1001")}
     )
     away: bool = False
 
     def owners(
-        self, stripe_customers: Collection[StripeId], customer_ids: Collection[str]
-    ) -> tuple[Mapping[StripeId, Owner], Mapping[str, Owner]]:
+        self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
+    ) -> tuple[Mapping[StripeCustomer, Owner], Mapping[str, Owner]]:
         if self.away:
             raise PortalUnavailable("away")
         return {one: self.known[one] for one in stripe_customers if one in self.known}, {}
@@ -208,6 +209,35 @@ def test_each_hears_its_own_alone(world: World) -> None:
         "all.example.com": both,
         "paid.example.com": ["invoice.paid"],
     }
+
+
+def test_of_one_stripe_customer_each_business_of_a_platform_hears_its_own(world: World) -> None:
+    """Charged on behalf of two, by one account: neither hears of the other's invoice, and what is on nobody's behalf neither of them."""
+    platform = Account("acct_platform")
+    world.portal.known = {
+        StripeCustomer(platform, "cus_1", f"acct_{name}"): Owner(name, f"{name}'s") for name in ("alder", "birch")
+    }  # fmt: skip
+    for name in ("alder", "birch"):
+        world.endpoint(name, name)
+    world.endpoint("all")
+    world.hear(
+        failed("a", account=platform, invoice_id="in_a", on_behalf_of="acct_alder"),
+        failed("b", account=platform, invoice_id="in_b", on_behalf_of="acct_birch"),
+        failed("n", account=platform, invoice_id="in_n"),
+    )
+    for _ in range(4):  # who is not known is asked for again
+        world.tell()
+        world.work()
+        world.clock.forward(minutes=3)
+    heard = {
+        host.split(".")[0]: sorted((one["object"]["id"], one["customer_id"]) for one in got)
+        for host, got in world.hosts.got.items()
+    }
+    assert {host: heard[host] for host in ("alder", "birch")} == {
+        "alder": [("in_a", "alder's")],
+        "birch": [("in_b", "birch's")],
+    }
+    assert [one for one, _ in heard["all"]] == ["in_a", "in_b", "in_n"]
 
 
 def test_an_event_that_comes_twice_is_one_webhook(world: World) -> None:

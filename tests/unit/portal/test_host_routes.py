@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
+from services.portal.handlers import customers
 from services.portal.models import CustomerRow, HostEventRow, InvoiceRow
 from services.portal.queries import host_events
 from services.portal.retention import RULES
 from services.portal.service import PortalService
 from services.portal.web.api.problems import CODES
+from shared.contracts.host_events import webhook_id
 from shared.contracts.rpc.errors import RemoteFault
+from shared.contracts.rpc.portal import BusinessArguments
 from shared.events import CustomerDeleted
 from shared.nameko_ext.rpc import RpcTimeout
 from shared.retention import RETENTION, prune_round
@@ -80,8 +83,10 @@ def test_events_come_once_each_after_a_cursor(host: ApiHost, key: str, ada: str)
     assert [one["type"] for one in found] == [
         "customer.link_changed", "invoice.payment_failed", "invoice.paid",
     ]  # fmt: skip
-    assert found[1] | {"event_id": "", "occurred_at": ""} == {
-        "event_id": "", "type": "invoice.payment_failed", "occurred_at": "", "account": "", "business_id": "sunrise",
+    assert [one["id"] for one in found] == [webhook_id(one["event_id"]) for one in found]
+    assert found[1]["version"] < found[2]["version"]
+    assert found[1] | {"id": "", "version": 0, "event_id": "", "occurred_at": ""} == {
+        "id": "", "version": 0, "event_id": "", "type": "invoice.payment_failed", "occurred_at": "", "account": "", "business_id": "sunrise",
         "customer_id": ada, "stripe_customer_id": "cus_ada", "invoice_id": "in_1", "subscription_id": "sub_1",
     }  # fmt: skip
     assert listed(host, key, since) == ([], since)
@@ -104,6 +109,24 @@ def test_a_business_hears_its_own_and_the_installation_all(
     assert listed(host, key, business_id="sunrise")[0] == everything[:2]
     assert listed(host, host.key("sunrise"))[0] == everything[:2]
     assert listed(host, host.key("other"))[0] == []
+
+
+def test_of_one_stripe_customer_each_business_of_a_platform_lists_its_own(
+    host: ApiHost, key: str
+) -> None:
+    """Charged on behalf of two, by one account: neither lists the other's invoice, and what is on nobody's behalf neither of them."""
+    for name in ("alder", "birch"):
+        merchant = {"on_behalf_of": f"acct_{name}"}
+        with host.db.transaction() as session:
+            customers.upsert_business(
+                session, BusinessArguments(business_id=name, name=name, **merchant), NOW
+            )
+        host.ok("POST", "/customers", key, ADA | {"business_id": name})
+        happens(host, failed(stripe_customer_id="cus_ada", invoice_id=f"in_{name}", **merchant))
+    happens(host, failed(stripe_customer_id="cus_ada", invoice_id="in_nobody"))
+    for name in ("alder", "birch"):
+        told = {one["invoice_id"] for one in listed(host, host.key(name))[0]}
+        assert told - {None} == {f"in_{name}"}
 
 
 @given(st.data())

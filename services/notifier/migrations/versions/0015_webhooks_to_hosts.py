@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("object_id", sa.String(255), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("stripe_customer_id", sa.String(255)),
+        sa.Column("on_behalf_of", sa.String(255), nullable=False, server_default=""),
         sa.Column("portal_customer_id", sa.String(64)),
         sa.Column("business_id", sa.String(100)),
         sa.Column("customer_id", sa.String(100)),
