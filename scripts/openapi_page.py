@@ -28,11 +28,13 @@ TAGS: Final = {
     "payments": "What customers owe.",
     "incidents": "What failed, what became of it, and the emails about it.",
     "events": "What happened, for software that asks from time to time.",
+    "webhooks": "Where your software hears of events by itself (docs/integration.md#webhooks).",
 }
 """Subjects, each a module of services/portal/web/api/."""
 PATH_TEXTS: Final = {
     "business_id": "Your own id of the business; a slash in it as `%2F`.",
     "customer_id": "Portico's id of the customer.",
+    "endpoint_id": "The endpoint, `whe_…`.",
     "external_id": "Your own id; a slash in it as `%2F`.",
     "invoice_id": "Stripe's id of the invoice.",
 }

@@ -240,6 +240,8 @@ class HookEndpoint(Base):
     """Of its secret."""
     rotated_at: Mapped[dt.datetime | None] = mapped_column(Moment)
     """When this generation began; NULL: with the endpoint."""
+    rotated_by: Mapped[str | None] = mapped_column(String(64))
+    """By which request, where it said so: the same one does not rotate again."""
     created_at: Mapped[dt.datetime] = mapped_column(Moment)
     failures: Mapped[int] = mapped_column(default=0)
     """In a row."""

@@ -39,6 +39,7 @@ from services.portal.web.api.events import ApiEvents
 from services.portal.web.api.incidents import ApiIncidents
 from services.portal.web.api.links import ApiLinks
 from services.portal.web.api.payments import ApiPayments
+from services.portal.web.api.webhooks import ApiWebhooks
 from services.portal.web.billing_sync import Learning
 from services.portal.web.calendars import appointment_file
 from services.portal.web.cancellations import Cancelling
@@ -102,6 +103,7 @@ class Api(
     ApiPayments,
     ApiIncidents,
     ApiEvents,
+    ApiWebhooks,
 ):
     """The HTTP API for host applications."""
 

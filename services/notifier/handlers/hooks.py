@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from services.notifier import metrics
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import as_told, test_event
-from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hook_signing import BOTH_FOR, Signer
 from services.notifier.domain.hooks import Answered, DeliveryStatus, DisabledBecause, HookPolicy
 from services.notifier.models import HookEndpoint
 from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events, outbox
@@ -74,12 +74,17 @@ def view(row: HookEndpoint) -> contract.WebhookEndpoint:
 
 
 def find(
-    session: Session, endpoint_id: str, business_id: str | None, *, lock: bool = False
+    session: Session,
+    endpoint_id: str,
+    business_id: str | None,
+    *,
+    lock: bool = False,
+    field: str = "endpoint_id",
 ) -> HookEndpoint:
     """Raises NotFound, of another business's too."""
     row = hook_endpoints.by_id(session, endpoint_id, business_id, lock=lock)
     if row is None:
-        raise NotFound("endpoint_id: no such webhook endpoint")
+        raise NotFound(f"{field}: no such webhook endpoint")
     return row
 
 
@@ -91,14 +96,19 @@ def create(
     business_id: str | None,
     event_types: Sequence[str],
     now: dt.datetime,
+    request_id: str | None = None,
 ) -> contract.WebhookSecret:
-    """A new endpoint with its secret. Raises InvalidArgument."""
+    """A new endpoint with its secret; for a request that comes again, the one that it made. Raises InvalidArgument."""
     signer = rules.need_keys()
+    endpoint_id = "whe_" + (request_id[:32] if request_id else secrets.token_urlsafe(16))
+    made = hook_endpoints.by_id(session, endpoint_id, business_id) if request_id else None
+    if made is not None:
+        return contract.WebhookSecret(secret=signer.secret(endpoint_id, made.generation), about=view(made))  # fmt: skip
     rules.check(url)
     if hook_endpoints.count_of(session, business_id) >= MOST_ENDPOINTS:
         raise InvalidArgument(f"url: there are {MOST_ENDPOINTS} endpoints already; delete one")
     row = HookEndpoint(
-        endpoint_id="whe_" + secrets.token_urlsafe(16),
+        endpoint_id=endpoint_id,
         business_id=business_id,
         url=url,
         event_types=sorted(set(event_types)),
@@ -116,7 +126,9 @@ def listed(
     session: Session, business_id: str | None, limit: int, starting_after: str | None
 ) -> list[contract.WebhookEndpoint]:
     """Endpoints in the order in which they were made. Raises NotFound."""
-    after = find(session, starting_after, business_id) if starting_after else None
+    after = None
+    if starting_after:
+        after = find(session, starting_after, business_id, field="starting_after")
     return [view(row) for row in hook_endpoints.page(session, business_id, limit, after)]
 
 
@@ -147,13 +159,20 @@ def change(
 
 
 def rotate(
-    session: Session, rules: HookRules, row: HookEndpoint, now: dt.datetime
+    session: Session,
+    rules: HookRules,
+    row: HookEndpoint,
+    now: dt.datetime,
+    request_id: str | None = None,
 ) -> contract.WebhookSecret:
-    """Give an endpoint a new secret; the one before signs too for a day. Raises InvalidArgument."""
+    """Give an endpoint a new secret; the one before signs too for a day. A request that comes again within it changes nothing. Raises
+    InvalidArgument."""
     signer = rules.need_keys()
-    row.generation += 1
-    row.rotated_at = now
-    session.flush()
+    lately = row.rotated_at is not None and now - row.rotated_at < BOTH_FOR
+    if not (request_id and lately and row.rotated_by == request_id):
+        row.generation += 1
+        row.rotated_at, row.rotated_by = now, request_id
+        session.flush()
     secret = signer.secret(row.endpoint_id, row.generation)
     return contract.WebhookSecret(secret=secret, about=view(row))
 

@@ -30,6 +30,7 @@ from shared.contracts.rpc.hooks import (
     DeletedWebhookEndpoint,
     EndpointId,
     EventTypes,
+    RequestId,
     SentWebhooks,
     WebhookAttempt,
     WebhookEndpoint,
@@ -183,9 +184,10 @@ class Hooks:
         url: Url,
         business_id: BusinessId | None = None,
         event_types: EventTypes | None = None,
+        request_id: RequestId | None = None,
     ) -> WebhookSecret:
-        """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once. Without
-        `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
+        """Make an endpoint, of a business (by the host's id) or of the installation, and answer its secret this once: for the same
+        `request_id` the same one. Without `event_types`, or with none: all. Other processes begin within ten seconds to write events down where it is the first endpoint of all."""
         with self.db.transaction() as session:
             made = handlers.create(
                 session,
@@ -193,6 +195,7 @@ class Hooks:
                 url=url,
                 business_id=business_id,
                 event_types=event_types or [],
+                request_id=request_id,
                 now=_now(),
             )
         self.hooks.there = True
@@ -245,12 +248,16 @@ class Hooks:
 
     @audited_rpc("endpoint_id")
     def rotate_webhook_secret(
-        self, endpoint_id: EndpointId, business_id: BusinessId | None = None
+        self,
+        endpoint_id: EndpointId,
+        business_id: BusinessId | None = None,
+        request_id: RequestId | None = None,
     ) -> WebhookSecret:
-        """Give an endpoint a new secret, and answer it this once. For a day the one before signs too."""
+        """Give an endpoint a new secret, and answer it this once: again for the `request_id` that it was rotated by last. For a day the
+        one before signs too."""
         with self.db.transaction() as session:
             row = handlers.find(session, endpoint_id, business_id, lock=True)
-            return handlers.rotate(session, self.hooks.rules, row, _now())
+            return handlers.rotate(session, self.hooks.rules, row, _now(), request_id)
 
     @audited_rpc("endpoint_id")
     def delete_webhook_endpoint(

@@ -37,6 +37,11 @@ class RequestName:
     digest: str
     body_digest: str
 
+    @property
+    def request_id(self) -> str:
+        """One digest of both."""
+        return _digest(f"{self.digest}/{self.body_digest}".encode())
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

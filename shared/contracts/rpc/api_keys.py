@@ -18,6 +18,8 @@ ApiScope = Literal[
     "links:read",
     "links:write",
     "payments:read",
+    "webhooks:read",
+    "webhooks:write",
 ]
 """What a key may do. Appointments and whose a Stripe customer is belong to `customers`; a customer's link and signed Checkout
 references, which open something, to `links`; what failed and what became of it to `payments`. Writing doesn't include reading, nor

@@ -34,7 +34,10 @@ HookEventType = Literal[
 TEST_TYPE: Final = "webhook_endpoint.test"
 """What an endpoint is tried with. Each gets its own, whatever it subscribes to."""
 EventTypes = Annotated[list[HookEventType], msgspec.Meta(max_length=50)]
-EndpointId = Annotated[str, msgspec.Meta(pattern=r"^whe_[A-Za-z0-9_-]{1,36}$")]
+ENDPOINT_ID: Final = r"^whe_[A-Za-z0-9_-]{1,36}$"
+EndpointId = Annotated[str, msgspec.Meta(pattern=ENDPOINT_ID)]
+RequestId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+"""What a caller makes up of a request, and gives again when it repeats it."""
 
 
 class WebhookEndpoint(SecretAnswer, frozen=True, kw_only=True):

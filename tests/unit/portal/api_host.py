@@ -28,6 +28,7 @@ from shared.nameko_ext.http_requests import HttpRequest
 from shared.settings import Secret
 from tests.unit import tables
 from tests.unit.portal.builders import REFERENCES
+from tests.unit.portal.notifier_webhooks import NotifierWebhooks
 
 
 def routes() -> Iterator[tuple[str, Route]]:
@@ -57,9 +58,11 @@ class Told:
 
 
 class Others:
-    """Billing and the notifier, as far as the API asks them: notes the calls, and answers what `answers` has, else nothing found."""
+    """Billing and the notifier, as far as the API asks them: notes the calls, and answers what `answers` has, else what the notifier's
+    webhooks say, else nothing found."""
 
     def __init__(self) -> None:
+        self.webhooks = NotifierWebhooks()
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, list[Any]] = {}
 
@@ -67,6 +70,8 @@ class Others:
         def call(**arguments: Any) -> Any:
             self.calls.append((name, arguments))
             answers = self.answers.get(name)
+            if not answers and name in self.webhooks:
+                return self.webhooks.call(name, arguments)
             answer = answers.pop(0) if answers else _NOTHING_FOUND[name]
             if isinstance(answer, Exception):
                 raise answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import or_, select
 
+from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint
 from services.portal.handlers import customers, host_events
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
@@ -61,6 +63,28 @@ class World:
                     self._customer(session, business, mark, number) for number in range(each)
                 ]
         self.beta, self.all = self.host.key("beta"), self.host.key()
+        self.endpoints = {whose: self._endpoint(whose) for whose in ("alpha", "beta", None)}
+
+    def _endpoint(self, business: str | None) -> str:
+        """Its webhook endpoint, at which something was tried."""
+        url = f"https://{'betas' if business == 'beta' else SECRET}.example.com/in"
+        made = self.host.notifier.create_webhook_endpoint(url=url, business_id=business)
+        name = str(made["about"]["endpoint_id"])
+        self.host.notifier.test_webhook_endpoint(endpoint_id=name)
+        with self.host.notifier.webhooks.db.transaction() as session:
+            for one in session.scalars(
+                select(HookDelivery).where(HookDelivery.endpoint_id == name)
+            ):
+                session.add(
+                    HookAttempt(
+                        endpoint_id=name,
+                        hook_event_id=one.hook_event_id,
+                        at=NOW,
+                        milliseconds=3,
+                        error=SECRET if business != "beta" else "timeout",
+                    )
+                )
+        return name
 
     @staticmethod
     def _customer(session: Any, business: str, mark: str, number: int) -> str:
@@ -112,19 +136,54 @@ class World:
                 )
             )
             rows = [business, *people, *visits, *words]
-            return [[getattr(row, column.name) for column in row.__table__.columns] for row in rows]
+            return [*_values_of(rows), *self._endpoints_of_others()]
+
+    def _endpoints_of_others(self) -> list[Any]:
+        """Alpha's webhook endpoint and the installation's, with all that is about them."""
+        names = [name for whose, name in self.endpoints.items() if whose != "beta"]
+        with self.host.notifier.webhooks.db.reading() as session:
+            return [
+                one
+                for table in (HookEndpoint, HookDelivery, HookAttempt)
+                for one in _values_of(
+                    session.scalars(select(table).where(table.endpoint_id.in_(names)))
+                )
+            ]
+
+
+def _values_of(rows: Iterable[Any]) -> list[Any]:
+    return [[getattr(row, column.name) for column in row.__table__.columns] for row in rows]
 
 
 def values(world: World) -> dict[str, list[Any]]:
     """What may stand in each parameter and field, by its name."""
+    endpoints = list(world.endpoints.values())
+    with world.host.notifier.webhooks.db.reading() as session:
+        heard = list(
+            session.scalars(select(HookDelivery.hook_event_id).order_by(HookDelivery.created_at))
+        )
     everybody = [*world.ids["alpha"], *world.ids["beta"]]
     return {
         "business_id": ["alpha", "beta", " alpha", "alpha ", "nobody"],
         "customer_id": [*everybody, "A" * 22, "c0"],
         "external_id": ["c0", "c1", "a1", "new"],
-        "starting_after": [*everybody, "alpha", "beta", "in_alpha0", "in_beta0"],
+        "starting_after": [*everybody, "alpha", "beta", "in_alpha0", "in_beta0", *endpoints, 1, 2],
+        "endpoint_id": [*endpoints, "whe_none", "A"],
+        "event_id": [*heard, "evh_none", None],
+        "url": ["https://given.example.com/in", "http://localhost/"],
+        "event_types": [[], ["invoice.paid"]],
+        "enabled": [True, False],
+        "until": ["2030-01-01T10:00:00Z", None],
+        "failed_only": [True, False],
         "invoice_id": ["in_alpha0", "in_beta0", "in_none"],
-        "since": ["0", "1", str(place_of(NOW)), "9" * 18],
+        "since": [
+            "0",
+            "1",
+            str(place_of(NOW)),
+            "9" * 18,
+            (NOW - dt.timedelta(hours=1)).isoformat(),
+            None,
+        ],
         "after": ["inbox:", "outbox:0"],
         "open": [True, False],
         "stripe_customer_id": ["cus_alpha0", "cus_beta0", "cus_free"],
@@ -204,6 +263,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "CustomersArguments": {"business_id": "alpha", "customers": []},
     "AppointmentsArguments": {"appointments": []},
     "StripeLinkArguments": {"stripe_customer_id": "cus_alpha0"},
+    "NewWebhookEndpoint": {"business_id": "alpha", "url": "https://given.example.com/in"},
+    "ReplayArguments": {"since": (NOW - dt.timedelta(hours=1)).isoformat()},
 }
 """What is needed of each, about alpha."""
 
@@ -212,7 +273,7 @@ def good_request(name: str, world: World) -> tuple[str, dict[str, Any] | None]:
     """A request about alpha's things that a route does for whoever may see them."""
     route, first = ROUTES[name], values(world)
     path = PARAMETER.sub(lambda found: str(first[found[1]][0]), route.path)
-    if name in ("api_list_customers", "api_list_incidents", "api_get_incident", "api_list_events"):
+    if "business_id" in getattr(route.query, "__struct_fields__", ()):
         path += query(business_id="alpha")
     if route.method != "POST":
         return path, None

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("disabled_at", UtcDateTime()),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("rotated_at", UtcDateTime()),
+        sa.Column("rotated_by", sa.String(64)),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", UtcDateTime()),

@@ -50,7 +50,8 @@ class Route:
     """It needs other services: the method that finds, in a reading transaction and for the key's own alone, what to ask, and returns
     what asks it. That is called with no transaction open, before the route's own code, which has the answer in `Call.told`."""
     again: str | None = None
-    """Its answer opens something, so it is not kept: the method that makes it anew for a request that is repeated."""
+    """Its answer opens something, so it is not kept: the method that makes it anew for a request that is repeated. What it `asks` is
+    asked again before: with `Call.request_id`, by which the other service knows what it has done."""
     audited: tuple[str, ...] | None = None
     """What of the body stands in each request's line of the audit log, beside what the address names; None: it has none. As with
     `audited_rpc`."""

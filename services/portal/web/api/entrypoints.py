@@ -74,6 +74,8 @@ class Call:
     """What the address names."""
     after: list[Callable[[], None]] = field(default_factory=list)
     """What is done once it is written."""
+    request_id: str | None = None
+    """Of a request with an `Idempotency-Key`: the same when it is sent again, for services that are to do it once."""
     told: Any = None
     """What other services answered, where the route asks them (`Route.asks`)."""
 
@@ -227,6 +229,7 @@ class ApiEntrypoints(PortalEntrypoints):
             key=key,
             body=request.get_data(),
         )
+        call.request_id = name.request_id
         try:
             kept = self._write(lambda session: idempotency.begin(session, name, call.now))
             if kept is None:
@@ -243,6 +246,7 @@ class ApiEntrypoints(PortalEntrypoints):
         if kept.answer is not None:
             return _answer(kept.status, kept.answer)
         again = getattr(type(self), route.again or "").handler
+        self._ask(route, call)
         with self.db.reading() as session:
             return _answer(kept.status, _json(self._run(session, again, call).answer))
 
