@@ -88,6 +88,7 @@ def test_each_component_is_used_by_an_overlay(component: str) -> None:
         "host-api-route",
         "ingress",
         "rabbitmq-last-release",
+        "webhooks",
         "postgresql-restore",
     )
 
