@@ -126,6 +126,10 @@ class Contacts(Protocol):
         """The contact of one customer, by either id. Raises UnknownCustomer, PortalUnavailable."""
         ...
 
+    def business(self, business_id: str) -> Contact:
+        """The contact of a business about itself, by the host's id: no customer is in it. Raises UnknownCustomer, PortalUnavailable."""
+        ...
+
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         """The links that answer a request to cancel. Raises RequestClosed, PortalUnavailable."""
         ...

@@ -118,6 +118,14 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
     )
 
 
+def business_contact(row: BusinessRow, platform: str) -> contract.BusinessContact:
+    """The answer of `business_contact`."""
+    about = contract.ContactBusiness(
+        **_business(row), **_wishes(row), service_note=row.service_note
+    )
+    return contract.BusinessContact(platform=platform, business=about)
+
+
 def contact(person: ContactDetails, link: str, platform: str) -> contract.Contact:
     """The answer of `contact`, and one of `contacts`."""
     return contract.Contact(

@@ -15,7 +15,7 @@ from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
-from services.portal.handlers import customers, evidence, host_events, resolved_links
+from services.portal.handlers import customers, evidence, host_events, host_lists, resolved_links
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.customers import ContactDetails, LinkOf
 from services.portal.handlers.resolved_links import ResolvedLink
@@ -59,6 +59,7 @@ from shared.contracts.rpc.portal import (
     AppointmentArgument,
     AppointmentCounts,
     BusinessArguments,
+    BusinessContact,
     BusinessReference,
     Contact,
     CustomerArguments,
@@ -345,6 +346,13 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Connecting, L
             for stripe_id, person in zip(stripe_customer_ids, found, strict=True)
             if person is not None
         }
+
+    @rpc
+    def business_contact(self, business_id: str) -> BusinessContact:
+        """A business by the host's id, to be written to about itself."""
+        with self.db.reading() as session:
+            row = host_lists.business(session, business_id)
+            return wire.business_contact(row, self.wiring.platform)
 
     def _contact(self, person: ContactDetails) -> Contact:
         token = self.wiring.links.token(person.customer_id, person.link_generation)

@@ -63,6 +63,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
         {
             "billing.invoice_state",
             "billing.invoice_states",
+            "portal.business_contact",
             "portal.cancellation_links",
             "portal.contact",
             "portal.contacts",

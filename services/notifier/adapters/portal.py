@@ -103,6 +103,21 @@ class PortalContacts:
                 raise UnknownCustomer
             return _read_contact(answer)
 
+    def business(self, business_id: str) -> Contact:
+        """See `Contacts.business`."""
+        with _portals_faults(UnknownCustomer, errors.NotFound):
+            told = contracts.portal.BUSINESS_CONTACT.call(self._portal, business_id=business_id)
+        return Contact(
+            customer_id="",
+            name="",
+            email=None,
+            locale=None,
+            timezone=None,
+            link="",
+            platform=told.platform,
+            business=_read_business(told.business),
+        )
+
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         """See `Contacts.cancellation_links`."""
         with _portals_faults(RequestClosed, errors.RequestClosed, errors.NotFound):
@@ -136,19 +151,23 @@ def _read_contact(wire: contracts.portal.Contact) -> Contact:
         next_appointment=aware(wire.next_appointment),
         platform=wire.platform,
         disconnected=wire.disconnected,
-        business=Business(
-            name=wire.business.name,
-            email=wire.business.email,
-            phone=wire.business.phone,
-            website=wire.business.website,
-            logo_url=wire.business.logo_url,
-            color=wire.business.color,
-            locale=wire.business.locale or "en",
-            timezone=wire.business.timezone or "UTC",
-            sender_email=wire.business.sender_email,
-            service_note=wire.business.service_note,
-            reminders=_policy(wire.business.reminder_policy),
-        ),
+        business=_read_business(wire.business),
+    )
+
+
+def _read_business(wire: contracts.portal.ContactBusiness) -> Business:
+    return Business(
+        name=wire.name,
+        email=wire.email,
+        phone=wire.phone,
+        website=wire.website,
+        logo_url=wire.logo_url,
+        color=wire.color,
+        locale=wire.locale or "en",
+        timezone=wire.timezone or "UTC",
+        sender_email=wire.sender_email,
+        service_note=wire.service_note,
+        reminders=_policy(wire.reminder_policy),
     )
 
 

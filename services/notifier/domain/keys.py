@@ -56,6 +56,11 @@ def kept_method_key(subscription: StripeId, payment_method_id: str) -> str:
     return in_account(subscription.account, key)
 
 
+def webhooks_stopped_key(endpoint_id: str, at: dt.datetime) -> str:
+    """Once each time that an endpoint is switched off."""
+    return f"{endpoint_id}/{int(at.timestamp())}/{Kind.WEBHOOKS_STOPPED}"
+
+
 def request_key(kind: Kind, request_id: str) -> str:
     """What another service asks for under an id of its own is sent once a kind."""
     return f"{kind}/{request_id}"

@@ -40,6 +40,8 @@ class Kind(StrEnum):
     """A new payment method that Stripe lets only the business set for a subscription."""
     COLLECTION_ENDED = "collection_ended"
     """Nothing is charged any more by itself, and something is unpaid."""
+    WEBHOOKS_STOPPED = "webhooks_stopped"
+    """An endpoint of the business's own was switched off because it does not work."""
 
 
 class Audience(Enum):
@@ -101,6 +103,8 @@ class FactName(Enum):
     PAID_UNTIL = auto()
     ENDS = auto()
     """When the subscription ends, or has ended."""
+    ENDPOINT = auto()
+    """The webhook endpoint's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +255,11 @@ KINDS: Final = {
             FactName.REASON,
         ),
         sample=Sample(tries=4, ending=Ending.SUBSCRIPTION_FAILED, mails=4),
+    ),
+    Kind.WEBHOOKS_STOPPED: MailKind(
+        audience=Audience.BUSINESS,
+        facts=(FactName.ENDPOINT,),
+        answered_by_customer=False,
     ),
 }
 """The table."""

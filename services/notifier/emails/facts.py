@@ -107,6 +107,7 @@ FACTS: Final[dict[FactName, Callable[[_Box, Gettext], Fact]]] = {
     FactName.ENDS: lambda box, _: Fact(
         _("Ended on") if box.letter.ended else _("Ends on"), box.short(box.letter.ends_at)
     ),
+    FactName.ENDPOINT: lambda box, _: Fact(_("Endpoint"), box.letter.endpoint_id or ""),
 }
 """How each fact is written; `INVOICES` are many."""
 OF_ONE_INVOICE: Final = frozenset(

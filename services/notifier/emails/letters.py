@@ -87,6 +87,12 @@ class Letter:
     last_tried: dt.datetime | None = None
     dashboard_url: str | None = None
     """What it is about, in the business's Stripe dashboard: absolute http(s) URL."""
+    endpoint_id: str | None = None
+    """A webhook endpoint, `whe_…`."""
+    endpoint_host: str | None = None
+    """Its host name: the rest of its URL may hold a secret."""
+    endpoint_gone: bool = False
+    """It answered 410; else all has failed."""
     platform: str | None = None
     """Who sends it on behalf of the business."""
     next_appointment: dt.datetime | None = None
@@ -215,6 +221,9 @@ def _of_context(context: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
         "ended": context.get("ended", False) or _is_past(ends_at, now),
         "note": context.get("note"),
         "mails": context.get("mails", 0),
+        "endpoint_id": context.get("endpoint_id"),
+        "endpoint_host": context.get("endpoint_host"),
+        "endpoint_gone": context.get("endpoint_gone", False),
     } | ({"dashboard_url": context["dashboard_url"]} if "dashboard_url" in context else {})
 
 

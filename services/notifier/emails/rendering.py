@@ -150,6 +150,7 @@ def _common(letter: Letter, locale: Locale, words: NullTranslations) -> dict[str
         "goes_on": letter.ending in COLLECTABLE and not letter.bad_debt,
         "several": len(letter.lines) > 1,
         "mails": letter.mails,
+        "gone": letter.endpoint_gone,
         "last_tried": days.full(letter.last_tried) if letter.last_tried else None,
         "on_last_tried": days.on_full(letter.last_tried) if letter.last_tried else None,
         "next_attempt": days.full(letter.next_attempt) if letter.next_attempt else None,
@@ -195,7 +196,7 @@ def _buttons(letter: Letter, url: str, _: Gettext) -> list[Button]:
 
 
 def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
-    """The two names that strangers chose, made harmless for this format."""
+    """The names that strangers chose, made harmless for this format."""
     business = formats.plain_name(letter.business.name)
     customer = formats.plain_name(letter.customer_name, longest=60)
     to_business = letter.kind in TO_BUSINESS
@@ -209,5 +210,6 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
         "customer": shown(customer),
         "greeted": shown(business if to_business else customer),
         "writer": shown(customer if to_business else business),
+        "endpoint": shown(formats.plain_name(letter.endpoint_host or "", longest=254)),
         "initial": formats.initial(business),
     }

@@ -69,5 +69,7 @@ def sample_letter(kind: Kind, locale: str = "en") -> Letter:
         ending=sample.ending,
         mails=sample.mails,
         last_tried=dt.datetime(2026, 11, 23, 15, 0, tzinfo=dt.UTC),
+        endpoint_id="whe_SAMPLE-OF-NOBODY",
+        endpoint_host="hooks.sunrise.example",
         dashboard_url="https://dashboard.stripe.com/invoices/SAMPLE-OF-NOBODY",
     )

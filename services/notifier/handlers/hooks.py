@@ -17,9 +17,19 @@ from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import as_told, test_event
 from services.notifier.domain.hook_signing import BOTH_FOR, Signer
 from services.notifier.domain.hooks import Answered, DeliveryStatus, DisabledBecause, HookPolicy
+from services.notifier.domain.keys import webhooks_stopped_key
+from services.notifier.domain.kinds import Kind
 from services.notifier.models import HookEndpoint
-from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events, outbox
+from services.notifier.queries import (
+    hook_deliveries,
+    hook_endpoints,
+    hook_events,
+    notifications,
+    outbox,
+)
 from services.notifier.queries.hook_deliveries import HookLease
+from services.notifier.queries.notifications import NewNotification
+from shared.contracts.accounts import OWN
 from shared.contracts.rpc import hooks as contract
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.database import on_commit
@@ -328,7 +338,7 @@ def _note_failure(
 def _switch_off(
     session: Session, endpoint: HookEndpoint, because: DisabledBecause, now: dt.datetime
 ) -> None:
-    """An endpoint gets nothing more until somebody enables it; whoever listens elsewhere hears of that."""
+    """An endpoint gets nothing more until somebody enables it; its business, and whoever listens elsewhere, hears of that."""
     endpoint.enabled, endpoint.disabled_because, endpoint.disabled_at = False, because, now
     event = Event(
         id=f"{endpoint.endpoint_id}/{int(now.timestamp())}/{WebhookEndpointDisabled.type}",
@@ -341,6 +351,24 @@ def _switch_off(
         ),
     )
     outbox.OUTBOX.add(session, [Outgoing(event, event.id)], now)
+    host = urlsplit(endpoint.url).hostname
+    if endpoint.business_id is not None:
+        notifications.add_notification(
+            session,
+            NewNotification(
+                account=OWN,
+                dedupe_key=webhooks_stopped_key(endpoint.endpoint_id, now),
+                kind=Kind.WEBHOOKS_STOPPED,
+                now=now,
+                correlation_id=endpoint.endpoint_id,
+                context={
+                    "business_id": endpoint.business_id,
+                    "endpoint_id": endpoint.endpoint_id,
+                    "endpoint_host": host,
+                    "endpoint_gone": because is DisabledBecause.GONE,
+                },
+            ),
+        )
     record_events(session, [event], now)
     on_commit(
         session,
@@ -349,7 +377,7 @@ def _switch_off(
             "webhook endpoint switched off",
             endpoint_id=endpoint.endpoint_id,
             business_id=endpoint.business_id,
-            host=urlsplit(endpoint.url).hostname,
+            host=host,
             why=because.value,
         ),
     )

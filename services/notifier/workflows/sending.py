@@ -219,6 +219,8 @@ def _is_unknown(reached: Callable[[], object]) -> bool:
 
 def _reach(desk: SendContext, leased: Leased) -> tuple[Contact, CancellationLinks | None]:
     """What the portal tells: whom to write to, and the links that a mail of this kind needs."""
+    if leased.kind is Kind.WEBHOOKS_STOPPED:
+        return desk.contacts.business(str(leased.context.get("business_id", ""))), None
     contact = desk.contacts.contact(
         stripe_customer=None if leased.customer_id else leased.stripe_customer,
         customer_id=leased.customer_id,

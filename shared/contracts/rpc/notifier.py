@@ -41,6 +41,7 @@ EmailKind = Literal[
     "cancellation_by_hand",
     "payment_method_by_hand",
     "collection_ended",
+    "webhooks_stopped",
 ]
 """Every kind of email (docs/emails.md); each has a preview."""
 CustomerKind = Literal["cancellation_approved", "cancellation_declined"]

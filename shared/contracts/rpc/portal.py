@@ -319,6 +319,14 @@ class Contact(SecretAnswer, frozen=True, kw_only=True):
     """The host's own id of the customer; null: not told, by a release before."""
 
 
+class BusinessContact(Answer, frozen=True, kw_only=True):
+    """A business that is written to about itself."""
+
+    platform: str
+    """What customers know this installation as."""
+    business: ContactBusiness
+
+
 class CheckoutReference(SecretAnswer, frozen=True, kw_only=True):
     """A signed `client_reference_id` of one customer."""
 
@@ -607,6 +615,7 @@ CANCELLATION_LINKS: Final = Method(
     "portal", "cancellation_links", CancellationLinks, (NotFound, RequestClosed)
 )
 CHECKOUT_REFERENCE: Final = Method("portal", "checkout_reference", CheckoutReference, (NotFound,))
+BUSINESS_CONTACT: Final = Method("portal", "business_contact", BusinessContact, (NotFound,))
 CONTACT: Final = Method("portal", "contact", Contact, (UnknownCustomer,))
 CONTACTS: Final = Method("portal", "contacts", dict[str, Contact])
 ERASE_CUSTOMER: Final = Method("portal", "erase_customer", CustomerErasure)

@@ -78,6 +78,9 @@ class FakePortal:
         except KeyError:
             raise UnknownCustomer from None
 
+    def business(self, business_id: str) -> Contact:
+        return self.contact(customer_id=business_id)
+
     def cancellation_links(self, request_id: str) -> CancellationLinks:
         if self.down:
             raise PortalUnavailable("the portal does not answer")

@@ -3,152 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 from standardwebhooks import Webhook
 
-from portico.checks.notifier import check_hooks
-from portico.cli.findings import Level
 from services.notifier.domain.hook_addresses import Target
 from services.notifier.domain.hook_events import TYPES, as_told
-from services.notifier.domain.hook_signing import Signer
 from services.notifier.domain.hooks import Answered, HookPolicy, answered
-from services.notifier.handlers import events, hooks
-from services.notifier.handlers.hooks import HookRules
+from services.notifier.handlers import events
 from services.notifier.models import (
     Base,
     HookAttempt,
     HookDelivery,
     HookEndpoint,
     HookEvent,
-    OutboxEvent,
 )
 from services.notifier.ports import Owner, PortalUnavailable
-from services.notifier.queries import erasure, hook_deliveries, hook_endpoints
-from services.notifier.retention import RULES
+from services.notifier.queries import hook_endpoints
 from services.notifier.workflows import hooks as sending
 from shared import events as contract
-from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
+from shared.contracts.accounts import Account, StripeCustomer
 from shared.contracts.host_events import TOLD, version_of, webhook_id
-from shared.contracts.rpc.errors import InvalidArgument, NotFound
-from shared.database import Transactions
-from shared.retention import prune_batch
 from tests.unit import tables
 from tests.unit.notifier.conftest import event, failed, paid
-from tests.unit.notifier.fakes import Clock
-
-KEY = "h" * 20 + "0123456789ab"
-CUSTOMER = StripeId(OWN, "cus_1")
-
-
-@dataclass
-class FakePortal:
-    """Knows whose customers are, unless it is away."""
-
-    known: dict[StripeCustomer, Owner] = field(
-        default_factory=lambda: {StripeCustomer(*CUSTOMER): Owner("sunrise", "1001")}
-    )
-    away: bool = False
-
-    def owners(
-        self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
-    ) -> tuple[Mapping[StripeCustomer, Owner], Mapping[str, Owner]]:
-        if self.away:
-            raise PortalUnavailable("away")
-        return {one: self.known[one] for one in stripe_customers if one in self.known}, {}
-
-
-@dataclass
-class FakeHosts:
-    """Hosts: each got what it answered 2xx to, or what it had taken before its answer was lost."""
-
-    answer: Callable[[Target], Answered] = lambda target: answered(200, 3)
-    got: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    headers: list[Mapping[str, str]] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-
-    def post(self, target: Target, body: bytes, headers: Mapping[str, str]) -> Answered:
-        self.headers.append(headers)
-        self.bodies.append(body)
-        answer = self.answer(target)
-        if answer.status is None or answer.delivered:  # a time-out may hide that it was taken
-            self.got[target.host].append(json.loads(body))
-        return answer
-
-
-@dataclass
-class World:
-    """The notifier's webhooks, their hosts, and a clock."""
-
-    db: Transactions
-    clock: Clock = field(default_factory=Clock)
-    portal: FakePortal = field(default_factory=FakePortal)
-    hosts: FakeHosts = field(default_factory=FakeHosts)
-    signer: Signer = field(default_factory=lambda: Signer([KEY]))
-    jitter: Callable[[], float] = lambda: 0.5
-    policy: HookPolicy = field(default_factory=HookPolicy)
-
-    @property
-    def desk(self) -> sending.HookContext:
-        return sending.HookContext(
-            db=self.db,
-            owners=self.portal,
-            hosts=self.hosts,
-            signer=self.signer,
-            now=self.clock,
-            jitter=self.jitter,
-            policy=self.policy,
-        )
-
-    @property
-    def rules(self) -> HookRules:
-        return HookRules(self.signer)
-
-    def endpoint(self, host: str = "a", business: str | None = None, *types: str) -> str:
-        with self.db.transaction() as session:
-            made = hooks.create(
-                session,
-                self.rules,
-                url=f"https://{host}.example.com/in",
-                business_id=business,
-                event_types=types,
-                now=self.clock(),
-            )
-        return made.about.endpoint_id
-
-    def hear(self, *batch: contract.Event) -> None:
-        with self.db.transaction() as session:
-            for one in batch:
-                events.handle(session, one, self.clock(), tell_hosts=True)
-
-    def tell(self) -> None:
-        while sending.tell_round(self.desk):
-            pass
-
-    def work(self, limit: int = 8) -> list[str]:
-        """One round of the senders."""
-        leased = sending.lease(self.desk, limit, {})
-        return [sending.send_one(self.desk, one)[0] for one in leased]
-
-    def row(self, model: type[Base]) -> Any:
-        (found,) = self.rows(model)
-        return found
-
-    def rows(self, model: type[Base]) -> list[Any]:
-        with self.db.reading() as session:
-            return list(session.scalars(select(model)))
-
-    def on(self, endpoint_id: str, use: Callable[[Any, HookEndpoint], Any]) -> Any:
-        with self.db.transaction() as session:
-            return use(session, hooks.find(session, endpoint_id, None, lock=True))
+from tests.unit.notifier.hooks_world import (
+    World,
+    replay,
+)
 
 
 @pytest.fixture
@@ -312,16 +196,9 @@ def test_tries_go_on_for_three_days_under_one_id(world: World) -> None:
     assert len({headers["webhook-id"] for headers in world.hosts.headers}) == 1
     assert len(set(world.hosts.bodies)) == 1
     world.hosts.answer = lambda target: answered(204, 3)
-    assert world.on(endpoint, lambda s, row: _replay(s, row, world, failed_only=True)).count == 1
+    assert world.on(endpoint, lambda s, row: replay(s, row, world, failed_only=True)).count == 1
     assert world.work() == ["delivered"]
     assert world.row(HookEndpoint).failing_since is None
-
-
-def _replay(session: Any, row: HookEndpoint, world: World, **options: Any) -> Any:
-    given = {"event_id": None, "since": world.clock() - dt.timedelta(days=20), "until": None}
-    return hooks.replay(
-        session, row, **(given | {"failed_only": False} | options), now=world.clock()
-    )
 
 
 def test_retry_after_is_heeded_within_bounds() -> None:
@@ -353,60 +230,6 @@ def test_no_other_failure_shortens_what_a_host_asked_for(world: World) -> None:
     assert world.work() == []
     world.clock.forward(seconds=1)
     assert world.work() == ["retried", "retried"]
-
-
-def test_410_switches_off_at_once_and_is_told(world: World) -> None:
-    """One event on the exchange, and by the other endpoints; what is missed meanwhile can be replayed."""
-    endpoint = world.endpoint("gone", "sunrise")
-    world.endpoint("all")
-    world.hosts.answer = lambda target: answered(410 if "gone" in target.host else 200, 3)
-    world.hear(failed())
-    world.tell()
-    world.work()
-    with world.db.reading() as session:
-        row = hooks.find(session, endpoint, None)
-        assert (row.enabled, row.disabled_because) == (False, "gone")
-        assert hook_endpoints.that_are_off(session) == 1
-    assert [one.type for one in world.rows(OutboxEvent)] == ["webhook_endpoint.disabled"]
-    world.hear(paid())
-    world.tell()
-    world.work()
-    told = [one["type"] for one in world.hosts.got["all.example.com"]]
-    assert sorted(told) == ["invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"]
-    assert "gone.example.com" not in world.hosts.got
-    world.hosts.answer = lambda target: answered(200, 3)
-    with pytest.raises(InvalidArgument, match="enable it first"):
-        world.on(endpoint, lambda s, row: _replay(s, row, world))
-    _enable(world, endpoint)
-    assert world.on(endpoint, lambda s, row: _replay(s, row, world)).count == 3
-    while world.work():
-        pass
-    missed = {one["type"] for one in world.hosts.got["gone.example.com"]}
-    assert missed == {"invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"}
-
-
-def _enable(world: World, endpoint: str, on: bool = True) -> None:
-    world.on(
-        endpoint,
-        lambda session, row: hooks.change(
-            session, world.rules, row, url=None, event_types=None, enabled=on, now=world.clock()
-        ),
-    )
-
-
-def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
-    """Not after one bad day; a success in between begins anew."""
-    world.endpoint()
-    world.hosts.answer = lambda target: answered(503, 3)
-    for _ in range(4):
-        world.hear(failed())
-        world.tell()
-        world.work()
-        world.clock.forward(hours=24)
-        assert world.row(HookEndpoint).enabled
-    world.clock.forward(hours=24)
-    world.work()
-    assert world.row(HookEndpoint).disabled_because == "failing"
 
 
 def test_a_dead_endpoint_delays_no_other(world: World) -> None:
@@ -502,7 +325,7 @@ def test_a_host_that_fails_half_the_time_and_senders_that_die_lose_nothing(
         if not states["failed"]:
             break
         for endpoint in world.rows(HookEndpoint):  # one in two thousand is unlucky eleven times
-            world.on(endpoint.endpoint_id, lambda s, row: _replay(s, row, world, failed_only=True))
+            world.on(endpoint.endpoint_id, lambda s, row: replay(s, row, world, failed_only=True))
     assert Counter(one.status for one in world.rows(HookDelivery)) == {"delivered": 48}
     wanted = {webhook_id(one.id) for one in happened}
     for got in world.hosts.got.values():
@@ -513,88 +336,6 @@ def test_a_host_that_fails_half_the_time_and_senders_that_die_lose_nothing(
             if about["version"] > newest.get(about["id"], {"object": {"version": 0}})["object"]["version"]:  # fmt: skip
                 newest[about["id"]] = one
         assert {one["type"] for one in newest.values()} == {"invoice.paid"}
-
-
-def test_a_test_and_a_single_replay_go_to_one_endpoint(world: World) -> None:
-    """Whatever types it wants; what is another's is not found."""
-    endpoint = world.endpoint("a", "sunrise", "invoice.paid")
-    other = world.endpoint("b", "moonlight")
-    sent = world.on(endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock()))
-    assert world.work() == ["delivered"]
-    assert [one["type"] for one in world.hosts.got["a.example.com"]] == ["webhook_endpoint.test"]
-    again = world.on(
-        endpoint, lambda s, row: _replay(s, row, world, event_id=sent.event_id, since=None)
-    )
-    assert again.count == 1
-    assert world.work() == ["delivered"]
-    with pytest.raises(NotFound):
-        world.on(other, lambda s, row: _replay(s, row, world, event_id=sent.event_id, since=None))
-    with world.db.reading() as session:
-        (second, first) = hooks.attempts(session, endpoint, 10, None, None)
-        assert (second.status, second.error, second.delivery_status) == (200, None, "delivered")
-        assert hooks.attempts(session, endpoint, 10, second.attempt_id, None) == [first]
-        with pytest.raises(NotFound):
-            hooks.find(session, endpoint, "moonlight")
-
-
-def test_wrong_arguments_are_named(world: World) -> None:
-    """What is wrong, and what to do."""
-    with pytest.raises(InvalidArgument, match="url: expected https"):
-        world.on(
-            world.endpoint(),
-            lambda s, row: hooks.change(
-                s, world.rules, row, url="http://a.example.com", event_types=None, enabled=None, now=world.clock()
-            ),
-        )  # fmt: skip
-    world.signer = Signer([])
-    with pytest.raises(InvalidArgument, match="set HOOK_KEYS"):
-        world.endpoint()
-
-
-def test_rotating_changes_the_secret(world: World) -> None:
-    """The old one signs too, for a day."""
-    endpoint = world.endpoint()
-    made = world.on(endpoint, lambda s, row: hooks.rotate(s, world.rules, row, world.clock()))
-    assert made.secret != world.signer.secret(endpoint, 1)
-    world.hear(failed())
-    world.tell()
-    world.work()
-    assert world.hosts.headers[0]["webhook-signature"].count("v1,") == 2
-
-
-def test_a_customer_is_forgotten_and_so_is_what_is_old(world: World) -> None:
-    """With deliveries and attempts; the endpoint stays."""
-    world.endpoint()
-    world.hear(failed(), failed(stripe_customer_id="cus_2", invoice_id="in_2"))
-    world.tell()
-    world.clock.forward(minutes=1)
-    world.tell()
-    world.clock.forward(minutes=1)
-    world.tell()
-    world.clock.forward(minutes=3)
-    world.tell()
-    world.work()
-    with world.db.transaction() as session:
-        erasure.erase_customer(session, CUSTOMER, None)
-    for model in (HookEvent, HookDelivery, HookAttempt):
-        assert len(world.rows(model)) == 1
-    later = world.clock() + dt.timedelta(days=31)
-    with world.db.transaction() as session:
-        prune_batch(session, RULES, later - dt.timedelta(days=90), now=later)
-    for model in (HookEvent, HookDelivery, HookAttempt):
-        assert world.rows(model) == []
-    assert len(world.rows(HookEndpoint)) == 1
-
-
-def test_an_endpoint_is_deleted_with_what_waits(world: World) -> None:
-    """Nothing is sent to it any more."""
-    endpoint = world.endpoint()
-    world.hear(failed())
-    world.tell()
-    with world.db.transaction() as session:
-        hook_endpoints.remove(session, endpoint)
-        assert hook_deliveries.backlog(session, world.clock()).pending == 0
-    assert world.work() == []
 
 
 def test_every_public_event_can_be_subscribed_to() -> None:
@@ -611,18 +352,3 @@ def test_a_version_fits_into_a_number_of_javascript() -> None:
     assert told[0] is not None
     assert told[1] is not None
     assert told[0].version < told[1].version < version_of(at + dt.timedelta(seconds=1), 0)
-
-
-def test_the_doctor_names_endpoints_that_are_off(world: World) -> None:
-    """And endpoints that get nothing since the keys are gone; without an endpoint there is nothing to say."""
-    keyed: Any = SimpleNamespace(hook_keys=("key",))
-    assert list(check_hooks(keyed, world.db)) == []
-    world.endpoint()
-    assert [one.code for one in check_hooks(keyed, world.db) if one.level is not Level.OK] == []
-    keyless: Any = SimpleNamespace(hook_keys=())
-    assert [one.code for one in check_hooks(keyless, world.db)] == ["hooks-keys"]
-    world.hosts.answer = lambda target: answered(410, 3)
-    world.hear(failed())
-    world.tell()
-    world.work()
-    assert [one.code for one in check_hooks(keyed, world.db)] == ["hooks-off"]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from services.portal.adapters.webhook_endpoints import ask_notifier
 from services.portal.handlers import host_lists
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
-from shared.contracts.host_api import (
+from shared.contracts.host_webhooks import (
     AttemptPageArguments,
     NewWebhookEndpoint,
     ReplayArguments,

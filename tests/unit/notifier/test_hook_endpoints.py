@@ -1,0 +1,182 @@
+"""Endpoints of hosts: switched off and on, tried, replayed, rotated, forgotten; and what of them people and the doctor see."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from portico.checks.notifier import check_hooks
+from portico.cli.findings import Level
+from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hooks import answered
+from services.notifier.handlers import hooks
+from services.notifier.models import (
+    Base,
+    HookAttempt,
+    HookDelivery,
+    HookEndpoint,
+    HookEvent,
+    OutboxEvent,
+)
+from services.notifier.queries import erasure, hook_deliveries, hook_endpoints
+from services.notifier.retention import RULES
+from shared.contracts.rpc.errors import InvalidArgument, NotFound
+from shared.retention import prune_batch
+from tests.unit import tables
+from tests.unit.notifier.conftest import failed, paid
+from tests.unit.notifier.hooks_world import (
+    CUSTOMER,
+    World,
+    enable,
+    replay,
+)
+
+
+@pytest.fixture
+def world() -> World:
+    return World(tables.empty(Base.metadata))
+
+
+def test_410_switches_off_at_once_and_is_told(world: World) -> None:
+    """One event on the exchange, and by the other endpoints; what is missed meanwhile can be replayed."""
+    endpoint = world.endpoint("gone", "sunrise")
+    world.endpoint("all")
+    world.hosts.answer = lambda target: answered(410 if "gone" in target.host else 200, 3)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    with world.db.reading() as session:
+        row = hooks.find(session, endpoint, None)
+        assert (row.enabled, row.disabled_because) == (False, "gone")
+        assert hook_endpoints.that_are_off(session) == 1
+    assert [one.type for one in world.rows(OutboxEvent)] == ["webhook_endpoint.disabled"]
+    world.hear(paid())
+    world.tell()
+    world.work()
+    told = [one["type"] for one in world.hosts.got["all.example.com"]]
+    assert sorted(told) == ["invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"]
+    assert "gone.example.com" not in world.hosts.got
+    world.hosts.answer = lambda target: answered(200, 3)
+    with pytest.raises(InvalidArgument, match="enable it first"):
+        world.on(endpoint, lambda s, row: replay(s, row, world))
+    enable(world, endpoint)
+    assert world.on(endpoint, lambda s, row: replay(s, row, world)).count == 3
+    while world.work():
+        pass
+    missed = {one["type"] for one in world.hosts.got["gone.example.com"]}
+    assert missed == {"invoice.paid", "invoice.payment_failed", "webhook_endpoint.disabled"}
+
+
+def test_after_five_days_of_failures_an_endpoint_is_off(world: World) -> None:
+    """Not after one bad day; a success in between begins anew."""
+    world.endpoint()
+    world.hosts.answer = lambda target: answered(503, 3)
+    for _ in range(4):
+        world.hear(failed())
+        world.tell()
+        world.work()
+        world.clock.forward(hours=24)
+        assert world.row(HookEndpoint).enabled
+    world.clock.forward(hours=24)
+    world.work()
+    assert world.row(HookEndpoint).disabled_because == "failing"
+
+
+def test_a_test_and_a_single_replay_go_to_one_endpoint(world: World) -> None:
+    """Whatever types it wants; what is another's is not found."""
+    endpoint = world.endpoint("a", "sunrise", "invoice.paid")
+    other = world.endpoint("b", "moonlight")
+    sent = world.on(endpoint, lambda s, row: hooks.test(s, world.rules, row, world.clock()))
+    assert world.work() == ["delivered"]
+    assert [one["type"] for one in world.hosts.got["a.example.com"]] == ["webhook_endpoint.test"]
+    again = world.on(
+        endpoint, lambda s, row: replay(s, row, world, event_id=sent.event_id, since=None)
+    )
+    assert again.count == 1
+    assert world.work() == ["delivered"]
+    with pytest.raises(NotFound):
+        world.on(other, lambda s, row: replay(s, row, world, event_id=sent.event_id, since=None))
+    with world.db.reading() as session:
+        (second, first) = hooks.attempts(session, endpoint, 10, None, None)
+        assert (second.status, second.error, second.delivery_status) == (200, None, "delivered")
+        assert hooks.attempts(session, endpoint, 10, second.attempt_id, None) == [first]
+        with pytest.raises(NotFound):
+            hooks.find(session, endpoint, "moonlight")
+
+
+def test_wrong_arguments_are_named(world: World) -> None:
+    """What is wrong, and what to do."""
+    with pytest.raises(InvalidArgument, match="url: expected https"):
+        world.on(
+            world.endpoint(),
+            lambda s, row: hooks.change(
+                s, world.rules, row, url="http://a.example.com", event_types=None, enabled=None, now=world.clock()
+            ),
+        )  # fmt: skip
+    world.signer = Signer([])
+    with pytest.raises(InvalidArgument, match="set HOOK_KEYS"):
+        world.endpoint()
+
+
+def test_rotating_changes_the_secret(world: World) -> None:
+    """The old one signs too, for a day."""
+    endpoint = world.endpoint()
+    made = world.on(endpoint, lambda s, row: hooks.rotate(s, world.rules, row, world.clock()))
+    assert made.secret != world.signer.secret(endpoint, 1)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    assert world.hosts.headers[0]["webhook-signature"].count("v1,") == 2
+
+
+def test_a_customer_is_forgotten_and_so_is_what_is_old(world: World) -> None:
+    """With deliveries and attempts; the endpoint stays."""
+    world.endpoint()
+    world.hear(failed(), failed(stripe_customer_id="cus_2", invoice_id="in_2"))
+    world.tell()
+    world.clock.forward(minutes=1)
+    world.tell()
+    world.clock.forward(minutes=1)
+    world.tell()
+    world.clock.forward(minutes=3)
+    world.tell()
+    world.work()
+    with world.db.transaction() as session:
+        erasure.erase_customer(session, CUSTOMER, None)
+    for model in (HookEvent, HookDelivery, HookAttempt):
+        assert len(world.rows(model)) == 1
+    later = world.clock() + dt.timedelta(days=31)
+    with world.db.transaction() as session:
+        prune_batch(session, RULES, later - dt.timedelta(days=90), now=later)
+    for model in (HookEvent, HookDelivery, HookAttempt):
+        assert world.rows(model) == []
+    assert len(world.rows(HookEndpoint)) == 1
+
+
+def test_an_endpoint_is_deleted_with_what_waits(world: World) -> None:
+    """Nothing is sent to it any more."""
+    endpoint = world.endpoint()
+    world.hear(failed())
+    world.tell()
+    with world.db.transaction() as session:
+        hook_endpoints.remove(session, endpoint)
+        assert hook_deliveries.backlog(session, world.clock()).pending == 0
+    assert world.work() == []
+
+
+def test_the_doctor_names_endpoints_that_are_off(world: World) -> None:
+    """And endpoints that get nothing since the keys are gone; without an endpoint there is nothing to say."""
+    keyed: Any = SimpleNamespace(hook_keys=("key",))
+    assert list(check_hooks(keyed, world.db)) == []
+    world.endpoint()
+    assert [one.code for one in check_hooks(keyed, world.db) if one.level is not Level.OK] == []
+    keyless: Any = SimpleNamespace(hook_keys=())
+    assert [one.code for one in check_hooks(keyless, world.db)] == ["hooks-keys"]
+    world.hosts.answer = lambda target: answered(410, 3)
+    world.hear(failed())
+    world.tell()
+    world.work()
+    assert [one.code for one in check_hooks(keyed, world.db)] == ["hooks-off"]
