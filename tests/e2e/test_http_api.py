@@ -55,7 +55,7 @@ def test_the_pages_own_commands_do_what_it_says(embedded: Embedded) -> None:
     """Those of docs/integration.md as they stand there, in the folder where `make run` is."""
     page = (REPOSITORY / "docs" / "integration.md").read_text()
     section = page.split("\n## Over HTTP\n", 1)[1].split("\n## ", 1)[0]
-    (commands,) = [one for one in re.findall(r"```\n(.*?)```", section, re.DOTALL) if one.startswith("curl ")]  # fmt: skip
+    commands = "".join(one for one in re.findall(r"```\n(.*?)```", section, re.DOTALL) if one.startswith("curl "))  # fmt: skip
     assert "http://127.0.0.1:8003/api/v1" in commands
     done = subprocess.run(
         ["sh", "-ec", commands.replace("http://127.0.0.1:8003/api/v1", embedded.api_url)],
@@ -65,6 +65,7 @@ def test_the_pages_own_commands_do_what_it_says(embedded: Embedded) -> None:
     assert answers[0] == {"business_id": "sunrise"}
     assert answers[1]["created"] is True
     assert answers[1]["customer_id"]
+    assert answers[2]["secret"].startswith("whsec_")
 
 
 def test_the_python_client_prints_a_link_that_opens(embedded: Embedded) -> None:

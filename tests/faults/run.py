@@ -14,6 +14,7 @@ from pathlib import Path
 from local.servers import own_folder
 from tests.faults.accounts import Accounts
 from tests.faults.books import Books, check
+from tests.faults.hooks import ALLOWED, FailingHost, HookBooks, are_delivered, check_hooks, listen
 from tests.faults.plan import Plan, make_plan
 from tests.faults.poster import Ledger, Poster
 from tests.faults.system import System
@@ -32,6 +33,7 @@ class Run:
 
     plan: Plan
     books: Books
+    hooks: HookBooks
     ledger: Ledger
     kills: int
     fell: list[str]
@@ -68,6 +70,15 @@ class Run:
             ("sent once more after the grace period", len(self.forced)),
             ("deaf", sum(self.books.deaf.values())),
             ("messages left in queues", sum(self.books.queues.values())),
+            ("events for a host", self.hooks.events),
+            (
+                "refused by it, its deaths",
+                f"{self.hooks.refused}, {self.hooks.deaths}",
+            ),
+            (
+                "lost, twice, out of order there",
+                f"{len(self.hooks.lost)}, {self.hooks.twice}, {self.hooks.out_of_order}",
+            ),
             ("longest delay, webhook to mail", f"{self.books.longest_delay:.1f} s"),
             ("posting", f"{self.posting_seconds:.0f} s"),
             ("until quiet", f"{self.quiet_seconds:.0f} s"),
@@ -100,12 +111,14 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
     world = Accounts(folder, accounts)
-    with System(folder, settings=world.settings) as system:
+    settings = world.settings | ALLOWED
+    with System(folder, settings=settings) as system, FailingHost(seed) as host:
         if accounts:
             world.settle(system, events)
         plan = make_plan(events, seed, steps=steps, people=world.people)
         kinds = Counter(step.what for step in plan.steps)
         say(f"seed {seed}: {len(plan.genuine)} events, {len(plan.steps)} steps: {dict(kinds)}")
+        listen(system, host)
         if not accounts:
             system.make_customers(plan.customers)
         ports = [process.port for process in system.stack.processes("billing")]
@@ -117,25 +130,38 @@ def run(
                 poster.post(segment, over=SEGMENT_SECONDS)
                 time.sleep(step.after)
                 say(f"{time.monotonic() - began:6.1f} s  {number + 1:3}  {step.what}")
+                if number % 3 == 0:
+                    host.die()
                 system.happen(step)
                 time.sleep(max(0.0, SEGMENT_SECONDS - step.after - step.seconds))
             poster.drain(within=180)
             posting = time.monotonic() - began
             system.sandbox("DELETE", "/sandbox/faults")
+            host.heal()
             say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
             forced: set[str] = set()
             quiet = system.wait(
                 lambda: is_quiet(system, forced), QUIET_WITHIN + events / MAILS_A_SECOND
             )
+            system.wait(lambda: are_delivered(system), QUIET_WITHIN + events / MAILS_A_SECOND)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{what_is_left(system)}") from error
         finally:
             poster.close()
         time.sleep(1)  # a double that comes late is still a double
         books = check(system, plan, poster.ledger, forced)
+        hooks = check_hooks(system, host)
         look(system, plan, poster.ledger)
         return Run(
-            plan, books, poster.ledger, system.kills, list(system.fell), forced, posting, quiet
+            plan,
+            books,
+            hooks,
+            poster.ledger,
+            system.kills,
+            list(system.fell),
+            forced,
+            posting,
+            quiet,
         )
 
 
@@ -213,7 +239,7 @@ def main(words: list[str]) -> int:
         if not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)
     print("\n" + done.table())
-    complaints = done.books.complaints()
+    complaints = [*done.books.complaints(), *done.hooks.complaints()]
     print("\n" + ("\n".join(complaints) if complaints else "Nothing lost, nothing twice."))
     return bool(complaints)
 

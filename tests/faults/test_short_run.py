@@ -48,6 +48,15 @@ def test_nothing_is_lost_and_nothing_is_doubled_whatever_dies(
     assert ran.ledger.forged_accepted == set()
 
 
+def test_a_host_that_fails_and_dies_hears_of_everything(done: tuple[Run, Findings]) -> None:
+    """At least once, signed, and of each object the largest version is what happened last."""
+    hooks = done[0].hooks
+    assert hooks.complaints() == []
+    assert hooks.events > EVENTS / 2
+    assert hooks.deaths >= 3
+    assert min(hooks.refused, hooks.twice, hooks.out_of_order) > 0, "nothing was put to the test"
+
+
 def test_explain_tells_the_true_story_of_what_had_most_trouble(
     done: tuple[Run, Findings],
 ) -> None:

@@ -17,7 +17,7 @@ from services.notifier.workflows import hooks as sending
 from shared.database import Transactions, make_engine
 from tests.unit import accounts
 from tests.unit.notifier.conftest import failed, paid
-from tests.unit.notifier.test_hooks import CUSTOMER, World
+from tests.unit.notifier.hooks_world import CUSTOMER, World
 
 
 @pytest.fixture
