@@ -14,7 +14,15 @@ from pathlib import Path
 from local.servers import own_folder
 from tests.faults.accounts import Accounts
 from tests.faults.books import Books, check
-from tests.faults.hooks import ALLOWED, FailingHost, HookBooks, are_delivered, check_hooks, listen
+from tests.faults.hooks import (
+    ALLOWED,
+    FailingHost,
+    HookBooks,
+    are_delivered,
+    are_half_delivered,
+    check_hooks,
+    listen,
+)
 from tests.faults.plan import Plan, make_plan
 from tests.faults.poster import Ledger, Poster
 from tests.faults.system import System
@@ -137,6 +145,7 @@ def run(
             poster.drain(within=180)
             posting = time.monotonic() - began
             system.sandbox("DELETE", "/sandbox/faults")
+            system.wait(lambda: are_half_delivered(system), QUIET_WITHIN + events / MAILS_A_SECOND)
             host.heal()
             say(f"{posting:6.1f} s  every webhook is accepted; waiting for quiet")
             forced: set[str] = set()
