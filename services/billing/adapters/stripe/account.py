@@ -117,5 +117,5 @@ def _endpoint(found: Any) -> WebhookEndpoint:
         enabled=found.status == "enabled",
         api_version=getattr(found, "api_version", None),
         events=frozenset(found.enabled_events),
-        made_for_connected=getattr(found.metadata, MADE_FOR, None) == CONNECTED,
+        made_for_connected=getattr(getattr(found, "metadata", None), MADE_FOR, None) == CONNECTED,
     )
