@@ -34,7 +34,7 @@ def gateway_of(sandbox: Sandbox, made: dict[str, Any], way: Way) -> Iterator[Str
     shown = requests.get(f"{sandbox.url}/sandbox/connect", timeout=10).json()
     connected = way is Way.CONNECTED
     key = KEY if connected else made["keys"]["test"]
-    gateways = StripeGateways(key, sandbox.url, shown["client_ids"]["test"])
+    gateways = StripeGateways(key, sandbox.url, application=shown["client_ids"]["test"])
     try:
         yield gateways.at(Account(made["id"]) if connected else OWN)
     finally:
