@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow, SubscriptionRow
+from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import StripeId
 from shared.statements import is_object
 
@@ -103,10 +104,14 @@ def request_with_people(
 
 
 def due_request(session: Session, now: dt.datetime) -> CancellationRequestRow | None:
-    """The request whose next step is due first, locked for this worker alone."""
+    """The request whose next step is due first, locked for this worker alone. One on an account that is connected no more waits
+    until it is again."""
     return session.scalars(
         select(CancellationRequestRow)
-        .where(CancellationRequestRow.next_try_at <= now)
+        .where(
+            CancellationRequestRow.next_try_at <= now,
+            ~is_disconnected(CancellationRequestRow.account),
+        )
         .order_by(CancellationRequestRow.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -118,6 +123,7 @@ def waiting_requests(session: Session) -> tuple[int, dt.datetime | None]:
     count, oldest = session.execute(
         select(func.count(), func.min(CancellationRequestRow.asked_at)).where(
             CancellationRequestRow.next_try_at.is_not(None),
+            ~is_disconnected(CancellationRequestRow.account),
             # Of these it is the business's turn, and they only wait to be reminded of.
             CancellationRequestRow.by_hand_told_at.is_(None)
             | CancellationRequestRow.carried_out_at.is_not(None),

@@ -32,7 +32,7 @@ from services.portal.ports import (
     PlannedEnd,
     PriceSeen,
 )
-from services.portal.queries import billing_sync, cancellation_requests, page
+from services.portal.queries import account_states, billing_sync, cancellation_requests, page
 from shared import events
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
@@ -293,6 +293,23 @@ def test_neighbours_that_are_away_are_asked_again(session: Session, customer_id:
         "cancellation_requested",
         "cancellation_approved",
     ]
+
+
+def test_a_request_on_an_account_that_is_let_go_waits_quietly(
+    session: Session, customer_id: str
+) -> None:
+    """Billing would refuse it again and again, and the operator would be told of it each time. Once the account is connected again it goes on
+    from there."""
+    neighbours = Neighbours()
+    ask(session, customer_id)
+    account = Account(request(session).account)
+    assert cancellation_requests.waiting_requests(session) == (1, NOW)
+    account_states.note_state(session, account, "disconnected", NOW)
+    assert work(session, neighbours, ahead(days=9)) == []
+    assert cancellation_requests.waiting_requests(session) == (0, None)
+    assert (request(session).tries, request(session).last_error) == (0, None)
+    account_states.note_state(session, account, "connected", ahead(days=9))
+    assert work(session, neighbours, ahead(days=9)) == [Step.TELL_BUSINESS]
 
 
 def test_a_worker_that_died_in_a_step_is_replaced(session: Session, customer_id: str) -> None:
