@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from portico.cli.findings import Finding, ask, finding, ok
-from services.portal.queries import link_conflicts, links
+from services.portal.queries import behalves, link_conflicts, links
 from services.portal.settings import Settings
 from shared.database import Transactions
 from shared.settings import is_loopback
@@ -56,11 +56,26 @@ def check_links(settings: Settings) -> Iterator[Finding]:
 
 
 def check_whose(database: Transactions) -> Iterator[Finding]:
-    """Links to what is no Stripe customer, links that nobody speaks for, and evidence that disagrees."""
+    """Links to what is no Stripe customer, links that nobody speaks for, evidence that disagrees, and behalves that no business names."""
     with database.reading() as session:
         wrong = links.not_of_stripe(session, MOST_COUNTED)
         unknown = len(links.unknown_links(session, None, 0, MOST_COUNTED))
         conflicts = len(link_conflicts.open_conflicts(session, MOST_COUNTED))
+        unnamed = behalves.unnamed(session, MOST_COUNTED)
+    if unnamed:
+        shown = [
+            f"{one.on_behalf_of} on {one.account or 'your own account'}"
+            for one in unnamed[:MOST_NAMED]
+        ]
+        yield ask(
+            WHOSE,
+            "behalves-unnamed",
+            f"Stripe charges on behalf of {_count(len(unnamed))} account{'' if len(unnamed) == 1 else 's'} that no business has: "
+            + ", ".join(shown)
+            + (", …" if len(unnamed) > MOST_NAMED else "")
+            + "; such invoices and subscriptions count as those of the businesses that have no on_behalf_of",
+            "where each is one business's, give that business its on_behalf_of (docs/operations.md, Stripe accounts)",
+        )
     if conflicts:
         yield finding(
             WHOSE,

@@ -57,6 +57,8 @@ class BusinessRow(InAccount, Base):
     """A business that uses Portico."""
 
     __tablename__ = "businesses"
+    # By it a behalf is found that a business names (`queries/behalves.py`).
+    __table_args__ = (Index(None, "account", "on_behalf_of"),)
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     business_id: Mapped[str] = mapped_column(String(100), unique=True)

@@ -44,6 +44,11 @@ class StripeCustomer(NamedTuple):
         """Its name at Stripe, whoever's customer it is."""
         return StripeId(self.account, self.id)
 
+    @property
+    def merchant(self) -> Merchant:
+        """Whose customer it is."""
+        return Merchant(self.account, self.on_behalf_of)
+
 
 def stripe_customer(account: str, id: str | None, on_behalf_of: str) -> StripeCustomer | None:
     """A Stripe customer that may be missing."""

@@ -23,7 +23,7 @@ from services.notifier.queries.incidents import lock_incidents, note_mailed, sto
 from services.notifier.queries.leases import lease_due
 from services.notifier.queries.notifications import lock_to_send, store_sent
 from services.notifier.queries.sendgrid_events import sent_as
-from services.notifier.queries.waiting import waits_for_customer
+from services.notifier.queries.waiting import waiting_as
 from services.notifier.retention import RULES as NOTIFIERS_RULES
 from services.portal.domain.linking import CustomerRef, Source
 from services.portal.handlers.evidence import Evidence, take_in
@@ -385,6 +385,6 @@ def test_a_bounce_and_a_new_link_find_their_emails_by_an_index(notifier: Engine)
 
     def find(session: Session) -> None:
         assert sent_as(session, {f"msg_{number}" for number in range(1, 17)})["msg_7"] == "ntf_7"
-        assert not waits_for_customer(session, StripeCustomer(OWN, "cus_7"))
+        assert not waiting_as(session, StripeCustomer(OWN, "cus_7"))
 
     assert full_scans(notifier, find, set()) == []

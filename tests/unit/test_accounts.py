@@ -428,6 +428,8 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return account
     if kind is Merchant:
         return Merchant(account)
+    if kind == Iterable[Merchant]:
+        return [Merchant(account, "acct_behalf")]
     if kind == Iterable[Incident]:
         return [_incident(account, session)]
     if kind == Mapping[StripeId, Invoice]:

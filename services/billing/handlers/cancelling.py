@@ -25,12 +25,15 @@ def cancel_at_period_end(
     A subscription that ends anyway, or has ended, is left as it is (`changed` is False), however old the request
     is; Stripe remembers idempotency keys for a day only. One that Stripe doesn't let a platform end is left as it is too, and
     `dashboard_url` says where the business does it. Raises UnknownSubscription, also when it is another
-    customer's, or charged on another's behalf; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
+    customer's, or charged on another's behalf than `on_behalf_of`, if it is given; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
     """
     # In an address of Stripe's, an empty id asks for a list.
     found = gateway.subscription(subscription_id) if subscription_id else None
-    wanted = (stripe_customer_id, on_behalf_of)
-    if found is None or (found.stripe_customer_id, found.on_behalf_of) != wanted:
+    if (
+        found is None
+        or found.stripe_customer_id != stripe_customer_id
+        or (on_behalf_of or found.on_behalf_of) != found.on_behalf_of
+    ):
         raise UnknownSubscription(f"{subscription_id} of {stripe_customer_id}")
     changed, by_hand = not found.over and found.ends_at is None, None
     if changed:

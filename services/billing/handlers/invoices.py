@@ -113,12 +113,16 @@ def hosted_invoice_url(
 ) -> str:
     """Where the customer confirms or pays this invoice at Stripe, fresh. It is a secret: it is kept nowhere.
 
-    Raises UnknownInvoice, also when the invoice is another customer's, or charged on another's behalf (which it is is not told), and
-    InvoiceClosed when there is nothing to pay any more.
+    Raises UnknownInvoice, also when the invoice is another customer's, or charged on another's behalf than `on_behalf_of` (which it is
+    is not told), and InvoiceClosed when there is nothing to pay any more. Without it the portal has judged, or was told of the invoice
+    before it was told of behalves: then any will do.
     """
     _check(invoice_id)
     found = gateway.hosted_invoice(invoice_id)
-    if (found.stripe_customer_id, found.on_behalf_of) != (stripe_customer_id, on_behalf_of):
+    if (
+        found.stripe_customer_id != stripe_customer_id
+        or (on_behalf_of or found.on_behalf_of) != found.on_behalf_of
+    ):
         raise UnknownInvoice(f"{invoice_id} of {stripe_customer_id}")
     if found.status != "open" or not found.url:
         raise InvoiceClosed(f"{invoice_id} is {found.status}")

@@ -167,9 +167,10 @@ def customer_linked(
     customer = stripe_customer(data.account, data.stripe_customer_id, data.on_behalf_of)
     if customer is None:
         return "linked with nobody"
-    if not waiting.waits_for_customer(session, customer):
+    waits = waiting.waiting_as(session, customer)
+    if not waits:
         return "nothing has waited for this customer"
-    invoices_open = incident_queries.lock_open_incidents(session, (), {customer})
+    invoices_open = incident_queries.lock_open_incidents(session, (), waits)
     asked_for = {id for id, one in invoices_open.items() if owed(one) and not one.last_mailed_at}
     woken = waiting.wake_for_customer(session, customer, asked_for, now)
     return f"{woken} looked at again"

@@ -12,7 +12,7 @@ from services.notifier.domain.kinds import DUNNING
 from services.notifier.domain.vocabulary import ACTIVE, Reason, Status
 from services.notifier.models import Notification
 from shared.contracts.accounts import StripeCustomer, StripeId
-from shared.statements import is_customer
+from shared.statements import is_customer, is_object
 
 
 def _waiting(stripe_customer: StripeCustomer) -> ColumnElement[bool]:
@@ -29,19 +29,21 @@ def _waiting(stripe_customer: StripeCustomer) -> ColumnElement[bool]:
         Notification.reason.is_(None),
         Notification.unconfirmed_since.is_(None),
     )
-    whose = is_customer(
-        Notification.account,
-        Notification.stripe_customer_id,
-        Notification.on_behalf_of,
-        stripe_customer,
-    )
+    names = (Notification.account, Notification.stripe_customer_id)
+    if stripe_customer.on_behalf_of:
+        whose = is_customer(*names, Notification.on_behalf_of, stripe_customer)
+    else:
+        whose = is_object(*names, stripe_customer.name)
     return and_(whose, or_(asked, given_up))
 
 
-def waits_for_customer(session: Session, stripe_customer: StripeCustomer) -> bool:
-    """Whether anything does; locks nothing."""
-    found = select(Notification.notification_id).where(_waiting(stripe_customer)).limit(1)
-    return session.scalar(found) is not None
+def waiting_as(session: Session, stripe_customer: StripeCustomer) -> set[StripeCustomer]:
+    """As which customers of this name anything waits; locks nothing. A customer of who is charged for on nobody's behalf may be that of a
+    behalf that no business names: the portal alone knows, and is asked before anything goes out."""
+    found = session.scalars(
+        select(Notification.on_behalf_of).where(_waiting(stripe_customer)).distinct()
+    )
+    return {StripeCustomer(*stripe_customer.name, one) for one in found}
 
 
 def wake_for_customer(

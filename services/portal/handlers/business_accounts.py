@@ -69,6 +69,10 @@ def assign_account(
     link_conflicts.close_of_business(session, row.id, now)
     settle(session, before, let_go, (), now)  # they may be those of other businesses
     settle(session, wanted, (), links.named_of_business(session, row), now)
+    # What is charged on a behalf that is named no more, or was not, is or was of those that name none.
+    for one in (before, wanted):
+        if one.on_behalf_of and (said := links.said_on_behalf(session, one)):
+            settle(session, Merchant(one.account), said, (), now)
     return True
 
 

@@ -29,6 +29,7 @@ from services.portal.models import (
     CancellationRequestRow,
     CustomerRow,
     SubscriptionRow,
+    merchant_of,
 )
 from services.portal.ports import (
     Billing,
@@ -37,11 +38,11 @@ from services.portal.ports import (
     MailUnavailable,
     PlannedEnd,
 )
-from services.portal.queries import cancellation_requests
+from services.portal.queries import behalves, cancellation_requests
 from services.portal.queries import customers as people
 from services.portal.queries import subscriptions as queries
 from services.portal.texts import texts_in
-from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId
+from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
@@ -238,7 +239,7 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
         due.next_try_at = None
         return None
     due.next_try_at = now + LEASE
-    row, customer, business, _ = found
+    row, customer, business, subscription = found
     request = _request(*found, now)
     to_business = step in KINDS_TO_BUSINESS
     again = ":again" if step is Step.REMIND_BUSINESS else ""
@@ -247,7 +248,9 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
         request_id=row.request_id,
         step=step,
         stripe_customer=StripeCustomer(
-            Account(row.account), row.stripe_customer_id, customer.on_behalf_of
+            Account(row.account),
+            row.stripe_customer_id,
+            _charged_on_behalf(session, customer, subscription),
         ),
         subscription_id=row.subscription_id,
         customer_id=customer.public_id,
@@ -260,6 +263,17 @@ def lease_step(session: Session, now: dt.datetime) -> PendingStep | None:
         | ({"dashboard_url": request.dashboard_url} if request.dashboard_url else {}),
         kind=KINDS_TO_BUSINESS.get(step, f"cancellation_{row.status}"),
     )
+
+
+def _charged_on_behalf(
+    session: Session, customer: CustomerRow, subscription: SubscriptionRow | None
+) -> str:
+    """On whose behalf Stripe charges a customer's subscription: that of the customer's business, or one that no business names."""
+    if subscription is None or not subscription.on_behalf_of:
+        return customer.on_behalf_of
+    said = Merchant(Account(subscription.account), subscription.on_behalf_of)
+    theirs = behalves.merchant(session, said) == merchant_of(customer)
+    return said.on_behalf_of if theirs else customer.on_behalf_of
 
 
 def describe(request: Request, wishes: tuple[str | None, ...], now: dt.datetime) -> str | None:

@@ -27,9 +27,8 @@ from services.portal.handlers.business_accounts import (
     assign_account,
 )
 from services.portal.models import BusinessRow, ConnectionRow
-from services.portal.queries import connections
+from services.portal.queries import connections, links
 from services.portal.queries import customers as people
-from services.portal.queries import links
 from shared.contracts.accounts import Account
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
 from shared.telemetry import get_logger
@@ -135,7 +134,9 @@ def arrive(session: Session, *, state: str, cookie: str, denied: bool, now: dt.d
 def finish(session: Session, connection: int, account: Account, now: dt.datetime) -> Outcome:
     """The code stood for `account`: its business is on it from now on, if it may be, and the link has done its work. Another visit by
     it, which was at Stripe at the same time, may have been first."""
-    links.lock(session)  # first, and the business before its ways to connect: so does everybody else
+    links.lock(
+        session
+    )  # first, and the business before its ways to connect: so does everybody else
     business = connections.business_of(session, connection)
     row = connections.by_id(session, connection)
     if row is None or business is None:  # forgotten meanwhile

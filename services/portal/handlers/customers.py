@@ -17,8 +17,8 @@ from services.portal.handlers import arguments, evidence, known_customers
 from services.portal.handlers.business_accounts import assign_account, wanted_account
 from services.portal.handlers.evidence import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, merchant_of
+from services.portal.queries import behalves, links
 from services.portal.queries import customers as people
-from services.portal.queries import links
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
 from shared.contracts.accounts import Account, Merchant, StripeCustomer, stripe_customer
@@ -364,9 +364,13 @@ def contacts(
     session: Session, asked: Sequence[Asked], now: dt.datetime
 ) -> list[ContactDetails | None]:
     """Whom to write to, in the order of the questions, in one statement; None for a customer that is unknown."""
+    whose = {one.stripe_customer: one.stripe_customer for one in asked if one.stripe_customer}
+    effective = behalves.merchants(session, (one.merchant for one in whose))
+    for one in whose:
+        whose[one] = StripeCustomer(*one.name, effective[one.merchant].on_behalf_of)
     rows = people.contacts(
         session,
-        stripe_customers={one.stripe_customer for one in asked if one.stripe_customer},
+        stripe_customers=set(whose.values()),
         public_ids={one.customer_id for one in asked if one.customer_id},
         now=now,
     )
@@ -375,12 +379,14 @@ def contacts(
     for row in rows:
         person = _person(row)
         by_ours[person.customer_id] = person
-        whose = stripe_customer(
+        theirs = stripe_customer(
             row.c_account, row.c_platform_stripe_customer_id, row.c_on_behalf_of
         )
-        by_stripe[whose] = person
+        by_stripe[theirs] = person
     return [
-        by_ours.get(one.customer_id) if one.customer_id else by_stripe.get(one.stripe_customer)
+        by_ours.get(one.customer_id)
+        if one.customer_id
+        else by_stripe.get(one.stripe_customer and whose[one.stripe_customer])
         for one in asked
     ]
 

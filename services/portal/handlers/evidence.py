@@ -16,6 +16,7 @@ from services.portal.domain.people import is_public_id
 from services.portal.handlers.linking import settle
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import CustomerRow, LinkEvidenceRow, merchant_of
+from services.portal.queries import behalves as behalf_queries
 from services.portal.queries import links, processed_events
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
@@ -123,8 +124,9 @@ def _take_all(
     for rows in known.values():
         _let_stand([row for row in rows if row.source == Source.METADATA])
     behalves = {row.on_behalf_of for rows in known.values() for row in rows} or {""}
-    for on_behalf_of in sorted(behalves):
-        settle(session, Merchant(account, on_behalf_of), stripe_ids - gone, (), now)
+    said = [Merchant(account, on_behalf_of) for on_behalf_of in behalves]
+    for merchant in sorted(set(behalf_queries.merchants(session, said).values())):
+        settle(session, merchant, stripe_ids - gone, (), now)
 
 
 def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.datetime) -> str:

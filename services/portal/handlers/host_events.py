@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from services.portal.queries import host_events
+from services.portal.queries import behalves, host_events
 from shared import events
 from shared.contracts import host_api
 from shared.contracts.accounts import Account, StripeCustomer
@@ -33,27 +34,51 @@ def note(session: Session, batch: Iterable[Event], now: dt.datetime) -> None:
     heard = [event for event in batch if isinstance(event.data, HEARD)]
     if not heard:
         return
-    of_stripe = {_stripe_customer(one) for one in heard if not hasattr(one.data, "customer_id")}
-    owners = host_events.owners(session, of_stripe) if of_stripe else {}
+    owners = _owners(session, [one for one in heard if not hasattr(one.data, "customer_id")])
     named = {one.data.business_id for one in heard if hasattr(one.data, "business_id")}
     keys = host_events.business_keys(session, named) if named else {}
     host_events.add(session, [_row(one, owners, keys, now) for one in heard])
 
 
+def _owners(session: Session, heard: list[Event[Any]]) -> dict[str, Row[Any]]:
+    """Whose customer each of these is about, by event. What is about a Stripe customer whom several businesses have, and about no
+    invoice or subscription, is told to whoever had them first."""
+    if not heard:
+        return {}
+    known = host_events.owners(session, {_stripe_customer(one).name for one in heard})
+    said = {event.id: _stripe_customer(event) for event in heard}
+    effective = behalves.merchants(session, (one.merchant for one in said.values()))
+    found = {}
+    for event in heard:
+        customer = said[event.id]
+        theirs = known.get(customer.name, {})
+        owner = theirs.get(effective[customer.merchant].on_behalf_of)
+        if owner is None and _of_the_customer(event.data):
+            owner = next(iter(theirs.values()), None)
+        if owner is not None:
+            found[event.id] = owner
+    return found
+
+
+def _of_the_customer(data: Any) -> bool:
+    return not (getattr(data, "invoice_id", None) or getattr(data, "subscription_id", None))
+
+
 def _stripe_customer(event: Event[Any]) -> StripeCustomer:
     data = event.data
-    on_behalf_of = getattr(data, "on_behalf_of", "")
-    return StripeCustomer(Account(data.account), data.stripe_customer_id, on_behalf_of)
+    return StripeCustomer(
+        Account(data.account), data.stripe_customer_id, getattr(data, "on_behalf_of", "")
+    )
 
 
 def _row(
-    event: Event[Any], owners: dict[StripeCustomer, Any], keys: dict[str, int], now: dt.datetime
+    event: Event[Any], owners: Mapping[str, Row[Any]], keys: dict[str, int], now: dt.datetime
 ) -> dict[str, Any]:
     data = event.data
     if hasattr(data, "customer_id"):
         customer_id, business_pk = data.customer_id, keys.get(data.business_id)
     else:
-        owner = owners.get(_stripe_customer(event))
+        owner = owners.get(event.id)
         customer_id, business_pk = (owner.customer_id, owner.business_pk) if owner else (None, None)
     return {
         "event_id": event.id,

@@ -94,6 +94,8 @@ def _weigh_unknown(session: Session, found: Component, now: dt.datetime) -> None
         stripe_id = customer.row.platform_stripe_customer_id
         if stripe_id is None or (stripe_id, key) in spoken | unknown.keys():
             continue
+        if customer.row.link_source not in (None, Source.UNKNOWN):
+            continue  # what was said of it speaks for another merchant now
         row = LinkEvidenceRow(
             account=found.merchant.account,
             on_behalf_of=found.merchant.on_behalf_of,

@@ -109,10 +109,15 @@ def confirm(pages: BillingPages, snapshot: Snapshot, invoice_id: str) -> str | N
     BillingUnavailable.
     """
     stripe_customer = snapshot.stripe_customer
-    mine = any(each.invoice_id == invoice_id and each.owed for each in snapshot.invoices)
-    if stripe_customer is None or not mine:
+    mine = next(
+        (one for one in snapshot.invoices if one.invoice_id == invoice_id and one.owed), None
+    )
+    if stripe_customer is None or mine is None:
         return None
-    return pages.invoice(invoice_id, stripe_customer)
+    # On whose behalf Stripe charges it, which no business may name.
+    return pages.invoice(
+        invoice_id, stripe_customer._replace(on_behalf_of=mine.invoice.on_behalf_of)
+    )
 
 
 def take_fresh_link(session: Session, customer_id: str, now: dt.datetime) -> bool:

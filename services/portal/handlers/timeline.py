@@ -16,9 +16,15 @@ from services.portal.models import (
     CustomerRow,
     InvoiceRow,
 )
-from services.portal.queries import activity, cancellation_requests, invoices, subscriptions
+from services.portal.queries import (
+    activity,
+    behalves,
+    cancellation_requests,
+    invoices,
+    subscriptions,
+)
 from services.portal.queries import customers as people
-from shared.contracts.accounts import Account, StripeCustomer, StripeId
+from shared.contracts.accounts import Account, Merchant, StripeCustomer, StripeId
 from shared.contracts.accounts import stripe_id as named
 from shared.contracts.invoices import collection_stopped, settlement
 from shared.contracts.rpc.base import TimelineStep, in_words
@@ -58,9 +64,9 @@ def story(
     if customer is not None:
         account = Account(customer.account)
     if invoice is not None:
+        whose = behalves.merchant(session, Merchant(account, invoice.on_behalf_of))
         customer = people.customer_of_stripe(
-            session,
-            StripeCustomer(account, invoice.stripe_customer_id, invoice.on_behalf_of),
+            session, StripeCustomer(account, invoice.stripe_customer_id, whose.on_behalf_of)
         )
     elif customer is None and stripe_id:
         theirs = people.customers_of_stripe(session, StripeId(account, stripe_id))

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.invoices import Invoice
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
 from services.portal.queries.account_states import is_disconnected
+from services.portal.queries.behalves import counts_for
 from services.portal.queries.invoices import COLUMNS, read_invoices
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.payments import BANK_DEBITS
@@ -101,7 +102,7 @@ def _asking() -> Select[Any]:
             and_(
                 CustomerRow.account == InvoiceRow.account,
                 CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
-                CustomerRow.on_behalf_of == InvoiceRow.on_behalf_of,
+                counts_for(InvoiceRow.account, InvoiceRow.on_behalf_of, CustomerRow.on_behalf_of),
             ),
         )
         .where(

@@ -22,6 +22,7 @@ from services.portal.models import (
     PendingLinkRow,
     SubscriptionRow,
 )
+from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.mentions import mentioned
 from shared.statements import changed, is_object
@@ -58,7 +59,7 @@ def erase_stripe_customer(
                 session,
                 delete(table).where(
                     is_object(table.account, table.stripe_customer_id, stripe_customer),
-                    table.on_behalf_of == on_behalf_of,
+                    counts_for(table.account, table.on_behalf_of, on_behalf_of),
                 ),
             )
             for table in (InvoiceRow, LinkConflictRow, LinkEvidenceRow, SubscriptionRow)

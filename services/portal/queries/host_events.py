@@ -14,8 +14,8 @@ from sqlalchemy import Row, exists, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, HostEventRow
-from shared.contracts.accounts import Account, StripeCustomer
-from shared.statements import among_customers, changed, table_of
+from shared.contracts.accounts import Account, StripeId
+from shared.statements import among_objects, changed, table_of
 
 LOCK: Final = 0x686F7374
 """PostgreSQL's advisory lock under which places are given."""
@@ -33,9 +33,9 @@ def add(session: Session, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def owners(
-    session: Session, stripe_customers: Collection[StripeCustomer]
-) -> dict[StripeCustomer, Row[Any]]:
-    """Whose these Stripe customers of merchants are: `customer_id` and `business_pk`."""
+    session: Session, stripe_customers: Collection[StripeId]
+) -> dict[StripeId, dict[str, Row[Any]]]:
+    """Whose these Stripe customers are, by on whose behalf they are charged: `customer_id` and `business_pk`; the oldest customer first."""
     rows = session.execute(
         select(
             CustomerRow.account,
@@ -43,16 +43,18 @@ def owners(
             CustomerRow.on_behalf_of,
             CustomerRow.public_id.label("customer_id"),
             CustomerRow.business_pk,
-        ).where(
-            among_customers(
-                CustomerRow.account,
-                CustomerRow.platform_stripe_customer_id,
-                CustomerRow.on_behalf_of,
-                stripe_customers,
+        )
+        .where(
+            among_objects(
+                CustomerRow.account, CustomerRow.platform_stripe_customer_id, stripe_customers
             )
         )
+        .order_by(CustomerRow.id)
     )
-    return {StripeCustomer(Account(row[0]), row[1], row[2]): row for row in rows}
+    found: dict[StripeId, dict[str, Row[Any]]] = {}
+    for row in rows:
+        found.setdefault(StripeId(Account(row[0]), row[1]), {})[row.on_behalf_of] = row
+    return found
 
 
 def business_keys(session: Session, business_ids: Collection[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow, InvoiceRow
+from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import StripeId
 from shared.statements import is_object
 
@@ -20,11 +21,13 @@ _FAILED: Final = (
         CustomerRow.external_id,
         BusinessRow.business_id,
     )
+    .select_from(InvoiceRow)
     .join(
         CustomerRow,
         and_(
             CustomerRow.account == InvoiceRow.account,
             CustomerRow.platform_stripe_customer_id == InvoiceRow.stripe_customer_id,
+            counts_for(InvoiceRow.account, InvoiceRow.on_behalf_of, CustomerRow.on_behalf_of),
         ),
     )
     .join(BusinessRow, BusinessRow.id == CustomerRow.business_pk)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
 from services.portal.models import InvoiceRow
+from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import (
     among_named,
@@ -104,7 +105,11 @@ def failed_and_open(
     session: Session, stripe_customer: StripeId, limit: int, on_behalf_of: str | None = None
 ) -> list[InvoiceRow]:
     """The customer's open invoices that failed, the newest failure first; of one merchant's, if given."""
-    whose = true() if on_behalf_of is None else InvoiceRow.on_behalf_of == on_behalf_of
+    whose = (
+        true()
+        if on_behalf_of is None
+        else counts_for(InvoiceRow.account, InvoiceRow.on_behalf_of, on_behalf_of)
+    )
     return list(
         session.scalars(
             select(InvoiceRow)

@@ -19,6 +19,7 @@ from services.portal.models import (
     DeletedStripeCustomerRow,
     LinkEvidenceRow,
 )
+from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, Merchant, StripeId
 from shared.statements import changed, insert_new, is_object, table_of
 
@@ -92,11 +93,29 @@ def claimed_by_host(
 
 
 def _of_evidence(merchant: Merchant) -> ColumnElement[bool]:
-    """Whether evidence speaks for a merchant's customers."""
-    return and_(
-        LinkEvidenceRow.account == merchant.account,
-        LinkEvidenceRow.on_behalf_of == merchant.on_behalf_of,
-    )
+    """Whether evidence speaks for a merchant's customers. What the host said, and a signed reference, of a business's customers is of
+    what that business named then, whoever names it now."""
+    row = LinkEvidenceRow
+    speaks = row.on_behalf_of == merchant.on_behalf_of
+    if not merchant.on_behalf_of:
+        theirs = counts_for(row.account, row.on_behalf_of, merchant.on_behalf_of)
+        speaks = or_(speaks, and_(row.source == Source.METADATA, theirs))
+    return and_(row.account == merchant.account, speaks)
+
+
+def said_on_behalf(session: Session, merchant: Merchant) -> set[str]:
+    """The Stripe customers of whom metadata says on this behalf whose they are."""
+    row = LinkEvidenceRow
+    found: Sequence[str] = session.scalars(
+        select(row.stripe_customer_id)
+        .where(
+            row.account == merchant.account,
+            row.on_behalf_of == merchant.on_behalf_of,
+            row.source == Source.METADATA,
+        )
+        .distinct()
+    ).all()
+    return set(found)
 
 
 def of_other_businesses(

@@ -25,6 +25,7 @@ from services.portal.models import (
     SubscriptionRow,
 )
 from services.portal.queries import subscriptions
+from services.portal.queries.behalves import counts_for
 from services.portal.queries.customers import DISCONNECTED
 from services.portal.queries.subscriptions import SubscriptionRecord
 from shared.database import UtcDateTime
@@ -100,7 +101,7 @@ def _invoices() -> Select[Any]:
         .where(
             _invoice.c.account == _customer.c.account,
             _invoice.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
-            _invoice.c.on_behalf_of == _customer.c.on_behalf_of,
+            counts_for(_invoice.c.account, _invoice.c.on_behalf_of, _customer.c.on_behalf_of),
             worth_telling,
         )
         .order_by(_invoice.c.invoice_id)
@@ -124,7 +125,7 @@ def _statement() -> Select[Any]:
             _change.c.stripe_customer_id == _customer.c.platform_stripe_customer_id,
             # What the customer's own default is, is the same for all whose customer it is.
             (_change.c.subscription_id == "")
-            | (_change.c.on_behalf_of == _customer.c.on_behalf_of),
+            | counts_for(_change.c.account, _change.c.on_behalf_of, _customer.c.on_behalf_of),
         )
         .correlate(_customer)
         .scalar_subquery()

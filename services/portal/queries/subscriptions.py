@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from services.portal.domain.cancelling import LIVING
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
+from services.portal.queries.behalves import counts_for
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
@@ -82,7 +83,7 @@ def documents_of(
         .where(
             _subscription.c.account == account,
             _subscription.c.stripe_customer_id == stripe_customer_id,
-            _subscription.c.on_behalf_of == on_behalf_of,
+            counts_for(_subscription.c.account, _subscription.c.on_behalf_of, on_behalf_of),
             or_(
                 _subscription.c.status.in_(sorted(LIVING)),
                 (_subscription.c.status == "canceled")

@@ -84,21 +84,22 @@ def test_the_hosted_invoice_is_fresh_each_time(gateway: FakePaymentGateway) -> N
 
 
 def test_nothing_of_another_behalf_is_opened_or_ended(gateway: FakePaymentGateway) -> None:
-    """One Stripe customer of a platform is several businesses': each opens and ends its own alone."""
+    """One Stripe customer of a platform is several businesses': each opens and ends its own alone. Where none is named the portal has
+    judged: no business may have named it."""
     customer = INVOICE.stripe_customer_id
     gateway.invoices["in_1"] = dataclasses.replace(INVOICE, on_behalf_of="acct_b")
     gateway.all_subscriptions["sub_1"] = Subscription(
         "sub_1", customer, "active", on_behalf_of="acct_b"
     )
     assert hosted_invoice_url(gateway, "in_1", customer, "acct_b")
-    for other in ("", "acct_a"):
-        with pytest.raises(UnknownInvoice):
-            hosted_invoice_url(gateway, "in_1", customer, other)
-        with pytest.raises(UnknownSubscription):
-            cancelling.cancel_at_period_end(
-                gateway, stripe_customer_id=customer, subscription_id="sub_1",
-                idempotency_key="k", on_behalf_of=other,
-            )  # fmt: skip
+    assert hosted_invoice_url(gateway, "in_1", customer)
+    with pytest.raises(UnknownInvoice):
+        hosted_invoice_url(gateway, "in_1", customer, "acct_a")
+    with pytest.raises(UnknownSubscription):
+        cancelling.cancel_at_period_end(
+            gateway, stripe_customer_id=customer, subscription_id="sub_1",
+            idempotency_key="k", on_behalf_of="acct_a",
+        )  # fmt: skip
     end, subscription = cancelling.cancel_at_period_end(
         gateway, stripe_customer_id=customer, subscription_id="sub_1",
         idempotency_key="k", on_behalf_of="acct_b",

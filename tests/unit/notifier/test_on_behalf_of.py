@@ -119,3 +119,16 @@ def test_a_link_at_one_business_wakes_nothing_of_the_others(house: House) -> Non
     assert house.hear(told) == "1 looked at again"
     assert house.work() == ["sent"]
     assert [mail.to for mail in house.mailer.inbox] == [f"dana@{BIRCH}.example"]
+
+
+def test_a_link_of_nobodys_behalf_wakes_what_is_charged_on_one_that_no_business_names(
+    house: House,
+) -> None:
+    """The portal alone knows which are named, and is asked before the email goes out."""
+    house.portal.people.clear()
+    fails(house, ALDER)
+    house.work()
+    assert house.mailer.inbox == []
+    know(house, ALDER)
+    house.hear(linked())
+    assert house.work() == ["sent"]
