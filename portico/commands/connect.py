@@ -74,7 +74,7 @@ def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
                 row["account"],
                 row["state"] or "",
                 row["way"] or "",
-                "live" if row["livemode"] else "test",
+                {True: "live", False: "test"}.get(row["livemode"], ""),  # type: ignore[call-overload]
                 "yes" if row["served"] else "no",
                 ", ".join(row["businesses"]) or "none",  # type: ignore[arg-type]
             )
