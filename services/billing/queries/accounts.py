@@ -88,12 +88,13 @@ def _not_since(happened_at: dt.datetime | None) -> tuple[Any, ...]:
 
 def all_accounts(session: Session, since: dt.datetime | None = None) -> list[KnownAccount]:
     """The accounts that were ever connected, in whatever state; with `since` those whose state changed at that moment or later."""
-    wanted = select(StripeAccount)
+    # Columns, since ten thousand entities are a fifth of a second of CPU.
+    wanted = select(StripeAccount.account, StripeAccount.state, StripeAccount.livemode)
     if since is not None:
         wanted = wanted.where(StripeAccount.changed_at >= since)
     return [
         KnownAccount(Account(row.account), Way.CONNECTED, AccountState(row.state), row.livemode)
-        for row in session.scalars(wanted)
+        for row in session.execute(wanted)
     ]
 
 
