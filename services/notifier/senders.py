@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextvars
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 
 import eventlet
 from eventlet.event import Event
@@ -21,6 +23,10 @@ from shared.nameko_ext.loops import Loop
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
+
+KEPT_PART: Final = 8
+"""One place in so many is kept for accounts of which nothing is under way, once there is more than one account."""
+OTHERS_EVERY: Final = dt.timedelta(seconds=0.25)
 Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -47,6 +53,11 @@ class Sender(Entrypoint):
         self.wakes = wakes
         self.task = task
         self.busy = 0
+        self.accounts: Counter[str] = Counter()
+        """How many are under way of each Stripe account."""
+        self.first_account: str | None = None
+        self.several = False
+        """Whether this process has sent for more accounts than one."""
         self.wake_at: int | None = None
         """How few of them may be under way before the loop is run again; None: nothing is known to wait."""
         super().__init__(**kwargs)
@@ -64,17 +75,32 @@ class Sender(Entrypoint):
     def post(self, leased: Leased) -> None:
         """Start sending `leased`, and return at once."""
         self.busy += 1
+        account = leased.account
+        self.accounts[account] += 1
+        if self.first_account is None:
+            self.first_account = account
+        self.several = self.several or account != self.first_account
         said = {KEY: leased.correlation_id, ACCOUNT: leased.account}
         thread = {name: text for name, text in said.items() if text}
+
+        def done(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            self._leave(account)
+            return self._done(result, exc_info)
+
         try:
             self.container.spawn_worker(
-                self, (leased,), {}, context_data=thread, handle_result=self._done
+                self, (leased,), {}, context_data=thread, handle_result=done
             )
         except ContainerBeingKilled:
-            self.busy -= 1  # the lease ends by itself
+            self._leave(account)  # the lease ends by itself
 
-    def _done(self, worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+    def _leave(self, account: str) -> None:
         self.busy -= 1
+        self.accounts[account] -= 1
+        if not self.accounts[account]:
+            del self.accounts[account]
+
+    def _done(self, result: Any, exc_info: Any) -> tuple[Any, Any]:
         if exc_info is not None:
             log.error("sending failed, its lease will end", exc_info=exc_info)
         if self.wake_at is None or self.busy > self.wake_at:
@@ -106,6 +132,14 @@ def run_concurrently(ask: Callable[[], Answer]) -> Callable[[], Answer]:
     return wait
 
 
+@dataclass(frozen=True)
+class Others:
+    """Places for the emails of other accounts than these."""
+
+    free: int
+    accounts: frozenset[str]
+
+
 class SendSlots:
     """The senders of this process: how many are free, and since when nobody may send.
 
@@ -117,15 +151,36 @@ class SendSlots:
         self._size = size
         self._entrypoint = entrypoint
         self._closed_until: dt.datetime | None = None
+        self._looked_at: dt.datetime | None = None
 
-    def free(self, now: dt.datetime) -> int:
-        """How many more emails may start now; none while SendGrid asks for patience."""
-        if self._closed_until is not None and now < self._closed_until:
+    def free(self, now: dt.datetime, *, keep: bool = False) -> int:
+        """How many more emails may start now; none while SendGrid asks for patience. With `keep`, without the places that are
+        for `for_others` alone."""
+        if self._is_closed(now):
             return 0
         busy, wake_at = self._entrypoint.busy, self._entrypoint.wake_at
         if wake_at is not None and busy > wake_at:
             return 0
-        return max(0, self._size - busy)
+        return max(0, self._size - (self._kept() if keep else 0) - busy)
+
+    def _kept(self) -> int:
+        return max(1, self._size // KEPT_PART) if self._entrypoint.several else 0
+
+    def _is_closed(self, now: dt.datetime) -> bool:
+        return self._closed_until is not None and now < self._closed_until
+
+    def for_others(self, now: dt.datetime) -> Others | None:
+        """While more is due than there are places: the places that are free, for accounts of which nothing is under way, so that what
+        one account has due, or how slow its Stripe is, holds up its own emails alone. None: there are no such places, or others were
+        looked for a moment ago, which reads through all that is due."""
+        entrypoint = self._entrypoint
+        free = self._size - entrypoint.busy
+        if entrypoint.wake_at is None or free <= 0 or self._is_closed(now):
+            return None
+        if self._looked_at is not None and now < self._looked_at + OTHERS_EVERY:
+            return None
+        self._looked_at = now
+        return Others(free, frozenset(entrypoint.accounts))
 
     def note_lease(self, wanted: int, got: int) -> None:
         """Remember whether there was more to lease than there were places."""
@@ -136,7 +191,7 @@ class SendSlots:
         place, whose turn it is. What is reserved has to be filled."""
         if self._entrypoint.wake_at is not None:
             return 0
-        reserved = min(wanted, self.free(now))
+        reserved = min(wanted, self.free(now, keep=True))
         self._entrypoint.busy += reserved
         return reserved
 
@@ -145,7 +200,7 @@ class SendSlots:
         self._entrypoint.busy -= reserved
         for one in leased:
             self.take(one)
-        if leased and self._entrypoint.busy >= self._size:
+        if leased and self._entrypoint.busy >= self._size - self._kept():
             self.note_lease(len(leased), len(leased))
 
     def close_until(self, moment: dt.datetime) -> None:

@@ -46,7 +46,7 @@ from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
-from shared.contracts.accounts import account_shown
+from shared.contracts.accounts import Account, StripeId, account_shown
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
@@ -140,6 +140,10 @@ def _permanent(outcome: str | Failed) -> str | Failed:
     return outcome
 
 
+def _account(invoice: StripeId) -> Account:
+    return invoice.account
+
+
 def _begin(session: Session, postings: list[posting.SendRequest]) -> list[Result | None]:
     return posting.begin_posts(session, postings, _now(), SendingPolicy())
 
@@ -174,7 +178,9 @@ class NotifierService(Operations, Hooks):
     fetch_contact = Fetch("contacts", "portal", fetch_contacts)
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
-    fetch_invoice = Fetch("invoices", "billing", fetch_invoices, workers=4, most=MOST_INVOICES)
+    fetch_invoice = Fetch(
+        "invoices", "billing", fetch_invoices, apart=_account, workers=4, most=MOST_INVOICES
+    )
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)
     places = SendSlotsProvider("send_one", "senders")
@@ -228,13 +234,17 @@ class NotifierService(Operations, Hooks):
     @loop(poll=1.0)
     def send_due(self) -> bool:
         """Give every free sender a notification that is due."""
-        free = self.places.free(_now())
-        if not free:
-            return False
-        leased = sending.lease(self._desk(), free)
-        self.places.note_lease(free, len(leased))
-        for one in leased:
-            self.places.take(one)
+        desk, places = self._desk(), self.places
+        free = places.free(_now(), keep=True)
+        if free:
+            leased = sending.lease(desk, free)
+            places.note_lease(free, len(leased))
+            for one in leased:
+                places.take(one)
+        others = places.for_others(_now())
+        if others is not None:
+            for one in sending.lease(desk, others.free, beside=others.accounts):
+                places.take(one)
         return False  # a sender that ends asks for more, where more is known to wait
 
     @sender(wakes="send_due")

@@ -7,7 +7,8 @@ ever holds an item back.
 
 The rules that callers may rely on:
 
-- **Order**: items are taken in the order in which they came; nobody is passed over.
+- **Order**: items are taken in the order in which they came; nobody is passed over. Where a batcher keeps groups `apart`, a batch is
+  of one group, and a group of which no batch is under way comes first: one that is slow holds up its own.
 - **Own failures**: work that raises is done again in halves, down to single items, so a poison item fails its
   own caller alone. Only errors in `fails_all` (the database is away) fail everybody at once, without a second try.
 - **Bounds**: with `waiting` items in the queue the next call raises Overloaded at once.
@@ -21,8 +22,9 @@ Work must be repeatable: after a failure some of its items run again. A transact
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -116,8 +118,10 @@ class Batcher(Generic[Item, Result]):
         most: int = MOST,
         waiting: int = WAITING,
         fails_all: tuple[type[Exception], ...] = (),
+        apart: Callable[[Item], Hashable] | None = None,
     ) -> None:
-        """`work` gets one to `most` items and returns as many results, in their order.
+        """`work` gets one to `most` items and returns as many results, in their order; all of one group where `apart` tells the
+        group of an item.
 
         `name` is the label of the metric `batch_size`. Raises ValueError for a bound below one.
         """
@@ -126,6 +130,9 @@ class Batcher(Generic[Item, Result]):
         self._name, self._work = name, work
         self._workers, self._most, self._waiting = workers, most, waiting
         self._fails_all = fails_all
+        self._apart = apart
+        self._under_way: Counter[Hashable] = Counter()
+        """How many workers have a batch of each group."""
         self._pending: deque[_Call[Item]] = deque()
         self._busy = 0
         self._observe = BATCH_SIZE.labels(name).observe
@@ -163,10 +170,10 @@ class Batcher(Generic[Item, Result]):
         calls: list[_Call[Item]] = []
         try:
             while self._pending:
-                pending = self._pending
-                calls = [pending.popleft() for _ in range(min(len(pending), self._most))]
+                group, calls = self._take()
                 self._observe(len(calls))
                 with (
+                    self._counted(group),
                     tracing.batch(self._name, calls),
                     structlog.contextvars.bound_contextvars(**{KEY: new_correlation_id()}),
                 ):
@@ -181,6 +188,31 @@ class Batcher(Generic[Item, Result]):
             if self._pending and not self._busy:
                 self._busy += 1
                 eventlet.spawn_n(self._run)
+
+    def _take(self) -> tuple[Hashable, list[_Call[Item]]]:
+        """The next batch, and its group."""
+        pending = self._pending
+        if self._apart is None:
+            return None, [pending.popleft() for _ in range(min(len(pending), self._most))]
+        groups = [self._apart(call.item) for call in pending]
+        group = next((one for one in groups if one not in self._under_way), groups[0])
+        calls: list[_Call[Item]] = []
+        rest: deque[_Call[Item]] = deque()
+        for call, its_group in zip(pending, groups, strict=True):
+            mine = its_group == group and len(calls) < self._most
+            (calls if mine else rest).append(call)
+        self._pending = rest
+        return group, calls
+
+    @contextmanager
+    def _counted(self, group: Hashable) -> Iterator[None]:
+        self._under_way[group] += 1
+        try:
+            yield
+        finally:
+            self._under_way[group] -= 1
+            if not self._under_way[group]:
+                del self._under_way[group]
 
     def _do(self, calls: list[_Call[Item]]) -> None:
         outcomes = in_halves(self._work, [call.item for call in calls], fails_all=self._fails_all)

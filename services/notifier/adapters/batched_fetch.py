@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from nameko.extensions import DependencyProvider
@@ -22,10 +22,14 @@ class Fetch(DependencyProvider):
         name: str,
         target_service: str,
         work: Callable[[Any, list[Any]], list[Any]],
+        *,
+        apart: Callable[[Any], Hashable] | None = None,
         **bounds: int,
     ) -> None:
-        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the names."""
+        """`work` gets a proxy of `target_service`, of which the service has an `RpcClient`, and the names; with `apart`, those of
+        one group (see `Batcher`)."""
         self.label, self.target_service, self.work, self.bounds = name, target_service, work, bounds
+        self.apart = apart
 
     def setup(self) -> None:
         client = next(
@@ -38,7 +42,7 @@ class Fetch(DependencyProvider):
             return self.work(client.proxy_for(self.label), names)
 
         away = (RemoteFault, RpcTimeout, RpcUnavailable, UnreadableAnswer)
-        self.batcher = Batcher(self.label, ask, fails_all=away, **self.bounds)
+        self.batcher = Batcher(self.label, ask, fails_all=away, apart=self.apart, **self.bounds)
 
     def get_dependency(self, worker_ctx: Any) -> Batcher[Any, Any]:
         return self.batcher

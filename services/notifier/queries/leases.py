@@ -213,6 +213,9 @@ _DUE: Final = (
     .limit(bindparam("most", type_=Integer))
     .with_for_update(skip_locked=True)
 )
+_DUE_OF_OTHERS: Final = _DUE.where(
+    _TABLE.c.account.not_in(bindparam("accounts", expanding=True)),
+)
 _TAKING: Final = (
     update(_TABLE)
     .where(_TABLE.c.notification_id.in_(bindparam("ids", expanding=True)))
@@ -226,13 +229,22 @@ _TAKING: Final = (
 
 
 def lease_due(
-    session: Session, now: dt.datetime, limit: int, policy: SendingPolicy
+    session: Session,
+    now: dt.datetime,
+    limit: int,
+    policy: SendingPolicy,
+    beside: Collection[str] = frozenset(),
 ) -> list[Leased]:
-    """Take up to `limit` due notifications, oldest first. Several senders at once get different ones.
+    """Take up to `limit` due notifications, oldest first, none of the accounts in `beside`: then what is due of those is read, too.
+    Several senders at once get different ones.
 
     The end of a lease is written as the row's next `due_at`: a sender that dies gives its rows back by dying.
     """
-    rows = session.execute(_DUE, {"now": now, "most": limit}).all()
+    found = session.execute(
+        _DUE_OF_OTHERS if beside else _DUE,
+        {"now": now, "most": limit} | ({"accounts": sorted(beside)} if beside else {}),
+    )
+    rows = found.all()
     if not rows:
         return []
     lease = Lease(new_token(), now + policy.lease)

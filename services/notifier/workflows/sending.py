@@ -17,7 +17,7 @@ after `record`                    nothing is left to do
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -92,10 +92,10 @@ class SendContext:
     policy: SendingPolicy = field(default_factory=SendingPolicy)
 
 
-def lease(desk: SendContext, limit: int) -> list[Leased]:
-    """Take up to `limit` notifications that are due."""
+def lease(desk: SendContext, limit: int, *, beside: Collection[str] = frozenset()) -> list[Leased]:
+    """Take up to `limit` notifications that are due, of accounts that are not in `beside`."""
     with desk.db.transaction() as session:
-        return leases.lease_due(session, desk.now(), limit, desk.policy)
+        return leases.lease_due(session, desk.now(), limit, desk.policy, beside)
 
 
 def send_one(desk: SendContext, leased: Leased) -> Result:

@@ -195,3 +195,69 @@ def test_nothing_is_reserved_while_sendgrid_asks_for_patience(office: Office) ->
     """Until the reset of a 429 what fails waits as a row."""
     office.places.close_until(START + dt.timedelta(seconds=30))
     assert office.places.reserve(START, 1) == 0
+
+
+OF_OTHER = dataclasses.replace(EMAIL, account=Account("acct_1"))
+
+
+def busy_with_two_accounts() -> Office:
+    """More is due of one account than there are places, and this process has sent for another one."""
+    office = Office()
+    for one in (OF_OTHER, EMAIL):
+        office.places.take(one)
+        office.container.end_one()
+    for _ in range(office.places.free(START, keep=True)):
+        office.places.take(EMAIL)
+    office.places.note_lease(7, 7)
+    return office
+
+
+def test_a_place_is_kept_for_other_accounts_once_there_are_any() -> None:
+    """One account's storm fills all places but one; in an installation with one account, all."""
+    office = busy_with_two_accounts()
+    assert (office.sender.busy, office.places.free(START, keep=True)) == (7, 0)
+    others = office.places.for_others(START)
+    assert others is not None
+    assert (others.free, others.accounts) == (1, {""})
+    alone = Office()
+    assert alone.places.free(START, keep=True) == 8
+
+
+def test_others_are_looked_for_four_times_a_second_at_most() -> None:
+    """It reads through all that is due."""
+    office = busy_with_two_accounts()
+    assert office.places.for_others(START) is not None
+    assert office.places.for_others(START + dt.timedelta(seconds=0.2)) is None
+    assert office.places.for_others(START + dt.timedelta(seconds=0.25)) is not None
+
+
+def test_others_are_looked_for_only_while_much_is_due(office: Office) -> None:
+    """And not while SendGrid asks for patience, nor where every place is taken."""
+    office.lease(due=3)
+    assert office.places.for_others(START) is None
+    office.lease(due=100)
+    assert (office.sender.busy, office.places.for_others(START)) == (8, None)
+    office.container.end_one()
+    office.places.close_until(START + dt.timedelta(seconds=30))
+    assert office.places.for_others(START) is None
+    assert office.places.for_others(START + dt.timedelta(seconds=30)) is not None
+
+
+def test_what_is_under_way_of_an_account_is_forgotten_with_its_end() -> None:
+    """So that the tally is as small as the number of places."""
+    office = busy_with_two_accounts()
+    for _ in range(7):
+        office.container.end_one()
+    assert (office.sender.accounts, office.sender.busy) == ({}, 0)
+
+
+def test_full_places_of_fresh_emails_have_others_looked_for() -> None:
+    """What came together fills all places but the kept one: others are looked for from then on."""
+    office = busy_with_two_accounts()
+    for _ in range(7):
+        office.container.end_one()
+    office.places.note_lease(7, 0)
+    reserved = office.places.reserve(START, 20)
+    assert reserved == 7
+    office.places.fill(reserved, [EMAIL] * 7)
+    assert office.places.for_others(START) is not None

@@ -28,7 +28,7 @@ from services.notifier.models import IncidentRow
 from services.notifier.queries import leases, suppressions
 from services.notifier.service import NotifierService
 from services.notifier.workflows import sending
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.payments import Decline
 from shared.database import DatabaseUnavailable
@@ -362,6 +362,17 @@ def test_leases_share_the_work(house: House) -> None:
     first, second = sending.lease(house.desk, 2), sending.lease(house.desk, 16)
     ids = [one.notification_id for one in first + second]
     assert (len(first), len(second), len(set(ids))) == (2, 2, 4)
+
+
+def test_a_lease_beside_some_accounts_is_of_others(house: House) -> None:
+    """However old what those have due is; and then the oldest comes first."""
+    for number, account in enumerate(("acct_1", "acct_1", "", "acct_2", "")):
+        house.hear(failed(f"evt_{number}", account=Account(account), invoice_id=f"in_{number}"))
+        house.clock.forward(seconds=1)
+    beside = sending.lease(house.desk, 2, beside={"acct_1"})
+    assert [one.invoice_id for one in beside] == ["in_2", "in_3"]
+    assert {one.account for one in sending.lease(house.desk, 9, beside={""})} == {"acct_1"}
+    assert [one.invoice_id for one in sending.lease(house.desk, 9)] == ["in_4"]
 
 
 def test_pauses_grow_are_jittered_and_capped() -> None:

@@ -252,3 +252,27 @@ def test_a_batch_is_no_callers_own() -> None:
     assert [set(one) for one in seen] == [{"correlation_id"}] * 2
     ids = [one["correlation_id"] for one in seen]
     assert len({*ids, "caller 0", "caller 1", "caller 2", "caller 3"}) == 6
+
+
+def test_groups_are_kept_apart_and_a_slow_one_holds_up_its_own_alone() -> None:
+    """A batch has items of one group; while batches of one group hang, the others' items are taken before that group's."""
+    gates = {"slow": Event(), "quick": Event()}
+    batches: list[list[str]] = []
+
+    def work(items: list[str]) -> list[str]:
+        batches.append(items)
+        gates[items[0].partition(" ")[0]].wait()
+        return items
+
+    batcher: Batcher[str, str] = Batcher(
+        "groups", work, workers=2, most=2, apart=lambda item: item.partition(" ")[0]
+    )
+    names = ["slow 1", "slow 2", "slow 3", "slow 4", "quick 1", "slow 5", "quick 2"]
+    threads = [eventlet.spawn(batcher, name) for name in names]
+    eventlet.sleep(0)
+    eventlet.sleep(0)
+    assert batches == [["slow 1", "slow 2"], ["quick 1", "quick 2"]]
+    gates["quick"].send()
+    gates["slow"].send()
+    assert ends(threads) == names
+    assert batches[2:] == [["slow 3", "slow 4"], ["slow 5"]]
