@@ -68,3 +68,40 @@ def public_id(number: int) -> str:
 def token(links: Links, number: int) -> str:
     """The token of customer `number`."""
     return links.token(public_id(number), 1)
+
+
+ACCOUNTS = """
+INSERT INTO businesses (business_id, name, email, phone, website, color, locale, timezone, created_at, updated_at, account)
+SELECT 'a' || n, 'Sunrise Home Cleaning ' || n, 'hello@a' || n || '.example', '+1 555 01' || n,
+       'https://a' || n || '.example', '#2f6f9f', 'en', 'America/Los_Angeles', now(), now(), 'acct_' || n
+FROM generate_series(1, %(accounts)s) AS n
+"""
+
+SPREAD = """
+UPDATE customers SET business_pk = b.id, account = b.account,
+       platform_stripe_customer_id = 'cus_' || 1 + (customers.id - 1) / %(accounts)s
+FROM businesses b WHERE b.account = 'acct_' || 1 + (customers.id - 1) %% %(accounts)s
+"""
+
+THEIR_INVOICES = """
+UPDATE invoices SET account = 'acct_' || 1 + (n - 1) %% %(accounts)s, invoice_id = 'in_' || 1 + (n - 1) / %(accounts)s,
+       stripe_customer_id = 'cus_' || 1 + (n - 1) / %(accounts)s
+FROM (SELECT invoice_id AS old, substr(invoice_id, 4)::int AS n FROM invoices) AS numbered WHERE invoice_id = old
+"""
+
+LET_IN = """
+INSERT INTO stripe_accounts (account, state, livemode, changed_at)
+SELECT 'acct_' || n, 'connected', false, now() - interval '1 day' FROM generate_series(1, %(accounts)s) AS n
+"""
+
+
+def spread_over_accounts(portal: Any, accounts: int) -> None:
+    """Give each of so many Stripe accounts a business and its share of the customers that `seed_portal` has made: in all accounts they
+    have the same ids at Stripe, from `cus_1` and `in_1` on."""
+    with portal.cursor() as cursor:
+        for statement in (ACCOUNTS, SPREAD, THEIR_INVOICES):
+            cursor.execute(statement, {"accounts": accounts})
+        # As if what was changed had always been so.
+        for table in TABLES:
+            cursor.execute(f"VACUUM (FULL, ANALYZE) {table}")
+        cursor.execute("ANALYZE businesses")
