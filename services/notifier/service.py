@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 import eventlet
@@ -46,7 +47,7 @@ from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
 from shared import tracing
-from shared.contracts.accounts import Account, StripeId, account_shown
+from shared.contracts.accounts import account_shown
 from shared.contracts.deadlines import NOTIFIER_WAITS_FOR_BILLING
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.notifier import (
@@ -140,10 +141,6 @@ def _permanent(outcome: str | Failed) -> str | Failed:
     return outcome
 
 
-def _account(invoice: StripeId) -> Account:
-    return invoice.account
-
-
 def _begin(session: Session, postings: list[posting.SendRequest]) -> list[Result | None]:
     return posting.begin_posts(session, postings, _now(), SendingPolicy())
 
@@ -178,8 +175,14 @@ class NotifierService(Operations, Hooks):
     fetch_contact = Fetch("contacts", "portal", fetch_contacts)
     billing = RpcClient("billing", timeout=NOTIFIER_WAITS_FOR_BILLING)
     # A look at Stripe takes its time: while some wait for one, the others are not to wait too.
+    # And one account's Stripe may be slow: its invoices are asked about by themselves.
     fetch_invoice = Fetch(
-        "invoices", "billing", fetch_invoices, apart=_account, workers=4, most=MOST_INVOICES
+        "invoices",
+        "billing",
+        fetch_invoices,
+        apart=attrgetter("account"),
+        workers=4,
+        most=MOST_INVOICES,
     )
     begin = Batched("posts", _begin, workers=1)
     record = Batched("answers", _record, workers=1)
