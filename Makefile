@@ -61,7 +61,7 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 IMAGE_TESTS := tests/integration/test_image.py
 # What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
 ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
-	$(addprefix tests/faults/test_,bodies.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
+	$(addprefix tests/faults/test_,accounts.py bodies.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
 	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
