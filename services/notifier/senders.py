@@ -164,7 +164,7 @@ class SendSlots:
         return max(0, self._size - (self._kept() if keep else 0) - busy)
 
     def _kept(self) -> int:
-        return max(1, self._size // KEPT_PART) if self._entrypoint.several else 0
+        return self._size // KEPT_PART if self._entrypoint.several else 0
 
     def _is_closed(self, now: dt.datetime) -> bool:
         return self._closed_until is not None and now < self._closed_until

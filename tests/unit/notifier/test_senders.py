@@ -261,3 +261,12 @@ def test_full_places_of_fresh_emails_have_others_looked_for() -> None:
     assert reserved == 7
     office.places.fill(reserved, [EMAIL] * 7)
     assert office.places.for_others(START) is not None
+
+
+def test_with_few_places_none_is_kept(office: Office) -> None:
+    """Else a notifier with one sender would send nothing."""
+    few = SendSlots(1, office.sender)
+    for one in (OF_OTHER, EMAIL):
+        few.take(one)
+        office.container.end_one()
+    assert few.free(START, keep=True) == 1
