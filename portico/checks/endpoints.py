@@ -30,7 +30,7 @@ class EndpointAccount(Protocol):
 
 
 @dataclass(frozen=True)
-class _Door:
+class Door:
     """A kind of webhook endpoint, and the setting that has its secrets."""
 
     path: str
@@ -48,8 +48,8 @@ def check_endpoints(
     settings: Settings, account: EndpointAccount, url: str | None
 ) -> Iterator[Finding]:
     endpoints = account.webhook_endpoints()
-    yield from _endpoint(_Door(PATH, settings.stripe_webhook_secrets), account, endpoints, url)
-    connect = _Door(
+    yield from check_door(Door(PATH, settings.stripe_webhook_secrets), account, endpoints, url)
+    connect = Door(
         CONNECT_PATH,
         settings.stripe_connect_webhook_secrets,
         "STRIPE_CONNECT_WEBHOOK_SECRETS",
@@ -58,7 +58,7 @@ def check_endpoints(
     )
     there = [one for one in endpoints if urlsplit(one.url).path == CONNECT_PATH]
     if there or connect.secrets:
-        yield from _endpoint(connect, account, endpoints, None)
+        yield from check_door(connect, account, endpoints, None)
         by_hand = [one.id for one in there if not one.made_for_connected]
         if by_hand:
             yield ask(
@@ -70,9 +70,10 @@ def check_endpoints(
             )
 
 
-def _endpoint(
-    door: _Door, account: EndpointAccount, endpoints: Sequence[WebhookEndpoint], url: str | None
+def check_door(
+    door: Door, account: EndpointAccount, endpoints: Sequence[WebhookEndpoint], url: str | None
 ) -> Iterator[Finding]:
+    """What is wrong with the endpoints of an account that lead to one door; `url` names it whole where that is known."""
     path = door.path
     ours = [one for one in endpoints if (one.url == url if url else urlsplit(one.url).path == path)]
     if not ours:

@@ -44,7 +44,8 @@ def connect(
 
 
 def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the Stripe accounts beside the installation's own: how each stands, and whose it is.
+    """List the Stripe accounts beside the installation's own: how each stands, whose it is, and how often Stripe was read there in the
+    last thirty days. A platform has one allowance of reads for its own and all connected accounts: how much of it is used comes last.
 
     Example: portico stripe accounts
     """
@@ -64,11 +65,12 @@ def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
             if not page.has_more:
                 break
             after = names[-1]
+        pool = page.read_pool
     if as_json:
         print_json(rows)
         return
     print_table(
-        ("account", "state", "way", "mode", "served", "business"),
+        ("account", "state", "way", "mode", "served", "reads", "business"),
         [
             (
                 row["account"],
@@ -76,12 +78,17 @@ def accounts(ctx: typer.Context, as_json: AsJson = False) -> None:
                 row["way"] or "",
                 {True: "live", False: "test"}.get(row["livemode"], ""),  # type: ignore[call-overload]
                 "yes" if row["served"] else "no",
+                "" if row["reads"] is None else f"{row['reads']:,}",
                 ", ".join(row["businesses"]) or "none",  # type: ignore[arg-type]
             )
             for row in rows
         ],
         empty="No accounts beside the installation's own.",
     )
+    if pool is not None:
+        complain(
+            f"{pool.used:,} of {pool.size:,} reads used in thirty days with the installation's key, {pool.own:,} of them on its own account"
+        )
 
 
 def disconnect(

@@ -63,6 +63,70 @@ def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
             return  # away, or behind: the look at the database has told
 
 
+def _look_at_accounts(billing: Any, portal: Any | None, account: str | None) -> Iterator[Finding]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from portico.checks.accounts import (
+        MOST_NAMED,
+        check_own_keys,
+        check_reads,
+        check_standing,
+    )
+    from services.billing.adapters.stripe.account import StripeAccount
+    from services.billing.adapters.stripe.gateway import StripeGateways
+    from services.billing.queries import accounts, reads
+    from services.portal.queries.businesses import customers_by_account
+    from shared.contracts.accounts import OWN, Account
+    from shared.contracts.rpc.errors import BillingError
+    from shared.database import DatabaseUnavailable, Transactions, make_engine
+
+    today = dt.datetime.now(dt.UTC).date()
+    keys = billing.stripe_accounts_file.keys if billing.stripe_accounts_file else {}
+    gateways = StripeGateways(
+        billing.stripe_api_key.reveal(),
+        billing.stripe_api_base,
+        lambda named: keys[named].key if named in keys else None,
+    )
+    engine = make_engine(billing.database_url.reveal())
+    others = make_engine(portal.database_url.reveal()) if portal is not None else None
+
+    def customers(named: list[Account]) -> dict[Account, int]:
+        if others is None or not named:
+            return {}
+        with Transactions(others, "portal").reading() as session:
+            return customers_by_account(session, named)
+
+    def own_id() -> str | None:
+        try:
+            return StripeAccount(gateways.at(OWN)).account_id()
+        except BillingError:
+            return None  # why, the look at the own account tells
+
+    try:
+        if account is None:
+            with Transactions(engine, "billing").reading() as session:
+                known = accounts.all_accounts(session)
+                pool = reads.pool_of(session, billing.stripe_read_pool, today)
+                most = reads.most_read(session, today, MOST_NAMED // 4)
+            yield from check_reads(pool, most, connected=bool(known))
+            yield from check_standing(known, customers)
+    except (SQLAlchemyError, DatabaseUnavailable):
+        pass  # away, or behind: the look at the database has told
+    finally:
+        engine.dispose()
+        if others is not None:
+            others.dispose()
+    try:
+        yield from check_own_keys(
+            keys,
+            own_id,
+            lambda key: StripeAccount(gateways.at(key.account)),
+            account=account,
+        )
+    finally:
+        gateways.close()
+
+
 def _look_at_sendgrid(settings: Any) -> Iterator[Finding]:
     from portico.checks.notifier import check_sendgrid
     from services.notifier.adapters.sendgrid.account import SendGridAccount
@@ -206,6 +270,7 @@ class Probes:
     """How each part of the world is looked at; tests bring their own."""
 
     stripe: Callable[..., Iterable[Finding]] = _look_at_stripe
+    accounts: Callable[[Any, Any | None, str | None], Iterable[Finding]] = _look_at_accounts
     sendgrid: Callable[[Any], Iterable[Finding]] = _look_at_sendgrid
     senders: Callable[[Any, Any], Iterable[Finding]] = _look_at_senders
     hooks: Callable[[Any], Iterable[Finding]] = _look_at_hooks
@@ -224,9 +289,18 @@ def examine(
     webhook_url: str | None = None,
     may_cancel: bool = False,
     looked: Collection[str] = (),
+    account: str | None = None,
 ) -> Iterator[Finding]:
-    """Every finding, as it is found; what is well too. `looked` are the codes of what a person has looked at."""
-    for one in _examine(environ, services, probes, webhook_url=webhook_url, may_cancel=may_cancel):
+    """Every finding, as it is found; what is well too. `looked` are the codes of what a person has looked at; `account` picks one of
+    those with keys of their own."""
+    for one in _examine(
+        environ,
+        services,
+        probes,
+        webhook_url=webhook_url,
+        may_cancel=may_cancel,
+        account=account,
+    ):
         if one.level is Level.ASK and one.code in looked:
             yield ok(one.area, one.code, f"you have looked: {one.text}")
         else:
@@ -240,6 +314,7 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
     *,
     webhook_url: str | None,
     may_cancel: bool,
+    account: str | None,
 ) -> Iterator[Finding]:
     probes = probes or Probes()
     loaded: dict[str, Any] = {}
@@ -282,6 +357,8 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
         "stripe", *_names("STRIPE_", wrong), "PUBLIC_URL", "BILLING_DATABASE_URL"
     ):
         yield from probes.stripe(loaded["billing"], webhook_url=webhook_url, may_cancel=may_cancel)
+        portal = None if "PORTAL_DATABASE_URL" in wrong else loaded.get("portal")
+        yield from probes.accounts(loaded["billing"], portal, account)
     if "notifier" in loaded and right("sendgrid", *_names("SENDGRID_", wrong), "MAIL_FROM"):
         yield from probes.sendgrid(loaded["notifier"])
         if "portal" in loaded and right("sendgrid", "PORTAL_DATABASE_URL"):
@@ -387,6 +464,13 @@ def doctor(
         bool,
         typer.Option("--may-cancel", help="That customers cancel or pause by themselves is meant."),
     ] = False,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ACCOUNT",
+            help="Of the accounts with keys of their own look at this one alone, acct_…; else at the first fifty.",
+        ),
+    ] = None,
     looked: Annotated[
         list[str] | None,
         typer.Option(
@@ -400,7 +484,7 @@ def doctor(
     """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
     Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
-    endpoint, portal configuration), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
+    endpoint, portal configuration; accounts beside the own one, their keys, reads), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
     1 when something was found, with 3 when nothing was but something could not be looked at.
 
     Example: portico doctor --service billing --webhook-url https://hooks.example.com/webhooks/stripe
@@ -416,6 +500,7 @@ def doctor(
         webhook_url=webhook_url,
         may_cancel=may_cancel,
         looked=looked or (),
+        account=account,
     ):
         found.append(one)
         if not as_json and not (quiet and one.level is Level.OK):

@@ -157,3 +157,7 @@ class PaymentGateway(Protocol):
     def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
         """Everybody's open invoices that are charged automatically, made since a moment, a page at a time."""
         ...
+
+    def endpoints_off(self, path: str) -> bool:
+        """Whether there are webhook endpoints whose address ends with `path`, and all of them are switched off."""
+        ...

@@ -6,7 +6,6 @@ import datetime as dt
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Final
 
 from nameko.extensions import DependencyProvider
@@ -15,7 +14,6 @@ from prometheus_client import Counter, Gauge
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.adapters.stripe.oauth import StripeConnect
-from services.billing.domain.accounts import Way
 from services.billing.domain.errors import StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
@@ -26,6 +24,7 @@ from services.billing.rpc.connecting import Connecting
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
+from services.billing.rpc.reconciling import Reconciling
 from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
@@ -41,7 +40,7 @@ from shared.contracts.rpc.billing import (
     PortalFlow,
     PortalSession,
 )
-from shared.contracts.rpc.errors import InvalidArgument, StripeRefused, StripeUnavailable
+from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
 from shared.events import Event, PaymentMethodChanged
 from shared.nameko_ext.batching import Batched
 from shared.nameko_ext.consumer import Permanent, consume
@@ -133,7 +132,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
+class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, Reconciling):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"
@@ -303,33 +302,6 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting):
                 setting=self.settings.stripe_portal_configuration,
                 now=_now(),
             )
-
-    @loop(poll=60.0)
-    def scheduled_reconcile(self) -> bool:
-        """Every quarter of an hour, by one replica: what the webhooks did not bring, of each account whose key pays for the reads
-        itself. Those of connected accounts are the platform's, and are read when somebody asks (`reconcile`)."""
-        keyed = (one.account for one in self.accounts.directory if one.way is Way.OWN_KEY)
-        for account in (OWN, *keyed):
-            self._reconcile(account)
-        return False
-
-    def _reconcile(self, account: Account) -> None:
-        try:
-            report = reconciling.scheduled(
-                self.database, self.gateways.at(account), holder=secrets.token_hex(8), clock=_now
-            )
-        except (StripeUnavailable, StripeRefused) as error:
-            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
-            say(
-                "not reconciled",
-                error=type(error).__name__,
-                reason=str(error),
-                **account_shown(account),
-            )
-            return
-        if report and (report.new or report.swept):
-            log.warning("webhooks were missed", **asdict(report), **account_shown(account))
-            self.wake_relay()
 
     @loop(poll=10.0)
     def tell_evidence_again(self) -> bool:

@@ -59,6 +59,8 @@ class Settings(StripeSettings):
     """The accounts with keys of their own, as they stood in the file at the start."""
     stripe_connect_base: str = STRIPE_CONNECT
     """Where Stripe's OAuth is."""
+    stripe_read_pool: int = 10_000
+    """How many reads Stripe allows our key in thirty days, of all accounts that it works on."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -113,6 +115,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         minimum=0,
         maximum=100,
     )
+    read_pool = read.integer(
+        "STRIPE_READ_POOL",
+        meaning="on a platform: how many reads (GET requests) Stripe allows it in thirty days for its own and all connected accounts "
+        "together; connected accounts are reconciled within it, customers are never refused for it",
+        default=10_000,
+        minimum=0,
+        maximum=1_000_000_000,
+    )
     connect_base = read.url(
         "STRIPE_CONNECT_BASE",
         meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
@@ -141,6 +151,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         stripe_connect_webhook_secrets=connect_secrets,
         stripe_accounts_file=accounts_file,
         stripe_connect_base=connect_base,
+        stripe_read_pool=read_pool,
     )
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import Counter
 from sqlalchemy.orm import Session
@@ -38,6 +38,8 @@ WEBHOOKS = Counter(
 )
 OTHER_MODE: Final = "other_mode"
 """The outcome of a test event that a live Connect endpoint is sent by design: dropped."""
+
+Take = TypeVar("Take", bound=Callable[..., Any])
 
 TOLD_AS: Final = {
     inbox.Outcome.QUARANTINED: ("webhook quarantined", logging.ERROR),
@@ -123,6 +125,11 @@ class AccountHttp(Http):
         return UNKNOWN
 
 
+_webhooks_of_accounts: Callable[[Take], Take] = AccountHttp.decorator(
+    "POST", "/webhooks/stripe/<account>"
+)
+
+
 class Webhooks:
     """The webhook endpoints. The service that mixes it in has what is declared here."""
 
@@ -147,7 +154,7 @@ class Webhooks:
         secrets = self.settings.stripe_connect_webhook_secrets
         return self._take(request, secrets, _of_a_connected_account)
 
-    @AccountHttp.decorator("POST", "/webhooks/stripe/<account>")
+    @_webhooks_of_accounts
     def account_webhook(self, request: Any, account: str) -> Response:
         """The same for one account with a key of its own, which the address names and its events don't."""
         named = Account(account)

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import JSON, Boolean, Column, MetaData, String, delete, select, text, update
+from sqlalchemy import JSON, Boolean, Column, Date, MetaData, String, delete, select, text, update
 from sqlalchemy.exc import IntegrityError, NoResultFound
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,7 @@ from services.billing.domain.errors import AccountRefused
 from services.billing.domain.paying import Payment, PayOutcome
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.queries import intake
+from services.billing.queries.turns import Turn
 from services.billing.stripe_events.payloads import StripeEvent
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier import models as notifier
@@ -173,7 +174,7 @@ BY_ID: Final = frozenset(
 )
 """Parameters that name Stripe objects by their ids alone."""
 STRUCTS: Final = (
-    *(Change, Try, Wish, StripeEvent, Incident, Leased, Subscription, Component),
+    *(Change, Try, Turn, Wish, StripeEvent, Incident, Leased, Subscription, Component),
     portal.CustomerRow,
 )
 """Structs that name Stripe objects together with their account."""
@@ -257,6 +258,8 @@ def value_of(column: Column[Any], number: int, flags: dict[str, bool]) -> Any:
     kind = column.type
     if isinstance(kind, UtcDateTime):
         return NOW
+    if isinstance(kind, Date):
+        return NOW.date()
     if isinstance(kind, Boolean):
         return flags.get(column.name, False)
     if isinstance(kind, JSON):
@@ -348,6 +351,7 @@ PLAIN: Final[dict[str, Any]] = {
     "failed_since": LONG_AGO,
     "tried_since": LONG_AGO,
     "until": SOON,
+    "before": SOON,
     "changed_between": (LONG_AGO, SOON),
     "every": dt.timedelta(hours=1),
     "pauses": [dt.timedelta(minutes=1)],
@@ -387,6 +391,7 @@ PLAIN: Final[dict[str, Any]] = {
     "state": "disconnected",
     "as_of": NOW,
     "accounts": ["acct_other"],
+    "today": NOW.date(),
     "type": None,
     "before_id": None,
     "values": {},
@@ -533,6 +538,7 @@ STRUCTURES: Final[dict[Any, Callable[[Account, Session], Any]]] = {
     PortalConfiguration: _configuration,
     portal.CustomerRow: _customer_row,
     Component: _component,
+    Turn: lambda account, _: Turn(account, None, cause=True),
     Subscription: lambda account, _: Subscription(
         ref=1, subscription_id="sub_1", status="active", account=account, as_of=NOW
     ),

@@ -27,6 +27,10 @@ class StripeKeyRefused(StripeRefused):
     request itself may be right, so it is worth asking again once a person has set another key."""
 
 
+class OwnKeyRefused(StripeKeyRefused):
+    """The same of the key that one account has of its own. The others are none the worse for it."""
+
+
 class StripePermissionMissing(StripeKeyRefused):
     """Our API key is good, and may not do this: a restricted key lacks a right."""
 

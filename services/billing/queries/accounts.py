@@ -13,6 +13,8 @@ from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount
 from services.billing.domain.errors import AccountRefused
 from services.billing.models import InboxEvent, StripeAccount
 from services.billing.queries.outbox import OUTBOX
+from services.billing.queries.reconciliation import keep_moment, reconciled_until
+from services.billing.queries.turns import TRIED
 from shared import events
 from shared.contracts.accounts import Account, in_account
 from shared.outbox import Outgoing
@@ -48,6 +50,10 @@ def connect(session: Session, account: Account, *, livemode: bool, now: dt.datet
         StripeAccount.livemode != livemode
     )
     if new:
+        if (
+            reconciled_until(session, account, now) is None
+        ):  # nothing of it can have been missed yet
+            keep_moment(session, account, TRIED, now)
         _tell(session, account, AccountState.CONNECTED, livemode, now)
         return True
     return _change(session, account, AccountState.CONNECTED, now, was_out, livemode=livemode)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
+from msgspec.structs import replace
 from nameko.extensions import DependencyProvider
 from prometheus_client import Gauge
 
 from services.billing.domain.accounts import Directory, KnownAccount
 from services.billing.handlers import inbox
+from services.billing.queries import reads
 from services.billing.settings import Settings
 from services.billing.workflows.accounts import AccountHolder
 from shared.contracts.accounts import OWN, Account
-from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState
+from shared.contracts.rpc.billing import StripeAccountPage, StripeAccountState, StripeReadPool
 from shared.contracts.rpc.errors import InvalidArgument, StripeUnavailable
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
@@ -55,6 +57,7 @@ class StripeAccounts:
 
     accounts: AccountHolder
     database: Database
+    settings: Settings
     wake_relay: Waker
 
     @rpc
@@ -73,8 +76,15 @@ class StripeAccounts:
             raise InvalidArgument(f"limit: expected 1 to {MOST_ACCOUNTS}")
         directory = _read(self.accounts)
         rest = [one.account for one in directory if one.account > (after or "")]
+        page, today = rest[:limit], dt.datetime.now(dt.UTC).date()
+        with self.database.reading() as session:
+            counted = reads.reads_of(session, [OWN, *page], today)
+            pool = reads.pool_of(session, self.settings.stripe_read_pool, today)
+        states = [_state(directory, one) for one in page]
         return StripeAccountPage(
-            accounts=[_state(directory, one) for one in rest[:limit]], has_more=len(rest) > limit
+            accounts=[replace(one, reads=counted.get(Account(one.account), 0)) for one in states],
+            has_more=len(rest) > limit,
+            read_pool=StripeReadPool(size=pool.size, used=pool.used, own=counted.get(OWN, 0)),
         )
 
     @loop(poll=5.0)

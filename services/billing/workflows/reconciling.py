@@ -125,6 +125,28 @@ def scheduled(
         return None
 
 
+def catch_up(
+    database: Transactions,
+    gateway: PaymentGateway,
+    *,
+    holder: str,
+    clock: Callable[[], dt.datetime],
+) -> Report | None:
+    """From the cursor on, since it is the account's turn; None at its first one, which sets the cursor. Unpaid invoices are looked
+    through only where Stripe's log does not reach back to the cursor: they are more reads."""
+    now = clock()
+    with database.transaction() as session:
+        cursor = reconciliation.reconciled_until(session, gateway.account, now)
+    if cursor is None:
+        return None
+    since = max(cursor - OVERLAP, now - LONGEST)
+    sweep = cursor < now - LONGEST
+    try:
+        return reconcile(database, gateway, since, holder=holder, clock=clock, sweep=sweep)
+    except ReconciliationRunning:
+        return None
+
+
 def reconcile(
     database: Transactions,
     gateway: PaymentGateway,
@@ -158,8 +180,10 @@ def reconcile(
             keep_lease()
         if sweep or report.new:
             _sweep(database, gateway, began, report, keep_lease, clock)
+        # Further back there is nothing to be read, so no gap either.
+        whole = since if since > began - LONGEST else reconciliation.NEVER
         with database.transaction() as session:
-            reconciliation.finish_reconciliation(session, account, holder, since, began)
+            reconciliation.finish_reconciliation(session, account, holder, whole, began)
         return report
     finally:
         with database.transaction() as session:

@@ -432,6 +432,19 @@ class StripeAccountState(Answer, frozen=True, kw_only=True):
     """Whether anything is done on it."""
     reason: str | None = None
     """Why not."""
+    reads: int | None = None
+    """How often Stripe was read there in the last thirty days, with whatever key; null: it was not counted for this answer."""
+
+
+class StripeReadPool(Answer, frozen=True, kw_only=True):
+    """The allowance of reads that the installation's own key has for all accounts that it works on."""
+
+    size: int
+    """For thirty days: `STRIPE_READ_POOL`."""
+    used: int
+    """In the last thirty days."""
+    own: int
+    """Of those, on the installation's own account."""
 
 
 class StripeAccountPage(Answer, frozen=True, kw_only=True):
@@ -441,6 +454,8 @@ class StripeAccountPage(Answer, frozen=True, kw_only=True):
     """In the order of their ids."""
     has_more: bool = False
     """Whether others follow."""
+    read_pool: StripeReadPool | None = None
+    """As it is used; null: by a release that counts no reads."""
 
 
 class ErasureRound(Answer, frozen=True, kw_only=True):

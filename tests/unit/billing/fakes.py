@@ -163,6 +163,8 @@ class FakePaymentGateway:
     log: list[bytes] = field(default_factory=list)
     """Stripe's events, oldest first, as JSON."""
     page: int = 100
+    switched_off: set[str] = field(default_factory=set)
+    """Ends of the addresses of webhook endpoints that are all switched off."""
     cancellations: list[tuple[str, str]] = field(default_factory=list)
     """Subscription and idempotency key of each end that was planned."""
     down: bool = False
@@ -400,6 +402,10 @@ class FakePaymentGateway:
             and one.collection_method == "charge_automatically"
             and subscription_id in (None, one.subscription_id)
         ]
+
+    def endpoints_off(self, path: str) -> bool:
+        self._enter("endpoints_off")
+        return path in self.switched_off
 
     def events_since(
         self, since: dt.datetime, types: Sequence[str], most_pages: int

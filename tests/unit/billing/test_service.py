@@ -11,7 +11,8 @@ from typing import Any
 import eventlet
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
@@ -27,9 +28,11 @@ from services.billing.domain.errors import (
 )
 from services.billing.domain.paying import Customer
 from services.billing.domain.per_account import PerAccount
+from services.billing.domain.reads import ReadKey, ReadTally
 from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.queries import reconciliation
+from services.billing.queries.accounts import connect, disconnect
 from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.web import store_batch
@@ -398,20 +401,28 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     assert billing.resume_recoveries() is True
 
 
-def test_each_account_that_pays_for_its_reads_is_reconciled(
+def test_each_account_is_reconciled_in_its_turn(
     billing: Any, gateway: FakePaymentGateway, database: Transactions
 ) -> None:
-    """The own one and those with keys of their own, whatever becomes of the one before; connected ones share the platform's reads."""
+    """The own one, those with keys of their own, and a connected one that was let in again, whatever becomes of the one before."""
     keyed, connected = Account("acct_1"), Account("acct_2")
     known = [
         KnownAccount(keyed, Way.OWN_KEY, AccountState.CONNECTED, False),
         KnownAccount(connected, Way.CONNECTED, AccountState.CONNECTED, False),
     ]
     billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=known))
+    billing.settings.stripe_read_pool = 10_000
     long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
     with database.transaction() as session:
         reconciliation.reconciled_until(session, OWN, long_ago)
-    gateways = {OWN: gateway, keyed: FakePaymentGateway(account=keyed)}
+        connect(session, connected, livemode=False, now=long_ago)
+        disconnect(session, connected, long_ago)
+        connect(session, connected, livemode=False, now=long_ago + dt.timedelta(hours=2))
+    gateways = {
+        OWN: gateway,
+        keyed: FakePaymentGateway(account=keyed),
+        connected: FakePaymentGateway(account=connected),
+    }
     gateway.down = True
     asked: list[Account] = []
 
@@ -422,5 +433,27 @@ def test_each_account_that_pays_for_its_reads_is_reconciled(
     billing.gateways = SimpleNamespace(at=at)
     with capture_logs() as lines:
         assert billing.scheduled_reconcile() is False
-    assert asked == [OWN, keyed]
-    assert [line["event"] for line in lines] == ["not reconciled"]
+    assert asked == [OWN, OWN, keyed, connected]
+    assert [line["event"] for line in lines] == [
+        "not reconciled",
+        "the endpoint of connected accounts can't be looked at",
+    ]
+
+
+def test_reads_that_could_not_be_stored_are_not_lost(billing: Any, database: Transactions) -> None:
+    """The round that fails counts them again, and the next one stores them."""
+    tally = ReadTally()
+    tally.count(ReadKey(dt.datetime.now(dt.UTC).date(), OWN, False), 3)
+    billing.gateways = SimpleNamespace(reads=tally)
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False))
+    billing.settings.stripe_read_pool = 10
+    with database.transaction() as session:
+        session.execute(text("CREATE TRIGGER full BEFORE INSERT ON stripe_reads BEGIN SELECT RAISE(FAIL, 'full'); END"))  # fmt: skip
+    with pytest.raises(IntegrityError):
+        billing.keep_reads()
+    with database.transaction() as session:
+        session.execute(text("DROP TRIGGER full"))
+    assert billing.keep_reads() is False
+    assert tally.take(5) == {}
+    assert REGISTRY.get_sample_value("portico_stripe_read_pool_used") == 3
+    assert REGISTRY.get_sample_value("portico_stripe_read_pool") == 10

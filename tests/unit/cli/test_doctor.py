@@ -159,6 +159,7 @@ class World:
             ),
             sendgrid=lambda settings: check_sendgrid(settings, self),
             senders=lambda portal, notifier: check_senders(self.senders, self),
+            accounts=lambda billing, portal, account: (),
             hooks=lambda settings: (),
             broker=lambda uri, services: self.broker,
             whose=lambda settings: self.whose,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from services.billing.adapters.stripe.errors import stripe_errors
 from services.billing.adapters.stripe.gateway import StripeGateway
 from services.billing.domain.errors import StripePermissionMissing
 from shared.settings import Secret
@@ -45,12 +44,13 @@ class StripeAccount:
 
     def __init__(self, gateway: StripeGateway) -> None:
         self._api = gateway.api
+        self._errors = gateway.errors
         self.api_version = gateway.api_version
         self.livemode = gateway.livemode
 
     def webhook_endpoints(self) -> list[WebhookEndpoint]:
         """All endpoints of the account in the mode of our key."""
-        with stripe_errors():
+        with self._errors():
             found = self._api.webhook_endpoints.list({"limit": ENDPOINT_PAGE})
             return [_endpoint(one) for one in found.auto_paging_iter()]
 
@@ -60,7 +60,7 @@ class StripeAccount:
         """A new endpoint of our API version, and its signing secret, which Stripe tells only here. `connect`: for connected accounts,
         which Stripe does not tell back; metadata does."""
         of_connected = {"connect": True, "metadata": {MADE_FOR: CONNECTED}} if connect else {}
-        with stripe_errors():
+        with self._errors():
             made = self._api.webhook_endpoints.create(
                 {
                     "url": url,
@@ -74,7 +74,7 @@ class StripeAccount:
 
     def update_webhook_endpoint(self, endpoint_id: str, events: Sequence[str]) -> WebhookEndpoint:
         """Make it deliver these events, and switch it on."""
-        with stripe_errors():
+        with self._errors():
             return _endpoint(
                 self._api.webhook_endpoints.update(
                     endpoint_id, {"enabled_events": list(events), "disabled": False}
@@ -83,9 +83,17 @@ class StripeAccount:
 
     def now(self) -> dt.datetime:
         """Stripe's clock, to the second, from the `Date` header of an answer."""
-        with stripe_errors():
+        with self._errors():
             answer = self._api.customers.list({"limit": 1})
         return parsedate_to_datetime(answer.last_response.headers["Date"]).astimezone(dt.UTC)
+
+    def account_id(self) -> str | None:
+        """Whose our key is, `acct_…`; None where a restricted key may not say (https://docs.stripe.com/api/accounts/retrieve)."""
+        try:
+            with self._errors():
+                return str(self._api.accounts.retrieve_current().id)
+        except StripePermissionMissing:
+            return None
 
     def lacking_rights(self) -> list[str]:
         """What our key may not read, by Stripe's resource names; a restricted key may lack some.
@@ -103,7 +111,7 @@ class StripeAccount:
         lacking = []
         for name, probe in probes.items():
             try:
-                with stripe_errors():
+                with self._errors():
                     probe({"limit": 1})
             except StripePermissionMissing:
                 lacking.append(name)

@@ -80,19 +80,20 @@ def stripe_errors(
     configuration: str | None = None,
     missing: type[Exception] | None = None,
     forbidden: type[Exception] | None = None,
+    key_refused: type[StripeKeyRefused] = StripeKeyRefused,
 ) -> Iterator[None]:
     """Turn the library's errors into ours.
 
     `customer` and `configuration` are the ids that the request names, to tell which of them Stripe does not know;
     `missing` is what the absence of the requested object itself means, `forbidden` what a refusal means that is not about the
-    rights of our key. The new errors carry Stripe's type, code
+    rights of our key, `key_refused` what that of the key itself does. The new errors carry Stripe's type, code
     and parameter, never its message: that may quote an e-mail address or part of a key.
     """
     outcome = "ok"
     try:
         yield
     except stripe.StripeError as error:
-        ours = meaning_of(error, customer, configuration, missing, forbidden)
+        ours = meaning_of(error, customer, configuration, missing, forbidden, key_refused)
         outcome, code = type(ours).__name__, _code(error) or "none"
         known = code if code in COUNTED_CODES or code == "none" else "other"
         ERRORS.labels(outcome, known).inc()
@@ -113,11 +114,12 @@ def meaning_of(
     configuration: str | None = None,
     missing: type[Exception] | None = None,
     forbidden: type[Exception] | None = None,
+    key_refused: type[StripeKeyRefused] = StripeKeyRefused,
 ) -> Exception:
     """Our error for one of the library's; the arguments are those of `stripe_errors`."""
     summary, code = summary_of(error), _code(error)
     if code in KEY_CODES or isinstance(error, stripe.AuthenticationError):
-        return StripeKeyRefused(summary)
+        return key_refused(summary)
     if code in BUSY_CODES or error.http_status == 409:
         return StripeBusy(summary)
     if isinstance(error, stripe.PermissionError):

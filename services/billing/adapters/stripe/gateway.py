@@ -18,6 +18,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import requests
@@ -49,8 +50,10 @@ from services.billing.domain.accounts import Way
 from services.billing.domain.errors import (
     KeySpent,
     NoDefaultConfiguration,
+    OwnKeyRefused,
     PlatformMayNot,
     PortalFlowRefused,
+    StripeKeyRefused,
     StripePermissionMissing,
 )
 from services.billing.domain.paying import (
@@ -67,9 +70,10 @@ from services.billing.domain.paying import (
     is_live_key,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
+from services.billing.domain.reads import ReadKey, ReadTally
 from services.billing.settings import STRIPE_API
 from services.billing.stripe_events.portal_configurations import to_configuration
-from shared.contracts.accounts import Account
+from shared.contracts.accounts import OWN, Account
 from shared.contracts.payments import is_source
 from shared.contracts.rpc.errors import (
     PortalConfigurationMissing,
@@ -105,11 +109,6 @@ READS: Final = Counter(
 )
 
 
-def _count_read(response: requests.Response, *_: Any, **__: Any) -> None:
-    if response.request.method == "GET":
-        READS.inc()
-
-
 class StripeGateways:
     """`PaymentGateways` on Stripe's API, or on a stand-in at `api_base`: one pool of connections, whatever accounts and keys
     there are."""
@@ -127,13 +126,16 @@ class StripeGateways:
         self.livemode = is_live_key(api_key)
         self.dashboard_url = _dashboard(api_base)
         self.own_key = own_key
+        self.reads = ReadTally()
+        """The reads that were not stored yet."""
+        self._accounts_of_keys: dict[str, Account] = {}
         self.choice_hidden: set[Account] = set()
         """Accounts whose key may not see what is charged next."""
         # Telemetry is a switch of the whole library: set where the library is first used, not at import.
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)
         self._session = session_to(api_base, words=PATH_WORDS, connections=POOL_SIZE)
-        self._session.hooks["response"].append(_count_read)
+        self._session.hooks["response"].append(self._count_read)
 
         def client(timeout: tuple[float, float], retries: int) -> Any:
             http_client = stripe.RequestsClient(timeout=timeout, session=self._session)
@@ -149,6 +151,24 @@ class StripeGateways:
         """See `PaymentGateways.at`. Made for each use: it holds nothing of its own."""
         return StripeGateway(self, account)
 
+    def key_of(self, account: Account) -> Secret | None:
+        """The account's own key, if it has one; what is read with it is the account's."""
+        key = self.own_key(account)
+        if key is not None:
+            self._accounts_of_keys[f"Bearer {key.reveal()}"] = account
+        return key
+
+    def _count_read(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        request = response.request
+        if request.method != "GET":
+            return
+        READS.inc()
+        keyed = self._accounts_of_keys.get(str(request.headers.get("Authorization")))
+        account = Account(str(request.headers.get("Stripe-Account", OWN)))
+        today = dt.datetime.now(dt.UTC).date()
+        own_key = keyed is not None
+        self.reads.count(ReadKey(today, account if keyed is None else keyed, own_key))
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._session.close()
@@ -163,11 +183,14 @@ class StripeGateway:
         mode = "" if self.livemode else "/test"
         of_account = f"/{account}" if account else ""
         self.dashboard_url = f"{gateways.dashboard_url}{of_account}{mode}"
-        key = gateways.own_key(account)
+        key = gateways.key_of(account)
         self.way = (Way.CONNECTED if key is None else Way.OWN_KEY) if account else None
         self.application = gateways.application
         self._forbidden = PlatformMayNot if self.way is Way.CONNECTED else None
         """What it means where Stripe does not allow a change, and our key has the right to it."""
+        refused = OwnKeyRefused if self.way is Way.OWN_KEY else StripeKeyRefused
+        self.errors = partial(stripe_errors, key_refused=refused)
+        """Turns the library's errors into ours."""
         self._gateways = gateways
         self._click = OnAccount(gateways.click, account, key)
         self._work = OnAccount(gateways.work, account, key)
@@ -211,7 +234,7 @@ class StripeGateway:
                 "type": flow,
                 "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
             }
-        with stripe_errors(customer=stripe_customer_id, configuration=configuration_id):
+        with self.errors(customer=stripe_customer_id, configuration=configuration_id):
             try:
                 made = self._click.billing_portal.sessions.create(params)
             except stripe.InvalidRequestError as error:
@@ -228,18 +251,18 @@ class StripeGateway:
         )
 
     def default_configuration(self) -> PortalConfiguration | None:
-        with stripe_errors():
+        with self.errors():
             found = self._click.billing_portal.configurations.list({"is_default": True, "limit": 1})
         return next((one for one in map(to_configuration, found.data) if one.is_default), None)
 
     def configuration(self, configuration_id: str) -> PortalConfiguration:
-        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+        with self.errors(configuration=configuration_id, missing=PortalConfigurationMissing):
             return to_configuration(
                 self._click.billing_portal.configurations.retrieve(configuration_id)
             )
 
     def find_configuration(self, key: str) -> PortalConfiguration | None:
-        with stripe_errors():
+        with self.errors():
             found = self._click.billing_portal.configurations.list({"active": True, "limit": PAGE})
             for one in found.auto_paging_iter():
                 configuration = to_configuration(one)
@@ -250,7 +273,7 @@ class StripeGateway:
     def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
         mode = "live" if self.livemode else "test"
         key_of_change = f"portal-config:{mode}:{key}:{policy.cancel:d}{policy.pause:d}"
-        with stripe_errors():
+        with self.errors():
             return to_configuration(
                 self._click.billing_portal.configurations.create(
                     {
@@ -265,7 +288,7 @@ class StripeGateway:
     def update_configuration(
         self, configuration_id: str, policy: PortalPolicy
     ) -> PortalConfiguration:
-        with stripe_errors(configuration=configuration_id, missing=PortalConfigurationMissing):
+        with self.errors(configuration=configuration_id, missing=PortalConfigurationMissing):
             return to_configuration(
                 self._work.billing_portal.configurations.update(
                     configuration_id, configuration_policy(policy)
@@ -291,18 +314,18 @@ class StripeGateway:
         return to_hosted_invoice(self._invoice(invoice_id))
 
     def _invoice(self, invoice_id: str, params: dict[str, Any] | None = None) -> Any:
-        with stripe_errors(missing=UnknownInvoice):
+        with self.errors(missing=UnknownInvoice):
             return self._click.invoices.retrieve(invoice_id, params or {})
 
     def payment_trace(self, invoice_id: str) -> PaymentTrace:
-        with stripe_errors():
+        with self.errors():
             payments = self._work.invoice_payments.list(
                 {"invoice": invoice_id, "expand": ["data.payment.payment_intent.latest_charge"]}
             )
         return to_payment_trace(payments.data)
 
     def customer(self, stripe_customer_id: str) -> Customer:
-        with stripe_errors(missing=UnknownStripeCustomer):
+        with self.errors(missing=UnknownStripeCustomer):
             found = self._work.customers.retrieve(stripe_customer_id)
         if getattr(found, "deleted", False):
             raise UnknownStripeCustomer(f"{stripe_customer_id} was deleted")
@@ -314,14 +337,14 @@ class StripeGateway:
         if is_source(method_id):
             return None
         try:
-            with stripe_errors():
+            with self.errors():
                 return str(self._work.payment_methods.retrieve(method_id).type)
         except StripePermissionMissing:
             return None
 
     def subscription(self, subscription_id: str) -> Subscription | None:
         try:
-            with stripe_errors(missing=_Missing):
+            with self.errors(missing=_Missing):
                 return to_subscription(self._work.subscriptions.retrieve(subscription_id))
         except _Missing:
             return None
@@ -329,7 +352,7 @@ class StripeGateway:
     def price_look(self, subscription_id: str) -> PriceLook | None:
         params = {"subscription": subscription_id, "expand": PREVIEW_EXPANDS}
         try:
-            with stripe_errors(missing=_Missing):
+            with self.errors(missing=_Missing):
                 # A POST that changes nothing.
                 preview = self._click.invoices.create_preview(params)
         except _Missing:
@@ -337,7 +360,7 @@ class StripeGateway:
         return to_price_look(preview)
 
     def subscriptions(self, stripe_customer_id: str) -> list[Subscription]:
-        with stripe_errors(customer=stripe_customer_id):
+        with self.errors(customer=stripe_customer_id):
             # Without a status Stripe lists all that are not canceled.
             found = self._work.subscriptions.list({"customer": stripe_customer_id, "limit": PAGE})
             return [to_subscription(one) for one in _up_to(MAX_INVOICES, found)]
@@ -353,7 +376,7 @@ class StripeGateway:
         }
         if subscription_id is not None:
             params["subscription"] = subscription_id
-        with stripe_errors(customer=stripe_customer_id):
+        with self.errors(customer=stripe_customer_id):
             found = self._work.invoices.list(params)
             return [to_invoice(one) for one in _up_to(MAX_INVOICES, found)]
 
@@ -365,6 +388,12 @@ class StripeGateway:
                 {"types": some, "created": {"gte": int(since.timestamp())}, "limit": PAGE},
                 most_pages,
             )
+
+    def endpoints_off(self, path: str) -> bool:
+        with self.errors():
+            found = self._work.webhook_endpoints.list({"limit": PAGE})
+            ours = [one for one in found.auto_paging_iter() if str(one.url).endswith(path)]
+        return bool(ours) and all(one.status != "enabled" for one in ours)
 
     def _log_of(self, params: dict[str, Any], most_pages: int) -> Iterator[list[bytes]]:
         # Stripe lists newest first. Ids alone are kept on the way back to the beginning; then the pages are read
@@ -380,7 +409,7 @@ class StripeGateway:
             yield _oldest_first(self._events({**params, **_after(start)}))
 
     def _events(self, params: dict[str, Any]) -> Any:
-        with stripe_errors():
+        with self.errors():
             return self._work.events.list(params)
 
     def unpaid_invoices(self, since: dt.datetime, most_pages: int) -> Iterator[list[Invoice]]:
@@ -392,7 +421,7 @@ class StripeGateway:
         }
         start: str | None = None
         for _ in range(most_pages):
-            with stripe_errors():
+            with self.errors():
                 page = self._work.invoices.list({**params, **_after(start)})
             yield [to_invoice(one) for one in page.data]
             if not page.has_more:
@@ -408,13 +437,13 @@ class StripeGateway:
         default = {"default_payment_method": payment_method}
         if is_source(payment_method):  # a payment method of its own would be charged before it
             default = {"default_source": payment_method, "default_payment_method": ""}
-        with stripe_errors(forbidden=self._forbidden):
+        with self.errors(forbidden=self._forbidden):
             self._work.subscriptions.update(
                 subscription_id, default, options={"idempotency_key": key}
             )
 
     def cancel_at_period_end(self, subscription_id: str, idempotency_key: str) -> Subscription:
-        with stripe_errors(missing=UnknownSubscription, forbidden=self._forbidden):
+        with self.errors(missing=UnknownSubscription, forbidden=self._forbidden):
             return to_subscription(
                 self._work.subscriptions.update(
                     subscription_id,
@@ -427,7 +456,7 @@ class StripeGateway:
         name = "source" if payment_method and is_source(payment_method) else "payment_method"
         chosen = {name: payment_method} if payment_method else {}
         try:
-            with stripe_errors(forbidden=self._forbidden):
+            with self.errors(forbidden=self._forbidden):
                 try:
                     paid = self._work.invoices.pay(
                         invoice_id,

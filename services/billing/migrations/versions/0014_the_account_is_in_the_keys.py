@@ -3,16 +3,16 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0013
-Revises: 0012
+Revision ID: 0014
+Revises: 0013
 """
 
 from alembic import op
 
 from shared.migrations import fill_nulls, replace_key
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,113 @@
+"""Entrypoints of reconciliation, and of the reads that it costs; mixed into the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Final
+
+from prometheus_client import Gauge
+
+from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.domain.accounts import Way
+from services.billing.domain.errors import StripeKeyRefused
+from services.billing.queries import reads
+from services.billing.settings import Settings
+from services.billing.workflows import connected, reconciling
+from services.billing.workflows.accounts import AccountHolder
+from shared.contracts.accounts import OWN, Account, account_shown
+from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
+from shared.nameko_ext.database import Database
+from shared.nameko_ext.loops import loop
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+READS_BATCH: Final = 500
+"""Accounts whose reads are stored in one transaction."""
+READS_POOL = Gauge(
+    "portico_stripe_read_pool", "Reads that the platform's key may do in thirty days"
+)
+READS_USED = Gauge(
+    "portico_stripe_read_pool_used",
+    "Reads of the last thirty days with the platform's key, of all accounts",
+)
+
+CONNECTED = Gauge(
+    "portico_stripe_connected_accounts",
+    "Accounts that are served with the platform's key, beside its own",
+)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Reconciling:
+    """What the webhooks did not bring. The service that mixes it in has what is declared here."""
+
+    database: Database
+    gateways: StripeGateways
+    accounts: AccountHolder
+    settings: Settings
+    wake_relay: Callable[[], None]
+
+    @loop(poll=60.0)
+    def scheduled_reconcile(self) -> bool:
+        """What the webhooks did not bring, by one replica: of the own account every quarter of an hour, of those with keys of their
+        own likewise, in turns where there are many; of connected accounts where there is cause, within the platform's allowance of reads."""
+        directory = self.accounts.directory
+        self._reconcile(OWN, reconciling.scheduled)
+        if not len(directory):
+            return False
+        connected.note_causes(self.database, self.gateways.at(OWN), directory, _now())
+        for account, way in connected.due(
+            self.database, directory, pool=self.settings.stripe_read_pool, clock=_now
+        ):
+            own_key = way is Way.OWN_KEY
+            self._reconcile(account, reconciling.scheduled if own_key else reconciling.catch_up)
+        return False
+
+    def _reconcile(self, account: Account, walk: Callable[..., reconciling.Report | None]) -> None:
+        try:
+            report = walk(
+                self.database, self.gateways.at(account), holder=secrets.token_hex(8), clock=_now
+            )
+        except (StripeUnavailable, StripeRefused) as error:
+            say = log.error if isinstance(error, StripeKeyRefused) else log.warning
+            say(
+                "not reconciled",
+                error=type(error).__name__,
+                reason=str(error),
+                **account_shown(account),
+            )
+            return
+        if report and (report.new or report.swept):
+            log.warning("webhooks were missed", **asdict(report), **account_shown(account))
+            self.wake_relay()
+
+    @loop(poll=30.0)
+    def keep_reads(self) -> bool:
+        """Store how often Stripe was read, in batches, and tell the metrics how much of the platform's allowance is used. What a
+        process has read in the last half minute before it dies is not counted."""
+        tally, today = self.gateways.reads, _now().date()
+        counted = tally.take(READS_BATCH)
+        try:
+            with self.database.transaction() as session:
+                reads.add_reads(session, counted)
+        except Exception:
+            for key, number in counted.items():
+                tally.count(key, number)
+            raise
+        if len(counted) == READS_BATCH:
+            return True
+        with self.database.reading() as session:
+            pool = reads.pool_of(session, self.settings.stripe_read_pool, today)
+        directory = self.accounts.directory
+        served = (one for one in directory if directory.why_not_served(one.account) is None)
+        CONNECTED.set(sum(one.way is Way.CONNECTED for one in served))
+        READS_POOL.set(pool.size)
+        READS_USED.set(pool.used)
+        return False

@@ -1,0 +1,172 @@
+"""`portico doctor` about the accounts beside the installation's own: each planted fault is found and named, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from portico.checks.accounts import (
+    MOST_KEYS,
+    MOST_NAMED,
+    check_own_keys,
+    check_reads,
+    check_standing,
+)
+from portico.cli.findings import Finding, Level
+from services.billing.adapters.stripe.account import WebhookEndpoint
+from services.billing.domain.accounts import AccountState, KnownAccount, Way
+from services.billing.domain.errors import OwnKeyRefused, StripePermissionMissing
+from services.billing.domain.reads import ReadPool
+from services.billing.own_keys import OwnKey
+from services.billing.stripe_events.translation import WANTED
+from shared.contracts.accounts import OWN, Account
+from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
+from shared.settings import Secret
+from tests.fixtures.unpublished import made_key
+
+THEIRS, PLATFORM = Account("acct_theirs"), "acct_platform"
+ENDPOINT = WebhookEndpoint(
+    "we_1", f"https://hooks.example.com/webhooks/stripe/{THEIRS}", True, "2026-10-28.endive", WANTED
+)
+
+
+def key_of(account: Account) -> OwnKey:
+    return OwnKey(account, Secret(made_key("rk_test_", 1)), (Secret(made_key("whsec_", 1)),))
+
+
+@dataclass
+class Theirs:
+    """An account with its own key, all well until it is spoiled."""
+
+    whose: str | None = THEIRS
+    lacking: list[str] = field(default_factory=list)
+    endpoints: list[WebhookEndpoint] = field(default_factory=lambda: [ENDPOINT])
+    trouble: Exception | None = None
+    api_version = "2026-10-28.endive"
+
+    def account_id(self) -> str | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.whose
+
+    def lacking_rights(self) -> list[str]:
+        return self.lacking
+
+    def webhook_endpoints(self) -> list[WebhookEndpoint]:
+        assert "webhook_endpoints" not in self.lacking
+        return self.endpoints
+
+
+def levels(findings: Any) -> dict[str, Level]:
+    return {one.code: one.level for one in findings}
+
+
+def examined(theirs: Theirs, account: Account = THEIRS) -> dict[str, Level]:
+    keys = {account: key_of(account)}
+    return levels(check_own_keys(keys, lambda: PLATFORM, lambda key: theirs))
+
+
+def test_a_good_key_is_well() -> None:
+    """Its endpoint, too."""
+    assert examined(Theirs()) == {
+        "webhook-acct_theirs": Level.OK,
+        "own-key-acct_theirs": Level.OK,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "found"),
+    [
+        (Theirs(whose="acct_third"), {"own-key-wrong": Level.FINDING}),
+        (Theirs(whose=PLATFORM), {"own-key-wrong": Level.FINDING}),
+        (Theirs(whose=None), {"own-key-unsure": Level.ASK, "webhook": Level.OK}),
+        (Theirs(lacking=["events"]), {"own-key-rights": Level.FINDING, "webhook": Level.OK}),
+        (Theirs(lacking=["webhook_endpoints"]), {"own-key-rights": Level.FINDING}),
+        (Theirs(endpoints=[]), {"webhook-missing": Level.FINDING, "own-key": Level.OK}),
+        (
+            Theirs(endpoints=[replace(ENDPOINT, enabled=False)]),
+            {"webhook-disabled": Level.FINDING, "own-key": Level.OK},
+        ),
+        (Theirs(trouble=OwnKeyRefused("401")), {"own-key-refused": Level.FINDING}),
+        (Theirs(trouble=StripePermissionMissing("403")), {"own-key-refuses": Level.FINDING}),
+        (Theirs(trouble=StripeRefused("400")), {"own-key-refuses": Level.FINDING}),
+        (Theirs(trouble=StripeUnavailable("503")), {"own-key-unreachable": Level.UNKNOWN}),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_found(spoiled: Theirs, found: dict[str, Level]) -> None:
+    """By the account, whatever it is."""
+    told = {code.replace(f"-{THEIRS}", ""): level for code, level in examined(spoiled).items()}
+    assert told == found
+
+
+def test_the_own_account_needs_no_entry() -> None:
+    """It would be served twice, under two names."""
+    own = Account(PLATFORM)
+    assert examined(Theirs(whose=PLATFORM), own) == {f"own-key-own-{own}": Level.FINDING}
+
+
+def test_one_account_that_fails_leaves_the_others_to_be_looked_at() -> None:
+    """Of very many the rest is counted, and `--account` picks one."""
+    keys = {one: key_of(one) for one in (Account(f"acct_{number}") for number in range(60))}
+    asked: list[str] = []
+
+    def look(key: OwnKey) -> Theirs:
+        asked.append(key.account)
+        return Theirs(trouble=OwnKeyRefused("401"))
+
+    told = list(check_own_keys(keys, lambda: None, look))
+    assert len(asked) == MOST_KEYS
+    assert told[-1].text.startswith("10 more accounts")
+    asked.clear()
+    picked = list(check_own_keys(keys, lambda: None, look, account="acct_55"))
+    assert ([one.code for one in picked], asked) == (["own-key-refused-acct_55"], ["acct_55"])
+    (unknown,) = check_own_keys(keys, lambda: None, look, account="acct_x")
+    assert (unknown.code, asked) == ("own-key-unknown", ["acct_55"])
+
+
+def standing(states: dict[str, AccountState], customers: dict[str, int]) -> list[Finding]:
+    known = [
+        KnownAccount(Account(name), Way.CONNECTED, state, False) for name, state in states.items()
+    ]
+    counted: Callable[[list[Account]], dict[Account, int]] = lambda named: {  # noqa: E731
+        one: customers[one] for one in named if one in customers
+    }
+    return list(check_standing(known, counted))
+
+
+def test_accounts_on_which_nothing_goes_are_named() -> None:
+    """Restricted ones, and disconnected ones whose customers are still here."""
+    states = {
+        "acct_1": AccountState.CONNECTED,
+        "acct_2": AccountState.RESTRICTED,
+        "acct_3": AccountState.DISCONNECTED,
+        "acct_4": AccountState.DISCONNECTED,
+    }
+    found = standing(states, {"acct_1": 5, "acct_4": 1200})
+    assert levels(found) == {
+        "account-restricted-acct_2": Level.ASK,
+        "account-disconnected-acct_4": Level.FINDING,
+    }
+    assert "1,200 customers" in found[-1].text
+    many = {f"acct_{number}": AccountState.RESTRICTED for number in range(MOST_NAMED + 3)}
+    assert standing(many, {})[-1].text.startswith("3 more accounts")
+
+
+@pytest.mark.parametrize(
+    ("used", "connected", "level"),
+    [
+        (100, True, Level.OK),
+        (9_000, True, Level.ASK),
+        (10_000, True, Level.FINDING),
+        (10_000, False, Level.OK),
+    ],
+)
+def test_the_reads_of_the_month_are_told(used: int, connected: bool, level: Level) -> None:
+    """And which accounts take most of them; it is trouble only where accounts share them."""
+    most = {OWN: 60, THEIRS: 40}
+    (one,) = check_reads(ReadPool(10_000, used, 0), most, connected=connected)
+    assert (one.code, one.level) == ("stripe-reads", level)
+    assert "most: the own account 60, acct_theirs 40" in one.text
