@@ -29,6 +29,7 @@ from services.billing import models as billing
 from services.billing.domain.changes import Change, Try, Wish
 from services.billing.domain.errors import AccountRefused
 from services.billing.domain.paying import Payment, PayOutcome
+from services.billing.domain.paying import Subscription as StripeSubscription
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.queries import intake
 from services.billing.queries.turns import Turn
@@ -531,6 +532,7 @@ def _component(account: Account, session: Session) -> Component:
 
 
 STRUCTURES: Final[dict[Any, Callable[[Account, Session], Any]]] = {
+    StripeSubscription: lambda account, session: StripeSubscription("sub_1", "cus_1", "active"),
     Wish: _wish,
     Change: _change,
     Try: _try,
