@@ -159,7 +159,7 @@ def test_a_cursor_older_than_what_is_kept_is_refused(host: ApiHost, key: str, ad
     old = host_events.place_of(NOW - RETENTION - dt.timedelta(days=1))
     told = host.send("GET", "/events" + query(since=str(old)), key)
     assert (told.status, told.json["errors"][0]["field"]) == (400, "since")
-    later = NOW + RETENTION + dt.timedelta(minutes=1)
+    later = dt.datetime.now(dt.UTC) + RETENTION + dt.timedelta(minutes=1)
     kept = host_events.place_of(later - RETENTION)
     with host.db.transaction() as session:
         session.execute(
