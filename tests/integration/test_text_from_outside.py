@@ -139,7 +139,7 @@ def test_an_odd_event_is_read_again(tables: dict[str, Transactions]) -> None:
     with tables["billing"].transaction() as session:
         assert inbox.store_webhooks(session, [received], NOW) == [inbox.Outcome.TRANSLATED]
     with tables["billing"].transaction() as session:
-        again = inbox.replay(session, StripeId(OWN, event["id"]), livemode=False, now=NOW)
+        again = inbox.replay(session, StripeId(OWN, event["id"]), directory=OWN_ALONE, now=NOW)
     assert again.status == "translated"
 
 
