@@ -20,6 +20,7 @@ from services.portal.models import (
     LinkEvidenceRow,
 )
 from services.portal.queries.behalves import counts_for
+from services.portal.queries.behalves import merchants as effective_merchants
 from shared.contracts.accounts import Account, Merchant, StripeId
 from shared.statements import changed, insert_new, is_object, table_of
 
@@ -209,7 +210,8 @@ def merchants_of(session: Session, stripe_customer: StripeId) -> set[Merchant]:
         is_object(LinkEvidenceRow.account, LinkEvidenceRow.stripe_customer_id, stripe_customer)
     )
     found: Sequence[str] = session.scalars(union(linked, said)).all()
-    return {Merchant(stripe_customer.account, one) for one in {"", *found}}
+    said_of = {Merchant(stripe_customer.account, one) for one in {"", *found}}
+    return set(effective_merchants(session, said_of).values())
 
 
 def business_of(session: Session, account: Account, public_id: str) -> BusinessRow | None:

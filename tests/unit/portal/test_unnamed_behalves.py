@@ -11,7 +11,14 @@ from sqlalchemy.orm import Session
 
 from portico.checks.portal import check_whose
 from services.portal.domain.cancelling import Step
-from services.portal.handlers import cancelling, customers, host_events, resolved_links, timeline
+from services.portal.handlers import (
+    cancelling,
+    customers,
+    host_events,
+    link_report,
+    resolved_links,
+    timeline,
+)
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import CancellationRequestRow, HostEventRow
@@ -154,6 +161,8 @@ def test_metadata_of_such_a_subscription_says_whose_it_is(session: Session) -> N
     dana = add_customer(session, business_id="alder").customer_id
     take_in(session, says(dana, object_id="sub_1", on_behalf_of=BEHALF))
     assert stripe_id_of(session, dana) == "cus_1"
+    told = link_report.evidence(session, OWN, customer_id=None, stripe_customer_id="cus_1")
+    assert [one.customer_id for one in told.evidence] == [dana]
     add_business(session, "birch", name="birch", on_behalf_of=BEHALF)
     assert stripe_id_of(session, dana) is None
     add_business(session, "birch", name="birch", on_behalf_of=None)
