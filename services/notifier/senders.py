@@ -25,7 +25,7 @@ from shared.telemetry import get_logger
 log = get_logger(__name__)
 
 KEPT_PART: Final = 8
-"""One place in so many is kept for accounts of which nothing is under way, once there is more than one account."""
+"""One place in so many is kept for accounts without their share, once there is more than one account."""
 OTHERS_EVERY: Final = dt.timedelta(seconds=0.25)
 Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -170,7 +170,7 @@ class SendSlots:
         return self._closed_until is not None and now < self._closed_until
 
     def for_others(self, now: dt.datetime) -> Others | None:
-        """While more is due than there are places: the places that are free, for accounts of which nothing is under way, so that what
+        """While more is due than there are places: the places that are free, for accounts that don't have their share of all places, so that what
         one account has due, or how slow its Stripe is, holds up its own emails alone. None: there are no such places, or others were
         looked for a moment ago, which reads through all that is due."""
         entrypoint = self._entrypoint
@@ -180,7 +180,9 @@ class SendSlots:
         if self._looked_at is not None and now < self._looked_at + OTHERS_EVERY:
             return None
         self._looked_at = now
-        return Others(free, frozenset(entrypoint.accounts))
+        share = self._size // (len(entrypoint.accounts) + 1)
+        busy = frozenset(one for one, many in entrypoint.accounts.items() if many > share)
+        return Others(free, busy)
 
     def note_lease(self, wanted: int, got: int) -> None:
         """Remember whether there was more to lease than there were places."""

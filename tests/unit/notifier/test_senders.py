@@ -270,3 +270,13 @@ def test_with_few_places_none_is_kept(office: Office) -> None:
         few.take(one)
         office.container.end_one()
     assert few.free(START, keep=True) == 1
+
+
+def test_an_account_with_less_than_its_share_is_looked_for_again() -> None:
+    """One email of it that is under way does not make the next one wait."""
+    office = busy_with_two_accounts()
+    office.container.end_one()
+    office.places.take(OF_OTHER)
+    others = office.places.for_others(START)
+    assert others is not None
+    assert (others.free, others.accounts) == (1, {""})
