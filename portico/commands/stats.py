@@ -15,7 +15,7 @@ from portico.cli.durations import since
 from portico.cli.output import console, literal, print_json, print_table
 from portico.cli.rpc import ask
 from portico.figures import bar, duration, money
-from shared.contracts.rpc import notifier
+from shared.contracts.rpc import notifier, portal
 from shared.contracts.rpc.notifier import Stats
 from shared.terminal import complain
 
@@ -26,6 +26,10 @@ def stats(
         str,
         typer.Option("--since", help="From when on: 30d, 12w, or an ISO time; up to two years."),
     ] = "30d",
+    business: Annotated[
+        str | None,
+        typer.Option("--business", metavar="ID", help="Of this business alone: your id of it."),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -39,7 +43,8 @@ def stats(
     """Failed autopay invoices and what became of them: mailed, delivered, recovered, lost; money; time to recover.
 
     Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money that was
-    refunded later still counts as recovered: Stripe's reports tell of refunds. Money is not added up over currencies.
+    refunded later still counts as recovered: Stripe's reports tell of refunds. Money is not added up over currencies. A --business has figures of its own where it has a Stripe
+    account, or its on_behalf_of, to itself.
 
     Example: portico stats --since 90d --html report.html
     """
@@ -48,7 +53,15 @@ def stats(
         reason = "it is a folder" if html.is_dir() else "there is no such folder"
         raise typer.BadParameter(f"{html}: {reason}", param_hint="--html")
     with context_of(ctx).calling(timeout=30) as call:
-        found = ask(call, notifier.STATS, since=start.isoformat())
+        whose: dict[str, str] = {}
+        if business is not None:
+            merchant = ask(call, portal.BUSINESS_ACCOUNTS, business_id=business)[0]
+            whose = {"account": merchant.account, "on_behalf_of": merchant.on_behalf_of}
+            if not any(whose.values()):
+                complain(
+                    f"{business} is on the installation's own account: these are the figures of all businesses there"
+                )
+        found = ask(call, notifier.STATS, since=start.isoformat(), **whose)
     if html is not None:
         try:
             descriptor = os.open(html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

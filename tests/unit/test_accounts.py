@@ -432,7 +432,7 @@ def _argument(function: str, name: str, kind: Any, account: Account, session: Se
         return OWN_PLACES[name][function]
     if kind is Account:
         return account
-    if kind is Merchant:
+    if kind in (Merchant, Merchant | None):
         return Merchant(account)
     if kind == Iterable[Merchant]:
         return [Merchant(account, "acct_behalf")]

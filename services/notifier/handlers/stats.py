@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.notifier.queries import stats as queries
+from shared.contracts.accounts import Merchant
 from shared.contracts.rpc.notifier import (
     CurrencyStats,
     DayStats,
@@ -34,8 +35,10 @@ BOUNDS: Final = (
 )
 
 
-def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
-    """Failed autopay invoices since a moment, by what became of them: in all, by currency, by day.
+def stats(
+    session: Session, since: dt.datetime, now: dt.datetime, merchant: Merchant | None = None
+) -> Stats:
+    """Failed autopay invoices since a moment, by what became of them: in all, by currency, by day. `merchant`: of one alone.
 
     Each invoice counts once, however often it failed. `recovered` is money that came in, `forgiven` what a credit note let
     go, `lost` void or uncollectible, `open` none of these: still owed, or open and collected by nobody any more. The four
@@ -43,7 +46,7 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
     Stripe's events of a refund name no invoice: what was given back stands in Stripe's own reports.
     """
     currencies: dict[str, dict[str, int]] = {}
-    for row in queries.counts_by_currency(session, since):
+    for row in queries.counts_by_currency(session, since, merchant):
         currency, status, waived, mailed, delivered, count, due, paid, credited = row
         sums = currencies.setdefault(currency, dict.fromkeys(COUNTS + AMOUNTS, 0))
         sums["failed"] += count
@@ -56,7 +59,7 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
         sums["forgiven_amount"] += credited
         if status != "paid":
             sums["lost_amount" if status in LOST else "open_amount"] += due - paid
-    seconds = queries.recovery_seconds(session, since)
+    seconds = queries.recovery_seconds(session, since, merchant)
     totals = {name: sum(sums[name] for sums in currencies.values()) for name in COUNTS}
     return Stats(
         since=since,
@@ -67,8 +70,8 @@ def stats(session: Session, since: dt.datetime, now: dt.datetime) -> Stats:
         ],
         median_seconds_to_recover=statistics.median(seconds) if seconds else None,
         times_to_recover=_histogram(seconds),
-        days=_days(session, since, now),
-        mails=_mails(session, since),
+        days=_days(session, since, now, merchant),
+        mails=_mails(session, since, merchant),
     )
 
 
@@ -90,24 +93,27 @@ def _histogram(seconds: list[float]) -> list[RecoveryTime]:
     ]
 
 
-def _days(session: Session, since: dt.datetime, now: dt.datetime) -> list[DayStats]:
+def _days(
+    session: Session, since: dt.datetime, now: dt.datetime, merchant: Merchant | None
+) -> list[DayStats]:
     """Every day of the time, also those without a failure."""
     blank = dict.fromkeys(("failed", *ENDS), 0)
     days = {
         (since.date() + dt.timedelta(days=number)).isoformat(): dict(blank)
         for number in range((now.date() - since.date()).days + 1)
     }
-    for day, status, waived, count in queries.by_day(session, since):
+    for day, status, waived, count in queries.by_day(session, since, merchant):
         sums = days.setdefault(str(day), dict(blank))
         sums["failed"] += count
         sums[_end(status, waived)] += count
     return [DayStats(day=day, **sums) for day, sums in sorted(days.items())]
 
 
-def _mails(session: Session, since: dt.datetime) -> list[EmailStats]:
+def _mails(session: Session, since: dt.datetime, merchant: Merchant | None) -> list[EmailStats]:
     return [
         EmailStats(kind=kind, status=status, reason=reason, count=count)
         for kind, status, reason, count in sorted(
-            queries.mails_by_status(session, since), key=lambda row: (-row[3], row[0], row[1])
+            queries.mails_by_status(session, since, merchant),
+            key=lambda row: (-row[3], row[0], row[1]),
         )
     ][:200]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.kinds import DUNNING
 from services.notifier.domain.vocabulary import Reason
 from services.notifier.models import IncidentRow, Notification
+from shared.contracts.accounts import Merchant
 
 NOT_OURS: Final = (Reason.NOT_AUTOPAY.value, Reason.AT_CHECKOUT.value, Reason.OWN_RETRY.value)
 """Reasons that say: this was no failed autopay charge of its own."""
 MOST_DURATIONS: Final = 100_000
 
 
-def _failed_since(since: dt.datetime) -> ColumnElement[bool]:
+def _of(table: type[IncidentRow | Notification], merchant: Merchant | None) -> ColumnElement[bool]:
+    """Whose they are; all of them without `merchant`."""
+    if merchant is None:
+        return true()
+    return and_(table.account == merchant.account, table.on_behalf_of == merchant.on_behalf_of)
+
+
+def _failed_since(since: dt.datetime, merchant: Merchant | None) -> ColumnElement[bool]:
     """Incidents of autopay charges that failed since then."""
     told = (
         select(Notification.notification_id)
@@ -28,7 +36,7 @@ def _failed_since(since: dt.datetime) -> ColumnElement[bool]:
         )
         .exists()
     )
-    return and_(IncidentRow.opened_at >= since, told)
+    return and_(IncidentRow.opened_at >= since, told, _of(IncidentRow, merchant))
 
 
 def _mail(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -50,8 +58,11 @@ _WAIVED: Final = and_(
 """Let go by a credit note: Stripe calls it paid, and no money came in."""
 
 
-def counts_by_currency(session: Session, since: dt.datetime) -> list[Any]:
-    """(currency, status, waived, mailed, delivered, how many, due, paid, credited) of the failed autopay invoices."""
+def counts_by_currency(
+    session: Session, since: dt.datetime, merchant: Merchant | None = None
+) -> list[Any]:
+    """(currency, status, waived, mailed, delivered, how many, due, paid, credited) of the failed autopay invoices; of one merchant
+    alone where it is named, here and below."""
     mailed = _mail(Notification.sent_at.is_not(None)).label("mailed")
     delivered = _mail(Notification.delivered_at.is_not(None)).label("delivered")
     rows = (
@@ -72,7 +83,7 @@ def counts_by_currency(session: Session, since: dt.datetime) -> list[Any]:
             ).label("paid"),
             IncidentRow.amount_credited.label("credited"),
         )
-        .where(_failed_since(since))
+        .where(_failed_since(since, merchant))
         .subquery()
     )
     keys = (rows.c.currency, rows.c.status, rows.c.waived, rows.c.mailed, rows.c.delivered)
@@ -80,12 +91,14 @@ def counts_by_currency(session: Session, since: dt.datetime) -> list[Any]:
     return list(session.execute(select(*keys, func.count(), *sums).group_by(*keys)))
 
 
-def recovery_seconds(session: Session, since: dt.datetime) -> list[float]:
+def recovery_seconds(
+    session: Session, since: dt.datetime, merchant: Merchant | None = None
+) -> list[float]:
     """How long each recovered invoice took from its first failure to its payment (the newest 100,000)."""
     rows = session.execute(
         select(IncidentRow.opened_at, IncidentRow.closed_at)
         .where(
-            _failed_since(since),
+            _failed_since(since, merchant),
             IncidentRow.status == "paid",
             not_(_WAIVED),
             IncidentRow.closed_at.is_not(None),
@@ -96,26 +109,28 @@ def recovery_seconds(session: Session, since: dt.datetime) -> list[float]:
     return [max(0.0, (closed - opened).total_seconds()) for opened, closed in rows]
 
 
-def by_day(session: Session, since: dt.datetime) -> list[Any]:
+def by_day(session: Session, since: dt.datetime, merchant: Merchant | None = None) -> list[Any]:
     """(day of the first failure in UTC, status, waived, how many)."""
     day = func.date(IncidentRow.opened_at)
     return list(
         session.execute(
             select(day, IncidentRow.status, _WAIVED, func.count())
-            .where(_failed_since(since))
+            .where(_failed_since(since, merchant))
             .group_by(day, IncidentRow.status, _WAIVED)
             .order_by(day)
         )
     )
 
 
-def mails_by_status(session: Session, since: dt.datetime) -> list[Any]:
+def mails_by_status(
+    session: Session, since: dt.datetime, merchant: Merchant | None = None
+) -> list[Any]:
     """(kind, status, reason of a suppressed one, how many) of the notifications made since then."""
     reason = Notification.reason
     return list(
         session.execute(
             select(Notification.kind, Notification.status, reason, func.count())
-            .where(Notification.created_at >= since)
+            .where(Notification.created_at >= since, _of(Notification, merchant))
             .group_by(Notification.kind, Notification.status, reason)
         )
     )

@@ -9,7 +9,7 @@ from services.notifier.handlers import requests as asking
 from services.notifier.handlers import stats as counting
 from services.notifier.handlers import timeline
 from services.notifier.queries import erasure, notifications
-from shared.contracts.accounts import OWN, Account, stripe_id
+from shared.contracts.accounts import OWN, Account, Merchant, stripe_id
 from shared.contracts.rpc.errors import InvalidArgument, NotFound, TooLate
 from shared.contracts.rpc.notifier import (
     ErasedRows,
@@ -152,13 +152,18 @@ class Operations:
             )
 
     @rpc
-    def stats(self, since: dt.datetime) -> Stats:
-        """Failed autopay invoices since a moment, within two years, and what became of them: counts, money, days, times."""
+    def stats(
+        self, since: dt.datetime, account: str | None = None, on_behalf_of: str = ""
+    ) -> Stats:
+        """Failed autopay invoices since a moment, within two years, and what became of them: counts, money, days, times. With `account`
+        (empty: the installation's own) only what was charged there, on this behalf: so a business that has both to itself sees its own.
+        """
         now = dt.datetime.now(dt.UTC)
         if since.tzinfo is None or not now - LONGEST_STATS <= since <= now:
             raise InvalidArgument("since: expected a past moment with its zone, within two years")
         with self.db.reading() as session:
-            return counting.stats(session, since.astimezone(dt.UTC), now)
+            whose = None if account is None else Merchant(Account(account), on_behalf_of)
+            return counting.stats(session, since.astimezone(dt.UTC), now, whose)
 
     @audited_rpc("customer_id", "stripe_customer_id", "account", "on_behalf_of")
     def erase_customer(

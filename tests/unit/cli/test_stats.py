@@ -15,6 +15,7 @@ from portico.charts import nice_step, page
 from portico.figures import bar, duration, money
 from services.notifier.handlers import stats as counting
 from services.notifier.models import IncidentRow, Notification
+from shared.contracts.accounts import OWN, Account, Merchant
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.notifier import STATS
@@ -248,3 +249,66 @@ def test_bars_and_grid_lines_are_in_proportion() -> None:
         "",
     )
     assert [nice_step(most) for most in (1, 7, 30, 75, 999)] == [1, 2, 10, 20, 500]
+
+
+def test_each_business_that_has_its_account_to_itself_has_figures_of_its_own() -> None:
+    """The same invoice's id on two accounts and on two behalves of one: each counts its own, and all together make the whole."""
+    database = tables.empty(IncidentRow.metadata)
+    merchants = [
+        Merchant(OWN),
+        Merchant(Account("acct_1")),
+        Merchant(OWN, "acct_2"),
+        Merchant(OWN, "acct_3"),
+    ]
+    with database.transaction() as session:
+        for number, merchant in enumerate(merchants, 1):
+            whose = {"account": merchant.account, "on_behalf_of": merchant.on_behalf_of}
+            invoice = f"in_{number}" if merchant.account == OWN else "in_1"
+            session.add(
+                IncidentRow(
+                    **whose,
+                    invoice_id=invoice,
+                    stripe_customer_id="cus_1",
+                    status="open",
+                    currency="eur" if number % 2 else "usd",
+                    amount_due=10**number,
+                    opened_at=ago(days=1),
+                )
+            )
+            session.add(
+                Notification(
+                    **whose,
+                    notification_id=f"ntf_{number}",
+                    dedupe_key=str(number),
+                    kind="payment_failed",
+                    status="sent",
+                    invoice_id=invoice,
+                    created_at=ago(days=1),
+                    due_at=ago(days=1),
+                )
+            )
+    with database.reading() as session:
+        for number, merchant in enumerate(merchants, 1):
+            found = counting.stats(session, SINCE, NOW, merchant)
+            (money,) = found.currencies
+            assert (found.failed, money.failed_amount) == (1, 10**number)
+            assert sum(day.failed for day in found.days) == 1
+            assert sum(one.count for one in found.mails) == 1
+        whole = counting.stats(session, SINCE, NOW)
+    amounts = {one.currency: one.failed_amount for one in whole.currencies}
+    assert (whole.failed, amounts) == (4, {"eur": 1010, "usd": 10100})
+
+
+def test_the_command_asks_for_one_business(
+    counted: dict[str, Any], run: Run, services: FakeServices
+) -> None:
+    """By the account that the portal says it has; without one of its own the figures are those of all, which is said."""
+    services.answers["notifier", "stats"] = counted
+    on = {"business_id": "sunrise", "name": "Sunrise", "account": "acct_1", "on_behalf_of": ""}
+    services.answers["portal", "business_accounts"] = [on]
+    assert run("stats", "--business", "sunrise", "--json").stderr == ""
+    asked = next(given for _, method, given in services.asked if method == "stats")
+    assert (asked["account"], asked["on_behalf_of"]) == ("acct_1", "")
+    services.answers["portal", "business_accounts"] = [on | {"account": ""}]
+    shared = run("stats", "--business", "sunrise", "--json")
+    assert "figures of all businesses there" in shared.stderr
