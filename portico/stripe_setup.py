@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from services.billing.workflows import portal
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions, make_engine
-from shared.settings import is_loopback
+from shared.settings import Secret, is_loopback
 
 
 class BadSecretFile(Exception):
@@ -36,13 +36,17 @@ class BadSecretFile(Exception):
 
 @contextmanager
 def stripe_and_database(
-    settings: StripeSettings, account: Account = OWN
+    settings: StripeSettings,
+    account: Account = OWN,
+    own_key: Callable[[Account], Secret | None] | None = None,
 ) -> Iterator[tuple[StripeGateway, Transactions]]:
     """Billing's gateway to the account of `settings`' key, and its database, for one command. `account`: which that is, where it is
-    not the installation's own."""
+    not the installation's own; with `own_key` the account is acted on as billing does, by its own key or in its name."""
     engine = make_engine(settings.database_url.reveal())
     key = settings.stripe_api_key
-    gateways = StripeGateways(key.reveal(), settings.stripe_api_base, lambda _: key)
+    gateways = StripeGateways(
+        key.reveal(), settings.stripe_api_base, own_key or (lambda account: key)
+    )
     try:
         yield gateways.at(account), Transactions(engine, "billing")
     finally:
@@ -51,12 +55,20 @@ def stripe_and_database(
 
 
 def configure_portal(
-    settings: StripeSettings, business_id: str | None, policy: PortalPolicy | None
+    settings: StripeSettings,
+    business_id: str | None,
+    policy: PortalPolicy | None,
+    account: Account = OWN,
 ) -> portal.InUse:
-    """Make Portico's configuration, or a business's own, follow `policy`; with None only look. Raises BillingError, and
+    """Make Portico's configuration on an account, or a business's own, follow `policy`; with None only look. Raises BillingError, and
     InvalidRequest where customers would get another one all the same."""
     setting = settings.stripe_portal_configuration
-    with stripe_and_database(settings) as (gateway, database):
+    keys = settings.stripe_accounts_file.keys if settings.stripe_accounts_file else {}
+
+    def own_key(named: Account) -> Secret | None:
+        return keys[named].key if named in keys else None
+
+    with stripe_and_database(settings, account, own_key) as (gateway, database):
         if policy is None:
             return portal.configuration_in_use(database, gateway, business_id, setting)
         key, source = configuration_key(business_id), PortalSource.BUSINESS

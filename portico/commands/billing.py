@@ -17,7 +17,7 @@ from portico.cli.durations import since
 from portico.cli.names import arguments_of
 from portico.cli.output import as_moment, print_json, print_table, progress_bar
 from portico.cli.rpc import Fault, Unavailable, ask, operator
-from shared.contracts.accounts import OWN, account_argument, in_account, read_name
+from shared.contracts.accounts import OWN, Account, account_argument, in_account, read_name
 from shared.contracts.rpc import billing, portal
 from shared.contracts.rpc.base import plain
 from shared.terminal import complain, one_line, say
@@ -389,7 +389,16 @@ def portal_config(
         typer.Option(help="Let customers cancel (at the period's end) or pause; may be repeated."),
     ] = None,
     business: Annotated[
-        str | None, typer.Option(metavar="ID", help="For this business alone.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="For this business alone, on the Stripe account that it has."
+        ),
+    ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ACCOUNT", help="On this account, acct_…; else on the installation's own."
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Only look, change nothing.")] = False,
     as_json: AsJson = False,
@@ -397,25 +406,31 @@ def portal_config(
     """Show what customers may do on Stripe's page and why, or make or change the configuration that Portico keeps there.
 
     Where one is saved in Stripe's dashboard customers get that, and it is changed there. Portico's own serves where none is,
-    where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Without --allow it is conservative: update
+    where STRIPE_PORTAL_CONFIGURATION is portico, and for a single --business. Each Stripe account has its own. Without --allow it is conservative: update
     the card, see invoices, nothing else. Needs STRIPE_API_KEY and BILLING_DATABASE_URL; with --business AMQP_URI too, since the portal
     is asked whether it knows it.
 
     Example: portico stripe portal-config --allow cancel
     """
     from portico.stripe_setup import configure_portal
+    from services.billing.domain.accounts import ACCOUNT
     from services.billing.domain.portal import PortalPolicy
 
     allowed = allow or []
     if show and allowed:
         raise typer.BadParameter("--show only looks: leave --allow out", param_hint="--show")
     policy = PortalPolicy(cancel=Allowed.CANCEL in allowed, pause=Allowed.PAUSE in allowed)
+    if account is not None and business is not None:
+        raise typer.BadParameter("a business has its account: leave it out", param_hint="--account")
+    if account is not None and not ACCOUNT.fullmatch(account):
+        raise typer.BadParameter("expected Stripe's id, acct_…", param_hint="--account")
     settings = _settings(ctx)
-    if business is not None:  # the portal knows which there are
+    on = Account(account or OWN)
+    if business is not None:  # the portal knows which there are, and where
         with context_of(ctx).calling() as call:
-            ask(call, portal.UNKNOWN_LINKS, business_id=business, after=0, limit=1)
+            on = Account(ask(call, portal.BUSINESS_ACCOUNTS, business_id=business)[0].account)
     with _stripe_errors():
-        found = configure_portal(settings, business, None if show else policy)
+        found = configure_portal(settings, business, None if show else policy, on)
     if as_json:
         print_json(configuration_view(found))
     else:

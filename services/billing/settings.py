@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,8 @@ class StripeSettings:
 
     stripe_client_id: str | None = field(default=None, kw_only=True)
     """What our key's account is called as a platform, `ca_…`, with which businesses connect their accounts; None: it is none."""
+    stripe_accounts_file: AccountsFile | None = field(default=None, kw_only=True)
+    """The accounts with keys of their own, as they stood in the file at the start."""
 
     @property
     def names_portal_configuration(self) -> bool:
@@ -55,8 +57,6 @@ class Settings(StripeSettings):
     """How many requests a second this process may spend on looking at invoices before emails about them, and at prices."""
     stripe_connect_webhook_secrets: tuple[Secret, ...] = ()
     """Of the endpoint for connected accounts."""
-    stripe_accounts_file: AccountsFile | None = None
-    """The accounts with keys of their own, as they stood in the file at the start."""
     stripe_connect_base: str = STRIPE_CONNECT
     """Where Stripe's OAuth is."""
     stripe_read_pool: int = 10_000
@@ -70,9 +70,11 @@ def load_for_stripe(environ: Mapping[str, str] = os.environ) -> StripeSettings:
     """Read and check only what setting Stripe up takes. Raises SettingsError that names every wrong one."""
     read = Reader(environ)
     found = _read_stripe(read)
-    read.refuse_known(_public_url(read, default=None))  # it is not needed, only believed
+    public_url = _public_url(read, default=None)  # it is not needed, only believed
+    file = _read_accounts_file(read, found, (), public_url)
+    read.refuse_known(public_url)
     read.done()
-    return found
+    return replace(found, stripe_accounts_file=file)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -139,7 +141,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     read.refuse_known(public_url)
     read.done()
     return Settings(
-        **vars(stripe),
+        **(vars(stripe) | {"stripe_accounts_file": accounts_file}),
         amqp_uri=amqp_uri,
         http_address=http_address,
         stripe_webhook_secrets=secrets,
@@ -149,7 +151,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         log_level=log_level,
         stripe_look_rate=look_rate,
         stripe_connect_webhook_secrets=connect_secrets,
-        stripe_accounts_file=accounts_file,
         stripe_connect_base=connect_base,
         stripe_read_pool=read_pool,
     )

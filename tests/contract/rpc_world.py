@@ -117,6 +117,7 @@ class World:
         billing.settings = SimpleNamespace(
             livemode=False,
             stripe_portal_configuration=None,
+            stripe_read_pool=10_000,
             public_url="https://portal.example",
         )
 

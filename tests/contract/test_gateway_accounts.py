@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import requests
 
+from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateways
-from services.billing.domain.errors import StripeKeyRefused
+from services.billing.domain.errors import OwnKeyRefused, StripeKeyRefused
 from services.billing.domain.portal import PortalPolicy
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import UnknownStripeCustomer
@@ -62,6 +63,65 @@ def test_a_key_that_is_taken_away_is_used_no_more(sandbox: Sandbox) -> None:
     del keys[at]
     with pytest.raises(StripeKeyRefused):
         gateways.at(at).customer("cus_1")
+    gateways.close()
+
+
+def test_reads_are_counted_for_the_account_that_was_read(sandbox: Sandbox) -> None:
+    """Each page of a list is one; with a key of its own they are taken from the account's own allowance."""
+    connected, keyed = account(sandbox), account(sandbox, connected=None)
+    keys = {Account(keyed["id"]): Secret(keyed["keys"]["test"])}
+    gateways = StripeGateways(KEY, sandbox.url, keys.get)
+    for one in (OWN, Account(connected["id"]), Account(keyed["id"])):
+        for _ in range(3):
+            assert gateways.at(one).subscription("sub_nobodys") is None
+    counted = {(key.account, key.own_key): number for key, number in gateways.reads.take(9).items()}
+    assert counted == {
+        (OWN, False): 3,
+        (connected["id"], False): 3,
+        (keyed["id"], True): 3,
+    }
+    gateways.close()
+
+
+def test_a_key_tells_whose_it_is(sandbox: Sandbox) -> None:
+    """What doctor compares with the account that the key stands with."""
+    keyed = account(sandbox, connected=None)
+    keys = {Account(keyed["id"]): Secret(keyed["keys"]["test"])}
+    gateways = StripeGateways(KEY, sandbox.url, keys.get)
+    assert StripeAccount(gateways.at(Account(keyed["id"]))).account_id() == keyed["id"]
+    own_id = StripeAccount(gateways.at(OWN)).account_id()
+    assert own_id not in (None, keyed["id"])
+    gateways.close()
+
+
+def test_a_refused_key_of_one_account_is_not_ours(sandbox: Sandbox) -> None:
+    """It has a name of its own, by which no alarm of the installation's key goes off."""
+    keyed = account(sandbox, connected=None)
+    at, key = Account(keyed["id"]), keyed["keys"]["test"]
+    sandbox.control("keys/revoke", key=key)
+    gateways = StripeGateways(KEY, sandbox.url, {at: Secret(key)}.get)
+    with pytest.raises(OwnKeyRefused):
+        gateways.at(at).customer("cus_1")
+    gateways.close()
+    ours = StripeGateways(key, sandbox.url)
+    with pytest.raises(StripeKeyRefused) as refused:
+        ours.at(OWN).customer("cus_1")
+    assert not isinstance(refused.value, OwnKeyRefused)
+    ours.close()
+
+
+def test_an_endpoint_that_is_switched_off_is_seen(sandbox: Sandbox) -> None:
+    """Only where all that lead there are; without any there is nothing to be off."""
+    gateways = StripeGateways(KEY, sandbox.url)
+    gateway = gateways.at(OWN)
+    ends = "/webhooks/stripe/connect"
+    made, _ = StripeAccount(gateway).create_webhook_endpoint(
+        f"http://127.0.0.1:9{ends}", ["invoice.paid"], connect=True
+    )
+    assert gateway.endpoints_off(ends) is False
+    gateway.api.webhook_endpoints.update(made.id, {"disabled": True})
+    assert gateway.endpoints_off(ends) is True
+    assert gateway.endpoints_off("/webhooks/stripe") is False
     gateways.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,14 @@ from services.billing.settings import StripeSettings, load, load_for_stripe
 from services.billing.stripe_events.translation import CONNECT_WANTED, WANTED
 from services.billing.workflows import portal
 from services.billing.workflows.reconciling import reconcile
-from shared.contracts.accounts import OWN
+from shared.contracts.accounts import OWN, Account
 from shared.database import Transactions
 from shared.migrations import upgrade
 from shared.settings import Secret, SettingsError
+from tests.contract import stripe_sandbox
 from tests.contract.payment_worlds import StripeWorld
 from tests.contract.test_payment_gateway import KEY, running
+from tests.fixtures.unpublished import made_key
 from tests.unit.billing.fakes import FakePaymentGateway
 
 URL = "https://hooks.example.com/webhooks/stripe"
@@ -103,6 +106,40 @@ def test_an_older_endpoint_gets_what_it_lacks_and_keeps_what_others_added(
     (now,) = StripeAccount(gateway).webhook_endpoints()
     assert now.events == WANTED | {"charge.refunded"}
     assert set_up(settings, URL, tmp_path / "secret")["what"] == "as it should be"
+
+
+def test_each_account_has_a_configuration_of_its_own(tmp_path: Path) -> None:
+    """A connected one by the platform's key, another by its own; and what the setting names is the own account's alone."""
+    url = f"sqlite:///{tmp_path}/billing.sqlite3"
+    upgrade("billing", url)
+    file = tmp_path / "accounts.json"
+    with stripe_sandbox.running() as sandbox:
+        connected, keyed = (
+            stripe_sandbox.account(sandbox),
+            stripe_sandbox.account(sandbox, connected=None),
+        )
+        secrets = [made_key("whsec_", 1)]
+        entry = {"account": keyed["id"], "key": keyed["keys"]["test"], "webhook_secrets": secrets}
+        file.write_text(json.dumps([entry]))
+        environ = {
+            "BILLING_DATABASE_URL": url,
+            "STRIPE_API_KEY": stripe_sandbox.KEY,
+            "STRIPE_API_BASE": sandbox.url,
+            "STRIPE_ACCOUNTS_FILE": str(file),
+            "PUBLIC_URL": "http://127.0.0.1:8000",
+        }
+        settings = load_for_stripe(environ)
+        mine = configure_portal(settings, None, PortalPolicy())
+        named = load_for_stripe(environ | {"STRIPE_PORTAL_CONFIGURATION": mine.configuration.id})
+        assert configure_portal(named, None, None).source is PortalSource.NAMED
+        for one in (connected, keyed):
+            at = Account(one["id"])
+            made = configure_portal(settings, None, PortalPolicy(cancel=True), at)
+            assert made.configuration.id != mine.configuration.id
+            shown = configure_portal(named, None, None, at).configuration
+            assert shown.id == made.configuration.id
+            there = stripe_sandbox.own(sandbox, one).billing_portal.configurations
+            assert there.retrieve(shown.id).features.subscription_cancel.enabled
 
 
 def test_set_up_makes_a_configuration_only_where_the_dashboard_has_none(

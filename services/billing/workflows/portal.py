@@ -13,6 +13,7 @@ from services.billing.domain.errors import InvalidRequest, NoDefaultConfiguratio
 from services.billing.domain.portal import (
     DASHBOARD,
     FLOWS,
+    PORTICO,
     PortalConfiguration,
     PortalPolicy,
     PortalSession,
@@ -24,7 +25,7 @@ from services.billing.domain.portal import (
 )
 from services.billing.ports import PaymentGateway
 from services.billing.queries import portal as portal_queries
-from shared.contracts.accounts import StripeId
+from shared.contracts.accounts import OWN, StripeId
 from shared.contracts.rpc.billing import CustomerRights
 from shared.contracts.rpc.errors import PortalConfigurationMissing
 from shared.database import Transactions
@@ -66,8 +67,12 @@ def choose(
 ) -> Choice:
     """Which configuration a business's customers get. `setting` is STRIPE_PORTAL_CONFIGURATION. That the dashboard has none
     is believed where Stripe said so since a moment; without one, whenever."""
+    account = gateway.account
+    if account != OWN and setting not in (None, DASHBOARD, PORTICO):
+        setting = (
+            DASHBOARD  # a configuration that is named is the own account's, and no other knows it
+        )
     with database.reading() as session:
-        account = gateway.account
         found = portal_queries.recorded(session, account, gateway.livemode, business_id)
         never_saved = found.dashboard == portal_queries.NONE_SAVED and (
             never_saved_since is None

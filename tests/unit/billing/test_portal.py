@@ -23,7 +23,7 @@ from services.billing.workflows.portal import (
     create_portal_session,
     ensure_configuration,
 )
-from shared.contracts.accounts import OWN, StripeId
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import (
     PortalConfigurationMissing,
     StripeUnavailable,
@@ -240,6 +240,14 @@ def test_what_is_saved_in_the_dashboard_is_what_customers_get(
     assert gateway.sessions[0].left_to_stripe
     assert list(gateway.configurations) == [saved.id]
     assert configuration_in_use(database, gateway, None, setting).source is PortalSource.DASHBOARD
+
+
+def test_a_configuration_that_is_named_is_the_own_accounts(database: Transactions) -> None:
+    """On another account what is saved in its own dashboard counts: Stripe knows no other there."""
+    gateway = FakePaymentGateway(account=Account("acct_1"))
+    saved = gateway.save_in_dashboard()
+    found = configuration_in_use(database, gateway, None, "bpc_set")
+    assert (found.source, found.configuration) == (PortalSource.DASHBOARD, saved)
 
 
 @pytest.mark.parametrize(

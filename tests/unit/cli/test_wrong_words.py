@@ -196,6 +196,7 @@ ANSWERS: Final = {
     ("portal", "export_customers"): no_business,
     ("portal", "import_customers"): no_business,
     ("portal", "unknown_links"): no_business,
+    ("portal", "business_accounts"): no_business,
     ("portal", "link_evidence"): unknown,
     ("portal", "create_api_key"): no_business,
     ("portal", "api_keys"): no_business,
@@ -314,6 +315,8 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("stripe", "portal-config", "--allow", "everything"),
     ("stripe", "portal-config", "--show", "--allow", "cancel"),
     ("stripe", "portal-config", "--business", "nowhere"),
+    ("stripe", "portal-config", "--account", "sunrise"),
+    ("stripe", "portal-config", "--account", "acct_1", "--business", "nowhere"),
     (
         "stripe",
         "setup",
