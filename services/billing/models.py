@@ -20,7 +20,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from shared.contracts.accounts import OWN
 from shared.database import KeyedByAccount, UtcDateTime
 from shared.outbox import BigId, OutboxColumns
 from shared.schema import owner_table
@@ -122,14 +121,12 @@ class StripeAccount(Base):
     """Until then a payment that failed there may be open, so that it is worth a read what its webhooks did not bring."""
 
 
-class StripeRead(Base):
+class StripeRead(KeyedByAccount, Base):
     """How many reads Stripe has answered of an account on a day (UTC). A row that is older than the allowance's month only tells."""
 
     __tablename__ = "stripe_reads"
 
-    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
-    account: Mapped[str] = mapped_column(String(255), primary_key=True, server_default=OWN)
-    """`shared.contracts.accounts.Account`."""
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True, index=True)
     own_key: Mapped[bool] = mapped_column(Boolean, primary_key=True)
     """Whether with a key of the account's own, which has an allowance of its own; else the platform's is used."""
     reads: Mapped[int] = mapped_column(BigInteger)

@@ -17,9 +17,9 @@ WINDOW_DAYS: Final = 30
 class ReadKey(NamedTuple):
     """What reads are counted by."""
 
+    account: Account
     day: dt.date
     """UTC."""
-    account: Account
     own_key: bool
     """Whether it was read with a key of its own, which has an allowance of its own."""
 

@@ -52,7 +52,7 @@ def connect(database: Transactions, *named: Account, at: dt.datetime = NOW) -> N
 
 def used(database: Transactions, number: int, day: dt.date = TODAY, own_key: bool = False) -> None:
     with database.transaction() as session:
-        reads.add_reads(session, {ReadKey(day, KEYED if own_key else OWN, own_key): number})
+        reads.add_reads(session, {ReadKey(KEYED if own_key else OWN, day, own_key): number})
 
 
 def due(
@@ -102,7 +102,7 @@ def test_a_tally_gives_out_each_read_once() -> None:
     """In batches; what could not be stored is counted again."""
     tally = ReadTally()
     for number in range(5):
-        tally.count(ReadKey(TODAY, Account(f"acct_{number % 3}"), False))
+        tally.count(ReadKey(Account(f"acct_{number % 3}"), TODAY, False))
     first = tally.take(2)
     for key, number in first.items():
         tally.count(key, number)
@@ -118,11 +118,11 @@ def test_reads_are_added_up_by_account_and_day(database: Transactions) -> None:
             reads.add_reads(
                 session,
                 {
-                    ReadKey(TODAY, ONE, False): 3,
-                    ReadKey(TODAY, OWN, False): 4,
-                    ReadKey(TODAY, KEYED, True): 50,
-                    ReadKey(TODAY - DAY, ONE, False): 5,
-                    ReadKey(long_ago, ONE, False): 1000,
+                    ReadKey(ONE, TODAY, False): 3,
+                    ReadKey(OWN, TODAY, False): 4,
+                    ReadKey(KEYED, TODAY, True): 50,
+                    ReadKey(ONE, TODAY - DAY, False): 5,
+                    ReadKey(ONE, long_ago, False): 1000,
                 },
             )
         assert reads.pool_of(session, POOL, TODAY) == ReadPool(POOL, used=24, today=14)

@@ -443,7 +443,7 @@ def test_each_account_is_reconciled_in_its_turn(
 def test_reads_that_could_not_be_stored_are_not_lost(billing: Any, database: Transactions) -> None:
     """The round that fails counts them again, and the next one stores them."""
     tally = ReadTally()
-    tally.count(ReadKey(dt.datetime.now(dt.UTC).date(), OWN, False), 3)
+    tally.count(ReadKey(OWN, dt.datetime.now(dt.UTC).date(), False), 3)
     billing.gateways = SimpleNamespace(reads=tally)
     billing.accounts = SimpleNamespace(directory=Directory(livemode=False))
     billing.settings.stripe_read_pool = 10

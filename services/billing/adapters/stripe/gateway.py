@@ -167,7 +167,7 @@ class StripeGateways:
         account = Account(str(request.headers.get("Stripe-Account", OWN)))
         today = dt.datetime.now(dt.UTC).date()
         own_key = keyed is not None
-        self.reads.count(ReadKey(today, account if keyed is None else keyed, own_key))
+        self.reads.count(ReadKey(account if keyed is None else keyed, today, own_key))
 
     def close(self) -> None:
         """Close the pooled connections."""

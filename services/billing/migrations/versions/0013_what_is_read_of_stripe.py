@@ -16,12 +16,13 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "stripe_reads",
-        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("account", sa.String(length=255), nullable=False, server_default=""),
+        sa.Column("day", sa.Date(), nullable=False),
         sa.Column("own_key", sa.Boolean(), nullable=False),
         sa.Column("reads", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("day", "account", "own_key", name=op.f("pk_stripe_reads")),
+        sa.PrimaryKeyConstraint("account", "day", "own_key", name=op.f("pk_stripe_reads")),
     )
+    op.create_index(op.f("ix_stripe_reads_day"), "stripe_reads", ["day"])
     op.add_column(
         "stripe_accounts", sa.Column("watched_until", sa.DateTime(timezone=True), nullable=True)
     )
