@@ -74,7 +74,7 @@ def check_standing(
         yield finding(
             AREA,
             f"account-disconnected-{account}",
-            f"{account}: it is disconnected, and {number:,} customers of its business are here: nothing is mailed or charged for them",
+            f"{account}: it is disconnected, and {number:,} customer(s) of its business are here: nothing is mailed or charged for them",
             "let the business connect it again (`portico stripe connect --business ID`), or give the business another account",
         )
     left = len(restricted[MOST_NAMED:]) + len(with_customers[MOST_NAMED:])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,16 +19,22 @@ from portico.checks.accounts import (
     check_standing,
 )
 from portico.cli.findings import Finding, Level
+from portico.commands.doctor import Probes
 from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.domain.accounts import AccountState, KnownAccount, Way
 from services.billing.domain.errors import OwnKeyRefused, StripePermissionMissing
-from services.billing.domain.reads import ReadPool
+from services.billing.domain.reads import ReadKey, ReadPool
 from services.billing.own_keys import OwnKey
+from services.billing.queries.accounts import connect, disconnect
+from services.billing.queries.reads import add_reads
 from services.billing.stripe_events.translation import WANTED
+from services.portal.models import BusinessRow, CustomerRow
 from shared.contracts.accounts import OWN, Account
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
+from shared.database import Transactions, make_engine
+from shared.migrations import upgrade
 from shared.settings import Secret
-from tests.fixtures.unpublished import made_key
+from tests.fixtures.unpublished import STRIPE_TEST_KEY, made_key
 
 THEIRS, PLATFORM = Account("acct_theirs"), "acct_platform"
 ENDPOINT = WebhookEndpoint(
@@ -150,7 +159,7 @@ def test_accounts_on_which_nothing_goes_are_named() -> None:
         "account-restricted-acct_2": Level.ASK,
         "account-disconnected-acct_4": Level.FINDING,
     }
-    assert "1,200 customers" in found[-1].text
+    assert "1,200 customer(s)" in found[-1].text
     many = {f"acct_{number}": AccountState.RESTRICTED for number in range(MOST_NAMED + 3)}
     assert standing(many, {})[-1].text.startswith("3 more accounts")
 
@@ -170,3 +179,61 @@ def test_the_reads_of_the_month_are_told(used: int, connected: bool, level: Leve
     (one,) = check_reads(ReadPool(10_000, used, 0), most, connected=connected)
     assert (one.code, one.level) == ("stripe-reads", level)
     assert "most: the own account 60, acct_theirs 40" in one.text
+
+
+def test_what_is_told_stands_in_the_databases(tmp_path: Path) -> None:
+    """Reads and standings are billing's, customers the portal's; without the portal's nobody's customers are known."""
+    urls = {name: f"sqlite:///{tmp_path}/{name}.sqlite3" for name in ("billing", "portal")}
+    for name, url in urls.items():
+        upgrade(name, url)
+    billing, portal = (make_engine(url) for url in urls.values())
+    now = dt.datetime.now(dt.UTC)
+    with Transactions(billing).transaction() as session:
+        connect(session, THEIRS, livemode=False, now=now)
+        disconnect(session, THEIRS, now)
+        add_reads(session, {ReadKey(THEIRS, now.date(), False): 7})
+    moments = {"created_at": now, "updated_at": now}
+    with Transactions(portal).transaction() as session:
+        session.add(
+            BusinessRow(
+                id=1,
+                business_id="sunrise",
+                name="S",
+                locale="en",
+                timezone="UTC",
+                account=THEIRS,
+                **moments,
+            )
+        )
+        session.flush()
+        session.add(
+            CustomerRow(
+                account=THEIRS,
+                public_id="0" * 22,
+                business_pk=1,
+                external_id="c1",
+                name="N",
+                email="n@example.com",
+                link_generation=1,
+                **moments,
+            )
+        )
+    for engine in (billing, portal):
+        engine.dispose()
+    settings: Any = SimpleNamespace(
+        stripe_accounts_file=None,
+        stripe_api_key=Secret(STRIPE_TEST_KEY),
+        stripe_api_base="http://127.0.0.1:9",
+        stripe_read_pool=100,
+        database_url=Secret(urls["billing"]),
+    )
+    look = Probes().accounts
+    told = {
+        one.code: one
+        for one in look(settings, SimpleNamespace(database_url=Secret(urls["portal"])), None)
+    }
+    assert set(told) == {"stripe-reads", f"account-disconnected-{THEIRS}"}
+    assert "7 reads" in told["stripe-reads"].text
+    assert "1 customer(s)" in told[f"account-disconnected-{THEIRS}"].text
+    assert [one.code for one in look(settings, None, None)] == ["stripe-reads"]
+    assert [one.code for one in look(settings, None, "acct_x")] == ["own-key-unknown"]
