@@ -44,9 +44,10 @@ def test_the_business_is_told_once_and_why(house: House, status: int, says: str)
     assert "sent" in house.work()
     (mail,) = [one for one in house.mailer.inbox if one.kind == "webhooks_stopped"]
     assert (mail.to, mail.reply_to) == (HELLO, None)
-    assert mail.subject == "Webhooks to hooks.example.com have stopped"
+    assert mail.subject == "Webhooks have stopped"
     for body in (mail.text, mail.html):
         assert says in body
+        assert "hooks.example.com" in body
         assert world.row(HookEndpoint).endpoint_id in body
         assert "example.com/in" not in body
 
