@@ -26,6 +26,7 @@ from services.billing.workflows.reconciling import EVERY_WHILE_THIN, OVERLAP, Re
 from shared.contracts.accounts import OWN, Account
 from shared.database import Transactions
 from shared.settings import Secret
+from tests.fixtures.unpublished import made_key
 from tests.unit.billing.conftest import NOW, Clock
 from tests.unit.billing.fakes import FakePaymentGateway
 from tests.unit.billing.test_reconciling import happened
@@ -74,13 +75,11 @@ class Answered:
 
 def test_a_read_is_the_accounts_that_it_was_done_for() -> None:
     """By the header of a connected one, by the key of one that has its own; what is written is free."""
-    gateways = StripeGateways(
-        "sk_test_platform",
-        "http://127.0.0.1:9",
-        lambda account: Secret("rk_test_theirs") if account == KEYED else None,
-    )
+    platform_key, their_key = made_key("sk_test_", 1), made_key("rk_test_", 1)
+    keys = {KEYED: Secret(their_key)}
+    gateways = StripeGateways(platform_key, "http://127.0.0.1:9", keys.get)
     gateways.at(KEYED)
-    platform, theirs = "Bearer sk_test_platform", "Bearer rk_test_theirs"
+    platform, theirs = f"Bearer {platform_key}", f"Bearer {their_key}"
     for answer in (
         Answered("GET", Authorization=platform),
         Answered("GET", Authorization=platform, **{"Stripe-Account": "acct_1"}),
