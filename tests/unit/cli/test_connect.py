@@ -48,8 +48,8 @@ def test_accounts_are_listed_with_whose_they_are(run: Run, services: FakeService
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines() if "acct_" in line]
     assert rows == [
-        ["acct_1", "restricted", "connected", "live", "yes", "sunrise"],
-        ["acct_2", "connected", "own_key", "live", "yes", "alder,", "birch"],
+        ["acct_1", "restricted", "connected", "live", "yes", "12", "sunrise"],
+        ["acct_2", "connected", "own_key", "live", "yes", "12", "alder,", "birch"],
         ["acct_3", "disconnected", "–", "–", "no", "none"],
     ]
     told = json.loads(run("stripe", "accounts", "--json").stdout)

@@ -26,6 +26,10 @@ METHODS = {
 COMMANDS = [*ROOT.glob("portico/*.py"), *ROOT.glob("portico/commands/*.py")]
 
 
+CONTRACTS = {"hooks": "notifier"}
+"""Modules of contracts that are named otherwise than the service."""
+
+
 def texts_in(tree: ast.AST) -> set[str]:
     """Every string in a piece of code."""
     return {
@@ -40,8 +44,9 @@ def contracts_in(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         match node:
             case ast.Attribute(value=ast.Name(id=module) | ast.Attribute(attr=module), attr=name):
-                if name.isupper() and name.lower() in METHODS.get(module, ()):
-                    yield f"{module}.{name.lower()}"
+                called = CONTRACTS.get(module, module)
+                if name.isupper() and name.lower() in METHODS.get(called, ()):
+                    yield f"{called}.{name.lower()}"
 
 
 def called_of_service(service: str) -> Iterator[str]:
