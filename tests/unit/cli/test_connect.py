@@ -10,9 +10,9 @@ import pytest
 from portico.cli.rpc import Fault
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
-THEIRS = {"account": "acct_1", "way": "connected", "state": "restricted", "livemode": True, "served": True}  # fmt: skip
-OWN_KEY = {"account": "acct_2", "way": "own_key", "state": "connected", "livemode": True, "served": True}  # fmt: skip
-GONE = {"account": "acct_3", "way": None, "state": "disconnected", "livemode": None, "served": False}  # fmt: skip
+THEIRS = {"account": "acct_1", "way": "connected", "state": "restricted", "livemode": True, "served": True, "reads": 1200}  # fmt: skip
+OWN_KEY = {"account": "acct_2", "way": "own_key", "state": "connected", "livemode": True, "served": True, "reads": 7}  # fmt: skip
+GONE = {"account": "acct_3", "way": None, "state": "disconnected", "livemode": None, "served": False, "reads": None}  # fmt: skip
 
 
 def owner(business_id: str, account: str) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def test_accounts_are_listed_with_whose_they_are(run: Run, services: FakeService
     assert result.exit_code == 0
     rows = [line.split() for line in result.stdout.splitlines() if "acct_" in line]
     assert rows == [
-        ["acct_1", "restricted", "connected", "live", "yes", "12", "sunrise"],
-        ["acct_2", "connected", "own_key", "live", "yes", "12", "alder,", "birch"],
-        ["acct_3", "disconnected", "–", "–", "no", "none"],
+        ["acct_1", "restricted", "connected", "live", "yes", "1,200", "sunrise"],
+        ["acct_2", "connected", "own_key", "live", "yes", "7", "alder,", "birch"],
+        ["acct_3", "disconnected", "–", "–", "no", "–", "none"],
     ]
     told = json.loads(run("stripe", "accounts", "--json").stdout)
     assert [(one["account"], one["businesses"]) for one in told] == [
