@@ -25,6 +25,8 @@ from tests.fixtures.languages import (
 
 ROOT = Path(__file__).parents[4]
 PLACE = re.compile(r"%\(\w+\)[sd]")
+ENGLISH = re.compile(r"\b(the|please|your|because)\b", re.IGNORECASE)
+"""Words of every longer English sentence here, and of no other language's."""
 SEARCHED = ("services", "shared")
 EVERY_TRANSLATION = pytest.mark.parametrize("language", TRANSLATED)
 
@@ -85,6 +87,14 @@ def test_a_translation_fills_in_what_the_source_fills_in(language: str) -> None:
             assert found <= wanted, form
             assert form.replace("%(", "").count("%") == 0, form
             assert form == form.strip()
+
+
+@EVERY_TRANSLATION
+def test_no_translation_has_english_in_it(language: str) -> None:
+    """Such as the next text, where two edits of a catalogue were put together wrongly."""
+    for message in messages(catalogue(language)):
+        for form in forms(message.string):
+            assert not ENGLISH.search(form), form
 
 
 @EVERY_TRANSLATION
