@@ -2,7 +2,6 @@
 
 import datetime as dt
 import enum
-import io
 import json
 import logging
 import os
@@ -21,9 +20,9 @@ from shared.telemetry import (
     NESTED_LENGTH,
     SECRETS,
     TAIL,
-    configure_logging,
     redact,
 )
+from tests.fixtures.logs import configured_logs
 
 EXAMPLES = [
     "https://pay.example/me/AbC-_123.sig",
@@ -87,12 +86,8 @@ def test_no_cut_makes_a_secret_unrecognisable(secret):
 @pytest.fixture
 def lines():
     """Call it for what was logged since the test began, each line parsed."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("test", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with configured_logs() as stream:
+        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 class Colour(enum.Enum):
@@ -188,14 +183,9 @@ def test_levels_are_kept_and_audits_are_told_at_each(lines):
 
 def test_a_stream_that_is_closed_stops_nobody():
     """Whoever logs does not meet the log's own errors."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    configure_logging("test", stream=stream)
-    stream.close()
-    telemetry.get_logger("x").warning("it happened")
-    configure_logging("test")
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with configured_logs() as stream:
+        stream.close()
+        telemetry.get_logger("x").warning("it happened")
 
 
 def test_our_lines_and_the_libraries_are_alike(lines):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -29,8 +28,9 @@ from shared.nameko_ext.container import CorrelatedContainer
 from shared.nameko_ext.publisher import BatchPublisher
 from shared.nameko_ext.rpc import CheckedRpc, RpcTimeout, _BoundedMethod
 from shared.nameko_ext.web import Http
-from shared.telemetry import configure_logging, get_logger
+from shared.telemetry import get_logger
 from shared.tracing.recorder import OpenTelemetryRecorder, WatchedExporter
+from tests.fixtures.logs import configured_logs
 from tests.fixtures.servers import REPOSITORY
 from tests.fixtures.spans import Spans, ids, named, parent
 from tests.unit.billing.conftest import NOW
@@ -360,13 +360,8 @@ def test_each_green_thread_has_its_own_current_span(spans: Spans) -> None:
 @pytest.fixture
 def log_lines() -> Iterator[io.StringIO]:
     """What the process logs; the loggers are as before afterwards."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("test", stream=stream)
-    yield stream
-    root.handlers[:] = before
-    root.setLevel(level)
+    with configured_logs() as stream:
+        yield stream
 
 
 def test_log_lines_name_their_trace(spans: Spans, log_lines: io.StringIO) -> None:
