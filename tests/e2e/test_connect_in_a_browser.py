@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from babel import Locale
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from services.portal.settings import STRIPE_CONNECT
 from services.portal.web import connect_views
@@ -62,8 +62,8 @@ class World:
 
 
 @pytest.fixture
-def open_page(tmp_path: Path) -> Iterator[Callable[[World], Page]]:
-    """A page of a Chromium for which every host is this machine."""
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Callable[[World], Page]]:
+    """A page of another Chromium, for which every host is this machine: of the run's own Playwright, since a process has one."""
     made: list[ThreadingHTTPServer] = []
     browsers: list[Browser] = []
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
@@ -74,25 +74,24 @@ def open_page(tmp_path: Path) -> Iterator[Callable[[World], Page]]:
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    with sync_playwright() as playwright:
 
-        def begin(world: World) -> Page:
-            server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(world))
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            made.append(server)
-            flags = [one for one in FLAGS if not one.startswith("--host-resolver-rules")]
-            flags += [f"--host-resolver-rules=MAP * 127.0.0.1:{server.server_address[1]}"]
-            flags += ["--ignore-certificate-errors"]
-            flags += ["--no-sandbox"] if os.geteuid() == 0 else []
-            browsers.append(playwright.chromium.launch(executable_path=chromium(), args=flags))
-            page = browsers[-1].new_page(ignore_https_errors=True)
-            page.set_default_timeout(10_000)
-            return page
+    def begin(world: World) -> Page:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(world))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.append(server)
+        flags = [one for one in FLAGS if not one.startswith("--host-resolver-rules")]
+        flags += [f"--host-resolver-rules=MAP * 127.0.0.1:{server.server_address[1]}"]
+        flags += ["--ignore-certificate-errors"]
+        flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+        browsers.append(browser.browser_type.launch(executable_path=chromium(), args=flags))
+        page = browsers[-1].new_page(ignore_https_errors=True)
+        page.set_default_timeout(10_000)
+        return page
 
-        yield begin
-        for browser in browsers:
-            browser.close()
+    yield begin
+    for one in browsers:
+        one.close()
     for server in made:
         server.shutdown()
         server.server_close()
