@@ -35,6 +35,7 @@ from services.portal.service import PortalService
 from services.portal.tokens.links import Links
 from services.portal.tokens.request_links import RequestLinks
 from services.portal.web.connect_page import ConnectPage
+from services.portal.web.known_keys import KnownKeys
 from shared.contracts.accounts import Account
 from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
@@ -96,6 +97,7 @@ class World:
             references=REFERENCES,
             platform="Portico",
             api_mode="test",
+            known_keys=KnownKeys(),
             connect_page=ConnectPage("https://portal.example", "ca_1", "https://stripe.example"),
         )
         portal.wake_rights = portal.wake_relay = portal.wake_requests = lambda: None

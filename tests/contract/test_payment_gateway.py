@@ -794,6 +794,7 @@ def everything(gateway: PaymentGateway) -> None:
         lambda: gateway.pay("in_1", "pm_1", "pay:1"),
         lambda: list(gateway.events_since(now, ["invoice.paid"], 2)),
         lambda: list(gateway.unpaid_invoices(now, 2)),
+        lambda: gateway.endpoints_off("/webhooks/stripe/connect"),
     ):
         with contextlib.suppress(BillingError):
             call()

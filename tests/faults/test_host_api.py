@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import requests
@@ -27,7 +27,7 @@ OPERATIONS: dict[str, Any] = {
     f"{made.method.upper()} {made.path}": made
     for made in (found.ok() for found in SCHEMA.get_all_operations())
 }
-EXAMPLES = math.ceil(int(os.environ.get("API_REQUESTS", "500")) / len(OPERATIONS))
+EXAMPLES = math.ceil(int(os.environ.get("API_REQUESTS", "750")) / len(OPERATIONS))
 """Requests to each operation; `make fuzz-api` sends 10,000 in all."""
 
 
@@ -36,6 +36,7 @@ SETTINGS = {"API_RATE": "60000"}
 KNOWN = {
     "business_id": "faults", "external_id": "api", "stripe_customer_id": "cus_Fuzzed", "name": "Olga",
     "email": "olga@example.com", "locale": "en", "timezone": "UTC", "invoice_id": "in_none",
+    "url": "https://hooks.example.com/portico",
 }  # fmt: skip
 """What there is, and what can be, by the names under which it is asked for."""
 
@@ -62,6 +63,22 @@ def customer(host: Portico) -> str:
     return str(made["customer_id"])
 
 
+def endpoint(host: Portico) -> str:
+    """A webhook endpoint that there is and that is on, even if one was deleted or switched off a moment ago."""
+    for found in host.call("notifier", "webhook_endpoints"):
+        if found["enabled"]:
+            return str(found["endpoint_id"])
+        host.call("notifier", "delete_webhook_endpoint", endpoint_id=found["endpoint_id"])
+    return str(host.call("notifier", "create_webhook_endpoint", url=KNOWN["url"])["endpoint_id"])
+
+
+THERE: Final[Mapping[str, Callable[[Portico], str]]] = {
+    "customer_id": customer,
+    "endpoint_id": endpoint,
+}
+"""How to have one of those that the requests themselves may take away."""
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_answers_are_as_documented(system: System, host: Portico, key: str, name: str) -> None:
     """Requests that fit the document and ones that break it, with a good key and without, about customers that there are and not:
@@ -79,7 +96,7 @@ def test_answers_are_as_documented(system: System, host: Portico, key: str, name
     def check(case: Case, known: bool, luck: int) -> None:
         for told in (case.path_parameters, case.query, case.body) if known else ():
             if isinstance(told, dict):
-                there = KNOWN | {"customer_id": customer(host)} if "customer_id" in told else KNOWN
+                there = KNOWN | {one: THERE[one](host) for one in THERE.keys() & told.keys()}
                 told |= {one: there[one] for one in there.keys() & told.keys()}
                 told.pop("starting_after", None)
         if luck != 7:  # one in ten; Hypothesis draws zero half the time
