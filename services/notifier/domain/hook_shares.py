@@ -27,18 +27,26 @@ class HookShares:
     By owner and not by endpoint, since a business may have twenty. Those who have been slow share half of the senders.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, per_owner: int) -> None:
         self.under_way: Counter[str] = Counter()
+        self._per_owner = per_owner
+        self._full: set[str] = set()
         self._for_slow = max(1, places // 2)
         self._slow_until: dict[str, float] = {}
 
     def took(self, owner: str) -> None:
         """An attempt begins."""
         self.under_way[owner] += 1
+        if self.under_way[owner] >= self._per_owner:
+            self._full.add(owner)
 
-    def gave_back(self, owner: str) -> None:
-        """An attempt is over."""
+    def gave_back(self, owner: str) -> bool:
+        """An attempt is over; whether its owner had all that one may have, of which half is free again: then more may wait than was taken."""
         self.under_way -= Counter({owner: 1})
+        if owner not in self._full or self.under_way[owner] > self._per_owner // 2:
+            return False
+        self._full.discard(owner)
+        return True
 
     def note(self, owner: str, milliseconds: int, now: float) -> None:
         """Remember how long an attempt took. `now` in seconds of a clock that only goes on."""

@@ -17,6 +17,7 @@ from services.notifier.adapters.hosts.time_limit import SharedLookUps, TimeLimit
 from services.notifier.adapters.portal import PortalOwners
 from services.notifier.domain.hook_shares import HookShares
 from services.notifier.domain.hook_signing import Signer
+from services.notifier.domain.hooks import HookPolicy
 from services.notifier.handlers import hooks as handlers
 from services.notifier.handlers.hooks import HookRules
 from services.notifier.queries import hook_deliveries, hook_endpoints
@@ -58,7 +59,7 @@ class HostsOfProcess:
         self.hosts = hosts
         self.there = hosts is not None
         """Whether some host has an endpoint, as of the last look: until the first one it may."""
-        self.shares = HookShares(places)
+        self.shares = HookShares(places, HookPolicy().per_owner)
 
     @property
     def are_heard(self) -> bool:
@@ -146,7 +147,8 @@ class Hooks:
             )
             return
         finally:
-            self.hooks.shares.gave_back(leased.owner)
+            if self.hooks.shares.gave_back(leased.owner):
+                self.wake_hooks()
         self.hooks.shares.note(leased.owner, answer.milliseconds, time.monotonic())
         metrics.HOOK_ATTEMPTS.labels(outcome).inc()
         tracing.note(outcome=outcome)

@@ -87,7 +87,7 @@ def end(shares: HookShares, leased: list[HookLease], milliseconds: int, clock: f
 def test_a_business_with_twenty_endpoints_has_one_share(db: Transactions) -> None:
     """They hang, each of them, and answer 200 at the last moment, so that none ever counts as failing."""
     endpoints(db, "mallory", 20)
-    shares = HookShares(PLACES)
+    shares = HookShares(PLACES, 4)
     assert len(begin(db, shares)) == HookPolicy().per_owner
     assert begin(db, shares) == []
     endpoints(db, "sunrise", 1)
@@ -108,7 +108,7 @@ def test_all_who_are_slow_share_half_of_the_senders(db: Transactions) -> None:
     slow = [f"slow{number}" for number in range(5)]
     for owner in slow:
         endpoints(db, owner, 2)
-    shares = HookShares(PLACES)
+    shares = HookShares(PLACES, 4)
     while any(owner not in shares.slow(0.0).owners for owner in slow):
         leased = begin(db, shares)
         assert leased
@@ -122,8 +122,21 @@ def test_all_who_are_slow_share_half_of_the_senders(db: Transactions) -> None:
 
 def test_who_was_slow_is_not_for_ever(db: Transactions) -> None:
     """A slow answer counts for five minutes."""
-    shares = HookShares(PLACES)
+    shares = HookShares(PLACES, 4)
     shares.note("sunrise", SLOW_MILLISECONDS + 1, 0.0)
     shares.note("bright", SLOW_MILLISECONDS, 0.0)
     assert shares.slow(SLOW_SECONDS - 1).owners == {"sunrise"}
     assert shares.slow(SLOW_SECONDS).owners == frozenset()
+
+
+def test_an_owner_who_has_all_that_one_may_have_goes_on_at_once() -> None:
+    """More may be due than was taken: it is looked for when half of the places are free, once, and not at the next poll."""
+    shares = HookShares(PLACES, 4)
+    for _ in range(3):
+        shares.took("sunrise")
+    assert [shares.gave_back("sunrise") for _ in range(3)] == [False] * 3
+    for _ in range(4):
+        shares.took("sunrise")
+    shares.took("alder")
+    assert [shares.gave_back("sunrise") for _ in range(4)] == [False, True, False, False]
+    assert shares.gave_back("alder") is False
