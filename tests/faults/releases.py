@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from tests.fixtures.servers import REPOSITORY
 
@@ -54,11 +55,16 @@ def release_before() -> str:
 
 def export(commit: str, folder: Path) -> Path:
     """The services' code of a commit, in `folder`."""
+    return unpack(commit, folder, "services", "shared")
+
+
+def unpack(commit: str, folder: Path, *parts: str) -> Path:
+    """Parts of the repository as they were at a commit, in `folder`."""
     packed = subprocess.run(
-        ["git", "-C", REPOSITORY, "archive", commit, "services", "shared"],
-        capture_output=True,
-        check=True,
+        ["git", "-C", REPOSITORY, "archive", commit, *parts], capture_output=True, check=True
     ).stdout
+    # Python 3.11.2, Debian's, knows no filters yet, and newer ones warn without.
+    safely: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extractall(folder, **safely)
     return folder

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-import io
-import subprocess
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.releases import NoHistory, release_before
+from tests.faults.releases import NoHistory, release_before, unpack
 from tests.unit.deploy.manifests import (
     OVERLAYS,
-    REPOSITORY,
     Manifest,
     documents,
     identity,
@@ -45,12 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except NoHistory as reason:
         pytest.skip(str(reason))
     folder = tmp_path_factory.mktemp("before")
-    packed = subprocess.run(
-        ["git", "-C", REPOSITORY, "archive", commit, "deploy/k8s"], capture_output=True, check=True
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "deploy" / "k8s" / "overlays"
+    return unpack(commit, folder, "deploy/k8s") / "deploy" / "k8s" / "overlays"
 
 
 def forbidden(old: Rendered, new: Rendered) -> list[str]:
