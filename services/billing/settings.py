@@ -12,10 +12,10 @@ from services.billing.domain.paying import is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
 from services.billing.own_keys import AccountsFile, Installation
 from shared.settings import REQUIRED, Reader, Secret, is_loopback
+from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
 from shared.tracing.settings import TracingSettings, read_tracing
 
 STRIPE_API = "https://api.stripe.com"
-STRIPE_CONNECT = "https://connect.stripe.com"
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         minimum=0,
         maximum=1_000_000_000,
     )
-    connect_base = read.url(
-        "STRIPE_CONNECT_BASE",
-        meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
-        example=STRIPE_CONNECT,
-        default=STRIPE_CONNECT,
-    )
+    connect_base = read_connect_base(read)
     read.check(
         "STRIPE_CONNECT_BASE",
         not isinstance(stripe.stripe_api_key, Secret)
@@ -207,17 +202,7 @@ def _read_stripe(read: Reader) -> StripeSettings:
         example="dashboard",
         default=None,
     )
-    client_id = read.text(
-        "STRIPE_CLIENT_ID",
-        meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
-        example="ca_…",
-        default=None,
-    )
-    read.check(
-        "STRIPE_CLIENT_ID",
-        client_id is None or str(client_id).startswith("ca_"),
-        "is no client id of Stripe Connect: it should start with ca_",
-    )
+    client_id = read_client_id(read)
     if isinstance(key, Secret):  # else it is missing, which is told already
         value = key.reveal()
         read.check(

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from services.portal.domain.api_keys import MODES
 from services.portal.tokens.signing import KEY_LENGTH
 from shared.settings import Reader, Secret
+from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
 from shared.tracing.settings import TracingSettings, read_tracing
 
 PLATFORM: Final = "Portico"
-STRIPE_CONNECT: Final = "https://connect.stripe.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             options=MODES,
             default="live",
         ),
-        stripe_client_id=reader.text(
-            "STRIPE_CLIENT_ID",
-            meaning="the platform's client id of Stripe Connect, of the key's mode, with which businesses connect accounts of their own; unset: none can",
-            example="ca_…",
-            default=None,
-        ),
-        stripe_connect_base=reader.url(
-            "STRIPE_CONNECT_BASE",
-            meaning="where Stripe asks a business whether it wants to be connected, or a stand-in for it",
-            example=STRIPE_CONNECT,
-            default=STRIPE_CONNECT,
-        ),
+        stripe_client_id=read_client_id(reader),
+        stripe_connect_base=read_connect_base(reader),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),
         log_level=reader.log_level(),
@@ -131,11 +121,6 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             not parts.query and not parts.fragment,
             "has a query or a fragment; it must end before them",
         )
-    reader.check(
-        "STRIPE_CLIENT_ID",
-        settings.stripe_client_id is None or str(settings.stripe_client_id).startswith("ca_"),
-        "is no client id of Stripe Connect: it should start with ca_",
-    )
     reader.check(
         "PLATFORM_NAME",
         not settings.platform_name or len(settings.platform_name) <= 60,

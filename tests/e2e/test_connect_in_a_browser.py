@@ -18,9 +18,9 @@ import pytest
 from babel import Locale
 from playwright.sync_api import Browser, Page, expect
 
-from services.portal.settings import STRIPE_CONNECT
 from services.portal.web import connect_views
 from services.portal.web.connect_page import RETURN_PATH, ConnectPage
+from shared.stripe_connect import STRIPE_CONNECT
 from tests.fixtures.browser import FLAGS, chromium
 
 PORTAL: Final = "https://portal.example"
