@@ -3,7 +3,7 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0014
+Revision ID: 0090
 Revises: 0013
 """
 
@@ -11,7 +11,7 @@ from alembic import op
 
 from shared.migrations import fill_nulls, replace_key
 
-revision = "0014"
+revision = "0090"
 down_revision = "0013"
 branch_labels = None
 depends_on = None

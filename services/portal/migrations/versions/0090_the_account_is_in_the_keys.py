@@ -3,7 +3,7 @@ may be a customer of several businesses (docs/adr/0025-an-account-is-part-of-a-n
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0020
+Revision ID: 0090
 Revises: 0019
 """
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from shared.migrations import replace_key
 
-revision = "0020"
+revision = "0090"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
