@@ -10,7 +10,7 @@ from requests.adapters import HTTPAdapter
 
 from services.billing.adapters.stripe.objects import PATH_WORDS
 from shared import tracing
-from shared.http_client import session_to
+from shared.http_sessions import session_to
 from tests.fixtures.spans import Spans, named, parent
 
 

@@ -82,7 +82,7 @@ from shared.contracts.rpc.errors import (
     UnknownStripeCustomer,
     UnknownSubscription,
 )
-from shared.http_client import session_to
+from shared.http_sessions import session_to
 from shared.settings import Secret
 
 CLICK_TIMEOUT: Final = (2.0, 3.0)

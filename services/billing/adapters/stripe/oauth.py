@@ -32,7 +32,7 @@ from shared.contracts.rpc.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from shared.http_client import session_to
+from shared.http_sessions import session_to
 
 TIMEOUT: Final = (2.0, 3.4)
 """Connect and read, in seconds, while somebody at the business waits."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 import msgspec
-import requests
-from requests.auth import AuthBase
+import urllib3
 
 from services.notifier.adapters.sendgrid.gateway import ANSWER_SECONDS, CONNECT_SECONDS
 from services.notifier.adapters.sendgrid.sender_domains import Unreadable, is_of
-from shared.http_client import session_to
+from shared.http_client import HttpPool
 from shared.text import decode_json
 
 LOOK_SECONDS: Final = (2.0, 3.0)
@@ -19,18 +18,12 @@ PAGE: Final = 50
 MOST_PAGES: Final = 100
 """More than the 3,000 domains that SendGrid lets one account have."""
 
+WORDS: Final = frozenset(
+    ["v3", "scopes", "verified_senders", "whitelabel", "domains", "tracking_settings", "click"]
+)
+"""The parts of its paths, for traces."""
+
 Shape = TypeVar("Shape")
-
-
-class _Bearer(AuthBase):
-    """The API key. As an `auth` object, since a `.netrc` would replace a plain header."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
 
 
 class SendGridTrouble(Unreadable):
@@ -72,14 +65,12 @@ class SendGridAccount:
         api_base: str,
         timeouts: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
     ) -> None:
-        self._base = api_base.rstrip("/")
-        self._timeouts = timeouts
-        self._session = session_to(api_base)
-        self._session.auth = _Bearer(api_key)
+        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._pool = HttpPool(api_base, words=WORDS, connections=1, timeouts=timeouts)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._pool.close()
 
     def scopes(self) -> set[str]:
         """What the key may do, such as `mail.send` (docs: GET /v3/scopes)."""
@@ -112,22 +103,18 @@ class SendGridAccount:
 
     def _get(self, path: str, shape: type[Shape]) -> Shape:
         try:
-            answer = self._session.get(
-                f"{self._base}/v3/{path}",
-                timeout=self._timeouts,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
+            answer = self._pool.get(f"/v3/{path}", self._headers)
+        except urllib3.exceptions.HTTPError as error:
             raise SendGridTrouble(
                 f"no answer from SendGrid: {type(error).__name__}", refused=False
             ) from None
-        if answer.status_code in (401, 403):
+        if answer.status in (401, 403):
             raise SendGridTrouble(
-                f"{answer.status_code} from SendGrid for /v3/{path.partition('?')[0]}", refused=True
+                f"{answer.status} from SendGrid for /v3/{path.partition('?')[0]}", refused=True
             )
-        if answer.status_code != 200:
-            raise SendGridTrouble(f"{answer.status_code} from SendGrid", refused=False)
+        if answer.status != 200:
+            raise SendGridTrouble(f"{answer.status} from SendGrid", refused=False)
         try:
-            return decode_json(msgspec.json.Decoder(shape), answer.content)
+            return decode_json(msgspec.json.Decoder(shape), answer.data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise SendGridTrouble("an answer that can't be read", refused=False) from None

@@ -46,7 +46,7 @@ from services.notifier.domain.sending import (
 from services.notifier.emails.formats import display_name
 from services.notifier.metrics import FEEDBACK
 from services.notifier.ports import Mail
-from shared.http_client import PostingPool
+from shared.http_client import HttpPool
 from shared.telemetry import get_logger
 from shared.text import decode_json
 
@@ -92,7 +92,7 @@ class SendGridMailer:
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._sender, self._sender_name = sender, sender_name
         self._now = now
-        self._pool = PostingPool(
+        self._pool = HttpPool(
             api_base, words=PATH.split("/"), connections=connections, timeouts=timeouts
         )
 
