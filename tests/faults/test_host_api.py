@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 from collections import Counter
@@ -79,8 +80,12 @@ def endpoint(host: Portico) -> str:
 THERE: Final[Mapping[str, Callable[[Portico], str]]] = {
     "customer_id": customer,
     "endpoint_id": endpoint,
+    "since": lambda _: (dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)).isoformat(),
+    "until": lambda _: dt.datetime.now(dt.UTC).isoformat(),
 }
-"""How to have one of those that the requests themselves may take away."""
+"""How to have one of those that the requests themselves may take away, and times of which something is kept."""
+NOTHING_IS_THERE: Final = ("starting_after", "event_id")
+"""What names one of what was listed before: nothing to be found by it among what there is."""
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
