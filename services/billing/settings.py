@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from services.billing.domain.paying import is_live_key
 from services.billing.domain.portal import DASHBOARD, PORTICO
 from services.billing.own_keys import AccountsFile, Installation
+from shared.mode import read_observes
 from shared.settings import REQUIRED, Reader, Secret, is_loopback
 from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
 from shared.tracing.settings import TracingSettings, read_tracing
@@ -61,6 +62,8 @@ class Settings(StripeSettings):
     """Where Stripe's OAuth is."""
     stripe_read_pool: int = 10_000
     """How many reads Stripe allows our key in thirty days, of all accounts that it works on."""
+    observes: bool = False
+    """Whether the whole installation observes (`MODE`): nothing is written to Stripe."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -107,6 +110,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     accounts_file = _read_accounts_file(
         read, stripe, (*(secrets or ()), *(connect_secrets or ())), public_url
     )
+    observes = read_observes(read)
     tracing = read_tracing(read)
     http_shared, log_level = read.http_shared(), read.log_level()
     look_rate = read.integer(
@@ -141,6 +145,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         http_address=http_address,
         stripe_webhook_secrets=secrets,
         public_url=public_url,
+        observes=observes,
         tracing=tracing,
         http_shared=http_shared,
         log_level=log_level,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Final
 
+from shared.mode import read_observes
 from shared.settings import Reader, Secret, is_loopback
 from shared.tracing.settings import TracingSettings, read_tracing
 
@@ -44,6 +45,8 @@ class Settings:
     hooks_allow_loopback: bool = False
     hook_senders: int = 8
     """How many webhooks are on their way to hosts at the same time, per process."""
+    observes: bool = False
+    """Whether the whole installation observes (`MODE`)."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -128,6 +131,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             minimum=1,
             maximum=40,
         ),
+        observes=read_observes(reader),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),
         log_level=reader.log_level(),

@@ -24,6 +24,7 @@ from services.portal.domain.snapshot import LONGEST_NOTE
 from shared.contracts.accounts import Account, Merchant
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import InAccount, KeyedByAccount, UtcDateTime
+from shared.mode import LIVE
 from shared.outbox import OutboxColumns
 from shared.schema import owner_table
 
@@ -79,6 +80,10 @@ class BusinessRow(InAccount, Base):
     """One sentence of its own on what becomes of the service while something is owed."""
     reminder_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """When its customers are reminded of an unpaid invoice; NULL: the notifier's default."""
+    mode: Mapped[str] = mapped_column(String(10), server_default=LIVE)
+    """`live` or `observe`; where the installation observes, it does so whatever this says."""
+    live_since: Mapped[dt.datetime | None]
+    """The line: no mail that nobody asked for is sent of what happened before; NULL: none is drawn."""
     may_cancel: Mapped[bool | None]
     """Whether Stripe's page lets this business's customers cancel by themselves; None: not known yet."""
     may_cancel_checked_at: Mapped[dt.datetime | None]

@@ -14,6 +14,7 @@ from services.portal.handlers.customers import ContactDetails
 from services.portal.models import BusinessRow, CustomerRow
 from shared.contracts import host_api
 from shared.contracts.rpc import portal as contract
+from shared.mode import OBSERVE
 
 
 def _business(row: Business | BusinessRow) -> dict[str, Any]:
@@ -30,11 +31,12 @@ def _business(row: Business | BusinessRow) -> dict[str, Any]:
     }
 
 
-def business(row: BusinessRow) -> host_api.Business:
-    """A business, for its host."""
+def business(row: BusinessRow, observes: bool) -> host_api.Business:
+    """A business, for its host; `observes` as in `business_contact`."""
     return host_api.Business(
         **_business(row),
         **_wishes(row),
+        **_mode(row.mode, row.live_since, observes),
         service_note=row.service_note,
         stripe_account=row.account or None,
         on_behalf_of=row.on_behalf_of or None,
@@ -72,6 +74,11 @@ def _wishes(row: BusinessRow | ContactDetails) -> dict[str, Any]:
         "reminder_policy": msgspec.convert(policy, contract.ReminderPolicy) if policy else None,
         "sender_email": row.sender_email,
     }
+
+
+def _mode(mode: str, live_since: dt.datetime | None, observes: bool) -> dict[str, Any]:
+    """Whether a business observes, by itself or with the installation, and its line."""
+    return {"observed": observes or mode == OBSERVE, "live_since": live_since}
 
 
 def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
@@ -118,16 +125,21 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
     )
 
 
-def business_contact(row: BusinessRow, platform: str) -> contract.BusinessContact:
-    """The answer of `business_contact`."""
+def business_contact(row: BusinessRow, platform: str, observes: bool) -> contract.BusinessContact:
+    """The answer of `business_contact`; where the installation `observes`, whatever the business does."""
     about = contract.ContactBusiness(
-        **_business(row), **_wishes(row), service_note=row.service_note
+        **_business(row),
+        **_wishes(row),
+        **_mode(row.mode, row.live_since, observes),
+        service_note=row.service_note,
     )
     return contract.BusinessContact(platform=platform, business=about)
 
 
-def contact(person: ContactDetails, link: str, platform: str) -> contract.Contact:
-    """The answer of `contact`, and one of `contacts`."""
+def contact(
+    person: ContactDetails, link: str, platform: str, observes: bool = False
+) -> contract.Contact:
+    """The answer of `contact`, and one of `contacts`; `observes` as in `business_contact`."""
     return contract.Contact(
         customer_id=person.customer_id,
         external_id=person.external_id,
@@ -139,6 +151,7 @@ def contact(person: ContactDetails, link: str, platform: str) -> contract.Contac
         business=contract.ContactBusiness(
             **_business(person.business),
             **_wishes(person),
+            **_mode(person.business.mode, person.live_since, observes),
             service_note=person.business.service_note,
         ),
     )

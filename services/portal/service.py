@@ -29,6 +29,7 @@ from services.portal.metrics import (
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.rpc.api_keys import ApiKeys
 from services.portal.rpc.linking import Linking
+from services.portal.rpc.modes import Modes
 from services.portal.rpc.operations import Operations
 from services.portal.web import views
 from services.portal.web.api.appointments import ApiAppointments
@@ -109,7 +110,7 @@ class Api(
     """The HTTP API for host applications."""
 
 
-class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Connecting, Learning):
+class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connecting, Learning):
     """The customer's side of Portico."""
 
     name = "portal"
@@ -352,11 +353,13 @@ class PortalService(Operations, Linking, ApiKeys, Api, Cancelling, Connecting, L
         """A business by the host's id, to be written to about itself."""
         with self.db.reading() as session:
             row = host_lists.business(session, business_id)
-            return wire.business_contact(row, self.wiring.platform)
+            return wire.business_contact(row, self.wiring.platform, self.wiring.observes)
 
     def _contact(self, person: ContactDetails) -> Contact:
         token = self.wiring.links.token(person.customer_id, person.link_generation)
-        return wire.contact(person, self.wiring.links.url(token), self.wiring.platform)
+        return wire.contact(
+            person, self.wiring.links.url(token), self.wiring.platform, self.wiring.observes
+        )
 
     def _link(self, found: LinkOf) -> Link:
         token = self.wiring.links.token(found.customer_id, found.generation)

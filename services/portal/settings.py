@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from services.portal.domain.api_keys import MODES
 from services.portal.tokens.signing import KEY_LENGTH
+from shared.mode import read_observes
 from shared.settings import Reader, Secret
 from shared.stripe_connect import STRIPE_CONNECT, read_client_id, read_connect_base
 from shared.tracing.settings import TracingSettings, read_tracing
@@ -42,6 +43,8 @@ class Settings:
     """The platform's `ca_…`, with which businesses connect their accounts; None: none does."""
     stripe_connect_base: str = STRIPE_CONNECT
     """Where Stripe asks them."""
+    observes: bool = False
+    """Whether the whole installation observes (`MODE`)."""
     tracing: TracingSettings | None = None
     http_shared: bool = False
     log_level: str = "INFO"
@@ -103,6 +106,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ),
         stripe_client_id=read_client_id(reader),
         stripe_connect_base=read_connect_base(reader),
+        observes=read_observes(reader),
         tracing=read_tracing(reader),
         http_shared=reader.http_shared(),
         log_level=reader.log_level(),

@@ -96,6 +96,7 @@ class World:
             request_links=RequestLinks([KEY], "https://portal.example"),
             references=REFERENCES,
             platform="Portico",
+            observes=False,
             api_mode="test",
             known_keys=KnownKeys(),
             connect_page=ConnectPage("https://portal.example", "ca_1", "https://stripe.example"),
@@ -260,6 +261,10 @@ def _portal(world: World) -> None:
     world.fails("portal", "begin_connecting", business_id="nobody")
     call("portal", "business_accounts", business_id="sunrise")
     call("portal", "business_accounts", accounts=["acct_unknown"])
+    call("portal", "set_mode", business_id="sunrise", mode="live")
+    world.fails("portal", "set_mode", business_id="nobody", mode="live")
+    call("portal", "businesses_modes")
+    call("portal", "observed", stripe_customers=[{"stripe_customer_id": "cus_joe"}])
     _unknown_link(world, joe)
     call("portal", "unknown_links", business_id="sunrise", after=0, limit=1)
     call(

@@ -13,6 +13,7 @@ from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId, st
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
+from shared.mode import LIVE
 
 LONGEST_NOTE: Final = 200
 """How much a business may say about the service while something is owed, in characters: a sentence."""
@@ -35,6 +36,8 @@ class Business:
     """What it says of the service while something is owed, in its own words; None: nothing."""
     may_cancel: bool | None = None
     """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
+    mode: str = LIVE
+    """`live` or `observe`, by itself; the installation may observe as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -358,6 +358,8 @@ class ContactDetails(CustomerProfile):
     """UTC, when the next scheduled one begins."""
     disconnected: bool = False
     """The Stripe account of their business is connected no more."""
+    live_since: dt.datetime | None = None
+    """The business's line; None: it has drawn none."""
 
 
 def contacts(
@@ -409,4 +411,5 @@ def _person(row: Row[Any]) -> ContactDetails:
         sender_email=row.b_sender_email,
         next_appointment=row.next_appointment,
         disconnected=bool(row.disconnected),
+        live_since=row.b_live_since,
     )

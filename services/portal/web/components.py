@@ -27,6 +27,8 @@ class Components:
         )
         self.session_origins = settings.portal_session_origins
         self.platform = settings.platform_name
+        self.observes = settings.observes
+        """Whether the whole installation observes."""
         self.api = settings.api_address is not None
         """Whether the HTTP API for hosts is on."""
         self.api_mode = settings.api_mode

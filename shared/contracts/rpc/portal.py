@@ -27,6 +27,7 @@ from shared.contracts.rpc.errors import (
     StripeCustomerConflict,
     UnknownCustomer,
 )
+from shared.contracts.rpc.modes import BUSINESSES_MODES, OBSERVED, SET_MODE
 
 CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 """A time of day as `21:00`."""
@@ -293,6 +294,10 @@ class ContactBusiness(Business, frozen=True, kw_only=True):
     """The address that emails come from, where SendGrid has authenticated the domain; null: the installation's."""
     service_note: str | None = None
     """What it says of the service while something is owed."""
+    observed: bool = False
+    """It observes, or the installation does: it and its customers get no mail that nobody asked for."""
+    live_since: dt.datetime | None = None
+    """The line that it has drawn: no mail that nobody asked for is sent of what happened before; null: it has drawn none."""
 
 
 class Contact(SecretAnswer, frozen=True, kw_only=True):
@@ -604,8 +609,15 @@ class BusinessAccount(Answer, frozen=True, kw_only=True):
 
 # --- methods ---------------------------------------------------------------------------------------------------------
 
-__all__ = ["API_KEYS", "CREATE_API_KEY", "REVOKE_API_KEY"]
-"""Those of a module of their own."""
+__all__ = [
+    "API_KEYS",
+    "BUSINESSES_MODES",
+    "CREATE_API_KEY",
+    "OBSERVED",
+    "REVOKE_API_KEY",
+    "SET_MODE",
+]
+"""Those of modules of their own."""
 
 BEGIN_CONNECTING: Final = Method(
     "portal", "begin_connecting", ConnectLink, (NotFound, ConnectNotSetUp)

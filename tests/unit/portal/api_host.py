@@ -97,6 +97,7 @@ class ApiHost:
             links=Links([Secret("k" * 40)], "https://portal.example"),
             references=REFERENCES,
             platform="Portico",
+            observes=False,
             api_mode="test",
             api_limiter=Limiter(most=100_000),
             known_keys=KnownKeys(),

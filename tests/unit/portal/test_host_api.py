@@ -483,3 +483,18 @@ def test_an_appointment_of_another_customer_stays(host: ApiHost, key: str, ada: 
     host.ok("DELETE", f"/customers/{ada}/appointments/a", key)
     with host.db.reading() as session:
         assert len(session.scalars(select(AppointmentRow)).all()) == 1
+
+
+def test_a_host_reads_whether_its_business_observes(host: ApiHost, key: str) -> None:
+    """One by itself, in the list, and with the installation."""
+    host.ok("POST", "/businesses", key, BUSINESS)
+    path = f"/businesses/{BUSINESS['business_id']}"
+    assert host.ok("GET", path, key)["observed"] is False
+    host.portal.wiring.observes = True
+    assert host.ok("GET", path, key)["observed"] is True
+    host.portal.wiring.observes = False
+    host.portal.set_mode(BUSINESS["business_id"], "live")
+    host.portal.set_mode(BUSINESS["business_id"], "observe")
+    (listed,) = host.ok("GET", "/businesses", key)["data"]
+    assert listed["observed"] is True
+    assert listed["live_since"].endswith("Z")

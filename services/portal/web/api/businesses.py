@@ -53,12 +53,14 @@ class ApiBusinesses(ApiEntrypoints):
     def api_list_businesses(self, session: Session, call: Call) -> Reply:
         """List the businesses that the key may see."""
         rows, more = host_lists.businesses(session, call.given, call.credential.business_id)
-        return Reply(BusinessPage(data=[serializers.business(row) for row in rows], has_more=more))
+        data = [serializers.business(row, self.wiring.observes) for row in rows]
+        return Reply(BusinessPage(data=data, has_more=more))
 
     @route("GET", "/businesses/<path:business_id>", "businesses:read", answer=Business)
     def api_get_business(self, session: Session, call: Call) -> Reply:
         """A business, by your own id."""
-        return Reply(serializers.business(host_lists.business(session, call.values["business_id"])))
+        row = host_lists.business(session, call.values["business_id"])
+        return Reply(serializers.business(row, self.wiring.observes))
 
 
 def _keep_account(session: Session, given: BusinessArguments) -> None:
