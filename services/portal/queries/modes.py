@@ -20,10 +20,12 @@ def businesses(session: Session, after: str | None, limit: int) -> list[Business
     return list(session.scalars(statement))
 
 
-def of_customers(session: Session, asked: Collection[StripeCustomer]) -> dict[StripeCustomer, bool]:
+def of_customers(
+    session: Session, stripe_customers: Collection[StripeCustomer]
+) -> dict[StripeCustomer, bool]:
     """Whether the business of each of these Stripe customers observes; those of nobody are left out."""
     found: dict[StripeCustomer, bool] = {}
-    for merchant, ids in by_merchant(asked).items():
+    for merchant, ids in by_merchant(stripe_customers).items():
         rows = session.execute(
             select(CustomerRow.platform_stripe_customer_id, BusinessRow.mode)
             .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
