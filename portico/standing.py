@@ -66,7 +66,7 @@ def _amounts(standing: InvoiceStanding) -> str:
 
 def _mail(invoice_id: str, steps: Sequence[TimelineStep], now: dt.datetime) -> str:
     ours = [step for step in steps if step.notification_id and step.object_id == invoice_id]
-    given_up = {step.notification_id for step in ours if step.step == "suppressed"}
+    given_up = {step.notification_id for step in ours if step.step in ("suppressed", "observed")}
     newest = next(
         (
             step

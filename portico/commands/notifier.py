@@ -37,7 +37,9 @@ def list_notifications(
     ] = None,
     status: Annotated[
         notifier.NotificationStatus | None,
-        typer.Option(help="Only those that stand so; suppressed: not sent on purpose."),
+        typer.Option(
+            help="Only those that stand so; suppressed: not sent on purpose; observed: not sent since the business was not live."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 30,
     as_json: AsJson = False,

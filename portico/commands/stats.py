@@ -123,7 +123,7 @@ def show(found: Stats) -> None:
             for row in found.currencies
         ),
     )
-    suppressed = [row for row in found.mails if row.status == "suppressed"][:8]
+    suppressed = [row for row in found.mails if row.status in ("suppressed", "observed")][:8]
     if suppressed:
         out.print("no email, because")
         for row in suppressed:

@@ -85,7 +85,11 @@ class Notification(InAccount, Base):
     told_in: Mapped[str | None] = mapped_column(String(40), index=True)
     """The notification whose email tells of this one too."""
     finished_at: Mapped[dt.datetime | None] = mapped_column(Moment)
-    """When it was suppressed or failed."""
+    """When it was suppressed, observed or failed."""
+    business_id: Mapped[str | None] = mapped_column(String(100))
+    """Whose it was to be, by the host's id; of one that was observed alone."""
+    accepted_at: Mapped[dt.datetime | None] = mapped_column(Moment)
+    """When a person wanted it sent though it had been observed."""
     context: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """What whoever asked for it had to say; no address and no link."""
     traceparent: Mapped[str | None] = mapped_column(String(55))
@@ -113,6 +117,14 @@ class Notification(InAccount, Base):
             "provider_message_id",
             postgresql_where=text("provider_message_id IS NOT NULL"),
             sqlite_where=text("provider_message_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_notifications_observed",
+            "business_id",
+            "finished_at",
+            "notification_id",
+            postgresql_where=text("status = 'observed'"),
+            sqlite_where=text("status = 'observed'"),
         ),
     )
 

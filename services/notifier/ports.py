@@ -33,6 +33,8 @@ class PortalUnavailable(Exception):
 class Business:
     """The business in whose name an email goes out. `color` is `#rrggbb`, `logo_url` absolute."""
 
+    business_id: str = ""
+    """The host's own id."""
     name: str
     email: str | None = None
     phone: str | None = None
@@ -46,6 +48,10 @@ class Business:
     service_note: str | None = None
     """What it says of the service while something is owed, in its own words."""
     reminders: ReminderPolicy = field(default_factory=ReminderPolicy)
+    observed: bool = False
+    """It observes, or the installation does: nothing goes out that nobody asked for."""
+    live_since: dt.datetime | None = None
+    """Its line; None: it has drawn none."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

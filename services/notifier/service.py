@@ -43,6 +43,7 @@ from services.notifier.queries import leases, outbox, suppressions
 from services.notifier.queries.leases import Leased
 from services.notifier.retention import RULES
 from services.notifier.rpc.hooks import Hooks
+from services.notifier.rpc.observed import Observed
 from services.notifier.rpc.operations import Operations
 from services.notifier.senders import SendSlotsProvider, run_concurrently, sender
 from services.notifier.workflows import sending
@@ -164,7 +165,7 @@ def _refuse_unsigned(request: Request) -> Response | None:
     return None
 
 
-class NotifierService(Operations, Hooks):
+class NotifierService(Operations, Observed, Hooks):
     """Owns the notifications and their delivery."""
 
     name: ClassVar[str] = "notifier"
@@ -304,6 +305,7 @@ class NotifierService(Operations, Hooks):
             jitter=random.random,
             pause=eventlet.sleep,
             run_concurrently=run_concurrently,
+            observes=self.observes,
         )
 
     # --- SendGrid's webhook -------------------------------------------------------------------------------------

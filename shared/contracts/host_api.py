@@ -229,7 +229,7 @@ class IncidentEmail(Answer, frozen=True, kw_only=True):
     kind: str
     """What it says: `payment_failed`, `payment_reminder`, …"""
     status: str
-    """`pending`, `sending`, `sent`, `delivered`, `bounced`, `suppressed` (not sent on purpose) or `failed`."""
+    """`pending`, `sending`, `sent`, `delivered`, `bounced`, `suppressed` (not sent on purpose), `observed` (not sent, since the business was not live) or `failed`."""
     reason: str | None = None
     """Why it was not sent, in words."""
     created_at: dt.datetime

@@ -129,6 +129,10 @@ class World:
         notifier.wake = notifier.wake_relay = notifier.wake_hosts = notifier.wake_hooks = lambda: (
             None
         )
+        notifier.observes, notifier.fetch_contact = False, None
+        notifier.portal = SimpleNamespace(
+            business_contact=lambda **asked: self.call("portal", "business_contact", **asked)
+        )
         notifier.hooks = HostsOfProcess(HookRules(Signer(["h" * 20 + "0123456789ab"])), None, 8)
 
     @staticmethod
@@ -261,8 +265,6 @@ def _portal(world: World) -> None:
     world.fails("portal", "begin_connecting", business_id="nobody")
     call("portal", "business_accounts", business_id="sunrise")
     call("portal", "business_accounts", accounts=["acct_unknown"])
-    call("portal", "set_mode", business_id="sunrise", mode="live")
-    world.fails("portal", "set_mode", business_id="nobody", mode="live")
     call("portal", "businesses_modes")
     call("portal", "observed", stripe_customers=[{"stripe_customer_id": "cus_joe"}])
     _unknown_link(world, joe)
@@ -474,6 +476,23 @@ def _hooks(world: World) -> None:
         world.fails("notifier", method, **one)
 
 
+def _observed(world: World, notification_id: str) -> None:
+    """An email was observed; a person looks at it, and accepts it when the business is live."""
+    with world.house.notifier.db.transaction() as session:
+        row = session.scalars(
+            select(Notification).where(Notification.notification_id == notification_id)
+        ).one()
+        row.status, row.reason, row.business_id = Status.OBSERVED, "observed", "sunrise"
+    world.call("notifier", "observed", business_id="sunrise")
+    world.fails("notifier", "observed", business_id="sunrise", starting_after="ntf_none")
+    wanted = {"notification_ids": [notification_id]}
+    world.call("portal", "set_mode", business_id="sunrise", mode="observe")
+    world.fails("portal", "set_mode", business_id="nobody", mode="live")
+    world.fails("notifier", "accept_observed", **wanted)
+    world.call("portal", "set_mode", business_id="sunrise", mode="live")
+    world.call("notifier", "accept_observed", **wanted)
+
+
 def _notifier(world: World) -> None:
     house, call = world.house, world.call
     _hooks(world)
@@ -494,6 +513,7 @@ def _notifier(world: World) -> None:
     since = (world.now() - dt.timedelta(days=DAYS + 1)).isoformat()
     call("notifier", "resend_failed", failed_since=since, limit=2, dry_run=True)
     call("notifier", "resend_failed", failed_since=since, limit=2)
+    _observed(world, failed_id)
     context = {
         "request_id": "req-1",
         "description": "Weekly home cleaning",

@@ -339,6 +339,7 @@ MANY: Final = {
 }
 PLAIN: Final[dict[str, Any]] = {
     "now": NOW,
+    "line": None,
     "application": "ca_1",
     "kept": True,
     "at": NOW,

@@ -157,6 +157,7 @@ def _read_contact(wire: contracts.portal.Contact) -> Contact:
 
 def _read_business(wire: contracts.portal.ContactBusiness) -> Business:
     return Business(
+        business_id=wire.business_id,
         name=wire.name,
         email=wire.email,
         phone=wire.phone,
@@ -168,6 +169,8 @@ def _read_business(wire: contracts.portal.ContactBusiness) -> Business:
         sender_email=wire.sender_email,
         service_note=wire.service_note,
         reminders=_policy(wire.reminder_policy),
+        observed=wire.observed,
+        live_since=aware(wire.live_since),
     )
 
 

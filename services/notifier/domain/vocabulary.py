@@ -15,6 +15,8 @@ class Status(StrEnum):
     DELIVERED = "delivered"
     BOUNCED = "bounced"
     SUPPRESSED = "suppressed"
+    OBSERVED = "observed"
+    """All spoke for it, but its business observes, or has drawn its line since (`observing.py`): final, until a person accepts it."""
     FAILED = "failed"
 
 
@@ -58,6 +60,8 @@ class Reason(StrEnum):
     ADDRESS_BOUNCED = "address bounced"
     ADDRESS_COMPLAINED = "the address reported our email as spam"
     CANCELLED = "cancelled by hand"
+    OBSERVING = "observed: nothing goes out by itself until the business is live"
+    BEFORE_THE_LINE = "observed: it happened before the business went live"
     NO_ADDRESS = "the customer has no email address"
     NO_BUSINESS_ADDRESS = "the business has no email address"
     APPROVED_HERE = "the business approved this itself"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -28,17 +29,26 @@ from services.notifier.domain.reminders import Go, Hold, Timing, effective_time,
 from services.notifier.domain.sending import Accepted, Outcome, SendingPolicy
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import subscriptions
-from services.notifier.handlers.invoices import announce_recovery
+from services.notifier.handlers.accepted_mails import mark_others_sent, mark_sent
 from services.notifier.handlers.results import Result, finish, record_failure
 from services.notifier.models import Notification
 from services.notifier.ports import Contact, Mail
-from services.notifier.queries import business_news, leases, notifications, suppressions
+from services.notifier.queries import (
+    business_news,
+    leases,
+    notifications,
+    observed,
+    suppressions,
+)
 from services.notifier.queries import incidents as incident_queries
 from services.notifier.queries.leases import Leased
 from services.notifier.queries.notifications import Row
 from shared.contracts.accounts import StripeId, look_up
 from shared.contracts.invoices import Retry
 from shared.l10n.dates import zone
+
+NOT_SENT: Final = frozenset({Status.SUPPRESSED.value, Status.OBSERVED.value})
+"""Outcomes of emails that will not go out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,8 @@ class SendRequest:
     """Whom the mail goes to, as bounced addresses are remembered."""
     contact: Contact
     planned: Retry
+    observed: Reason | None = None
+    """Why it does not go out though nothing else speaks against it: its business observes, or has drawn its line since."""
     invoice: InvoiceNow | None
     """The invoice as it was just read; None where it could not be."""
     others: Mapping[StripeId, InvoiceNow | None] = field(default_factory=dict)
@@ -82,6 +94,8 @@ class _Known:
     suppressed: dict[AddressHash, str]
     told: dict[StripeId, list[Failure]]
     """The failures of which customers were told, by invoice."""
+    observed: dict[StripeId, list[Failure]]
+    """The failures of which customers would have been told, by invoice."""
     ends_told: set[StripeId]
     """The invoices that another email to their business names as unpaid for good."""
 
@@ -112,6 +126,11 @@ def begin_posts(
         told=notifications.failures_told(
             session, {one.name for one in incidents.values() if one.last_mailed_at}, rows
         ),
+        observed=observed.failures(
+            session,
+            {one.leased.invoice for one in postings if one.observed and one.leased.invoice},
+            rows,
+        ),
         ends_told=business_news.ends_told(
             session,
             {
@@ -136,7 +155,7 @@ def begin_posts(
                 _name_charges(session, posting)
         elif result is None and leased.kind is Kind.COLLECTION_ENDED:
             known.ends_told.update(posting.others)
-        elif result is not None and result.outcome == "suppressed" and leased.gathers:
+        elif result is not None and result.outcome in NOT_SENT and leased.gathers:
             leases.release_gathered(session, leased.notification_id, now)
     notifications.store_sent(session, rows.values())
     incident_queries.note_asked(session, begun, now)
@@ -175,7 +194,7 @@ def _begin(
     failure = _failure(posting, row)
     if reason is None and not leased.by_hand and row.unconfirmed_since is None:
         verdict = _verdict(session, posting, known, row, now)
-        if isinstance(verdict, Go) and leased.kind in DUNNING:
+        if isinstance(verdict, Go) and leased.kind in DUNNING and posting.observed is None:
             verdict = _alone_or_together(posting, known.incidents, now)
         if isinstance(verdict, Hold):
             row.status, row.lease_until, row.lease_token = Status.PENDING.value, None, None
@@ -189,6 +208,20 @@ def _begin(
         return Result(leased.kind, "suppressed", str(reason))
     row.kind, row.reason = mail.kind.value, None
     row.charge_id, row.payment_method_id = failure.charge_id, failure.payment_method_id
+    if posting.observed is not None:
+        return _observe(posting, known, row, failure, now)
+    _mark_begun(posting, row, incident, now, policy)
+    return None
+
+
+def _mark_begun(
+    posting: SendRequest,
+    row: Row,
+    incident: Incident | None,
+    now: dt.datetime,
+    policy: SendingPolicy,
+) -> None:
+    leased = posting.leased
     if leased.kind is Kind.COLLECTION_ENDED:
         ended = how_it_ended(incident, posting.invoice, now)
         row.context = {
@@ -200,7 +233,23 @@ def _begin(
     row.attempts += 1
     row.lease_until = now + policy.lease
     row.due_at = now + policy.grace
-    return None
+
+
+def _observe(
+    posting: SendRequest, known: _Known, row: Row, failure: Failure, now: dt.datetime
+) -> Result:
+    """Write down what would have gone out now. Nobody is told by it, so nothing counts as told; but what a second event tells of a
+    failure that was observed would not have gone either."""
+    leased, status, reason = posting.leased, Status.OBSERVED, posting.observed
+    if leased.kind in DUNNING and leased.invoice is not None and not leased.by_hand:
+        before = known.observed.setdefault(leased.invoice, [])
+        if (same := is_told(failure, before)) is not None:
+            status, reason = Status.SUPPRESSED, same
+        else:
+            before.append(failure)
+    row.business_id = posting.contact.business.business_id or None
+    finish(row, status, str(reason), now)
+    return Result(leased.kind, status.value, str(reason))
 
 
 def _name_charges(session: Session, posting: SendRequest) -> None:
@@ -316,60 +365,3 @@ def record_answers(
     incident_queries.note_mailed(session, told.values())
     incident_queries.note_asked(session, untold, None)
     return results
-
-
-def mark_sent(
-    session: Session,
-    row: Notification | Row,
-    incident: Incident | None,
-    at: dt.datetime,
-    message_id: str | None,
-) -> Incident | None:
-    """The provider has the message. `row` and `incident` are locked.
-
-    Returns the incident as it is to be stored, where that changed. When the invoice was paid while the email was on
-    its way, the good news is written down here.
-    """
-    if row.sent_at is None:
-        row.sent_at = at
-    if row.status not in (Status.DELIVERED, Status.BOUNCED):
-        row.status, row.reason = Status.SENT.value, None
-    row.provider_message_id = row.provider_message_id or message_id
-    row.unconfirmed_since, row.lease_until, row.last_error = None, None, None
-    row.finished_at = None
-    row.unconfirmed_posts = 0
-    if Kind(row.kind) not in DUNNING:
-        return None
-    return _was_asked(session, row, incident, row.sent_at, at)
-
-
-def mark_others_sent(session: Session, row: Notification | Row, at: dt.datetime) -> list[Incident]:
-    """The provider has an email in which others are told, too. Returns their incidents as they are to be stored."""
-    if not (row.context or {}).get(leases.GATHERS):
-        return []
-    others = leases.told_in(session, [row.notification_id])
-    incidents = incident_queries.lock_incidents(
-        session, {one.invoice for one in others if one.invoice}
-    )
-    asked = []
-    for other in others:
-        if other.sent_at is None:
-            other.sent_at = at
-            asked.append(_was_asked(session, other, look_up(incidents, other.invoice), at, at))
-    return [incident for incident in asked if incident is not None]
-
-
-def _was_asked(
-    session: Session,
-    row: Notification | Row,
-    incident: Incident | None,
-    sent_at: dt.datetime,
-    at: dt.datetime,
-) -> Incident | None:
-    """The incident after its customer was asked for it by an email that left at `sent_at`."""
-    if incident is None:
-        return None
-    told_at = effective_time(row.occurred_at or row.created_at, row.created_at, sent_at)
-    mailed = replace(incident, last_mailed_at=max(told_at, incident.last_mailed_at or told_at))
-    announce_recovery(session, mailed, row.correlation_id, at)
-    return mailed

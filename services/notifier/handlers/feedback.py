@@ -15,7 +15,7 @@ from services.notifier.domain.keys import unreachable_key
 from services.notifier.domain.kinds import TO_BUSINESS, Kind
 from services.notifier.domain.vocabulary import Reason, Status
 from services.notifier.handlers import hooks
-from services.notifier.handlers.delivery import mark_others_sent, mark_sent
+from services.notifier.handlers.accepted_mails import mark_others_sent, mark_sent
 from services.notifier.metrics import FEEDBACK
 from services.notifier.models import Notification
 from services.notifier.queries import (

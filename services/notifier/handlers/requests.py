@@ -27,10 +27,11 @@ class UnknownNotification(NotFound):
 
 def view(row: Notification) -> contract.Notification:
     """A notification as others may see it."""
-    return contract.Notification(**_fields(row))
+    return contract.Notification(**fields_of(row))
 
 
-def _fields(row: Notification) -> dict[str, Any]:
+def fields_of(row: Notification) -> dict[str, Any]:
+    """The same, for an answer that says more."""
     return {
         "notification_id": row.notification_id,
         "account": row.account,
@@ -201,4 +202,4 @@ def _add(session: Session, new: NewNotification) -> tuple[Notification, bool]:
 
 
 def _requested(row: Notification, *, created: bool) -> contract.RequestedNotification:
-    return contract.RequestedNotification(**_fields(row), created=created)
+    return contract.RequestedNotification(**fields_of(row), created=created)

@@ -223,7 +223,8 @@ def note_ends(
                 stripe_customer_id=incident.stripe_customer_id,
                 on_behalf_of=incident.on_behalf_of,
                 correlation_id=event.correlation_id if event else "",
-                occurred_at=event.occurred_at if event else now,
+                # Without an event nothing is new but the silence since.
+                occurred_at=event.occurred_at if event else incident.failure_heard_at or now,
                 traceparent=event.traceparent if event else "",
             )
             for incident, event in new

@@ -137,11 +137,16 @@ def _mail_steps(
     told: list[Told] = []
     if row.status != Status.SUPPRESSED or ended > row.created_at:
         told.append((row.created_at, "notified", f"{name} email is due", UNSET))
+    if row.accepted_at is not None:
+        text = f"{name} email was observed; a person wanted it sent"
+        told.append((row.accepted_at, "accepted", text, UNSET))
     if row.unconfirmed_since is not None:
         told.append(_unconfirmed(row, row.unconfirmed_since, name, now))
     elif row.status in ACTIVE:
         told += [(now, *one) for one in _waiting(row, name, now)]
-    if row.status == Status.SUPPRESSED:
+    if row.status == Status.OBSERVED:
+        told.append((ended, "observed", f"no {name} email: {row.reason}", UNSET))
+    elif row.status == Status.SUPPRESSED:
         told += [(*one, UNSET) for one in _held_back(row, name, ended)]
     else:
         told += [(*one, UNSET) for one in _posted(row, name, reports, ended)]

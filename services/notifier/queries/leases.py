@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from services.notifier.domain.incidents import Incident
@@ -34,9 +34,21 @@ GATHERS: Final = "gathers"
 """In a notification's context: others are told in it."""
 
 
-def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
+def gather(
+    session: Session, leased: Leased, now: dt.datetime, line: dt.datetime | None = None
+) -> None:
     """Give this email, which is leased, the customer's others that wait to be told together: also those that another
-    sender holds and has not begun. They are told in it, and leave the schedule."""
+    sender holds and has not begun. They are told in it, and leave the schedule. What happened before the business's `line` stays:
+    it is not to be told, unless a person has accepted it."""
+    live: ColumnElement[bool] = true()
+    if line is not None:
+        live = or_(
+            Notification.accepted_at.is_not(None),
+            and_(
+                Notification.created_at > line,
+                func.coalesce(Notification.occurred_at, Notification.created_at) > line,
+            ),
+        )
     session.execute(
         update(Notification)
         .where(
@@ -47,6 +59,7 @@ def gather(session: Session, leased: Leased, now: dt.datetime) -> None:
             Notification.status.in_([status.value for status in ACTIVE]),
             Notification.reason == Reason.WAITS_FOR_OTHERS.value,
             Notification.unconfirmed_since.is_(None),
+            live,
         )
         .values(
             told_in=leased.notification_id,
@@ -109,6 +122,8 @@ class Leased:
     occurred_at: dt.datetime
     by_hand: bool = False
     """A person wants it out now."""
+    accepted: bool = False
+    """A person wants it out, though it was observed."""
     lookups: int = 0
     """Times that the portal did not know the customer."""
     gathers: bool = False
@@ -200,6 +215,7 @@ _LEASED: Final = (
     _TABLE.c.lookups,
     _TABLE.c.reason,
     _TABLE.c.context,
+    _TABLE.c.accepted_at,
 )
 
 
@@ -274,6 +290,7 @@ def lease_due(
             heard_at=row.created_at,
             occurred_at=row.occurred_at or row.created_at,
             by_hand=is_manual_resend(row.dedupe_key),
+            accepted=row.accepted_at is not None,
             lookups=row.lookups,
             gathers=row.reason == Reason.WAITS_FOR_OTHERS
             or (row.context or {}).get(GATHERS) is True,

@@ -310,6 +310,7 @@ class Row:
     ready_at: dt.datetime | None
     finished_at: dt.datetime | None
     context: dict[str, Any] | None
+    business_id: str | None
     stored: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     """What of it `store_sent` writes, as the table is known to have it."""
 

@@ -84,12 +84,21 @@ class HostsProvider(DependencyProvider):
         return self._injected
 
 
+class ObservesProvider(DependencyProvider):
+    """Injects whether the whole installation observes (`MODE`)."""
+
+    def get_dependency(self, worker_ctx: Any) -> bool:
+        observes: bool = self.container.config["settings"].observes
+        return observes
+
+
 class Hooks:
     """Webhooks to hosts."""
 
     db = Database()
     portal = RpcClient("portal", timeout=NOTIFIER_WAITS_FOR_PORTAL)
     hooks = HostsProvider()
+    observes = ObservesProvider()
     hook_places = SendSlotsProvider("send_hook", "hook_senders")
     wake_hosts = Waker("tell_hosts")
     wake_hooks = Waker("send_hooks")

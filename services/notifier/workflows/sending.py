@@ -28,6 +28,7 @@ from services.notifier.domain.addresses import AddressHasher
 from services.notifier.domain.incidents import Incident
 from services.notifier.domain.kinds import KINDS, TO_BUSINESS, Action, Kind
 from services.notifier.domain.notification_rules import STOPPED_BECAUSE, how_it_ended, recheck
+from services.notifier.domain.observing import happened_at, observed_because
 from services.notifier.domain.reminders import schedule
 from services.notifier.domain.sending import Again, SendingPolicy, Stop, after_unknown_customer
 from services.notifier.domain.vocabulary import Reason, Status
@@ -37,6 +38,7 @@ from services.notifier.handlers.delivery import Answered, SendRequest
 from services.notifier.handlers.results import Result, finish, retry, retry_or_give_up
 from services.notifier.handlers.subscriptions import note_ends
 from services.notifier.ports import (
+    Business,
     CancellationLinks,
     Contact,
     Contacts,
@@ -89,6 +91,8 @@ class SendContext:
     pause: Callable[[float], object]
     """Wait so many seconds."""
     run_concurrently: RunConcurrently
+    observes: bool = False
+    """Whether the whole installation observes."""
     policy: SendingPolicy = field(default_factory=SendingPolicy)
 
 
@@ -123,7 +127,8 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
         return _suppress(
             desk, leased, Reason.NO_BUSINESS_ADDRESS if to_business else Reason.NO_ADDRESS
         )
-    leased, others = _told_together(desk, leased)
+    observed = _observed_because(desk, leased, contact.business)
+    leased, others = _told_together(desk, leased, contact.business.live_since, observed)
     if others is None:
         return Result(leased.kind, "lease_lost")
     planned = schedule(
@@ -140,6 +145,7 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
             address=desk.hasher(mail.to),
             contact=contact,
             planned=planned,
+            observed=observed,
             invoice=report.now if report else None,
             others={one.incident.name: one.report.now if one.report else None for one in others},
         )
@@ -150,15 +156,33 @@ def send_one(desk: SendContext, leased: Leased) -> Result:
     return _with_retries(desk, lambda: desk.record(Answered(leased, mail.kind, outcome)))
 
 
-def _told_together(desk: SendContext, leased: Leased) -> tuple[Leased, list[OpenInvoice] | None]:
-    """What else is told in this email; None when its lease was lost."""
+def _observed_because(desk: SendContext, leased: Leased, business: Business) -> Reason | None:
+    return observed_because(
+        leased.kind,
+        observes=desk.observes or business.observed,
+        live_since=business.live_since,
+        happened=happened_at(leased.occurred_at, leased.heard_at),
+        accepted=leased.accepted or leased.by_hand,
+    )
+
+
+def _told_together(
+    desk: SendContext, leased: Leased, line: dt.datetime | None, observed: Reason | None
+) -> tuple[Leased, list[OpenInvoice] | None]:
+    """What else is told in this email; None when its lease was lost. Those that are observed end each by itself: a person may accept
+    one of them, and not the others."""
+    if observed is not None:
+        return leased, []
     if leased.kind is Kind.COLLECTION_ENDED:
         return _gather_ends(desk, leased)
-    return leased, _gather(desk, leased) if leased.gathers else []
+    return leased, _gather(desk, leased, line) if leased.gathers else []
 
 
-def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
-    """What else this customer owes, told of or not, for one email; None when the lease was lost.
+def _gather(
+    desk: SendContext, leased: Leased, line: dt.datetime | None = None
+) -> list[OpenInvoice] | None:
+    """What else this customer owes, told of or not, for one email; None when the lease was lost. What is from before the business's
+    line ends by itself.
 
     What waits to be told together is tied to this email first, so that a sender that dies here leaves it whole.
     """
@@ -169,7 +193,7 @@ def _gather(desk: SendContext, leased: Leased) -> list[OpenInvoice] | None:
         row = leases.lock_leased(session, leased)
         if row is None:
             return None
-        leases.gather(session, leased, desk.now())
+        leases.gather(session, leased, desk.now(), line)
         row.context = {**(row.context or {}), leases.GATHERS: True}
     open_ones = [one for one in incidents.values() if one.name != leased.invoice and owed(one)]
     return [

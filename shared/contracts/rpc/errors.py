@@ -147,6 +147,10 @@ class TooLate(RpcError):
     """The email is on its way, sent, or was never to be sent: there is nothing to cancel."""
 
 
+class StillObserved(RpcError):
+    """A business of these emails still observes: let it go live first (`portal.set_mode`). Nothing was accepted."""
+
+
 BASES: Final = frozenset({RpcError, BillingError})
 """They are raised by nobody."""
 ERRORS: Final[dict[str, type[RpcError]]] = {

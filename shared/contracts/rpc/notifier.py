@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 
 import msgspec
 
+from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import base
 from shared.contracts.rpc.base import Answer, Method, one_of
-from shared.contracts.rpc.errors import NotFound, TooLate
+from shared.contracts.rpc.errors import NotFound, StillObserved, TooLate
 from shared.contracts.rpc.hooks import (
     CHANGE_WEBHOOK_ENDPOINT,
     CREATE_WEBHOOK_ENDPOINT,
@@ -54,7 +55,7 @@ BusinessKind = Literal[
 ]
 NotificationKind = Annotated[str, one_of(*get_args(EmailKind))]
 NotificationStatus = Literal[
-    "pending", "sending", "sent", "delivered", "bounced", "suppressed", "failed"
+    "pending", "sending", "sent", "delivered", "bounced", "suppressed", "observed", "failed"
 ]
 """Where a notification stands."""
 STATUSES: Final = get_args(NotificationStatus)
@@ -90,7 +91,7 @@ class Notification(Answer, frozen=True, kw_only=True):
     """The connected Stripe account of its Stripe ids, `acct_…`; empty: the installation's own."""
     kind: NotificationKind
     status: Annotated[str, one_of(*STATUSES)]
-    """`suppressed`: not sent on purpose, see `reason`."""
+    """`suppressed`: not sent on purpose, see `reason`. `observed`: it would have been sent, had its business been live."""
     reason: str | None = None
     """Why it was not sent, in words."""
     invoice_id: str | None = None
@@ -119,6 +120,60 @@ class Notification(Answer, frozen=True, kw_only=True):
     """When SendGrid accepted it."""
     delivered_at: dt.datetime | None = None
     """When the mailbox took it."""
+
+
+class ObservedInvoice(Answer, frozen=True, kw_only=True):
+    """What has become of the invoice of an observed email, as far as Stripe's webhooks have told."""
+
+    status: Annotated[str, one_of(*InvoiceStatus)]
+    currency: str
+    """ISO 4217, lower case."""
+    amount_due: int
+    """What it asked for."""
+    amount_remaining: int
+    """What is still to be paid."""
+    amount_paid: int
+    """Money that came in."""
+    number: str | None = None
+    """The number printed on it."""
+    attempt_count: int = 0
+    """Attempts of Stripe's retry schedule."""
+    first_failed_at: dt.datetime | None = None
+    last_failed_at: dt.datetime | None = None
+    next_payment_attempt: dt.datetime | None = None
+    """When Stripe tries again, as it last said."""
+    closed_at: dt.datetime | None = None
+    """Since when it is paid, void or given up."""
+
+
+class ObservedNotification(Notification, frozen=True, kw_only=True):
+    """An email that would have been sent, had its business been live. Whom to is the portal's to say (`contacts`)."""
+
+    business_id: str
+    """The host's own id of the business."""
+    on_behalf_of: str = ""
+    """Where the account is a platform's: on whose behalf it charges."""
+    occurred_at: dt.datetime
+    """When what it tells of happened."""
+    observed_at: dt.datetime
+    """When it would have gone out."""
+    invoice: ObservedInvoice | None = None
+    """null: it is about none."""
+
+
+class ObservedNotifications(Answer, frozen=True, kw_only=True):
+    """Observed emails, in the order in which they would have gone out."""
+
+    notifications: list[ObservedNotification]
+    has_more: bool = False
+    """There are others after these: go on with `starting_after`, the last one's `notification_id`."""
+
+
+class AcceptedNotification(Notification, frozen=True, kw_only=True):
+    """An email that was observed, and that a person wants sent."""
+
+    accepted: bool
+    """Whether this call made it due; false: it was wanted before, and stands as it says."""
 
 
 class RequestedNotification(Notification, frozen=True, kw_only=True):
@@ -272,10 +327,14 @@ class Timeline(Answer, frozen=True, kw_only=True):
 
 # --- methods ---------------------------------------------------------------------------------------------------------
 
+ACCEPT_OBSERVED: Final = Method(
+    "notifier", "accept_observed", list[AcceptedNotification], (NotFound, StillObserved)
+)
 CANCEL: Final = Method("notifier", "cancel", Notification, (NotFound, TooLate))
 EMAILS_OF_INVOICES: Final = Method("notifier", "emails_of_invoices", list[Notification])
 ERASE_CUSTOMER: Final = Method("notifier", "erase_customer", ErasedRows)
 NOTIFICATIONS: Final = Method("notifier", "notifications", list[Notification])
+OBSERVED: Final = Method("notifier", "observed", ObservedNotifications, (NotFound,))
 PREVIEW: Final = Method("notifier", "preview", EmailPreview)
 RESEND: Final = Method("notifier", "resend", RequestedNotification, (NotFound,))
 RESEND_FAILED: Final = Method("notifier", "resend_failed", ResentNotifications)

@@ -41,6 +41,8 @@ class House:
     portal: FakePortal = field(default_factory=lambda: FakePortal({"cus_1": a_contact()}))
     billing: FakeBilling = field(default_factory=FakeBilling)
     policy: SendingPolicy = field(default_factory=SendingPolicy)
+    observes: bool = False
+    """Whether the installation does."""
     hasher: AddressHasher = field(default_factory=lambda: AddressHasher([ADDRESS_KEY]))
 
     @property
@@ -58,6 +60,7 @@ class House:
             jitter=lambda: 0.5,
             pause=lambda seconds: None,
             run_concurrently=lambda ask: ask,
+            observes=self.observes,
             policy=self.policy,
         )
 

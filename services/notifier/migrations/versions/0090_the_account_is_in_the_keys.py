@@ -4,13 +4,13 @@
 Run again after it was cut off, it goes on where it was.
 
 Revision ID: 0090
-Revises: 0015
+Revises: 0016
 """
 
 from shared.migrations import replace_key
 
 revision = "0090"
-down_revision = "0015"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,38 @@
+"""What goes out by itself: nothing while a business observes, and nothing of what happened before it went live
+(docs/adr/0032-observe-then-live.md)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from services.notifier.domain.kinds import Kind
+from services.notifier.domain.vocabulary import Reason
+
+ASKED_FOR: Final = frozenset({Kind.FRESH_LINK})
+"""The kinds that their reader has asked for just now: they go, whoever observes."""
+
+
+def happened_at(occurred_at: dt.datetime, heard_at: dt.datetime) -> dt.datetime:
+    """When what an email tells of happened, as far as a line is concerned. What was heard before it is before it, on whatever test clock
+    of Stripe's it happened; and so is what happened before it and is heard of late."""
+    return min(occurred_at, heard_at)
+
+
+def observed_because(
+    kind: Kind,
+    *,
+    observes: bool,
+    live_since: dt.datetime | None,
+    happened: dt.datetime,
+    accepted: bool,
+) -> Reason | None:
+    """Why an email that is right otherwise does not go out; None: it goes. `accepted`: a person wants this one, though it is from before
+    the line. Nobody's wish sends an email for a business that observes."""
+    if kind in ASKED_FOR:
+        return None
+    if observes:
+        return Reason.OBSERVING
+    if live_since is not None and happened <= live_since and not accepted:
+        return Reason.BEFORE_THE_LINE
+    return None

@@ -1,0 +1,92 @@
+"""What was observed instead of sent: looked at, and sent after all when a person accepts it (docs/adr/0032-observe-then-live.md)."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy.orm import Session
+
+from services.notifier.domain.incidents import Incident
+from services.notifier.domain.vocabulary import Status
+from services.notifier.handlers.requests import UnknownNotification, fields_of
+from services.notifier.models import Notification
+from services.notifier.queries import incidents, notifications
+from services.notifier.queries import observed as queries
+from shared.contracts.accounts import look_up
+from shared.contracts.rpc import notifier as contract
+
+
+def observed(
+    session: Session,
+    *,
+    business_id: str,
+    since: dt.datetime | None,
+    starting_after: str | None,
+    limit: int,
+) -> contract.ObservedNotifications:
+    """A page of what a business's customers and the business would have got, with what has become of the invoices. Raises
+    UnknownNotification for `starting_after`."""
+    after = None
+    if starting_after is not None:
+        after = notifications.by_id(session, starting_after)
+        if after is None or after.business_id != business_id:
+            raise UnknownNotification("starting_after: there is no such notification")
+    rows = queries.page(session, business_id=business_id, since=since, after=after, limit=limit + 1)
+    known = incidents.read_incidents(session, {row.invoice for row in rows if row.invoice})
+    return contract.ObservedNotifications(
+        notifications=[_view(row, look_up(known, row.invoice)) for row in rows[:limit]],
+        has_more=len(rows) > limit,
+    )
+
+
+def _view(row: Notification, incident: Incident | None) -> contract.ObservedNotification:
+    return contract.ObservedNotification(
+        **fields_of(row),
+        business_id=row.business_id or "",
+        on_behalf_of=row.on_behalf_of,
+        occurred_at=row.occurred_at or row.created_at,
+        observed_at=row.finished_at or row.created_at,
+        invoice=_invoice(incident) if incident is not None else None,
+    )
+
+
+def _invoice(incident: Incident) -> contract.ObservedInvoice:
+    return contract.ObservedInvoice(
+        status=incident.status,
+        currency=incident.currency,
+        amount_due=incident.amount_due,
+        amount_remaining=incident.amount_remaining,
+        amount_paid=incident.amount_paid,
+        number=incident.number,
+        attempt_count=incident.attempt_count,
+        first_failed_at=incident.first_failed_at,
+        last_failed_at=incident.last_failed_at,
+        next_payment_attempt=incident.next_payment_attempt,
+        closed_at=incident.closed_at,
+    )
+
+
+def accept(
+    session: Session, notification_ids: list[str], now: dt.datetime
+) -> list[contract.AcceptedNotification]:
+    """Let observed notifications go out after all, each as any that is due: it is looked at again first, and may be suppressed then.
+
+    One that is not observed (any more) is answered as it stands, so the same call again changes nothing. Their businesses are live: that
+    is for the caller to know, who may ask the portal only outside of a transaction. Raises UnknownNotification, with nothing written.
+    """
+    rows = notifications.lock_rows(session, notification_ids)
+    for wanted in notification_ids:
+        if wanted not in rows:
+            raise UnknownNotification(f"notification_ids: there is no notification {wanted[:60]}")
+    answers = []
+    for wanted in dict.fromkeys(notification_ids):
+        row = rows[wanted]
+        accepted = row.status == Status.OBSERVED
+        if accepted:
+            row.status, row.reason, row.finished_at = Status.PENDING.value, None, None
+            row.lease_until = row.lease_token = row.last_error = None
+            # Giving up counts from here, and so do the tries: it waited for a person, and for no system.
+            row.accepted_at = row.due_at = row.ready_at = now
+            row.attempts = row.lookups = 0
+        answers.append(contract.AcceptedNotification(**fields_of(row), accepted=accepted))
+    return answers

@@ -1,0 +1,79 @@
+"""Notifications that were observed instead of sent."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from services.notifier.domain.kinds import DUNNING
+from services.notifier.domain.notification_rules import Failure
+from services.notifier.domain.vocabulary import Status
+from services.notifier.models import Notification
+from services.notifier.queries.notifications import failure_of
+from shared.contracts.accounts import StripeId
+from shared.statements import among_objects
+
+_OBSERVED = Notification.status == Status.OBSERVED.value
+
+
+def failures(
+    session: Session, invoices: Collection[StripeId], besides: Collection[str]
+) -> dict[StripeId, list[Failure]]:
+    """The failures of these invoices of which their customers would have been told, had their business been live: by invoice, without
+    the notifications `besides`."""
+    if not invoices:
+        return {}
+    rows = session.scalars(
+        select(Notification).where(
+            among_objects(Notification.account, Notification.invoice_id, invoices),
+            Notification.kind.in_([kind.value for kind in DUNNING]),
+            _OBSERVED,
+            Notification.notification_id.not_in(besides),
+        )
+    )
+    observed: dict[StripeId, list[Failure]] = defaultdict(list)
+    for row in rows:
+        if row.invoice is not None:
+            observed[row.invoice].append(failure_of(row))
+    return observed
+
+
+def page(
+    session: Session,
+    *,
+    business_id: str,
+    since: dt.datetime | None,
+    after: Notification | None,
+    limit: int,
+) -> list[Notification]:
+    """Up to `limit` observed notifications of a business, in the order in which they would have gone out."""
+    statement = select(Notification).where(_OBSERVED, Notification.business_id == business_id)
+    if since is not None:
+        statement = statement.where(Notification.finished_at >= since)
+    if after is not None:
+        last = (Notification.finished_at, Notification.notification_id)
+        statement = statement.where(
+            or_(
+                last[0] > after.finished_at,
+                and_(last[0] == after.finished_at, last[1] > after.notification_id),
+            )
+        )
+    order = (Notification.finished_at, Notification.notification_id)
+    return list(session.scalars(statement.order_by(*order).limit(limit)))
+
+
+def businesses_of(session: Session, notification_ids: list[str]) -> dict[str, str | None]:
+    """The business of each observed one of these notifications, by notification; None of one that is not observed."""
+    rows = session.execute(
+        select(Notification.notification_id, Notification.status, Notification.business_id).where(
+            Notification.notification_id.in_(notification_ids)
+        )
+    )
+    return {
+        notification_id: business_id if status == Status.OBSERVED else None
+        for notification_id, status, business_id in rows
+    }

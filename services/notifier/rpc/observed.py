@@ -1,0 +1,73 @@
+"""The notifier's RPC methods around what was observed instead of sent; mixed into the service."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from services.notifier.adapters.portal import PortalContacts
+from services.notifier.handlers import observing as handlers
+from services.notifier.workflows import observing
+from shared.contracts.rpc.errors import InvalidArgument
+from shared.contracts.rpc.notifier import AcceptedNotification, ObservedNotifications
+from shared.nameko_ext.database import Database
+from shared.nameko_ext.loops import Waker
+from shared.nameko_ext.rpc import audited_rpc, rpc
+
+MOST_LISTED: Final = 500
+MOST_ACCEPTED: Final = 500
+NotificationIds = Annotated[list[str], msgspec.Meta(min_length=1, max_length=MOST_ACCEPTED)]
+
+
+class Observed:
+    """Looking at what was observed, and accepting it. The service that mixes it in has what is declared here."""
+
+    db: Database
+    portal: Any
+    fetch_contact: Any
+    wake: Waker
+    observes: Any
+    """Whether the whole installation does."""
+
+    @rpc
+    def observed(
+        self,
+        business_id: str,
+        since: dt.datetime | None = None,
+        limit: int = 100,
+        starting_after: str | None = None,
+    ) -> ObservedNotifications:
+        """The emails that a business (by the host's id) and its customers would have got, had it been live, in the order in which they
+        would have gone out: those since a moment, if given, at most `limit` (1 to 500), after one of them. What was accepted is not among
+        them any more. NotFound: `starting_after`."""
+        if since is not None and since.tzinfo is None:
+            raise InvalidArgument("since: expected a time with its offset from UTC")
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidArgument(f"limit: expected 1 to {MOST_LISTED}")
+        with self.db.reading() as session:
+            return handlers.observed(
+                session,
+                business_id=business_id,
+                since=since,
+                starting_after=starting_after,
+                limit=limit,
+            )
+
+    @audited_rpc("notification_ids")
+    def accept_observed(self, notification_ids: NotificationIds) -> list[AcceptedNotification]:
+        """Let observed emails go out after all, at most 500, each once: what was accepted before is answered as it stands. Each is
+        looked at again before it goes, as any email: what is paid meanwhile is suppressed.
+
+        StillObserved, with nothing accepted, while a business of theirs observes. NotFound: one of the ids.
+        """
+        accepted = observing.accept(
+            self.db,
+            PortalContacts(self.portal, self.fetch_contact),
+            notification_ids,
+            dt.datetime.now(dt.UTC),
+            observes=self.observes,
+        )
+        self.wake()
+        return accepted
