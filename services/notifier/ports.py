@@ -167,6 +167,14 @@ class Owners(Protocol):
         ...
 
 
+class Modes(Protocol):
+    """The portal, asked who is live."""
+
+    def observes(self, business_id: str) -> bool:
+        """Whether a business, by the host's id, observes, as of the last seconds. Raises PortalUnavailable."""
+        ...
+
+
 class Hosts(Protocol):
     """Hosts' endpoints."""
 

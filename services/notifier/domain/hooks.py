@@ -15,6 +15,8 @@ class DeliveryStatus(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     """Tried for three days, or the endpoint is gone; it can be replayed."""
+    OBSERVED = "observed"
+    """Not sent, since its business was not live; it can be replayed."""
 
 
 class DisabledBecause(StrEnum):
@@ -47,6 +49,10 @@ class Answered:
     def gone(self) -> bool:
         """The host wants nothing more."""
         return self.status == 410
+
+
+OBSERVED: Final = Answered(None, "observed", 0)
+"""What stands for an answer where nothing was sent, since the business is not live."""
 
 
 def answered(status: int, milliseconds: int, retry_after: dt.timedelta | None = None) -> Answered:

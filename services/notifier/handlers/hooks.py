@@ -16,7 +16,12 @@ from services.notifier import metrics
 from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import as_told, test_event
 from services.notifier.domain.hook_signing import BOTH_FOR, Signer
-from services.notifier.domain.hooks import Answered, DeliveryStatus, DisabledBecause, HookPolicy
+from services.notifier.domain.hooks import (
+    Answered,
+    DeliveryStatus,
+    DisabledBecause,
+    HookPolicy,
+)
 from services.notifier.domain.keys import webhooks_stopped_key
 from services.notifier.domain.kinds import Kind
 from services.notifier.models import HookEndpoint

@@ -14,10 +14,11 @@ from nameko.extensions import DependencyProvider
 from services.notifier import metrics
 from services.notifier.adapters.hosts.caller import HostCaller, look_up
 from services.notifier.adapters.hosts.time_limit import SharedLookUps, TimeLimitedHosts
+from services.notifier.adapters.known_modes import KnownModes, PortalModes
 from services.notifier.adapters.portal import PortalOwners
 from services.notifier.domain.hook_shares import HookShares
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import HookPolicy
+from services.notifier.domain.hooks import OBSERVED, HookPolicy
 from services.notifier.handlers import hooks as handlers
 from services.notifier.handlers.hooks import HookRules
 from services.notifier.queries import hook_deliveries, hook_endpoints
@@ -60,6 +61,7 @@ class HostsOfProcess:
         self.there = hosts is not None
         """Whether some host has an endpoint, as of the last look: until the first one it may."""
         self.shares = HookShares(places, HookPolicy().per_owner)
+        self.modes = KnownModes()
 
     @property
     def are_heard(self) -> bool:
@@ -161,7 +163,7 @@ class Hooks:
         self.hooks.shares.note(leased.owner, answer.milliseconds, time.monotonic())
         metrics.HOOK_ATTEMPTS.labels(outcome).inc()
         tracing.note(outcome=outcome)
-        level = log.info if answer.delivered else log.warning
+        level = log.info if answer.delivered or answer is OBSERVED else log.warning
         level(
             "webhook tried",
             endpoint_id=leased.endpoint_id,
@@ -180,11 +182,13 @@ class Hooks:
         return sending.HookContext(
             db=self.db,
             owners=PortalOwners(self.portal),
+            modes=PortalModes(self.portal, self.hooks.modes),
             hosts=self.hooks.hosts,
             signer=self.hooks.rules.signer,
             now=_now,
             jitter=random.random,
             loopback=self.hooks.rules.loopback,
+            observes=self.observes,
         )
 
     # --- RPC ----------------------------------------------------------------------------------------------------

@@ -20,17 +20,20 @@ from services.notifier.domain.hook_addresses import BadUrl, read_url
 from services.notifier.domain.hook_events import body_of
 from services.notifier.domain.hook_shares import NOBODY_SLOW, Slow
 from services.notifier.domain.hook_signing import Signer
-from services.notifier.domain.hooks import Answered, HookPolicy
-from services.notifier.handlers import hooks
+from services.notifier.domain.hooks import OBSERVED, Answered, HookPolicy
+from services.notifier.handlers import hooks, observed_hooks
 from services.notifier.models import HookEvent
-from services.notifier.ports import Hosts, Owner, Owners
+from services.notifier.ports import Hosts, Modes, Owner, Owners, PortalUnavailable
 from services.notifier.queries import hook_deliveries, hook_endpoints, hook_events
 from services.notifier.queries.hook_deliveries import HookLease
 from shared.contracts.accounts import StripeCustomer
+from shared.contracts.rpc.hooks import TEST_TYPE
 from shared.database import Transactions
 from shared.version import VERSION
 
 TOLD_AT_ONCE: Final = 200
+ASK_AGAIN_AFTER: Final = dt.timedelta(seconds=15)
+"""Whether a business is live can't be asked now: nothing is sent for one that may not be."""
 LOOKUP_WAITS: Final = tuple(dt.timedelta(seconds=one) for one in (5, 30, 120))
 """Waits for a customer whom the portal does not know yet. After them the installation's endpoints hear without; a business's
 hears of the link (`customer.link_changed`), and asks."""
@@ -42,12 +45,15 @@ class HookContext:
 
     db: Transactions
     owners: Owners
+    modes: Modes
     hosts: Hosts
     signer: Signer
     now: Callable[[], dt.datetime]
     jitter: Callable[[], float]
     """Uniform in [0, 1)."""
     loopback: bool = False
+    observes: bool = False
+    """Whether the whole installation does."""
     policy: HookPolicy = field(default_factory=HookPolicy)
 
 
@@ -112,12 +118,32 @@ def lease(
 
 def send_one(desk: HookContext, lease: HookLease) -> tuple[str, Answered]:
     """Send one leased delivery and record what came of it; in a word, with the answer."""
+    try:
+        observed = _observed(desk, lease)
+    except PortalUnavailable:
+        with desk.db.transaction() as session:
+            observed_hooks.put_off(session, lease, desk.now() + ASK_AGAIN_AFTER)
+        return "put_off", Answered(None, "portal_unavailable", 0)
+    if observed:
+        with desk.db.transaction() as session:
+            observed_hooks.record_observed(session, lease, desk.now())
+        return OBSERVED.error or "", OBSERVED
     answer = _post(desk, lease)
     with desk.db.transaction() as session:
         outcome = hooks.record_attempt(
             session, lease, answer, desk.now(), desk.jitter(), desk.policy
         )
     return outcome, answer
+
+
+def _observed(desk: HookContext, lease: HookLease) -> bool:
+    """Whether nothing goes out, since whose it is isn't live; a person's try of an endpoint does. Raises PortalUnavailable."""
+    event = lease.event
+    if event.type == TEST_TYPE:
+        return False
+    return desk.observes or (
+        event.business_id is not None and desk.modes.observes(event.business_id)
+    )
 
 
 def _post(desk: HookContext, lease: HookLease) -> Answered:

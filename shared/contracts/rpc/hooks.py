@@ -89,9 +89,11 @@ class WebhookAttempt(Answer, frozen=True, kw_only=True):
     """The HTTP status; null: there was no whole answer."""
     milliseconds: int
     error: str | None = None
-    """Why it counts as failed: `http_500`, `timeout`, `tls`, `refused_address`, …; null: it was delivered."""
-    delivery_status: Annotated[str, one_of("pending", "delivered", "failed")] | None = None
-    """How the delivery stands now."""
+    """Why it counts as failed: `http_500`, `timeout`, `tls`, `refused_address`, …; `observed`: nothing was sent, since the business was not live; null: it was delivered."""
+    delivery_status: Annotated[str, one_of("pending", "delivered", "failed", "observed")] | None = (
+        None
+    )
+    """How the delivery stands now. `observed`: it was not sent, since the business was not live; it can be replayed."""
     next_try_at: dt.datetime | None = None
     """When it is tried again, where it is."""
 

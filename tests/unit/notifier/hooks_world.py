@@ -39,6 +39,8 @@ class FakePortal:
         default_factory=lambda: {StripeCustomer(*CUSTOMER): Owner("sunrise", "1001")}
     )
     away: bool = False
+    observing: set[str] = field(default_factory=set)
+    """The businesses that observe."""
 
     def owners(
         self, stripe_customers: Collection[StripeCustomer], customer_ids: Collection[str]
@@ -46,6 +48,11 @@ class FakePortal:
         if self.away:
             raise PortalUnavailable("away")
         return {one: self.known[one] for one in stripe_customers if one in self.known}, {}
+
+    def observes(self, business_id: str) -> bool:
+        if self.away:
+            raise PortalUnavailable("away")
+        return business_id in self.observing
 
 
 @dataclass
@@ -76,6 +83,7 @@ class World:
     hosts: FakeHosts = field(default_factory=FakeHosts)
     signer: Signer = field(default_factory=lambda: Signer([KEY]))
     jitter: Callable[[], float] = lambda: 0.5
+    observes: bool = False
     policy: HookPolicy = field(default_factory=HookPolicy)
 
     @property
@@ -83,6 +91,8 @@ class World:
         return sending.HookContext(
             db=self.db,
             owners=self.portal,
+            modes=self.portal,
+            observes=self.observes,
             hosts=self.hosts,
             signer=self.signer,
             now=self.clock,
