@@ -276,7 +276,7 @@ class PaymentMethodChanged(Data, frozen=True, kw_only=True):
 
 
 class StripeAccountChanged(Data, frozen=True, kw_only=True):
-    """A Stripe account beside the installation's own let us in, shut us out, or was restricted by Stripe."""
+    """A Stripe account beside the installation's own let us in, shut us out, or was restricted by Stripe; or its own key came or went."""
 
     type: ClassVar[str] = "stripe_account.changed"
     source: ClassVar[str] = "billing"

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from portico.checks.endpoints import AREA, PATH, Door, EndpointAccount, check_door
 from portico.cli.findings import Finding, ask, finding, ok, unknown
-from services.billing.domain.accounts import AccountState, KnownAccount
+from services.billing.domain.accounts import AccountState, KnownAccount, Way
 from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
 from services.billing.domain.reads import WINDOW_DAYS, ReadPool
 from services.billing.own_keys import OwnKey
@@ -58,8 +58,13 @@ def check_standing(
 ) -> Iterator[Finding]:
     """Accounts on which nothing can be charged, and those that shut us out and have customers here, whom `customers` counts."""
     by_state: dict[AccountState, list[Account]] = {}
+    ways: dict[Account, dict[AccountState, Way]] = {}
     for one in accounts:
-        by_state.setdefault(one.state, []).append(one.account)
+        ways.setdefault(one.account, {})[one.state] = one.way
+    for name, states in ways.items():  # with two ways, one that works is enough
+        works = [state for state in states if state is not AccountState.DISCONNECTED]
+        for state in works or states:
+            by_state.setdefault(state, []).append(name)
     restricted = by_state.get(AccountState.RESTRICTED, [])
     for account in restricted[:MOST_NAMED]:
         yield ask(
@@ -71,11 +76,16 @@ def check_standing(
     gone = customers(by_state.get(AccountState.DISCONNECTED, []))
     with_customers = sorted(gone.items(), key=lambda one: (-one[1], one[0]))
     for account, number in with_customers[:MOST_NAMED]:
+        keyed = ways[account][AccountState.DISCONNECTED] is Way.OWN_KEY
         yield finding(
             AREA,
             f"account-disconnected-{account}",
-            f"{account}: it is disconnected, and {number:,} customer(s) of its business are here: nothing is mailed or charged for them",
-            "let the business connect it again (`portico stripe connect --business ID`), or give the business another account",
+            f"{account}: {'its key is gone from STRIPE_ACCOUNTS_FILE' if keyed else 'it is disconnected'}, and {number:,} "
+            "customer(s) of its business are here: nothing is mailed or charged for them",
+            ("put its key back" if keyed else "let the business connect it again")
+            + " (`portico stripe connect --business ID`"
+            + (" connects it instead" if keyed else "")
+            + "), or give the business another account",
         )
     left = len(restricted[MOST_NAMED:]) + len(with_customers[MOST_NAMED:])
     if left:

@@ -105,11 +105,12 @@ def _look_at_accounts(billing: Any, portal: Any | None, account: str | None) -> 
     try:
         if account is None:
             with Transactions(engine, "billing").reading() as session:
-                known = accounts.all_accounts(session)
+                connected = accounts.all_accounts(session)
+                keyed = [one for one, _ in accounts.keyed_accounts(session)]
                 pool = reads.pool_of(session, billing.stripe_read_pool, today)
                 most = reads.most_read(session, today, MOST_NAMED // 4)
-            yield from check_reads(pool, most, connected=bool(known))
-            yield from check_standing(known, customers)
+            yield from check_reads(pool, most, connected=bool(connected))
+            yield from check_standing([*connected, *keyed], customers)
     except (SQLAlchemyError, DatabaseUnavailable):
         pass  # away, or behind: the look at the database has told
     finally:

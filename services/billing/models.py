@@ -121,6 +121,20 @@ class StripeAccount(Base):
     """Until then a payment that failed there may be open, so that it is worth a read what its webhooks did not bring."""
 
 
+class KeyedAccount(Base):
+    """An account that works, or worked, with a key of its own, as the others were last told of it. The key is in a file alone."""
+
+    __tablename__ = "keyed_accounts"
+
+    account: Mapped[str] = mapped_column(String(255), primary_key=True)
+    """Stripe's id, `acct_…`."""
+    state: Mapped[str] = mapped_column(String(20))
+    """A `domain.AccountState`: connected while its key is there, else disconnected."""
+    livemode: Mapped[bool] = mapped_column(Boolean)
+    changed_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    """When its state last changed."""
+
+
 class StripeRead(KeyedByAccount, Base):
     """How many reads Stripe has answered of an account on a day (UTC). A row that is older than the allowance's month only tells."""
 

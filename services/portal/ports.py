@@ -123,8 +123,8 @@ class Billing(Protocol):
         """Whether a Stripe account can be worked on."""
         ...
 
-    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
-        """What Stripe tells of each invoice's last failed payment, by the invoice.
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen | None]:
+        """What Stripe tells of each invoice's last failed payment, by the invoice; None: billing does nothing on its account.
 
         An invoice that is not in the answer was not looked at now: billing asks Stripe only so often.
         """

@@ -32,7 +32,7 @@ class AccountState(enum.StrEnum):
     """Stripe has restricted it: nothing can be charged there. It is served all the same, since that is Stripe's to say, call by
     call."""
     DISCONNECTED = "disconnected"
-    """Its business has shut us out, or was taken off."""
+    """Its business has shut us out, or was taken off; or its own key is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class Directory:
         known = self._accounts.get(account)
         if known is None:
             return f"of the account {account}, which is not connected here; translated again once it is"
+        if known.state is AccountState.DISCONNECTED and known.way is Way.OWN_KEY:
+            return f"of the account {account}, whose key is no longer in STRIPE_ACCOUNTS_FILE"
         if known.state is AccountState.DISCONNECTED:
             return f"of the account {account}, which is disconnected"
         if known.livemode != self._livemode:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import delete, exists, inspect, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount, Way
 from services.billing.domain.errors import AccountRefused
-from services.billing.models import InboxEvent, StripeAccount
+from services.billing.models import InboxEvent, KeyedAccount, StripeAccount
 from services.billing.queries.outbox import OUTBOX
 from services.billing.queries.reconciliation import keep_moment, reconciled_until
 from services.billing.queries.turns import TRIED
@@ -22,6 +22,7 @@ from shared.statements import insert_new, table_of
 
 CLOCKS: Final = dt.timedelta(seconds=5)
 """By how much Stripe's clock and ours may differ; less than it takes to be let in again by OAuth."""
+MOST_IN: Final = 1000
 STILL_EXPANDED: Final = (
     "billing's tables are still those of one account. Once every replica is of this release, run "
     "`python -m services.billing migrate --after-roll` (docs/upgrading.md)"
@@ -54,7 +55,7 @@ def connect(session: Session, account: Account, *, livemode: bool, now: dt.datet
             reconciled_until(session, account, now) is None
         ):  # nothing of it can have been missed yet
             keep_moment(session, account, TRIED, now)
-        _tell(session, account, AccountState.CONNECTED, livemode, now)
+        _tell(session, [account], AccountState.CONNECTED, livemode, now)
         return True
     return _change(session, account, AccountState.CONNECTED, now, was_out, livemode=livemode)
 
@@ -104,6 +105,82 @@ def all_accounts(session: Session, since: dt.datetime | None = None) -> list[Kno
     ]
 
 
+def keyed_accounts(
+    session: Session, since: dt.datetime | None = None
+) -> list[tuple[KnownAccount, dt.datetime]]:
+    """The accounts with keys of their own as the others were last told of them, each with when that changed; with `since` those
+    of which it did at that moment or later."""
+    wanted = select(
+        KeyedAccount.account, KeyedAccount.state, KeyedAccount.livemode, KeyedAccount.changed_at
+    )
+    if since is not None:
+        wanted = wanted.where(KeyedAccount.changed_at >= since)
+    return [
+        (KnownAccount(Account(account), Way.OWN_KEY, AccountState(state), livemode), changed_at)
+        for account, state, livemode, changed_at in session.execute(wanted)
+    ]
+
+
+def own_keys_gone(session: Session, gone: Collection[Account], now: dt.datetime) -> int:
+    """Tell the others of accounts whose own key was taken away, each once, whoever has told it; how many were told.
+
+    Nothing is told of one that is connected, and goes on so: what was told of its key is forgotten.
+    """
+    connected = exists().where(
+        StripeAccount.account == KeyedAccount.account,
+        StripeAccount.state != AccountState.DISCONNECTED.value,
+    )
+    told = 0
+    for some in _slices(gone):
+        session.execute(
+            delete(KeyedAccount)
+            .where(KeyedAccount.account.in_(some), connected)
+            .execution_options(synchronize_session=False)
+        )
+        told += _told_of_keys(session, some, AccountState.DISCONNECTED, now)
+    return told
+
+
+def own_keys_back(
+    session: Session, back: Collection[Account], now: dt.datetime, *, livemode: bool
+) -> int:
+    """Tell the others of accounts that work with a key of their own from now on, each once; how many were told."""
+    told = 0
+    for some in _slices(back):
+        row = {"state": AccountState.CONNECTED.value, "livemode": livemode, "changed_at": now}
+        new = insert_new(
+            session,
+            table_of(KeyedAccount),
+            [row | {"account": account} for account in some],
+            conflict=["account"],
+            returning="account",
+        )
+        _tell(session, map(Account, sorted(new)), AccountState.CONNECTED, livemode, now)
+        told += len(new) + _told_of_keys(session, some, AccountState.CONNECTED, now)
+    return told
+
+
+def _told_of_keys(
+    session: Session, accounts: Sequence[Account], state: AccountState, now: dt.datetime
+) -> int:
+    changed = session.execute(
+        update(KeyedAccount)
+        .where(KeyedAccount.account.in_(accounts), KeyedAccount.state != state.value)
+        .values(state=state.value, changed_at=now)
+        .returning(KeyedAccount.account, KeyedAccount.livemode)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for account, livemode in sorted(map(tuple, changed)):
+        _tell(session, [Account(account)], state, livemode, now)
+    return len(changed)
+
+
+def _slices(accounts: Collection[Account]) -> Iterable[list[Account]]:
+    # Sorted, so that two replicas lock the rows in one order.
+    ordered = sorted(accounts)
+    return (ordered[start : start + MOST_IN] for start in range(0, len(ordered), MOST_IN))
+
+
 def refuse_while_expanding(session: Session) -> None:
     """Raise AccountRefused, which says what to do, where two accounts can't have a thing of the same id yet."""
     if not schema_is_contracted(session):
@@ -133,20 +210,27 @@ def _change(
         .execution_options(synchronize_session=False)
     ).all()
     for (livemode,) in changed:
-        _tell(session, account, state, livemode, now)
+        _tell(session, [account], state, livemode, now)
     return bool(changed)
 
 
 def _tell(
-    session: Session, account: Account, state: AccountState, livemode: bool, now: dt.datetime
+    session: Session,
+    accounts: Iterable[Account],
+    state: AccountState,
+    livemode: bool,
+    now: dt.datetime,
 ) -> None:
-    """Queue what the others hear of it: once for each change, however often a state comes back."""
+    """Queue what the others hear of each: once for each change, however often a state comes back."""
     kind = events.StripeAccountChanged
-    name = in_account(account, f"{state}/{now.isoformat()}/{kind.type}")
-    event = events.Event(
-        id=name,
-        occurred_at=now,
-        correlation_id=name,
-        data=kind(account=account, state=state.value, livemode=livemode),
-    )
-    OUTBOX.add(session, [Outgoing(event, name)], now)
+    outgoing = []
+    for account in accounts:
+        name = in_account(account, f"{state}/{now.isoformat()}/{kind.type}")
+        event = events.Event(
+            id=name,
+            occurred_at=now,
+            correlation_id=name,
+            data=kind(account=account, state=state.value, livemode=livemode),
+        )
+        outgoing.append(Outgoing(event, name))
+    OUTBOX.add(session, outgoing, now)

@@ -113,7 +113,11 @@ def account_that_waits(session: Session, directory: Directory) -> Account | None
             .limit(MOST_WAITING)
         )
     )
-    own_keys = [one.account for one in directory if one.way is Way.OWN_KEY]
+    own_keys = [
+        one.account
+        for one in directory
+        if one.way is Way.OWN_KEY and one.state is not AccountState.DISCONNECTED
+    ]
     if own_keys:
         rows = session.scalars(
             select(InboxEvent.account)

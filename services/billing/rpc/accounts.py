@@ -89,9 +89,14 @@ class StripeAccounts:
 
     @loop(poll=5.0)
     def refresh_accounts(self) -> bool:
-        """See which accounts were connected or disconnected, by whatever process."""
-        self.accounts.refresh(dt.datetime.now(dt.UTC))
+        """See which accounts were connected or disconnected, by whatever process, and tell the others whose own key came or went."""
+        now = dt.datetime.now(dt.UTC)
+        self.accounts.refresh(now)
         FILE_REFUSED.set(bool(self.accounts.problems))
+        told = self.accounts.tell_own_keys(now)
+        if told:
+            log.info("told which accounts' own keys came or went", accounts=told)
+            self.wake_relay()
         return False
 
     @loop(poll=30.0)

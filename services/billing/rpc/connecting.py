@@ -66,7 +66,8 @@ class Connecting:
         if not ACCOUNT.fullmatch(account):
             raise InvalidArgument("account: expected acct_…")
         known = self.accounts.directory.known(Account(account))
-        if known is not None and known.way is Way.OWN_KEY:
+        keyed = known is not None and known.way is Way.OWN_KEY
+        if keyed and self.accounts.directory.why_not_served(Account(account)) is None:
             raise InvalidArgument(
                 "account: it works with a key of its own: take it out of STRIPE_ACCOUNTS_FILE"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from services.billing.domain.accounts import AccountState, Directory, KnownAccount, Way
@@ -16,6 +17,9 @@ from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
+COMPARED_EVERY: Final = dt.timedelta(minutes=10)
+"""How often all that was told of own keys is compared with this process's file: replicas whose files differ for long contradict each
+other no more often than that."""
 SETTLED: Final = dt.timedelta(minutes=5)
 """Rows become visible in the order of their commits, not of their times, and clocks differ: so far each look reaches back."""
 
@@ -33,6 +37,9 @@ class AccountHolder:
         self._file = file
         self._connected: dict[Account, KnownAccount] = {}
         self._keys: dict[Account, OwnKey] = {}
+        self._keyed: dict[Account, KnownAccount] = {}
+        self._keys_told: frozenset[Account] | None = None
+        self._compared: dt.datetime | None = None
         self._may_have_keys = False
         self._looked: dt.datetime | None = None
         self._told: list[str] = []
@@ -74,25 +81,57 @@ class AccountHolder:
         since = None if self._looked is None else self._looked - SETTLED
         with self._database.reading() as session:
             seen = queries.all_accounts(session, since)
+            keyed = queries.keyed_accounts(session, since)
             if self._file is not None and not self._may_have_keys:
                 self._may_have_keys = queries.schema_is_contracted(session)
         self._looked = now
         changed = [one for one in seen if self._connected.get(one.account) != one]
         self._connected |= {one.account: one for one in changed}
+        new = [one for one, _ in keyed if one.account not in self._keyed]
+        self._keyed |= {one.account: replace(one, state=AccountState.DISCONNECTED) for one in new}
         keys = {
             account: key
             for account, key in (self._file.keys if self._file else {}).items()
             if self._may_have_keys and not self._is_connected(account)
         }
-        known = [one for one in self._connected.values() if one.account not in keys]
+        # One whose key is gone is still known: it is disconnected, as far as this process can tell.
+        known = [one for one in (self._keyed | self._connected).values() if one.account not in keys]
         known += (
             KnownAccount(account, Way.OWN_KEY, AccountState.CONNECTED, self._livemode)
             for account in keys
         )
-        if not self._directory.read or keys != self._keys or changed:
+        if not self._directory.read or keys != self._keys or changed or new:
             self._keys = keys
             self._directory = Directory(livemode=self._livemode, accounts=known)
         self._tell(list(self._problems()))
+
+    def tell_own_keys(self, now: dt.datetime) -> int:
+        """Have the others hear which accounts' own keys came and went since this process last told them; of how many.
+
+        What changed in this process's own file is told at once, and once, whoever sees it first: a replica whose file is older
+        or younger has not seen that change, and says nothing. At the start, and from time to time, all is compared.
+        """
+        if not self._directory.read:
+            return 0
+        keys, before = frozenset(self._keys), self._keys_told
+        compares = self._compared is None or now >= self._compared + COMPARED_EVERY
+        if before == keys and not compares:
+            return 0
+        gone, back = set((before or keys) - keys), set(keys - (before or keys))
+        with self._database.transaction() as session:
+            if compares:
+                rows = queries.keyed_accounts(session)
+                settled = now if before is None else now - COMPARED_EVERY
+                states = {one.account: one.state for one, _ in rows}
+                old = {one.account for one, changed_at in rows if changed_at <= settled}
+                there = {one for one in old if states[one] is AccountState.CONNECTED}
+                gone |= there - keys
+                back |= {one for one in keys if one not in states or one in old - there}
+            told = queries.own_keys_gone(session, gone, now)
+            told += queries.own_keys_back(session, back, now, livemode=self._livemode)
+        self._keys_told = keys
+        self._compared = now if compares else self._compared
+        return told
 
     def _is_connected(self, account: Account) -> bool:
         known = self._connected.get(account)

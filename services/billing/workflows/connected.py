@@ -45,7 +45,11 @@ def due(
     among the first of the next round."""
     began = clock()
     with database.reading() as session:
-        keyed = [one.account for one in directory if one.way is Way.OWN_KEY]
+        keyed = [
+            one.account
+            for one in directory
+            if one.way is Way.OWN_KEY and directory.why_not_served(one.account) is None
+        ]
         waiting = (
             turns.turns_of(session, keyed, began - EVERY_WHILE_THIN, MOST_A_ROUND) if keyed else []
         )

@@ -124,9 +124,9 @@ class RpcBilling:
             livemode=None if told.state is None else told.livemode,
         )
 
-    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen | None]:
         """See `Billing.declines`."""
-        seen: dict[StripeId, DeclineSeen] = {}
+        seen: dict[StripeId, DeclineSeen | None] = {}
         for account, ids in by_account(invoices).items():
             try:
                 states = self._ask(
@@ -134,6 +134,7 @@ class RpcBilling:
                 )
             except BillingUnavailable as error:
                 if error.reason == NOT_SERVED and account:  # others' accounts don't wait for it
+                    seen |= {StripeId(account, id): None for id in ids}
                     continue
                 raise
             seen |= {

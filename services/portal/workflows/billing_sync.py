@@ -31,6 +31,8 @@ DEBITS_FOR: Final = dt.timedelta(days=14)
 """How long after Stripe's own next try it is asked whether a bank has it: longer than any bank takes to answer."""
 DEBIT_EVERY: Final = dt.timedelta(hours=1)
 """How often it is asked, at the least, whether a bank has been asked again."""
+NOT_SERVED_FOR: Final = dt.timedelta(minutes=10)
+"""How long nobody asks about an invoice on whose account billing does nothing, so that others have their turn."""
 RIGHTS_EVERY: Final = dt.timedelta(minutes=5)
 """How soon the page follows a changed portal configuration."""
 MISSING: Final = "PortalConfigurationMissing"
@@ -67,9 +69,13 @@ def learn_cards(database: Transactions, billing: Billing, now: dt.datetime) -> R
         return Round(more=False, problem=error.reason)
     with database.transaction() as session:
         for name in sorted(asking.keys() & declines.keys()):
-            learnt = _learnt(asking[name], declines[name], now)
+            told = declines[name]
+            if told is None:
+                billing_sync.note_learnt(session, name, {"ask_again_at": now + NOT_SERVED_FOR})
+                continue
+            learnt = _learnt(asking[name], told, now)
             billing_sync.note_learnt(session, name, learnt)
-            _note_date(session, name, asking[name], declines[name])
+            _note_date(session, name, asking[name], told)
     return Round(more=len(asking) == CARDS and asking.keys() <= declines.keys())
 
 

@@ -424,7 +424,7 @@ class StripeAccountState(Answer, frozen=True, kw_only=True):
     """How we act on it: `own` with the installation's own key; `connected` with the same, in the account's name; `own_key` with a key of
     the account's, from `STRIPE_ACCOUNTS_FILE`; null: not at all."""
     state: Annotated[str, one_of("connected", "restricted", "disconnected")] | None = None
-    """`restricted`: Stripe lets nothing be charged there; `disconnected`: we were let in once. null: of the own account, and of one that is
+    """`restricted`: Stripe lets nothing be charged there; `disconnected`: we were let in once, or it had a key of its own. null: of the own account, and of one that is
     not known."""
     livemode: bool | None = None
     """The mode in which it is worked on; null: it is not known."""

@@ -160,6 +160,12 @@ def test_accounts_on_which_nothing_goes_are_named() -> None:
         "account-disconnected-acct_4": Level.FINDING,
     }
     assert "1,200 customer(s)" in found[-1].text
+    keyless = KnownAccount(Account("acct_5"), Way.OWN_KEY, AccountState.DISCONNECTED, False)
+    (gone,) = check_standing([keyless], lambda named: dict.fromkeys(named, 3))
+    assert "its key is gone from STRIPE_ACCOUNTS_FILE" in gone.text
+    assert "put its key back" in str(gone.remedy)
+    let_in = replace(keyless, way=Way.CONNECTED, state=AccountState.CONNECTED)
+    assert list(check_standing([let_in, keyless], lambda named: dict.fromkeys(named, 3))) == []
     many = {f"acct_{number}": AccountState.RESTRICTED for number in range(MOST_NAMED + 3)}
     assert standing(many, {})[-1].text.startswith("3 more accounts")
 

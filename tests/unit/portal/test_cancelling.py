@@ -78,7 +78,7 @@ class Neighbours:
     """Set: Stripe lets only the business plan an end, there."""
     mails: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
-    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen | None]:
         return {}
 
     def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:

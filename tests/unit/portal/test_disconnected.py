@@ -118,7 +118,7 @@ def test_an_account_that_billing_refuses_keeps_no_other_waiting() -> None:
             return {one: {"upcoming": False} for one in subscription_ids}
 
     gone, ours = StripeId(THEIRS, "x_1"), StripeId(OWN, "x_1")
-    assert RpcBilling(Billing()).declines([gone, ours]) == {}
+    assert RpcBilling(Billing()).declines([gone, ours]) == {gone: None}
     assert RpcBilling(Billing()).prices([gone, ours]) == {gone: None, ours: None}
 
 

@@ -65,6 +65,8 @@ class FakeBilling:
     price: PriceSeen | None = None
     """None: there is no next invoice."""
     server_error: str | None = None
+    not_served: frozenset[str] = frozenset()
+    """Of invoices: billing does nothing on their account."""
     busy: bool = False
     """It may not ask Stripe now."""
     asked: list[str] = field(default_factory=list)
@@ -74,10 +76,12 @@ class FakeBilling:
             raise BillingUnavailable(self.server_error)
         self.asked.append(what)
 
-    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen]:
+    def declines(self, invoices: Sequence[StripeId]) -> dict[StripeId, DeclineSeen | None]:
         for one in invoices:
             self._enter(one.id)
-        return {} if self.busy else dict.fromkeys(invoices, self.seen)
+        if self.busy:
+            return {}
+        return {one: None if one.id in self.not_served else self.seen for one in invoices}
 
     def prices(self, subscriptions: Sequence[StripeId]) -> dict[StripeId, PriceSeen | None]:
         for subscription in subscriptions:
@@ -196,6 +200,23 @@ def test_few_cards_are_asked_for_at_once(database: Transactions, customer_id: st
     assert billing.asked == [f"in_new{number}" for number in range(5)]
     assert not learning.learn_cards(database, billing, NOW).more
     assert billing.asked[5:] == ["in_new5", "in_1"]
+
+
+def test_an_account_on_which_nothing_is_done_starves_no_other(
+    database: Transactions, customer_id: str
+) -> None:
+    """Its invoices are asked about again, after a while; meanwhile it is the turn of those behind them."""
+    many = [f"in_{number}" for number in range(10, 10 + learning.CARDS)]
+    with database.transaction() as session:
+        for invoice_id in many:
+            handle(session, event(failed(invoice_id=invoice_id), NOW), NOW)
+    billing = FakeBilling(not_served=frozenset(many))
+    assert learning.learn_cards(database, billing, NOW).more
+    learning.learn_cards(database, billing, NOW)
+    assert (set(billing.asked[:-1]), billing.asked[-1]) == (set(many), "in_1")
+    later = NOW + learning.NOT_SERVED_FOR
+    learning.learn_cards(database, billing, later)
+    assert set(billing.asked[-learning.CARDS :]) == set(many)
 
 
 def test_an_old_failures_card_is_not_asked_for(database: Transactions, customer_id: str) -> None:

@@ -4,7 +4,7 @@
 Run again after it was cut off, it goes on where it was.
 
 Revision ID: 0090
-Revises: 0013
+Revises: 0018
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ from alembic import op
 from shared.migrations import fill_nulls, replace_key
 
 revision = "0090"
-down_revision = "0013"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
