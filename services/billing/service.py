@@ -318,18 +318,21 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
 
     @consume
     def on_event(self, event: Event) -> str:
-        """A new card: pay what is open with it. What Stripe can't tell now, `resume_recoveries` goes on with."""
+        """A new card: pay what is open with it. What Stripe can't tell now, and what is of an account that isn't served now,
+        `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
         directory = self.accounts.directory
-        if directory.why_not_served(event.data.account) is not None:
-            if directory.read:
-                return "not served"
+        refusal = directory.why_not_served(event.data.account)
+        if refusal is not None and not directory.read:
             raise StripeUnavailable("which accounts are connected could not be read yet")
         with self.database.reading() as session:
             wish = recovery.wish_of(session, event.correlation_id, event.occurred_at, event.data)
         if wish is None:
             return "no card"
+        if refusal is not None:
+            recovery.keep(self.database, wish, holder=secrets.token_hex(8), clock=_now)
+            return "not served"
         self._recover(recovery.recover, wish, wish.account)
         return "done"
 

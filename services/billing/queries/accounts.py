@@ -13,6 +13,7 @@ from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount
 from services.billing.domain.errors import AccountRefused
 from services.billing.models import InboxEvent, KeyedAccount, StripeAccount
 from services.billing.queries.outbox import OUTBOX
+from services.billing.queries.payment_method_changes import wake_accounts
 from services.billing.queries.reconciliation import keep_moment, reconciled_until
 from services.billing.queries.turns import TRIED
 from shared import events
@@ -221,7 +222,11 @@ def _tell(
     livemode: bool,
     now: dt.datetime,
 ) -> None:
-    """Queue what the others hear of each: once for each change, however often a state comes back."""
+    """Queue what the others hear of each, once for each change, however often a state comes back; where it is served from now on, the
+    cards that waited for it have their turn."""
+    accounts = list(accounts)
+    if state is not AccountState.DISCONNECTED and accounts:
+        wake_accounts(session, accounts, now)
     kind = events.StripeAccountChanged
     outgoing = []
     for account in accounts:

@@ -144,6 +144,20 @@ def wake(session: Session, customers: Collection[StripeId], now: dt.datetime) ->
     )
 
 
+def wake_accounts(session: Session, accounts: Collection[Account], now: dt.datetime) -> None:
+    """Somebody goes on at once with the open changes on these accounts."""
+    session.execute(
+        update(PaymentMethodChange)
+        .where(
+            PaymentMethodChange.account.in_(accounts),
+            PaymentMethodChange.closed_at.is_(None),
+            PaymentMethodChange.due_at > now,
+        )
+        .values(due_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def close_change(session: Session, change: StripeId, outcome: str, now: dt.datetime) -> None:
     """The change has run to its end."""
     row = session.scalars(_found(change)).one()

@@ -55,6 +55,7 @@ DEBIT_LOOK: Final = dt.timedelta(days=1)
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
+"""How often it is looked whether an account is served again; letting it in ends the wait at once."""
 MOST_DUE: Final = 100
 """Changes that one look for work finds: more than there are customers in somebody's hands."""
 
@@ -113,6 +114,16 @@ def recover(
         if change is None or change.closed_at is not None:
             return Report(Run.KNOWN, change.id if change else None)
         return _Recovery(database, gateway, change, lease, clock).run()
+
+
+def keep(
+    database: Transactions, wish: Wish, *, holder: str, clock: Callable[[], dt.datetime]
+) -> None:
+    """Let a wish wait whose account is not served: it is carried out if that is let in again. Raises CustomerBusy as `recover` does."""
+    with lease_of(database, wish.customer, holder, clock) as lease, lease.kept() as session:
+        change = _join(session, wish, clock())
+        if change is not None and change.closed_at is None:
+            payment_method_changes.postpone(session, change.name, clock() + NOT_SERVED_PAUSE)
 
 
 def due(database: Transactions, now: dt.datetime) -> list[StripeId]:

@@ -374,7 +374,7 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     database: Transactions,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A card that came later is not tried, one that was waits, and it goes on when the account is let in again."""
+    """A card that was tried waits, and goes on when the account is let in again."""
     other = Account("acct_1")
     connected = KnownAccount(other, Way.CONNECTED, AccountState.CONNECTED, False)
     billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=[connected]))
@@ -399,6 +399,32 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     assert billing.resume_recoveries() is False, "it was put off"
     monkeypatch.setattr(service, "_now", lambda: later + dt.timedelta(hours=1))
     assert billing.resume_recoveries() is True
+
+
+def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
+    billing: Any, gateway: FakePaymentGateway, database: Transactions
+) -> None:
+    """Heard twice it is one change; it is carried out as soon as the account is let in again, and not before."""
+    other = Account("acct_1")
+    gateway.account = other
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    gateway.invoices["in_1"] = INVOICE
+    with database.transaction() as session:
+        connect(session, other, livemode=False, now=NOW)
+        disconnect(session, other, NOW + dt.timedelta(minutes=1))
+    data = PaymentMethodChanged(account=other, stripe_customer_id="cus_1", payment_method_id=GOOD)
+    event = Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data)
+    assert [billing.on_event(event), billing.on_event(event)] == ["not served", "not served"]
+    assert (billing.resume_recoveries(), gateway.paid_with) == (False, {})
+    with database.reading() as session:
+        (waiting,) = session.scalars(select(PaymentMethodChange)).all()
+    assert (waiting.account, waiting.closed_at) == (other, None)
+    assert waiting.due_at > dt.datetime.now(dt.UTC)
+    with database.transaction() as session:
+        connect(session, other, livemode=False, now=dt.datetime.now(dt.UTC))
+    billing.accounts.refresh(dt.datetime.now(dt.UTC))
+    assert billing.resume_recoveries() is True
+    assert gateway.invoices["in_1"].status == "paid"
 
 
 def test_each_account_is_reconciled_in_its_turn(
