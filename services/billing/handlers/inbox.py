@@ -178,6 +178,7 @@ def replay(
     fresh = [one for one in translation.outgoing if one.event.id not in known]
     queued = outbox.OUTBOX.add(session, fresh, now)
     _learn(session, parsed, translation, now)
+    kept_methods.note_arrivals(session, [(parsed, translation)], now)
     if row.status != Status.TRANSLATED or translation.status is Status.TRANSLATED:
         row.status, row.reason = translation.status.value, translation.reason
     return _replayed(row.id, row.status, row.reason, queued)
@@ -235,6 +236,7 @@ def translate_again(
             with session.begin_nested():
                 outbox.OUTBOX.add(session, fresh, now)
                 _learn(session, event, translation, now)
+                kept_methods.note_arrivals(session, [(event, translation)], now)
         except UnstorableValue as refusal:  # as in `keep`: it must not hold up the others
             translation = Translation(Status.QUARANTINED, f"can't be stored: {refusal}")
         row.status, row.reason = translation.status.value, translation.reason

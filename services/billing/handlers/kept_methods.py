@@ -30,6 +30,8 @@ CHANGES: Final[Mapping[str, bool]] = {
     "customer.subscription.deleted": True,
 }
 """The Stripe events that may end a watch; True: this one does in any case."""
+RUN: Final = dt.timedelta(minutes=5)
+"""Longer than a run takes that sees how subscriptions stand and then writes it down."""
 READ: Final = (Status.TRANSLATED, Status.IGNORED)
 
 
@@ -68,7 +70,7 @@ def note_kept(
 def note_arrivals(
     session: Session, arrived: Sequence[tuple[StripeEvent, Translation]], now: dt.datetime
 ) -> None:
-    """What new Stripe events say of subscriptions that are watched. Those of our own account say nothing: there is nothing that we
+    """What Stripe events that are translated for the first time, or again, say of subscriptions that are watched. Those of our own account say nothing: there is nothing that we
     may not change."""
     beside = [(event, said) for event, said in arrived if event.account != OWN]
     failed = {name: one for event, said in beside for name, one in _failures(event, said)}
@@ -115,7 +117,9 @@ def _changed(event: StripeEvent, translation: Translation) -> SubscriptionPayloa
 
 def _is_over(event: StripeEvent, subscription: SubscriptionPayload, kept: KeptMethod) -> bool:
     """Whether the subscription has ended, or the card has its turn by now: it is the subscription's own, or nothing is and the
-    customer's counts."""
+    customer's counts. What Stripe tells late of a moment before it was last seen otherwise says nothing."""
+    if not CHANGES[event.type] and event.occurred_at() < kept.seen_at - RUN:
+        return False
     own = subscription.default_payment_method or subscription.default_source
     return CHANGES[event.type] or ref_id(own) in (None, kept.payment_method)
 

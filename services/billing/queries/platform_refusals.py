@@ -24,6 +24,8 @@ class KeptMethod:
     on_behalf_of: str
     payment_method: str
     """The new card."""
+    seen_at: dt.datetime
+    """When it was last seen that the subscription is not charged to it."""
 
 
 def note_refusal(
@@ -93,6 +95,7 @@ def _read(session: Session, which: object) -> list[KeptMethod]:
             row.stripe_customer_id,
             row.on_behalf_of,
             row.payment_method_id or "",
+            row.refused_at,
         )
         for row in rows
     ]

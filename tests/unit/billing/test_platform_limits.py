@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from typing import Any
 
@@ -16,13 +17,14 @@ from services.billing.domain.errors import PlatformMayNot, StripePermissionMissi
 from services.billing.domain.paying import Customer, PayOutcome, Subscription
 from services.billing.domain.platform_limits import Maker, made_by, may_change
 from services.billing.handlers import cancelling, inbox
-from services.billing.models import OutboxEvent, PlatformRefusal
+from services.billing.models import InboxEvent, OutboxEvent, PlatformRefusal
 from services.billing.workflows import recovery
 from services.billing.workflows.change_plans import Run
 from shared import events
-from shared.contracts.accounts import Account
+from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import StripeRefused
 from shared.database import Transactions
+from tests.fixtures.accounts import let_in
 from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import DECLINES, GOOD, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import CUSTOMER, Loop, dana
@@ -166,13 +168,13 @@ def watched(loop: Loop) -> dict[str, str | None]:
         return {row.subscription_id: row.payment_method_id for row in rows}
 
 
-def arrive(loop: Loop, name: str, **changes: Any) -> None:
-    """A webhook of the connected account comes."""
+def arrive(loop: Loop, name: str, *, directory: Directory = DIRECTORY, **changes: Any) -> None:
+    """A webhook of the connected account comes, just happened unless `created` says otherwise."""
     body = json.loads(payload(name))
-    body["account"] = SHOP
+    body |= {"account": SHOP, "created": int(loop.clock().timestamp())}
     body["data"]["object"].update(changes.pop("object"))
     body.update(changes)
-    received = inbox.read_webhook(json.dumps(body).encode(), directory=DIRECTORY)
+    received = inbox.read_webhook(json.dumps(body).encode(), directory=directory)
     with loop.database.transaction() as session:
         inbox.store_webhooks(session, [received], loop.clock())
 
@@ -243,7 +245,7 @@ def test_on_whose_behalf_it_is_charged_is_told_with_it(loop: Loop) -> None:
     assert [one.on_behalf_of for one in news] == ["acct_studio"] * 3
 
 
-def failed_invoice(loop: Loop, **more: Any) -> None:
+def failed_invoice(loop: Loop, directory: Directory = DIRECTORY, **more: Any) -> None:
     found = json.loads(payload("invoice.payment_failed"))["data"]["object"]
     parent = found.get("parent") or {}
     parent["subscription_details"] = {
@@ -256,7 +258,49 @@ def failed_invoice(loop: Loop, **more: Any) -> None:
         "parent": {**parent, "type": "subscription_details"},
         **more,
     }
-    arrive(loop, "invoice.payment_failed", id="evt_next", object=changes)
+    arrive(loop, "invoice.payment_failed", id="evt_next", object=changes, directory=directory)
+
+
+@pytest.mark.parametrize("by", ["the round", "a person"])
+def test_a_failure_that_came_while_the_account_was_shut_out_counts_too(loop: Loop, by: str) -> None:
+    """It was stored unread: once it is translated, the new card has its turn, and an end of the subscription ends the watch."""
+    new_card(loop)
+    nobody = Directory(livemode=False)
+    failed_invoice(loop, nobody)
+    loop.clock.now += dt.timedelta(minutes=1)
+    arrive(
+        loop,
+        "customer.subscription.deleted",
+        directory=nobody,
+        object={"id": "sub_1", "customer": "cus_1"},
+    )
+    assert (watched(loop), len(told(loop))) == ({"sub_1": GOOD}, 1)
+    with loop.database.transaction() as session:
+        stored = session.scalars(select(InboxEvent).order_by(InboxEvent.received_at)).all()
+        if by == "the round":
+            let_in(session, SHOP)
+            again = inbox.translate_again(session, DIRECTORY, loop.clock())
+            assert again is not None
+            assert again.events == 2
+        else:
+            for one in stored:
+                name = StripeId(SHOP, one.id)
+                inbox.replay(session, name, directory=DIRECTORY, now=loop.clock())
+    turns = [one for one in told(loop) if isinstance(one, events.PaymentMethodChanged)]
+    assert [one.invoice_id for one in turns] == ["in_2"]
+    assert watched(loop) == {"sub_1": None}
+
+
+def test_an_old_word_of_the_subscription_does_not_end_the_watch(loop: Loop) -> None:
+    """Delivered late, it tells how it was charged before the new card came."""
+    new_card(loop)
+    before = int((loop.clock() - dt.timedelta(hours=1)).timestamp())
+    name = "customer.subscription.updated.default_payment_method"
+    told_of = {"id": "sub_1", "customer": "cus_1", "default_payment_method": None}
+    arrive(loop, name, created=before, object=told_of)
+    assert watched(loop) == {"sub_1": GOOD}
+    arrive(loop, name, id="evt_now", object=told_of)
+    assert watched(loop) == {"sub_1": None}
 
 
 def test_another_default_of_the_customer_is_not_overruled(loop: Loop) -> None:
