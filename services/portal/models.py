@@ -231,6 +231,7 @@ class InvoiceRow(KeyedByAccount, Base):
     needs_new_method: Mapped[bool] = mapped_column(server_default=false())
     under_way_since: Mapped[dt.datetime | None]
     ask_again_at: Mapped[dt.datetime | None]
+    refused_since: Mapped[dt.datetime | None]
 
 
 class MethodChangeRow(KeyedByAccount, Base):

@@ -79,6 +79,8 @@ class DeclineSeen:
     """The date of the next try, where there is one."""
     processing: bool = False
     """A payment is under way, whose outcome takes days."""
+    refused_at: dt.datetime | None = None
+    """When billing's own try with a new payment method came to nothing, with no bank asked; None: it did not."""
     purpose: str | None = None
     """What the invoice is for, one line."""
     purpose_more: int = 0

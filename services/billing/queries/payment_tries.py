@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -14,6 +15,9 @@ from services.billing.domain.paying import Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import insert_new, is_object, table_of
+
+NOT_ASKED: Final = frozenset({PayOutcome.REFUSED, PayOutcome.NOT_ALLOWED, PayOutcome.CAPPED})
+"""After these nothing is under way, and nobody tries again with this card."""
 
 
 def recent_runs(
@@ -133,6 +137,19 @@ def answered_invoices(session: Session, change: StripeId) -> set[str]:
             )
         )
     )
+
+
+def refused_tries(
+    session: Session, account: Account, invoice_ids: Collection[str]
+) -> dict[str, dt.datetime]:
+    """When the last try of each of these invoices ended with no bank asked; those of which that is not so are left out."""
+    rows = session.execute(
+        select(PaymentTry.invoice_id, PaymentTry.outcome, PaymentTry.at)
+        .where(PaymentTry.account == account, PaymentTry.invoice_id.in_(invoice_ids))
+        .order_by(PaymentTry.started_at, PaymentTry.number)
+    )
+    last = {invoice_id: (outcome, at) for invoice_id, outcome, at in rows}
+    return {invoice_id: at for invoice_id, (outcome, at) in last.items() if outcome in NOT_ASKED}
 
 
 def times_tried(

@@ -16,6 +16,7 @@ from services.billing.handlers.dashboard import invoice_page
 from services.billing.handlers.invoices import invoice_state, serialize_invoice
 from services.billing.ports import PaymentGateway
 from services.billing.queries import inbox as queries
+from services.billing.queries import payment_tries
 from services.billing.stripe_events.payloads import (
     StripeEvent,
     Unreadable,
@@ -64,10 +65,13 @@ def invoice_states(
         found = side_by_side(lambda invoice_id: _look(gateway, invoice_id), wanted)
         states = {id: _told_by("stripe", state) for id, state in found.items() if state}
     missing = [invoice_id for invoice_id in wanted if invoice_id not in states]
-    if missing:
-        with database.reading() as session:
+    with database.reading() as session:
+        if missing:
             heard = states_heard(session, gateway, missing)
-        states |= {id: _told_by("webhooks", state) for id, state in heard.items()}
+            states |= {id: _told_by("webhooks", state) for id, state in heard.items()}
+        refused = payment_tries.refused_tries(session, gateway.account, sorted(states))
+    for id, at in refused.items():
+        states[id] = msgspec.structs.replace(states[id], own_try_refused_at=at)
     return states
 
 

@@ -28,7 +28,7 @@ from shared.contracts.payments import Decline
 from shared.contracts.prices import Lasts, NextInvoice, Terms, pricing_of
 from shared.contracts.rpc import billing
 from shared.contracts.rpc.base import Method, UnreadableAnswer
-from shared.contracts.rpc.billing import InvoiceDecline, InvoiceState, SubscriptionPrice
+from shared.contracts.rpc.billing import InvoiceDecline, SourcedInvoiceState, SubscriptionPrice
 from shared.contracts.rpc.errors import (
     InvoiceClosed,
     RemoteFault,
@@ -213,7 +213,7 @@ def _price_seen(told: SubscriptionPrice) -> PriceSeen | None:
     )
 
 
-def _seen(state: InvoiceState) -> DeclineSeen:
+def _seen(state: SourcedInvoiceState) -> DeclineSeen:
     decline = state.decline or InvoiceDecline()
     return DeclineSeen(
         method=state.charged(),
@@ -221,6 +221,7 @@ def _seen(state: InvoiceState) -> DeclineSeen:
         needs_new_method=decline.needs_new_method,
         next_payment_attempt=state.next_payment_attempt,
         processing=state.processing,
+        refused_at=state.own_try_refused_at,
         purpose=state.purpose[:LONGEST_PURPOSE] if state.purpose else None,
         purpose_more=state.purpose_more,
     )

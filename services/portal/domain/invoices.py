@@ -17,7 +17,7 @@ as a bank debit is known to be under way, the customer is told that the outcome 
 
 TRIED_WITHIN: Final = dt.timedelta(hours=2)
 """How long a new payment method may wait for our own try of it (a bank is asked about a card once an hour). When billing knows of
-no payment by then, none is under way: collecting was stopped when it came, or the limits of tries were reached."""
+no payment by then, none is under way: collecting was stopped when it came. That our try was refused is known at once."""
 
 THANKS_FOR: Final = dt.timedelta(days=1)
 """How long the page says "paid, thank you"."""
@@ -48,6 +48,8 @@ class Invoice(contracts.Invoice):
     """After that failure Stripe charges nothing until there is a new payment method."""
     ask_again_at: dt.datetime | None = None
     """Before this billing isn't asked again whether a payment is under way."""
+    refused_since: dt.datetime | None = None
+    """The moment of the new payment method with which billing's own try came to nothing, and no bank was asked."""
 
     @property
     def _asked(self) -> bool:
@@ -127,6 +129,8 @@ class Invoice(contracts.Invoice):
             return self.debit_under_way
         if contracts.payment_under_way(self):
             return True  # with the new one, or still with the one before it
+        if self.refused_since == since:
+            return False
         # A new payment method forgets when to ask again: the moment is there once billing was asked, and knew of none.
         known_of_none = self.ask_again_at is not None and not self.takes_days
         return not (known_of_none and now - since >= TRIED_WITHIN)

@@ -27,6 +27,9 @@ CARDS_FOR: Final = dt.timedelta(days=2)
 """How long it is asked what failed. Later the page does without: Stripe may not know the invoice any more."""
 CARD_ANSWERS_IN: Final = dt.timedelta(seconds=3)
 """How long after a new payment method nobody asks whether its payment is under way: a card's is over by then."""
+ONE_CHANGE: Final = dt.timedelta(minutes=1)
+"""Stripe tells a new payment method as the customer's and then as each subscription's: so far apart it is one, and the first word of
+it may have been answered before the last one came."""
 DEBITS_FOR: Final = dt.timedelta(days=14)
 """How long after Stripe's own next try it is asked whether a bank has it: longer than any bank takes to answer."""
 DEBIT_EVERY: Final = dt.timedelta(hours=1)
@@ -105,6 +108,8 @@ def _learnt(invoice: Invoice, seen: DeclineSeen, now: dt.datetime) -> dict[str, 
         learnt["under_way_since"] = changed_at
     elif changed_at is not None:
         learnt["ask_again_at"] = now + max(now - changed_at, CARD_ANSWERS_IN)
+        if seen.refused_at is not None and seen.refused_at >= changed_at - ONE_CHANGE:
+            learnt["refused_since"] = changed_at
     elif invoice.tried_since_failure and invoice.as_of is not None:
         if seen.processing:
             learnt["under_way_since"] = invoice.as_of

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from services.billing.domain.accounts import Way
 from services.billing.domain.budget import BURST_SECONDS, Budget
 from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.paying import Subscription
 from services.billing.handlers import inbox, invoices
 from services.billing.workflows import invoice_reports as looking
+from services.billing.workflows import recovery
+from shared.contracts.accounts import Account
 from shared.database import Transactions
 from tests.fixtures.accounts import OWN_ALONE
-from tests.unit.billing.conftest import NOW, Edit, payload
-from tests.unit.billing.fakes import VISA, FakePaymentGateway
-from tests.unit.billing.test_recovery import INVOICE
+from tests.unit.billing.conftest import NOW, Clock, Edit, payload
+from tests.unit.billing.fakes import GOOD, VISA, FakePaymentGateway
+from tests.unit.billing.test_recovery import CUSTOMER, INVOICE, Loop, dana
 from tests.unit.billing.webhooks import store_webhook
 from tests.unit.wire import on_the_wire
 
@@ -88,7 +92,7 @@ def test_within_the_budget_stripe_is_asked(
     gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "past_due")
     alone = invoice_state(gateway, "in_1")
     found = ask(database, gateway, "in_1", budget=Budget(10))
-    assert found == {"in_1": {**alone, "source": "stripe"}}
+    assert found == {"in_1": {**alone, "source": "stripe", "own_try_refused_at": None}}
 
 
 def test_beyond_the_budget_the_webhooks_are_believed(
@@ -103,10 +107,36 @@ def test_beyond_the_budget_the_webhooks_are_believed(
     assert state.keys() == {
         *invoice_state(FakePaymentGateway(invoices={"in_1": INVOICE}), "in_1"),
         "source",
+        "own_try_refused_at",
     }
     assert (state["source"], state["status"], state["method"]) == ("webhooks", "open", None)
     assert state["amount_remaining"] > 0
     assert state["number"]
+
+
+def test_a_try_of_ours_that_no_bank_was_asked_about_is_told(
+    database: Transactions, gateway: FakePaymentGateway, clock: Clock
+) -> None:
+    """Until a later one comes further; whoever says how the invoice stands."""
+    gateway.clock = clock
+    loop = Loop(database, gateway, clock)
+    dana(gateway)
+    gateway.account, gateway.way, gateway.application = Account("acct_shop"), Way.CONNECTED, "ca_1"
+    gateway.paying_is_changing = True
+    gateway.all_subscriptions["sub_1"] = dataclasses.replace(
+        gateway.all_subscriptions["sub_1"], application="ca_2"
+    )
+
+    def tried(event_id: str) -> Any:
+        wish = dataclasses.replace(loop.told(GOOD, CUSTOMER), account=gateway.account)
+        loop.run(dataclasses.replace(wish, event_id=event_id, set_at=clock()))
+        return ask(database, gateway, "in_1", budget=Budget(10))["in_1"]["own_try_refused_at"]
+
+    assert ask(database, gateway, "in_1", budget=Budget(10))["in_1"]["own_try_refused_at"] is None
+    assert dt.datetime.fromisoformat(tried("evt_a")) == clock()
+    gateway.paying_is_changing = False
+    clock.now += recovery.DEBIT_LOOK
+    assert tried("evt_b") is None
 
 
 @pytest.mark.parametrize("names", [(FAILED, PAID), (PAID, FAILED)])

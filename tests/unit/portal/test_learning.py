@@ -400,6 +400,22 @@ def test_a_debit_that_is_under_way_is_waited_for_without_hurry(
     assert billing.asked == ["in_1"]
 
 
+def test_a_try_that_stripe_refuses_is_not_under_way(
+    database: Transactions, customer_id: str
+) -> None:
+    """The page stops saying so as soon as billing tells; another card is under way again, and so is one whose try comes further."""
+    at = replaced(database, minutes=2)
+    stale = FakeBilling(seen=DeclineSeen(refused_at=at - learning.ONE_CHANGE * 2))
+    learning.learn_cards(database, stale, NOW)
+    assert state(database, customer_id) is State.SETTLING
+    refusing = FakeBilling(seen=DeclineSeen(refused_at=at - dt.timedelta(seconds=20)))
+    learning.learn_cards(database, refusing, NOW + dt.timedelta(minutes=3))
+    assert refusing.asked == ["in_1"]
+    assert state(database, customer_id) is State.DECLINED
+    replaced(database, seconds=4)
+    assert state(database, customer_id) is State.SETTLING
+
+
 def test_another_replacement_is_another_payment(database: Transactions, customer_id: str) -> None:
     """A card after the bank account: what was known of the debit says nothing about it."""
     replaced(database, minutes=5)

@@ -4,7 +4,7 @@ may be a customer of several businesses (docs/adr/0025-an-account-is-part-of-a-n
 Run again after it was cut off, it goes on where it was.
 
 Revision ID: 0090
-Revises: 0020
+Revises: 0023
 """
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from shared.migrations import replace_key
 
 revision = "0090"
-down_revision = "0020"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,21 @@
+"""Which new payment method Stripe did not let us charge for an invoice
+
+Revision ID: 0023
+Revises: 0020
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0023"
+down_revision = "0020"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("invoices", sa.Column("refused_since", sa.DateTime(timezone=True), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("invoices", "refused_since")
