@@ -342,6 +342,7 @@ class SubscriptionRow(InAccount, Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
     status: Mapped[str] = mapped_column(String(30))
+    """Stripe's word, or `unknown` where only `method_kept` was told."""
     ends_at: Mapped[dt.datetime | None]
     end_reason: Mapped[str | None] = mapped_column(String(50))
     """Stripe's word for why it ended."""

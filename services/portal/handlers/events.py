@@ -21,7 +21,7 @@ from services.portal.queries import (
     subscriptions,
 )
 from shared import events
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.observations import merge, observe
 from shared.database import count_on_commit
 from shared.events import Event
@@ -162,10 +162,11 @@ def note_kept_method(
     session: Session, event: Event[events.SubscriptionPaymentMethodKept], now: dt.datetime
 ) -> None:
     """Whether a subscription is charged to another payment method than the customer's new one."""
-    data = event.data
+    data, account = event.data, Account(event.data.account)
     subscriptions.note_kept_method(
         session,
-        StripeId(Account(data.account), data.subscription_id),
+        StripeId(account, data.subscription_id),
+        StripeCustomer(account, data.stripe_customer_id, data.on_behalf_of),
         kept=not data.over,
         at=event.occurred_at,
     )

@@ -27,7 +27,7 @@ from services.portal.models import (
 from services.portal.queries import subscriptions
 from services.portal.queries.behalves import counts_for
 from services.portal.queries.customers import DISCONNECTED
-from services.portal.queries.subscriptions import SubscriptionRecord
+from services.portal.queries.subscriptions import NOT_TOLD, SubscriptionRecord
 from shared.database import UtcDateTime
 from shared.json_documents import as_text, json_list, json_object
 from shared.statements import table_of
@@ -84,7 +84,7 @@ def _invoices() -> Select[Any]:
     document = json_object(
         invoice_id=_invoice.c.invoice_id,
         invoice=json_object(**_columns(_invoice, Invoice)),
-        subscription=case((_subscription.c.id.is_not(None), state)),
+        subscription=case((_subscription.c.status != NOT_TOLD, state)),
     )
     worth_telling = _invoice.c.first_failed_at.is_not(None) & (
         (_invoice.c.status == "open")

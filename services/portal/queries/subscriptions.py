@@ -14,7 +14,7 @@ from services.portal.domain.cancelling import LIVING
 from services.portal.domain.snapshot import Asked, Subscription
 from services.portal.models import CancellationRequestRow, SubscriptionRow
 from services.portal.queries.behalves import counts_for
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.prices import UNKNOWN_TERMS, Lasts, NextInvoice, Terms, pricing_of
 from shared.database import UtcDateTime
@@ -23,6 +23,10 @@ from shared.statements import changed, insert_new, is_object, table_of
 
 MOST_SHOWN: Final = 5
 """How many subscriptions of one customer a look brings."""
+NOT_TOLD: Final = "unknown"
+"""The status of a subscription of which only that is known which payment method it keeps: none of `LIVING`, so no page shows it."""
+LONG_AGO: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""Whatever is told of it is newer."""
 PREVIEW_GOOD_FOR: Final = dt.timedelta(days=1)
 """How long it is believed what Stripe told of the next invoice, without an event about the subscription: a discount of the
 customer's, or an item for the next invoice, comes without one."""
@@ -143,7 +147,8 @@ def state_of(session: Session, subscription: StripeId | None) -> SubscriptionSta
     """How a subscription stands; None for one that is not known."""
     if subscription is None:
         return None
-    row = session.scalar(select(SubscriptionRow).where(_is(subscription)))
+    told = SubscriptionRow.status != NOT_TOLD
+    row = session.scalar(select(SubscriptionRow).where(_is(subscription), told))
     return SubscriptionState(row.status, row.end_reason, row.ends_at) if row else None
 
 
@@ -170,15 +175,30 @@ def note_subscription(session: Session, subscription: StripeId, values: dict[str
 
 
 def note_kept_method(
-    session: Session, subscription: StripeId, *, kept: bool, at: dt.datetime
+    session: Session,
+    subscription: StripeId,
+    customer: StripeCustomer,
+    *,
+    kept: bool,
+    at: dt.datetime,
 ) -> None:
-    """Keep whether it is charged to another payment method than the customer's new one; the newest word counts."""
+    """Keep whether it is charged to another payment method than the customer's new one; the newest word counts. `customer`,
+    whose it is, is kept of a subscription that nothing else was told of yet: it is shown once that is."""
+    noted = {"method_kept": kept, "method_kept_as_of": at}
     older = SubscriptionRow.method_kept_as_of.is_(None) | (SubscriptionRow.method_kept_as_of <= at)
-    session.execute(
-        update(SubscriptionRow)
-        .where(_is(subscription), older)
-        .values(method_kept=kept, method_kept_as_of=at)
-    )
+    row = {
+        "account": subscription.account,
+        "subscription_id": subscription.id,
+        "stripe_customer_id": customer.id,
+        "on_behalf_of": customer.on_behalf_of,
+        "status": NOT_TOLD,
+        "interval_count": 1,
+        "as_of": LONG_AGO,
+        **noted,
+    }
+    if insert_new(session, table_of(SubscriptionRow), [row], returning="id"):
+        return
+    session.execute(update(SubscriptionRow).where(_is(subscription), older).values(noted))
 
 
 def note_preview(session: Session, seen: Subscription, values: dict[str, Any]) -> bool:

@@ -33,8 +33,9 @@ from services.portal.ports import (
     PriceSeen,
 )
 from services.portal.queries import account_states, billing_sync, cancellation_requests, page
+from services.portal.queries import subscriptions as queries
 from shared import events
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from tests.unit.portal.builders import (
     NOW,
@@ -439,6 +440,30 @@ def test_a_row_keeps_what_the_contract_tells(session: Session, customer_id: str)
         "month",
         1,
     )
+
+
+def test_which_payment_method_is_kept_may_be_told_first(session: Session, customer_id: str) -> None:
+    """Before anything was told of the subscription nothing is shown of it; once it is, the page says so."""
+
+    def kept(at: dt.datetime, *, over: bool = False) -> events.Event:
+        told = events.SubscriptionPaymentMethodKept(
+            subscription_id="sub_9",
+            stripe_customer_id="cus_1",
+            payment_method_id="pm_1",
+            over=over,
+        )
+        return event(told, at)
+
+    before = look(session, customer_id).subscriptions
+    handle(session, kept(ago(hours=1)), NOW)
+    handle(session, kept(ago(hours=2), over=True), NOW)
+    assert look(session, customer_id).subscriptions == before
+    assert queries.state_of(session, StripeId(OWN, "sub_9")) is None
+    handle(session, event(news(subscription_id="sub_9"), ago(days=3)), NOW)
+    shown = [
+        one for one in look(session, customer_id).subscriptions if one.subscription_id == "sub_9"
+    ]
+    assert [one.method_kept for one in shown] == [True]
 
 
 def test_a_subscription_that_keeps_its_payment_method_is_known(
