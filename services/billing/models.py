@@ -277,7 +277,7 @@ class PlatformRefusal(KeyedByAccount, Base):
     payment_method_id: Mapped[str | None] = mapped_column(String(255))
     """The new card that it is not charged to, and that is tried when another one fails; NULL: there is none."""
     refused_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    """The last time."""
+    """The last time, or when it was last seen that it is charged to another card."""
 
 
 class RecoveryRun(KeyedByAccount, Base):

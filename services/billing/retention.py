@@ -21,6 +21,9 @@ from services.billing.models import (
 )
 from shared.retention import Rule
 
+YEARS_TURN: Final = dt.timedelta(days=366)
+"""The time between two charges of a yearly subscription; Stripe's tries of the second are within what anything is kept for."""
+
 
 def _outdated(before: dt.datetime) -> ColumnElement[bool]:
     """What is quarantined stays until somebody has closed it, and what was closed as long as the others from then on."""
@@ -43,11 +46,12 @@ RULES: Final = (
     Rule(PaymentMethodChange, lambda before: PaymentMethodChange.closed_at < before),
     Rule(PaymentMethodChangeEvent, lambda before: PaymentMethodChangeEvent.joined_at < before),
     Rule(PaymentTry, lambda before: PaymentTry.started_at < before),
-    # A new card that waits for its turn may wait for a year.
+    # A new card that waits for its turn may wait for a year; whose end nobody told us of does not wait for ever.
     Rule(
         PlatformRefusal,
         lambda before: (
             (PlatformRefusal.refused_at < before) & PlatformRefusal.payment_method_id.is_(None)
+            | (PlatformRefusal.refused_at < before - YEARS_TURN)
         ),
     ),
     Rule(Recovery, lambda before: Recovery.at < before),

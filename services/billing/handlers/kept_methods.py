@@ -132,6 +132,7 @@ def _try_again(
     now: dt.datetime,
 ) -> None:
     """The old card was charged, and failed: say that this invoice is to be charged to the new one."""
+    platform_refusals.still_kept(session, kept.subscription, event.occurred_at())
     told = events.PaymentMethodChanged(
         account=data.account,
         stripe_customer_id=data.stripe_customer_id,

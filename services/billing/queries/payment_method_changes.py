@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import Change, Wish
@@ -125,8 +126,8 @@ def begin_run(
 
 
 def postpone(session: Session, change: StripeId, until: dt.datetime) -> None:
-    """Nothing is to be done about the change before then."""
-    session.scalars(_found(change)).one().due_at = until
+    """Nothing is to be done about the change before then; of one that was erased meanwhile, nothing ever."""
+    _update(session, change, due_at=until)
 
 
 def wake(session: Session, customers: Collection[StripeId], now: dt.datetime) -> None:
@@ -159,10 +160,14 @@ def wake_accounts(session: Session, accounts: Collection[Account], now: dt.datet
 
 
 def close_change(session: Session, change: StripeId, outcome: str, now: dt.datetime) -> None:
-    """The change has run to its end."""
-    row = session.scalars(_found(change)).one()
-    row.tried_at = row.tried_at or now
-    row.closed_at, row.outcome = now, outcome
+    """The change has run to its end, unless it was erased meanwhile."""
+    tried_at = func.coalesce(PaymentMethodChange.tried_at, now)
+    _update(session, change, tried_at=tried_at, closed_at=now, outcome=outcome)
+
+
+def _update(session: Session, change: StripeId, **values: Any) -> None:
+    this = is_object(PaymentMethodChange.account, PaymentMethodChange.id, change)
+    session.execute(update(PaymentMethodChange).where(this).values(**values))
 
 
 def due_changes(session: Session, now: dt.datetime, limit: int) -> list[StripeId]:

@@ -101,6 +101,18 @@ def _read(session: Session, which: object) -> list[KeptMethod]:
     ]
 
 
+def still_kept(session: Session, subscription: StripeId, at: dt.datetime) -> None:
+    """At that moment the subscription was not charged to its customer's new card either."""
+    session.execute(
+        update(PlatformRefusal)
+        .where(
+            is_object(PlatformRefusal.account, PlatformRefusal.subscription_id, subscription),
+            PlatformRefusal.refused_at < at,
+        )
+        .values(refused_at=at)
+    )
+
+
 def forget_method(session: Session, subscription: StripeId) -> None:
     """The new card need not be tried for this subscription any more."""
     session.execute(

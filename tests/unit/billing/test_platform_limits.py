@@ -18,12 +18,14 @@ from services.billing.domain.paying import Customer, PayOutcome, Subscription
 from services.billing.domain.platform_limits import Maker, made_by, may_change
 from services.billing.handlers import cancelling, inbox
 from services.billing.models import InboxEvent, OutboxEvent, PlatformRefusal
+from services.billing.retention import RULES
 from services.billing.workflows import recovery
 from services.billing.workflows.change_plans import Run
 from shared import events
 from shared.contracts.accounts import Account, StripeId
 from shared.contracts.rpc.errors import StripeRefused
 from shared.database import Transactions
+from shared.retention import prune_round
 from tests.fixtures.accounts import let_in
 from tests.unit.billing.conftest import Clock, payload
 from tests.unit.billing.fakes import DECLINES, GOOD, FakePaymentGateway, charged_to
@@ -252,13 +254,14 @@ def failed_invoice(loop: Loop, directory: Directory = DIRECTORY, **more: Any) ->
         **(parent.get("subscription_details") or {}),
         "subscription": "sub_1",
     }
+    event_id = more.pop("id", "evt_next")
     changes = {
         "id": "in_2",
         "customer": "cus_1",
         "parent": {**parent, "type": "subscription_details"},
         **more,
     }
-    arrive(loop, "invoice.payment_failed", id="evt_next", object=changes, directory=directory)
+    arrive(loop, "invoice.payment_failed", id=event_id, object=changes, directory=directory)
 
 
 @pytest.mark.parametrize("by", ["the round", "a person"])
@@ -289,6 +292,18 @@ def test_a_failure_that_came_while_the_account_was_shut_out_counts_too(loop: Loo
     turns = [one for one in told(loop) if isinstance(one, events.PaymentMethodChanged)]
     assert [one.invoice_id for one in turns] == ["in_2"]
     assert watched(loop) == {"sub_1": None}
+
+
+def test_a_watch_whose_end_nobody_told_of_ends_some_day(loop: Loop) -> None:
+    """It waits for the next turn of a yearly subscription; each failure of the other card makes it wait for one more."""
+    new_card(loop)
+    for months in range(2):
+        loop.clock.now += dt.timedelta(days=380)
+        failed_invoice(loop, id=f"evt_{months}")
+        assert prune_round(loop.database, RULES, loop.clock()) is False
+        assert watched(loop) == {"sub_1": GOOD}
+    prune_round(loop.database, RULES, loop.clock() + dt.timedelta(days=480))
+    assert watched(loop) == {}
 
 
 def test_an_old_word_of_the_subscription_does_not_end_the_watch(loop: Loop) -> None:

@@ -33,13 +33,15 @@ from services.billing.handlers.inbox import Outcome, Received
 from services.billing.models import InboxEvent, OutboxEvent, PaymentMethodChange, RecoveryLease
 from services.billing.queries import reconciliation
 from services.billing.queries.accounts import connect, disconnect
+from services.billing.queries.payment_method_changes import close_change
 from services.billing.rpc import operations
 from services.billing.service import BillingService
 from services.billing.web import store_batch
+from services.billing.workflows import recovery
 from services.billing.workflows.accounts import AccountHolder
 from services.billing.workflows.customer_lease import LEASE
 from services.billing.workflows.recovery import PAUSES
-from shared.contracts.accounts import OWN, Account
+from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import (
     ERRORS,
     BillingError,
@@ -399,6 +401,14 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     assert billing.resume_recoveries() is False, "it was put off"
     monkeypatch.setattr(service, "_now", lambda: later + dt.timedelta(hours=1))
     assert billing.resume_recoveries() is True
+
+
+def test_a_change_that_is_erased_while_it_is_put_off_is_no_error(database: Transactions) -> None:
+    """Whoever is forgotten has nothing that waits."""
+    recovery.put_off(database, StripeId(Account("acct_1"), "evt_1"), NOW)
+    with database.transaction() as session:
+        close_change(session, StripeId(OWN, "evt_1"), "done", NOW)
+        assert session.scalars(select(PaymentMethodChange)).all() == []
 
 
 def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
