@@ -16,7 +16,7 @@ import datetime as dt
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -275,9 +275,13 @@ class Transactions:
     a slow neighbour would hold locks.
     """
 
-    def __init__(self, engine: Engine, service: str | None = None) -> None:
-        """With a `service` nothing is done before the schema has proved to be that service's, and new enough."""
+    def __init__(
+        self, engine: Engine, service: str | None = None, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """With a `service` nothing is done before the schema has proved to be that service's, and new enough. `info` is what each
+        session knows of the process that it works for (`Session.info`)."""
         self.engine = engine
+        self._info = dict(info or {})
         self._service = service
         self._is_proved = False
         self._refused_at = -math.inf
@@ -289,7 +293,7 @@ class Transactions:
         Raises DatabaseUnavailable when no connection can be had, it breaks, the database takes no writes now, or its schema
         is not ours to work on; UnstorableValue when it can take a value never.
         """
-        session = Session(self.engine, expire_on_commit=False)
+        session = Session(self.engine, expire_on_commit=False, info=self._info)
         try:
             with session.begin():
                 if self._service is not None and not self._is_proved:

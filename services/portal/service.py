@@ -389,11 +389,6 @@ class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connec
         self.wake_relay()
         return outcomes
 
-    def _note(self, session: Session, batch: list[Event]) -> None:
-        """For hosts that list events over HTTP, where there is that."""
-        if self.wiring.api:
-            host_events.note(session, batch, utc_now())
-
     @consume_lane(StripeAccountChanged.lane)
     def on_accounts(self, batch: list[Event]) -> Outcomes:
         """How Stripe accounts stand, in a queue of its own: it is not to wait behind a storm of invoices."""
@@ -411,7 +406,7 @@ class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connec
         def together(events: list[Event[InvoiceData]]) -> list[str]:
             def work(session: Session) -> list[bool]:
                 done = event_handlers.handle_invoices(session, events, utc_now())
-                self._note(session, host_events.fresh(events, done))
+                host_events.note(session, host_events.fresh(events, done), utc_now())
                 return done
 
             return [DONE if one else DUPLICATE for one in self._write(work)]
@@ -419,7 +414,7 @@ class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connec
         def alone(event: Event) -> str:
             def work(session: Session) -> bool:
                 done = event_handlers.handle(session, event, utc_now())
-                self._note(session, host_events.fresh([event], [done]))
+                host_events.note(session, host_events.fresh([event], [done]), utc_now())
                 return done
 
             done = self._write(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import eventlet
@@ -21,13 +22,19 @@ from shared.database_errors import reason_of
 class Database(DependencyProvider):
     """Injects `Transactions` on the database of the service's settings (`settings.database_url`).
 
-    `schema_of` names whose schema it must have, for a service that goes by another name than the owner of its tables.
+    `schema_of` names whose schema it must have, for a service that goes by another name than the owner of its tables. `info` makes of the
+    service's settings what each session is to know of them.
     """
 
     transactions: Transactions
 
-    def __init__(self, schema_of: str | None = None) -> None:
+    def __init__(
+        self,
+        schema_of: str | None = None,
+        info: Callable[[Any], Mapping[str, Any]] = lambda settings: {},
+    ) -> None:
         super().__init__()
+        self._info = info
         self._schema_of = schema_of
 
     def setup(self) -> None:
@@ -41,6 +48,7 @@ class Database(DependencyProvider):
                 max_overflow=0,
             ),
             self._schema_of or self.container.service_name,
+            self._info(settings),
         )
         # Another service's database is a wrong setting; one that is away, or not migrated yet, is waited for.
         try:

@@ -28,9 +28,14 @@ HEARD: Final[tuple[type[events.Data], ...]] = (
 )
 """What is told of whose a Stripe customer is are the portal's decisions, not the evidence."""
 
+LISTED: Final = "host_events_listed"
+"""In a session's `info`: whether there is an HTTP API that lists what is written down."""
+
 
 def note(session: Session, batch: Iterable[Event], now: dt.datetime) -> None:
-    """Write down those events that hosts hear, each for whose customer it is about at this moment."""
+    """Write down those events that hosts hear, each for whose customer it is about at this moment; where no host can list them, nothing."""
+    if not session.info.get(LISTED, True):
+        return
     heard = [event for event in batch if isinstance(event.data, HEARD)]
     if not heard:
         return
@@ -112,7 +117,7 @@ def listed(
     rows = host_events.page(session, business_pk, after, asked.limit + 1)
     data = [_told(row) for row in rows[: asked.limit]]
     last = rows[len(data) - 1].position if data else after
-    more = len(rows) > asked.limit or host_events.any_unplaced(session)
+    more = len(rows) > asked.limit or host_events.any_unplaced(session, business_pk)
     return host_api.EventPage(data=data, has_more=more, next=str(last))
 
 

@@ -67,9 +67,12 @@ def business_keys(session: Session, business_ids: Collection[str]) -> dict[str, 
     return {row.business_id: row.id for row in rows}
 
 
-def any_unplaced(session: Session) -> bool:
-    """Whether an event has no place yet."""
-    return bool(session.scalar(select(exists().where(_table.c.position.is_(None)))))
+def any_unplaced(session: Session, business_pk: int | None = None) -> bool:
+    """Whether an event has no place yet; of one business, unless None."""
+    waits = exists().where(_table.c.position.is_(None))
+    if business_pk is not None:
+        waits = waits.where(_table.c.business_pk == business_pk)
+    return bool(session.scalar(select(waits)))
 
 
 def place(session: Session, now: dt.datetime) -> int:

@@ -29,8 +29,6 @@ class Components:
         self.platform = settings.platform_name
         self.observes = settings.observes
         """Whether the whole installation observes."""
-        self.api = settings.api_address is not None
-        """Whether the HTTP API for hosts is on."""
         self.api_mode = settings.api_mode
         self.limiter = Limiter()
         self.known_keys = KnownKeys()

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request
 
 from services.portal.domain.snapshot import Snapshot
 from services.portal.handlers import resolved_links
+from services.portal.handlers.host_events import LISTED
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import VISITS
 from services.portal.tokens.links import TOKEN
@@ -64,7 +65,7 @@ def _look(session: Session, public_ids: list[str]) -> list[Snapshot | None]:
 class PortalEntrypoints:
     """Base of the portal's entrypoints."""
 
-    db = Database()
+    db = Database(info=lambda settings: {LISTED: settings.api_address is not None})
     look = Batched("looks", _look)
     wiring = ComponentsProvider()
     billing = RpcClient("billing", timeout=PORTAL_WAITS_FOR_BILLING)

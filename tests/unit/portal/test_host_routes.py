@@ -12,14 +12,18 @@ from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from services.portal.handlers import customers
-from services.portal.models import CustomerRow, HostEventRow, InvoiceRow
+from services.portal.handlers import host_events as listing
+from services.portal.handlers.host_events import LISTED
+from services.portal.models import BusinessRow, CustomerRow, HostEventRow, InvoiceRow
 from services.portal.queries import host_events
 from services.portal.retention import RULES
 from services.portal.service import PortalService
 from services.portal.web.api.problems import CODES
+from shared.contracts.host_api import EventPageArguments
 from shared.contracts.host_events import webhook_id
 from shared.contracts.rpc.errors import RemoteFault
 from shared.contracts.rpc.portal import BusinessArguments
+from shared.database import Transactions
 from shared.events import CustomerDeleted
 from shared.nameko_ext.rpc import RpcTimeout
 from shared.retention import RETENTION, prune_round
@@ -57,7 +61,6 @@ def ada(host: ApiHost, key: str) -> str:
 
 def happens(host: ApiHost, *told: Any, at: dt.datetime = NOW) -> None:
     """Billing tells of something, and the portal takes it in, as its consumer does."""
-    host.portal.wiring.api = True
     for one in told:
         PortalService.on_events(host.portal, [event(one, at)])
 
@@ -191,9 +194,29 @@ def test_places_grow_when_everything_before_is_forgotten(host: ApiHost, key: str
 
 def test_no_event_is_written_down_without_the_api(host: ApiHost, key: str, ada: str) -> None:
     """Whoever doesn't use it doesn't pay for it."""
-    host.portal.wiring.api = False
-    PortalService.on_events(host.portal, [event(failed(stripe_customer_id="cus_ada"), NOW)])
+    host.portal.db = Transactions(host.db.engine, info={LISTED: False})
+    happens(host, failed(stripe_customer_id="cus_ada"))
+    host.ok("POST", "/customers", key, ADA | {"platform_stripe_customer_id": "cus_new"})
+    host.portal.db = host.db
     assert [one["type"] for one in listed(host, key)[0]] == ["customer.link_changed"]
+    with host.db.reading() as session:
+        linked = select(CustomerRow.platform_stripe_customer_id).where(CustomerRow.public_id == ada)
+        assert session.scalar(linked) == "cus_new"
+
+
+def test_what_others_wait_for_is_no_reason_to_ask_again(host: ApiHost, key: str, ada: str) -> None:
+    """A business whose own events all have their places has seen them all, whatever comes for others meanwhile."""
+    happens(host, failed(stripe_customer_id="cus_ada"))
+    with host.db.transaction() as session:
+        pks = dict(map(tuple, session.execute(select(BusinessRow.business_id, BusinessRow.id))))
+        host_events.place(session, dt.datetime.now(dt.UTC))
+        row = {"event_id": "e", "type": "t", "occurred_at": NOW, "noted_at": NOW, "account": ""}
+        host_events.add(session, [row | {"business_pk": pks["sunrise"]}])
+        more = {}
+        for whose, pk in {**pks, None: None}.items():
+            asked = EventPageArguments(limit=50)
+            more[whose] = listing.listed(session, asked, pk, NOW).has_more
+    assert more == {"sunrise": True, "other": False, None: True}
 
 
 def test_a_cursor_is_digits(host: ApiHost, key: str) -> None:
