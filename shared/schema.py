@@ -12,6 +12,7 @@ has is its proof then.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -29,6 +30,12 @@ FIRST_TABLES: Final = {
     "notifier": "sendgrid_events",
 }
 """Of each service a table that it has had since its first migration, and no other service has."""
+LAST_KEYS: Final = {
+    "portal": ("cancellation_requests", "subscription_id"),
+    "billing": ("reconciliations", "name"),
+    "notifier": ("deleted_customers", "stripe_customer_id"),
+}
+"""Of each service the last key that the step after the roll changes, by table and column: where the account is in it, it is in all."""
 STRANGER: Final = "another program"
 _AFTER_ROLL: Final = re.compile(r"^AFTER_ROLL = True$", re.MULTILINE)
 
@@ -56,6 +63,8 @@ class Schema:
     standing: Standing
     owner: str | None
     revision: str | None
+    contracted: bool = False
+    """Whether what runs after the roll has run, too (`keys_name_accounts`)."""
 
     @property
     def problem(self) -> str | None:
@@ -73,11 +82,6 @@ class Schema:
                 f"run `python -m services.{self.service} migrate`"
             )
         return None
-
-    @property
-    def contracted(self) -> bool:
-        """Whether what runs after the roll has run, too: the keys of Stripe objects are (account, id)."""
-        return self.standing is Standing.AHEAD or self.revision == revisions(self.service)[-1]
 
     @property
     def after_roll(self) -> str | None:
@@ -138,7 +142,21 @@ def look(connection: Connection, service: str) -> Schema:
         standing = Standing.AHEAD
     else:
         standing = Standing.CURRENT if revision >= needed(service) else Standing.BEHIND
-    return Schema(service, standing, owner or None, revision)
+    contracted = standing is not Standing.FOREIGN and keys_name_accounts(connection, service)
+    return Schema(service, standing, owner or None, revision, contracted)
+
+
+def keys_name_accounts(connection: Connection, service: str) -> bool:
+    """Whether the keys of a service's Stripe objects are (account, id): what the step after the roll is for, and so whether it has run,
+    whatever came before or since. The one place that says so."""
+    table, column = LAST_KEYS[service]
+    there = inspect(connection)
+    if not there.has_table(table):
+        return False
+    keys: list[Sequence[str | None]] = [there.get_pk_constraint(table)["constrained_columns"]]
+    keys += (one["column_names"] for one in there.get_unique_constraints(table))
+    keys += (one["column_names"] for one in there.get_indexes(table) if one["unique"])
+    return all("account" in key for key in keys if column in key)
 
 
 def owner_table(metadata: MetaData, service: str) -> Table:

@@ -6,12 +6,12 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, inspect, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.accounts import ACCOUNT, AccountState, KnownAccount, Way
 from services.billing.domain.errors import AccountRefused
-from services.billing.models import InboxEvent, KeyedAccount, StripeAccount
+from services.billing.models import KeyedAccount, StripeAccount
 from services.billing.queries.outbox import OUTBOX
 from services.billing.queries.payment_method_changes import wake_accounts
 from services.billing.queries.reconciliation import keep_moment, reconciled_until
@@ -19,6 +19,7 @@ from services.billing.queries.turns import TRIED
 from shared import events
 from shared.contracts.accounts import Account, in_account
 from shared.outbox import Outgoing
+from shared.schema import keys_name_accounts
 from shared.statements import insert_new, table_of
 
 CLOCKS: Final = dt.timedelta(seconds=5)
@@ -184,15 +185,8 @@ def _slices(accounts: Collection[Account]) -> Iterable[list[Account]]:
 
 def refuse_while_expanding(session: Session) -> None:
     """Raise AccountRefused, which says what to do, where two accounts can't have a thing of the same id yet."""
-    if not schema_is_contracted(session):
+    if not keys_name_accounts(session.connection(), "billing"):
         raise AccountRefused(f"account: {STILL_EXPANDED}")
-
-
-def schema_is_contracted(session: Session) -> bool:
-    """Whether the account is part of the keys of billing's tables."""
-    key = inspect(session.connection()).get_pk_constraint(InboxEvent.__tablename__)
-    columns: Sequence[str] = key["constrained_columns"]
-    return "account" in columns
 
 
 def _change(

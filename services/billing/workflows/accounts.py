@@ -12,6 +12,7 @@ from services.billing.own_keys import AccountsFile, OwnKey, first_of
 from services.billing.queries import accounts as queries
 from shared.contracts.accounts import Account
 from shared.database import DatabaseUnavailable, Transactions
+from shared.schema import keys_name_accounts
 from shared.settings import Secret
 from shared.telemetry import get_logger
 
@@ -83,7 +84,7 @@ class AccountHolder:
             seen = queries.all_accounts(session, since)
             keyed = queries.keyed_accounts(session, since)
             if self._file is not None and not self._may_have_keys:
-                self._may_have_keys = queries.schema_is_contracted(session)
+                self._may_have_keys = keys_name_accounts(session.connection(), "billing")
         self._looked = now
         changed = [one for one in seen if self._connected.get(one.account) != one]
         self._connected |= {one.account: one for one in changed}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from shared import schema
+from shared import migrations, schema
 from shared.database import make_engine
 from shared.migrations import NotUpgraded, _config, upgrade, wait_migrated
 from shared.nameko_ext.runtime import command_line
-from shared.schema import FIRST_TABLES, Schema, Standing, look, needed, revisions
+from shared.schema import FIRST_TABLES, LAST_KEYS, Schema, Standing, look, needed, revisions
 
 SERVICES = tuple(FIRST_TABLES)
 services = pytest.mark.parametrize("service", SERVICES)
@@ -131,6 +132,43 @@ def test_a_newer_release_has_done_it(url: str) -> None:
     engine.dispose()
     found = upgrade("billing", url, after_roll=True).after
     assert (found.standing, found.contracted, found.revision) == (Standing.AHEAD, True, "9999")
+
+
+@services
+def test_the_key_tells_and_not_the_revision(service: str, url: str) -> None:
+    """Of a release that is newer, whose last step is still to come, as of one whose revision was set by hand."""
+    upgrade(service, url, "0001")
+    upgrade(service, url)
+    for revision in (revisions(service)[-1], "9999"):
+        engine = make_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+        engine.dispose()
+        assert seen(service, url).contracted is False
+
+
+@services
+def test_the_step_is_over_with_its_last_key(
+    service: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off before that, it counts as not begun: two accounts could still meet in the key that is left."""
+    upgrade(service, url, "0001")
+    upgrade(service, url)
+    replace, done = migrations.replace_key, 0
+
+    def cut_off(table: str, *rest: Any, **more: Any) -> None:
+        nonlocal done
+        if table == LAST_KEYS[service][0]:
+            raise RuntimeError("cut off")
+        done += 1
+        replace(table, *rest, **more)
+
+    monkeypatch.setattr(migrations, "replace_key", cut_off)
+    with pytest.raises(RuntimeError, match="cut off"):
+        upgrade(service, url, after_roll=True)
+    assert (done > 0, seen(service, url).contracted) == (True, False)
+    monkeypatch.undo()
+    assert upgrade(service, url, after_roll=True).after.contracted is True
 
 
 def test_each_run_says_in_a_sentence_what_it_did(
