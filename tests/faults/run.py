@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.servers import own_folder
+from tests.bench.report import progress
 from tests.faults.accounts import Accounts
 from tests.faults.books import Books, check
 from tests.faults.hooks import (
@@ -113,9 +114,13 @@ def run(
     accounts: int = 0,
     steps: int | None = None,
     say: Callable[[str], None] = lambda line: None,
+    tick: Callable[[int, int], None] = lambda done, steps: None,
     look: Callable[[System, Plan, Ledger], None] = lambda system, plan, ledger: None,
 ) -> Run:
-    """Do it all, in the own account alone or in so many `accounts` beside it; the servers and processes are ended when it returns. `look` sees them before that, when all is quiet."""
+    """Do it all, in the own account alone or in so many `accounts` beside it; the servers and processes are ended when it returns.
+
+    `tick` is called after each step, with how many are done of how many; `look` sees the system when all is quiet.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL's user passes through
     world = Accounts(folder, accounts)
@@ -141,6 +146,7 @@ def run(
                 if number % 3 == 0:
                     host.die()
                 system.happen(step)
+                tick(number + 1, len(plan.steps))
                 time.sleep(max(0.0, SEGMENT_SECONDS - step.after - step.seconds))
             poster.drain(within=180)
             posting = time.monotonic() - began
@@ -236,14 +242,17 @@ def main(words: list[str]) -> int:
     chosen = parser.parse_args(words)
     folder = chosen.keep or own_folder("faults")
     try:
-        done = run(
-            folder,
-            chosen.events,
-            chosen.seed,
-            accounts=chosen.accounts,
-            steps=chosen.steps,
-            say=lambda line: print(line, flush=True),
-        )
+        with progress() as bar:
+            task = bar.add_task("things that go wrong", total=None)
+            done = run(
+                folder,
+                chosen.events,
+                chosen.seed,
+                accounts=chosen.accounts,
+                steps=chosen.steps,
+                say=lambda line: print(line, flush=True),
+                tick=lambda done, steps: bar.update(task, completed=done, total=steps),
+            )
     finally:
         if not chosen.keep:
             shutil.rmtree(folder, ignore_errors=True)
