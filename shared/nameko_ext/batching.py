@@ -8,7 +8,8 @@ ever holds an item back.
 The rules that callers may rely on:
 
 - **Order**: items are taken in the order in which they came; nobody is passed over. Where a batcher keeps groups `apart`, a batch is
-  of one group, and a group of which no batch is under way comes first: one that is slow holds up its own.
+  of one group, and a group of which no batch is under way comes first, where all workers are busy by one of a few `SPARE`: one that is
+  slow holds up its own, and with one group alone there are as many workers as ever.
 - **Own failures**: work that raises is done again in halves, down to single items, so a poison item fails its
   own caller alone. Only errors in `fails_all` (the database is away) fail everybody at once, without a second try.
 - **Bounds**: with `waiting` items in the queue the next call raises Overloaded at once.
@@ -46,6 +47,8 @@ Result = TypeVar("Result")
 WORKERS: Final = 2
 MOST: Final = 128
 WAITING: Final = 1024
+SPARE: Final = 4
+"""Workers beside those that a batcher has, for groups of which no batch is under way."""
 
 BATCH_SIZE: Final = Histogram(
     "portico_batch_size",
@@ -143,7 +146,7 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded(f"{self._waiting} calls wait already")
         call = _Call(item)
         self._pending.append(call)
-        if self._busy < self._workers:
+        if self._busy < self._workers or self._is_spared(item):
             self._busy += 1
             # It runs after every green thread that is ready now, so calls of the same moment already share.
             eventlet.spawn_n(self._run)
@@ -160,6 +163,12 @@ class Batcher(Generic[Item, Result]):
         """How many items nobody has taken yet."""
         return len(self._pending)
 
+    def _is_spared(self, item: Item) -> bool:
+        """Whether a spare worker is to look after an item that has just come."""
+        if self._apart is None or self._busy >= self._workers + SPARE:
+            return False
+        return self._apart(item) not in self._under_way
+
     def _withdraw(self, call: _Call[Item]) -> None:
         try:
             self._pending.remove(call)
@@ -169,8 +178,8 @@ class Batcher(Generic[Item, Result]):
     def _run(self) -> None:
         calls: list[_Call[Item]] = []
         try:
-            while self._pending:
-                group, calls = self._take()
+            while self._pending and (taken := self._take()) is not None:
+                group, calls = taken
                 self._observe(len(calls))
                 with (
                     self._counted(group),
@@ -189,13 +198,16 @@ class Batcher(Generic[Item, Result]):
                 self._busy += 1
                 eventlet.spawn_n(self._run)
 
-    def _take(self) -> tuple[Hashable, list[_Call[Item]]]:
-        """The next batch, and its group."""
+    def _take(self) -> tuple[Hashable, list[_Call[Item]]] | None:
+        """The next batch, and its group; None: there is none for a spare worker."""
         pending = self._pending
         if self._apart is None:
             return None, [pending.popleft() for _ in range(min(len(pending), self._most))]
         groups = [self._apart(call.item) for call in pending]
-        group = next((one for one in groups if one not in self._under_way), groups[0])
+        fresh = [one for one in groups if one not in self._under_way]
+        if not fresh and self._busy > self._workers:
+            return None
+        group = (fresh or groups)[0]
         calls: list[_Call[Item]] = []
         rest: deque[_Call[Item]] = deque()
         for call, its_group in zip(pending, groups, strict=True):

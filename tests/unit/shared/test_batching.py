@@ -12,7 +12,13 @@ from eventlet.event import Event
 from sqlalchemy import text
 
 from shared.database import DatabaseUnavailable, Transactions, make_engine
-from shared.nameko_ext.batching import Batcher, Interrupted, Overloaded, batch_transactions
+from shared.nameko_ext.batching import (
+    SPARE,
+    Batcher,
+    Interrupted,
+    Overloaded,
+    batch_transactions,
+)
 
 
 class Doubler:
@@ -276,3 +282,64 @@ def test_groups_are_kept_apart_and_a_slow_one_holds_up_its_own_alone() -> None:
     gates["slow"].send()
     assert ends(threads) == names
     assert batches[2:] == [["slow 3", "slow 4"], ["slow 5"]]
+
+
+class Held:
+    """Work that is held up group by group, and counts its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.gates: dict[str, Event] = {}
+        self.batcher: Batcher[str, str] = Batcher("held", self, workers=2, most=1, apart=group_of)
+
+    def __call__(self, items: list[str]) -> list[str]:
+        self.batches.append(items)
+        self.gates.setdefault(group_of(items[0]), Event()).wait()
+        return items
+
+    def ask(self, *items: str) -> list[Any]:
+        """Calls of one moment."""
+        threads = [eventlet.spawn(self.batcher, item) for item in items]
+        for _ in range(3):
+            eventlet.sleep(0)
+        return threads
+
+
+def group_of(item: str) -> str:
+    return item.partition(" ")[0]
+
+
+def test_a_group_that_comes_late_waits_for_no_slow_one() -> None:
+    """Although one group has all workers, another one's first item is taken at once, and so is a third one's."""
+    held = Held()
+    slow = held.ask("slow 1", "slow 2", "slow 3")
+    assert held.batches == [["slow 1"], ["slow 2"]]
+    late = held.ask("late 1", "late 2", "third 1")
+    assert held.batches[2:] == [["late 1"], ["third 1"]]
+    for gate in list(held.gates.values()):
+        gate.send()
+    assert ends(slow + late) == ["slow 1", "slow 2", "slow 3", "late 1", "late 2", "third 1"]
+
+
+def test_one_group_alone_has_no_more_workers_than_it_was_given() -> None:
+    """Spare workers are for other groups: who has one asks as few questions at a time as ever."""
+    held = Held()
+    threads = held.ask(*(f"one {number}" for number in range(9)))
+    threads += held.ask("one 9")
+    assert len(held.batches) == 2
+    held.gates["one"].send()
+    assert len(ends(threads)) == len(held.batches) == 10
+
+
+def test_spare_workers_are_bounded() -> None:
+    """However many groups hang, so many batches are under way and no more; each item is done in the end."""
+    held = Held()
+    items = [f"group{number} 1" for number in range(20)]
+    threads = held.ask(*items)
+    assert len(held.batches) == 2 + SPARE
+    for _ in range(20):
+        for gate in list(held.gates.values()):
+            if not gate.ready():
+                gate.send()
+        eventlet.sleep(0)
+    assert ends(threads) == items
