@@ -18,6 +18,7 @@ from nameko.exceptions import ContainerBeingKilled
 from nameko.extensions import DependencyProvider, Entrypoint
 
 from shared import tracing
+from shared.nameko_ext.batch_consumer import BatchConsumer
 from shared.nameko_ext.container import ACCOUNT, KEY
 from shared.nameko_ext.loops import Loop
 from shared.telemetry import get_logger
@@ -26,6 +27,9 @@ log = get_logger(__name__)
 
 KEPT_PART: Final = 8
 """One place in so many is kept for accounts without their share, once there is more than one account."""
+BEHIND_PART: Final = 4
+"""While events wait that are not written down yet, emails of several accounts have one place in so many: an event's account is not known
+before it is read, so in front of a flood's emails goes reading what came after it."""
 OTHERS_EVERY: Final = dt.timedelta(seconds=0.25)
 Answer = TypeVar("Answer")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -147,9 +151,13 @@ class SendSlots:
     transaction leases many, and what was leased together asks, marks and records together.
     """
 
-    def __init__(self, size: int, entrypoint: Sender) -> None:
+    def __init__(
+        self, size: int, entrypoint: Sender, is_behind: Callable[[], bool] = lambda: False
+    ) -> None:
+        """`is_behind` tells whether events wait that are not written down yet."""
         self._size = size
         self._entrypoint = entrypoint
+        self._is_behind = is_behind
         self._closed_until: dt.datetime | None = None
         self._looked_at: dt.datetime | None = None
 
@@ -159,12 +167,18 @@ class SendSlots:
         if self._is_closed(now):
             return 0
         busy, wake_at = self._entrypoint.busy, self._entrypoint.wake_at
-        if wake_at is not None and busy > wake_at:
+        room = self._room() if keep else self._size
+        if wake_at is not None and busy > min(wake_at, max(1, room // 2)):
             return 0
-        return max(0, self._size - (self._kept() if keep else 0) - busy)
+        return max(0, room - busy)
 
-    def _kept(self) -> int:
-        return self._size // KEPT_PART if self._entrypoint.several else 0
+    def _room(self) -> int:
+        """The places for what has been due longest, whoever's it is: all, once there are several accounts without those for others."""
+        if not self._entrypoint.several:
+            return self._size
+        if self._is_behind():
+            return max(1, self._size // BEHIND_PART)
+        return self._size - self._size // KEPT_PART
 
     def _is_closed(self, now: dt.datetime) -> bool:
         return self._closed_until is not None and now < self._closed_until
@@ -180,7 +194,8 @@ class SendSlots:
         if self._looked_at is not None and now < self._looked_at + OTHERS_EVERY:
             return None
         self._looked_at = now
-        share = self._size // (len(entrypoint.accounts) + 1)
+        places = self._room() if self._is_behind() else self._size
+        share = places // (len(entrypoint.accounts) + 1)
         busy = frozenset(one for one, many in entrypoint.accounts.items() if many > share)
         return Others(free, busy)
 
@@ -202,7 +217,7 @@ class SendSlots:
         self._entrypoint.busy -= reserved
         for one in leased:
             self.take(one)
-        if leased and self._entrypoint.busy >= self._size - self._kept():
+        if leased and self._entrypoint.busy >= self._room():
             self.note_lease(len(leased), len(leased))
 
     def close_until(self, moment: dt.datetime) -> None:
@@ -231,5 +246,10 @@ class SendSlotsProvider(DependencyProvider):
                 if isinstance(entrypoint, Sender) and entrypoint.method_name == self.method
             )
             size = getattr(self.container.config["settings"], self.setting)
-            self._places = SendSlots(size, entrypoint)
+            readers = [
+                each for each in self.container.entrypoints if isinstance(each, BatchConsumer)
+            ]
+            self._places = SendSlots(
+                size, entrypoint, lambda: any(each.is_behind for each in readers)
+            )
         return self._places

@@ -58,6 +58,12 @@ class BatchConsumer(EventConsumer):
         self._waiting: deque[_Delivery] = deque()
         self._is_running = False
         self._is_stopping = False
+        self._is_full = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more waits than one batch takes: the batch under way is a full one."""
+        return self._is_running and self._is_full
 
     def stop(self) -> None:
         self._is_stopping = True  # what waits is the broker's again; another process takes it
@@ -92,6 +98,7 @@ class BatchConsumer(EventConsumer):
         waiting = self._waiting
         try:
             while waiting and not self._is_stopping:
+                self._is_full = len(waiting) >= TOGETHER
                 self._work([waiting.popleft() for _ in range(min(len(waiting), TOGETHER))])
         finally:
             self._is_running = False

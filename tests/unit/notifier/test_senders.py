@@ -72,11 +72,12 @@ class Office:
         self.sender.container = self.container
         self.loop = Wakes()
         self.container.entrypoints.append(self.loop)
-        self.places = SendSlots(8, self.sender)
+        self.is_behind = False
+        self.places = SendSlots(8, self.sender, lambda: self.is_behind)
 
     def lease(self, due: int) -> int:
         """One round of the loop with so many emails due; how many it takes."""
-        free = self.places.free(START)
+        free = self.places.free(START, keep=True)
         taken = min(free, due)
         if free:
             self.places.note_lease(free, taken)
@@ -280,3 +281,55 @@ def test_an_account_with_less_than_its_share_is_looked_for_again() -> None:
     others = office.places.for_others(START)
     assert others is not None
     assert (others.free, others.accounts) == (1, {""})
+
+
+def behind_with_two_accounts() -> Office:
+    """Events wait that are not written down, and this process has sent for two accounts."""
+    office = Office()
+    for one in (OF_OTHER, EMAIL):
+        office.places.take(one)
+        office.container.end_one()
+    office.is_behind = True
+    return office
+
+
+def test_while_events_wait_a_flood_has_few_places() -> None:
+    """What is read next may be another account's: reading goes before the flood's emails, which go on all the same."""
+    office = behind_with_two_accounts()
+    assert office.lease(due=100) == 2
+    office.container.end_one()
+    assert office.lease(due=98) == 1
+    office.is_behind = False
+    office.container.end_one()
+    assert office.lease(due=97) == 6
+
+
+def test_while_events_wait_other_accounts_have_the_places_that_the_flood_has_not() -> None:
+    """Their emails are as quick as ever."""
+    office = behind_with_two_accounts()
+    office.lease(due=100)
+    others = office.places.for_others(START)
+    assert others is not None
+    assert (others.free, others.accounts) == (6, {""})
+
+
+def test_while_events_wait_fresh_emails_that_fill_the_few_places_have_others_looked_for() -> None:
+    """Else what another account has due would wait until one of these ends."""
+    office = behind_with_two_accounts()
+    reserved = office.places.reserve(START, 20)
+    assert reserved == 2
+    office.places.fill(reserved, [EMAIL] * 2)
+    assert office.places.for_others(START) is not None
+
+
+def test_with_one_account_events_that_wait_take_no_place() -> None:
+    """Nobody would gain by it."""
+    office = Office()
+    office.is_behind = True
+    assert office.lease(due=100) == 8
+
+
+def test_a_notifier_with_one_sender_goes_on_while_events_wait() -> None:
+    """A quarter of few places is one."""
+    few = SendSlots(1, behind_with_two_accounts().sender, is_behind=lambda: True)
+    assert few.free(START, keep=True) == 1

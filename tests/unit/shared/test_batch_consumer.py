@@ -188,6 +188,20 @@ def test_what_came_together_is_one_batch_and_a_lone_event_waits_for_nobody() -> 
     assert house.channel.unsettled == []
 
 
+def test_it_is_behind_while_more_waits_than_a_batch_takes() -> None:
+    """A full batch is under way, so there may be more in the queue; a lone event, or nothing, is no reason to hurry."""
+    seen: list[bool] = []
+
+    def handler(batch: list[Event]) -> Outcomes:
+        seen.append(house.consumer.is_behind)
+        return fine(batch)
+
+    house = House(handler)
+    house.deliver(*range(TOGETHER + 1))
+    house.rest()
+    assert (seen, house.consumer.is_behind) == ([True, False], False)
+
+
 def test_a_batch_is_one_line_of_the_log_and_a_lone_event_as_ever() -> None:
     """The line names the events by what came of them, so each is found by its id."""
     house = House(lambda batch: [f"outcome of {one.id}" for one in batch])
