@@ -24,7 +24,7 @@ from services.billing.rpc.connecting import Connecting
 from services.billing.rpc.errors import served, wire_errors, within
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
-from services.billing.rpc.reconciling import Reconciling
+from services.billing.rpc.reconciling import PLACE_SECONDS, Reconciling
 from services.billing.settings import Settings
 from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
@@ -48,6 +48,7 @@ from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
 from shared.nameko_ext.rpc import audited_rpc, rpc
+from shared.nameko_ext.turns import Turns, turn
 from shared.retention import prune_round
 from shared.telemetry import get_logger
 
@@ -146,6 +147,8 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
     publisher = EventPublisher()
     wake_relay = Waker("relay")
     wake_accounts = Waker("refresh_accounts")
+    recovering = Turns("resume_recovery")
+    reconciled = Turns("reconcile_account")
     store = Batched("webhooks", store_batch)
 
     @loop(poll=1.0)
@@ -338,15 +341,26 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:
-        """Go on with one change of card that waits: for the hour's end, for Stripe, or because a process died."""
-        for change in recovery.due(self.database, _now()):
-            directory = self.accounts.directory
-            if directory.why_not_served(change.account) is not None:
+        """Go on with changes of card that wait: for the hour's end, for Stripe, or because a process died. Of several accounts at a
+        time, since one's Stripe may be slow, and of each one by one."""
+        turns = self.recovering
+        for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
+            if not turns.wait_for_place(PLACE_SECONDS):
+                break
+            turns.begin(account)
+        return False
+
+    @turn(wakes="resume_recoveries")
+    def resume_recovery(self, account: Account) -> bool:
+        """Go on with one change of card of an account; True when there may be more."""
+        directory = self.accounts.directory
+        for change in recovery.due(self.database, account, _now()):
+            if directory.why_not_served(account) is not None:
                 if directory.read:
                     recovery.put_off(self.database, change, _now())
                 continue
             try:
-                self._recover(recovery.resume, change, change.account)
+                self._recover(recovery.resume, change, account)
             except CustomerBusy:
                 continue
             return True

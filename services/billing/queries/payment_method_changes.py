@@ -170,15 +170,37 @@ def _update(session: Session, change: StripeId, **values: Any) -> None:
     session.execute(update(PaymentMethodChange).where(this).values(**values))
 
 
-def due_changes(session: Session, now: dt.datetime, limit: int) -> list[StripeId]:
-    """Open changes that somebody has to go on with, those that have waited longest first."""
-    found = session.execute(
-        select(PaymentMethodChange.account, PaymentMethodChange.id)
-        .where(PaymentMethodChange.closed_at.is_(None), PaymentMethodChange.due_at <= now)
+def accounts_due(
+    session: Session, now: dt.datetime, beside: Collection[str], limit: int
+) -> list[Account]:
+    """Accounts with open changes that somebody has to go on with, without those in `beside`: who has waited longest first."""
+    found = session.scalars(
+        select(PaymentMethodChange.account)
+        .where(
+            PaymentMethodChange.closed_at.is_(None),
+            PaymentMethodChange.due_at <= now,
+            PaymentMethodChange.account.not_in(beside),
+        )
+        .group_by(PaymentMethodChange.account)
+        .order_by(func.min(PaymentMethodChange.due_at))
+        .limit(limit)
+    )
+    return [Account(account) for account in found]
+
+
+def due_changes(session: Session, account: Account, now: dt.datetime, limit: int) -> list[StripeId]:
+    """Open changes of an account that somebody has to go on with, those that have waited longest first."""
+    found = session.scalars(
+        select(PaymentMethodChange.id)
+        .where(
+            PaymentMethodChange.account == account,
+            PaymentMethodChange.closed_at.is_(None),
+            PaymentMethodChange.due_at <= now,
+        )
         .order_by(PaymentMethodChange.due_at)
         .limit(limit)
     )
-    return [StripeId(Account(account), change_id) for account, change_id in found]
+    return [StripeId(account, change_id) for change_id in found]
 
 
 def changes_about(

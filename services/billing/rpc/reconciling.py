@@ -21,12 +21,16 @@ from shared.contracts.accounts import OWN, Account, account_shown
 from shared.contracts.rpc.errors import StripeRefused, StripeUnavailable
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import loop
+from shared.nameko_ext.turns import Turn, turn
 from shared.telemetry import get_logger
 
 log = get_logger(__name__)
 
 READS_BATCH: Final = 500
 """Accounts whose reads are stored in one transaction."""
+PLACE_SECONDS: Final = 5.0
+"""How long a round waits for a place, while as many accounts as may be are worked for; who is not reached is among the first of the
+next round."""
 READS_POOL = Gauge(
     "portico_stripe_read_pool", "Reads that the platform's key may do in thirty days"
 )
@@ -53,22 +57,41 @@ class Reconciling:
     accounts: AccountHolder
     settings: Settings
     wake_relay: Callable[[], None]
+    reconciled: Turn
 
     @loop(poll=60.0)
     def scheduled_reconcile(self) -> bool:
-        """What the webhooks did not bring, by one replica: of the own account every quarter of an hour, of those with keys of their
-        own likewise, in turns where there are many; of connected accounts where there is cause, within the platform's allowance of reads."""
-        directory = self.accounts.directory
+        """What the webhooks did not bring of the own account, by one replica, every quarter of an hour; and what makes connected
+        accounts worth a read."""
         self._reconcile(OWN, reconciling.scheduled)
+        directory = self.accounts.directory
+        if len(directory):
+            connected.note_causes(self.database, self.gateways.at(OWN), directory, _now())
+        return False
+
+    @loop(poll=60.0)
+    def reconcile_accounts(self) -> bool:
+        """The same of the other accounts, in turns, some at a time, so that one whose Stripe is slow holds up itself: those with keys of
+        their own as often, connected ones where there is cause, within the platform's allowance of reads."""
+        directory, turns = self.accounts.directory, self.reconciled
         if not len(directory):
             return False
-        connected.note_causes(self.database, self.gateways.at(OWN), directory, _now())
-        for account, way in connected.due(
-            self.database, directory, pool=self.settings.stripe_read_pool, clock=_now
-        ):
-            own_key = way is Way.OWN_KEY
-            self._reconcile(account, reconciling.scheduled if own_key else reconciling.catch_up)
+        due = connected.due(
+            self.database,
+            directory,
+            pool=self.settings.stripe_read_pool,
+            clock=_now,
+            beside=turns.in_hand,
+        )
+        while turns.wait_for_place(PLACE_SECONDS) and (found := next(due, None)) is not None:
+            turns.begin(*found)
         return False
+
+    @turn()
+    def reconcile_account(self, account: Account, way: Way) -> None:
+        """Reconcile an account whose turn it is."""
+        own_key = way is Way.OWN_KEY
+        self._reconcile(account, reconciling.scheduled if own_key else reconciling.catch_up)
 
     def _reconcile(self, account: Account, walk: Callable[..., reconciling.Report | None]) -> None:
         try:

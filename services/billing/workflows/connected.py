@@ -4,7 +4,7 @@ platform's allowance of reads (docs/adr/0034-reads-are-a-budget.md)."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from services.billing.domain.accounts import Directory, Way
@@ -39,10 +39,11 @@ def due(
     *,
     pool: int,
     clock: Callable[[], dt.datetime],
+    beside: Collection[str] = frozenset(),
     most_seconds: float = 45.0,
 ) -> Iterator[tuple[Account, Way]]:
-    """The accounts that this process reconciles in this round, each once it has taken its turn. Who is not reached in time is
-    among the first of the next round."""
+    """The accounts that this process reconciles in this round, each once it has taken its turn, but for those in `beside` by then.
+    Who is not reached in time is among the first of the next round."""
     began = clock()
     with database.reading() as session:
         keyed = [
@@ -62,6 +63,8 @@ def due(
     for turn, way in found:
         if (clock() - began).total_seconds() > most_seconds:
             return
+        if turn.account in beside:
+            continue
         known = directory.known(turn.account)
         if known is None or known.way is not way or directory.why_not_served(turn.account):
             continue

@@ -12,7 +12,7 @@ dies, and whenever: the lease runs out, and who goes on finds in the rows what w
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
@@ -57,7 +57,7 @@ MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold
 NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
 """How often it is looked whether an account is served again; letting it in ends the wait at once."""
 MOST_DUE: Final = 100
-"""Changes that one look for work finds: more than there are customers in somebody's hands."""
+"""Accounts, or changes of one, that one look for work finds: more than there are customers in somebody's hands."""
 
 
 @dataclass
@@ -126,10 +126,18 @@ def keep(
             payment_method_changes.postpone(session, change.name, clock() + NOT_SERVED_PAUSE)
 
 
-def due(database: Transactions, now: dt.datetime) -> list[StripeId]:
-    """Changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
+def accounts_due(
+    database: Transactions, now: dt.datetime, *, beside: Collection[str] = frozenset()
+) -> list[Account]:
+    """Accounts with changes that wait for somebody to go on with them, without those in `beside`: who has waited longest first."""
     with database.reading() as session:
-        return payment_method_changes.due_changes(session, now, MOST_DUE)
+        return payment_method_changes.accounts_due(session, now, beside, MOST_DUE)
+
+
+def due(database: Transactions, account: Account, now: dt.datetime) -> list[StripeId]:
+    """An account's changes that wait for somebody to go on with them: postponed, or left by a run that Stripe or a death ended."""
+    with database.reading() as session:
+        return payment_method_changes.due_changes(session, account, now, MOST_DUE)
 
 
 def put_off(database: Transactions, change: StripeId, now: dt.datetime) -> None:

@@ -54,6 +54,8 @@ from shared.database import Transactions, UnstorableValue
 from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
 from shared.nameko_ext.batching import batch_transactions
 from shared.nameko_ext.consumer import Permanent
+from shared.nameko_ext.loops import Loop
+from shared.nameko_ext.turns import Turn
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to
@@ -80,8 +82,36 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     made.store = batch_transactions("webhooks", store_batch, database)
     made.wake_relay = lambda: made.woken.append(True)
     made.woken = []
+    made.recovering = at_once(made, "resume_recovery", wakes="resume_recoveries")
+    made.reconciled = at_once(made, "reconcile_account")
     gateway.customers["cus_1"] = Customer("cus_1")
     return made
+
+
+def at_once(billing: Any, method: str, wakes: str = "") -> Any:
+    """The turns of a method, each at its end when it has begun. `woken` of it counts how often the loop was to be run again."""
+    turns: Any = Turn(wakes=wakes)
+    turns.method_name, turns.woken = method, 0
+
+    def spawn_worker(
+        entrypoint: Any, args: Any, kwargs: Any, context_data: Any, handle_result: Any
+    ) -> None:
+        handle_result(None, getattr(billing, method)(*args), None)
+
+    def wake() -> None:
+        turns.woken += 1
+
+    loop: Any = Loop(poll=5.0)
+    loop.method_name, loop.wake = wakes, wake
+    turns.container = SimpleNamespace(spawn_worker=spawn_worker, entrypoints=[loop])
+    return turns
+
+
+def resumes(billing: Any) -> bool:
+    """Whether a round went on with a change of card."""
+    before = billing.recovering.woken
+    assert billing.resume_recoveries() is False
+    return bool(billing.recovering.woken > before)
 
 
 def post(billing: BillingService, body: bytes, header: str | None) -> Response:
@@ -304,13 +334,13 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
     billing.on_event(Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data))
     gateway.down = False
-    assert billing.resume_recoveries() is False, "not due yet"
+    assert resumes(billing) is False, "not due yet"
     paid = ("portico_card_retries_total", {"outcome": "paid"})
     before = REGISTRY.get_sample_value(*paid) or 0
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
     monkeypatch.setattr(service, "_now", lambda: later)
-    assert billing.resume_recoveries() is True
-    assert billing.resume_recoveries() is False
+    assert resumes(billing) is True
+    assert resumes(billing) is False
     assert gateway.invoices["in_1"].status == "paid"
     assert REGISTRY.get_sample_value(*paid) == before + 1
 
@@ -333,8 +363,8 @@ def test_a_customer_in_other_hands_does_not_stop_the_loop(
     monkeypatch.setattr(service, "_now", lambda: later)
     with database.transaction() as session:
         session.add(RecoveryLease(stripe_customer_id="cus_1", holder="other", until=later + LEASE))
-    assert billing.resume_recoveries() is True
-    assert billing.resume_recoveries() is False
+    assert resumes(billing) is True
+    assert resumes(billing) is False
     with database.reading() as session:
         rows = session.scalars(select(PaymentMethodChange).order_by(PaymentMethodChange.id))
         assert [row.outcome for row in rows] == [None, "done"]
@@ -393,14 +423,14 @@ def test_nothing_is_charged_on_an_account_that_shut_us_out(
     assert billing.on_event(event) == "not served"
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
     monkeypatch.setattr(service, "_now", lambda: later)
-    assert billing.resume_recoveries() is False
+    assert resumes(billing) is False
     billing.accounts.directory = Directory(livemode=False, read=False)
     with pytest.raises(StripeUnavailable):
         billing.on_event(event)
     billing.accounts.directory = Directory(livemode=False, accounts=[connected])
-    assert billing.resume_recoveries() is False, "it was put off"
+    assert resumes(billing) is False, "it was put off"
     monkeypatch.setattr(service, "_now", lambda: later + dt.timedelta(hours=1))
-    assert billing.resume_recoveries() is True
+    assert resumes(billing) is True
 
 
 def test_a_change_that_is_erased_while_it_is_put_off_is_no_error(database: Transactions) -> None:
@@ -469,11 +499,44 @@ def test_each_account_is_reconciled_in_its_turn(
     billing.gateways = SimpleNamespace(at=at)
     with capture_logs() as lines:
         assert billing.scheduled_reconcile() is False
+        assert billing.reconcile_accounts() is False
     assert asked == [OWN, OWN, keyed, connected]
     assert [line["event"] for line in lines] == [
         "not reconciled",
         "the endpoint of connected accounts can't be looked at",
     ]
+
+
+def test_of_each_account_one_change_of_card_is_gone_on_with_in_a_round(
+    billing: Any,
+    gateway: FakePaymentGateway,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An account that has many, longer than all others, holds up nobody else's; the loop is run again for the rest."""
+    other = Account("acct_1")
+    known = [KnownAccount(other, Way.CONNECTED, AccountState.CONNECTED, False)]
+    billing.accounts = SimpleNamespace(directory=Directory(livemode=False, accounts=known))
+    gateways = {OWN: gateway, other: FakePaymentGateway(account=other)}
+    asked: list[Account] = []
+
+    def at(account: Account) -> FakePaymentGateway:
+        asked.append(account)
+        gateways[account].down = True
+        return gateways[account]
+
+    billing.gateways = SimpleNamespace(at=at)
+    told = [("cus_1", OWN), ("cus_2", OWN), ("cus_3", OWN), ("cus_1", other)]
+    for number, (customer, account) in enumerate(told):
+        data = PaymentMethodChanged(
+            account=account, stripe_customer_id=customer, payment_method_id=GOOD
+        )
+        event = f"evt_{number}"
+        billing.on_event(Event(id=f"{event}/c", occurred_at=NOW, correlation_id=event, data=data))
+    later = dt.datetime.now(dt.UTC) + PAUSES[0]
+    monkeypatch.setattr(service, "_now", lambda: later)
+    asked.clear()
+    assert resumes(billing) is True
+    assert asked == [OWN, other]
 
 
 def test_reads_that_could_not_be_stored_are_not_lost(billing: Any, database: Transactions) -> None:

@@ -459,10 +459,11 @@ class House:
             self._try_card(recovery.recover, wish)
 
     def _resume(self) -> bool:
-        due = recovery.due(self.billing, self.now())
-        for change_id in due:
-            self._try_card(recovery.resume, change_id)
-        return bool(due)
+        accounts = recovery.accounts_due(self.billing, self.now())
+        for account in accounts:
+            for change in recovery.due(self.billing, account, self.now()):
+                self._try_card(recovery.resume, change)
+        return bool(accounts)
 
     def _try_card(self, work: Callable[..., Any], subject: Any) -> None:
         holder = f"holder-{next(self._holders)}"

@@ -1,0 +1,112 @@
+"""Work for many accounts, some at a time and one piece an account: one whose vendor is slow holds up its own work alone.
+
+A loop finds what is due and begins turns; each is a worker of the container, so shutting down waits for it like for any request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final, TypeVar
+
+import eventlet
+from eventlet.event import Event
+from nameko.exceptions import ContainerBeingKilled
+from nameko.extensions import DependencyProvider, Entrypoint
+
+from shared.contracts.accounts import account_shown
+from shared.nameko_ext.container import ACCOUNT
+from shared.nameko_ext.loops import Loop
+from shared.telemetry import get_logger
+
+log = get_logger(__name__)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+PLACES: Final = 8
+"""Accounts that are worked for at a time."""
+
+
+class Turn(Entrypoint):
+    """Entrypoint of a method that does one piece of work for an account: it gets the account, and what `begin` got besides. Where it
+    returns True there may be more to do, and the loop is run again at once."""
+
+    def __init__(self, wakes: str = "", most: int = PLACES, **kwargs: Any) -> None:
+        """`wakes` names the loop, `most` is how many accounts may be worked for at a time."""
+        self._wakes, self._most = wakes, most
+        self._in_hand: set[str] = set()
+        self._left = Event()
+        super().__init__(**kwargs)
+
+    @property
+    def in_hand(self) -> Collection[str]:
+        """The accounts that are worked for now; it changes with them."""
+        return self._in_hand
+
+    def wait_for_place(self, seconds: float) -> bool:
+        """Whether a turn may begin, now or within so many seconds."""
+        with eventlet.Timeout(seconds, False):
+            while len(self._in_hand) >= self._most:
+                self._left.wait()
+        return len(self._in_hand) < self._most
+
+    def begin(self, account: str, *args: Any) -> bool:
+        """Work for an account, and return at once. False: it is worked for already, or there is no place."""
+        if account in self._in_hand or len(self._in_hand) >= self._most:
+            return False
+        self._in_hand.add(account)
+
+        def done(worker_ctx: Any, result: Any, exc_info: Any) -> tuple[Any, Any]:
+            self._leave(account)
+            if exc_info is not None:
+                log.error(
+                    "a turn failed",
+                    turn=self.method_name,
+                    exc_info=exc_info,
+                    **account_shown(account),
+                )
+            elif result:
+                self._wake()
+            return result, exc_info
+
+        data = {ACCOUNT: account} if account else {}
+        try:
+            self.container.spawn_worker(
+                self, (account, *args), {}, context_data=data, handle_result=done
+            )
+        except ContainerBeingKilled:
+            self._leave(account)
+            return False
+        return True
+
+    def _leave(self, account: str) -> None:
+        self._in_hand.discard(account)
+        left, self._left = self._left, Event()
+        left.send()
+
+    def _wake(self) -> None:
+        for entrypoint in self.container.entrypoints:
+            if isinstance(entrypoint, Loop) and entrypoint.method_name == self._wakes:
+                entrypoint.wake()
+
+
+def turn(wakes: str = "", most: int = PLACES) -> Callable[[Method], Method]:
+    """Decorate the method that does one piece of work for an account."""
+    decorator: Callable[[Method], Method] = Turn.decorator(wakes=wakes, most=most)
+    return decorator
+
+
+class Turns(DependencyProvider):
+    """Injects the `Turn` of a method of the same service."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def start(self) -> None:
+        for entrypoint in self.container.entrypoints:
+            if isinstance(entrypoint, Turn) and entrypoint.method_name == self.method:
+                self._turn = entrypoint
+                return
+        raise LookupError(f"{self.container.service_name} has no turn {self.method!r}")
+
+    def get_dependency(self, worker_ctx: Any) -> Turn:
+        return self._turn
