@@ -211,6 +211,20 @@ def test_a_cause_is_a_reason_to_read(database: Transactions, clock: Clock, happe
     assert due(database, known, clock) == ([ONE] if lasts else [])
 
 
+def test_an_account_that_is_being_read_takes_no_other_turn(
+    database: Transactions, clock: Clock
+) -> None:
+    """Its Stripe is slow: it stays among the due, also where its reading began after the round did."""
+    connect(database, ONE, TWO)
+    clock.forward(hours=30)
+    _all_missed(database, clock.now)
+    in_hand = {ONE}
+    round_ = connected.due(database, directory(ONE, TWO), pool=POOL, clock=clock, beside=in_hand)
+    assert [account for account, _ in round_] == [TWO]
+    in_hand.clear()
+    assert due(database, directory(ONE, TWO), clock) == [ONE]
+
+
 def test_a_disconnected_account_is_not_read(database: Transactions, clock: Clock) -> None:
     """However long it is ago."""
     connect(database, ONE)
