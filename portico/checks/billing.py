@@ -27,12 +27,17 @@ DAYS: Final = 7
 """How far back the events that came are looked at."""
 
 
-class Account(EndpointAccount, Protocol):
-    """The Stripe account, as far as the checks read it."""
+class KeyedAccount(Protocol):
+    """The Stripe account, as far as its key is looked at."""
 
     livemode: bool
 
     def lacking_rights(self) -> list[str]: ...
+
+
+class Account(KeyedAccount, EndpointAccount, Protocol):
+    """The Stripe account, as far as the checks read it."""
+
     def now(self) -> dt.datetime: ...
 
 
@@ -54,13 +59,15 @@ def check_stripe(
     customers can cancel or pause by themselves is meant. `refusals` counts by account the subscriptions that Stripe did not let us change.
     """
     try:
-        yield from _key(settings, account)
+        yield from check_key(
+            settings.stripe_api_key.reveal(), settings.stripe_api_base, settings.public_url, account
+        )
         yield _clock(account, now)
         yield from check_endpoints(settings, account, webhook_url)
         yield from _deliveries(delivered())
         yield from _portal(configuration, may_cancel=may_cancel)
     except BillingError as error:
-        yield _cannot_ask(error)
+        yield cannot_ask(error)
     yield from _not_ours(refusals())
     # A stand-in has no dashboard to look in, and mails nobody.
     if settings.stripe_api_base == STRIPE_API:
@@ -136,7 +143,7 @@ def _own_mails() -> Iterator[Finding]:
         )
 
 
-def _cannot_ask(error: BillingError) -> Finding:
+def cannot_ask(error: BillingError) -> Finding:
     """Why Stripe can't be asked, and what a person does about each: the key, the account, the limit, or Stripe itself."""
     text = f"Stripe can't be asked: {error}"
     if isinstance(error, StripePermissionMissing):
@@ -176,9 +183,10 @@ def _cannot_ask(error: BillingError) -> Finding:
     )
 
 
-def _key(settings: Settings, account: Account) -> Iterator[Finding]:
+def check_key(key: str, api_base: str, public_url: str, account: KeyedAccount) -> Iterator[Finding]:
+    """The mode of a key, what it may read, and whether customers' way here is fit for it. Raises BillingError."""
     mode = "live" if account.livemode else "test"
-    restricted = settings.stripe_api_key.reveal().startswith("rk_")
+    restricted = key.startswith("rk_")
     lacking = account.lacking_rights()
     if lacking:
         yield finding(
@@ -192,26 +200,26 @@ def _key(settings: Settings, account: Account) -> Iterator[Finding]:
         yield ok(
             AREA, "stripe-rights", f"a {mode} mode {kind} with the rights to read what is needed"
         )
-    local = is_loopback(settings.public_url)
-    if settings.stripe_api_base == STRIPE_API and not account.livemode and not local:
+    local = is_loopback(public_url)
+    if api_base == STRIPE_API and not account.livemode and not local:
         yield ask(
             AREA,
             "stripe-mode",
-            f"a test mode key, though PUBLIC_URL is {settings.public_url}",
+            f"a test mode key, though PUBLIC_URL is {public_url}",
             "fine for staging; in production set a live key",
         )
-    if account.livemode and urlsplit(settings.public_url).scheme != "https":
+    if account.livemode and urlsplit(public_url).scheme != "https":
         yield finding(
             AREA,
             "stripe-live-http",
             "a live key, but customers reach the portal without TLS: their links can be read on the way",
             "set PUBLIC_URL to an https:// address",
         )
-    if settings.stripe_api_base != STRIPE_API and not is_loopback(settings.stripe_api_base):
+    if api_base != STRIPE_API and not is_loopback(api_base):
         yield finding(
             AREA,
             "stripe-base",
-            f"STRIPE_API_BASE is {settings.stripe_api_base}: neither Stripe nor a stand-in on this machine",
+            f"STRIPE_API_BASE is {api_base}: neither Stripe nor a stand-in on this machine",
             "unset STRIPE_API_BASE",
         )
 

@@ -35,40 +35,9 @@ SERVICES: Final = ("portal", "billing", "notifier")
 def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Finding]:
     """Exchanges, queues with their arguments, consumers, dead letters; and whether the user has the permissions of these
     services."""
-    if uri.startswith("embedded"):
-        yield unknown(
-            AREA,
-            "broker-embedded",
-            "AMQP_URI is embedded://: that broker lives inside `make run`'s process, and keeps nothing",
-            "for more than looking around set AMQP_URI to a RabbitMQ",
-        )
-        return
-    try:
-        connection = make_connection(uri)
-        connection.connect()
-    except AccessRefused as error:
-        yield finding(
-            AREA,
-            "broker-login",
-            login_refused(error) or "RabbitMQ refuses the user of AMQP_URI",
-            "look at the user's password, and at the virtual host's permissions",
-        )
-        return
-    except amqp.exceptions.NotAllowed as error:
-        yield finding(
-            AREA,
-            "broker-vhost",
-            login_refused(error) or "",
-            "look at the end of AMQP_URI, and at the user's permissions there",
-        )
-        return
-    except BROKER_ERRORS as error:
-        yield unknown(
-            AREA,
-            "broker-unreachable",
-            f"RabbitMQ does not answer: {trouble_of(error)}",
-            "look at AMQP_URI, the network and the broker, then run this again",
-        )
+    connection = _connect(uri)
+    if isinstance(connection, Finding):
+        yield connection
         return
     found = 0
     try:
@@ -87,6 +56,51 @@ def check_broker(uri: str, services: Collection[str] = SERVICES) -> Iterator[Fin
         connection.collect()
     if not found:
         yield ok(AREA, "broker", "exchanges, queues, consumers and permissions are right")
+
+
+def check_login(uri: str) -> Finding:
+    """Whether the broker answers and lets the user of `uri` in; nothing of the topology has to be there yet."""
+    connection = _connect(uri)
+    if isinstance(connection, Finding):
+        return connection
+    connection.collect()
+    return ok(AREA, "broker-login", "RabbitMQ lets the user of AMQP_URI in")
+
+
+def _connect(uri: str) -> Any:
+    """A connection that stands, or the Finding that says why there is none."""
+    if uri.startswith("embedded"):
+        return unknown(
+            AREA,
+            "broker-embedded",
+            "AMQP_URI is embedded://: that broker lives inside `make run`'s process, and keeps nothing",
+            "for more than looking around set AMQP_URI to a RabbitMQ",
+        )
+    connection = make_connection(uri)
+    try:
+        connection.connect()
+    except AccessRefused as error:
+        return finding(
+            AREA,
+            "broker-login",
+            login_refused(error) or "RabbitMQ refuses the user of AMQP_URI",
+            "look at the user's password, and at the virtual host's permissions",
+        )
+    except amqp.exceptions.NotAllowed as error:
+        return finding(
+            AREA,
+            "broker-vhost",
+            login_refused(error) or "",
+            "look at the end of AMQP_URI, and at the user's permissions there",
+        )
+    except BROKER_ERRORS as error:
+        return unknown(
+            AREA,
+            "broker-unreachable",
+            f"RabbitMQ does not answer: {trouble_of(error)}",
+            "look at AMQP_URI, the network and the broker, then run this again",
+        )
+    return connection
 
 
 def _look(connection: Any, services: Collection[str]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Protocol
 
-from portico.cli.findings import Finding, ask, finding, ok, unknown
+from portico.cli.findings import Finding, Level, ask, finding, ok, unknown
 from services.notifier.adapters.sendgrid.account import SendGridTrouble
 from services.notifier.adapters.sendgrid.sender_domains import is_of
 from services.notifier.queries import hook_endpoints
@@ -37,34 +37,11 @@ def check_sendgrid(settings: Settings, account: MailAccount) -> Iterator[Finding
             "release does not start without it",
             "make one with `openssl rand -hex 32` and keep it as long as the database",
         )
-    try:
-        scopes = account.scopes()
-    except SendGridTrouble as trouble:
-        if trouble.refused:
-            yield finding(
-                AREA,
-                "sendgrid-key",
-                f"SendGrid does not take the key: {trouble}",
-                "make a new API key with the right to send mail and set SENDGRID_API_KEY",
-            )
-        else:
-            yield unknown(
-                AREA,
-                "sendgrid-unreachable",
-                str(trouble),
-                "look at SENDGRID_API_BASE, the network and status.sendgrid.com, then run this again",
-            )
-        return
-    if "mail.send" in scopes:
-        yield ok(AREA, "sendgrid-key", "the key may send mail")
-    else:
-        yield finding(
-            AREA,
-            "sendgrid-no-send",
-            "the key may not send mail",
-            "give it the right Mail Send in SendGrid (Settings, API Keys)",
-        )
-    yield _sender(settings, account)
+    key = check_mail_key(account)
+    yield key
+    if key.level is Level.UNKNOWN or (key.level is Level.FINDING and key.code == "sendgrid-key"):
+        return  # it answers nothing else either
+    yield check_sender(settings.mail_from, account)
     yield _clicks(account)
     if settings.sendgrid_webhook_public_key is None:
         yield finding(
@@ -86,9 +63,38 @@ def check_sendgrid(settings: Settings, account: MailAccount) -> Iterator[Finding
         )
 
 
-def _sender(settings: Settings, account: MailAccount) -> Finding:
+def check_mail_key(account: MailAccount) -> Finding:
+    """Whether SendGrid takes the key, and lets it send."""
     try:
-        verified = account.may_send_from(settings.mail_from)
+        scopes = account.scopes()
+    except SendGridTrouble as trouble:
+        if trouble.refused:
+            return finding(
+                AREA,
+                "sendgrid-key",
+                f"SendGrid does not take the key: {trouble}",
+                "make a new API key with the right to send mail and set SENDGRID_API_KEY",
+            )
+        return unknown(
+            AREA,
+            "sendgrid-unreachable",
+            str(trouble),
+            "look at SENDGRID_API_BASE, the network and status.sendgrid.com, then run this again",
+        )
+    if "mail.send" in scopes:
+        return ok(AREA, "sendgrid-key", "the key may send mail")
+    return finding(
+        AREA,
+        "sendgrid-no-send",
+        "the key may not send mail",
+        "give it the right Mail Send in SendGrid (Settings, API Keys)",
+    )
+
+
+def check_sender(mail_from: str, account: MailAccount) -> Finding:
+    """Whether mails may be sent from this address."""
+    try:
+        verified = account.may_send_from(mail_from)
     except SendGridTrouble as trouble:
         return ask(
             AREA,
@@ -101,7 +107,7 @@ def _sender(settings: Settings, account: MailAccount) -> Finding:
     return finding(
         AREA,
         "sendgrid-sender",
-        f"MAIL_FROM, {settings.mail_from}, is neither a verified sender nor of an authenticated domain: every mail is refused",
+        f"MAIL_FROM, {mail_from}, is neither a verified sender nor of an authenticated domain: every mail is refused",
         "authenticate the domain in SendGrid (Settings, Sender Authentication)",
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from portico.cli.output import console, literal
 
 
 class Level(enum.StrEnum):
@@ -57,3 +59,19 @@ def ask(area: str, code: str, text: str, remedy: str) -> Finding:
 def unknown(area: str, code: str, text: str, remedy: str) -> Finding:
     """Could not be looked at."""
     return Finding(area, code, Level.UNKNOWN, text, remedy)
+
+
+MARKS: Final = {
+    Level.OK: "[green]ok     [/green]",
+    Level.FINDING: "[bold red]finding[/bold red]",
+    Level.ASK: "[yellow]ask    [/yellow]",
+    Level.UNKNOWN: "[magenta]unknown[/magenta]",
+}
+
+
+def tell(one: Finding) -> None:
+    """A line for people, and one with what to do."""
+    out = console()
+    out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
+    if one.remedy:
+        out.print(f"{'':27}→ {literal(one.remedy)}", soft_wrap=True)

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
+from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings, settings_together
 from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
-from portico.cli.findings import Finding, Level, ask, finding, ok, unknown
-from portico.cli.output import console, literal, print_json
+from portico.cli.findings import Finding, Level, ok, tell, unknown
+from portico.cli.output import console, print_json
 from shared.settings import SettingsError
-
-SERVICES: Final = ("portal", "billing", "notifier")
-
-
-def _load(service: str, environ: Mapping[str, str]) -> Any:
-    import importlib
-
-    return importlib.import_module(f"services.{service}.settings").load(environ)
 
 
 def _look_at_stripe(settings: Any, **wishes: Any) -> Iterator[Finding]:
@@ -202,68 +194,10 @@ def _look_at_broker(uri: str, services: Collection[str]) -> Iterator[Finding]:
     yield from check_broker(uri, services)
 
 
-def look_at_database(service: str, url: str) -> Iterator[Finding]:
-    """Whether the database answers, is the service's own, has the newest migration, and agrees about the time."""
-    from sqlalchemy import func, select
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+def _look_at_database(service: str, url: str) -> Iterator[Finding]:
+    from portico.checks.databases import check_database
 
-    from shared.database import DatabaseUnavailable, make_engine
-    from shared.database_errors import reason_of
-    from shared.schema import Standing, look
-
-    area = f"database {service}"
-    engine = make_engine(url)
-    try:
-        with engine.connect() as connection:
-            found = look(connection, service)
-        if found.standing is Standing.FOREIGN:
-            yield finding(
-                area,
-                "database-owner",
-                found.problem or "",
-                f"look at {service.upper()}_DATABASE_URL",
-            )
-            return
-        if found.problem is not None:
-            yield finding(
-                area,
-                "database-behind",
-                f"{service}'s database is not at the newest migration: it has {found.revision or 'none at all'}",
-                f"run `python -m services.{service} migrate`",
-            )
-        if found.after_roll is not None:
-            yield ask(
-                area,
-                "database-after-roll",
-                f"the last step of {service}'s upgrade is still to be done: it works without, in one Stripe account",
-                f"once every replica runs this release, `python -m services.{service} migrate --after-roll`",
-            )
-        if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:
-                there = connection.execute(select(func.clock_timestamp())).scalar_one()
-            off = abs((dt.datetime.now(dt.UTC) - there).total_seconds())
-            if off > 5:
-                yield finding(
-                    "clock",
-                    "clock-database",
-                    f"the clock of {service}'s database is off by {off:.0f} s",
-                    "let NTP set the clocks of all machines",
-                )
-        if found.standing is Standing.AHEAD:
-            yield ok(
-                area, "database", f"answers, and has a newer release's migration: {found.revision}"
-            )
-        elif found.problem is None:
-            yield ok(area, "database", "answers, and has the migrations that it needs")
-    except (DBAPIError, SQLAlchemyError, DatabaseUnavailable, OSError) as error:
-        yield unknown(
-            area,
-            "database-unreachable",
-            f"{service}: {reason_of(error)}",
-            f"look at {service.upper()}_DATABASE_URL, the network and the server",
-        )
-    finally:
-        engine.dispose()
+    yield from check_database(service, url)
 
 
 @dataclass(frozen=True)
@@ -278,8 +212,8 @@ class Probes:
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
     whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
     broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
-    database: Callable[[str, str], Iterable[Finding]] = look_at_database
-    load: Callable[[str, Mapping[str, str]], Any] = field(default=_load)
+    database: Callable[[str, str], Iterable[Finding]] = _look_at_database
+    load: Callable[[str, Mapping[str, str]], Any] = field(default=load)
 
 
 def examine(
@@ -324,7 +258,7 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
         try:
             loaded[service] = probes.load(service, environ)
         except SettingsError as error:
-            found = list(_settings(service, error))
+            found = list(settings_findings(service, error))
             yield from found
             names = {one.text.split()[1].removesuffix("_FILE") for one in found}
             wrong |= names
@@ -342,7 +276,7 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
             skipped[area] = lacking[0]
         return not lacking
 
-    yield from _together(loaded)
+    yield from settings_together(loaded)
     for service, settings in loaded.items():
         if right(f"database {service}", f"{service.upper()}_DATABASE_URL"):
             yield from probes.database(service, settings.database_url.reveal())
@@ -370,21 +304,6 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
         yield unknown(area, "not-looked", f"not looked at, since {name} is wrong", f"fix {name}")
 
 
-STAND_INS: Final = {
-    "AMQP_URI": "embedded://stand-in/",
-    "PORTAL_DATABASE_URL": "sqlite:///stand-in-of-portal",
-    "BILLING_DATABASE_URL": "sqlite:///stand-in-of-billing",
-    "NOTIFIER_DATABASE_URL": "sqlite:///stand-in-of-notifier",
-    "PUBLIC_URL": "http://localhost:8000",
-    "PORTAL_LINK_KEYS": secrets.token_hex(32),
-    "STRIPE_API_KEY": "sk_test_" + secrets.token_hex(16),
-    "STRIPE_WEBHOOK_SECRETS": "whsec_" + secrets.token_hex(32),
-    "SENDGRID_API_KEY": "SG." + secrets.token_hex(16),
-    "MAIL_FROM": "stand-in@example.com",
-}
-"""What a service can't be without. With them the rest of its settings are read; nothing is looked at with one."""
-
-
 def _load_rest(
     probes: Probes, service: str, environ: Mapping[str, str], wrong: set[str]
 ) -> Any | None:
@@ -400,51 +319,6 @@ def _load_rest(
 
 def _names(prefix: str, wrong: Collection[str]) -> list[str]:
     return [name for name in wrong if name.startswith(prefix)]
-
-
-def _settings(service: str, error: SettingsError) -> Iterator[Finding]:
-    """One finding a setting: its line says what is wrong, the next one what it should look like."""
-    lines = str(error).splitlines()[1:-1]
-    for number, line in enumerate(lines):
-        if line.startswith("  ") and not line.startswith("    "):
-            follows = lines[number + 1].strip() if number + 1 < len(lines) else ""
-            remedy = follows if follows and lines[number + 1].startswith("    ") else "fix it"
-            yield finding("settings", "settings", f"{service}: {line.strip()}", remedy)
-
-
-def _together(loaded: Mapping[str, Any]) -> Iterator[Finding]:
-    """What only several services' settings show."""
-    urls = Counter(settings.database_url.reveal() for settings in loaded.values())
-    if urls and max(urls.values()) > 1:
-        yield finding(
-            "settings",
-            "database-shared",
-            "two services have the same database: each has its own tables of the same names",
-            "give each service a database of its own",
-        )
-    if len({settings.amqp_uri.reveal().rpartition("/")[2] for settings in loaded.values()}) > 1:
-        yield finding(
-            "settings",
-            "broker-apart",
-            "the services' AMQP_URIs name different virtual hosts: they don't hear each other",
-            "let all name the same one",
-        )
-    public = {loaded[name].public_url for name in ("portal", "billing") if name in loaded}
-    if len(public) > 1:
-        yield finding(
-            "settings",
-            "public-urls",
-            f"portal and billing have different PUBLIC_URLs ({', '.join(sorted(public))}): billing refuses the way back",
-            "set the same one for both",
-        )
-
-
-MARKS: Final = {
-    Level.OK: "[green]ok     [/green]",
-    Level.FINDING: "[bold red]finding[/bold red]",
-    Level.ASK: "[yellow]ask    [/yellow]",
-    Level.UNKNOWN: "[magenta]unknown[/magenta]",
-}
 
 
 def doctor(
@@ -505,7 +379,7 @@ def doctor(
     ):
         found.append(one)
         if not as_json and not (quiet and one.level is Level.OK):
-            _say(one)
+            tell(one)
     count = Counter(one.level for one in found)
     if as_json:
         print_json([one.view() for one in found])
@@ -517,10 +391,3 @@ def doctor(
     raise typer.Exit(
         FINDING if count[Level.FINDING] else UNAVAILABLE if count[Level.UNKNOWN] else OK
     )
-
-
-def _say(one: Finding) -> None:
-    out = console()
-    out.print(f"{MARKS[one.level]} {literal(one.area):<18} {literal(one.text)}", soft_wrap=True)
-    if one.remedy:
-        out.print(f"{'':27}→ {literal(one.remedy)}", soft_wrap=True)

@@ -13,9 +13,10 @@ import pytest
 
 from portico.checks.billing import check_stripe
 from portico.checks.broker import check_broker
+from portico.checks.databases import check_database
 from portico.checks.notifier import check_senders, check_sendgrid
 from portico.cli.findings import Finding, Level
-from portico.commands.doctor import Probes, examine, look_at_database
+from portico.commands.doctor import Probes, examine
 from services.billing.adapters.stripe.account import WebhookEndpoint
 from services.billing.domain.errors import (
     StripeKeyRefused,
@@ -506,22 +507,22 @@ def test_a_database_behind_the_code_is_found(service: str, tmp_path: Any) -> Non
     """An empty database and one of an older version are behind; a migrated one works, and is well once its last step is done."""
     url = f"sqlite:///{tmp_path}/{service}.sqlite3"
     make_engine(url).dispose()
-    assert [one.code for one in look_at_database(service, url)] == ["database-behind"]
+    assert [one.code for one in check_database(service, url)] == ["database-behind"]
     upgrade(service, url, "0001")
-    (found,) = look_at_database(service, url)
+    (found,) = check_database(service, url)
     assert (found.level, f"services.{service} migrate" in found.remedy) == (Level.FINDING, True)
     upgrade(service, url)
-    step, there = look_at_database(service, url)
+    step, there = check_database(service, url)
     assert (step.code, step.level) == ("database-after-roll", Level.ASK)
     assert f"services.{service} migrate --after-roll" in step.remedy
     assert there.level is Level.OK
     upgrade(service, url, after_roll=True)
-    assert [one.level for one in look_at_database(service, url)] == [Level.OK]
+    assert [one.level for one in check_database(service, url)] == [Level.OK]
 
 
 def test_a_database_that_is_not_there_is_unknown(tmp_path: Any) -> None:
     """A wrong path or a server that is down: told, without the URL and its password."""
-    (found,) = look_at_database("portal", f"sqlite:///{tmp_path}/none/portal.sqlite3")
+    (found,) = check_database("portal", f"sqlite:///{tmp_path}/none/portal.sqlite3")
     assert (found.code, found.level) == ("database-unreachable", Level.UNKNOWN)
 
 

@@ -10,7 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from portico.commands.doctor import look_at_database
+from portico.checks.databases import check_database
 from shared.database import DatabaseUnavailable, Transactions, make_engine
 from shared.migrations import _config, upgrade, wait_migrated
 from shared.nameko_ext.database import Database
@@ -92,7 +92,7 @@ def test_nobody_migrates_anothers_schema(
         assert f"{service.upper()}_DATABASE_URL is {owner}'s, not {service}'s" in told
         assert "Traceback" not in told
     assert seen(owner, url).owner == before.owner == owner
-    (found,) = look_at_database(service, url)
+    (found,) = check_database(service, url)
     assert (found.code, found.level.value) == ("database-owner", "finding")
 
 
@@ -133,7 +133,7 @@ def test_a_newer_releases_schema_is_left_and_well(
     assert command(service, url, "migrate", monkeypatch) == 0
     assert seen(service, url).revision == "9999"
     assert wait_migrated(service, url, seconds=0) is True
-    (found,) = look_at_database(service, url)
+    (found,) = check_database(service, url)
     assert (found.level.value, "9999" in found.text) == ("ok", True)
 
 
