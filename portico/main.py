@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from portico.cli.context import CliContext, PorticoGroup, context_of
-from portico.commands import api_keys, billing, connect, deadletters, hooks, notifier, portal
+from portico.cli.context import PorticoGroup, context_of
+from portico.commands import (
+    api_keys,
+    billing,
+    connect,
+    deadletters,
+    hooks,
+    notifier,
+    portal,
+    stripe_setup,
+)
 from portico.commands.doctor import doctor
 from portico.commands.erase import erase
 from portico.commands.explain import explain
+from portico.commands.init import init
 from portico.commands.stats import stats
+from portico.env_file import read_env_file
 from shared.terminal import say
 from shared.version import VERSION
 
@@ -23,27 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a stack trace with local variables could show a secret
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; empty ones and those that begin with # are skipped. Raises typer.BadParameter."""
-    found = {}
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise typer.BadParameter(f"{path}: {reason}", param_hint="--env-file") from None
-    for number, line in enumerate(lines, 1):
-        text = line.strip().removeprefix("export ")
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise typer.BadParameter(
-                f"{path}: line {number} is no NAME=value", param_hint="--env-file"
-            )
-        found[name.strip()] = value.strip().strip("\"'")
-    return found
 
 
 def print_version(ctx: typer.Context, wanted: bool) -> None:
@@ -84,11 +75,12 @@ def root(
     """
     desk = context_of(ctx)
     desk.debug = debug
-    if env_file is not None:
-        desk = CliContext({**read_env_file(env_file), **desk.environ}, desk.make_caller, debug)
+    if env_file is not None and ctx.invoked_subcommand != "init":  # which makes it
+        desk = replace(desk, environ={**read_env_file(env_file), **desk.environ})
     ctx.obj = desk
 
 
+app.command()(init)
 app.command()(doctor)
 app.command()(explain)
 app.command()(stats)
@@ -103,6 +95,7 @@ app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(billing.invoices, name="invoices")
 app.add_typer(billing.stripe, name="stripe")
 app.add_typer(notifier.mail, name="mail")
+billing.stripe.command("setup")(stripe_setup.setup)
 billing.stripe.command("connect")(connect.connect)
 billing.stripe.command("accounts")(connect.accounts)
 billing.stripe.command("disconnect")(connect.disconnect)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -13,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from portico.cli.findings import Finding
 from portico.cli.output import forget_output
 from portico.cli.rpc import TIMEOUT_SECONDS, Caller, Fault, RpcCaller, Unavailable
 from shared.settings import Reader, SettingsError
@@ -68,6 +70,10 @@ class CliContext:
     make_caller: Callable[[Mapping[str, str], float], Any] = connect
     debug: bool = False
     """Show the trace of a defect."""
+    at_terminal: Callable[[], bool] = lambda: sys.stdin.isatty()
+    """Whether a person can be asked."""
+    look: Callable[[str, Mapping[str, str]], Iterable[Finding]] | None = None
+    """How `portico init` looks at an answer; None: as `portico.checks.answers` does."""
 
     @contextmanager
     def calling(self, timeout: float = TIMEOUT_SECONDS) -> Iterator[Caller]:

@@ -67,6 +67,24 @@ def confirm(question: str) -> None:
     typer.confirm(printable(question), abort=True)
 
 
+def agree(question: str) -> bool:
+    """Ask for a yes or a no; Enter is a no."""
+    return bool(typer.confirm(printable(question), default=False))
+
+
+def prompt(question: str, default: str | None = None, *, hidden: bool = False) -> str:
+    """Ask for a line. Enter takes the default where there is one, and asks again where there is none (None). `hidden`: neither what is
+    typed is shown, nor the default."""
+    return str(
+        typer.prompt(
+            printable(question),
+            default=default,
+            hide_input=hidden,
+            show_default=bool(default) and not hidden,
+        )
+    ).strip()
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, legible in every language; what commands a terminal is escaped. Answers of the
     services are written as they came, but for the one form of time: `2026-11-23T10:00:00Z`, whoever told it."""

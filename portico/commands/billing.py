@@ -7,7 +7,6 @@ import enum
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
@@ -368,7 +367,7 @@ def collect(
     raise typer.Exit(OK if done.outcome in SETTLED else FINDING)
 
 
-def _settings(ctx: typer.Context) -> StripeSettings:
+def stripe_settings(ctx: typer.Context) -> StripeSettings:
     from services.billing.settings import load_for_stripe
 
     return load_for_stripe(context_of(ctx).environ)
@@ -424,12 +423,12 @@ def portal_config(
         raise typer.BadParameter("a business has its account: leave it out", param_hint="--account")
     if account is not None and not ACCOUNT.fullmatch(account):
         raise typer.BadParameter("expected Stripe's id, acct_…", param_hint="--account")
-    settings = _settings(ctx)
+    settings = stripe_settings(ctx)
     on = Account(account or OWN)
     if business is not None:  # the portal knows which there are, and where
         with context_of(ctx).calling() as call:
             on = Account(ask(call, portal.BUSINESS_ACCOUNTS, business_id=business)[0].account)
-    with _stripe_errors():
+    with stripe_errors():
         found = configure_portal(settings, business, None if show else policy, on)
     if as_json:
         print_json(configuration_view(found))
@@ -438,7 +437,7 @@ def portal_config(
 
 
 @contextmanager
-def _stripe_errors() -> Iterator[None]:
+def stripe_errors() -> Iterator[None]:
     """What Stripe or billing's database may answer, with the exit code that it has from a service too. Raises Stop, Unavailable."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -480,63 +479,3 @@ def describe(found: InUse) -> str:
     ]
     lines += [f"  {'yes' if allowed else 'no ':3}  {words}" for words, allowed in used.describe()]
     return "\n".join(lines)
-
-
-def _place_of_secret(accounts: str) -> str:
-    if not accounts:
-        return "STRIPE_WEBHOOK_SECRETS"
-    if accounts.startswith("acct_"):
-        return f"`webhook_secrets` of {accounts} in STRIPE_ACCOUNTS_FILE"
-    return "STRIPE_CONNECT_WEBHOOK_SECRETS"
-
-
-@stripe.command("setup")
-def setup(
-    ctx: typer.Context,
-    url: Annotated[
-        str,
-        typer.Option(
-            help="Where Stripe reaches billing: https://…/webhooks/stripe; …/webhooks/stripe/connect for connected accounts; "
-            "…/webhooks/stripe/acct_… for an account with its own key, which is STRIPE_API_KEY then.",
-            prompt=False,
-        ),
-    ],
-    secret_file: Annotated[
-        Path,
-        typer.Option(
-            help="A new file for the endpoint's signing secret, which Stripe tells only once; made with mode 0600. "
-            "It goes into STRIPE_WEBHOOK_SECRETS (or name it in STRIPE_WEBHOOK_SECRETS_FILE); for connected accounts into "
-            "STRIPE_CONNECT_WEBHOOK_SECRETS, for one with its own key into STRIPE_ACCOUNTS_FILE."
-        ),
-    ],
-    as_json: AsJson = False,
-) -> None:
-    """Make Stripe ready: a webhook endpoint with our event types and API version, and the portal configuration.
-
-    An endpoint of this URL that exists is corrected instead (events, enabled). Its API version can't be changed: an
-    endpoint of another version is left alone and reported. Safe to repeat. Of billing's settings it
-    needs STRIPE_API_KEY and BILLING_DATABASE_URL alone: it comes before the broker's, and before the webhook secret that it makes.
-
-    Example: portico stripe setup --url https://hooks.example.com/webhooks/stripe --secret-file whsec.txt
-    """
-    from portico.stripe_setup import BadSecretFile, problem_of_url, set_up
-
-    if problem := problem_of_url(url):
-        raise typer.BadParameter(problem, param_hint="--url")
-
-    settings = _settings(ctx)
-    try:
-        with _stripe_errors():
-            done = set_up(settings, url, secret_file)
-    except BadSecretFile as error:
-        raise typer.BadParameter(str(error), param_hint="--secret-file") from None
-    if as_json:
-        print_json(done)
-    else:
-        say(f"endpoint {done['endpoint']}: {done['what']}")
-        if done["secret_file"]:
-            say(
-                f"its signing secret is in {done['secret_file']}: put it into {_place_of_secret(done['accounts'])}"
-            )
-        say(f"portal configuration {done['configuration']}: {done['configuration_why']}")
-    raise typer.Exit(FINDING if done["problem"] else OK)

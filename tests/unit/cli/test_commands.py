@@ -53,6 +53,7 @@ def test_without_a_command_it_shows_what_there_is(words: tuple[str, ...], run: R
 
 
 WRITING = {
+    ("init",),  # writes a file
     ("customers", "export"),  # writes a file
     ("doctor",),
 }
@@ -119,7 +120,7 @@ def test_a_services_error_has_its_exit_code(
 
 def test_settings_come_from_a_file_and_the_environment_wins(tmp_path: Path, run: Run) -> None:
     """--env-file is what `make stack` writes; a variable that is set counts more."""
-    from portico.main import read_env_file
+    from portico.env_file import read_env_file
 
     file = tmp_path / "portico.env"
     file.write_text("# comment\nexport A_B=one\nC='two'\n\n")

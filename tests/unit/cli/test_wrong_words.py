@@ -225,6 +225,11 @@ ANSWERS: Final = {
 """Services that know nobody and nothing."""
 
 UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
+    ("init",),
+    ("init", "--env-file", "GOOD"),
+    ("init", "--env-file", "GOOD", "--change"),
+    ("init", "--env-file", "FOLDER"),
+    ("init", "--env-file", f"{NOWHERE}/portico.env"),
     ("doctor", "--service", "printer"),
     ("explain", "1001"),
     ("explain", "in_unknown"),
@@ -328,6 +333,16 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("stripe", "setup", "--url", "https://hooks.example.com/elsewhere", "--secret-file", "NEW"),
     ("stripe", "setup", "--url", "https://[", "--secret-file", "NEW"),
     ("stripe", "setup", "--url", "", "--secret-file", "NEW"),
+    ("stripe", "setup", "--url", "https://hooks.example.com/webhooks/stripe"),
+    ("stripe", "setup", "--url", "https://hooks.example.com/webhooks/stripe", "--into", NOWHERE),
+    (
+        "stripe",
+        "setup",
+        "--url",
+        "https://hooks.example.com/webhooks/stripe/acct_1",
+        "--into",
+        "GOOD",
+    ),
     ("mail", "preview", "birthday"),
     ("mail", "preview", "payment_failed", "--locale", "klingon"),
     ("mail", "preview", "payment_failed", "--locale", "ja"),
@@ -482,7 +497,7 @@ COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Right words for each command that needs some."""
 ASKING: Final = [
-    words for words in EVERY if words[0] not in ("stripe", "mail", "doctor", "deadletters")
+    words for words in EVERY if words[0] not in ("init", "stripe", "mail", "doctor", "deadletters")
 ]
 """Commands that call services."""
 

@@ -1,0 +1,166 @@
+"""`portico init`: looking at each answer at once, with what `portico doctor` asks of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from portico.checks import billing, broker, databases, notifier, portal
+from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings
+from portico.cli.findings import Finding, Level, ask, finding, ok
+from services.billing.adapters.stripe.account import StripeAccount
+from services.billing.adapters.stripe.gateway import StripeGateways
+from services.billing.domain.paying import is_live_key
+from services.notifier.adapters.sendgrid.account import SendGridAccount
+from shared.contracts.accounts import OWN
+from shared.contracts.rpc.errors import BillingError
+from shared.settings import Secret, SettingsError
+
+Check = Callable[[Mapping[str, str]], Iterator[Finding]]
+"""Looks at one answer, among all that is known so far by setting's name."""
+
+READS_AND_WRITES: Final = (
+    "read: customers, invoices, subscriptions, payment methods, payment intents, prices, products, events; "
+    "read and write: customer portal, webhook endpoints; write: subscriptions, invoices"
+)
+"""What a restricted key needs, as Stripe's dashboard calls it."""
+
+
+def look(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
+    """What can be seen of a setting among all that are known so far: its form, and, where that is right, the world."""
+    wrong = list(form(name, known))
+    yield from wrong
+    if not wrong and name in CHECKS:
+        yield from CHECKS[name](known)
+
+
+def form(name: str, known: Mapping[str, str]) -> Iterator[Finding]:
+    """What is wrong with the form of a setting, as the service that reads it would say at its start."""
+    for one in _settings(_reader_of(name), known)[1]:
+        if one.text.split()[1] == name:
+            yield finding("form", one.code, one.text.partition(": ")[2], one.remedy)
+
+
+def public_url(known: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether customers' links would travel readable."""
+    settings, _ = _settings("portal", known)
+    for one in portal.check_links(settings):
+        if one.level is not Level.OK:
+            yield one
+
+
+def stripe_key(known: Mapping[str, str]) -> Iterator[Finding]:
+    """A key's account, mode and rights."""
+    settings, _ = _settings("billing", known)
+    key = settings.stripe_api_key.reveal()
+    gateways = StripeGateways(key, settings.stripe_api_base, lambda account: Secret(key))
+    account = StripeAccount(gateways.at(OWN))
+    try:
+        yield from billing.check_key(key, settings.stripe_api_base, settings.public_url, account)
+        if (whose := account.account_id()) is not None:
+            yield ok(billing.AREA, "stripe-account", f"the key is one of {whose}")
+        if key.startswith("rk_"):
+            yield ask(
+                billing.AREA,
+                "stripe-writes",
+                "what a restricted key may write can't be tried without writing",
+                f"compare the key in Stripe's dashboard (Developers, API keys): {READS_AND_WRITES}",
+            )
+    except BillingError as error:
+        yield billing.cannot_ask(error)
+    finally:
+        gateways.close()
+
+
+def mode(known: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether it is one of the two."""
+    if known["MODE"] not in ("observe", "live"):
+        yield finding("form", "settings", "MODE is neither observe nor live", "say one of the two")
+    elif known["MODE"] == "live" and is_live_key(known["STRIPE_API_KEY"]):
+        yield ask(
+            "mode",
+            "mode-live",
+            "real customers are mailed and charged from the first start on",
+            "`observe` takes everything in and decides, and neither mails nor charges, until you go live",
+        )
+
+
+def sendgrid_key(known: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether SendGrid takes it, and lets it send."""
+    account = _mail_account(known)
+    try:
+        yield notifier.check_mail_key(account)
+    finally:
+        account.close()
+
+
+def sender(known: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the address may send."""
+    settings, _ = _settings("notifier", known)
+    account = _mail_account(known)
+    try:
+        yield notifier.check_sender(settings.mail_from, account)
+    finally:
+        account.close()
+
+
+def amqp_uri(known: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the broker lets the user in."""
+    yield broker.check_login(_settings("portal", known)[0].amqp_uri.reveal())
+
+
+def database(service: str) -> Check:
+    """Whether a service's database answers, and is nobody else's. Its tables need not be there yet."""
+
+    def check(known: Mapping[str, str]) -> Iterator[Finding]:
+        url = _settings(service, known)[0].database_url.reveal()
+        for other in SERVICES:
+            name = f"{other.upper()}_DATABASE_URL"
+            if other != service and known.get(name) == known[f"{service.upper()}_DATABASE_URL"]:
+                yield finding(
+                    f"database {service}",
+                    "database-shared",
+                    f"it is {name} as well: each service has its own tables of the same names",
+                    "give each service a database of its own",
+                )
+                return
+        for one in databases.check_database(service, url):
+            if one.code == "database-behind":
+                yield ok(one.area, "database", "answers; its tables are made by `migrate`")
+            elif one.level is not Level.ASK:
+                yield one
+
+    return check
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "PUBLIC_URL": public_url,
+    "STRIPE_API_KEY": stripe_key,
+    "MODE": mode,
+    "SENDGRID_API_KEY": sendgrid_key,
+    "MAIL_FROM": sender,
+    "AMQP_URI": amqp_uri,
+    **{f"{one.upper()}_DATABASE_URL": database(one) for one in SERVICES},
+}
+
+
+def _settings(service: str, known: Mapping[str, str]) -> tuple[Any, list[Finding]]:
+    """A service's settings with stand-ins for what is not known yet; or None, and what is wrong."""
+    try:
+        return load(service, {**STAND_INS, **{name: one for name, one in known.items() if one}}), []
+    except SettingsError as error:
+        return None, list(settings_findings(service, error))
+
+
+def _reader_of(name: str) -> str:
+    for service in SERVICES:
+        if name.startswith(service.upper()):
+            return service
+    if name.startswith("STRIPE_"):
+        return "billing"
+    return "notifier" if name.startswith(("SENDGRID_", "MAIL_")) else "portal"
+
+
+def _mail_account(known: Mapping[str, str]) -> SendGridAccount:
+    settings, _ = _settings("notifier", known)
+    return SendGridAccount(settings.sendgrid_api_key.reveal(), settings.sendgrid_api_base)

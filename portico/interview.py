@@ -1,0 +1,204 @@
+"""`portico init`: what only a person knows, asked one by one and looked at at once; what a machine can make."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+from portico.checks.settings import SERVICES
+from portico.cli.findings import Finding, Level, finding, tell
+from portico.cli.output import agree, prompt
+from portico.env_file import is_misread
+
+NO_SECRET_YET: Final = "whsec_unset_"  # noqa: S105
+"""How the stand-in for a webhook secret begins, which lets nobody in until `portico stripe setup` has made the endpoint."""
+FIRM: Final = frozenset(
+    {"settings", "stripe-key", "sendgrid-key", "database-owner", "database-shared", "misread"}
+)
+"""Findings with which an answer is of no use at all. With any other it may be kept, and what is wrong put right later."""
+
+Look = Callable[[str, Mapping[str, str]], Iterable[Finding]]
+"""Looks at the setting of this name among all that are known."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A setting that a person is asked for."""
+
+    name: str
+    words: str
+    default: str | None = None
+    secret: bool = False
+    url: bool = False
+    """A URL with a user in it, whose password is asked for by itself."""
+    optional: bool = False
+
+
+QUESTIONS: Final = (
+    Question("PUBLIC_URL", "Where customers will reach Portico (https://me.example.com)"),
+    Question("STRIPE_API_KEY", "Stripe key, sk_… or rk_… (it is not shown)", secret=True),
+    Question(
+        "MODE",
+        "observe (takes in and decides everything, mails and charges nobody) or live",
+    ),
+    Question("SENDGRID_API_KEY", "SendGrid key, SG.… (it is not shown)", secret=True),
+    Question("MAIL_FROM", "Address that mails come from, verified at SendGrid"),
+    Question(
+        "SENDGRID_WEBHOOK_PUBLIC_KEY",
+        "Verification key of SendGrid's signed Event Webhook (Enter: later)",
+        optional=True,
+    ),
+    Question("AMQP_URI", "RabbitMQ", "amqp://portico@127.0.0.1:5672/portico", url=True),
+    *(
+        Question(
+            f"{service.upper()}_DATABASE_URL",
+            f"PostgreSQL database of {service}",
+            f"postgresql://{service}@127.0.0.1:5432/{service}",
+            url=True,
+        )
+        for service in SERVICES
+    ),
+)
+
+
+def made_by_machine(known: Mapping[str, str]) -> dict[str, str]:
+    """The settings that nobody has to think of, those that are known left out. Keys that are there must stay: without them every link,
+    and every secret of a host's, is dead."""
+    made = {
+        "API_ADDRESS": "127.0.0.1:8003",
+        "API_MODE": "live" if known["STRIPE_API_KEY"].split("_")[1:2] == ["live"] else "test",
+        "STRIPE_WEBHOOK_SECRETS": NO_SECRET_YET + secrets.token_hex(24),
+        "PORTAL_LINK_KEYS": secrets.token_hex(32),
+        "ADDRESS_HASH_KEY": secrets.token_hex(32),
+        "HOOK_KEYS": secrets.token_hex(32),
+    }
+    return {name: value for name, value in made.items() if not known.get(name)}
+
+
+@dataclass
+class Interview:
+    """Asks the questions. `known` is what the environment, or the file that is changed, says already."""
+
+    look: Look
+    known: dict[str, str]
+    answers: dict[str, str] = field(default_factory=dict)
+    troubles: list[Finding] = field(default_factory=list)
+    """What speaks against the answers that nobody was asked about."""
+
+    def by_asking(self) -> dict[str, str]:
+        """Every answer, from a terminal; each is asked until it is good, or kept knowingly."""
+        for question in QUESTIONS:
+            default = self._default(question)
+            while True:
+                answer = self._ask(question, default)
+                bad = list(self._look_at(question, answer))
+                if not bad:
+                    break
+                if any(one.code in FIRM for one in bad):
+                    continue
+                default = answer
+                if agree("Keep it all the same, and put this right later?"):
+                    break
+            self.answers[question.name] = answer
+        return self.answers
+
+    def without_asking(self) -> dict[str, str]:
+        """The same from what is known alone; `troubles` has what a person would have been asked about."""
+        for question in QUESTIONS:
+            answer = self._default(question)
+            if answer is None:
+                if not question.optional:
+                    text = f"{question.name} is not set"
+                    self.troubles.append(finding("form", "settings", text, question.words))
+                    tell(self.troubles[-1])
+                continue
+            self.troubles += self._look_at(question, answer)
+            self.answers[question.name] = answer
+        return self.answers
+
+    def _default(self, question: Question) -> str | None:
+        """What is there, or what is usual."""
+        if there := self.known.get(question.name):
+            return there
+        if question.name == "MODE":
+            live = self.answers.get("STRIPE_API_KEY", "").split("_")[1:2] == ["live"]
+            return "observe" if live else "live"
+        if question.name in ("BILLING_DATABASE_URL", "NOTIFIER_DATABASE_URL"):
+            return _beside(self.answers.get("PORTAL_DATABASE_URL"), question)
+        return question.default
+
+    def _ask(self, question: Question, default: str | None) -> str:
+        if question.url:
+            return _ask_url(question, default)
+        there = " [Enter: the one that is there]" if question.secret and default else ""
+        if default is None and question.optional:
+            default = ""
+        return prompt(question.words + there, default, hidden=question.secret)
+
+    def _look_at(self, question: Question, answer: str) -> Iterator[Finding]:
+        """Tell what is seen of an answer; gives what speaks against it."""
+        if not answer and question.optional:
+            return
+        if is_misread(answer):
+            found: Iterable[Finding] = [
+                finding(
+                    "form",
+                    "misread",
+                    f"{question.name} has a character that not everything that reads env files takes as it stands",
+                    "without quotes, backslashes, $ and a space before #; in a URL write them as %24 and the like",
+                )
+            ]
+        else:
+            found = self.look(question.name, {**self.known, **self.answers, question.name: answer})
+        for one in found:
+            tell(one)
+            if one.level in (Level.FINDING, Level.UNKNOWN):
+                yield one
+
+
+def _ask_url(question: Question, default: str | None) -> str:
+    """A URL and its password, which is not shown."""
+    shown, there = _without_password(default or "")
+    typed = prompt(question.words, shown or None)
+    bare, typed_password = _without_password(typed)
+    user = _user(typed)
+    if typed_password or not user:
+        return typed
+    same = there if bare == shown else ""
+    enter = "the one that is there" if same else "none"
+    password = prompt(
+        f"Password of {user} (it is not shown) [Enter: {enter}]", default="", hidden=True
+    )
+    if not password:
+        return default if same and default else typed
+    return _with_password(typed, password)
+
+
+def _user(url: str) -> str:
+    return unquote(url.partition("://")[2].partition("/")[0].rpartition("@")[0])
+
+
+def _without_password(url: str) -> tuple[str, str]:
+    """The URL without its password, and the password as it stands there."""
+    scheme, sign, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    who, at, hosts = place.rpartition("@")
+    user, _, password = who.partition(":")
+    return f"{scheme}{sign}{user}{at}{hosts}{slash}{path}", password
+
+
+def _with_password(url: str, password: str) -> str:
+    scheme, _, rest = url.partition("://")
+    user, _, more = rest.partition("@")
+    return f"{scheme}://{user}:{quote(password, safe='')}@{more}"
+
+
+def _beside(portal: str | None, question: Question) -> str | None:
+    """The usual URL of a database, on the server where the portal's is."""
+    if portal is None or question.default is None or not portal.startswith("postgres"):
+        return question.default
+    hosts = urlsplit(portal).netloc.rpartition("@")[2]
+    return question.default.replace("127.0.0.1:5432", hosts)
