@@ -19,7 +19,7 @@ import pytest
 from local.processes import SERVICES
 from local.servers import PostgreSQL, RabbitMQ
 from shared.messaging import rights
-from tests.fixtures.server_page import blocks
+from tests.fixtures.server_page import blocks, superuser
 from tests.fixtures.servers import REPOSITORY
 
 USERS = (*SERVICES, "host")
@@ -35,24 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path, rabbitmq: RabbitMQ, postgres: PostgreSQL) -> Iterator[Run]:
     """Run a block of the page with its places and ports replaced; what only a superuser may do, the tests' own does."""
-    programs = folder / "bin"
-    programs.mkdir()
-    broker = "\n".join(f"export {name}='{value}'" for name, value in rabbitmq._env.items())
-    commands = {
-        "runuser": 'shift 3; exec "$@"',
-        # There is no guest on the tests' server.
-        "rabbitmqctl": f'[ "$*" != "-q delete_user guest" ] || exit 0\n{broker}\nexec {rabbitmq._scripts}/rabbitmqctl "$@"',
-    }
-    for name, text in commands.items():
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
-        (programs / name).chmod(0o755)
-    env = {
-        "PATH": f"{programs}:{postgres.programs}:{os.environ['PATH']}",
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(postgres.port),
-        "PGUSER": "portico",
-        "PGPASSWORD": postgres.password,
-    }
+    env = superuser(folder / "bin", rabbitmq, postgres, {})
     places = {
         "/opt/portico/current": str(REPOSITORY),
         "/etc/portico": str(folder / "etc"),
