@@ -23,6 +23,7 @@ from portico.commands.doctor import doctor
 from portico.commands.erase import erase
 from portico.commands.explain import explain
 from portico.commands.init import init
+from portico.commands.links import links
 from portico.commands.stats import stats
 from portico.env_file import read_env_file
 from shared.terminal import say
@@ -99,4 +100,5 @@ billing.stripe.command("setup")(stripe_setup.setup)
 billing.stripe.command("connect")(connect.connect)
 billing.stripe.command("accounts")(connect.accounts)
 billing.stripe.command("disconnect")(connect.disconnect)
+portal.customers.command("links")(links)
 portal.customers.command("erase")(erase)

@@ -55,6 +55,7 @@ def test_without_a_command_it_shows_what_there_is(words: tuple[str, ...], run: R
 WRITING = {
     ("init",),  # writes a file
     ("customers", "export"),  # writes a file
+    ("customers", "links"),  # the same
     ("doctor",),
 }
 
