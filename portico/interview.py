@@ -100,7 +100,7 @@ class Interview:
                 if any(one.code in FIRM for one in bad):
                     continue
                 default = answer
-                if agree("Keep it all the same, and put this right later?"):
+                if agree("Keep it all the same, and put this right later? (No asks once more)"):
                     break
             self.answers[question.name] = answer
         return self.answers

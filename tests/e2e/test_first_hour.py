@@ -112,7 +112,7 @@ def terminal(
         yield Terminal(descriptor)
     finally:
         os.close(descriptor)
-        started = (folder / "pids").read_text().split() if (folder / "pids").exists() else []
+        started = [number for file in folder.glob("*pid*") for number in file.read_text().split()]
         for one in (str(process), *started):
             try:
                 os.kill(int(one), signal.SIGKILL)
