@@ -11,6 +11,7 @@ from services.portal.handlers import arguments
 from services.portal.models import BusinessRow
 from services.portal.queries import behalves, modes
 from services.portal.queries import customers as people
+from services.portal.queries.modes import Standing
 from shared.contracts.accounts import StripeCustomer
 from shared.contracts.rpc.errors import NotFound
 from shared.mode import LIVE
@@ -45,11 +46,11 @@ def businesses(
     return [row]
 
 
-def observed(session: Session, asked: Sequence[StripeCustomer]) -> list[bool]:
-    """Whether the business of each of these observes, in their order; the installation as a whole is live.
+def observed(session: Session, asked: Sequence[StripeCustomer]) -> list[Standing]:
+    """Whether the business of each of these observes, and its line, in their order; the installation as a whole is live.
 
     Of a Stripe customer whom nobody knows it is asked of the businesses whose customers they could be: those of their merchant, else all
-    on their account. They are observed where each of these observes.
+    on their account. They are observed where each of these observes, and the latest of their lines counts.
     """
     effective = behalves.merchants(session, (one.merchant for one in asked))
     whose = [StripeCustomer(*one.name, effective[one.merchant].on_behalf_of) for one in asked]
@@ -58,8 +59,9 @@ def observed(session: Session, asked: Sequence[StripeCustomer]) -> list[bool]:
     there = modes.of_merchants(session, {one.account for one in unknown})
     guessed = {}
     for merchant in unknown:
-        on_account = [
-            observes for one, observes in there.items() if one.account == merchant.account
-        ]
-        guessed[merchant] = there.get(merchant, bool(on_account) and all(on_account))
+        on_account = [one for name, one in there.items() if name.account == merchant.account]
+        lines = [one.live_since for one in on_account if one.live_since is not None]
+        all_observe = bool(on_account) and all(one.observes for one in on_account)
+        whole = Standing(all_observe, max(lines, default=None))
+        guessed[merchant] = there.get(merchant, whole)
     return [known[one] if one in known else guessed[one.merchant] for one in whose]

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from services.portal.models import BusinessRow, CustomerRow
 from shared.contracts.accounts import Account, Merchant, StripeCustomer, by_merchant
+from shared.database import UtcDateTime
 from shared.mode import LIVE, OBSERVE
+
+
+class Standing(NamedTuple):
+    """How the business of a Stripe customer works."""
+
+    observes: bool
+    live_since: dt.datetime | None = None
+    """Its line."""
 
 
 def businesses(session: Session, after: str | None, limit: int) -> list[BusinessRow]:
@@ -22,12 +33,14 @@ def businesses(session: Session, after: str | None, limit: int) -> list[Business
 
 def of_customers(
     session: Session, stripe_customers: Collection[StripeCustomer]
-) -> dict[StripeCustomer, bool]:
-    """Whether the business of each of these Stripe customers observes; those of nobody are left out."""
-    found: dict[StripeCustomer, bool] = {}
+) -> dict[StripeCustomer, Standing]:
+    """How the business of each of these Stripe customers works; those of nobody are left out."""
+    found: dict[StripeCustomer, Standing] = {}
     for merchant, ids in by_merchant(stripe_customers).items():
         rows = session.execute(
-            select(CustomerRow.platform_stripe_customer_id, BusinessRow.mode)
+            select(
+                CustomerRow.platform_stripe_customer_id, BusinessRow.mode, BusinessRow.live_since
+            )
             .join(BusinessRow, CustomerRow.business_pk == BusinessRow.id)
             .where(
                 CustomerRow.account == merchant.account,
@@ -35,22 +48,25 @@ def of_customers(
                 CustomerRow.platform_stripe_customer_id.in_(ids),
             )
         )
-        for stripe_customer_id, mode in rows:
-            found[StripeCustomer(merchant.account, stripe_customer_id, merchant.on_behalf_of)] = (
-                mode == OBSERVE
-            )
+        for stripe_customer_id, mode, live_since in rows:
+            name = StripeCustomer(merchant.account, stripe_customer_id, merchant.on_behalf_of)
+            found[name] = Standing(mode == OBSERVE, live_since)
     return found
 
 
-def of_merchants(session: Session, accounts: Collection[Account]) -> dict[Merchant, bool]:
-    """Whether each merchant's businesses on these accounts observe, all of them."""
+def of_merchants(session: Session, accounts: Collection[Account]) -> dict[Merchant, Standing]:
+    """How each merchant's businesses on these accounts work: whether all of them observe, and the latest of their lines."""
     rows = session.execute(
         select(
             BusinessRow.account,
             BusinessRow.on_behalf_of,
             func.count().filter(BusinessRow.mode == LIVE),
+            func.max(BusinessRow.live_since, type_=UtcDateTime()),
         )
         .where(BusinessRow.account.in_(accounts))
         .group_by(BusinessRow.account, BusinessRow.on_behalf_of)
     )
-    return {Merchant(Account(account), behalf): live == 0 for account, behalf, live in rows}
+    return {
+        Merchant(Account(account), behalf): Standing(live == 0, line)
+        for account, behalf, live, line in rows
+    }

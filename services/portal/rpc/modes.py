@@ -50,9 +50,10 @@ class Modes(PortalEntrypoints):
     @rpc
     def observed(self, stripe_customers: list[StripeCustomerArgument]) -> Observed:
         """Which Stripe customers are customers of a business that observes, in the order of the question, at most 500: nothing is
-        written to Stripe for them.
+        written to Stripe for them. And the lines of the businesses.
 
-        One whom nobody knows counts by the installation, and as observed where all businesses on the account do observe.
+        One whom nobody knows counts by the installation, and as observed where all businesses on the account do observe; the latest of
+        their lines is theirs.
         """
         if len(stripe_customers) > MOST_ASKED:
             raise InvalidArgument(f"stripe_customers: expected at most {MOST_ASKED}")
@@ -61,9 +62,12 @@ class Modes(PortalEntrypoints):
             for one in stripe_customers
         ]
         if self.wiring.observes:
-            return Observed(observed=[True] * len(asked))
+            return Observed(observed=[True] * len(asked), live_since=[None] * len(asked))
         with self.db.reading() as session:
-            return Observed(observed=modes.observed(session, asked))
+            told = modes.observed(session, asked)
+        return Observed(
+            observed=[one.observes for one in told], live_since=[one.live_since for one in told]
+        )
 
     def _mode(self, row: BusinessRow) -> BusinessMode:
         return BusinessMode(

@@ -32,6 +32,8 @@ class Observed(Answer, frozen=True, kw_only=True):
 
     observed: list[bool]
     """For each Stripe customer, in the order of the question."""
+    live_since: list[dt.datetime | None] = msgspec.field(default_factory=list)
+    """The lines that their businesses have drawn, in the same order: what was wished before is not carried out; null: none is drawn."""
 
 
 class BusinessMode(Answer, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from services.portal import serializers as wire
 from services.portal.handlers import customers, modes
 from services.portal.handlers.customers import Asked
 from services.portal.queries import customers as people
+from services.portal.queries.modes import Standing
 from services.portal.service import PortalService
 from shared.contracts.accounts import OWN, Account, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
@@ -157,7 +158,7 @@ def is_observed(
 ) -> bool:
     asked = StripeCustomer(Account(account), stripe_id, on_behalf_of)
     (one,) = modes.observed(session, [asked])
-    return one
+    return one.observes
 
 
 def test_a_customer_is_observed_with_their_business(session: Session) -> None:
@@ -204,6 +205,21 @@ def test_on_a_platforms_account_it_is_asked_of_the_merchant(session: Session) ->
     assert is_observed(session, "cus_x", PLATFORM, "acct_unnamed")
 
 
+def test_the_line_is_told_with_it(session: Session) -> None:
+    """That of the customer's business; of a customer of nobody the latest of those that could be theirs."""
+    add_business(session)
+    add_business(session, "other", name="Other")
+    add_customer(session, platform_stripe_customer_id="cus_1")
+    asked = [StripeCustomer(OWN, one) for one in ("cus_1", "cus_x")]
+    assert [one.live_since for one in modes.observed(session, asked)] == [None, None]
+    modes.set_mode(session, "sunrise", LIVE, False, NOW)
+    modes.set_mode(session, "other", LIVE, False, ahead(hours=1))
+    session.flush()
+    assert [one.live_since for one in modes.observed(session, asked)] == [NOW, ahead(hours=1)]
+    elsewhere = StripeCustomer(Account("acct_other"), "cus_x")
+    assert modes.observed(session, [elsewhere]) == [Standing(observes=False)]
+
+
 def test_billing_asks_about_many_in_one_call(session: Session) -> None:
     """In the order of the question; an installation that observes doesn't look."""
     add_business(session)
@@ -213,7 +229,9 @@ def test_billing_asks_about_many_in_one_call(session: Session) -> None:
     session.commit()
     asked = [StripeCustomerArgument(stripe_customer_id=one) for one in ("cus_x", "cus_1", "cus_x")]
     assert service(session).observed(asked).observed == [False, True, False]
-    assert service(session, observes=True).observed(asked).observed == [True] * 3
+    assert service(session).observed(asked).live_since == [None] * 3
+    whole = service(session, observes=True).observed(asked)
+    assert (whole.observed, whole.live_since) == ([True] * 3, [None] * 3)
     assert service(session).observed([]).observed == []
     with pytest.raises(InvalidArgument, match="at most 500"):
         service(session).observed(asked * 200)
