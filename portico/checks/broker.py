@@ -204,7 +204,7 @@ def _publishes(connection: Any, exchange: str, key: str) -> bool | None:
 
 def _binds(connection: Any, exchange: str, key: str, services: Collection[str]) -> bool | None:
     """Whether a queue for answers may be bound with that key; None when the user may not make one."""
-    caller = rights.caller_of(min(services))
+    caller = rights.callers_of(min(services))[-1]
     queue = topology.reply_queue(caller, str(uuid.uuid4())).name
     channel = connection.channel()
     try:

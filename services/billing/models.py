@@ -213,7 +213,7 @@ class PaymentMethodChange(KeyedByAccount, Base):
     """When somebody goes on with it, if nobody has closed it by then."""
     closed_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str | None] = mapped_column(String(32))
-    """Once it is closed: `done`, `no_card` or `gone`."""
+    """Once it is closed: `done`, `no_card`, `gone` or `observed`."""
 
 
 class PaymentMethodChangeEvent(KeyedByAccount, Base):
@@ -238,6 +238,13 @@ class PaymentTry(KeyedByAccount, Base):
     __table_args__ = (
         Index("ix_payment_tries_invoice_id", "invoice_id"),
         Index("ix_payment_tries_stripe_customer_id", "stripe_customer_id"),
+        # What would have been charged: none, but for those who observe.
+        Index(
+            "ix_payment_tries_observed",
+            "at",
+            postgresql_where=text("outcome = 'observed'"),
+            sqlite_where=text("outcome = 'observed'"),
+        ),
     )
 
     change_id: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -259,6 +266,10 @@ class PaymentTry(KeyedByAccount, Base):
     detail: Mapped[str | None] = mapped_column(Text)
     at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     """When the outcome was learnt; before that, as `sent_at`."""
+    amount: Mapped[int | None] = mapped_column(BigInteger)
+    """What would have been charged, where the outcome is `observed`; else NULL, as the two that follow."""
+    currency: Mapped[str | None] = mapped_column(String(3))
+    on_behalf_of: Mapped[str | None] = mapped_column(String(255))
 
 
 class PlatformRefusal(KeyedByAccount, Base):

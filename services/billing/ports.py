@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from services.billing.domain.accounts import Way
 from services.billing.domain.paying import (
@@ -18,7 +19,32 @@ from services.billing.domain.paying import (
     Subscription,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
-from shared.contracts.accounts import Account
+from shared.contracts.accounts import Account, StripeCustomer
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessMode:
+    """How the business of a Stripe customer works."""
+
+    observes: bool = False
+    """It does, or the whole installation."""
+    live_since: dt.datetime | None = None
+    """Its line; None: it has drawn none."""
+
+    def acts_on(self, wished_at: dt.datetime) -> bool:
+        """Whether Stripe is written to for what was wished at this moment: not for what was wished before the line."""
+        return not self.observes and (self.live_since is None or wished_at >= self.live_since)
+
+
+class Businesses(Protocol):
+    """Whose businesses only observe: for them nothing is written to Stripe."""
+
+    all_observe: bool
+    """Whether the whole installation observes."""
+
+    def modes(self, customers: Sequence[StripeCustomer]) -> list[BusinessMode]:
+        """How the business of each customer works, in their order. Raises PortalUnavailable: write nothing now, and ask again."""
+        ...
 
 
 class PaymentGateways(Protocol):
@@ -29,10 +55,22 @@ class PaymentGateways(Protocol):
         ...
 
 
+WRITES: Final = frozenset({"set_subscription_default", "cancel_at_period_end", "pay"})
+"""The methods of `PaymentGateway` that change what a business charges, or charge it. Who calls one asks `Businesses` before, and leaves it
+where the business observes: `workflows/recovery.py` (a new card), `handlers/cancelling.py` (an approved request to cancel) and
+`handlers/invoices.py` (a person at the business collects)."""
+OPENS_PORTAL: Final = frozenset(
+    {"create_portal_session", "create_configuration", "update_configuration"}
+)
+"""Those that write only what Stripe's Billing Portal needs to open for a customer who clicked, or a person who sets it up. They go on
+while a business observes, as what a person does by hand: `portico stripe setup` and connecting an account."""
+
+
 class PaymentGateway(Protocol):
     """Stripe on one account, as far as billing uses it. Every call goes over the network: never inside a transaction.
 
-    Each may raise StripeUnavailable (worth trying again) or StripeRefused (not worth it), and what it names.
+    Each may raise StripeUnavailable (worth trying again) or StripeRefused (not worth it), and what it names. What is neither in `WRITES`
+    nor in `OPENS_PORTAL` only reads.
     """
 
     account: Account

@@ -11,10 +11,11 @@ from typing import Any, Final
 from nameko.extensions import DependencyProvider
 from prometheus_client import Counter, Gauge
 
+from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.breaker import Breaker
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.adapters.stripe.oauth import StripeConnect
-from services.billing.domain.errors import StripeKeyRefused
+from services.billing.domain.errors import PortalUnavailable, StripeKeyRefused
 from services.billing.domain.per_account import PerAccount
 from services.billing.handlers import cancelling, inbox, invoices
 from services.billing.queries import outbox, platform_refusals
@@ -30,7 +31,7 @@ from services.billing.web import Webhooks, store_batch
 from services.billing.workflows import portal, reconciling, recovery
 from services.billing.workflows.customer_lease import CustomerBusy
 from shared.contracts.accounts import OWN, Account, account_shown
-from shared.contracts.deadlines import STRIPE_AT_A_CALL
+from shared.contracts.deadlines import BILLING_WAITS_FOR_PORTAL, STRIPE_AT_A_CALL
 from shared.contracts.rpc.billing import (
     CollectedInvoice,
     CustomerRights,
@@ -47,7 +48,7 @@ from shared.nameko_ext.consumer import Permanent, consume
 from shared.nameko_ext.database import Database
 from shared.nameko_ext.loops import Waker, loop
 from shared.nameko_ext.publisher import EventPublisher
-from shared.nameko_ext.rpc import audited_rpc, rpc
+from shared.nameko_ext.rpc import RpcClient, audited_rpc, rpc
 from shared.nameko_ext.turns import Turns, turn
 from shared.retention import prune_round
 from shared.telemetry import get_logger
@@ -141,6 +142,7 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
     database = Database()
     gateways = Stripe()
     accounts = Accounts()
+    portal = RpcClient("portal", timeout=BILLING_WAITS_FOR_PORTAL)
     oauth = OAuth()
     settings = SettingsProvider()
     breakers = ClickBreakers()
@@ -171,6 +173,11 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
     def prune(self) -> bool:
         """Forget what only proves that something was done long ago."""
         return prune_round(self.database, RULES, _now())
+
+    @property
+    def businesses(self) -> PortalBusinesses:
+        """Whose businesses only observe."""
+        return PortalBusinesses(self.portal, all_observe=self.settings.observes)
 
     # -- others ask ---------------------------------------------------------------------------------------
 
@@ -247,13 +254,17 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
     ) -> CollectedInvoice:
         """Charge an invoice now, for a person at the business who wants it: also one that is collected no more, or a bad debt.
         Twice with the same `request_id` is once. InvoiceClosed: it is paid, void or a draft. After StripeUnavailable it may
-        have been charged: look before asking again.
+        have been charged: look before asking again. BusinessObserves, and TemporarilyUnavailable while the portal can't be asked whether it
+        does: nothing was charged.
         """
         if not REQUEST_ID.fullmatch(request_id):
             raise InvalidArgument("request_id: expected 1 to 64 letters, digits, - or _")
         with wire_errors():
             done = invoices.collect(
-                self.gateways.at(served(account, self.accounts.directory)), invoice_id, request_id
+                self.gateways.at(served(account, self.accounts.directory)),
+                self.businesses,
+                invoice_id,
+                request_id,
             )
         log.info(
             "invoice collected by hand",
@@ -274,12 +285,14 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
     ) -> PlannedEnd:
         """Let a subscription end with its paid period. Twice is once. Another customer's subscription, or one on
         another's behalf, is an UnknownSubscription. StripeUnavailable comes within 4 s: try again with the same key. With
-        `dashboard_url` nothing was changed: Stripe lets only the business do it, there.
+        `dashboard_url` nothing was changed: Stripe lets only the business do it, there. BusinessObserves, and TemporarilyUnavailable while
+        the portal can't be asked whether it does: nothing was changed.
         """
         at = served(account, self.accounts.directory)
         with wire_errors(), within(STRIPE_AT_A_CALL):
             end, subscription = cancelling.cancel_at_period_end(
                 self.gateways.at(at),
+                self.businesses,
                 stripe_customer_id=stripe_customer_id,
                 subscription_id=subscription_id,
                 idempotency_key=idempotency_key,
@@ -321,8 +334,8 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
 
     @consume
     def on_event(self, event: Event) -> str:
-        """A new card: pay what is open with it. What Stripe can't tell now, and what is of an account that isn't served now,
-        `resume_recoveries` goes on with."""
+        """A new card: pay what is open with it, or note what would be paid where the business observes. What Stripe or the portal
+        can't tell now, and what is of an account that isn't served now, `resume_recoveries` goes on with."""
         if not isinstance(event.data, PaymentMethodChanged):
             raise Permanent(f"billing does not consume {event.type}")
         directory = self.accounts.directory
@@ -341,8 +354,9 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:
-        """Go on with changes of card that wait: for the hour's end, for Stripe, or because a process died. Of several accounts at a
-        time, since one's Stripe may be slow, and of each one by one."""
+        """Go on with changes of card that wait: for the hour's end, for Stripe or the portal, or
+        because a process died. Of several accounts at a time,
+        since one's Stripe may be slow, and of each one by one."""
         turns = self.recovering
         for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
             if not turns.wait_for_place(PLACE_SECONDS):
@@ -374,10 +388,11 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
                 self.database,
                 self.gateways.at(account),
                 subject,
+                businesses=self.businesses,
                 holder=secrets.token_hex(8),
                 clock=_now,
             )
-        except (StripeUnavailable, StripeKeyRefused) as error:
+        except (StripeUnavailable, StripeKeyRefused, PortalUnavailable) as error:
             say = log.error if isinstance(error, StripeKeyRefused) else log.warning
             say(
                 "new card not tried to the end",

@@ -25,6 +25,9 @@ PORTAL_WAITS_FOR_ERASURE: Final = 14.0
 """The portal's RPC for one round of erasing, which looks through many rows: longer than a statement may take, and who waits is a program."""
 NOTIFIER_WAITS_FOR_PORTAL: Final = 4.0
 """The notifier's RPC to the portal: whom to write to. Two reads of a database."""
+BILLING_WAITS_FOR_PORTAL: Final = 2.0
+"""Billing's RPC to the portal: whether a business observes, before Stripe is written to. A read of a database; without an answer nothing
+is written."""
 NOTIFIER_WAITS_FOR_BILLING: Final = 2.5
 """The notifier's RPC to billing: how invoices stand. Without an answer the email goes out with what it knows."""
 STRIPE_AT_MANY: Final = 1.8
@@ -37,6 +40,7 @@ packets."""
 
 ORDER: Final = (
     (STRIPE_AT_A_CALL, BILLING_ANSWERS, PORTAL_WAITS_FOR_BILLING, CLICK),
+    (BILLING_WAITS_FOR_PORTAL, STRIPE_AT_A_CALL),
     (STRIPE_AT_MANY, NOTIFIER_WAITS_FOR_BILLING),
     (STRIPE_AT_MANY, PORTAL_WAITS_FOR_BILLING),
     (PORTAL_WAITS_FOR_NOTIFIER, CLICK),

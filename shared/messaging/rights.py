@@ -69,7 +69,7 @@ CALLS: Final[Mapping[str, frozenset[str]]] = {
             "portal.contacts",
         }
     ),
-    "billing": frozenset(),
+    "billing": frozenset({"portal.observed"}),
     "cli": frozenset(
         {
             "billing.close_event",
@@ -129,7 +129,7 @@ _ANY: Final = ".*"
 _NOTHING: Final = "^$"
 _DEFAULT_EXCHANGE: Final = "amq.default"
 _PEOPLE: Final = {"billing": "cli"}
-"""Whose user people's command line works with."""
+"""With whose user people's command line works, beside the service itself."""
 
 
 @dataclass(frozen=True)
@@ -186,14 +186,14 @@ def _and(rights: Rights, *, configure: Iterable[str], use: Iterable[str] = ()) -
     )
 
 
-def caller_of(service: str) -> str:
-    """Whose calls are made with a service's user: its own, or, where it makes none, those of people's command line."""
-    return _PEOPLE.get(service, service)
+def callers_of(service: str) -> list[str]:
+    """Whose calls are made with a service's user: its own, and those of people's command line."""
+    return [service, *([_PEOPLE[service]] if service in _PEOPLE else [])]
 
 
 def _service(service: str) -> Rights:
-    caller = caller_of(service)
-    calls = sorted(CALLS[service] | CALLS[caller])
+    callers = callers_of(service)
+    calls = sorted(frozenset().union(*(CALLS[caller] for caller in callers)))
     hears = [one for one in topology.sources() if topology.event_queues(service, one)]
     event_queues = [one.name for source in hears for one in topology.event_queues(service, source)]
     topics = {
@@ -215,7 +215,7 @@ def _service(service: str) -> Rights:
     }
     queues = [
         f"rpc-{service}",
-        rf"rpc\.reply-{caller}-.*",
+        *(rf"rpc\.reply-{caller}-.*" for caller in callers),
         *(rf"{_escape(name)}(\.dead|\.retry\.[0-9]+s)?" for name in event_queues),
     ]
     # A publisher binds the queues of its consumers, too.

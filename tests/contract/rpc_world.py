@@ -39,6 +39,7 @@ from services.portal.web.known_keys import KnownKeys
 from shared.contracts.accounts import Account
 from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
+from tests.unit.billing.fakes import FakePortal
 from tests.unit.notifier.conftest import RENDERER
 from tests.unit.portal.builders import REFERENCES, checkout
 from tests.unit.stories import house as stories
@@ -115,10 +116,12 @@ class World:
         billing.oauth = FakeConnect()
         billing.breakers = PerAccount(Breaker)
         billing.looks = PerAccount(lambda: Budget(1e9))
+        billing.portal = FakePortal()
         billing.publisher = Published()
         billing.wake_relay = lambda: None
         billing.settings = SimpleNamespace(
             livemode=False,
+            observes=False,
             stripe_portal_configuration=None,
             stripe_read_pool=10_000,
             public_url="https://portal.example",
@@ -413,14 +416,16 @@ def _billing(world: World) -> None:
         "billing", "hosted_invoice_url", invoice_id=invoice, stripe_customer_id=house.customer_id
     )
     world.fails("billing", "collect_invoice", invoice_id=invoice, request_id="again")
-    steps.renewal_fails("insufficient_funds")(house)
-    house.settle()
-    call(
-        "billing",
-        "collect_invoice",
-        invoice_id=house.failed_invoices()[-1]["id"],
-        request_id="req-1",
-    )
+    house.businesses.observe = world.services["billing"].portal.observe = True
+    for step in (steps.renewal_fails("insufficient_funds"), steps.new_method()):
+        step(house)
+        house.settle()
+    unpaid = house.failed_invoices()[-1]["id"]
+    (observed,) = call("billing", "observed_charges", since=since)["charges"]
+    assert (observed["invoice_id"], observed["invoice_status"]) == (unpaid, "open")
+    world.fails("billing", "collect_invoice", invoice_id=unpaid, request_id="req-1")
+    house.businesses.observe = world.services["billing"].portal.observe = False
+    call("billing", "collect_invoice", invoice_id=unpaid, request_id="req-1")
     world.fails(
         "billing",
         "cancel_at_period_end",

@@ -257,7 +257,7 @@ STRANGE = "portico.nobody"
 @pytest.mark.parametrize("user", [*SERVICES, "host"])
 def test_who_may_say_and_hear_what(house: LeastPrivilege, user: str, exchange: str) -> None:
     """On each topic exchange each user publishes and binds the keys of docs/security.md, and is refused all others."""
-    uri, own = house.user_uri(user), "cli" if user == "billing" else user
+    uri, own = house.user_uri(user), user
     topic = rights.users()[user].topics.get(exchange, rights.TopicRights())
     methods = {method for calls in rights.CALLS.values() for method in calls}
     keys = {STRANGE, "#", "*", "*.*", "portal.*", "invoice.paid", str(uuid.uuid4()), *methods}

@@ -17,6 +17,8 @@ from shared.contracts.invoices import MethodChange
 
 RENEWED: Final = frozenset({"customer.source.updated", "payment_method.automatically_updated"})
 """The card behind the same id was renewed; nobody chose another one."""
+OBSERVED: Final = "observed"
+"""How a change ends whose business observes: it stays closed, whatever is told of it later, also once the business is live."""
 ANOTHERS_FAILURE: Final = "invoice.payment_failed"
 """A subscription that we could not point at the card was charged to another one, and that failed: the card has its turn."""
 SIBLINGS: Final = dt.timedelta(minutes=1)

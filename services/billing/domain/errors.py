@@ -7,7 +7,12 @@ from shared.contracts.rpc.errors import (
     InvalidArgument,
     StripeRefused,
     StripeUnavailable,
+    TemporarilyUnavailable,
 )
+
+
+class PortalUnavailable(TemporarilyUnavailable):
+    """The portal does not tell whether the business observes, so nothing was written to Stripe."""
 
 
 class KeySpent(StripeUnavailable):

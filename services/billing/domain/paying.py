@@ -182,6 +182,8 @@ class PayOutcome(enum.StrEnum):
     """The answer was lost, and Stripe shows no charge: as if it had never been asked."""
     CAPPED = "capped"
     """Not asked: this invoice was tried as often as banks and networks put up with."""
+    OBSERVED = "observed"
+    """Not asked, and never will be by this change: the business observes, so this is only what would have been charged."""
 
 
 @dataclass(frozen=True)

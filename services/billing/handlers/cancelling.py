@@ -7,13 +7,16 @@ from services.billing.domain.errors import PlatformMayNot, StripeKeyRefused
 from services.billing.domain.paying import OWN_CANCELLING_PREFIX, Subscription
 from services.billing.domain.platform_limits import Maker, made_by, may_change
 from services.billing.handlers.dashboard import subscription_page
-from services.billing.ports import PaymentGateway
+from services.billing.handlers.observing import refuse_observed
+from services.billing.ports import Businesses, PaymentGateway
+from shared.contracts.accounts import StripeCustomer
 from shared.contracts.rpc.billing import PlannedEnd
 from shared.contracts.rpc.errors import StripeRefused, UnknownSubscription
 
 
 def cancel_at_period_end(
     gateway: PaymentGateway,
+    businesses: Businesses,
     *,
     stripe_customer_id: str,
     subscription_id: str,
@@ -25,7 +28,8 @@ def cancel_at_period_end(
     A subscription that ends anyway, or has ended, is left as it is (`changed` is False), however old the request
     is; Stripe remembers idempotency keys for a day only. One that Stripe doesn't let a platform end is left as it is too, and
     `dashboard_url` says where the business does it. Raises UnknownSubscription, also when it is another
-    customer's, or charged on another's behalf than `on_behalf_of`, if it is given; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
+    customer's, or charged on another's behalf than `on_behalf_of`, if it is given; BusinessObserves and PortalUnavailable, after which
+    nothing was changed; StripeUnavailable, after which trying again with the same key is safe; StripeRefused.
     """
     # In an address of Stripe's, an empty id asks for a list.
     found = gateway.subscription(subscription_id) if subscription_id else None
@@ -37,6 +41,9 @@ def cancel_at_period_end(
         raise UnknownSubscription(f"{subscription_id} of {stripe_customer_id}")
     changed, by_hand = not found.over and found.ends_at is None, None
     if changed:
+        refuse_observed(
+            businesses, StripeCustomer(gateway.account, stripe_customer_id, found.on_behalf_of)
+        )
         try:
             found = _plan_end(gateway, found, idempotency_key)
         except PlatformMayNot:

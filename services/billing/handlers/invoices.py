@@ -8,7 +8,9 @@ from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.errors import StripeKeyRefused, StripePermissionMissing
 from services.billing.domain.paying import OWN_RETRY_PREFIX, InvoiceLook
 from services.billing.handlers.dashboard import invoice_page
-from services.billing.ports import PaymentGateway
+from services.billing.handlers.observing import refuse_observed
+from services.billing.ports import Businesses, PaymentGateway
+from shared.contracts.accounts import StripeCustomer
 from shared.contracts.invoices import Invoice, InvoiceStatus, SubscriptionState
 from shared.contracts.payments import MethodKind, PaymentMethod
 from shared.contracts.rpc.billing import (
@@ -133,12 +135,14 @@ COLLECTED_BY_HAND: Final = f"{OWN_RETRY_PREFIX}by-hand:"
 """Starts the idempotency key of a charge that a person asks for: its failure is told to that person, and to nobody else."""
 
 
-def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> CollectedInvoice:
+def collect(
+    gateway: PaymentGateway, businesses: Businesses, invoice_id: str, request_id: str
+) -> CollectedInvoice:
     """Charge an invoice now, because a person at the business wants it: also one that is collected no more.
 
     Stripe chooses the payment method, as it would itself. Twice with the same `request_id` is once. Raises UnknownInvoice,
-    InvoiceClosed for one that is paid, void or a draft, NotCollectable for one that is paid by hand, PaymentUnderWay,
-    StripeUnavailable, StripeRefused.
+    InvoiceClosed for one that is paid, void or a draft, NotCollectable for one that is paid by hand, PaymentUnderWay, BusinessObserves,
+    PortalUnavailable (nothing was charged), StripeUnavailable, StripeRefused.
     """
     _check(invoice_id)
     invoice = gateway.invoice(invoice_id)
@@ -146,6 +150,10 @@ def collect(gateway: PaymentGateway, invoice_id: str, request_id: str) -> Collec
         raise InvoiceClosed(f"{invoice_id} is {invoice.status}")
     if invoice.collection_method != "charge_automatically":
         raise NotCollectable(f"{invoice_id} is sent to the customer, who pays it by hand")
+    refuse_observed(
+        businesses,
+        StripeCustomer(gateway.account, invoice.stripe_customer_id, invoice.on_behalf_of),
+    )
     if gateway.payment_trace(invoice_id).processing:
         raise PaymentUnderWay(f"a payment of {invoice_id} is under way; its outcome takes days")
     payment = gateway.pay(invoice_id, None, f"{COLLECTED_BY_HAND}{invoice_id}:{request_id}")

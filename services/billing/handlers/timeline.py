@@ -186,6 +186,7 @@ WORDS: Final = {
     "not_allowed": "not tried: Stripe doesn't let a platform pay it, since another made its subscription",
     "not_charged": "not charged: Stripe's answer was lost, and it shows no charge",
     "capped": "not tried: it was tried as often as banks put up with",
+    "observed": "not charged to the new payment method: the business observes",
 }
 
 
@@ -202,6 +203,7 @@ ENDS: Final = {
     "done": "carried out",
     "no_card": "left alone: it is not what would be charged any more",
     "gone": "left alone: its customer or subscription is gone",
+    "observed": "left alone for good: the business observes",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.domain.changes import Change, Wish
+from services.billing.domain.changes import OBSERVED, Change, Wish
 from services.billing.models import PaymentMethodChange, PaymentMethodChangeEvent
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import among_objects, is_object
@@ -92,11 +92,12 @@ def open_change(session: Session, wish: Wish, now: dt.datetime) -> Change:
 
 
 def join_change(session: Session, known: Change, wish: Wish, now: dt.datetime) -> Change:
-    """Let an event join a change. One of a kind or a scope of its own opens it again: there may be more to do."""
+    """Let an event join a change. One of a kind or a scope of its own opens it again: there may be more to do; not of one that was
+    only observed."""
     row = session.scalars(_found(known.name)).one()
     if row.tried_at is None:
         row.set_at = max(row.set_at, wish.set_at)
-    if (wish.kind, wish.scope) not in known.told:
+    if (wish.kind, wish.scope) not in known.told and row.outcome != OBSERVED:
         row.closed_at = row.outcome = None
     _tell(session, row, wish, now)
     return _read(session, row)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.billing.domain.changes import A_MONTH, ONCE_IN, Change, Try
-from services.billing.domain.paying import Payment, PayOutcome, pay_key
+from services.billing.domain.paying import Invoice, Payment, PayOutcome, pay_key
 from services.billing.models import PaymentMethodChange, PaymentTry, Recovery, RecoveryRun
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import insert_new, is_object, table_of
@@ -64,8 +64,10 @@ def start_try(
     since: dt.datetime,
     payment: Payment,
     now: dt.datetime,
+    would_charge: Invoice | None = None,
 ) -> Try:
-    """Write down that an invoice is about to be paid with the change's card, or why it is not."""
+    """Write down that an invoice is about to be paid with the change's card, or why it is not; with `would_charge`, which sum of it
+    was observed."""
     tried = select(PaymentTry.number).where(
         is_object(PaymentTry.account, PaymentTry.change_id, change.name),
         PaymentTry.invoice_id == invoice_id,
@@ -86,6 +88,9 @@ def start_try(
         detail=payment.detail,
         at=now,
     )
+    if would_charge is not None:
+        row.amount, row.currency = would_charge.amount_remaining, would_charge.currency
+        row.on_behalf_of = would_charge.on_behalf_of
     session.add(row)
     session.flush()
     parent = session.scalars(
@@ -156,7 +161,11 @@ def times_tried(
     session: Session, invoice: StripeId, now: dt.datetime
 ) -> list[tuple[str, dt.datetime]]:
     """With which cards, and when, a bank may have been asked about the invoice by us, in the last month."""
-    not_asked = (PayOutcome.ALREADY_TRIED.value, PayOutcome.CAPPED.value)
+    not_asked = (
+        PayOutcome.ALREADY_TRIED.value,
+        PayOutcome.CAPPED.value,
+        PayOutcome.OBSERVED.value,
+    )
     found = session.execute(
         select(PaymentTry.payment_method_id, PaymentTry.started_at).where(
             is_object(PaymentTry.account, PaymentTry.invoice_id, invoice),
@@ -165,6 +174,29 @@ def times_tried(
         )
     )
     return [(card, at) for card, at in found]
+
+
+def observed_tries(
+    session: Session,
+    since: dt.datetime,
+    after: tuple[dt.datetime, str, str, str] | None,
+    limit: int,
+) -> Sequence[PaymentTry]:
+    """What would have been charged since a moment, of all accounts, oldest first. `after` is moment, account, change and invoice of the
+    last one that was seen."""
+    names = (PaymentTry.account, PaymentTry.change_id, PaymentTry.invoice_id)
+    statement = select(PaymentTry).where(
+        PaymentTry.outcome == PayOutcome.OBSERVED.value, PaymentTry.at >= since
+    )
+    if after is not None:
+        at, *last = after
+        statement = statement.where(
+            or_(
+                PaymentTry.at > at,
+                and_(PaymentTry.at == at, tuple_(*names) > tuple_(*map(literal, last))),
+            )
+        )
+    return session.scalars(statement.order_by(PaymentTry.at, *names).limit(limit)).all()
 
 
 def _row(session: Session, known: Try) -> PaymentTry:

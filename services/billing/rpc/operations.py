@@ -11,8 +11,10 @@ from typing import Final
 from services.billing.handlers import dead_letters, erasure, inbox, timeline
 from services.billing.ports import PaymentGateways
 from services.billing.rpc.errors import served, wire_errors
+from services.billing.settings import Settings
 from services.billing.workflows import reconciling, recovery, republish
 from services.billing.workflows.accounts import AccountHolder
+from services.billing.workflows.observed_charges import observed_charges
 from shared.contracts.accounts import OWN, Account, StripeId, account_shown
 from shared.contracts.rpc.billing import (
     ClosedEvent,
@@ -22,6 +24,7 @@ from shared.contracts.rpc.billing import (
     InboxEvent,
     InboxEventDetails,
     InboxStatus,
+    ObservedCharges,
     Reconciliation,
     RecoveryAttempt,
     ReplayedEvent,
@@ -54,6 +57,7 @@ class Operations:
 
     gateways: PaymentGateways
     accounts: AccountHolder
+    settings: Settings
     wake_relay: Waker
 
     @rpc
@@ -122,6 +126,26 @@ class Operations:
                 stripe_customer_id=stripe_customer_id,
                 invoice_id=invoice_id,
                 limit=limit,
+            )
+
+    @rpc
+    def observed_charges(
+        self, since: dt.datetime, limit: int = 100, starting_after: str | None = None
+    ) -> ObservedCharges:
+        """What would have been charged to new payment methods since a moment, had the business not observed: of all accounts, oldest
+        first. `limit` is 1 to 500; go on with `starting_after`, the answer's `next`. It is never charged: who wants one of them paid has
+        it collected.
+        """
+        _check_limit(limit)
+        if since.tzinfo is None:
+            raise InvalidArgument("since: expected a time zone")
+        with self.database.reading() as session:
+            return observed_charges(
+                session,
+                since,
+                limit=limit,
+                starting_after=starting_after,
+                livemode=self.settings.livemode,
             )
 
     @rpc

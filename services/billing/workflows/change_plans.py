@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from services.billing.domain.changes import ANOTHERS_FAILURE, Change, is_invoice
+from services.billing.domain.changes import ANOTHERS_FAILURE, OBSERVED, Change, is_invoice
 from services.billing.domain.paying import Invoice, Subscription
 from services.billing.ports import PaymentGateway
 from shared.contracts.payments import SAYS_NOTHING, ChargeDefaults, SavedMethod, charged_method
@@ -25,6 +25,8 @@ class Run(enum.StrEnum):
     """The card of the change is not, or no longer, the one that would be charged."""
     GONE = "gone"
     """The customer or the subscription does not exist any more."""
+    OBSERVED = OBSERVED
+    """The business observes: nothing was written to Stripe, and what would have been charged is on record."""
 
 
 @dataclass(frozen=True)

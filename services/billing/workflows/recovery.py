@@ -19,39 +19,34 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from services.billing.domain.accounts import Way
-from services.billing.domain.changes import ONCE_IN, Change, Try, Wish, may_try
-from services.billing.domain.errors import KeySpent, PlatformMayNot, StripeKeyRefused
+from services.billing.domain.changes import Change, Wish
+from services.billing.domain.errors import PlatformMayNot, StripeKeyRefused
 from services.billing.domain.paying import (
     Invoice,
     Payment,
-    PaymentTrace,
-    PayOutcome,
     Subscription,
-    fate,
 )
 from services.billing.domain.platform_limits import may_change
 from services.billing.handlers import kept_methods
 from services.billing.handlers.dashboard import subscription_page
-from services.billing.ports import PaymentGateway
+from services.billing.ports import Businesses, PaymentGateway
 from services.billing.queries import inbox, payment_method_changes, payment_tries
+from services.billing.workflows.card_tries import CardTries
 from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
-from shared.contracts.accounts import Account, StripeId
+from shared.contracts.accounts import Account, StripeCustomer, StripeId
 from shared.contracts.invoices import SubscriptionState, may_collect
 from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
     StripeRefused,
     StripeUnavailable,
-    UnknownInvoice,
 )
 from shared.database import Transactions
 from shared.events import PaymentMethodChanged
 
 PAUSES: Final = tuple(dt.timedelta(seconds=pause) for pause in (20, 60, 300, 900))
 """How long after each run somebody goes on with a change that is still open; then at the last pace."""
-DEBIT_LOOK: Final = dt.timedelta(days=1)
-"""When somebody looks again at an invoice that another method's debit is under way for, if no event tells of its end."""
 MADE_BY_ITSELF: Final = frozenset({"subscription_cycle", "subscription_threshold"})
 """Reasons of invoices that Stripe makes, and begins to collect, by itself."""
 NOT_SERVED_PAUSE: Final = dt.timedelta(hours=1)
@@ -99,21 +94,22 @@ def recover(
     gateway: PaymentGateway,
     wish: Wish,
     *,
+    businesses: Businesses,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Report:
     """Take what one of Stripe's events tells of a card, and carry out the change that it belongs to.
 
     `holder` names this run. Raises CustomerBusy when somebody else has the customer: the event must come again. Raises
-    StripeUnavailable or StripeKeyRefused once the change is a row: `resume` goes on with it. Declines and confirmations
-    (SCA) are outcomes, recorded in `payment_tries`.
+    StripeUnavailable, StripeKeyRefused or PortalUnavailable once the change is a row: `resume` goes on with it. Declines and
+    confirmations (SCA) are outcomes, recorded in `payment_tries`; so is what is not charged since the business observes.
     """
     with lease_of(database, wish.customer, holder, clock) as lease:
         with lease.kept() as session:
             change = _join(session, wish, clock())
         if change is None or change.closed_at is not None:
             return Report(Run.KNOWN, change.id if change else None)
-        return _Recovery(database, gateway, change, lease, clock).run()
+        return _Recovery(database, gateway, businesses, change, lease, clock).run()
 
 
 def keep(
@@ -151,6 +147,7 @@ def resume(
     gateway: PaymentGateway,
     name: StripeId,
     *,
+    businesses: Businesses,
     holder: str,
     clock: Callable[[], dt.datetime],
 ) -> Report:
@@ -164,7 +161,7 @@ def resume(
             change = payment_method_changes.change(session, name)
         if change is None or change.closed_at is not None:
             return Report(Run.KNOWN, name.id)
-        return _Recovery(database, gateway, change, lease, clock).run()
+        return _Recovery(database, gateway, businesses, change, lease, clock).run()
 
 
 def _join(session: Session, wish: Wish, now: dt.datetime) -> Change | None:
@@ -202,25 +199,24 @@ class _Recovery:
         self,
         database: Transactions,
         gateway: PaymentGateway,
+        businesses: Businesses,
         change: Change,
         lease: CustomerLease,
         clock: Callable[[], dt.datetime],
     ) -> None:
         self._database = database
         self._gateway = gateway
+        self._businesses = businesses
         self._change = change
         self._planner = ChangePlanner(gateway, change)
         self._lease = lease
         self._clock = clock
-        self._report = Report(Run.DONE, change.id)
-        self._unknown: dict[str, Try] = {}
-        """By invoice: the try whose answer is not known."""
+        self._tries = CardTries(database, gateway, change, lease, clock)
+        self._report = Report(Run.DONE, change.id, self._tries.payments)
         self._subscriptions: dict[str, SubscriptionState | None] = {}
         """How subscriptions stand, as far as they were asked about."""
-        self._held: set[str] = set()
-        """Invoices that could not be paid because of that."""
-        self._waits: list[dt.datetime] = []
-        """Until when invoices are held back by the hour's limit, or by a debit of another method."""
+        self._acts: dict[str, bool] = {}
+        """Whether Stripe is written to, by on whose behalf it charges, as far as that was asked."""
 
     def run(self) -> Report:
         with self._lease.kept() as session:
@@ -229,34 +225,51 @@ class _Recovery:
         if isinstance(plans, Run):
             self._report.run = plans
             plans = []
-        self._learn_fates(own_keys=bool(plans))
+        self._tries.learn_fates(own_keys=bool(plans))
         for plan in plans:
             self._carry_out(plan)
-        self._held |= {
-            invoice for invoice, one in self._unknown.items() if one.change_id == self._change.id
-        }
-        if self._held:
-            raise StripeUnavailable(f"not known what became of {', '.join(sorted(self._held))}")
+        held = self._tries.held_up()
+        if held:
+            raise StripeUnavailable(f"not known what became of {', '.join(held)}")
         self._end()
         return self._report
 
     def _end(self) -> None:
         with self._lease.kept() as session:
-            if self._waits:
+            if self._tries.waits:
                 self._report.run = Run.POSTPONED
-                payment_method_changes.postpone(session, self._change.name, max(self._waits))
+                payment_method_changes.postpone(session, self._change.name, max(self._tries.waits))
             else:
+                if self._report.run is Run.DONE and self._only_observed:
+                    self._report.run = Run.OBSERVED
                 payment_method_changes.close_change(
                     session, self._change.name, self._report.run, self._clock()
                 )
+
+    # -- whose business observes ------------------------------------------------------------------------------
+
+    def _acts_for(self, on_behalf_of: str) -> bool:
+        """Whether Stripe may be written to for what is charged on this one's behalf. Raises PortalUnavailable."""
+        if on_behalf_of not in self._acts:
+            customer = StripeCustomer(*self._change.customer, on_behalf_of)
+            (mode,) = self._businesses.modes([customer])
+            self._acts[on_behalf_of] = mode.acts_on(self._change.set_at)
+        return self._acts[on_behalf_of]
+
+    @property
+    def _only_observed(self) -> bool:
+        """Whether all that there was to do, if anything, was of businesses that observe."""
+        return not any(self._acts.values()) if self._acts else self._businesses.all_observe
 
     # -- carrying it out --------------------------------------------------------------------------------------
 
     def _carry_out(self, plan: Plan) -> None:
         change = self._change
         for subscription_id in plan.point:
-            self._lease.keep()
-            self._point(self._planner.subscriptions[subscription_id])
+            subscription = self._planner.subscriptions[subscription_id]
+            if self._acts_for(subscription.on_behalf_of):
+                self._lease.keep()
+                self._point(subscription)
         with self._database.reading() as session:
             answered = payment_tries.answered_invoices(session, change.name)
             runs = payment_tries.recent_runs(
@@ -266,20 +279,18 @@ class _Recovery:
         for invoice in filter(plan.is_for, open_ones):
             if invoice.id in answered or not self._may_collect(invoice):
                 continue
-            unknown = self._unknown.get(invoice.id)
-            if unknown is not None:
-                if unknown.may_be_repeated(change.id, self._clock()):
-                    self._ask(unknown, plan)
-                else:
-                    self._held.add(invoice.id)
+            if not self._acts_for(invoice.on_behalf_of):
+                self._tries.observe(invoice)
+                continue
+            if self._tries.goes_on(invoice, plan):
                 continue
             scopes = (invoice.subscription_id, invoice.id)
             until = change.waits_until(runs, scopes, self._clock())
             if until is not None:
-                self._waits.append(until)
+                self._tries.waits.append(until)
             else:
-                self._try(invoice, plan)
-        if plan.scope == "" and self._gateway.way is Way.CONNECTED:
+                self._tries.begin(invoice, plan)
+        if plan.scope == "" and self._gateway.way is Way.CONNECTED and self._acts_for(""):
             self._note_kept()
 
     def _point(self, subscription: Subscription) -> None:
@@ -351,112 +362,6 @@ class _Recovery:
             found = self._gateway.subscription(subscription_id)
             self._subscriptions[subscription_id] = found.state if found else None
         return self._subscriptions[subscription_id]
-
-    def _try(self, invoice: Invoice, plan: Plan) -> None:
-        """Ask the bank, unless it has just answered, or was asked often enough."""
-        now = self._clock()
-        since = max(self._change.set_at, now - ONCE_IN)
-        trace = self._trace(invoice.id)
-        if trace.processing and trace.debited not in (None, self._change.payment_method):
-            self._waits.append(now + DEBIT_LOOK)
-            return
-        with self._lease.kept() as session:
-            if trace.problem is not None and trace.problem.answers(
-                self._change.payment_method, since
-            ):
-                payment = Payment(PayOutcome.ALREADY_TRIED)
-            elif trace.processing:
-                payment = Payment(PayOutcome.PROCESSING)
-            elif not may_try(
-                payment_tries.times_tried(session, StripeId(self._change.account, invoice.id), now),
-                self._change.payment_method,
-                now,
-            ):
-                payment = Payment(PayOutcome.CAPPED)
-            else:
-                payment = Payment(PayOutcome.UNKNOWN)
-            started = payment_tries.start_try(
-                session,
-                self._change,
-                invoice_id=invoice.id,
-                attempt=invoice.attempt_count,
-                since=since,
-                payment=payment,
-                now=now,
-            )
-        self._report.payments[invoice.id] = payment
-        if payment.outcome is PayOutcome.UNKNOWN:
-            self._ask(started, plan)
-
-    def _trace(self, invoice_id: str) -> PaymentTrace:
-        """What Stripe's own attempt with the card came to, between its setting and us.
-
-        A failure from before the card was set says nothing: the bank may have renewed the card behind the same id, or
-        the customer came back to it. Best effort: where Stripe does not tell, one charge too many is declined once
-        more, while one too few would leave an invoice unpaid.
-        """
-        try:
-            return self._gateway.payment_trace(invoice_id)
-        except (StripeUnavailable, StripeRefused):
-            return PaymentTrace()
-
-    def _ask(self, asked: Try, plan: Plan) -> None:
-        """Pay with the try's key, and write down what came of it; a lost answer is read off the invoice."""
-        with self._lease.kept() as session:
-            payment_tries.send_try(session, asked, self._clock())
-            payment_tries.note_run(session, self._change, plan.scope, self._clock())
-        self._unknown[asked.invoice_id] = asked
-        try:
-            payment: Payment | None = self._gateway.pay(
-                asked.invoice_id, asked.payment_method, asked.key
-            )
-        except StripeKeyRefused:
-            raise  # nothing was asked of a bank; with another key this one's question is still open
-        except StripeRefused as error:
-            payment = self._fate(asked) or Payment(PayOutcome.REFUSED, str(error))
-        except StripeUnavailable as error:
-            if isinstance(error, KeySpent):
-                with self._database.transaction() as session:
-                    payment_tries.spend_key(session, asked)
-            payment = self._fate(asked)
-        self._learn(asked, payment)
-
-    # -- what became of a try ---------------------------------------------------------------------------------
-
-    def _learn_fates(self, *, own_keys: bool) -> None:
-        """Read off Stripe's objects what became of tries without an answer, of whatever change of this customer.
-
-        No other key asks about an invoice before that is known. What does not show long after the last asking did not
-        happen, unless its own key can still be sent again: `own_keys` says whether this run will.
-        """
-        with self._database.reading() as session:
-            unknown = payment_tries.unknown_tries(session, self._change.customer)
-        for one in unknown:
-            self._lease.keep()
-            self._unknown[one.invoice_id] = one
-            payment = self._fate(one)
-            now = self._clock()
-            repeated = own_keys and one.may_be_repeated(self._change.id, now)
-            if payment is None and one.is_settled(now) and not repeated:
-                payment = Payment(PayOutcome.NOT_CHARGED)
-            self._learn(one, payment)
-
-    def _fate(self, asked: Try) -> Payment | None:
-        trace = self._gateway.payment_trace(asked.invoice_id)
-        try:
-            invoice = self._gateway.invoice(asked.invoice_id)
-        except UnknownInvoice:
-            return Payment(PayOutcome.CLOSED)
-        return fate(invoice, trace, asked.payment_method, asked.since)
-
-    def _learn(self, asked: Try, payment: Payment | None) -> None:
-        if payment is None:
-            return
-        with self._database.transaction() as session:
-            payment_tries.end_try(session, asked, payment, self._clock())
-        del self._unknown[asked.invoice_id]
-        if asked.change_id == self._change.id:
-            self._report.payments[asked.invoice_id] = payment
 
 
 def recoveries(

@@ -17,6 +17,7 @@ from shared.contracts.rpc.errors import (
     AccountControlled,
     AccountNotConnected,
     AccountOfOtherMode,
+    BusinessObserves,
     CodeRefused,
     ConnectNotSetUp,
     InvoiceClosed,
@@ -51,6 +52,7 @@ PAY_OUTCOMES: Final = (
     "not_allowed",
     "not_charged",
     "capped",
+    "observed",
 )
 """What becomes of a try to pay an invoice."""
 
@@ -418,6 +420,45 @@ class RecoveryAttempt(Answer, frozen=True, kw_only=True):
     at: dt.datetime
 
 
+class ObservedCharge(Answer, frozen=True, kw_only=True):
+    """What would have been charged to a new payment method, had its business not observed. It never is: going live charges none of it."""
+
+    account: str = ""
+    """The connected account of all its ids, `acct_…`; empty: our own."""
+    on_behalf_of: str = ""
+    """On a platform's account: the connected account on whose behalf it is charged; empty: nobody's."""
+    stripe_customer_id: str
+    invoice_id: str
+    """Stripe's id, `in_…`."""
+    payment_method_id: str
+    """What would have been charged, `pm_…`."""
+    change_id: str
+    """The change of payment method, as in `recoveries`. Another change of the same customer tells the same invoice again."""
+    amount: int
+    """What was to be paid then."""
+    currency: str
+    """ISO 4217, lower case."""
+    at: dt.datetime
+    """When it would have been charged."""
+    number: str | None = None
+    """The number printed on the invoice; this and what follows as its webhooks have told by now, null where none is kept."""
+    invoice_status: Annotated[str, one_of(*InvoiceStatus)] | None = None
+    """What became of the invoice."""
+    amount_paid: int | None = None
+    """Money that came in."""
+    amount_remaining: int | None = None
+    """What is still to be paid."""
+
+
+class ObservedCharges(Answer, frozen=True, kw_only=True):
+    """Some of what would have been charged."""
+
+    charges: list[ObservedCharge]
+    """The oldest first."""
+    next: str | None = None
+    """`starting_after` of the following call; null: these were the last."""
+
+
 class StripeAccountState(Answer, frozen=True, kw_only=True):
     """How a Stripe account stands to this installation."""
 
@@ -558,7 +599,7 @@ class DisconnectedAccount(Answer, frozen=True, kw_only=True):
 STRIPE: Final = (StripeUnavailable, StripeRefused)
 
 CANCEL_AT_PERIOD_END: Final = Method(
-    "billing", "cancel_at_period_end", PlannedEnd, (UnknownSubscription, *STRIPE)
+    "billing", "cancel_at_period_end", PlannedEnd, (UnknownSubscription, BusinessObserves, *STRIPE)
 )
 CLOSE_EVENT: Final = Method(
     "billing", "close_event", ClosedEvent, (UnknownInboxEvent, NotQuarantined)
@@ -567,7 +608,7 @@ COLLECT_INVOICE: Final = Method(
     "billing",
     "collect_invoice",
     CollectedInvoice,
-    (UnknownInvoice, InvoiceClosed, NotCollectable, PaymentUnderWay, *STRIPE),
+    (UnknownInvoice, InvoiceClosed, NotCollectable, PaymentUnderWay, BusinessObserves, *STRIPE),
 )
 CONNECT_ACCOUNT: Final = Method(
     "billing",
@@ -599,6 +640,7 @@ INBOX_EVENTS: Final = Method("billing", "inbox_events", list[InboxEvent])
 INVOICE_STATE: Final = Method("billing", "invoice_state", InvoiceState, (UnknownInvoice, *STRIPE))
 INVOICE_STATES: Final = Method("billing", "invoice_states", dict[str, SourcedInvoiceState])
 NOTE_DEAD_LETTER: Final = Method("billing", "note_dead_letter", DeadLetterNote)
+OBSERVED_CHARGES: Final = Method("billing", "observed_charges", ObservedCharges)
 RECONCILE: Final = Method("billing", "reconcile", Reconciliation, (ReconciliationRunning, *STRIPE))
 RECOVERIES: Final = Method("billing", "recoveries", list[RecoveryAttempt])
 REPLAY: Final = Method("billing", "replay", ReplayedEvent, (UnknownInboxEvent,))

@@ -30,7 +30,8 @@ class NotFound(RpcError):
 
 
 class TemporarilyUnavailable(RpcError):
-    """The called service can't read or write its database at this moment. The same call may be made again."""
+    """The called service can't read or write its database at this moment, or reach another service that it has to ask first. The
+    same call may be made again."""
 
 
 class InternalError(RpcError):
@@ -89,6 +90,11 @@ class InvoiceClosed(BillingError):
 
 class NotCollectable(BillingError):
     """The customer pays the invoice by hand: nobody has agreed to have it charged."""
+
+
+class BusinessObserves(BillingError):
+    """The business only observes, or the whole installation does: nothing is changed or charged at Stripe from here before it goes
+    live. What is wanted at once can be done in Stripe's dashboard."""
 
 
 class PaymentUnderWay(BillingError):

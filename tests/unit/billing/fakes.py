@@ -21,6 +21,7 @@ from services.billing.domain.errors import (
     NoDefaultConfiguration,
     PlatformMayNot,
     PortalFlowRefused,
+    PortalUnavailable,
 )
 from services.billing.domain.paying import (
     Customer,
@@ -35,7 +36,8 @@ from services.billing.domain.paying import (
     Subscription,
 )
 from services.billing.domain.portal import PortalConfiguration, PortalPolicy, PortalSession
-from shared.contracts.accounts import OWN, Account
+from services.billing.ports import BusinessMode
+from shared.contracts.accounts import OWN, Account, StripeCustomer
 from shared.contracts.invoices import SubscriptionState
 from shared.contracts.payments import (
     ChargeDefaults,
@@ -502,6 +504,47 @@ class FakePaymentGateway:
         self.invoices[invoice.id] = dataclasses.replace(invoice, status="paid", amount_remaining=0)
         self.paid_with[invoice.id] = payment_method
         return Payment(PayOutcome.PAID)
+
+
+@dataclass
+class FakeBusinesses:
+    """A portal that knows who observes."""
+
+    all_observe: bool = False
+    observe: bool = False
+    """Whether the business does that charges on nobody's behalf."""
+    observing: set[str] = field(default_factory=set)
+    """On whose behalf those charge who observe."""
+    live_since: dt.datetime | None = None
+    away: bool = False
+    asked: list[StripeCustomer] = field(default_factory=list)
+
+    def modes(self, customers: Sequence[StripeCustomer]) -> list[BusinessMode]:
+        self.asked += customers
+        if self.away:
+            raise PortalUnavailable("away")
+        return [
+            BusinessMode(
+                observes=self.all_observe
+                or (one.on_behalf_of in self.observing if one.on_behalf_of else self.observe),
+                live_since=self.live_since,
+            )
+            for one in customers
+        ]
+
+
+@dataclass
+class FakePortal:
+    """The portal's RPC as billing calls it."""
+
+    observe: bool = False
+    failure: Exception | None = None
+
+    def observed(self, stripe_customers: Sequence[Any]) -> dict[str, Any]:
+        if self.failure is not None:
+            raise self.failure
+        count = len(stripe_customers)
+        return {"observed": [self.observe] * count, "live_since": [None] * count}
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.billing.domain.errors import PortalUnavailable
 from services.billing.domain.paying import Subscription
 from services.billing.domain.portal import PortalPolicy
 from services.billing.handlers import cancelling
@@ -14,6 +15,7 @@ from services.billing.handlers.invoices import hosted_invoice_url
 from services.billing.workflows import portal
 from shared.contracts.rpc.billing import PlannedEnd
 from shared.contracts.rpc.errors import (
+    BusinessObserves,
     InvoiceClosed,
     PortalConfigurationMissing,
     StripeUnavailable,
@@ -22,7 +24,7 @@ from shared.contracts.rpc.errors import (
 )
 from shared.database import Transactions
 from tests.unit.billing.conftest import NOW
-from tests.unit.billing.fakes import PERIOD_END, FakePaymentGateway
+from tests.unit.billing.fakes import PERIOD_END, FakeBusinesses, FakePaymentGateway
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.wire import on_the_wire
 
@@ -37,7 +39,7 @@ def cancel(
     gateway: FakePaymentGateway, customer: str = "cus_1", subscription: str = "sub_1"
 ) -> dict[str, Any]:
     def end(**wanted: str) -> PlannedEnd:
-        return cancelling.cancel_at_period_end(gateway, **wanted)[0]
+        return cancelling.cancel_at_period_end(gateway, FakeBusinesses(), **wanted)[0]
 
     return on_the_wire(end)(
         stripe_customer_id=customer, subscription_id=subscription, idempotency_key="request-1"
@@ -97,15 +99,37 @@ def test_nothing_of_another_behalf_is_opened_or_ended(gateway: FakePaymentGatewa
         hosted_invoice_url(gateway, "in_1", customer, "acct_a")
     with pytest.raises(UnknownSubscription):
         cancelling.cancel_at_period_end(
-            gateway, stripe_customer_id=customer, subscription_id="sub_1",
+            gateway, FakeBusinesses(), stripe_customer_id=customer, subscription_id="sub_1",
             idempotency_key="k", on_behalf_of="acct_a",
         )  # fmt: skip
     end, subscription = cancelling.cancel_at_period_end(
-        gateway, stripe_customer_id=customer, subscription_id="sub_1",
+        gateway, FakeBusinesses(), stripe_customer_id=customer, subscription_id="sub_1",
         idempotency_key="k", on_behalf_of="acct_b",
     )  # fmt: skip
     assert end.changed
     assert subscription.on_behalf_of == "acct_b"
+
+
+def test_no_end_is_planned_for_a_business_that_observes(gateway: FakePaymentGateway) -> None:
+    """It is refused by name, of the business on whose behalf it is charged; nor is one planned while the portal can't tell. What ends
+    anyway is told all the same."""
+    gateway.all_subscriptions["sub_1"] = Subscription(
+        "sub_1", "cus_1", "active", on_behalf_of="acct_b"
+    )
+
+    def end(businesses: FakeBusinesses) -> PlannedEnd:
+        return cancelling.cancel_at_period_end(
+            gateway, businesses, stripe_customer_id="cus_1", subscription_id="sub_1",
+            idempotency_key="k",
+        )[0]  # fmt: skip
+
+    with pytest.raises(BusinessObserves):
+        end(FakeBusinesses(observing={"acct_b"}))
+    with pytest.raises(PortalUnavailable):
+        end(FakeBusinesses(away=True))
+    assert gateway.cancellations == []
+    assert end(FakeBusinesses(observe=True, observing={"acct_a"}, live_since=NOW)).changed
+    assert not end(FakeBusinesses(all_observe=True)).changed
 
 
 def test_a_hosted_invoice_leads_only_its_own_customer(gateway: FakePaymentGateway) -> None:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
+from services.billing.domain.errors import PortalUnavailable
 from services.billing.domain.paying import Customer
 from services.billing.handlers import invoices
+from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.errors import (
+    BusinessObserves,
     InvoiceClosed,
     NotCollectable,
     PaymentUnderWay,
     StripeRefused,
     UnknownInvoice,
 )
-from tests.unit.billing.fakes import FakePaymentGateway, charged_to
+from tests.unit.billing.conftest import NOW
+from tests.unit.billing.fakes import FakeBusinesses, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.wire import on_the_wire
 
-collect = on_the_wire(invoices.collect)
+
+def collect(
+    gateway: FakePaymentGateway,
+    invoice_id: str,
+    request_id: str,
+    businesses: FakeBusinesses | None = None,
+) -> dict[str, Any]:
+    wired = on_the_wire(invoices.collect)
+    found: dict[str, Any] = wired(gateway, businesses or FakeBusinesses(), invoice_id, request_id)
+    return found
+
 
 ID = INVOICE.id
 
@@ -78,3 +93,18 @@ def test_what_can_not_be_collected_says_why(owing: FakePaymentGateway) -> None:
         with pytest.raises(UnknownInvoice):
             collect(owing, unknown, "one")
     assert owing.charges == []
+
+
+def test_nothing_is_collected_for_a_business_that_observes(owing: FakePaymentGateway) -> None:
+    """The person hears why by name; nor is anything charged while the portal can't tell. A line that was drawn is no hindrance."""
+    owner = INVOICE.stripe_customer_id
+    businesses = FakeBusinesses(observe=True)
+    with pytest.raises(BusinessObserves, match="Stripe's dashboard"):
+        collect(owing, ID, "one", businesses)
+    businesses.observe, businesses.away = False, True
+    with pytest.raises(PortalUnavailable):
+        collect(owing, ID, "one", businesses)
+    assert owing.charges == []
+    assert set(businesses.asked) == {StripeCustomer(OWN, owner)}
+    live = FakeBusinesses(live_since=NOW)
+    assert collect(owing, ID, "one", live)["outcome"] == "paid"

@@ -20,6 +20,7 @@ from services.billing.handlers import cancelling, inbox
 from services.billing.models import InboxEvent, OutboxEvent, PlatformRefusal
 from services.billing.retention import RULES
 from services.billing.workflows import recovery
+from services.billing.workflows.card_tries import DEBIT_LOOK
 from services.billing.workflows.change_plans import Run
 from shared import events
 from shared.contracts.accounts import Account, StripeId
@@ -28,7 +29,7 @@ from shared.database import Transactions
 from shared.retention import prune_round
 from tests.fixtures.accounts import let_in
 from tests.unit.billing.conftest import Clock, payload
-from tests.unit.billing.fakes import DECLINES, GOOD, FakePaymentGateway, charged_to
+from tests.unit.billing.fakes import DECLINES, GOOD, FakeBusinesses, FakePaymentGateway, charged_to
 from tests.unit.billing.test_recovery import CUSTOMER, Loop, dana
 
 SHOP = Account("acct_shop")
@@ -106,7 +107,11 @@ def test_an_end_that_stripe_refuses_is_the_business_s(
     """Nothing is changed, and the answer says where the business does it; what is known to be refused isn't asked for."""
     made_by_app(shop, application)
     end, _ = cancelling.cancel_at_period_end(
-        shop, stripe_customer_id="cus_1", subscription_id="sub_1", idempotency_key="r1"
+        shop,
+        FakeBusinesses(),
+        stripe_customer_id="cus_1",
+        subscription_id="sub_1",
+        idempotency_key="r1",
     )
     assert (end.changed, end.ends_at) == (False, None)
     assert end.dashboard_url == "https://dashboard.example/test/subscriptions/sub_1"
@@ -121,7 +126,11 @@ def test_with_the_account_s_own_key_it_is_planned(
     """Whoever made the subscription."""
     shop.way = way
     end, _ = cancelling.cancel_at_period_end(
-        shop, stripe_customer_id="cus_1", subscription_id="sub_1", idempotency_key="r1"
+        shop,
+        FakeBusinesses(),
+        stripe_customer_id="cus_1",
+        subscription_id="sub_1",
+        idempotency_key="r1",
     )
     assert (end.changed, end.dashboard_url) == (True, None)
 
@@ -138,10 +147,10 @@ def test_another_status_than_403_is_the_same_refusal(
 
     shop.before = refuse
     wanted = {"stripe_customer_id": "cus_1", "subscription_id": "sub_1", "idempotency_key": "r1"}
-    assert cancelling.cancel_at_period_end(shop, **wanted)[0].dashboard_url
+    assert cancelling.cancel_at_period_end(shop, FakeBusinesses(), **wanted)[0].dashboard_url
     made_by_app(shop, OURS)
     with pytest.raises(StripeRefused):
-        cancelling.cancel_at_period_end(shop, **wanted)
+        cancelling.cancel_at_period_end(shop, FakeBusinesses(), **wanted)
 
 
 # --- cards -----------------------------------------------------------------------------------------------------
@@ -192,7 +201,7 @@ def test_what_is_owed_is_paid_though_the_card_can_t_be_set(loop: Loop) -> None:
     assert (kept.account, kept.payment_method_id, kept.over) == (SHOP, GOOD, False)
     assert kept.dashboard_url == "https://dashboard.example/test/subscriptions/sub_1"
     assert kept.description == "Weekly clean"
-    loop.clock.now += recovery.DEBIT_LOOK
+    loop.clock.now += DEBIT_LOOK
     new_card(loop)
     assert len(told(loop)) == 1
 
@@ -216,7 +225,7 @@ def test_a_payment_that_is_not_allowed_has_a_word_of_its_own(loop: Loop) -> None
 def test_the_new_card_has_its_turn_when_the_old_one_fails(loop: Loop) -> None:
     """The next cycle charges the old card. It fails, and the invoice alone is charged to the new one."""
     new_card(loop)
-    loop.clock.now += recovery.DEBIT_LOOK * 30
+    loop.clock.now += DEBIT_LOOK * 30
     invoice = dataclasses.replace(loop.gateway.invoices["in_1"], id="in_2", status="open")
     loop.gateway.invoices["in_2"] = dataclasses.replace(invoice, amount_remaining=8900)
     failed_invoice(loop)
@@ -321,7 +330,7 @@ def test_an_old_word_of_the_subscription_does_not_end_the_watch(loop: Loop) -> N
 def test_another_default_of_the_customer_is_not_overruled(loop: Loop) -> None:
     """The card that was kept away is the customer's no more: it is not charged."""
     new_card(loop)
-    loop.clock.now += recovery.DEBIT_LOOK * 30
+    loop.clock.now += DEBIT_LOOK * 30
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(DECLINES))
     loop.gateway.invoices["in_2"] = dataclasses.replace(
         loop.gateway.invoices["in_1"], id="in_2", status="open", amount_remaining=8900
@@ -358,7 +367,7 @@ def test_an_end_of_the_subscription_ends_the_watch(loop: Loop) -> None:
 def test_going_back_to_the_old_card_ends_the_watch(loop: Loop) -> None:
     """The customer's default is what the subscription is charged to: there is no difference left."""
     new_card(loop)
-    loop.clock.now += recovery.DEBIT_LOOK
+    loop.clock.now += DEBIT_LOOK
     loop.gateway.customers["cus_1"] = Customer("cus_1", charged_to(DECLINES))
     new_card(loop, DECLINES)
     assert watched(loop) == {"sub_1": None}

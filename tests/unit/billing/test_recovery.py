@@ -43,6 +43,7 @@ from tests.unit.billing.fakes import (
     DECLINES,
     GOOD,
     NEEDS_CUSTOMER,
+    FakeBusinesses,
     FakePaymentGateway,
     Trouble,
     charged_to,
@@ -81,16 +82,31 @@ class Loop:
     database: Transactions
     gateway: FakePaymentGateway
     clock: Clock
+    businesses: FakeBusinesses = dataclasses.field(default_factory=FakeBusinesses)
     numbers: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
 
     def run(self, wish: Wish | None = None, holder: str = "me") -> Report:
         wish = wish or self.told()
-        return recover(self.database, self.gateway, wish, holder=holder, clock=self.clock)
+        return recover(
+            self.database,
+            self.gateway,
+            wish,
+            businesses=self.businesses,
+            holder=holder,
+            clock=self.clock,
+        )
 
     def go_on(self) -> list[Report]:
         """What the service's loop does with the changes that are due now."""
         return [
-            resume(self.database, self.gateway, one, holder="loop", clock=self.clock)
+            resume(
+                self.database,
+                self.gateway,
+                one,
+                businesses=self.businesses,
+                holder="loop",
+                clock=self.clock,
+            )
             for one in due(self.database, self.clock())
         ]
 

@@ -26,7 +26,7 @@ from services.billing.domain.errors import (
     StripePermissionMissing,
     StripeRateLimited,
 )
-from services.billing.domain.paying import Customer
+from services.billing.domain.paying import Customer, Subscription
 from services.billing.domain.per_account import PerAccount
 from services.billing.domain.reads import ReadKey, ReadTally
 from services.billing.handlers.inbox import Outcome, Received
@@ -45,9 +45,11 @@ from shared.contracts.accounts import OWN, Account, StripeId
 from shared.contracts.rpc.errors import (
     ERRORS,
     BillingError,
+    BusinessObserves,
     InvalidArgument,
     RpcError,
     StripeUnavailable,
+    TemporarilyUnavailable,
     wire_error,
 )
 from shared.database import Transactions, UnstorableValue
@@ -55,10 +57,11 @@ from shared.events import CustomerDeleted, Event, PaymentMethodChanged, decode
 from shared.nameko_ext.batching import batch_transactions
 from shared.nameko_ext.consumer import Permanent
 from shared.nameko_ext.loops import Loop
+from shared.nameko_ext.rpc import RpcTimeout
 from shared.nameko_ext.turns import Turn
 from shared.settings import Secret
 from tests.unit.billing.conftest import NOW, payload
-from tests.unit.billing.fakes import GOOD, FakePaymentGateway, charged_to
+from tests.unit.billing.fakes import GOOD, FakePaymentGateway, FakePortal, charged_to
 from tests.unit.billing.test_recovery import INVOICE
 from tests.unit.billing.test_webhook import SECRET, signed
 
@@ -73,8 +76,10 @@ def billing(database: Transactions, gateway: FakePaymentGateway) -> BillingServi
     made.gateways = gateway
     made.accounts = AccountHolder(livemode=False, database=database)
     made.breakers = PerAccount(Breaker)
+    made.portal = FakePortal()
     made.settings = SimpleNamespace(
         livemode=False,
+        observes=False,
         stripe_webhook_secrets=(Secret(SECRET),),
         stripe_portal_configuration=None,
         public_url="https://me.example.com",
@@ -343,6 +348,56 @@ def test_a_card_that_stripe_cannot_take_now_is_gone_on_with_from_its_row(
     assert resumes(billing) is False
     assert gateway.invoices["in_1"].status == "paid"
     assert REGISTRY.get_sample_value(*paid) == before + 1
+
+
+def test_while_the_portal_is_away_a_card_waits_and_a_person_hears_that_nothing_was_done(
+    billing: Any, gateway: FakePaymentGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No dead letter: the loop asks again. Whoever has asked by RPC may ask again, and is told so by a name that says it."""
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    gateway.invoices["in_1"] = INVOICE
+    gateway.all_subscriptions["sub_1"] = Subscription("sub_1", "cus_1", "active")
+    billing.portal.failure = RpcTimeout("no answer")
+    data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
+    billing.on_event(Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data))
+    wanted = {"stripe_customer_id": "cus_1", "subscription_id": "sub_1", "idempotency_key": "k"}
+    for method, arguments in (
+        (billing.collect_invoice, {"invoice_id": "in_1", "request_id": "one"}),
+        (billing.cancel_at_period_end, wanted),
+    ):
+        with pytest.raises(TemporarilyUnavailable) as raised:
+            method(**arguments)
+        assert type(wire_error(raised.value)) is TemporarilyUnavailable
+    assert (gateway.charges, gateway.cancellations) == ([], [])
+    billing.portal.failure = None
+    later = dt.datetime.now(dt.UTC) + PAUSES[0]
+    monkeypatch.setattr(service, "_now", lambda: later)
+    assert billing.resume_recoveries() is True
+    assert gateway.invoices["in_1"].status == "paid"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_card_of_a_business_that_observes_is_counted_and_not_charged(
+    billing: Any, gateway: FakePaymentGateway, whole: bool
+) -> None:
+    """By the portal's word, or because the installation observes; then the portal is not asked."""
+    gateway.customers["cus_1"] = Customer("cus_1", charged_to(GOOD))
+    gateway.invoices["in_1"] = INVOICE
+    billing.settings.observes = whole
+    billing.portal = FakePortal(observe=True, failure=RpcTimeout("away") if whole else None)
+    observed = ("portico_card_retries_total", {"outcome": "observed"})
+    before = REGISTRY.get_sample_value(*observed) or 0
+    data = PaymentMethodChanged(stripe_customer_id="cus_1", payment_method_id=GOOD)
+    billing.on_event(Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data))
+    assert gateway.charges == []
+    assert REGISTRY.get_sample_value(*observed) == before + 1
+    (one,) = billing.observed_charges(since=NOW).charges
+    assert one.invoice_id == "in_1"
+    with pytest.raises(BusinessObserves):
+        billing.collect_invoice(invoice_id="in_1", request_id="one")
+    for wrong in ({"since": NOW, "limit": 0}, {"since": NOW.replace(tzinfo=None)}):
+        with pytest.raises(InvalidArgument):
+            billing.observed_charges(**wrong)
 
 
 def test_a_customer_in_other_hands_does_not_stop_the_loop(

@@ -60,6 +60,7 @@ from shared.contracts.rpc.base import plain
 from shared.contracts.rpc.errors import StripeUnavailable
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit import tables
+from tests.unit.billing.fakes import FakeBusinesses
 from tests.unit.notifier.conftest import House as Notifier
 from tests.unit.portal.builders import REFERENCES, TOKEN, add_business, add_customer
 
@@ -211,6 +212,7 @@ class House:
         self.gateways._session.trust_env = False
         self.gateways._session.mount(STRIPE, self.transport)
         self.gateway = self.gateways.at(OWN)
+        self.businesses = FakeBusinesses()
         self.billing = tables.empty(billing_models.Base.metadata)
         self.portal = tables.empty(portal_models.Base.metadata)
         self.notifier = Notifier(tables.empty(notifier_models.Base.metadata), clock=self.now)
@@ -468,7 +470,14 @@ class House:
     def _try_card(self, work: Callable[..., Any], subject: Any) -> None:
         holder = f"holder-{next(self._holders)}"
         with contextlib.suppress(StripeUnavailable):
-            work(self.billing, self.gateway, subject, holder=holder, clock=self.now)
+            work(
+                self.billing,
+                self.gateway,
+                subject,
+                businesses=self.businesses,
+                holder=holder,
+                clock=self.now,
+            )
 
     def _learn(self) -> bool:
         return learning.learn_cards(self.portal, RpcBilling(BillingRpc(self)), self.now()).more
