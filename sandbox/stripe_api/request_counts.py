@@ -15,16 +15,20 @@ from sandbox.stripe_api import test_methods
 from sandbox.stripe_api.places import Place
 
 KEPT: Final = 50
+HARMLESS: Final = ("/v1/billing_portal/", "/v1/invoices/create_preview")
+"""Writes that change nothing of what a business sells and charges: what opens the Billing Portal, and a preview."""
 _ID = re.compile(r"[a-z]+(?:_test|_live)?_[A-Za-z0-9]{6,}\Z")
 
 
 @dataclass
 class Counts:
-    """Of one account: `reads` and `writes` that were carried out or refused on their merits, `limited` 429s, calls that
-    named an object which is only in another place (`wrong_account`), and calls without access (`no_access`)."""
+    """Of one account: `reads` and `writes` that were carried out or refused on their merits, of the writes those that change more than
+    opening the Billing Portal takes (`changes`), `limited` 429s, calls that named an object which is only in another place
+    (`wrong_account`), and calls without access (`no_access`)."""
 
     reads: int = 0
     writes: int = 0
+    changes: int = 0
     limited: int = 0
     wrong_account: int = 0
     no_access: int = 0
@@ -59,6 +63,7 @@ class RequestCounts:
             counts.reads += 1
         else:
             counts.writes += 1
+            counts.changes += path.startswith("/v1/") and not path.startswith(HARMLESS)
         stranger = next(filter(strange, _ids(path, params)), None)
         if stranger is not None:
             counts.wrong_account += 1

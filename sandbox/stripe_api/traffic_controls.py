@@ -13,7 +13,7 @@ from sandbox.stripe_api.world import World
 
 @route("GET", "/sandbox/requests")
 def read_requests(world: World, ids: dict[str, str], params: Params) -> Object:
-    """Reads, writes, 429s, calls on a wrong account and calls without access: in all, and of each account."""
+    """Reads, writes, changes, 429s, calls on a wrong account and calls without access: in all, and of each account."""
     return world.engine.counts.shown()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import datetime as dt
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +15,9 @@ from services.billing.adapters.stripe.account import StripeAccount
 from services.billing.adapters.stripe.gateway import StripeGateways
 from services.billing.domain.errors import OwnKeyRefused, StripeKeyRefused
 from services.billing.domain.portal import PortalPolicy
+from services.billing.ports import WRITES, PaymentGateway
 from shared.contracts.accounts import OWN, Account
-from shared.contracts.rpc.errors import UnknownStripeCustomer
+from shared.contracts.rpc.errors import RpcError, UnknownStripeCustomer
 from shared.settings import Secret
 from tests.contract.stripe_sandbox import KEY, Sandbox, account, own, running
 
@@ -136,4 +140,52 @@ def test_keys_of_idempotency_are_in_their_account(sandbox: Sandbox) -> None:
     keys[at] = Secret(made["keys"]["test"])
     gateways.at(at).create_configuration("default", PortalPolicy())
     assert len(api.billing_portal.configurations.list({}).data) == 1
+    gateways.close()
+
+
+def test_what_is_no_write_changes_nothing_at_stripe(sandbox: Sandbox) -> None:
+    """The sandbox counts: none of the reads, nor what opens the Billing Portal, changes anything; each write does, whatever its outcome."""
+    customer = sandbox.client.customers.create({"name": "Ada"}).id
+    gateways = StripeGateways(KEY, sandbox.url)
+    at = gateways.at(OWN)
+    made = at.create_configuration("ours", PortalPolicy())
+    since, types = dt.datetime.now(dt.UTC), ("invoice.paid",)
+    back = "https://me.example.com/me"
+    calls: dict[str, Callable[[], Any]] = {
+        "create_portal_session": lambda: at.create_portal_session(
+            customer, made.id, back, None, "en"
+        ),
+        "create_configuration": lambda: at.create_configuration("theirs", PortalPolicy()),
+        "update_configuration": lambda: at.update_configuration(made.id, PortalPolicy(cancel=True)),
+        "default_configuration": at.default_configuration,
+        "configuration": lambda: at.configuration(made.id),
+        "find_configuration": lambda: at.find_configuration("ours"),
+        "invoice": lambda: at.invoice("in_nobodys"),
+        "look": lambda: at.look("in_nobodys"),
+        "hosted_invoice": lambda: at.hosted_invoice("in_nobodys"),
+        "payment_trace": lambda: at.payment_trace("in_nobodys"),
+        "customer": lambda: at.customer(customer),
+        "method_type": lambda: at.method_type("pm_nobodys"),
+        "subscription": lambda: at.subscription("sub_nobodys"),
+        "price_look": lambda: at.price_look("sub_nobodys"),
+        "subscriptions": lambda: at.subscriptions(customer),
+        "open_invoices": lambda: at.open_invoices(customer),
+        "events_since": lambda: list(at.events_since(since, types, 1)),
+        "unpaid_invoices": lambda: list(at.unpaid_invoices(since, 1)),
+        "endpoints_off": lambda: at.endpoints_off("/webhooks/stripe"),
+        "set_subscription_default": lambda: at.set_subscription_default("sub_nobodys", "pm_1"),
+        "cancel_at_period_end": lambda: at.cancel_at_period_end("sub_nobodys", "k"),
+        "pay": lambda: at.pay("in_nobodys", None, "k2"),
+    }
+    methods = {
+        name
+        for name, one in vars(PaymentGateway).items()
+        if inspect.isfunction(one) and not name.startswith("_")
+    }
+    assert calls.keys() == methods
+    for name, call in calls.items():
+        before = requests_of(sandbox)["changes"]
+        with contextlib.suppress(RpcError):
+            call()
+        assert requests_of(sandbox)["changes"] - before == (name in WRITES), name
     gateways.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
-from tests.fixtures.story import Customer, Story, eventually
+from tests.fixtures.story import BUSINESS, Customer, Story, eventually, next_second
 
 
 def subscription(story: Story, customer: Customer) -> dict[str, Any]:
@@ -42,3 +44,41 @@ def test_a_method_for_one_invoice_pays_it_alone(story: Story) -> None:
     story.post(f"/v1/invoices/{invoice['id']}", default_payment_method=card)
     eventually(lambda: is_paid(story, invoice), what="the payment of this invoice")
     assert subscription(story, customer)["default_payment_method"] == before
+
+
+def new_card(story: Story, customer: Customer, card: str) -> None:
+    """The customer's new default card, as Stripe's portal sets it: two writes of our own."""
+    method = story.post(f"/v1/payment_methods/{card}/attach", customer=str(customer.stripe_id))
+    default = {"invoice_settings[default_payment_method]": method["id"]}
+    story.post(f"/v1/customers/{customer.stripe_id}", **default)
+
+
+def test_who_observes_writes_nothing_and_is_charged_nothing_of_it_when_live(
+    story: Story, rows: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    """A new card while the business observes: no write to Stripe, and what would have been charged is told. Going live releases none of
+    it; the next new card is charged again."""
+    call, began = story.portico.call, dt.datetime.now(dt.UTC).isoformat()
+    customer = story.customer()
+    before = subscription(story, customer)["default_payment_method"]
+    invoice = story.charge_fails(customer)
+    call("portal", "set_mode", business_id=BUSINESS, mode="observe")
+    story.delete("/sandbox/requests")
+    new_card(story, customer, "pm_card_mastercard")
+    (told,) = eventually(
+        lambda: call("billing", "observed_charges", since=began)["charges"],
+        what="the charge that is observed",
+    )
+    assert (told["invoice_id"], told["amount"]) == (invoice["id"], invoice["amount_remaining"])
+    assert story.get("/sandbox/requests")["changes"] == 2  # ours, in `new_card`
+    call("portal", "set_mode", business_id=BUSINESS, mode="live")
+    outcomes = "SELECT outcome FROM payment_method_changes WHERE stripe_customer_id = %s"
+    eventually(
+        lambda: rows("billing", outcomes, customer.stripe_id) == [("observed",)],
+        what="the end of the change of card",
+    )
+    assert subscription(story, customer)["default_payment_method"] == before
+    assert not is_paid(story, invoice)
+    next_second()
+    new_card(story, customer, "pm_card_amex")
+    eventually(lambda: is_paid(story, invoice), what="the payment with the next card")
