@@ -344,7 +344,7 @@ def collect(
 
     Also one that is collected no more: marked as uncollectible, of a subscription that has ended, or with automatic
     collection turned off. Portico never does that by itself. The customer gets no email when it fails; they and the business
-    hear when it is paid, if they were told that it was not.
+    hear when it is paid, if they were told that it was not. Refused while the business observes.
 
     Example: portico invoices collect in_1Nabc
     """

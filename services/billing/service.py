@@ -354,9 +354,8 @@ class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, 
 
     @loop(poll=5.0)
     def resume_recoveries(self) -> bool:
-        """Go on with changes of card that wait: for the hour's end, for Stripe or the portal, or
-        because a process died. Of several accounts at a time,
-        since one's Stripe may be slow, and of each one by one."""
+        """Go on with changes of card that wait: for the hour's end, for Stripe or the portal, or because a process died. Of several
+        accounts at a time, since one's Stripe may be slow, and of each one by one."""
         turns = self.recovering
         for account in recovery.accounts_due(self.database, _now(), beside=turns.in_hand):
             if not turns.wait_for_place(PLACE_SECONDS):

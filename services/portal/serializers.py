@@ -85,7 +85,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
     """The answer of `lookup`."""
     owed = []
     for each in found.invoices:
-        state = state_of(each, now)
+        state = state_of(each, now, observed=found.business.observed)
         if state is None or state is State.PAID:
             continue
         owed.append(

@@ -309,7 +309,7 @@ class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connec
         claim = resolved_links.read_claim(self.wiring.links, token)
         if claim is None:
             raise LinkInvalid("the link is not valid")
-        return wire.snapshot(resolved_links.current(self.look(claim.public_id), claim), utc_now())
+        return wire.snapshot(resolved_links.current(self._snapshot(claim), claim), utc_now())
 
     @rpc
     def contact(

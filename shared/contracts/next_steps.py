@@ -35,6 +35,15 @@ class NextStep(StrEnum):
     """Nobody knows yet whether, or when."""
 
 
+def is_under_way(*, payment: bool, new_method: bool, observed: bool) -> bool:
+    """Whether money is on its way, so that nothing is asked of the customer.
+
+    `payment`: Stripe has begun one. `new_method`: a new payment method came that nothing has answered yet; it is charged by us, and so
+    not where the business observes (`observed`).
+    """
+    return payment or (new_method and not observed)
+
+
 def wants_confirmation(asked: bool, decline: Decline | None) -> bool:
     """Whether what helps is that the customer confirms the payment with their bank.
 

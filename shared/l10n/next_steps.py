@@ -56,6 +56,54 @@ def method_step(step: NextStep, kind: MethodKind, _: Gettext) -> str:
     return _("This payment method can’t be charged any more, so please add a new one.")
 
 
+def fact_of(
+    step: NextStep, kind: MethodKind, next_attempt: dt.datetime | None, days: Days, _: Gettext
+) -> str:
+    """What the step comes to, in one sentence that promises nothing of ours; arguments as of `next_step_sentences`."""
+    if step in (NextStep.ENTER_AGAIN, NextStep.NEW_METHOD):
+        return method_step(step, kind, _)
+    if step is NextStep.WAITS_FOR_DATE and next_attempt is not None:
+        return _("We’ll try again on %(day)s.") % {
+            "day": days.full(next_attempt),
+            "on_day": days.on_full(next_attempt),
+        }
+    return {
+        NextStep.ENDED: _("Your subscription has ended because we didn’t receive this payment."),
+        NextStep.ADD_METHOD: _("There was no payment method on file that we could charge."),
+        NextStep.OVER: _("We won’t try again automatically."),
+    }.get(step, _("We may try again."))
+
+
+def observed_sentences(
+    step: NextStep,
+    kind: MethodKind,
+    next_attempt: dt.datetime | None,
+    days: Days,
+    _: Gettext,
+    *,
+    new_method: bool,
+) -> str:
+    """The same as `next_step_sentences` for a customer of a business that observes: a new payment method is not charged by us, so that
+    nothing is promised of it. Stripe's own next try may be named. `new_method`: one came since the failure."""
+    if new_method:
+        said = _("Your new payment method is saved.")
+    else:
+        said = fact_of(step, kind, next_attempt, days, _)
+        if step not in (NextStep.ENTER_AGAIN, NextStep.NEW_METHOD):
+            said = " ".join([said, may_update(_)])
+    return " ".join([said, pays_nothing(_)])
+
+
+def may_update(_: Gettext) -> str:
+    """That a new payment method can be given, without a word of what for."""
+    return _("You can update your payment method here.")
+
+
+def pays_nothing(_: Gettext) -> str:
+    """That a new payment method pays nothing by itself: of a business that observes."""
+    return _("That alone doesn’t pay what’s due yet.")
+
+
 def days_to_arrive(kind: MethodKind | None, _: Gettext) -> str | None:
     """How long a payment is on its way; None where it takes no days."""
     if kind is not MethodKind.BANK:

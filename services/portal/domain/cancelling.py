@@ -43,9 +43,10 @@ def may_ask(subscription: Subscription, business: Business, now: dt.datetime) ->
     """Whether the page offers to ask.
 
     Only where Stripe's page does not let customers cancel by themselves, the subscription goes on without an end
-    in sight, somebody at the business can be written to, and no request is open or was answered just now.
+    in sight, somebody at the business can be written to, and no request is open or was answered just now. Not where the business observes:
+    we would not carry out its yes.
     """
-    if business.may_cancel is not False or not business.email:
+    if business.observed or business.may_cancel is not False or not business.email:
         return False
     if subscription.status not in LIVING or subscription.ends_at is not None:
         return False

@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.contracts import invoices as contracts
 from shared.contracts.invoices import Retry, RetryPlan, SubscriptionState
+from shared.contracts.next_steps import is_under_way
 from shared.contracts.payments import Decline, PaymentMethod
 
 SETTLING_FOR: Final = dt.timedelta(minutes=15)
@@ -122,18 +123,19 @@ class Invoice(contracts.Invoice):
         """A payment has begun since the last failure with what is there, and the bank has not answered yet."""
         return contracts.payment_under_way(self) and self.retrying_since is None
 
-    def under_way(self, now: dt.datetime) -> bool:
-        """Whether a payment is under way, or a new payment method is about to be charged."""
+    def under_way(self, now: dt.datetime, *, observed: bool) -> bool:
+        """Whether a payment is under way, or a new payment method is about to be charged; it isn't where the business is `observed`."""
         since = self.retrying_since
-        if since is None:
-            return self.debit_under_way
-        if contracts.payment_under_way(self):
-            return True  # with the new one, or still with the one before it
-        if self.refused_since == since:
-            return False
         # A new payment method forgets when to ask again: the moment is there once billing was asked, and knew of none.
         known_of_none = self.ask_again_at is not None and not self.takes_days
-        return not (known_of_none and now - since >= TRIED_WITHIN)
+        return is_under_way(
+            # With the new one, or still with the one before it.
+            payment=contracts.payment_under_way(self),
+            new_method=since is not None
+            and self.refused_since != since
+            and not (known_of_none and now - since >= TRIED_WITHIN),
+            observed=observed,
+        )
 
     @property
     def replacement_failed(self) -> bool:

@@ -83,6 +83,8 @@ class Line:
     """What it is for, one line, where that is known."""
     purpose_more: int = 0
     """How many other things it is for."""
+    new_method: bool = False
+    """A new payment method came that nothing has answered, and that we don't charge, since the business observes."""
 
     @property
     def asks(self) -> bool:
@@ -103,6 +105,8 @@ class Notice:
     lines: tuple[Line, ...] = ()
     returning: bool = False
     """The customer may just have changed the card on Stripe's page and the news is still on its way."""
+    observed: bool = False
+    """The business observes: nothing is promised that we would do at Stripe."""
 
     @property
     def asking(self) -> tuple[Line, ...]:
@@ -128,8 +132,8 @@ class Notice:
 _ORDER: Final = list(State)
 
 
-def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
-    """The state of one invoice, or None when it is nothing to speak of."""
+def state_of(owned: OwnedInvoice, now: dt.datetime, *, observed: bool = False) -> State | None:
+    """The state of one invoice, or None when it is nothing to speak of; `observed`: the business observes."""
     invoice = owned.invoice
     if invoice.status == "paid":
         paid_lately = invoice.closed_at is not None and now - invoice.closed_at < THANKS_FOR
@@ -139,16 +143,17 @@ def state_of(owned: OwnedInvoice, now: dt.datetime) -> State | None:
     if not owned.owed:
         return None
     retrying = invoice.retrying_since
-    if retrying is not None and invoice.under_way(now):
+    if retrying is not None and invoice.under_way(now, observed=observed):
         # Either side: a clock that runs ahead (Stripe's test clocks) must not keep the page updating for days.
         soon = abs(now - retrying) < SETTLING_FOR and not invoice.takes_days
-        return State.SETTLING if soon else State.PENDING
-    step = owned.next_step(now)
+        return State.SETTLING if soon and not observed else State.PENDING
+    step = owned.next_step(now, observed=observed)
     if step is NextStep.PROCESSING:
         return State.PENDING
     if step is NextStep.CONFIRM:
         return State.CONFIRM
-    return State.STILL_DECLINED if invoice.replacement_failed else State.DECLINED
+    # Who observes sets no new payment method on subscriptions: what failed since may well have been the old one.
+    return State.STILL_DECLINED if invoice.replacement_failed and not observed else State.DECLINED
 
 
 def make_notice(
@@ -157,8 +162,9 @@ def make_notice(
     now: dt.datetime,
     billing_opened_at: dt.datetime | None = None,
     method_changed_at: dt.datetime | None = None,
+    observed: bool = False,
 ) -> Notice:
-    """The notice for a customer.
+    """The notice for a customer; `observed`: their business observes.
 
     `billing_opened_at` is when they last went to Stripe's page from here, `method_changed_at` when their payment
     method was last replaced. What is owed hides what was paid; one payment that is owed and not on its way makes
@@ -167,16 +173,19 @@ def make_notice(
     owned = tuple(owned)
     invoices = [each.invoice for each in owned]
     lines = sorted(
-        (_line(each, state, now) for each in owned if (state := state_of(each, now))),
+        (
+            _line(each, state, now, observed)
+            for each in owned
+            if (state := state_of(each, now, observed=observed))
+        ),
         key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""),
     )
     asked = tuple(line for line in lines if line.state is not State.PAID)
     if not asked:
         if lines:
-            return Notice(Tone.PAID, tuple(lines))
-        return Notice(
-            Tone.SAVED if _saved(now, billing_opened_at, method_changed_at) else Tone.WELL
-        )
+            return Notice(Tone.PAID, tuple(lines), observed=observed)
+        saved = _saved(now, billing_opened_at, method_changed_at)
+        return Notice(Tone.SAVED if saved else Tone.WELL, observed=observed)
     tone = Tone(asked[0].state.value)
     asking = tone not in (Tone.SETTLING, Tone.PENDING)
     returning = (
@@ -184,8 +193,9 @@ def make_notice(
         and billing_opened_at is not None
         and now - billing_opened_at < RETURNING_FOR
         and not _answered_since(invoices, billing_opened_at)
+        and not any(line.new_method for line in asked)
     )
-    return Notice(tone, asked, returning)
+    return Notice(tone, asked, returning, observed)
 
 
 def _saved(
@@ -204,7 +214,7 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
     return any(each.last_failed_at and each.last_failed_at > opened_at for each in invoices)
 
 
-def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
+def _line(owned: OwnedInvoice, state: State, now: dt.datetime, observed: bool) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
     return Line(
@@ -215,9 +225,10 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime) -> Line:
         since=None if paid else invoice.first_failed_at,
         next_attempt=owned.retry_plan(now).at,
         method=invoice.failed_method if state in DECLINES else None,
-        step=owned.next_step(now),
-        tried_again=state is State.PENDING and invoice.debit_under_way,
+        step=owned.next_step(now, observed=observed),
+        tried_again=state is State.PENDING and (invoice.debit_under_way or observed),
         invoice_id=owned.invoice_id,
         purpose=invoice.purpose,
         purpose_more=invoice.purpose_more,
+        new_method=observed and state in DECLINES and invoice.retrying_since is not None,
     )

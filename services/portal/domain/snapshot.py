@@ -13,7 +13,7 @@ from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId, st
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
-from shared.mode import LIVE
+from shared.mode import LIVE, OBSERVE
 
 LONGEST_NOTE: Final = 200
 """How much a business may say about the service while something is owed, in characters: a sentence."""
@@ -38,6 +38,11 @@ class Business:
     """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
     mode: str = LIVE
     """`live` or `observe`, by itself; the installation may observe as a whole."""
+
+    @property
+    def observed(self) -> bool:
+        """Whether nothing is written to Stripe for it, so that its pages promise none of that."""
+        return self.mode == OBSERVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +81,15 @@ class OwnedInvoice:
         """Whether and when Stripe will charge it again by itself."""
         return self.invoice.retry_plan(self.subscription, now)
 
-    def next_step(self, now: dt.datetime) -> NextStep:
-        """What comes next of it, while it is owed."""
+    def next_step(self, now: dt.datetime, *, observed: bool = False) -> NextStep:
+        """What comes next of it, while it is owed; `observed`: the business observes."""
         invoice = self.invoice
         return next_step(
             self.retry_plan(now),
             invoice.decline,
             ended_unpaid=self.subscription is not None and self.subscription.ended_unpaid,
             confirm=wants_confirmation(invoice.needs_confirmation, invoice.decline),
-            under_way=invoice.under_way(now),
+            under_way=invoice.under_way(now, observed=observed),
         )
 
 

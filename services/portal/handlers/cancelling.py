@@ -46,6 +46,7 @@ from shared.contracts.accounts import OWN, Account, Merchant, StripeCustomer, St
 from shared.contracts.rpc.errors import NotFound, RequestClosed
 from shared.database import count_on_commit
 from shared.l10n.locales import choose_locale
+from shared.mode import OBSERVE
 
 LEASE: Final = dt.timedelta(minutes=1)
 """Longer than a step may take; a step of a worker that died is tried again after it."""
@@ -119,6 +120,10 @@ class Request:
     """It is approved on an account where Stripe has a say, and has not said yet that the subscription ends."""
     dashboard_url: str | None = None
     """Set where only the business can plan the end: where it does."""
+    carried_out: bool = False
+    """The end is planned at Stripe."""
+    observed: bool = False
+    """The business observes by itself: no answer is taken, since a yes would not be carried out, nor would anybody hear of a no."""
 
 
 def look(session: Session, request_id: str, now: dt.datetime) -> Request | None:
@@ -150,18 +155,27 @@ def _request(
         customer_zone=customer.timezone or business.timezone,
         subscription=known,
         business=business,
+        carried_out=row.carried_out_at is not None,
+        observed=business.mode == OBSERVE,
     )
 
 
 def decide(
-    session: Session, request_id: str, decision: Decision, now: dt.datetime
+    session: Session,
+    request_id: str,
+    decision: Decision,
+    now: dt.datetime,
+    *,
+    installation_observes: bool = False,
 ) -> tuple[Request, bool] | None:
-    """The business's answer, once: whoever answers again changes nothing. True: it was this answer that counted."""
+    """The business's answer, once: whoever answers again changes nothing, and nor does who answers while the business observes. True: it
+    was this answer that counted."""
     found = cancellation_requests.request_with_people(session, request_id, lock=True)
     if found is None:
         return None
-    row = found[0]
-    counted = row.status == "open"
+    row, _, business, _ = found
+    observed = installation_observes or business.mode == OBSERVE
+    counted = row.status == "open" and not observed
     if counted:
         row.status = ANSWERS[decision]
         row.decided_at = now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy.orm import Session
@@ -20,6 +20,7 @@ from services.portal.queries import page
 from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
 from shared.contracts.rpc.errors import LinkInvalid, LinkReplaced
+from shared.mode import OBSERVE
 
 FROM_FAILED_PAYMENT: Final = "payment_failed"
 FROM_ACTION_REQUIRED: Final = "payment_action_required"
@@ -56,6 +57,13 @@ def look_many(
     return [found.get(public_id) for public_id in public_ids]
 
 
+def as_installed(snapshot: Snapshot, installation_observes: bool) -> Snapshot:
+    """The customer as the installation works: where it observes, so does every business."""
+    if not installation_observes:
+        return snapshot
+    return replace(snapshot, business=replace(snapshot.business, mode=OBSERVE))
+
+
 def visit(snapshot: Snapshot | None, claim: Claim, token: str) -> ResolvedLink | None:
     """The visit that a token claims; None when the customer is gone."""
     if snapshot is None:
@@ -79,6 +87,7 @@ def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:
         now=now,
         billing_opened_at=snapshot.billing_opened_at,
         method_changed_at=snapshot.method_changed_at,
+        observed=snapshot.business.observed,
     )
 
 

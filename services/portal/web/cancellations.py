@@ -27,6 +27,7 @@ from services.portal.web.entrypoints import (
     utc_now,
 )
 from services.portal.web.responses import answer, choose_for_business, locale_for, redirect
+from shared.contracts.rpc.errors import BusinessObserves
 from shared.contracts.rpc.portal import CancellationLinks
 from shared.nameko_ext.http_answers import Reply
 from shared.nameko_ext.loops import Waker, loop
@@ -73,7 +74,9 @@ class Cancelling(PortalEntrypoints):
         if found is None:
             return self._nothing_here(request, arrived)
         locale = self._locale(request, found)
-        page = request_views.answer_request(found, self._tokens(found), locale, utc_now())
+        page = request_views.answer_request(
+            found, self._tokens(found), locale, utc_now(), observed=self._observed(found)
+        )
         return answer(page)
 
     @http("POST", "/requests/<token>", refuse=mangled(TOKEN))
@@ -86,7 +89,13 @@ class Cancelling(PortalEntrypoints):
         now = utc_now()
         decision: Decision = said.decision
         with self.db.transaction() as session:
-            decided = cancelling.decide(session, said.request_id, decision, now)
+            decided = cancelling.decide(
+                session,
+                said.request_id,
+                decision,
+                now,
+                installation_observes=self.wiring.observes,
+            )
         if decided is None:
             return self._nothing_here(request, arrived)
         found, counted = decided
@@ -94,9 +103,17 @@ class Cancelling(PortalEntrypoints):
             log.info("request answered", request_id=found.request_id, answer=decision.value)
             self.wake_requests()
         page = request_views.answer_request(
-            found, self._tokens(found), self._locale(request, found), now, just_now=counted
+            found,
+            self._tokens(found),
+            self._locale(request, found),
+            now,
+            just_now=counted,
+            observed=self._observed(found),
         )
         return answer(page)
+
+    def _observed(self, found: cancelling.Request) -> bool:
+        return self.wiring.observes or found.observed
 
     def _said(self, token: str) -> Any:
         try:
@@ -142,7 +159,9 @@ class Cancelling(PortalEntrypoints):
             tries = cancelling.finish_errand(session, step_to_do, done, utc_now())
         ERRANDS.labels(step_to_do.step.value, done.problem or "ok").inc()
         if done.problem is not None:
-            say = log.error if tries >= LOUD_AFTER else log.warning
+            # Approved before the business began to observe, it waits until that is live.
+            waits = done.problem == BusinessObserves.__name__
+            say = log.error if tries >= LOUD_AFTER and not waits else log.warning
             say(
                 "step for a request failed",
                 request_id=step_to_do.request_id,

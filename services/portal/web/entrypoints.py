@@ -19,7 +19,7 @@ from services.portal.handlers import resolved_links
 from services.portal.handlers.host_events import LISTED
 from services.portal.handlers.resolved_links import ResolvedLink
 from services.portal.metrics import VISITS
-from services.portal.tokens.links import TOKEN
+from services.portal.tokens.links import TOKEN, Claim
 from services.portal.web import views
 from services.portal.web.components import ComponentsProvider
 from services.portal.web.responses import answer, locale_for
@@ -83,7 +83,12 @@ class PortalEntrypoints:
         claim = resolved_links.read_claim(self.wiring.links, token)
         if claim is None:
             return None
-        return resolved_links.visit(self.look(claim.public_id), claim, token)
+        return resolved_links.visit(self._snapshot(claim), claim, token)
+
+    def _snapshot(self, claim: Claim) -> Snapshot | None:
+        """The customer whom a link claims, as the installation works; None when they are gone."""
+        found = self.look(claim.public_id)
+        return found and resolved_links.as_installed(found, self.wiring.observes)
 
     @staticmethod
     def _nothing_here(request: Request, arrived: float) -> Reply:

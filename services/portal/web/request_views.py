@@ -43,9 +43,10 @@ def answer_request(
     now: dt.datetime,
     *,
     just_now: bool = False,
+    observed: bool = False,
 ) -> Page:
     """The page behind a link to answer a request: offers both answers whichever link was followed, or says how it was
-    answered. `tokens` is what each answer posts."""
+    answered. `tokens` is what each answer posts. Where the business is `observed` it offers none."""
     texts = texts_in(locale)
     row = request.business
     return draw(
@@ -63,10 +64,12 @@ def answer_request(
         else "",
         status=request.status,
         just_now=just_now,
+        observed=observed,
         days=texts.days(row.timezone, now),
         asked_at=request.asked_at,
         decided_at=request.decided_at,
         ends_at=request.ends_at,
         waits=request.waits,
+        carried_out=request.carried_out,
         dashboard_url=request.dashboard_url,
     )

@@ -128,13 +128,19 @@ def me(view: MeView, *, session_origins: tuple[str, ...]) -> Page:
         notice=view.notice,
         lines=view.notice.lines,
         asking=asking,
-        missing=bool(asking) and all(one.step is NextStep.ADD_METHOD for one in asking),
+        missing=bool(asking)
+        and all(one.step is NextStep.ADD_METHOD and not one.new_method for one in asking),
+        changed=bool(asking) and all(one.new_method for one in asking),
         confirms=bool(asking) and not any(one.wants_method for one in asking),
         declined_again=bool(asking) and all(one.state is State.STILL_DECLINED for one in asking),
         tried_again=all(one.tried_again for one in view.notice.lines),
         money=texts.money,
         days=days,
-        advice=wording.advice(asking, days, texts.gettext, texts.ngettext) if asking else "",
+        advice=wording.advice(
+            asking, days, texts.gettext, texts.ngettext, observed=view.notice.observed
+        )
+        if asking
+        else "",
         short=lambda line: wording.short(line, days, texts.gettext),
         total=" + ".join(totals),
         zone_label=texts.zone_label(view.snapshot.zone),
@@ -187,7 +193,9 @@ def _bought(subscription: Subscription, view: MeView, texts: Texts) -> _Bought:
         charges_at=next_charge(subscription) if comes else None,
         charges=texts.money(coming, currency) if coming and differs and currency else None,
         may_ask=may_ask(subscription, snapshot.business, now),
-        method_kept=subscription.method_kept and stands not in (Standing.ENDED, Standing.ENDS),
+        method_kept=subscription.method_kept
+        and not snapshot.business.observed
+        and stands not in (Standing.ENDED, Standing.ENDS),
     )
 
 

@@ -12,7 +12,14 @@ from shared.contracts.next_steps import NextStep
 from shared.contracts.payments import MethodKind
 from shared.l10n.catalogues import Gettext, Ngettext
 from shared.l10n.dates import Days
-from shared.l10n.next_steps import days_to_arrive, method_step, next_step_sentences
+from shared.l10n.next_steps import (
+    days_to_arrive,
+    fact_of,
+    may_update,
+    next_step_sentences,
+    observed_sentences,
+    pays_nothing,
+)
 
 
 def kind_of(lines: Sequence[Line]) -> MethodKind | None:
@@ -21,8 +28,10 @@ def kind_of(lines: Sequence[Line]) -> MethodKind | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def advice(asking: Sequence[Line], days: Days, _: Gettext, ngettext: Ngettext) -> str:
-    """What comes next of the payments that the customer has to do something about, and what helps."""
+def advice(
+    asking: Sequence[Line], days: Days, _: Gettext, ngettext: Ngettext, *, observed: bool = False
+) -> str:
+    """What comes next of the payments that the customer has to do something about, and what helps; `observed`: their business observes."""
     if all(line.state is State.CONFIRM for line in asking):
         return ngettext(
             "Your bank wants you to confirm this payment before it goes through. The button opens your invoice on "
@@ -31,6 +40,8 @@ def advice(asking: Sequence[Line], days: Days, _: Gettext, ngettext: Ngettext) -
             "Stripe’s secure page; there you follow your bank’s steps.",
             len(asking),
         )
+    if observed:
+        return _observed(asking, days, _)
     said = [_alone(asking[0], days, _) if len(asking) == 1 else _together(asking, _)]
     if all(line.state is State.STILL_DECLINED for line in asking):
         said.insert(
@@ -51,6 +62,16 @@ def _alone(line: Line, days: Days, _: Gettext) -> str:
     return next_step_sentences(line.step, _kind(line), line.next_attempt, days, _)
 
 
+def _observed(asking: Sequence[Line], days: Days, _: Gettext) -> str:
+    line, *more = [one for one in asking if one.wants_method]
+    new_method = all(one.new_method for one in (line, *more))
+    if not more or new_method:
+        return observed_sentences(
+            line.step, _kind(line), line.next_attempt, days, _, new_method=new_method
+        )
+    return " ".join([may_update(_), pays_nothing(_)])
+
+
 def _kind(line: Line) -> MethodKind:
     return line.method.kind if line.method else MethodKind.OTHER
 
@@ -69,15 +90,6 @@ def short(line: Line, days: Days, _: Gettext) -> str:
         return _("Being processed.")
     if line.state is State.CONFIRM:
         return _("Your bank wants you to confirm this payment.")
-    if line.step in (NextStep.ENTER_AGAIN, NextStep.NEW_METHOD):
-        return method_step(line.step, _kind(line), _)
-    if line.step is NextStep.WAITS_FOR_DATE and line.next_attempt is not None:
-        return _("We’ll try again on %(day)s.") % {
-            "day": days.full(line.next_attempt),
-            "on_day": days.on_full(line.next_attempt),
-        }
-    return {
-        NextStep.ENDED: _("Your subscription has ended because we didn’t receive this payment."),
-        NextStep.ADD_METHOD: _("There was no payment method on file that we could charge."),
-        NextStep.OVER: _("We won’t try again automatically."),
-    }.get(line.step, _("We may try again."))
+    if line.new_method:
+        return _("Your new payment method is saved.")
+    return fact_of(line.step, _kind(line), line.next_attempt, days, _)

@@ -15,6 +15,7 @@ import typer
 from portico.cli.rpc import Fault, Unavailable
 from portico.main import app
 from services.notifier.domain.kinds import Kind
+from shared.contracts.rpc.errors import BusinessObserves, TemporarilyUnavailable
 from shared.messaging.deadletters import DeadLetter, DeadLetters
 from tests.unit.cli.conftest import FakeServices, Run, golden
 
@@ -231,6 +232,24 @@ def test_a_name_brings_its_account(
         assert (service, name) == method
         given = {key: arguments[key] for key in ("account", *named) if key in arguments}
         assert given == {**named, **account}
+
+
+def test_collecting_for_who_observes_is_refused_in_plain_words(
+    run: Run, services: FakeServices
+) -> None:
+    """Why, and where it can be done instead; that the portal can't tell now is something else, and worth trying again."""
+    told = [BusinessObserves(), TemporarilyUnavailable("the portal does not answer")]
+
+    def refuse(**_: Any) -> Any:
+        error = told.pop(0)
+        raise Fault(type(error).__name__, str(error))
+
+    services.answers["billing", "collect_invoice"] = refuse
+    done = run("invoices", "collect", "in_1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "only observes" in done.stderr
+    assert "Stripe's dashboard" in done.stderr
+    assert run("invoices", "collect", "in_1").exit_code == 3
 
 
 def test_names_are_of_one_account(run: Run, services: FakeServices) -> None:

@@ -20,4 +20,5 @@ class ApiPayments(ApiEntrypoints):
         (found,) = resolved_links.look_many(session, [call.customer_id], call.now)
         if found is None:
             raise NotFound("customer_id: no such customer")
-        return Reply(serializers.payment_state(found, call.now))
+        known = resolved_links.as_installed(found, self.wiring.observes)
+        return Reply(serializers.payment_state(known, call.now))
