@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from services.portal.domain.notice import State, state_of
-from services.portal.domain.people import COLUMNS, NOT_FOR_LINKS, PROFILE
+from services.portal.domain.people import COLUMNS, NOT_FOR_LINKS, PROFILE, mask_email
 from services.portal.domain.snapshot import Business, Snapshot
 from services.portal.handlers.customers import ContactDetails
 from services.portal.models import BusinessRow, CustomerRow
 from shared.contracts import host_api
 from shared.contracts.rpc import portal as contract
+from shared.contracts.rpc.recipients import Recipient
 from shared.mode import OBSERVE
 
 
@@ -154,4 +155,15 @@ def contact(
             **_mode(person.business.mode, person.live_since, observes),
             service_note=person.business.service_note,
         ),
+    )
+
+
+def recipient(person: ContactDetails, *, addresses: bool) -> Recipient:
+    """One of `recipients`: with the whole address, or one that nobody learns."""
+    return Recipient(
+        customer_id=person.customer_id,
+        business_id=person.business.business_id,
+        external_id=person.external_id,
+        name=person.name,
+        email=person.email if addresses else mask_email(person.email),
     )

@@ -31,6 +31,7 @@ from services.portal.rpc.api_keys import ApiKeys
 from services.portal.rpc.linking import Linking
 from services.portal.rpc.modes import Modes
 from services.portal.rpc.operations import Operations
+from services.portal.rpc.recipients import Recipients
 from services.portal.web import views
 from services.portal.web.api.appointments import ApiAppointments
 from services.portal.web.api.businesses import ApiBusinesses
@@ -110,7 +111,9 @@ class Api(
     """The HTTP API for host applications."""
 
 
-class PortalService(Operations, Linking, ApiKeys, Modes, Api, Cancelling, Connecting, Learning):
+class PortalService(
+    Operations, Linking, ApiKeys, Modes, Recipients, Api, Cancelling, Connecting, Learning
+):
     """The customer's side of Portico."""
 
     name = "portal"

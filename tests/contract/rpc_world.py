@@ -243,6 +243,7 @@ def _portal(world: World) -> None:
     world.fails("portal", "contact", customer_id=UNKNOWN)
     world.fails("portal", "contact")
     call("portal", "contacts", stripe_customer_ids=[house.customer_id, "cus_unknown"])
+    call("portal", "recipients", customers=[house.customer_id, "cus_unknown"], addresses=True)
     call("portal", "business_contact", business_id="sunrise")
     world.fails("portal", "business_contact", business_id="nobody")
     world.fails("portal", "link_customer", customer_id=UNKNOWN, stripe_customer_id="cus_1")

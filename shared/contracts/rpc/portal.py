@@ -28,6 +28,7 @@ from shared.contracts.rpc.errors import (
     UnknownCustomer,
 )
 from shared.contracts.rpc.modes import BUSINESSES_MODES, OBSERVED, SET_MODE
+from shared.contracts.rpc.recipients import RECIPIENTS
 
 CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 """A time of day as `21:00`."""
@@ -614,6 +615,7 @@ __all__ = [
     "BUSINESSES_MODES",
     "CREATE_API_KEY",
     "OBSERVED",
+    "RECIPIENTS",
     "REVOKE_API_KEY",
     "SET_MODE",
 ]
