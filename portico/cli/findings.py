@@ -14,6 +14,8 @@ class Level(enum.StrEnum):
 
     OK = "ok"
     FINDING = "finding"
+    NOTE = "note"
+    """Nothing is wrong, but whoever wonders about something should know it."""
     ASK = "ask"
     """No machine can tell: a person has to look."""
     UNKNOWN = "unknown"
@@ -51,6 +53,11 @@ def finding(area: str, code: str, text: str, remedy: str) -> Finding:
     return Finding(area, code, Level.FINDING, text, remedy)
 
 
+def note(area: str, code: str, text: str, remedy: str) -> Finding:
+    """Worth knowing."""
+    return Finding(area, code, Level.NOTE, text, remedy)
+
+
 def ask(area: str, code: str, text: str, remedy: str) -> Finding:
     """A person has to look."""
     return Finding(area, code, Level.ASK, text, remedy)
@@ -64,6 +71,7 @@ def unknown(area: str, code: str, text: str, remedy: str) -> Finding:
 MARKS: Final = {
     Level.OK: "[green]ok     [/green]",
     Level.FINDING: "[bold red]finding[/bold red]",
+    Level.NOTE: "[blue]note   [/blue]",
     Level.ASK: "[yellow]ask    [/yellow]",
     Level.UNKNOWN: "[magenta]unknown[/magenta]",
 }

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from portico.checks.modes import check_settings, look_at_businesses
 from portico.checks.settings import SERVICES, STAND_INS, load, settings_findings, settings_together
 from portico.cli.context import FINDING, OK, UNAVAILABLE, context_of
 from portico.cli.findings import Finding, Level, ok, tell, unknown
@@ -211,6 +212,7 @@ class Probes:
     hooks: Callable[[Any], Iterable[Finding]] = _look_at_hooks
     links: Callable[[Any], Iterable[Finding]] = _look_at_links
     whose: Callable[[Any], Iterable[Finding]] = _look_at_whose
+    modes: Callable[[Any], Iterable[Finding]] = look_at_businesses
     broker: Callable[[str, Collection[str]], Iterable[Finding]] = _look_at_broker
     database: Callable[[str, str], Iterable[Finding]] = _look_at_database
     load: Callable[[str, Mapping[str, str]], Any] = field(default=load)
@@ -277,6 +279,8 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
         return not lacking
 
     yield from settings_together(loaded)
+    if right("observing", "MODE"):
+        yield from check_settings({name: each.observes for name, each in loaded.items()})
     for service, settings in loaded.items():
         if right(f"database {service}", f"{service.upper()}_DATABASE_URL"):
             yield from probes.database(service, settings.database_url.reveal())
@@ -288,6 +292,7 @@ def _examine(  # noqa: C901  (one check after another, each where what it needs 
             yield from probes.links(loaded["portal"])
         if right("who is whose", "PORTAL_DATABASE_URL"):
             yield from probes.whose(loaded["portal"])
+            yield from probes.modes(loaded["portal"])
     if "billing" in loaded and right(
         "stripe", *_names("STRIPE_", wrong), "PUBLIC_URL", "BILLING_DATABASE_URL"
     ):
@@ -359,8 +364,8 @@ def doctor(
     """Look for everything that is set up wrongly, and say what to do. Changes nothing, shows no secret.
 
     Settings, databases and migrations, broker, queues and permissions, link keys, who is whose, clocks, Stripe (key, rights, webhook
-    endpoint, portal configuration; accounts beside the own one, their keys, reads), SendGrid (key, senders, click tracking). `ask` is what no machine can see. Ends with
-    1 when something was found, with 3 when nothing was but something could not be looked at.
+    endpoint, portal configuration; accounts beside the own one, their keys, reads), SendGrid (key, senders, click tracking). `note` is what was set so and explains much: who observes. `ask` is what no machine can see.
+    Ends with 1 when something was found, with 3 when nothing was but something could not be looked at.
 
     Example: portico doctor --service billing --webhook-url https://hooks.example.com/webhooks/stripe
     """
@@ -387,6 +392,7 @@ def doctor(
         console().print(
             f"\n{count[Level.FINDING]} found, {count[Level.UNKNOWN]} could not be looked at, "
             f"{count[Level.ASK]} for you to look at, {count[Level.OK]} well"
+            + (f", {count[Level.NOTE]} to know" if count[Level.NOTE] else "")
         )
     raise typer.Exit(
         FINDING if count[Level.FINDING] else UNAVAILABLE if count[Level.UNKNOWN] else OK

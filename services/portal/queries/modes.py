@@ -31,6 +31,12 @@ def businesses(session: Session, after: str | None, limit: int) -> list[Business
     return list(session.scalars(statement))
 
 
+def observing(session: Session, limit: int) -> list[str]:
+    """The host's ids of up to `limit` businesses that observe by themselves."""
+    statement = select(BusinessRow.business_id).where(BusinessRow.mode == OBSERVE)
+    return list(session.scalars(statement.order_by(BusinessRow.business_id).limit(limit)))
+
+
 def of_customers(
     session: Session, stripe_customers: Collection[StripeCustomer]
 ) -> dict[StripeCustomer, Standing]:

@@ -14,6 +14,7 @@ import pytest
 from portico.checks.billing import check_stripe
 from portico.checks.broker import check_broker
 from portico.checks.databases import check_database
+from portico.checks.modes import check_settings
 from portico.checks.notifier import check_senders, check_sendgrid
 from portico.cli.findings import Finding, Level
 from portico.commands.doctor import Probes, examine
@@ -164,6 +165,7 @@ class World:
             hooks=lambda settings: (),
             broker=lambda uri, services: self.broker,
             whose=lambda settings: self.whose,
+            modes=lambda settings: (),
             database=self.database_is,
         )
         return list(examine(self.environ, probes=probes, **wishes))
@@ -500,6 +502,40 @@ def test_links_that_nobody_speaks_for_are_named(tmp_path: Any) -> None:
     (found,) = Probes().whose(settings)
     assert (found.code, found.level) == ("links-unknown", Level.ASK)
     assert "evidence --unknown" in found.remedy
+
+
+def test_an_installation_that_observes_is_no_finding(run: Run) -> None:
+    """It was set so: a note says it, with what to do; a half that acts while the other looks is wrong."""
+    world = World()
+    assert not [one for one in world.examine() if one.area == "observing"]
+    spoil(MODE="observe")(world)
+    told = one_of(world, "observes")
+    assert (told.level, "MODE=observe" in told.text) == (Level.NOTE, True)
+    assert not [one for one in world.examine() if one.level is Level.FINDING]
+    (found,) = check_settings({"portal": True, "billing": True, "notifier": False})
+    assert (found.code, found.level) == ("observes-apart", Level.FINDING)
+    assert "portal and billing observe, notifier live" in found.text
+
+
+def test_businesses_that_observe_are_named(tmp_path: Any) -> None:
+    """With what to do; none is no word. A database that is behind, or away, is told by the look at the database."""
+    url = f"sqlite:///{tmp_path}/portal.sqlite3"
+    settings = SimpleNamespace(database_url=Secret(url))
+    assert list(Probes().modes(settings)) == []
+    upgrade("portal", url)
+    assert list(Probes().modes(settings)) == []
+    engine = make_engine(url)
+    for business, mode in (("sunrise", "observe"), ("moon", "live")):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO businesses (business_id, name, locale, timezone, mode, created_at, updated_at) "
+                f"VALUES ('{business}', 'S', 'en', 'UTC', '{mode}', '2026-01-01', '2026-01-01')"
+            )
+    engine.dispose()
+    (found,) = Probes().modes(settings)
+    assert (found.code, found.level) == ("businesses-observe", Level.NOTE)
+    assert "1 business only observes: sunrise" in found.text
+    assert "go-live --business" in found.remedy
 
 
 @pytest.mark.parametrize("service", ["portal", "billing", "notifier"])
