@@ -76,4 +76,5 @@ class Modes(PortalEntrypoints):
             mode=row.mode,
             live_since=row.live_since,
             observed=self.wiring.observes or row.mode == OBSERVE,
+            installation_observes=self.wiring.observes,
         )

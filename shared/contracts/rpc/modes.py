@@ -48,6 +48,8 @@ class BusinessMode(Answer, frozen=True, kw_only=True):
     """Its line: no mail that nobody asked for is sent of what happened before; null: it has drawn none."""
     observed: bool = False
     """It observes by itself, or because the installation does."""
+    installation_observes: bool = False
+    """The whole installation does (`MODE`)."""
 
 
 BUSINESSES_MODES: Final = Method("portal", "businesses_modes", list[BusinessMode], (NotFound,))

@@ -132,9 +132,9 @@ def test_businesses_are_listed_by_their_ids(session: Session) -> None:
     ]
     assert [one.business_id for one in portal.businesses_modes(after="a", limit=1)] == ["b"]
     assert [one.business_id for one in portal.businesses_modes("c")] == ["c"]
-    assert [one.observed for one in service(session, observes=True).businesses_modes()] == [
-        True
-    ] * 3
+    everywhere = service(session, observes=True).businesses_modes()
+    assert [(one.observed, one.installation_observes) for one in everywhere] == [(True, True)] * 3
+    assert not any(one.installation_observes for one in listed)
     with pytest.raises(InvalidArgument, match="limit: expected 1 to 1000"):
         portal.businesses_modes(limit=0)
 
