@@ -241,6 +241,38 @@ class CustomerLinkRefused(Data, frozen=True, kw_only=True):
     """Whose word was refused: `metadata` or `reference`."""
 
 
+class StripeCustomerSeen(Data, frozen=True, kw_only=True):
+    """A Stripe customer as Stripe has it: made, changed in what it is called or where it is written to, about to pay by itself, gone, or come
+    upon by `portico stripe import`. It says nothing of whose it is, and nobody is mailed for it; the portal keeps it for businesses
+    that enrol their customers from Stripe. Of two, that of the later `occurred_at` holds."""
+
+    type: ClassVar[str] = "customer.seen"
+    source: ClassVar[str] = "billing"
+    lane: ClassVar[str] = "profiles"
+
+    stripe_customer_id: str
+    """Stripe's id, `cus_…`."""
+    email: str | None = None
+    """The address that Stripe has, which Stripe does not verify: anybody may have given it. At most 512 characters. None: Stripe has
+    none, or what `pays` was told by does not say."""
+    name: str | None = None
+    """What the customer is called, on one line, cut at 200 characters. None as with `email`."""
+    locale: str | None = None
+    """The first of the customer's preferred languages at Stripe, as Stripe writes it (`fr`, `pt-BR`), known here or not; at most
+    20 characters. None as with `email`."""
+    pays: str | None = None
+    """What makes it somebody who pays by itself: `paid` (an invoice), `saved_method` (a payment method is kept), `subscribed`. None:
+    just seen."""
+    on_behalf_of: str = ""
+    """With `pays`: the connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
+    imported: bool = False
+    """True where `portico stripe import` came upon it: then `occurred_at` is when it was read."""
+    deleted: bool = False
+    """True: Stripe has deleted it, and nothing else is known of it."""
+    livemode: bool = False
+    """True in Stripe's live mode, False in test mode."""
+
+
 class CustomerDeleted(Data, frozen=True, kw_only=True):
     """The Stripe customer is gone: the portal unlinks it and the button disappears."""
 
@@ -431,6 +463,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         InvoiceUpdated,
         CustomerLinked,
         CustomerEvidenceChanged,
+        StripeCustomerSeen,
         CustomerDeleted,
         PaymentMethodChanged,
         StripeAccountChanged,
@@ -455,6 +488,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         InvoiceUpdated,
         CustomerLinked,
         CustomerEvidenceChanged,
+        StripeCustomerSeen,
         CustomerDeleted,
         PaymentMethodChanged,
         StripeAccountChanged,

@@ -76,6 +76,7 @@ from shared.events import (
     InvoiceData,
     InvoicePaymentFailed,
     StripeAccountChanged,
+    StripeCustomerSeen,
 )
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
@@ -401,6 +402,12 @@ class PortalService(
             return DONE if done else DUPLICATE
 
         return act(batch, lambda event: False, lambda events: [], alone)
+
+    @consume_lane(StripeCustomerSeen.lane)
+    def on_profiles(self, batch: list[Event]) -> Outcomes:
+        """Stripe's customers as Stripe has them, in a queue of its own: an import brings thousands at once, and no failed charge is
+        to wait behind them. The portal keeps none of them."""
+        return act(batch, lambda event: False, lambda events: [], lambda event: DUPLICATE)
 
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:

@@ -18,7 +18,10 @@ TABLES: dict[str, tuple[Mapping[type[Data], Callable[..., Any]], Mapping[type[Da
     ),
     "notifier": (notifier.ROUTES, notifier.STEPS),
 }
-BY_EVIDENCE = {"portal": {"customer.evidence_changed"}, "notifier": set[str]()}
+BY_EVIDENCE = {
+    "portal": {"customer.evidence_changed", "customer.seen"},
+    "notifier": set[str](),
+}
 """What has an entrypoint of its own."""
 
 

@@ -71,6 +71,12 @@ def example(cls: type[events.Data]) -> events.Event:
         "external_id": "1001",
         "previous_stripe_customer_id": "cus_QwGolden",
         "endpoint_id": "whe_QxGolden",
+        "email": "ada@example.com",
+        "name": "Ada Okafor",
+        "locale": "pt-BR",
+        "pays": "saved_method",
+        "imported": True,
+        "deleted": False,
     }
     if cls is events.PaymentMethodChanged:
         values["renewed"] = False

@@ -17,15 +17,16 @@ def test_event_queue_hears_what_the_table_says():
             assert queue.queue_arguments["x-dead-letter-routing-key"] == queue.name
 
 
-def test_the_portals_old_replicas_never_get_evidence():
+def test_the_portals_old_replicas_never_get_what_they_do_not_know():
     """They share its queue of events, and would give up a type that they don't know."""
-    assert topology.lanes("portal") == ["accounts", "events", "evidence"]
+    assert topology.lanes("portal") == ["accounts", "events", "evidence", "profiles"]
     keys = {binding.routing_key for binding in topology.event_queue("portal").bindings}
-    assert "customer.evidence_changed" not in keys
+    assert not keys & {"customer.evidence_changed", "customer.seen"}
     assert [queue.name for queue in topology.event_queues("portal", "billing")] == [
         "portal.billing-accounts",
         "portal.billing-events",
         "portal.billing-evidence",
+        "portal.billing-profiles",
     ]
 
 
