@@ -253,16 +253,17 @@ class StripeCustomerSeen(Data, frozen=True, kw_only=True):
     stripe_customer_id: str
     """Stripe's id, `cus_…`."""
     email: str | None = None
-    """The address that Stripe has, which Stripe does not verify: anybody may have given it. At most 512 characters. None: Stripe has
-    none, or what `pays` was told by does not say."""
+    """The address that Stripe has, which Stripe does not verify: anybody may have given it. At most 512 characters. With `paid` that of the
+    invoice, which keeps the address that the customer had when it was finalized: good where none is known, and no news of a change.
+    None: with `pays`, the object that told it does not say; else Stripe has none."""
     name: str | None = None
-    """What the customer is called, on one line, cut at 200 characters. None as with `email`."""
+    """What the customer is called, on one line, cut at 200 characters. With `paid` and None as with `email`."""
     locale: str | None = None
     """The first of the customer's preferred languages at Stripe, as Stripe writes it (`fr`, `pt-BR`), known here or not; at most
     20 characters. None as with `email`."""
     pays: str | None = None
     """What makes it somebody who pays by itself: `paid` (an invoice), `saved_method` (a payment method is kept), `subscribed`. None:
-    just seen."""
+    just seen, which withdraws nothing."""
     on_behalf_of: str = ""
     """With `pays`: the connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
     imported: bool = False

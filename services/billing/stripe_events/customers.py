@@ -20,6 +20,7 @@ from services.billing.stripe_events.payment_methods import (
     new_default,
     payment_method_changed,
 )
+from services.billing.stripe_events.seen import customer_seen
 from shared import events
 
 
@@ -67,10 +68,11 @@ def customer_changed(event: StripeEvent) -> Iterator[EventDraft]:
     )
     settings = customer.invoice_settings
     changed = {*changed_fields(changes, "invoice_settings"), *changes}
-    method = settings.default_payment_method if settings else None
-    yield from payment_method_changed(
-        event, customer.id, new_default(changed, method, customer.default_source)
+    method = new_default(
+        changed, settings.default_payment_method if settings else None, customer.default_source
     )
+    yield from payment_method_changed(event, customer.id, method)
+    yield from customer_seen(event, customer, changed, method)
 
 
 def customer_deleted(event: StripeEvent) -> Iterator[EventDraft]:

@@ -14,6 +14,7 @@ from services.billing.stripe_events.payment_methods import (
     new_default,
     payment_method_changed,
 )
+from services.billing.stripe_events.seen import PAID, paying_seen
 from shared import events
 
 
@@ -22,9 +23,17 @@ def own_retry_key(event: StripeEvent) -> str | None:
     return key if key and key.startswith(OWN_RETRY_PREFIX) else None
 
 
-def invoice_data(event: StripeEvent, cls: type[events.InvoiceData]) -> events.InvoiceData:
+def read_invoice(event: StripeEvent) -> payloads.Invoice:
+    """The invoice that an event is about. Raises Unreadable."""
+    invoice: payloads.Invoice = decode_object(event.content().object, payloads.Invoice)
+    return invoice
+
+
+def invoice_data(
+    event: StripeEvent, invoice: payloads.Invoice, cls: type[events.InvoiceData]
+) -> events.InvoiceData:
+    """What the contract tells of an invoice. Pure; raises Unreadable for a time that is none."""
     content = event.content()
-    invoice: payloads.Invoice = decode_object(content.object, payloads.Invoice)
     transitions, purpose = invoice.status_transitions, invoice.purpose
     return cls(
         invoice_id=invoice.id,
@@ -58,7 +67,7 @@ def attempt_failed(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Ite
     """An attempt to collect that did not succeed."""
 
     def drafts(event: StripeEvent) -> Iterator[EventDraft]:
-        data = invoice_data(event, cls)
+        data = invoice_data(event, read_invoice(event), cls)
         key = dedupe_key(data, data.invoice_id, data.attempt_count, own_retry_key(event))
         yield EventDraft(data, key, again_key=f"{key}:{event.id}")
 
@@ -69,10 +78,27 @@ def invoice_ended(cls: type[events.InvoiceData]) -> Callable[[StripeEvent], Iter
     """A state that an invoice reaches once."""
 
     def drafts(event: StripeEvent) -> Iterator[EventDraft]:
-        data = invoice_data(event, cls)
+        data = invoice_data(event, read_invoice(event), cls)
         yield EventDraft(data, dedupe_key(data, data.invoice_id))
 
     return drafts
+
+
+def invoice_paid(event: StripeEvent) -> Iterator[EventDraft]:
+    """Nothing is owed on it any more; and where something was, somebody pays."""
+    invoice = read_invoice(event)
+    data = invoice_data(event, invoice, events.InvoicePaid)
+    yield EventDraft(data, dedupe_key(data, data.invoice_id))
+    if invoice.amount_due > 0:
+        yield from paying_seen(
+            event,
+            ref_id(invoice.customer),
+            PAID,
+            invoice.id,
+            email=invoice.customer_email,
+            name=invoice.customer_name,
+            on_behalf_of=ref_id(invoice.on_behalf_of) or "",
+        )
 
 
 RELEVANT_INVOICE_CHANGES: Final = frozenset(
@@ -92,7 +118,7 @@ def invoice_updated(event: StripeEvent) -> Iterator[EventDraft]:
     changed = event.content().previous_attributes or {}
     if RELEVANT_INVOICE_CHANGES.isdisjoint(changed):
         return
-    data = invoice_data(event, events.InvoiceUpdated)
+    data = invoice_data(event, read_invoice(event), events.InvoiceUpdated)
     if data.status == "open" and data.attempted:
         yield EventDraft(data, dedupe_key(data, data.invoice_id, event.id))
 

@@ -142,6 +142,9 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     parent: InvoiceParent | None = None
     lines: msgspec.Raw = msgspec.Raw(b"{}")
     description: Any = None
+    customer_email: Any = None
+    """As the customer's was when the invoice was finalized."""
+    customer_name: Any = None
 
     @property
     def purpose(self) -> Purpose:
@@ -166,6 +169,11 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     """`customer`."""
 
     id: Id
+    deleted: bool = False
+    """Of an answer alone: then nothing but the id stands there."""
+    email: Any = None
+    name: Any = None
+    preferred_locales: Any = None
     metadata: Metadata | None = None
     invoice_settings: InvoiceSettings | None = None
     default_source: Ref | None = None

@@ -12,6 +12,7 @@ from services.billing.stripe_events.customers import metadata_evidence
 from services.billing.stripe_events.drafts import EventDraft, dedupe_key
 from services.billing.stripe_events.payloads import StripeEvent, decode_object, moment, ref_id
 from services.billing.stripe_events.payment_methods import new_default, payment_method_changed
+from services.billing.stripe_events.seen import BEGUN, SUBSCRIBED, paying_seen
 from services.billing.stripe_events.subscription_payload import Subscription
 from shared import events
 
@@ -83,6 +84,14 @@ def subscription_updated(event: StripeEvent) -> Iterator[EventDraft]:
     changes = content.previous_attributes or {}
     yield from _subscription_evidence(event, subscription, changes)
     yield from _subscription_changed(event, subscription, changes)
+    if event.type == "customer.subscription.created" and subscription.status in BEGUN:
+        yield from paying_seen(
+            event,
+            stripe_customer_id,
+            SUBSCRIBED,
+            subscription.id,
+            on_behalf_of=ref_id(subscription.on_behalf_of) or "",
+        )
     if (event.idempotency_key or "").startswith(OWN_POINTING_PREFIX):
         return
     method = new_default(changes, subscription.default_payment_method, subscription.default_source)

@@ -22,6 +22,7 @@ from services.billing.stripe_events.drafts import EventDraft
 from services.billing.stripe_events.invoices import (
     attempt_failed,
     invoice_ended,
+    invoice_paid,
     invoice_updated,
     payment_processing,
 )
@@ -31,6 +32,7 @@ from services.billing.stripe_events.portal_configurations import (
     CONFIGURATION_TYPES,
     configuration_of,
 )
+from services.billing.stripe_events.seen import payment_method_attached
 from services.billing.stripe_events.subscriptions import subscription_ended, subscription_updated
 from shared import events
 from shared.contracts.accounts import OWN, our_event_id
@@ -143,9 +145,9 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[EventDraft]]]] = {
     # The bank wants the customer; comes with or without payment_failed, so both are read.
     "invoice.payment_action_required": attempt_failed(events.InvoicePaymentActionRequired),
     # Ends the story. Two Stripe types for one fact: `paid` also covers "marked as paid outside Stripe", some
-    # endpoints subscribe only to the older name. One of ours.
-    "invoice.paid": invoice_ended(events.InvoicePaid),
-    "invoice.payment_succeeded": invoice_ended(events.InvoicePaid),
+    # endpoints subscribe only to the older name. One of ours. And somebody who pays may have a page of their own.
+    "invoice.paid": invoice_paid,
+    "invoice.payment_succeeded": invoice_paid,
     # Nothing is owed any more: no reminder may follow.
     "invoice.voided": invoice_ended(events.InvoiceVoided),
     "invoice.marked_uncollectible": invoice_ended(events.InvoiceMarkedUncollectible),
@@ -169,6 +171,8 @@ ROUTES: Final[dict[str, Callable[[StripeEvent], Iterator[EventDraft]]]] = {
     "customer.subscription.deleted": subscription_ended,
     # Hosts that know Stripe only by Checkout. Anybody can set a client_reference_id: the portal looks whether it is signed.
     "checkout.session.completed": checkout_completed,
+    # Somebody has a payment method kept: they may have a page of their own. It is no default yet, and nothing is paid with it.
+    "payment_method.attached": payment_method_attached,
     # The bank replaced a card and told Stripe: the customer need do nothing.
     "payment_method.automatically_updated": payment_method_updated,
     # The same of a card that was saved before there were payment methods.

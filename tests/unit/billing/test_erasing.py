@@ -70,3 +70,14 @@ def test_an_id_in_a_text_inside_the_body_counts(database: Transactions) -> None:
     receive(database, EVENTS[0], noted)
     forget(database, "cus_inside", [])
     assert kept(database)[0] == []
+
+
+@pytest.mark.parametrize("also", [[], ["dana@example.com"]])
+def test_what_was_said_of_a_profile_goes_too(database: Transactions, also: list[str]) -> None:
+    """Name and address stand in the outbox: they go with the customer, or, where only the address is known, by that."""
+    made = json.loads(payload("customer.created"))["data"]["object"]["id"]
+    receive(database, "customer.created")
+    receive(database, "invoice.paid")
+    assert sum("dana@example.com" in row.body for row in outbox(database)) == 2
+    forget(database, "cus_somebodyelse" if also else made, also)
+    assert not any("dana@example.com" in row.body for row in outbox(database))

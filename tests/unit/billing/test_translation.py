@@ -31,8 +31,18 @@ def read(name: str, edit: Edit | None = None, *, livemode: bool = False) -> Tran
 
 def only(translation: Translation) -> Any:
     assert translation.status is Status.TRANSLATED, translation.reason
-    (outgoing,) = translation.outgoing
-    return outgoing.event.data
+    (data,) = (one for one in told(translation) if not isinstance(one, events.StripeCustomerSeen))
+    return data
+
+
+def told(translation: Translation) -> list[events.Data]:
+    return [one.event.data for one in translation.outgoing]
+
+
+def seen(translation: Translation) -> Any:
+    """What it tells of the customer, besides."""
+    (data,) = (one for one in told(translation) if isinstance(one, events.StripeCustomerSeen))
+    return data
 
 
 def test_every_route_has_a_golden_payload() -> None:
@@ -351,8 +361,113 @@ def test_metadata_that_can_be_no_id_links_nothing_and_hides_nothing(odd: str) ->
     def other_use(event: dict[str, Any]) -> None:
         event["data"]["object"]["metadata"]["customer_id"] = odd
 
-    found = read("customer.updated.default_payment_method", other_use).outgoing
-    assert [type(outgoing.event.data) for outgoing in found] == [events.PaymentMethodChanged]
+    found = told(read("customer.updated.default_payment_method", other_use))
+    assert [type(one) for one in found] == [events.PaymentMethodChanged, events.StripeCustomerSeen]
+
+
+# --- profiles ------------------------------------------------------------------------------------------------
+
+DANA = {"stripe_customer_id": CUSTOMER, "email": "dana@example.com", "name": "Dana Whitfield"}
+
+
+def test_a_new_customer_is_seen_as_stripe_has_it() -> None:
+    """Address, name on one line, first language; nothing of it says that it pays."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"] |= {
+            "name": " Dana\n Whitfield ",
+            "preferred_locales": ["pt-BR", "en"],
+        }
+
+    assert seen(read("customer.created", edit)) == events.StripeCustomerSeen(**DANA, locale="pt-BR")
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"), [("x" * 300, "x" * 200), ("", None), (7, None), (None, None)]
+)
+def test_no_name_keeps_a_customer_from_being_seen(name: Any, cut: str | None) -> None:
+    """A long one is cut, and what is none is left out."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["name"] = name
+
+    assert seen(read("customer.created", edit)).name == cut
+
+
+@pytest.mark.parametrize("field", ["email", "name", "preferred_locales"])
+def test_a_changed_profile_is_told(field: str) -> None:
+    """Of all that may change about a customer, these three are worth an event."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["previous_attributes"] = {field: None}
+
+    assert seen(read("customer.updated.default_payment_method", edit)).pays is None
+
+
+def test_another_change_of_a_customer_is_not_told() -> None:
+    """A balance, a note or metadata makes no event about the profile."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["previous_attributes"] = {"description": None, "balance": 3}
+
+    assert not any(
+        isinstance(one, events.StripeCustomerSeen)
+        for one in told(read("customer.updated.metadata", edit))
+    )
+
+
+def test_what_makes_somebody_pay_by_itself_is_told() -> None:
+    """A default that is set, a payment method that is kept, a subscription, an invoice that was paid."""
+    assert seen(read("customer.updated.default_payment_method")) == events.StripeCustomerSeen(
+        **DANA, pays="saved_method"
+    )
+    assert seen(read("payment_method.attached")) == events.StripeCustomerSeen(
+        stripe_customer_id=CUSTOMER, pays="saved_method"
+    )
+    assert seen(read("customer.subscription.created")) == events.StripeCustomerSeen(
+        stripe_customer_id=CUSTOMER, pays="subscribed"
+    )
+    assert seen(read("invoice.paid")) == events.StripeCustomerSeen(**DANA, pays="paid")
+
+
+def test_a_customer_may_bring_a_card_along() -> None:
+    """Made with one, it is seen once, and pays by itself."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["invoice_settings"]["default_payment_method"] = NEW_CARD
+
+    assert seen(read("customer.created", edit)).pays == "saved_method"
+
+
+def test_nothing_was_paid_where_nothing_was_asked_for() -> None:
+    """A trial begins with a paid invoice of nothing."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"] |= {"amount_due": 0, "amount_paid": 0}
+
+    assert [one.type for one in told(read("invoice.paid", edit))] == ["invoice.paid"]
+
+
+def test_a_subscription_that_waits_for_its_first_payment_has_not_begun() -> None:
+    """Anybody can leave one so; once it is paid, its invoice tells."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["status"] = "incomplete"
+
+    assert not any(
+        isinstance(one, events.StripeCustomerSeen)
+        for one in told(read("customer.subscription.created", edit))
+    )
+
+
+def test_a_customer_pays_on_whose_behalf_it_is_charged() -> None:
+    """A platform's customer belongs to the business that it pays."""
+
+    def edit(event: dict[str, Any]) -> None:
+        event["data"]["object"]["on_behalf_of"] = "acct_1QxBehalf"
+
+    for name in ("invoice.paid", "customer.subscription.created"):
+        assert seen(read(name, edit)).on_behalf_of == "acct_1QxBehalf"
 
 
 # --- cards ---------------------------------------------------------------------------------------------------
@@ -366,8 +481,8 @@ def test_metadata_that_can_be_no_id_links_nothing_and_hides_nothing(odd: str) ->
     ],
 )
 def test_a_new_default_card_is_told_beside_the_link(name: str) -> None:
-    """One Stripe event may say two things: whose the customer is, and which card it has now."""
-    link, change = (outgoing.event.data for outgoing in read(name).outgoing)
+    """One Stripe event may say several things: whose the customer is, and which card it has now."""
+    link, change, _ = told(read(name))
     assert isinstance(link, events.CustomerEvidenceChanged)
     assert change == events.PaymentMethodChanged(
         stripe_customer_id=CUSTOMER, payment_method_id=NEW_CARD, renewed=False
