@@ -141,6 +141,14 @@ class InvoiceUpdated(InvoiceData, frozen=True, kw_only=True):
     payment: `amount_due` and `amount_remaining` are what is being debited, and counts, dates and what it is for are not known."""
 
 
+class InvoiceImported(InvoiceData, frozen=True, kw_only=True):
+    """An open invoice as an import from Stripe found it. What the page shows as owed follows from it, and nothing else: it is no news,
+    so nobody is written to for it. `occurred_at` is when it was read."""
+
+    type: ClassVar[str] = "invoice.imported"
+    lane: ClassVar[str] = "imported"
+
+
 class CustomerLinked(Data, frozen=True, kw_only=True):
     """What releases up to this one published where `customer.evidence_changed` is now. It does not say whether a stranger
     could have written what it tells, so it is no evidence: the portal counts it and does nothing. Not published any more."""
@@ -243,7 +251,7 @@ class CustomerLinkRefused(Data, frozen=True, kw_only=True):
 
 class StripeCustomerSeen(Data, frozen=True, kw_only=True):
     """A Stripe customer as Stripe has it: made, changed in what it is called or where it is written to, about to pay by itself, gone, or come
-    upon by `portico stripe import`. It says nothing of whose it is, and nobody is mailed for it; the portal keeps it for businesses
+    upon by an import. It says nothing of whose it is, and nobody is mailed for it; the portal keeps it for businesses
     that enrol their customers from Stripe. Of two, that of the later `occurred_at` holds."""
 
     type: ClassVar[str] = "customer.seen"
@@ -267,7 +275,7 @@ class StripeCustomerSeen(Data, frozen=True, kw_only=True):
     on_behalf_of: str = ""
     """With `pays`: the connected account, `acct_…`, on whose behalf a platform charges it; empty: nobody's."""
     imported: bool = False
-    """True where `portico stripe import` came upon it: then `occurred_at` is when it was read."""
+    """True where an import came upon it: then `occurred_at` is when it was read."""
     deleted: bool = False
     """True: Stripe has deleted it, and nothing else is known of it."""
     livemode: bool = False
@@ -391,6 +399,13 @@ class SubscriptionEnded(SubscriptionData, frozen=True, kw_only=True):
     type: ClassVar[str] = "subscription.ended"
 
 
+class SubscriptionImported(SubscriptionData, frozen=True, kw_only=True):
+    """A subscription that is not over, as an import from Stripe found it: for pages alone, like `invoice.imported`."""
+
+    type: ClassVar[str] = "subscription.imported"
+    lane: ClassVar[str] = "imported"
+
+
 class SubscriptionPaymentMethodKept(Data, frozen=True, kw_only=True):
     """A customer's new payment method could not be made that of a subscription, since Stripe lets a platform change only the
     subscriptions that it made: the next payment is still charged to the old one, until the business sets it in its dashboard.
@@ -462,6 +477,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         InvoiceVoided,
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
+        InvoiceImported,
         CustomerLinked,
         CustomerEvidenceChanged,
         StripeCustomerSeen,
@@ -471,6 +487,7 @@ EVENTS: Final[dict[tuple[str, int], type[Data]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        SubscriptionImported,
         SubscriptionPaymentMethodKept,
         NotificationUndeliverable,
         CustomerLinkChanged,
@@ -487,6 +504,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         InvoiceVoided,
         InvoiceMarkedUncollectible,
         InvoiceUpdated,
+        InvoiceImported,
         CustomerLinked,
         CustomerEvidenceChanged,
         StripeCustomerSeen,
@@ -496,6 +514,7 @@ CONSUMERS: Final[dict[str, tuple[type[Data], ...]]] = {
         SubscriptionUpdated,
         SubscriptionCancellationScheduled,
         SubscriptionEnded,
+        SubscriptionImported,
         SubscriptionPaymentMethodKept,
     ),
     "billing": (PaymentMethodChanged,),

@@ -74,6 +74,7 @@ from shared.events import (
     CustomerEvidenceChanged,
     Event,
     InvoiceData,
+    InvoiceImported,
     InvoicePaymentFailed,
     StripeAccountChanged,
     StripeCustomerSeen,
@@ -408,6 +409,23 @@ class PortalService(
         """Stripe's customers as Stripe has them, in a queue of its own: an import brings thousands at once, and no failed charge is
         to wait behind them. The portal keeps none of them."""
         return act(batch, lambda event: False, lambda events: [], lambda event: DUPLICATE)
+
+    @consume_lane(InvoiceImported.lane)
+    def on_imported(self, batch: list[Event]) -> Outcomes:
+        """Subscriptions and open invoices that were there before Portico, for the pages alone: hosts hear of what happens from
+        now on."""
+
+        def together(events: list[Event[InvoiceData]]) -> list[str]:
+            done = self._write(
+                lambda session: event_handlers.handle_invoices(session, events, utc_now())
+            )
+            return [DONE if one else DUPLICATE for one in done]
+
+        def alone(event: Event) -> str:
+            done = self._write(lambda session: event_handlers.handle(session, event, utc_now()))
+            return DONE if done else DUPLICATE
+
+        return act(batch, event_handlers.is_about_invoice, together, alone)
 
     @consume_batched
     def on_events(self, batch: list[Event]) -> Outcomes:

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from shared import events
-from shared.contracts.invoices import FINALITY, LONGEST_PURPOSE, Invoice, InvoiceStatus
+from shared.contracts.invoices import (
+    AT_CHECKOUT_FOR,
+    FINALITY,
+    LONGEST_PURPOSE,
+    Invoice,
+    InvoiceStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class Observation:
     """Whether Stripe goes on collecting by itself; None: the event doesn't say."""
     failed: bool = False
     """A charge failed, or waits for the customer."""
+    failed_at: dt.datetime | None = None
+    """When it did, where that was before `at`."""
     own_retry: bool = False
     """The charge was Portico's own, with a new payment method."""
     action_required: bool = False
@@ -58,6 +66,8 @@ AnyInvoice = TypeVar("AnyInvoice", bound=Invoice)
 def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
     """What an event says about its invoice."""
     action_required = isinstance(data, events.InvoicePaymentActionRequired)
+    failed = action_required or isinstance(data, events.InvoicePaymentFailed)
+    found = isinstance(data, events.InvoiceImported) and data.attempted
     return Observation(
         at=at,
         status=data.status,
@@ -78,11 +88,21 @@ def observe(data: events.InvoiceData, at: dt.datetime) -> Observation:
         next_payment_attempt=data.next_payment_attempt,
         schedule_changed=data.schedule_changed,
         auto_advance=data.auto_advance,
-        failed=action_required or isinstance(data, events.InvoicePaymentFailed),
+        failed=failed or found,
+        failed_at=_found_failed_at(data, at) if found else None,
         own_retry=data.own_retry,
         action_required=action_required,
         processing=isinstance(data, events.InvoiceUpdated) and data.processing,
     )
+
+
+def _found_failed_at(data: events.InvoiceData, at: dt.datetime) -> dt.datetime:
+    """When a charge of an invoice failed that was found so: after it was finalized, more is not known. No word of a failure
+    that was heard of is overruled by that. A first payment that is unpaid still did not fail at checkout."""
+    if data.finalized_at is None:
+        return at
+    first = data.billing_reason == "subscription_create"
+    return min(at, data.finalized_at + AT_CHECKOUT_FOR) if first else data.finalized_at
 
 
 def merge(known: AnyInvoice, seen: Observation, **besides: Any) -> AnyInvoice:
@@ -135,10 +155,11 @@ def _status(known: Invoice, seen: Observation) -> dict[str, Any]:
 
 
 def _failure(known: Invoice, seen: Observation) -> dict[str, Any]:
-    changes: dict[str, Any] = {"first_failed_at": _earliest(known.first_failed_at, seen.at)}
-    if known.last_failed_at is None or seen.at > known.last_failed_at:
-        changes |= {"last_failed_at": seen.at, "last_failure_own": seen.own_retry}
-    elif seen.at == known.last_failed_at:
+    at = seen.failed_at or seen.at
+    changes: dict[str, Any] = {"first_failed_at": _earliest(known.first_failed_at, at)}
+    if known.last_failed_at is None or at > known.last_failed_at:
+        changes |= {"last_failed_at": at, "last_failure_own": seen.own_retry}
+    elif at == known.last_failed_at:
         changes["last_failure_own"] = known.last_failure_own or seen.own_retry
     return changes
 

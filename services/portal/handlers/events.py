@@ -213,6 +213,8 @@ ROUTES: Final[dict[type[events.Data], Handler]] = {
     events.SubscriptionCancellationScheduled: note_subscription,
     # "Has ended".
     events.SubscriptionEnded: note_subscription,
+    # The same of one that was there before Portico.
+    events.SubscriptionImported: note_subscription,
     # "Your new payment method isn't set for this subscription yet."
     events.SubscriptionPaymentMethodKept: note_kept_method,
 }

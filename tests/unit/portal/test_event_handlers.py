@@ -64,8 +64,10 @@ def customer_id(session: Session) -> str:
 
 
 def test_every_event_of_the_contract_has_a_handler() -> None:
-    """What billing sends us is handled, and we wait for nothing that it doesn't send. Evidence has a lane of its own."""
-    heard = {cls for cls in events.CONSUMERS["portal"] if cls is not events.CustomerEvidenceChanged}
+    """What billing sends us is handled, and we wait for nothing that it doesn't send. Evidence and profiles have entrypoints of
+    their own."""
+    apart = {events.CustomerEvidenceChanged, events.StripeCustomerSeen}
+    heard = set(events.CONSUMERS["portal"]) - apart
     about_invoices = {cls for cls in heard if issubclass(cls, events.InvoiceData)}
     assert about_invoices | set(ROUTES) == heard
 
@@ -288,3 +290,55 @@ def test_a_method_for_one_invoice_is_news_of_that_one_alone(
     session.flush()
     rows = {row.invoice_id: row.method_changed_at for row in session.scalars(select(InvoiceRow))}
     assert rows == {"in_1": ago(minutes=5), "in_2": None}
+
+
+FINALIZED = ago(days=12)
+
+
+def imported(**changes: object) -> events.InvoiceImported:
+    given = {"finalized_at": FINALIZED, "attempt_count": 3} | changes
+    return invoice_data(events.InvoiceImported, **given)  # type: ignore[no-any-return]
+
+
+def test_what_was_owed_before_portico_is_shown(session: Session, customer_id: str) -> None:
+    """An invoice that was tried and is open asks for a new card, as if its failure had been heard of."""
+    assert handle(session, event(imported()), NOW)
+    row = session.scalars(select(InvoiceRow)).one()
+    assert (row.first_failed_at, row.last_failed_at) == (FINALIZED, FINALIZED)
+    assert tone(session, customer_id) is Tone.DECLINED
+
+
+def test_a_first_payment_that_is_found_unpaid_did_not_fail_at_checkout(
+    session: Session, customer_id: str
+) -> None:
+    """Whoever left the checkout long ago is asked like anybody else."""
+    handle(session, event(imported(billing_reason="subscription_create")), NOW)
+    assert tone(session, customer_id) is Tone.DECLINED
+
+
+def test_what_was_not_tried_yet_is_not_owed(session: Session, customer_id: str) -> None:
+    """Stripe charges it by itself in a moment."""
+    handle(session, event(imported(attempted=False, attempt_count=0)), NOW)
+    assert tone(session, customer_id) is not Tone.DECLINED
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_import_overrules_no_failure_that_was_heard_of(
+    session: Session, customer_id: str, order: tuple[int, int]
+) -> None:
+    """Whichever comes first, the last failure is the one that its event tells of."""
+    said = [event(failed(finalized_at=FINALIZED, attempt_count=3), ago(days=2)), event(imported())]
+    for one in order:
+        handle(session, said[one], NOW)
+    assert session.scalars(select(InvoiceRow.last_failed_at)).one() == ago(days=2)
+
+
+def test_a_subscription_of_before_portico_is_shown(session: Session, customer_id: str) -> None:
+    """Like one that has just begun."""
+    data = events.SubscriptionImported(
+        subscription_id="sub_9", stripe_customer_id="cus_1", status="active", description="Weekly"
+    )
+    assert handle(session, event(data), NOW)
+    snapshot = lookup(session, customer_id, NOW)
+    assert snapshot is not None
+    assert [one.subscription_id for one in snapshot.subscriptions] == ["sub_9"]

@@ -19,13 +19,14 @@ def test_event_queue_hears_what_the_table_says():
 
 def test_the_portals_old_replicas_never_get_what_they_do_not_know():
     """They share its queue of events, and would give up a type that they don't know."""
-    assert topology.lanes("portal") == ["accounts", "events", "evidence", "profiles"]
+    assert topology.lanes("portal") == ["accounts", "events", "evidence", "imported", "profiles"]
     keys = {binding.routing_key for binding in topology.event_queue("portal").bindings}
-    assert not keys & {"customer.evidence_changed", "customer.seen"}
+    assert not keys & {"customer.evidence_changed", "customer.seen", "invoice.imported"}
     assert [queue.name for queue in topology.event_queues("portal", "billing")] == [
         "portal.billing-accounts",
         "portal.billing-events",
         "portal.billing-evidence",
+        "portal.billing-imported",
         "portal.billing-profiles",
     ]
 
