@@ -56,6 +56,7 @@ SETTINGS: Final[tuple[tuple[str, dict[str, str | None]], ...]] = (
     ("portal", {"PORTAL_SESSION_ORIGINS": "billing.stripe.com"}),
     ("portal", {"PORTAL_SESSION_ORIGINS": "https://billing.stripe.com/p"}),
     ("portal", {"PLATFORM_NAME": "x" * 61}),
+    ("portal", {"MODE": "watch"}),
     ("portal", {"HTTP_ADDRESS": "8000"}),
     ("portal", {"HTTP_ADDRESS": "0.0.0.0:99999"}),
     ("portal", {"LOG_LEVEL": "loud"}),
