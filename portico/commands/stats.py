@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from portico.charts import AMOUNTS, page
 from portico.cli.context import context_of
@@ -43,7 +44,7 @@ def stats(
     """Failed autopay invoices and what became of them: mailed, delivered, recovered, lost; money; time to recover.
 
     Each invoice counts once, from its first failure on. Forgiven is let go by a credit note, lost is void or uncollectible. Money that was
-    refunded later still counts as recovered: Stripe's reports tell of refunds. Money is not added up over currencies. A --business has figures of its own where it has a Stripe
+    refunded later still counts as recovered: Stripe's reports tell of refunds. Money is not added up over currencies, nor converted: a --business's own currency stands first. A --business has figures of its own where it has a Stripe
     account, or its on_behalf_of, to itself.
 
     Example: portico stats --since 90d --html report.html
@@ -54,14 +55,16 @@ def stats(
         raise typer.BadParameter(f"{html}: {reason}", param_hint="--html")
     with context_of(ctx).calling(timeout=30) as call:
         whose: dict[str, str] = {}
+        currency: str | None = None
         if business is not None:
             merchant = ask(call, portal.BUSINESS_ACCOUNTS, business_id=business)[0]
             whose = {"account": merchant.account, "on_behalf_of": merchant.on_behalf_of}
+            currency = merchant.currency
             if not any(whose.values()):
                 complain(
                     f"{business} is on the installation's own account: these are the figures of all businesses there"
                 )
-        found = ask(call, notifier.STATS, since=start.isoformat(), **whose)
+        found = in_first(ask(call, notifier.STATS, since=start.isoformat(), **whose), currency)
     if html is not None:
         try:
             descriptor = os.open(html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -72,13 +75,19 @@ def stats(
     if as_json:
         print_json(found)
         return
-    show(found)
+    show(found, currency)
     if html is not None:
         complain(f"written: {html}")
 
 
-def show(found: Stats) -> None:
-    """The numbers for people."""
+def in_first(found: Stats, currency: str | None) -> Stats:
+    """The figures with those of a business's own currency before the others, which keep their order."""
+    ordered = sorted(found.currencies, key=lambda row: row.currency != currency)
+    return replace(found, currencies=ordered)
+
+
+def show(found: Stats, currency: str | None = None) -> None:
+    """The numbers for people, with what came in in `currency` by itself."""
     out = console()
     out.print(
         f"[bold]Failed autopay invoices[/bold] from {f'{found.since:%Y-%m-%d}'} to {f'{found.until:%Y-%m-%d}'} (UTC)\n"
@@ -86,12 +95,13 @@ def show(found: Stats) -> None:
     if not found.failed:
         out.print("None failed.")
         return
-    came_in = [
-        money(row.recovered_amount, row.currency)
-        for row in found.currencies
-        if row.recovered_amount
-    ]
-    out.print(f"money recovered: [bold]{literal(', '.join(came_in) or '–')}[/bold]\n")
+    came_in = {row.currency: row.recovered_amount for row in found.currencies}
+    own = [] if currency is None else [money(came_in.pop(currency, 0), currency)]
+    others = [money(amount, name) for name, amount in came_in.items() if amount]
+    beside = f" and beside it, not converted: {', '.join(others)}" if own and others else ""
+    out.print(
+        f"money recovered: [bold]{literal(', '.join(own or others) or '–')}[/bold]{literal(beside)}\n"
+    )
     for name, colour in (
         ("failed", "red"),
         ("mailed", "cyan"),

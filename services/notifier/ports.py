@@ -47,6 +47,8 @@ class Business:
     """The address that its customers' emails come from, where SendGrid has authenticated the domain."""
     service_note: str | None = None
     """What it says of the service while something is owed, in its own words."""
+    charged_as: str | None = None
+    """What the customer's statement calls its charges; None: not said."""
     reminders: ReminderPolicy = field(default_factory=ReminderPolicy)
     observed: bool = False
     """It observes, or the installation does: nothing goes out that nobody asked for."""

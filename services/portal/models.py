@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from services.portal.domain.snapshot import LONGEST_NOTE
+from services.portal.domain.snapshot import LONGEST_NOTE, LONGEST_STATEMENT
 from shared.contracts.accounts import Account, Merchant
 from shared.contracts.invoices import LONGEST_PURPOSE
 from shared.database import InAccount, KeyedByAccount, UtcDateTime
@@ -78,6 +78,10 @@ class BusinessRow(InAccount, Base):
     """The address that its customers' emails come from, where SendGrid has verified it."""
     service_note: Mapped[str | None] = mapped_column(String(LONGEST_NOTE))
     """One sentence of its own on what becomes of the service while something is owed."""
+    charged_as: Mapped[str | None] = mapped_column(String(LONGEST_STATEMENT))
+    """What a statement of the customer's bank calls the business's charges; NULL: not said."""
+    currency: Mapped[str | None] = mapped_column(String(3))
+    """The currency that its figures are shown in first, ISO 4217 in lower case; NULL: none before the others."""
     reminder_policy: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     """When its customers are reminded of an unpaid invoice; NULL: the notifier's default."""
     mode: Mapped[str] = mapped_column(String(10), server_default=LIVE)

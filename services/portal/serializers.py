@@ -39,6 +39,8 @@ def business(row: BusinessRow, observes: bool) -> host_api.Business:
         **_wishes(row),
         **_mode(row.mode, row.live_since, observes),
         service_note=row.service_note,
+        charged_as=row.charged_as,
+        currency=row.currency,
         stripe_account=row.account or None,
         on_behalf_of=row.on_behalf_of or None,
     )
@@ -133,6 +135,7 @@ def business_contact(row: BusinessRow, platform: str, observes: bool) -> contrac
         **_wishes(row),
         **_mode(row.mode, row.live_since, observes),
         service_note=row.service_note,
+        charged_as=row.charged_as,
     )
     return contract.BusinessContact(platform=platform, business=about)
 
@@ -154,6 +157,7 @@ def contact(
             **_wishes(person),
             **_mode(person.business.mode, person.live_since, observes),
             service_note=person.business.service_note,
+            charged_as=person.business.charged_as,
         ),
     )
 

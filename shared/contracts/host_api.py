@@ -150,6 +150,8 @@ class Business(ContactBusiness, frozen=True, kw_only=True):
     """The Stripe account that its customers pay through, `acct_…`; null: the installation's own."""
     on_behalf_of: str | None = None
     """On whose behalf that account, a platform's, charges; null: on nobody's."""
+    currency: str | None = None
+    """The currency that its figures are shown in first, `usd`; null: none before the others."""
 
 
 class BusinessPage(Answer, frozen=True, kw_only=True):

@@ -103,6 +103,12 @@ def told_method(method: PaymentMethod) -> PaymentMethod:
     )
 
 
+def other_name(business: str, charged_as: str | None) -> str | None:
+    """What a statement calls a business's charges, where that is another name than its customers know it by; None: nothing to say."""
+    same = charged_as is None or charged_as.strip().casefold() == business.strip().casefold()
+    return None if same else charged_as
+
+
 class Decline(enum.StrEnum):
     """Why a charge failed, as far as a person can do something about it; everything else is `declined`."""
 

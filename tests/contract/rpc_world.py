@@ -193,6 +193,8 @@ def _portal(world: World) -> None:
         "reminder_policy": {"interval_days": 3, "quiet_from": "21:00", "quiet_until": "08:00"},
         "sender_email": "billing@sunrise.example",
         "service_note": "We come as usual while you sort this out.",
+        "charged_as": "PORTICO* SUNRISE",
+        "currency": "usd",
     }
     call(
         "portal", "upsert_business", business_id="sunrise", name="Sunrise Home Cleaning", **business

@@ -168,6 +168,7 @@ def _read_business(wire: contracts.portal.ContactBusiness) -> Business:
         timezone=wire.timezone or "UTC",
         sender_email=wire.sender_email,
         service_note=wire.service_note,
+        charged_as=wire.charged_as,
         reminders=_policy(wire.reminder_policy),
         observed=wire.observed,
         live_since=aware(wire.live_since),

@@ -24,7 +24,7 @@ from services.notifier.emails.facts import amount_of, facts
 from services.notifier.emails.letters import Letter
 from services.notifier.emails.markup import bdi, button_url, host, web_address
 from shared.contracts.invoices import Ending
-from shared.contracts.payments import Decline
+from shared.contracts.payments import Decline, other_name
 from shared.l10n.catalogues import Gettext, translations
 from shared.l10n.dates import Days
 from shared.l10n.locales import catalogue_of, choose_locale
@@ -200,6 +200,8 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
     business = formats.plain_name(letter.business.name)
     customer = formats.plain_name(letter.customer_name, longest=60)
     to_business = letter.kind in TO_BUSINESS
+    charges = letter.kind in DUNNING or letter.kind is Kind.PAYMENT_RECOVERED
+    statement = other_name(letter.business.name, letter.business.charged_as) if charges else None
 
     def shown(name: str) -> str:
         return bdi(name) if html else formats.isolated(name, locale)
@@ -212,4 +214,5 @@ def _names(letter: Letter, locale: Locale, *, html: bool) -> dict[str, Any]:
         "writer": shown(customer if to_business else business),
         "endpoint": shown(formats.plain_name(letter.endpoint_host or "", longest=254)),
         "initial": formats.initial(business),
+        "statement": shown(formats.plain_name(statement, longest=80)) if statement else "",
     }

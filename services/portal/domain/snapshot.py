@@ -12,10 +12,12 @@ from shared.contracts import invoices as contracts
 from shared.contracts.accounts import OWN, Account, StripeCustomer, StripeId, stripe_customer
 from shared.contracts.invoices import RetryPlan, SubscriptionState
 from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
+from shared.contracts.payments import other_name
 from shared.contracts.prices import UNKNOWN_TERMS, Terms
 from shared.mode import LIVE, OBSERVE
 
 LONGEST_NOTE: Final = 200
+LONGEST_STATEMENT: Final = 80
 """How much a business may say about the service while something is owed, in characters: a sentence."""
 
 
@@ -34,6 +36,8 @@ class Business:
     timezone: str = "UTC"
     service_note: str | None = None
     """What it says of the service while something is owed, in its own words; None: nothing."""
+    charged_as: str | None = None
+    """What the customer's statement calls its charges; None: not said."""
     may_cancel: bool | None = None
     """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
     mode: str = LIVE
@@ -43,6 +47,11 @@ class Business:
     def observed(self) -> bool:
         """Whether nothing is written to Stripe for it, so that its pages promise none of that."""
         return self.mode == OBSERVE
+
+    @property
+    def statement(self) -> str | None:
+        """Who charges, where the customer's statement says another name than the business's."""
+        return other_name(self.name, self.charged_as)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
+from babel.numbers import is_currency
 from msgspec import UNSET
 
 from services.portal.domain.people import STRIPE_ACCOUNT, STRIPE_CUSTOMER
-from services.portal.domain.snapshot import LONGEST_NOTE
+from services.portal.domain.snapshot import LONGEST_NOTE, LONGEST_STATEMENT
 from shared.contracts.rpc.errors import InvalidArgument
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
@@ -163,6 +164,16 @@ def locale(field: str, value: str | None) -> str | None:
     return str(known)
 
 
+def currency(field: str, value: str | None) -> str | None:
+    """A currency's code, in lower case as Stripe writes it, or None."""
+    trimmed = optional_text(field, value, 10)
+    if trimmed is None:
+        return None
+    if not is_currency(trimmed.upper()):
+        raise InvalidArgument(f"{field}: expected a currency's code of ISO 4217, like usd or eur")
+    return trimmed.lower()
+
+
 @lru_cache(maxsize=1024)
 def _is_zone(name: str) -> bool:
     try:
@@ -215,6 +226,8 @@ _BUSINESS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "reminder_policy": reminder_policy,
     "sender_email": sender_email,
     "service_note": partial(sentence, longest=LONGEST_NOTE),
+    "charged_as": partial(sentence, longest=LONGEST_STATEMENT),
+    "currency": currency,
 }
 
 

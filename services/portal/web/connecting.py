@@ -73,6 +73,7 @@ class Connecting(PortalEntrypoints):
                     name=row.name,
                     account=row.account,
                     on_behalf_of=row.on_behalf_of,
+                    currency=row.currency,
                 )
                 for row in rows
             ]

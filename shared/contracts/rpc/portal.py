@@ -96,6 +96,11 @@ class BusinessArguments(Arguments, frozen=True, kw_only=True):
     service_note: str | UnsetType | None = UNSET
     """One plain sentence of at most 200 characters on what becomes of the service while something is owed, shown on the page
     and in emails as it is given; null or blank: nothing is said."""
+    charged_as: str | UnsetType | None = UNSET
+    """What a bank or card statement of its customers calls its charges, at most 80 characters, where that is not its name: a platform's
+    charge, `PORTICO* SUNRISE`. Page and emails say so; null or blank: nothing is said."""
+    currency: str | UnsetType | None = UNSET
+    """The currency that its figures are shown in first, ISO 4217, `usd`; null: none before the others. Nothing is converted."""
     stripe_account: str | UnsetType | None = UNSET
     """The Stripe account that its customers pay through, `acct_…`, once Portico works on it; null: the installation's own. No
     other business may have it, except with an `on_behalf_of` of its own."""
@@ -299,6 +304,8 @@ class ContactBusiness(Business, frozen=True, kw_only=True):
     """It observes, or the installation does: it and its customers get no mail that nobody asked for."""
     live_since: dt.datetime | None = None
     """The line that it has drawn: no mail that nobody asked for is sent of what happened before; null: it has drawn none."""
+    charged_as: str | None = None
+    """What a statement of the customer's bank calls its charges; null: not said."""
 
 
 class Contact(SecretAnswer, frozen=True, kw_only=True):
@@ -606,6 +613,8 @@ class BusinessAccount(Answer, frozen=True, kw_only=True):
     """`acct_…`; empty: the installation's own."""
     on_behalf_of: str = ""
     """Where the account is a platform's: the connected account whose customers it has; empty: nobody's."""
+    currency: str | None = None
+    """The currency that its figures are shown in first, ISO 4217 in lower case; null: none before the others."""
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------

@@ -312,3 +312,29 @@ def test_the_command_asks_for_one_business(
     services.answers["portal", "business_accounts"] = [on | {"account": ""}]
     shared = run("stats", "--business", "sunrise", "--json")
     assert "figures of all businesses there" in shared.stderr
+
+
+def test_a_business_s_own_currency_stands_first(
+    counted: dict[str, Any], run: Run, services: FakeServices
+) -> None:
+    """What came in in it stands alone, be it nothing; the others are beside it, never converted."""
+    services.answers["notifier", "stats"] = counted
+    on = {"business_id": "sunrise", "name": "Sunrise", "account": "acct_1", "on_behalf_of": ""}
+
+    def told(currency: str | None, *words: str) -> str:
+        services.answers["portal", "business_accounts"] = [on | {"currency": currency}]
+        return " ".join(run("stats", "--business", "sunrise", *words).stdout.split())
+
+    usual = [one["currency"] for one in counted["currencies"]]
+    for currency in ("usd", "eur", None):
+        ordered = [one["currency"] for one in json.loads(told(currency, "--json"))["currencies"]]
+        assert ordered == sorted(usual, key=lambda one: (one != currency, usual.index(one)))
+    amounts = {one["currency"]: one["recovered_amount"] for one in counted["currencies"]}
+    written = {name: money(amount, name) for name, amount in amounts.items()}
+    for own in (*usual, "gbp"):
+        beside = ", ".join(text for name, text in written.items() if name != own and amounts[name])
+        said = (
+            f"money recovered: {written.get(own, '£0.00')} and beside it, not converted: {beside} "
+        )
+        assert said in told(own) + " "
+    assert "beside it" not in told(None)

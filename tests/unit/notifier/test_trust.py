@@ -99,6 +99,26 @@ def test_a_business_may_say_what_becomes_of_the_service(kind: Kind) -> None:
     assert "About your appointments" not in silent.text + silent.html
 
 
+@pytest.mark.parametrize("kind", sorted({*DUNNING, Kind.PAYMENT_RECOVERED}))
+def test_who_charges_is_said_where_it_is_another_name(kind: Kind) -> None:
+    """In each email about a charge, in text and HTML; not where the statement says the business's own name."""
+    sunrise = Business(name="Sunrise", charged_as="PORTICO* <SUNRISE>")
+    said = "Payments to Sunrise appear on your bank or card statement as: PORTICO* <SUNRISE>"
+    result = rendered(kind, business=sunrise)
+    assert said in " ".join(result.text.replace("\u2068", "").replace("\u2069", "").split())
+    assert said in seen(result.html)
+    for same in (None, "SUNRISE"):
+        silent = rendered(kind, business=Business(name="Sunrise", charged_as=same))
+        assert "statement" not in silent.text + silent.html
+
+
+@pytest.mark.parametrize("kind", sorted({Kind.FRESH_LINK, *TO_BUSINESS}))
+def test_what_is_about_no_charge_says_nothing_of_who_charges(kind: Kind) -> None:
+    """Nobody looks at a statement for these."""
+    result = rendered(kind, business=Business(name="Sunrise", charged_as="PORTICO* SUNRISE"))
+    assert "PORTICO*" not in result.text + result.html
+
+
 def test_good_news_bring_no_worry() -> None:
     """Where nothing is owed there is no question whether somebody comes."""
     assert NOTE not in rendered(Kind.PAYMENT_RECOVERED).text

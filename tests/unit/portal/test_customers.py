@@ -92,6 +92,8 @@ BUSINESS = {
     "reminder_policy": ReminderPolicyArgument(interval_days=7),
     "sender_email": "billing@sunrise.example",
     "service_note": "We come as planned.",
+    "charged_as": "PORTICO* SUNRISE",
+    "currency": "usd",
 }
 
 

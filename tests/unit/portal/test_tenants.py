@@ -206,6 +206,8 @@ def values(world: World) -> dict[str, list[Any]]:
         "timezone": ["UTC", None],
         "reminder_policy": [{"interval_days": 5}, None],
         "service_note": ["Given", None],
+        "charged_as": ["GIVEN", None],
+        "currency": ["usd", None],
         "stripe_account": ["acct_alpha", None],
         "on_behalf_of": ["acct_alpha", None],
         "release_links": [True, False],

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from babel import Locale
 from bs4 import BeautifulSoup
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.portal import serializers as wire
 from services.portal.domain.notice import ASKING, Notice, State, Tone
 from services.portal.handlers import customers
 from services.portal.handlers.customers import Asked
+from services.portal.models import BusinessRow
 from services.portal.web import views
 from shared.contracts.accounts import OWN, StripeCustomer
 from shared.contracts.rpc.errors import InvalidArgument
@@ -200,12 +202,52 @@ def test_a_business_sets_its_sender_and_its_word_and_takes_them_back(session: Se
         {"sender_email": "x@y.example\r\nBcc: z@y.example"},
         {"service_note": "x" * 201},
         {"service_note": "a\x07b"},
+        {"charged_as": "x" * 81},
+        {"currency": "dollars"},
+        {"currency": "xyz"},
     ],
 )
 def test_what_no_email_could_carry_is_refused(session: Session, wrong: dict[str, str]) -> None:
     """With the argument's name, before anything is written."""
     with pytest.raises(InvalidArgument, match=next(iter(wrong))):
         add_business(session, **wrong)
+
+
+@pytest.mark.parametrize("state", [State.DECLINED, State.SETTLING, State.PAID])
+def test_who_charges_is_said_where_it_is_another_name(state: State) -> None:
+    """With each payment of the page; where the statement says the business's own name, or nobody said what, there is nothing to tell."""
+
+    def told(**given: Any) -> str:
+        found = snapshot(business=business(name="Sunrise", **given))
+        return words(draw(Tone(state.value), owed(state), found=found))
+
+    said = "Payments to Sunrise appear on your bank or card statement as: PORTICO* SUNRISE"
+    assert said in told(charged_as="PORTICO* SUNRISE")
+    for same in (None, "SUNRISE ", "Sunrise"):
+        assert "statement" not in told(charged_as=same)
+
+
+def test_without_a_payment_nobody_asks_who_charges() -> None:
+    """Where all is well, the page says nothing of statements."""
+    found = snapshot(business=business(charged_as="PORTICO* SUNRISE"))
+    assert "statement" not in words(draw(Tone.WELL, found=found))
+
+
+def test_who_charges_and_the_currency_of_its_figures_are_kept(session: Session) -> None:
+    """As they are given; the emails are told who charges, and null takes both back."""
+    add_business(session, charged_as=" PORTICO*\tSUNRISE ", currency="USD")
+    add_customer(session, platform_stripe_customer_id="cus_1")
+    session.flush()
+    row = session.scalars(select(BusinessRow)).one()
+    assert (row.charged_as, row.currency) == ("PORTICO* SUNRISE", "usd")
+    assert contact(session)["business"]["charged_as"] == "PORTICO* SUNRISE"
+    add_business(session, name="Still known")
+    session.flush()
+    assert (row.charged_as, row.currency) == ("PORTICO* SUNRISE", "usd")
+    add_business(session, charged_as=None, currency=None)
+    session.flush()
+    assert (row.charged_as, row.currency) == (None, None)
+    assert contact(session)["business"]["charged_as"] is None
 
 
 def test_a_blank_sentence_is_none(session: Session) -> None:
