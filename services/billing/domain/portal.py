@@ -37,6 +37,14 @@ class PortalConfiguration:
     """Whether it is the account's default: the one that is saved in Stripe's dashboard."""
     updated: int = 0
     """When it was last changed, in Stripe's seconds since the epoch."""
+    application: str | None = None
+    """The app or platform that made it, `ca_…`; None: the account itself did, or it was learnt before that was kept."""
+
+    def is_named(self, key: str, our_application: str | None) -> bool:
+        """Whether it is the one that we know by this key. Another platform that runs Portico, too, gives its own on the same account the
+        same names. `our_application` is what the account knows us as; None: not known, and then the key has to do."""
+        anothers = None not in (self.application, our_application)
+        return self.key == key and not (anothers and self.application != our_application)
 
     def allows(self, feature: str) -> bool:
         return dict(self.may).get(feature, False)

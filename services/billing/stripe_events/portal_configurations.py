@@ -10,6 +10,7 @@ from services.billing.domain.portal import PortalConfiguration
 from services.billing.stripe_events.payloads import (
     Amount,
     Id,
+    Reference,
     StripeEvent,
     attribute,
     decode_object,
@@ -61,6 +62,7 @@ class _Configuration(msgspec.Struct, frozen=True, kw_only=True):
     features: _Features
     login_page: _Switch | None = None
     metadata: _Metadata | None = None
+    application: Id | Reference | None = None
 
 
 def configuration_of(event: StripeEvent) -> PortalConfiguration:
@@ -71,6 +73,7 @@ def configuration_of(event: StripeEvent) -> PortalConfiguration:
 def to_configuration(configuration: Any) -> PortalConfiguration:
     """A portal configuration of an answer or an event. A feature that Stripe does not name is not offered."""
     features = attribute(configuration, "features")
+    maker = attribute(configuration, "application")
     return PortalConfiguration(
         id=configuration.id,
         livemode=bool(attribute(configuration, "livemode")),
@@ -84,4 +87,5 @@ def to_configuration(configuration: Any) -> PortalConfiguration:
         login_page=bool(attribute(configuration, "login_page", "enabled")),
         is_default=bool(attribute(configuration, "is_default")),
         updated=attribute(configuration, "updated") or 0,
+        application=maker if maker is None or isinstance(maker, str) else attribute(maker, "id"),
     )

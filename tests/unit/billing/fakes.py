@@ -251,7 +251,10 @@ class FakePaymentGateway:
 
     def find_configuration(self, key: str) -> PortalConfiguration | None:
         self._enter("find_configuration")
-        return next((one for one in self.configurations.values() if one.key == key), None)
+        return next(
+            (one for one in self.configurations.values() if one.is_named(key, self.application)),
+            None,
+        )
 
     def create_configuration(self, key: str, policy: PortalPolicy) -> PortalConfiguration:
         self._enter("create_configuration")
@@ -282,6 +285,7 @@ class FakePaymentGateway:
                 ("subscription_pause", policy.pause),
                 ("subscription_update", False),
             ),
+            application=self.application,
         )
         self.configurations[configuration_id] = made
         return made

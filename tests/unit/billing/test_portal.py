@@ -188,6 +188,50 @@ def test_making_a_configuration_twice_makes_one(
     assert (third.id, third.follows(PortalPolicy())) == (first.id, True)
 
 
+@pytest.mark.parametrize(
+    ("maker", "ours", "taken"),
+    [
+        ("ca_theirs", "ca_ours", False),
+        ("ca_ours", "ca_ours", True),
+        (None, "ca_ours", True),
+        ("ca_theirs", None, True),
+    ],
+)
+def test_what_another_platform_made_is_not_ours(
+    database: Transactions,
+    gateway: FakePaymentGateway,
+    maker: str | None,
+    ours: str | None,
+    taken: bool,
+) -> None:
+    """It may run Portico, too, and give its configuration the same key: it is neither used nor changed. Whoever doesn't know its own
+    name goes by the key."""
+    gateway.application = maker
+    theirs = gateway.create_configuration("default", PortalPolicy(cancel=True))
+    gateway.application = ours
+    used = ensure_configuration(database, gateway, "default", policy=PortalPolicy(), now=NOW)
+    assert (used.id == theirs.id) is taken
+    assert gateway.configurations[theirs.id].allows("subscription_cancel") is not taken
+
+
+@pytest.mark.parametrize("maker", [None, "ca_theirs", {"id": "ca_theirs", "object": "application"}])
+def test_the_default_of_the_dashboard_counts_whoever_made_it(
+    database: Transactions, gateway: FakePaymentGateway, maker: Any
+) -> None:
+    """It is what a session without a name gets, and what the business edits; its maker is kept, plain or expanded."""
+    saved = gateway.save_in_dashboard()
+    event = json.loads(told("created", saved))
+    event["data"]["object"]["application"] = maker
+    gateway.application = "ca_ours"
+    deliver(database, json.dumps(event).encode())
+    gateway.down = True
+    assert may_cancel(database, gateway) is True
+    with database.reading() as session:
+        known = portal_queries.permissions(session, StripeId(OWN, saved.id))
+    assert known is not None
+    assert known.application == (maker and "ca_theirs")
+
+
 def test_first_need_keeps_what_the_command_allowed(
     database: Transactions, gateway: FakePaymentGateway
 ) -> None:
