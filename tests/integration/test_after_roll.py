@@ -59,7 +59,9 @@ KEYS_OF_OURS = frozenset(
 """Unique columns that no id of Stripe's stands in, but behind its account."""
 STRIPES_ID = frozenset({"inbox", "payment_method_changes", "payment_method_change_events"})
 """Tables whose `id`, or `event_id`, is Stripe's."""
-FROM_THE_START = frozenset({"platform_refusals", "account_states", "stripe_reads"})
+FROM_THE_START = frozenset(
+    {"platform_refusals", "account_states", "stripe_reads", "keyed_accounts"}
+)
 """Tables that the release before doesn't know, with the account in their keys."""
 MANY = 20_000
 HELD_SECONDS = 3.0
