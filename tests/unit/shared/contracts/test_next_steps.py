@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from shared.contracts.invoices import Retry, RetryPlan
-from shared.contracts.next_steps import NextStep, next_step, wants_confirmation
+from shared.contracts.next_steps import NextStep, is_under_way, next_step, wants_confirmation
 from shared.contracts.payments import Decline
 
 DATED = RetryPlan(Retry.SCHEDULED, dt.datetime(2026, 12, 2, 15, tzinfo=dt.UTC))
@@ -48,3 +48,11 @@ def test_the_reason_of_the_failure_says_whether_to_confirm() -> None:
     assert not wants_confirmation(False, None)
     assert not wants_confirmation(True, Decline.INSUFFICIENT_FUNDS)
     assert wants_confirmation(False, Decline.AUTHENTICATION_REQUIRED)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_new_payment_method_is_money_on_its_way_where_we_charge_it(observed: bool) -> None:
+    """That is our own doing, so not for a business that observes; what Stripe has begun is on its way in any case."""
+    assert is_under_way(payment=False, new_method=True, observed=observed) is not observed
+    assert is_under_way(payment=True, new_method=False, observed=observed)
+    assert not is_under_way(payment=False, new_method=False, observed=observed)
