@@ -32,7 +32,14 @@ from services.billing.models import (
 from services.billing.workflows import recovery
 from services.billing.workflows.change_plans import Run
 from services.billing.workflows.customer_lease import CustomerBusy
-from services.billing.workflows.recovery import PAUSES, Report, due, recover, resume
+from services.billing.workflows.recovery import (
+    PAUSES,
+    Report,
+    accounts_due,
+    due,
+    recover,
+    resume,
+)
 from shared.contracts import accounts
 from shared.contracts.rpc.errors import BillingError, StripeRefused, StripeUnavailable
 from shared.database import Transactions
@@ -107,7 +114,8 @@ class Loop:
                 holder="loop",
                 clock=self.clock,
             )
-            for one in due(self.database, self.clock())
+            for account in accounts_due(self.database, self.clock())
+            for one in due(self.database, account, self.clock())
         ]
 
     def told(self, card: str = GOOD, kind: str = CUSTOMER, scope: str = "") -> Wish:
