@@ -61,7 +61,7 @@ test-e2e: $(FOR_TEST) servers ## In a browser, through the whole loop
 IMAGE_TESTS := tests/integration/test_image.py
 # What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
 ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
-	$(addprefix tests/faults/test_,accounts.py bodies.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
+	$(addprefix tests/faults/test_,accounts.py bodies.py fairness.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
 	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
@@ -133,6 +133,10 @@ bench: $(FOR_TEST) $(FOR_BENCH) servers ## Speed against yardsticks in the same 
 .PHONY: bench-storm
 bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail: EVENTS=20000 NOTIFIERS=1
 	@$(PY) -m tests.bench.storm
+
+.PHONY: bench-fairness
+bench-fairness: $(FOR_TEST) servers ## How long an account's mails take beside another's flood, whose Stripe is quick, slow, or says 429: FLOOD=2500
+	@$(PY) -m tests.bench.fairness
 
 .PHONY: bench-api
 bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key

@@ -16,6 +16,8 @@ from typing import Any  # noqa: E402
 
 ID = re.compile(rb'"notification_id": ?"([^"]+)"')
 TAKES = re.compile(rb"^GET /stripe-takes/([\d.]+)")
+OF_ACCOUNT = re.compile(rb"^GET /stripe-of/(acct_\w+)/([\d.]+)/(\d+)")
+STRIPE_ACCOUNT = re.compile(rb"\r\nstripe-account: (acct_\w+)", re.IGNORECASE)
 AFTER = re.compile(rb"^GET /after/(\d+)")
 PATIENCE_SECONDS = 8.0
 """How long `GET /after/N` waits for the next mail."""
@@ -50,10 +52,18 @@ def answer(status: str, body: str, extra: str = "") -> bytes:
 
 ACCEPTED = answer("202 Accepted", "", "X-Message-Id: stub\r\n")
 MISSING = answer("404 Not Found", UNKNOWN)
+BUSY = answer(
+    "429 Too Many Requests",
+    '{"error": {"type": "invalid_request_error", "code": "rate_limit", "message": "slow down"}}',
+)
 stripe: Counter[int] = Counter()
 """Requests to Stripe in each second."""
 stripe_takes = 0.0
 """Seconds until Stripe answers: none, or as `GET /stripe-takes/SECONDS` has said, which counts anew."""
+
+of_account: dict[bytes, tuple[float, bool]] = {}
+"""Accounts whose Stripe differs, as `GET /stripe-of/ACCOUNT/SECONDS/STATUS` has said: seconds until it answers, and whether that
+is a 429."""
 
 
 def handle(request: bytes, body: bytes) -> bytes:
@@ -69,6 +79,8 @@ def handle(request: bytes, body: bytes) -> bytes:
         return answer("200 OK", "{}")
     if request.startswith(b"GET /count"):
         return counted()
+    if request.startswith(b"GET /mails"):
+        return answer("200 OK", json.dumps(mails))
     if (after := AFTER.match(request)) is not None:
         end = time.monotonic() + PATIENCE_SECONDS
         while len(mails) <= int(after[1]) and time.monotonic() < end:
@@ -78,9 +90,14 @@ def handle(request: bytes, body: bytes) -> bytes:
         stripe_takes = float(takes[1])
         stripe.clear()
         return answer("200 OK", "{}")
+    if (differs := OF_ACCOUNT.match(request)) is not None:
+        of_account[differs[1]] = float(differs[2]), differs[3] == b"429"
+        return answer("200 OK", "{}")
     stripe[int(time.time())] += 1
-    eventlet.sleep(stripe_takes)
-    return stripe_answer(request)
+    account = STRIPE_ACCOUNT.search(request)
+    takes, busy = of_account.get(account[1] if account else b"", (stripe_takes, False))
+    eventlet.sleep(takes)
+    return BUSY if busy else stripe_answer(request)
 
 
 def counted() -> bytes:

@@ -1,0 +1,32 @@
+"""Several Stripe accounts: a flood of one, and a Stripe that is slow for it or busy, leaves the mails of another as quick as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench.fairness import STRIPES, beside, settle
+from tests.bench.system import System, running
+
+FLOOD = 500
+QUIET = 400
+"""Customers of the other account: one of them fails four times a second, for as long as the flood takes."""
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[System]:
+    """The system of the bench, with one process a service and two accounts."""
+    with running("fairness", 2 * (10 + len(STRIPES) * (FLOOD + QUIET))) as made:
+        settle(made)
+        yield made
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("stripe", STRIPES)
+def test_another_accounts_mails_do_not_wait_behind_a_flood(system: System, stripe: str) -> None:
+    """However fast this machine is: half of them, at least, need no more than half of what the flood's own do. In a queue that is one
+    for all they would need as long."""
+    found = beside(system, FLOOD, STRIPES[stripe], quiet_most=QUIET)
+    assert found.quiet.p50 < found.loud.p50 / 2
+    assert found.quiet.at(100) < found.loud.at(100)
