@@ -25,6 +25,7 @@ from portico.commands.explain import explain
 from portico.commands.init import init
 from portico.commands.links import links
 from portico.commands.stats import stats
+from portico.commands.stripe_import import import_accounts
 from portico.env_file import read_env_file
 from shared.terminal import say
 from shared.version import VERSION
@@ -101,4 +102,5 @@ billing.stripe.command("connect")(connect.connect)
 billing.stripe.command("accounts")(connect.accounts)
 billing.stripe.command("disconnect")(connect.disconnect)
 portal.customers.command("links")(links)
+billing.stripe.command("import")(import_accounts)
 portal.customers.command("erase")(erase)

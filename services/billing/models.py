@@ -146,6 +146,47 @@ class StripeRead(KeyedByAccount, Base):
     reads: Mapped[int] = mapped_column(BigInteger)
 
 
+class StripeImport(Base):
+    """How far the import of an account has come; one row an account, of its last run."""
+
+    __tablename__ = "stripe_imports"
+
+    account: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
+    """Stripe's id, `acct_…`; empty: the installation's own."""
+    run: Mapped[str] = mapped_column(String(32))
+    """Names this run in the ids of its events: in one run a thing is said once, and the next run says it again."""
+    what: Mapped[str] = mapped_column(String(20))
+    """The list that is being read, a `stripe_events.imports.Listed`; `done` after the last one."""
+    cursor: Mapped[str | None] = mapped_column(String(255))
+    """The last object of that list that was taken in; None: none yet."""
+    customers: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    subscriptions: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    invoices: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    events: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Of ours, that were queued."""
+    reads: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Pages that were taken in."""
+    holder: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+    began_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
+
+
+class StripeImportCustomer(Base):
+    """A Stripe customer that the last import of its account met, for its report."""
+
+    __tablename__ = "stripe_import_customers"
+    __table_args__ = (Index("ix_stripe_import_customers_account", "account", "email_digest"),)
+
+    account: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    email_digest: Mapped[str | None] = mapped_column(String(32))
+    """Equal for equal addresses of one run, whatever their case; None: it has none."""
+    findings: Mapped[str | None] = mapped_column(String(100))
+    """What is worth telling, words of `stripe_events.imports.Finding` with spaces between them."""
+    met_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
+
+
 class SpentCode(Base):
     """A code of Stripe's OAuth that was spent, or is about to be: sent a second time it would take the connection away."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.billing.domain.accounts import Way
+from services.billing.domain.list_sizes import ObjectPage
 from services.billing.domain.paying import (
     Customer,
     HostedInvoice,
@@ -64,6 +65,17 @@ OPENS_PORTAL: Final = frozenset(
 )
 """Those that write only what Stripe's Billing Portal needs to open for a customer who clicked, or a person who sets it up. They go on
 while a business observes, as what a person does by hand: `portico stripe setup` and connecting an account."""
+
+
+class ObjectLists(Protocol):
+    """An account's lists of objects, a page at a time, newest first."""
+
+    def page(
+        self, what: str, after: str | None, *, before: dt.datetime | None = None
+    ) -> ObjectPage:
+        """Up to a hundred customers, subscriptions that are not over, or open invoices with their customers: those after the object
+        `after`, or made before a moment. Raises StripeRateLimited, StripePermissionMissing, ObjectGone where there is no `after`."""
+        ...
 
 
 class PaymentGateway(Protocol):

@@ -17,6 +17,7 @@ from services.billing.models import (
     Recovery,
     RecoveryRun,
     SpentCode,
+    StripeImportCustomer,
     StripeRead,
 )
 from shared.retention import Rule
@@ -57,5 +58,6 @@ RULES: Final = (
     Rule(Recovery, lambda before: Recovery.at < before),
     Rule(RecoveryRun, lambda before: RecoveryRun.finished_at < before),
     Rule(SpentCode, lambda before: SpentCode.spent_at < before),
+    Rule(StripeImportCustomer, lambda before: StripeImportCustomer.met_at < before),
     Rule(StripeRead, lambda before: StripeRead.day < before.date()),
 )

@@ -23,6 +23,7 @@ from services.billing.retention import RULES
 from services.billing.rpc.accounts import Accounts, StripeAccounts
 from services.billing.rpc.connecting import Connecting
 from services.billing.rpc.errors import served, wire_errors, within
+from services.billing.rpc.importing import Importing
 from services.billing.rpc.invoice_reports import Looking
 from services.billing.rpc.operations import Operations
 from services.billing.rpc.reconciling import PLACE_SECONDS, Reconciling
@@ -134,7 +135,9 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class BillingService(Webhooks, Looking, Operations, StripeAccounts, Connecting, Reconciling):
+class BillingService(
+    Webhooks, Looking, Operations, StripeAccounts, Connecting, Reconciling, Importing
+):
     """Wraps all of Stripe: its webhooks in, its Billing Portal and its payments out."""
 
     name = "billing"

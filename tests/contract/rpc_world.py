@@ -124,6 +124,7 @@ class World:
             observes=False,
             stripe_portal_configuration=None,
             stripe_read_pool=10_000,
+            stripe_look_rate=10,
             public_url="https://portal.example",
         )
 
@@ -410,6 +411,10 @@ def _billing(world: World) -> None:
     call("billing", "republish", queue="notifier.billing-events", since=since, dry_run=True)
     call("billing", "republish", queue="notifier.billing-events", since=since, after=0)
     call("billing", "reconcile", since="3d")
+    call("billing", "import_plan")
+    while call("billing", "import_page", holder="holder-of-a-test")["what"] != "done":
+        pass
+    call("billing", "import_findings")
     steps.new_method()(house)
     house.settle()
     call("billing", "recoveries", stripe_customer_id=house.customer_id, limit=2)

@@ -15,6 +15,10 @@ class PortalUnavailable(TemporarilyUnavailable):
     """The portal does not tell whether the business observes, so nothing was written to Stripe."""
 
 
+class ObjectGone(StripeRefused):
+    """The object that a page of a list was to begin after is not there."""
+
+
 class KeySpent(StripeUnavailable):
     """Stripe stored a server error under the idempotency key and replays it: asking again with this key does nothing."""
 
@@ -25,6 +29,9 @@ class StripeBusy(StripeUnavailable):
 
 class StripeRateLimited(StripeUnavailable):
     """Stripe asks us to slow down: our account's requests are too many. Stripe itself is well."""
+
+    retry_after: float | None = None
+    """In how many seconds, where Stripe says it."""
 
 
 class StripeKeyRefused(StripeRefused):

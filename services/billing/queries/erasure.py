@@ -18,6 +18,7 @@ from services.billing.models import (
     Recovery,
     RecoveryLease,
     RecoveryRun,
+    StripeImportCustomer,
     inbox_account_is,
 )
 from shared.contracts.accounts import OWN, Account, StripeId
@@ -99,7 +100,7 @@ def erase_outbox(
 
 
 def erase_recoveries(session: Session, customer: StripeId) -> int:
-    """Forget the changes of this customer's cards, and the tries to pay with them."""
+    """Forget the changes of this customer's cards, the tries to pay with them, and that an import met it."""
     changes = select(PaymentMethodChange.id).where(
         is_object(PaymentMethodChange.account, PaymentMethodChange.stripe_customer_id, customer)
     )
@@ -119,5 +120,6 @@ def erase_recoveries(session: Session, customer: StripeId) -> int:
             Recovery,
             RecoveryRun,
             RecoveryLease,
+            StripeImportCustomer,
         )
     )

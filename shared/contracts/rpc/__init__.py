@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from shared.contracts.rpc import billing, notifier, portal
+from shared.contracts.rpc import billing, imports, notifier, portal
 from shared.contracts.rpc.base import Method
 
 METHODS: Final[dict[tuple[str, str], Method[Any]]] = {
     (method.service, method.name): method
-    for module in (portal, billing, notifier)
+    for module in (portal, billing, imports, notifier)
     for method in vars(module).values()
     if isinstance(method, Method)
 }

@@ -142,6 +142,10 @@ class ReconciliationRunning(BillingError):
     """Another reconciliation is under way; it will find the same."""
 
 
+class ImportRunning(BillingError):
+    """Another import of this account is under way."""
+
+
 class NotRepublished(BillingError):
     """The broker did not take all events; those that it took do no harm when they come again. Try again."""
 

@@ -70,6 +70,8 @@ OTHER_CODES: Final = frozenset(
 )
 COUNTED_CODES: Final = KEY_CODES | BUSY_CODES | OTHER_CODES | {*MISSING_CODES}
 """The codes that the metric of errors tells apart; Stripe has hundreds, and adds to them. The log has each as it is."""
+LONGEST_WAIT: Final = 60.0
+"""Seconds, whatever `Retry-After` says."""
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -127,7 +129,9 @@ def meaning_of(
             return forbidden(summary)
         return StripePermissionMissing(summary)
     if isinstance(error, stripe.RateLimitError):
-        return StripeRateLimited(summary)
+        limited = StripeRateLimited(summary)
+        limited.retry_after = _retry_after(error)
+        return limited
     if isinstance(error, stripe.InvalidRequestError):
         return _refusal(error, customer, configuration, missing)
     if isinstance(error, stripe.CardError | stripe.IdempotencyError):
@@ -170,6 +174,14 @@ def summary_of(error: stripe.StripeError) -> str:
         if value:
             parts.append(f"{name} {value}")
     return ", ".join(parts)
+
+
+def _retry_after(error: stripe.StripeError) -> float | None:
+    told = {name.lower(): value for name, value in (error.headers or {}).items()}
+    try:
+        return min(max(float(told["retry-after"]), 0.0), LONGEST_WAIT)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _code(error: stripe.StripeError) -> str | None:

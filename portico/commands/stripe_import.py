@@ -1,0 +1,204 @@
+"""`portico stripe import`: who bills already comes in with all that Stripe has."""
+
+from __future__ import annotations
+
+import csv
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.progress import Progress
+
+from portico.cli.context import FINDING, Stop, context_of
+from portico.cli.output import confirm, print_json, progress_bar
+from portico.cli.rpc import Caller, Fault, ask
+from shared.contracts.accounts import OWN, account_argument
+from shared.contracts.rpc import billing, imports
+from shared.contracts.rpc.errors import ImportRunning
+from shared.terminal import complain, say
+
+PAGE: Final = 500
+TIMEOUT: Final = 120.0
+TOLD: Final = {
+    "no_email": "without an e-mail address: they can't be written to",
+    "same_email": "share an e-mail address with another: look at them before you accept one",
+    "deleted": "deleted at Stripe",
+    "long_name": "with a name of over 200 characters, which is cut",
+    "unknown_locale": "with a language that nothing is written in",
+    "unreadable": "with something that Portico can't read, which is left out",
+}
+
+
+def import_accounts(
+    ctx: typer.Context,
+    account: Annotated[
+        str,
+        typer.Option(
+            metavar="acct_…", help="This account; else the installation's own.", show_default=False
+        ),
+    ] = OWN,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every account that is served, one after another.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write each customer of whom there is something to tell, as CSV."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON document instead of text.")
+    ] = False,
+) -> None:
+    """Take in the customers, subscriptions and open invoices that Stripe has already. Nobody is mailed for it, and nothing is charged.
+
+    It tells first how many reads of the month's allowance that takes, about, and asks. Live work goes first: it reads with what is left of
+    STRIPE_LOOK_RATE, and waits when Stripe says so. Stopped or killed it goes on where it was when it is run again; run after its end, it
+    takes all in anew, and nothing is there twice. What is worth telling of single customers comes last.
+
+    Ends with 1 where another import of the account is under way, or the key may not read what is needed: nothing was read then.
+
+    Example: portico stripe import --yes --report import.csv
+    """
+    if all_ and account:
+        raise typer.BadParameter("give --account or --all, one of them", param_hint="--account")
+    done: list[dict[str, Any]] = []
+    with context_of(ctx).calling(timeout=TIMEOUT) as call:
+        names = list(_served(call)) if all_ else [account]
+        plans = [(name, _plan(call, name)) for name in names]
+        if not yes:
+            confirm("Import?")
+        with progress_bar("count") as bar:
+            for name, plan in plans:
+                done.append(_import(call, name, plan, bar))
+        counts = _report(call, names, report)
+    for each in done:
+        each["findings"] = dict(counts[each["account"]])
+    if as_json:
+        print_json(done)
+        return
+    for each in done:
+        say(
+            f"{_shown(each['account'])}: {each['customers']:,} customers, {each['subscriptions']:,} subscriptions, "
+            f"{each['invoices']:,} open invoices, with {each['reads']:,} reads"
+        )
+        for word, number in sorted(each["findings"].items()):
+            say(f"  {number:,} {TOLD.get(word, word)}")
+    if report is not None:
+        complain(f"each of them is in {report}")
+
+
+def _served(call: Caller) -> Iterator[str]:
+    yield OWN
+    after: str | None = None
+    while True:
+        page = ask(call, billing.STRIPE_ACCOUNTS, after=after, limit=PAGE)
+        yield from (one.account for one in page.accounts if one.served)
+        if not page.has_more:
+            return
+        after = page.accounts[-1].account
+
+
+def _shown(account: str) -> str:
+    return account or "own account"
+
+
+def _plan(call: Caller, account: str) -> imports.ImportPlan:
+    """What an import will read, told. Raises Stop where the key may not."""
+    plan = ask(call, imports.IMPORT_PLAN, **account_argument(account))
+    if plan.lacking:
+        raise Stop(
+            FINDING,
+            f"{_shown(account)}: the key may not read {', '.join(plan.lacking)}: give it these rights in Stripe's dashboard "
+            "(Developers, API keys), and import again. Nothing was imported.",
+        )
+    mode = "live" if plan.livemode else "test"
+    owner = "its own key's" if plan.own_key else "the month's"
+    allowance = "" if plan.own_key else f" of {plan.pool:,}, of which {plan.pool_used:,} are used"
+    complain(
+        f"{_shown(account)} ({mode} mode): about {plan.customers:,} customers, {plan.subscriptions:,} subscriptions and "
+        f"{plan.invoices:,} open invoices. To import them takes about {plan.reads:,} reads of {owner} allowance{allowance}; "
+        f"Portico then looks once at each open invoice, within STRIPE_LOOK_RATE."
+    )
+    if not plan.own_key and plan.reads + plan.invoices > plan.pool - plan.pool_used:
+        complain("That is more than is left of the allowance: Stripe may refuse further reads.")
+    if plan.unfinished is not None:
+        complain(f"It goes on where it was, after {plan.unfinished.customers:,} customers.")
+    return plan
+
+
+def _import(
+    call: Caller,
+    account: str,
+    plan: imports.ImportPlan,
+    bar: Progress,
+) -> dict[str, Any]:
+    """Take in all pages; the counts of the whole import, earlier runs of it included. Raises Stop where another one is at it."""
+    holder = secrets.token_urlsafe(12)
+    before = plan.unfinished.reads if plan.unfinished else 0
+    task = bar.add_task(_shown(account), total=before + plan.reads, completed=before, count="")
+    while True:
+        try:
+            page = ask(call, imports.IMPORT_PAGE, holder=holder, **account_argument(account))
+        except Fault as fault:
+            if fault.means(ImportRunning):
+                raise Stop(FINDING, f"{_shown(account)}: {fault.message}") from None
+            raise
+        total = max(before + plan.reads, page.reads + (page.what != "done"))
+        number = page.customers + page.subscriptions + page.invoices
+        bar.update(task, total=total, completed=page.reads, count=f"{number:,}")
+        if page.what == "done":
+            bar.update(task, total=page.reads)
+            return {
+                "account": account,
+                "customers": page.customers,
+                "subscriptions": page.subscriptions,
+                "invoices": page.invoices,
+                "events": page.events,
+                "reads": page.reads,
+            }
+        if page.wait_seconds:
+            time.sleep(page.wait_seconds)
+
+
+def _report(call: Caller, accounts: list[str], file: Path | None) -> dict[str, Counter[str]]:
+    """What is worth telling of each account's customers, counted; each of them a line of the file. A page at a time."""
+    counts: dict[str, Counter[str]] = {account: Counter() for account in accounts}
+    try:
+        stream = file.open("w", encoding="utf-8", newline="") if file else None
+    except OSError as error:
+        raise Stop(
+            FINDING, f"{file} can't be written ({error.strerror}); all is imported"
+        ) from None
+    try:
+        writer = csv.writer(stream) if stream else None
+        if writer:
+            writer.writerow(("account", "stripe_customer_id", "finding"))
+        for account in accounts:
+            for one in _findings(call, account):
+                counts[account].update(one.findings)
+                if writer:
+                    writer.writerows(
+                        (account, one.stripe_customer_id, word) for word in one.findings
+                    )
+    finally:
+        if stream:
+            stream.close()
+    return counts
+
+
+def _findings(call: Caller, account: str) -> Iterator[imports.ImportFinding]:
+    after = ""
+    while True:
+        page = ask(
+            call, imports.IMPORT_FINDINGS, after=after, limit=PAGE, **account_argument(account)
+        )
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].stripe_customer_id

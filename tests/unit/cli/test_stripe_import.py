@@ -1,0 +1,155 @@
+"""`portico stripe import`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portico.cli.rpc import Fault
+from portico.commands import stripe_import
+from tests.unit.cli.conftest import FakeServices, Run
+
+PLAN = {
+    "livemode": False,
+    "lacking": [],
+    "customers": 250,
+    "subscriptions": 90,
+    "invoices": 12,
+    "reads": 5,
+    "pool": 10_000,
+    "pool_used": 640,
+    "own_key": False,
+    "unfinished": None,
+}
+FOUND = [
+    {"stripe_customer_id": "cus_1", "findings": ["no_email"]},
+    {"stripe_customer_id": "cus_2", "findings": ["long_name", "same_email"]},
+    {"stripe_customer_id": "cus_3", "findings": ["same_email"]},
+]
+
+
+def progress(what: str, customers: int, **given: Any) -> dict[str, Any]:
+    return {
+        "what": what,
+        "customers": customers,
+        "subscriptions": 0,
+        "invoices": 0,
+        "events": customers,
+        "reads": customers // 100,
+        "wait_seconds": 0.0,
+    } | given
+
+
+@pytest.fixture(autouse=True)
+def stripe(services: FakeServices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A billing that imports 250 customers in three pages."""
+    pages = [progress("customers", 100), progress("subscriptions", 250), progress("done", 250)]
+    asked = {"count": 0}
+
+    def page(**_: Any) -> dict[str, Any]:
+        asked["count"] += 1
+        return pages[(asked["count"] - 1) % 3]
+
+    services.answers["billing", "import_plan"] = PLAN
+    services.answers["billing", "import_page"] = page
+    services.answers["billing", "import_findings"] = lambda after="", **_: [
+        one for one in FOUND if str(one["stripe_customer_id"]) > after
+    ][: stripe_import.PAGE]
+
+
+def test_what_it_costs_is_told_and_asked_before(run: Run, services: FakeServices) -> None:
+    """Without a yes nothing is imported."""
+    result = run("stripe", "import", input="n\n")
+    assert result.exit_code != 0
+    assert (
+        "about 5 reads of the month's allowance of 10,000, of which 640 are used" in result.stderr
+    )
+    assert {method for _, method, _ in services.asked} == {"import_plan"}
+
+
+def test_all_is_imported_and_told(
+    run: Run, services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counts, and of whom there is something to tell; each of these a line of the report, whatever the size of a page."""
+    monkeypatch.setattr(stripe_import, "PAGE", 2)
+    file = tmp_path / "report.csv"
+    result = run("stripe", "import", "--yes", "--report", str(file))
+    assert result.exit_code == 0, result.output
+    assert "own account: 250 customers" in result.stdout
+    assert "2 share an e-mail address with another" in result.stdout
+    rows = list(csv.reader(file.read_text().splitlines()))
+    assert rows[0] == ["account", "stripe_customer_id", "finding"]
+    assert rows[1:] == [
+        ["", "cus_1", "no_email"],
+        ["", "cus_2", "long_name"],
+        ["", "cus_2", "same_email"],
+        ["", "cus_3", "same_email"],
+    ]
+    holders = {given["holder"] for _, method, given in services.asked if method == "import_page"}
+    assert len(holders) == 1
+
+
+def test_json_has_each_account(run: Run, services: FakeServices) -> None:
+    """All that are served, the own one first."""
+    theirs = {"account": "acct_1", "way": "connected", "state": "connected", "livemode": False, "served": True}  # fmt: skip
+    services.answers["billing", "stripe_accounts"] = {
+        "accounts": [theirs, theirs | {"account": "acct_2", "served": False}],
+        "has_more": False,
+    }
+    told = json.loads(run("stripe", "import", "--all", "--yes", "--json").stdout)
+    assert [(one["account"], one["customers"]) for one in told] == [("", 250), ("acct_1", 250)]
+    assert told[0]["findings"] == {"no_email": 1, "long_name": 1, "same_email": 2}
+    named = [given.get("account") for _, method, given in services.asked if method == "import_plan"]
+    assert named == [None, "acct_1"]
+
+
+def test_a_right_that_is_missing_is_named_before_anything_is_imported(
+    run: Run, services: FakeServices
+) -> None:
+    """What to do about it, too."""
+    services.answers["billing", "import_plan"] = PLAN | {"lacking": ["customers", "invoices"]}
+    result = run("stripe", "import", "--yes")
+    assert result.exit_code == 1
+    assert "may not read customers, invoices: give it these rights" in result.stderr
+    assert {method for _, method, _ in services.asked} == {"import_plan"}
+
+
+def test_the_second_of_two_says_so(run: Run, services: FakeServices) -> None:
+    """And until when, as billing tells it."""
+
+    def refuse(**_: Any) -> Any:
+        raise Fault("ImportRunning", "an import of this account is under way; go on after 10:00")
+
+    services.answers["billing", "import_page"] = refuse
+    result = run("stripe", "import", "--yes")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "under way; go on after 10:00" in result.stderr
+
+
+def test_it_waits_as_long_as_it_is_told(
+    run: Run, services: FakeServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says where it goes on."""
+    waited: list[float] = []
+    monkeypatch.setattr(stripe_import.time, "sleep", waited.append)
+    pages = [progress("customers", 100, wait_seconds=7.0), progress("done", 250)]
+    services.answers["billing", "import_page"] = lambda **_: pages.pop(0)
+    services.answers["billing", "import_plan"] = PLAN | {"unfinished": progress("customers", 100)}
+    result = run("stripe", "import", "--yes")
+    assert waited == [7.0]
+    assert "goes on where it was, after 100 customers" in result.stderr
+
+
+def test_what_is_left_of_the_allowance_may_be_too_little(run: Run, services: FakeServices) -> None:
+    """Then that is said before the question."""
+    services.answers["billing", "import_plan"] = PLAN | {"pool_used": 9_990}
+    assert "more than is left" in run("stripe", "import", input="n\n").stderr
+
+
+def test_an_account_and_all_are_not_given_together(run: Run) -> None:
+    """One of them."""
+    assert run("stripe", "import", "--all", "--account", "acct_1").exit_code == 2
