@@ -64,7 +64,7 @@ class Importing:
     @audited_rpc("account")
     def import_page(self, holder: Holder, account: str = OWN) -> ImportProgress:
         """Take in one page of an account's customers, subscriptions or open invoices; call again with the same `holder` until `what` is
-        `done`, after `wait_seconds` where that is not 0. Goes on with what was begun; after the end, another `holder` begins anew.
+        `done`, each time after the wait that the answer names. Goes on with what was begun; after the end, another `holder` begins anew.
         ImportRunning: another one is at it. It takes reads from live work's budget (STRIPE_LOOK_RATE) while half is left."""
         at = served(account, self.accounts.directory)
         gateway = self.gateways.at(at)

@@ -320,6 +320,7 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("stripe", "accounts", "--business"),
     ("stripe", "disconnect"),
     ("stripe", "disconnect", "acct_1", "--business", "sunrise"),
+    ("stripe", "import", "--all", "--account", "acct_1"),
     ("stripe", "portal-config", "--allow", "everything"),
     ("stripe", "portal-config", "--show", "--allow", "cancel"),
     ("stripe", "portal-config", "--business", "nowhere"),
