@@ -142,6 +142,12 @@ bench-fairness: $(FOR_TEST) servers ## How long an account's mails take beside a
 bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key
 	@$(PY) -m tests.bench.host_api
 
+CUSTOMERS ?= 50000
+
+.PHONY: import-at-size
+import-at-size: $(FOR_TEST) ## Import an account of CUSTOMERS=50000 from the sandbox, killed three times: rate, reads, memory
+	@IMPORT_CUSTOMERS=$(CUSTOMERS) $(PYTEST) -s tests/contract/test_importing.py
+
 .PHONY: bench-stalls
 bench-stalls: $(FOR_TEST) servers ## How long others wait while somebody sends what should stall a service
 	@$(PY) -m tests.bench.stalls

@@ -11,6 +11,7 @@ from sandbox.stripe_api import (
     collection,
     controls,
     credit_notes,
+    crowd,
     customers,
     discounts,
     disputes,
