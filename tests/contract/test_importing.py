@@ -24,6 +24,7 @@ from tests.unit.stories.house import House
 from tests.unit.stories.steps import opens, renewal_fails
 
 CUSTOMERS = int(os.environ.get("IMPORT_CUSTOMERS", "200"))
+pytestmark = pytest.mark.timeout(300 + CUSTOMERS // 10)
 KILLS = 1 if CUSTOMERS < 1000 else 3
 
 

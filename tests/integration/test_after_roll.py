@@ -60,7 +60,10 @@ KEYS_OF_OURS = frozenset(
 STRIPES_ID = frozenset({"inbox", "payment_method_changes", "payment_method_change_events"})
 """Tables whose `id`, or `event_id`, is Stripe's."""
 FROM_THE_START = frozenset(
-    {"platform_refusals", "account_states", "stripe_reads", "keyed_accounts"}
+    {
+        *("platform_refusals", "account_states", "stripe_reads", "keyed_accounts"),
+        *("stripe_imports", "stripe_import_customers"),
+    }
 )
 """Tables that the release before doesn't know, with the account in their keys."""
 MANY = 20_000

@@ -315,10 +315,10 @@ def test_forgetting_reads_only_what_is_old(
     def prune(session: Session) -> None:
         assert set(prune_batch(session, rules, NOW - RETENTION).values()) == {0}
 
-    # New cards and accounts are few; the notifier's outbox and its webhooks to hosts are empty here.
+    # New cards, accounts and imports are few; the notifier's outbox and its webhooks to hosts are empty here.
     small = {"recoveries", "recovery_runs", "payment_tries"}
     small |= {"payment_method_changes", "payment_method_change_events"}
-    small |= {"platform_refusals", "spent_codes", "stripe_reads"}
+    small |= {"platform_refusals", "spent_codes", "stripe_reads", "stripe_import_customers"}
     hooks = {"hook_events", "hook_deliveries", "hook_attempts"}
     small |= {"outbox", *hooks} if service == "notifier" else set()
     assert full_scans(engine, prune, small) == []
