@@ -14,6 +14,11 @@ def money(minor: int, currency: str) -> str:
     return write_money(minor, currency, ENGLISH) if currency else "–"
 
 
+def number_of(count: int, thing: str) -> str:
+    """`1 email`, `1,200 emails`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """A length of time in the unit that fits: `42 s`, `3.5 h`, `2.1 days`."""
     if seconds is None:

@@ -15,6 +15,7 @@ from portico.commands import (
     connect,
     deadletters,
     hooks,
+    modes,
     notifier,
     portal,
     stripe_setup,
@@ -24,6 +25,7 @@ from portico.commands.erase import erase
 from portico.commands.explain import explain
 from portico.commands.init import init
 from portico.commands.links import links
+from portico.commands.preview import preview
 from portico.commands.stats import stats
 from portico.commands.stripe_import import import_accounts
 from portico.env_file import read_env_file
@@ -86,6 +88,9 @@ app.command()(init)
 app.command()(doctor)
 app.command()(explain)
 app.command()(stats)
+app.command()(preview)
+app.command()(modes.observe)
+app.command()(modes.go_live)
 app.command()(billing.reconcile)
 app.command()(portal.link)
 app.add_typer(portal.customers, name="customers")

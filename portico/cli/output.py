@@ -8,9 +8,11 @@ import datetime as dt
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import typer
@@ -91,6 +93,61 @@ def print_json(value: Any) -> None:
     text = json.dumps(plain(value, utc="Z"), ensure_ascii=False, indent=2)
     # Outside strings there is none of them but line ends, so this is still the same document.
     sys.stdout.write(COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+
+
+class JsonDocument:
+    """A JSON object on standard output, written as it comes, so that a long list is never held whole. What commands a terminal is
+    escaped, as in `print_json`. It is whole when it was closed: what breaks off before is no document."""
+
+    def __init__(self) -> None:
+        self._any = False
+        self._write("{")
+
+    def put(self, name: str, value: Any) -> None:
+        """A member."""
+        self._begin(name)
+        self._write(_json(value))
+
+    def put_each(self, name: str, values: Iterable[Any]) -> None:
+        """A member that is a list, an element a line."""
+        self._begin(name)
+        self._write("[")
+        for number, value in enumerate(values):
+            self._write(f"{',' if number else ''}\n    {_json(value)}")
+        self._write("\n  ]")
+
+    def close(self) -> None:
+        """The end."""
+        self._write("\n}\n")
+
+    def _begin(self, name: str) -> None:
+        self._write(f"{',' if self._any else ''}\n  {_json(name)}: ")
+        self._any = True
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(plain(value, utc="Z"), ensure_ascii=False)
+    return COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[TextIO]:
+    """A file to be written for you alone, whoever could read it before. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, 0o600)
+        yield stream
+
+
+def check_file(path: Path | None, option: str) -> None:
+    """Whether a file can be written there, before anything is asked for it. Raises BadParameter."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        reason = "it is a folder" if path.is_dir() else "there is no such folder"
+        raise typer.BadParameter(f"{path}: {reason}", param_hint=option)
 
 
 class _Shown(io.TextIOBase):

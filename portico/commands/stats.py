@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,14 @@ from msgspec.structs import replace
 from portico.charts import AMOUNTS, page
 from portico.cli.context import context_of
 from portico.cli.durations import since
-from portico.cli.output import console, literal, print_json, print_table
+from portico.cli.output import (
+    check_file,
+    console,
+    literal,
+    print_json,
+    print_table,
+    private_file,
+)
 from portico.cli.rpc import ask
 from portico.figures import bar, duration, money
 from shared.contracts.rpc import notifier, portal
@@ -50,9 +56,7 @@ def stats(
     Example: portico stats --since 90d --html report.html
     """
     start = since(since_, dt.datetime.now(dt.UTC))
-    if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        reason = "it is a folder" if html.is_dir() else "there is no such folder"
-        raise typer.BadParameter(f"{html}: {reason}", param_hint="--html")
+    check_file(html, "--html")
     with context_of(ctx).calling(timeout=30) as call:
         whose: dict[str, str] = {}
         currency: str | None = None
@@ -67,8 +71,7 @@ def stats(
         found = in_first(ask(call, notifier.STATS, since=start.isoformat(), **whose), currency)
     if html is not None:
         try:
-            descriptor = os.open(html, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            with private_file(html) as stream:
                 stream.write(page(found))
         except OSError as error:
             raise typer.BadParameter(f"{html}: {error.strerror}", param_hint="--html") from None

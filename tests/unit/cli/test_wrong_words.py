@@ -186,6 +186,10 @@ def too_long_ago(**_: Any) -> Any:
     raise Fault("InvalidArgument", "since: expected a past moment with its zone, within two years")
 
 
+def no_such_business(business_id: str | None = None, **_: Any) -> Any:
+    return no_business() if business_id is not None else []
+
+
 NOTHING: Final[dict[str, list[Any]]] = {"steps": [], "stripe_customers": []}
 ANSWERS: Final = {
     ("portal", "story"): NOTHING,
@@ -198,6 +202,7 @@ ANSWERS: Final = {
     ("portal", "import_customers"): no_business,
     ("portal", "unknown_links"): no_business,
     ("portal", "business_accounts"): no_business,
+    ("portal", "businesses_modes"): no_such_business,
     ("portal", "link_evidence"): unknown,
     ("portal", "create_api_key"): no_business,
     ("portal", "api_keys"): no_business,
@@ -243,6 +248,17 @@ UNKNOWN: Final[tuple[tuple[str, ...], ...]] = (
     ("stats", "--since", "99999w"),
     ("stats", "--since", "2999-01-01"),
     ("stats", "--html", NOWHERE),
+    ("preview", "--since", "soon"),
+    ("preview", "--html", "FOLDER"),
+    ("preview", "--business", "nowhere"),
+    ("observe",),
+    ("observe", "--business", "nowhere"),
+    ("go-live",),
+    ("go-live", "--business", "nowhere", "--yes"),
+    ("go-live", "--business", "sunrise", "--accept", NOWHERE),
+    ("go-live", "--business", "sunrise", "--accept", "BINARY"),
+    ("go-live", "--business", "sunrise", "--accept", "EMPTY"),
+    ("go-live", "--business", "sunrise", "--accept", "GOOD"),
     ("reconcile", "--since", "soon"),
     ("link", "1001"),
     ("link", "1001", "--business", "nowhere"),
@@ -472,6 +488,8 @@ def test_every_command_names_what_it_lacks(words: tuple[str, ...], run: Run, wor
 
 COMPLETE: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("explain",): ("in_1",),
+    ("observe",): ("--business", "sunrise"),
+    ("go-live",): ("--business", "sunrise", "--yes"),
     ("link",): ("1001",),
     ("customers", "import"): ("GOOD", "--business", "sunrise"),
     ("customers", "export"): ("NEW", "--business", "sunrise"),

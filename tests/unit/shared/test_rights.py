@@ -23,7 +23,11 @@ METHODS = {
     }
     for service, class_name in SERVICES.items()
 }
-COMMANDS = [*ROOT.glob("portico/*.py"), *ROOT.glob("portico/commands/*.py")]
+COMMANDS = [
+    *ROOT.glob("portico/*.py"),
+    *ROOT.glob("portico/commands/*.py"),
+    *ROOT.glob("portico/observing/*.py"),
+]
 
 
 CONTRACTS = {"hooks": "notifier"}

@@ -1,0 +1,286 @@
+"""Emails that were not sent and charges that were not made, page by page, with whom the portal knows them by."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from portico.cli.rpc import Caller, ask, read
+from services.notifier.domain.kinds import TO_BUSINESS
+from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
+from shared.contracts.invoices import InvoiceStatus
+from shared.contracts.rpc import billing, notifier, portal
+from shared.contracts.rpc.base import plain
+from shared.contracts.rpc.billing import ObservedCharge
+from shared.contracts.rpc.modes import BusinessMode
+from shared.contracts.rpc.notifier import ObservedNotification
+from shared.contracts.rpc.recipients import Recipient
+
+PAGE: Final = 200
+"""Rows of one call: as many are held at a time."""
+BUSINESSES: Final = 1000
+"""Businesses of one call."""
+BEGINNING: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+"""Nothing was observed before."""
+
+REASONS: Final = {
+    "payment_failed": "A payment failed",
+    "payment_reminder": "Reminder: still unpaid",
+    "payment_last_attempt": "The last try failed",
+    "payment_action_required": "The bank wants a confirmation",
+    "payments_failed": "Several payments failed",
+    "payment_recovered": "Paid after it had failed",
+    "fresh_link": "A new link was asked for",
+    "cancellation_approved": "Cancellation approved",
+    "cancellation_declined": "Cancellation declined",
+    "customer_unreachable": "Email to the customer bounced",
+    "customer_recovered": "The customer has paid",
+    "cancellation_requested": "The customer asks to cancel",
+    "cancellation_by_hand": "A cancellation to be made by hand",
+    "payment_method_by_hand": "A payment method to be set by hand",
+    "subscription_ending": "The subscription will end",
+    "cancellation_withdrawn": "The subscription goes on",
+    "collection_ended": "Nothing more is tried, and it is unpaid",
+    "webhooks_stopped": "Webhooks have stopped",
+}
+"""Why an email would have gone, by its kind."""
+MEANWHILE: Final = {
+    InvoiceStatus.PAID.value: "paid",
+    InvoiceStatus.VOID.value: "voided",
+    InvoiceStatus.UNCOLLECTIBLE.value: "written off",
+    InvoiceStatus.OPEN.value: "still open",
+}
+"""What became of the invoice at Stripe."""
+FORGIVEN: Final = "forgiven"
+UNKNOWN: Final = "not known"
+OVER: Final = frozenset({"paid", "voided", FORGIVEN})
+
+
+class Addressee(NamedTuple):
+    """Whom something would have gone to."""
+
+    name: str
+    detail: str
+    """Their masked address, or whom it is about; empty: not known."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.detail})" if self.detail else self.name
+
+
+class Invoice(NamedTuple):
+    """What something would have been about."""
+
+    id: str
+    """Stripe's, `in_…`."""
+    number: str | None
+    """The one printed on it."""
+    amount: int
+    """What it asked for, in the currency's minor unit."""
+    currency: str
+    end: str
+    """What Stripe did with it since, in words."""
+
+    @property
+    def over(self) -> bool:
+        """Nothing is owed any more: an email about it is not sent."""
+        return self.end in OVER
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An email that was not sent."""
+
+    row: ObservedNotification
+    whom: Recipient | None
+    """The customer it is about; None: the portal knows nobody of that name any more."""
+
+    @property
+    def id(self) -> str:
+        """`ntf_…`."""
+        return self.row.notification_id
+
+    @property
+    def at(self) -> dt.datetime:
+        """When it would have gone."""
+        return self.row.observed_at
+
+    @property
+    def why(self) -> str:
+        """What it would have been about."""
+        return REASONS.get(self.row.kind, self.row.kind.replace("_", " "))
+
+    @property
+    def to(self) -> Addressee:
+        """Who would have got it."""
+        about = customer(self)
+        if self.row.kind not in TO_BUSINESS:
+            return about
+        return Addressee(self.row.business_id, f"about {about.name}")
+
+    @property
+    def invoice(self) -> Invoice | None:
+        """What it is about; None: no invoice."""
+        told = self.row.invoice
+        if self.row.invoice_id is None or told is None:
+            return None
+        end = meanwhile(told.status, told.amount_paid)
+        return Invoice(self.row.invoice_id, told.number, told.amount_due, told.currency, end)
+
+    def view(self) -> dict[str, Any]:
+        """As JSON: what the notifier told, and who it is about."""
+        return _view(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A charge that was not made."""
+
+    row: ObservedCharge
+    whom: Recipient | None
+    """Whose card it would have been charged to."""
+
+    @property
+    def at(self) -> dt.datetime:
+        """When it would have been made."""
+        return self.row.at
+
+    @property
+    def why(self) -> str:
+        """What it would have been made for."""
+        return "A new payment method was set"
+
+    @property
+    def to(self) -> Addressee:
+        """Who would have been charged."""
+        return customer(self)
+
+    @property
+    def invoice(self) -> Invoice:
+        """What would have been paid with it."""
+        row = self.row
+        end = meanwhile(row.invoice_status, row.amount_paid)
+        return Invoice(row.invoice_id, row.number, row.amount, row.currency, end)
+
+    def view(self) -> dict[str, Any]:
+        """As JSON: what billing told, and who it is about."""
+        return _view(self)
+
+
+Observed = Mail | Charge
+"""Something that was not done."""
+
+
+def meanwhile(status: str | None, paid: int | None) -> str:
+    """What Stripe did with an invoice since, in words."""
+    if status == InvoiceStatus.PAID and paid == 0:
+        return FORGIVEN
+    return MEANWHILE.get(status or "", UNKNOWN)
+
+
+def customer(one: Observed) -> Addressee:
+    """Whom it is about, with their address as the portal tells it."""
+    if one.whom is None:
+        return Addressee(one.row.stripe_customer_id or "nobody who is known", "")
+    return Addressee(one.whom.name, one.whom.email)
+
+
+def _view(one: Observed) -> dict[str, Any]:
+    told: dict[str, Any] = plain(one.row)
+    return told | {
+        "customer": plain(one.whom) if one.whom else None,
+        "meanwhile": one.invoice.end if one.invoice else None,
+    }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was observed since a moment, oldest first; of one business, or of all. At most a page of it is held."""
+
+    call: Caller
+    since: dt.datetime | None = None
+    """None: as long as it is kept."""
+    business: str | None = None
+    """The host's own id; None: all businesses, one after the other."""
+    addresses: bool = False
+    """Whether customers' addresses are told whole."""
+
+    def mails(self) -> Iterator[Mail]:
+        """Emails, business by business. Raises Fault, Unavailable."""
+        named = [self.business] if self.business is not None else self._businesses()
+        for business_id in named:
+            after: str | None = None
+            while True:
+                told = ask(
+                    self.call,
+                    notifier.OBSERVED,
+                    business_id=business_id,
+                    **({"since": self.since.isoformat()} if self.since else {}),
+                    limit=PAGE,
+                    starting_after=after,
+                )
+                rows = told.notifications
+                for row, whom in zip(rows, self._recipients(rows), strict=True):
+                    yield Mail(row, whom)
+                if not told.has_more:
+                    break
+                after = rows[-1].notification_id
+
+    def charges(self) -> Iterator[Charge]:
+        """Charges, over all accounts; of one business those of whom it is a customer's. Raises Fault, Unavailable."""
+        since = self.since or BEGINNING
+        after: str | None = None
+        while True:
+            told = ask(
+                self.call,
+                billing.OBSERVED_CHARGES,
+                since=since.isoformat(),
+                limit=PAGE,
+                starting_after=after,
+            )
+            for row, whom in zip(told.charges, self._recipients(told.charges), strict=True):
+                if self.business is None or (whom and whom.business_id == self.business):
+                    yield Charge(row, whom)
+            if told.next is None:
+                return
+            after = told.next
+
+    def _businesses(self) -> Iterator[str]:
+        after: str | None = None
+        while True:
+            page: list[BusinessMode] = ask(
+                self.call, portal.BUSINESSES_MODES, after=after, limit=BUSINESSES
+            )
+            yield from (one.business_id for one in page)
+            if len(page) < BUSINESSES:
+                return
+            after = page[-1].business_id
+
+    def _recipients(self, rows: Sequence[Any]) -> list[Recipient | None]:
+        """Who the rows are about, in their order; a call for each merchant, all under way at once."""
+        whose = [_customer_of(row) for row in rows]
+        more = {"addresses": True} if self.addresses else {}
+        calls = [
+            (
+                merchant,
+                self.call.send(
+                    "portal", "recipients", customers=ids, **merchant_arguments(*merchant), **more
+                ),
+            )
+            for merchant, ids in by_merchant(one for one in whose if one is not None).items()
+        ]
+        found: dict[StripeCustomer | None, Recipient] = {}
+        for merchant, call_id in calls:
+            told = read(portal.RECIPIENTS, self.call.wait(call_id))
+            found |= {
+                StripeCustomer(merchant.account, id, merchant.on_behalf_of): one
+                for id, one in told.items()
+            }
+        return [found.get(one) for one in whose]
+
+
+def _customer_of(row: Any) -> StripeCustomer | None:
+    """Whom a row is about, by the id that it names them with: Stripe's, or else Portico's."""
+    id = row.stripe_customer_id or getattr(row, "customer_id", None)
+    return StripeCustomer(Account(row.account), id, row.on_behalf_of) if id else None

@@ -1,0 +1,253 @@
+"""`portico preview`: what would have gone to whom, and why, with money and what Stripe did meanwhile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import tracemalloc
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from portico.cli.output import JsonDocument
+from portico.observing.reading import REASONS
+from shared.contracts.rpc.notifier import EmailKind
+from tests.unit.cli.conftest import FakeServices, Run
+from tests.unit.cli.observed import ObservingWorld, charge, mail, paid
+from tests.unit.cli.test_stats import Outline
+
+
+@pytest.fixture
+def world(services: FakeServices) -> ObservingWorld:
+    return ObservingWorld(services)
+
+
+def test_it_says_to_whom_why_how_much_and_what_became_of_it(
+    run: Run, world: ObservingWorld
+) -> None:
+    """A row each, over pages, by the name that the portal knows; with totals."""
+    world.mails = [
+        mail(1),
+        mail(2, kind="payment_reminder", invoice=paid()),
+        mail(3, kind="collection_ended", invoice={"status": "void"}),
+    ]
+    world.charges = [charge(2, invoice_status="paid", amount_paid=14900)]
+    told = run("preview", "--since", "2026-11-20").stdout
+    assert re.search(
+        r"Maria Lopez \(m•••@e•••\.com\) +A payment failed +\$149\.00 +still open +PAYF-1", told
+    )
+    assert re.search(r"Joe Park .* Reminder: still unpaid +\$149\.00 +paid +PAYF-2", told)
+    assert re.search(r"sunrise \(about Ann Lee\) .* voided +PAYF-3", told)
+    assert "3 emails about 3 customers: $447.00" in told
+    assert "1 charge to a new payment method: $149.00" in told
+    assert "1 paid ($149.00), 1 voided ($149.00), 1 still open ($149.00)" in told
+
+
+def test_money_of_an_invoice_counts_once(run: Run, world: ObservingWorld) -> None:
+    """However many emails are about it; currencies are not added up."""
+    again = {"invoice_id": "in_1", "stripe_customer_id": "cus_1"}
+    yen = {"currency": "jpy", "amount_due": 500}
+    world.mails = [mail(1), mail(2, kind="payment_reminder", **again), mail(3, invoice=yen)]
+    totals = json.loads(run("preview", "--json").stdout)["totals"]
+    assert (totals["mails"], totals["customers"], totals["owed"]["invoices"]) == (3, 2, 2)
+    assert totals["owed"]["amounts"] == {
+        "jpy": {"total": 500, "still open": 500},
+        "usd": {"total": 14900, "still open": 14900},
+    }
+
+
+def test_what_a_credit_note_emptied_is_forgiven_and_not_paid(
+    run: Run, world: ObservingWorld
+) -> None:
+    """Stripe calls both paid."""
+    world.mails = [mail(1, invoice=paid(0)), mail(2, invoice=paid())]
+    ends = [
+        one["meanwhile"] for one in json.loads(run("preview", "--json").stdout)["notifications"]
+    ]
+    assert ends == ["forgiven", "paid"]
+
+
+def test_an_email_about_no_invoice_and_a_customer_whom_nobody_knows_are_told_too(
+    run: Run, world: ObservingWorld
+) -> None:
+    """By the id that there is; a kind of a later release by its own words."""
+    world.mails = [
+        mail(9, kind="a_later_kind", invoice_id=None) | {"invoice": None},
+        mail(8, stripe_customer_id=None, customer_id=None),
+    ]
+    told = run("preview").stdout
+    assert re.search(r"cus_9 +a later kind", told)
+    assert "nobody who is known" in told
+
+
+def test_an_address_is_masked_unless_it_is_asked_for(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """Whoever only looks at what would go needs no address."""
+    world.mails = [mail(1)]
+    assert "maria@example.com" not in run("preview").stdout
+    assert "maria@example.com" in run("preview", "--addresses").stdout
+    asked = [
+        given.get("addresses") for _, method, given in services.asked if method == "recipients"
+    ]
+    assert asked == [None, True]
+
+
+def test_one_business_is_asked_for_by_its_id(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """Charges are told by account: those of another business's customers are left out; all businesses are asked without --business."""
+    world.modes["moon"] = "live"
+    world.owners["cus_2"] = "moon"
+    world.mails = [mail(1), mail(2, business_id="moon")]
+    world.charges = [charge(1), charge(2), charge(3)]
+    one = json.loads(run("preview", "--business", "sunrise", "--json").stdout)
+    assert [row["notification_id"] for row in one["notifications"]] == ["ntf_1"]
+    assert [row["change_id"] for row in one["charges"]] == ["chg_1", "chg_3"]
+    every = json.loads(run("preview", "--json").stdout)
+    assert [row["notification_id"] for row in every["notifications"]] == ["ntf_2", "ntf_1"]
+    assert len(every["charges"]) == 3
+    unknown = run("preview", "--business", "nowhere")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+
+
+def test_the_customers_of_a_page_are_asked_for_by_account(
+    run: Run, world: ObservingWorld, services: FakeServices
+) -> None:
+    """Two accounts may have a customer of one id."""
+    world.limit = 10
+    world.mails = [mail(1), mail(2), mail(3, account="acct_1", on_behalf_of="acct_2")]
+    assert run("preview").exit_code == 0
+    asked = [given for _, method, given in services.asked if method == "recipients"]
+    assert asked == [
+        {"customers": ["cus_1", "cus_2"]},
+        {"customers": ["cus_3"], "account": "acct_1", "on_behalf_of": "acct_2"},
+    ]
+
+
+def test_people_see_the_first_rows_and_how_many_more_there_are(
+    run: Run, world: ObservingWorld
+) -> None:
+    """A terminal is no place for thousands."""
+    world.limit = 500
+    world.mails = [mail(number) for number in range(40)]
+    told = run("preview").stdout
+    assert told.count("A payment failed") == 1 + 30
+    assert "and 10 more: --html or --json shows all" in told
+
+
+def test_nothing_observed_is_said(run: Run, world: ObservingWorld) -> None:
+    """In words, with 0: it is no bad news."""
+    found = run("preview")
+    assert (found.exit_code, "Nothing: nobody was observed" in found.stdout) == (0, True)
+
+
+def test_memory_stays_flat(
+    run: Run,
+    world: ObservingWorld,
+    services: FakeServices,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows are written into the page and the document as they come: what is held of one is what its customer and its invoice take to
+    be counted once."""
+    count = 0
+
+    def page(starting_after: str | None = None, **_: Any) -> Any:
+        start = int(starting_after.removeprefix("ntf_")) + 1 if starting_after else 0
+        end = min(start + 100, count)
+        services.asked.clear()
+        return {"notifications": [mail(n) for n in range(start, end)], "has_more": end < count}
+
+    def most(rows: int) -> int:
+        nonlocal count
+        count = rows
+        words = ["preview", "--json", "--html", str(tmp_path / "preview.html")]
+        with open(os.devnull, "w") as nowhere, monkeypatch.context() as patched:
+            patched.setattr(JsonDocument, "_write", lambda _, text: nowhere.write(text))
+            tracemalloc.start()
+            run(*words)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return peak
+
+    services.answers["notifier", "observed"] = page
+    most(100)
+    assert (most(3000) - most(1000)) / 2000 < 500
+
+
+def test_every_kind_has_its_reason_in_words() -> None:
+    """None is shown by its name in the code."""
+    assert set(REASONS) == set(get_args(EmailKind))
+
+
+def test_the_page_is_one_file_for_you_alone(
+    run: Run, world: ObservingWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It needs nothing else, shows every row, and is readable by nobody else, even where a file was there before. Nothing of it is in
+    a log."""
+    caplog.set_level(logging.DEBUG)
+    world.mails = [mail(number % 3 + 1, notification_id=f"ntf_{number}") for number in range(50)]
+    world.charges = [charge(1)]
+    file = tmp_path / "preview.html"
+    file.write_text("old")
+    file.chmod(0o644)
+    found = run("preview", "--business", "sunrise", "--html", str(file))
+    assert f"written: {file}" in found.stderr
+    html = file.read_text()
+    outline = Outline()
+    outline.feed(html)
+    assert outline.open == []
+    assert not outline.tags & {"script", "link", "img", "iframe"}
+    assert not re.search(r"https?://", html)
+    assert html.count("A payment failed</td>") == 50
+    assert "Sunrise: what would have gone out" in html
+    assert "A new payment method was set" in html
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "Maria" not in caplog.text
+
+
+def test_no_text_of_the_answer_becomes_markup(
+    run: Run, world: ObservingWorld, tmp_path: Path
+) -> None:
+    """A customer may call themselves what they like, and an account its invoices."""
+    hostile = '"><script>x</script>'
+    world.names["cus_1"] = hostile
+    world.mails = [mail(1, kind=hostile, invoice={"number": hostile, "currency": hostile[:3]})]
+    file = tmp_path / "preview.html"
+    run("preview", "--html", str(file))
+    html = file.read_text()
+    assert "<script" not in html.lower()
+    assert html.lower().count("&lt;script&gt;") >= 3
+
+
+def test_a_page_that_can_not_be_written_is_said_before_anything_is_read(
+    run: Run, world: ObservingWorld, services: FakeServices, tmp_path: Path
+) -> None:
+    """Exit code 2, and no question."""
+    found = run("preview", "--html", str(tmp_path))
+    assert (found.exit_code, services.asked) == (2, [])
+
+
+def test_a_page_stands_without_any_row(run: Run, world: ObservingWorld, tmp_path: Path) -> None:
+    """It says so."""
+    file = tmp_path / "preview.html"
+    run("preview", "--html", str(file))
+    assert "Nobody would have been written to" in file.read_text()
+
+
+def test_the_old_page_stays_when_a_service_ends_half_way(
+    run: Run, world: ObservingWorld, services: FakeServices, tmp_path: Path
+) -> None:
+    """Half of what would have gone looks like all of it; nor is the JSON a document then."""
+    world.mails = [mail(1)]
+    del services.answers["billing", "observed_charges"]
+    file = tmp_path / "preview.html"
+    file.write_text("old")
+    found = run("preview", "--html", str(file), "--json")
+    assert (found.exit_code, file.read_text()) == (3, "old")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(found.stdout)
