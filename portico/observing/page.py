@@ -28,6 +28,7 @@ COLOURS: Final = {
 }
 """Of what became of an invoice, by the names of the house's style; what is not known has none."""
 STYLE: Final = """
+main { grid-template-columns: repeat(6, minmax(0, 1fr)); }
 .rows { font-size: .9rem; } .rows thead th { font-size: .8rem; padding-bottom: .5rem; border-top: 0; vertical-align: bottom; }
 .rows th, .rows td { text-align: left; vertical-align: top; padding: .5rem 1rem .5rem 0; }
 .rows td { overflow-wrap: anywhere; } .rows td.amount, .rows th.amount { text-align: right; white-space: nowrap; }
@@ -40,12 +41,12 @@ STYLE: Final = """
 .half dl { grid-template-columns: 1fr max-content; } .half dt { overflow-wrap: anywhere; } .half dd { display: block; text-align: right; }
 .figure b + b { font-size: 1.35rem; } footer { grid-column: 1 / -1; color: var(--soft); font-size: .85rem; }
 @media (max-width: 40rem) { h1 { font-size: 1.4rem; line-height: 1.25; } .rows thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
-  .rows, .rows tbody { display: block; } .rows tr { display: grid; grid-template-columns: 1fr max-content; gap: .1rem .75rem; padding: .75rem 0;
+  .rows, .rows tbody { display: block; } .rows tr { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: .1rem .75rem; padding: .75rem 0;
   border-top: 1px solid var(--line); } .rows tbody tr:first-child { border-top: 0; padding-top: 0; }
   .rows td { border: 0; padding: 0; } .rows td.whom { order: 1; font-weight: 600; } .rows td.whom small { font-weight: 400; }
   .rows td.amount { order: 2; font-weight: 600; } .rows td.why { order: 3; } .rows td.became { order: 4; text-align: right; }
   .rows td.moment { order: 5; color: var(--soft); font-size: .8rem; } .rows td.invoice { order: 6; color: var(--soft); font-size: .8rem; text-align: right; } }
-@media (max-width: 26rem) { .figure.last { grid-column: 1 / -1; } .figure b + b { font-size: 1.2rem; } }
+@media (max-width: 26rem) { .figure { grid-column: 1 / -1; } .figure b + b { font-size: 1.2rem; } }
 @media print { :root { color-scheme: light; --ground: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #ccc; --recovered: #2e7d4f;
   --open: #b07a16; --lost: #8a4f86; --failed: #b3423a; --forgiven: #8d8a80; } body { padding: 0; font-size: 11pt; } section { border: 0; border-radius: 0; padding: .5rem 0; }
   .rows { font-size: 9pt; } .rows thead { display: table-header-group; } .rows tr, .figure { break-inside: avoid; }
@@ -105,7 +106,6 @@ class Page:
             _figure(
                 totals.owed.of("paid") or ["–"],
                 f"paid meanwhile, {number_of(totals.owed.invoices['paid'], 'invoice')}",
-                last=True,
             ),
             _half("Why", totals.kinds.most_common()),
             _half("What Stripe did meanwhile", _ends(totals.owed)),
@@ -117,15 +117,14 @@ class Page:
                     f"charge{'' if totals.charges == 1 else 's'} to a new payment method",
                 ),
                 _figure(totals.charged.of() or ["–"], "would have been charged"),
-                _figure(totals.charged.of("paid") or ["–"], "of it paid meanwhile", last=True),
+                _figure(totals.charged.of("paid") or ["–"], "of it paid meanwhile"),
             ]
         return "\n".join(parts) + "\n"
 
 
-def _figure(values: list[str], words: str, *, last: bool = False) -> str:
+def _figure(values: list[str], words: str) -> str:
     shown = "".join(f"<b>{escape(value)}</b>" for value in values)
-    style = "figure last" if last else "figure"
-    return f'<section class="{style}">{shown}<span>{escape(words)}</span></section>'
+    return f'<section class="figure">{shown}<span>{escape(words)}</span></section>'
 
 
 def _half(title: str, rows: Sequence[tuple[str, int | str]]) -> str:
