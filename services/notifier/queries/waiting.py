@@ -46,6 +46,28 @@ def waiting_as(session: Session, stripe_customer: StripeCustomer) -> set[StripeC
     return {StripeCustomer(*stripe_customer.name, one) for one in found}
 
 
+def give_up_older(
+    session: Session, stripe_customer: StripeCustomer, before: dt.datetime, now: dt.datetime
+) -> None:
+    """Give up what has waited for this Stripe customer since before a moment; it is due again if somebody else speaks of them. The
+    customer's open incidents are locked."""
+    rows = session.scalars(
+        select(Notification)
+        .where(
+            _waiting(stripe_customer),
+            Notification.status == Status.PENDING.value,
+            Notification.created_at < before,
+        )
+        .order_by(Notification.notification_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    for row in rows:
+        row.status, row.reason = Status.SUPPRESSED.value, Reason.NO_SUCH_CUSTOMER.value
+        row.finished_at = now
+    session.flush()
+
+
 def wake_for_customer(
     session: Session,
     stripe_customer: StripeCustomer,

@@ -20,14 +20,16 @@ from tests.unit.notifier.fakes import a_contact
 from tests.unit.notifier.test_sending import wait_in_vain
 
 
-def linked(stripe_customer_id: str | None = "cus_1", event_id: str = "link_1") -> contract.Event:
+def linked(
+    stripe_customer_id: str | None = "cus_1", event_id: str = "link_1", evidence: str = "host"
+) -> contract.Event:
     """The portal says whose a Stripe customer is."""
     data = contract.CustomerLinkChanged(
         customer_id="cst_1",
         external_id="1001",
         business_id="sunrise",
         stripe_customer_id=stripe_customer_id,
-        evidence="host",
+        evidence=evidence,
     )
     return contract.Event(
         id=f"{event_id}/{data.type}",
@@ -61,6 +63,26 @@ def test_all_that_waited_is_one_email_at_once(stranger: House) -> None:
     assert all(f"SUN-{number}" in stranger.mailer.inbox[0].text for number in (1, 2))
     assert stranger.hear(linked()).startswith("duplicate")
     assert wait_in_vain(stranger, days=2) == []
+
+
+def test_enrolment_mails_nobody_about_what_is_past(stranger: House) -> None:
+    """Whom an import enrols hears nothing of failures that nobody could tell them of, however long it is waited; what fails from then
+    on is told. If the host claims them later, what they still owe is told as of anybody whom it registers."""
+    meet(stranger, linked(evidence="enrolled"))
+    assert wait_in_vain(stranger, days=3) == []
+    assert stranger.mailer.inbox == []
+    stranger.hear(failed(invoice_id="in_3", number="SUN-3"))
+    assert "sent" in wait_in_vain(stranger, days=1)
+    assert "SUN-3" in stranger.mailer.inbox[0].text
+
+
+def test_a_failure_of_a_moment_ago_is_told_to_whom_is_enrolled(house: House) -> None:
+    """Who subscribes may be enrolled by it moments after the charge has failed: that is their first failure, and it is told."""
+    house.portal.people.clear()
+    house.hear(failed())
+    assert house.work() == ["unknown_customer"]
+    meet(house, linked(evidence="enrolled"))
+    assert house.work() == ["sent"]
 
 
 def test_what_was_paid_meanwhile_is_not_told(stranger: House) -> None:
