@@ -222,7 +222,8 @@ class CustomerLinkChanged(Data, frozen=True, kw_only=True):
     previous_stripe_customer_id: str | None = None
     """With whom the customer was linked before; None: with nobody."""
     evidence: str | None = None
-    """Whose word decides now: `host`, `metadata`, `reference` or `unknown`; None without a link."""
+    """Whose word decides now: `host`, `metadata`, `reference`, `enrolled` (nobody's: Portico made the customer of what Stripe
+    tells) or `unknown`; None without a link."""
 
 
 class CustomerLinkRefused(Data, frozen=True, kw_only=True):

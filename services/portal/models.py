@@ -16,10 +16,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    func,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from services.portal.domain.enrolment import Enrolment
 from services.portal.domain.snapshot import LONGEST_NOTE, LONGEST_STATEMENT
 from shared.contracts.accounts import Account, Merchant
 from shared.contracts.invoices import LONGEST_PURPOSE
@@ -52,6 +54,11 @@ class Base(DeclarativeBase):
 
 
 SCHEMA_OWNER: Final = owner_table(Base.metadata, "portal")
+
+
+def _by_email(name: str) -> Index:
+    """The rows of an account by their address, whatever its case. In SQLite, whose tables are small and written anew by migrations, none."""
+    return Index(name, "account", func.lower(text("email"))).ddl_if(dialect="postgresql")
 
 
 class BusinessRow(InAccount, Base):
@@ -92,6 +99,8 @@ class BusinessRow(InAccount, Base):
     """Whether Stripe's page lets this business's customers cancel by themselves; None: not known yet."""
     may_cancel_checked_at: Mapped[dt.datetime | None]
     """When billing was last asked."""
+    enrolment: Mapped[str] = mapped_column(String(20), server_default=Enrolment.BY_HOST)
+    """Where its customers come from (`domain.enrolment.Enrolment`)."""
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
 
@@ -110,6 +119,8 @@ class CustomerRow(InAccount, Base):
             postgresql_where=text(UNKNOWN_LINKS),
             sqlite_where=text(UNKNOWN_LINKS),
         ),
+        # By it it is found whose address somebody gave at Stripe.
+        _by_email("ix_customers_account_email"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -126,15 +137,77 @@ class CustomerRow(InAccount, Base):
     platform_stripe_customer_id: Mapped[str | None] = mapped_column(String(255))
     """What the standing evidence decides (`link_evidence`); kept here for the page."""
     link_source: Mapped[str | None] = mapped_column(String(20))
-    """Whose word decided: `host`, `metadata`, `reference` or `unknown`. NULL beside a link: it is of a release that kept no
+    """Whose word decided: `host`, `metadata`, `reference`, `enrolled` or `unknown`. NULL beside a link: it is of a release that kept no
     evidence, so `unknown`."""
     link_generation: Mapped[int] = mapped_column(BigInteger, default=1)
     fresh_link_at: Mapped[dt.datetime | None]
     """When a fresh link was last mailed on request."""
     billing_opened_at: Mapped[dt.datetime | None]
     """When Stripe's page was last opened from here."""
+    enrolled_at: Mapped[dt.datetime | None]
+    """When Portico made them of what Stripe tells; NULL: the host told of them, or has claimed them since."""
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
+
+
+class CustomerAliasRow(Base):
+    """A customer who was enrolled and is merged into the host's: their links, and their id in calls, lead to that one."""
+
+    __tablename__ = "customer_aliases"
+
+    public_id: Mapped[str] = mapped_column(String(22), primary_key=True)
+    """The id of the customer who was merged."""
+    customer_pk: Mapped[int] = mapped_column(ForeignKey("customers.id"), index=True)
+    link_generation: Mapped[int] = mapped_column(BigInteger)
+    """That of their links that work."""
+    customer_generation: Mapped[int] = mapped_column(BigInteger)
+    """That of the customer's own links for as long as those work: raising it revokes them too."""
+
+
+class StripeProfileRow(KeyedByAccount, Base):
+    """What Stripe tells of one of its customers: kept where a business enrols from Stripe, and where the address is a customer's.
+    Nobody has verified the address."""
+
+    __tablename__ = "stripe_profiles"
+    __table_args__ = (_by_email("ix_stripe_profiles_account_email"),)
+
+    stripe_customer_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), primary_key=True, server_default="")
+    """On whose behalf they were charged; empty: what is told of the Stripe customer itself, and what they paid to nobody else."""
+    email: Mapped[str | None] = mapped_column(String(320))
+    name: Mapped[str | None] = mapped_column(String(200))
+    locale: Mapped[str | None] = mapped_column(String(35))
+    told_at: Mapped[dt.datetime | None]
+    """When the three were so at Stripe; NULL: only `pays` is known."""
+    firm: Mapped[bool] = mapped_column(server_default=false())
+    """The three are of the Stripe customer, and not a copy on something that they paid."""
+    pays: Mapped[str | None] = mapped_column(String(20))
+    """How they first showed to be a paying customer (`domain.profiles.Pays`); NULL: not yet."""
+    pays_at: Mapped[dt.datetime | None]
+
+
+class LinkProposalRow(InAccount, Base):
+    """What a person decided about a proposal that a Stripe customer is a customer. Those that are open are not rows: they follow from
+    the profiles and the customers (`handlers/proposals.py`)."""
+
+    __tablename__ = "link_proposals"
+    __table_args__ = (
+        UniqueConstraint("account", "stripe_customer_id", "customer_id"),
+        Index(None, "customer_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    on_behalf_of: Mapped[str] = mapped_column(String(255), server_default="")
+    stripe_customer_id: Mapped[str] = mapped_column(String(255))
+    customer_id: Mapped[str] = mapped_column(String(22))
+    """The public id of the customer."""
+    why: Mapped[str] = mapped_column(String(20))
+    """Why it was proposed: `equal_email`."""
+    state: Mapped[str] = mapped_column(String(20))
+    """`accepted` or `refused`."""
+    decided_at: Mapped[dt.datetime]
+    decided_by: Mapped[str] = mapped_column(String(200))
+    """Who, as the caller says."""
 
 
 def merchant_of(row: BusinessRow | CustomerRow) -> Merchant:
@@ -272,7 +345,7 @@ class LinkEvidenceRow(InAccount, Base):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     stripe_customer_id: Mapped[str] = mapped_column(String(255), index=True)
     source: Mapped[str] = mapped_column(String(20))
-    """`host`, `metadata`, `reference` or `unknown`."""
+    """`host`, `metadata`, `reference`, `enrolled` or `unknown`."""
     object_id: Mapped[str] = mapped_column(String(255), index=True)
     """What says it: the Stripe object (`cus_…`, `sub_…`, `cs_…`), else the customer's public id."""
     customer_ref: Mapped[str | None] = mapped_column(String(255), index=True)

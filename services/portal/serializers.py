@@ -43,6 +43,7 @@ def business(row: BusinessRow, observes: bool) -> host_api.Business:
         currency=row.currency,
         stripe_account=row.account or None,
         on_behalf_of=row.on_behalf_of or None,
+        enrolment=row.enrolment,
     )
 
 

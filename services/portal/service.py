@@ -15,6 +15,7 @@ from services.portal.adapters.notifier import RpcFreshLinkMailer
 from services.portal.domain.activity import click
 from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.subscribed import to_ask_about
+from services.portal.handlers import appointments as visits
 from services.portal.handlers import customers, evidence, host_events, host_lists, resolved_links
 from services.portal.handlers import events as event_handlers
 from services.portal.handlers.customers import ContactDetails, LinkOf
@@ -28,6 +29,7 @@ from services.portal.metrics import (
 )
 from services.portal.ports import BillingUnavailable, MailUnavailable
 from services.portal.rpc.api_keys import ApiKeys
+from services.portal.rpc.enrolment import Enrolling
 from services.portal.rpc.linking import Linking
 from services.portal.rpc.modes import Modes
 from services.portal.rpc.operations import Operations
@@ -77,7 +79,6 @@ from shared.events import (
     InvoiceImported,
     InvoicePaymentFailed,
     StripeAccountChanged,
-    StripeCustomerSeen,
 )
 from shared.l10n.locales import SOURCE
 from shared.nameko_ext.batch_consumer import Outcomes, act, consume_batched, consume_lane
@@ -114,7 +115,16 @@ class Api(
 
 
 class PortalService(
-    Operations, Linking, ApiKeys, Modes, Recipients, Api, Cancelling, Connecting, Learning
+    Operations,
+    Linking,
+    Enrolling,
+    ApiKeys,
+    Modes,
+    Recipients,
+    Api,
+    Cancelling,
+    Connecting,
+    Learning,
 ):
     """The customer's side of Portico."""
 
@@ -288,7 +298,7 @@ class PortalService(
         """Make or change a customer's appointments, by the host's own ids, at most 500. Others stay as they are, and so does what
         is omitted of these; null clears it."""
         counts: AppointmentCounts = self._write(
-            lambda session: customers.upsert_appointments(
+            lambda session: visits.upsert_appointments(
                 session, customer_id=customer_id, given=appointments, now=utc_now()
             )
         )
@@ -403,12 +413,6 @@ class PortalService(
             return DONE if done else DUPLICATE
 
         return act(batch, lambda event: False, lambda events: [], alone)
-
-    @consume_lane(StripeCustomerSeen.lane)
-    def on_profiles(self, batch: list[Event]) -> Outcomes:
-        """Stripe's customers as Stripe has them, in a queue of its own: an import brings thousands at once, and no failed charge is
-        to wait behind them. The portal keeps none of them."""
-        return act(batch, lambda event: False, lambda events: [], lambda event: DUPLICATE)
 
     @consume_lane(InvoiceImported.lane)
     def on_imported(self, batch: list[Event]) -> Outcomes:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shared.contracts.rpc.base import Answer, Arguments
+from shared.contracts.rpc.base import Answer, Arguments, one_of
 from shared.contracts.rpc.portal import (
     AppointmentArgument,
     ContactBusiness,
@@ -152,6 +152,8 @@ class Business(ContactBusiness, frozen=True, kw_only=True):
     """On whose behalf that account, a platform's, charges; null: on nobody's."""
     currency: str | None = None
     """The currency that its figures are shown in first, `usd`; null: none before the others."""
+    enrolment: Annotated[str, one_of("by_host", "from_stripe")] = "by_host"
+    """Where its customers come from."""
 
 
 class BusinessPage(Answer, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from services.notifier.handlers.hooks import HookRules
 from services.notifier.models import HookAttempt, Notification
 from services.notifier.rpc.hooks import HostsOfProcess
 from services.notifier.service import NotifierService
-from services.portal.handlers import customers, evidence, resolved_links
+from services.portal.handlers import customers, enrolling, evidence, resolved_links
 from services.portal.handlers.cancelling import ask
 from services.portal.models import BusinessRow, CancellationRequestRow, CustomerRow
 from services.portal.service import PortalService
@@ -41,7 +41,7 @@ from shared.nameko_ext.rpc import SafeRpcConsumer, argument_checker
 from shared.settings import Secret
 from tests.unit.billing.fakes import FakePortal
 from tests.unit.notifier.conftest import RENDERER
-from tests.unit.portal.builders import REFERENCES, checkout
+from tests.unit.portal.builders import REFERENCES, checkout, seen
 from tests.unit.stories import house as stories
 from tests.unit.stories import steps
 
@@ -274,6 +274,7 @@ def _portal(world: World) -> None:
     call("portal", "business_accounts", accounts=["acct_unknown"])
     call("portal", "businesses_modes")
     call("portal", "observed", stripe_customers=[{"stripe_customer_id": "cus_joe"}])
+    _proposals(world)
     _unknown_link(world, joe)
     call("portal", "unknown_links", business_id="sunrise", after=0, limit=1)
     call(
@@ -307,6 +308,35 @@ def _api_keys(world: World) -> None:
     world.call("portal", "api_keys", business_id="sunrise")
     world.call("portal", "revoke_api_key", key_id=made["about"]["key_id"])
     world.fails("portal", "revoke_api_key", key_id="key_none")
+
+
+def _proposals(world: World) -> None:
+    """A Stripe customer with the address of a customer, whom a person accepts, and one whom a person refuses."""
+    account = world.house.portal
+    for number in (1, 2):
+        world.call(
+            "portal",
+            "upsert_customer",
+            business_id="sunrise",
+            external_id=f"200{number}",
+            name="Ada Park",
+            email=f"ada{number}@example.com",
+        )
+        with account.transaction() as session:
+            told = seen(
+                f"cus_ada{number}",
+                f"ada{number}@example.com",
+                name="Ada Park",
+                imported=True,
+            )
+            enrolling.take_in(session, [told], world.now())
+    found = world.call("portal", "link_proposals", business_id="sunrise", after="", limit=100)
+    first, second = (one["proposal_id"] for one in found["proposals"])
+    world.call(
+        "portal", "accept_proposals", proposal_ids=[first, "cus_x:y"], decided_by="ann on desk"
+    )
+    world.call("portal", "refuse_proposals", proposal_ids=[second], decided_by="ann on desk")
+    world.fails("portal", "link_proposals", business_id="nobody")
 
 
 def _unknown_link(world: World, customer_id: str) -> None:

@@ -28,11 +28,19 @@ class Source(enum.StrEnum):
     """Metadata on the Stripe customer or on one of its subscriptions: writing it needs the secret key."""
     REFERENCE = "reference"
     """A Checkout reference that Portico signed for this customer."""
+    ENROLLED = "enrolled"
+    """Nobody's: Portico made this customer for the Stripe customer, since their business enrols from Stripe."""
     UNKNOWN = "unknown"
     """A link that was there before evidence was kept."""
 
 
-RANK: Final = {Source.UNKNOWN: 0, Source.REFERENCE: 1, Source.METADATA: 2, Source.HOST: 3}
+RANK: Final = {
+    Source.UNKNOWN: 0,
+    Source.ENROLLED: 1,
+    Source.REFERENCE: 2,
+    Source.METADATA: 3,
+    Source.HOST: 4,
+}
 
 
 class Effect(enum.StrEnum):

@@ -15,6 +15,7 @@ import msgspec
 from babel.numbers import is_currency
 from msgspec import UNSET
 
+from services.portal.domain.enrolment import Enrolment
 from services.portal.domain.people import STRIPE_ACCOUNT, STRIPE_CUSTOMER
 from services.portal.domain.snapshot import LONGEST_NOTE, LONGEST_STATEMENT
 from shared.contracts.rpc.errors import InvalidArgument
@@ -214,6 +215,10 @@ def _business_zone(field: str, value: str | None) -> str:
     return zone(field, value) or DEFAULT_TIMEZONE
 
 
+def _enrolment(field: str, value: str | None) -> str:
+    return value or Enrolment.BY_HOST
+
+
 _BUSINESS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "name": partial(text, longest=200),
     "email": _business_email,
@@ -228,6 +233,7 @@ _BUSINESS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "service_note": partial(sentence, longest=LONGEST_NOTE),
     "charged_as": partial(sentence, longest=LONGEST_STATEMENT),
     "currency": currency,
+    "enrolment": _enrolment,
 }
 
 
@@ -244,6 +250,7 @@ NEW_BUSINESS: Final[dict[str, Any]] = {
     **dict.fromkeys(_BUSINESS),
     "locale": DEFAULT_LOCALE,
     "timezone": DEFAULT_TIMEZONE,
+    "enrolment": Enrolment.BY_HOST,
 }
 """What a new business has of what is not given."""
 

@@ -7,10 +7,11 @@ import datetime as dt
 from msgspec import UNSET
 from sqlalchemy.orm import Session
 
+from services.portal.domain.enrolment import Enrolment
 from services.portal.handlers import arguments
 from services.portal.handlers.linking import release, settle
 from services.portal.models import BusinessRow
-from services.portal.queries import businesses, link_conflicts, links
+from services.portal.queries import businesses, link_conflicts, links, profiles
 from services.portal.queries import customers as people
 from shared.contracts.accounts import OWN, Account, Merchant
 from shared.contracts.rpc.errors import InvalidArgument, NotFound
@@ -66,6 +67,8 @@ def assign_account(
         )
     let_go = release(session, before, linked, now)
     businesses.move(session, row, wanted, now)
+    refuse_second_enrolling(session, row)
+    profiles.forget_unneeded(session, before.account)
     link_conflicts.close_of_business(session, row.id, now)
     settle(session, before, let_go, (), now)  # they may be those of other businesses
     settle(session, wanted, (), links.named_of_business(session, row), now)
@@ -90,6 +93,28 @@ def _refuse_taken(session: Session, row: BusinessRow, wanted: Merchant) -> None:
     raise AccountTaken(
         "stripe_account: another business has this account; two can share one only where it is a platform's, each with its own on_behalf_of"
     )
+
+
+def refuse_second_enrolling(session: Session, row: BusinessRow) -> None:
+    """Raises InvalidArgument for a business that would enrol whom another one enrols already: whose customers they became would depend
+    on which of the two looked first."""
+    if row.enrolment != Enrolment.FROM_STRIPE:
+        return
+    session.flush()
+    for other in profiles.enrolling(session, Account(row.account)):
+        if other.id != row.id and other.on_behalf_of == row.on_behalf_of:
+            raise InvalidArgument(
+                f"enrolment: {other.business_id} enrols the customers of this Stripe account already; "
+                "give by_host here, or there first"
+            )
+
+
+def set_enrolment(session: Session, business: str) -> None:
+    """What follows from where a business's customers come from now. The caller holds the lock. Raises InvalidArgument."""
+    row = people.business(session, business)
+    if row is not None:
+        refuse_second_enrolling(session, row)
+        profiles.forget_unneeded(session, Account(row.account))
 
 
 def _changed_field(before: Merchant, wanted: Merchant) -> str:

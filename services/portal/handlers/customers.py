@@ -13,11 +13,15 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.people import PROFILE, CustomerProfile, new_public_id
 from services.portal.domain.snapshot import Business
-from services.portal.handlers import arguments, evidence, known_customers
-from services.portal.handlers.business_accounts import assign_account, wanted_account
-from services.portal.handlers.evidence import HostWord
+from services.portal.handlers import arguments, claiming, evidence, known_customers
+from services.portal.handlers.business_accounts import (
+    assign_account,
+    set_enrolment,
+    wanted_account,
+)
+from services.portal.handlers.claiming import HostWord
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, merchant_of
-from services.portal.queries import behalves, links
+from services.portal.queries import aliases, behalves, links
 from services.portal.queries import customers as people
 from services.portal.tokens.links import MAX_GENERATION
 from services.portal.tokens.references import CheckoutReferences
@@ -29,8 +33,6 @@ from shared.contracts.rpc.errors import (
     UnknownCustomer,
 )
 from shared.contracts.rpc.portal import (
-    AppointmentArgument,
-    AppointmentCounts,
     BusinessArguments,
     CustomerArguments,
     LinkedCustomer,
@@ -54,7 +56,7 @@ def upsert_business(
     values = arguments.business(given)
     business_id = arguments.identifier("business_id", given.business_id)
     says_account = given.stripe_account is not UNSET or given.on_behalf_of is not UNSET
-    if says_account:
+    if says_account or given.enrolment is not UNSET:
         links.lock(session)
     row = people.business(session, business_id, lock=True)
     if row is None and change_only:
@@ -71,9 +73,11 @@ def upsert_business(
         )
         session.flush()
     else:
-        _change(row, values, now)
+        write_changes(row, values, now)
     if says_account:
         assign_account(session, business_id, *wanted, now, release_links=given.release_links)
+    if given.enrolment is not UNSET:
+        set_enrolment(session, business_id)
     return business_id
 
 
@@ -101,14 +105,16 @@ def upsert_customer(
     if business is None:
         raise NotFound("business_id: no such business; call upsert_business first")
     new_word = stripe_id is not UNSET and stripe_id != _host_word(session, business, external_id)
+    word = None
     if new_word:
         links.lock(session)
         session.refresh(business)  # on which account it is, is written under the lock
-        if alone and isinstance(stripe_id, str):
-            _refuse_others(session, business, stripe_id)
+        word = _taken_word(session, business, stripe_id, alone=alone)
+        claiming.adopt(session, business.id, {external_id: word} if word else {}, now)
     row = people.customer_of_host(session, business.id, external_id)
     created = row is None
     if row is None:
+        claiming.refuse_reserved(external_id)
         links.lock(session)
         session.refresh(business)
         row = CustomerRow(
@@ -124,19 +130,13 @@ def upsert_customer(
         )
         session.add(row)
     else:
-        _change(row, values, now)
+        write_changes(row, values, now)
     session.flush()
-    if new_word and stripe_id is None:
-        if word := _host_word(session, business, external_id):
-            evidence.host_withdraws(session, row, word, now)
-    elif (
-        new_word
-        and isinstance(stripe_id, str)
-        and not links.deleted_of(session, Account(business.account), [stripe_id])
-    ):
-        evidence.host_says(
-            session, merchant_of(row), [HostWord(row.id, row.public_id, stripe_id)], now
-        )
+    if word is not None:
+        evidence.host_says(session, merchant_of(row), [HostWord(row.id, row.public_id, word)], now)
+    elif new_word and stripe_id is None:
+        if said := _host_word(session, business, external_id):
+            evidence.host_withdraws(session, row, said, now)
     elif created:
         evidence.customers_came(
             session, merchant_of(business), business.business_id, {external_id: row.id}, now
@@ -157,6 +157,19 @@ def _stripe_word(given: str | UnsetType | None) -> str | UnsetType | None:
     )
 
 
+def _taken_word(
+    session: Session, business: BusinessRow, stripe_id: str | UnsetType | None, *, alone: bool
+) -> str | None:
+    """The Stripe customer that the host names; None for none, and for one that Stripe has deleted. Raises StripeCustomerConflict as
+    `upsert_customer`."""
+    if not isinstance(stripe_id, str):
+        return None
+    if alone:
+        _refuse_others(session, business, stripe_id)
+    gone = links.deleted_of(session, Account(business.account), [stripe_id])
+    return None if gone else stripe_id
+
+
 def _refuse_others(session: Session, business: BusinessRow, stripe_id: str) -> None:
     """Raises StripeCustomerConflict for a Stripe customer that is another business's customer, by anybody's word."""
     if links.of_other_businesses(
@@ -172,7 +185,7 @@ def _host_word(session: Session, business: BusinessRow, external_id: str) -> str
     return links.host_words(session, business.id, [external_id]).get(external_id)
 
 
-def _change(
+def write_changes(
     row: BusinessRow | CustomerRow | AppointmentRow, values: Mapping[str, Any], now: dt.datetime
 ) -> bool:
     """Write what differs; whether anything did."""
@@ -196,7 +209,7 @@ def link_customer(
     StripeCustomerConflict, InvalidArgument."""
     stripe_id = arguments.stripe_customer("stripe_customer_id", stripe_customer_id)
     links.lock(session)
-    row = _customer(session, customer_id, lock=True)
+    row = found(session, customer_id, lock=True)
     business = session.get_one(BusinessRow, row.business_pk)
     if alone:
         _refuse_others(session, business, stripe_id)
@@ -222,7 +235,7 @@ def unlink_customer(
     ):  # whatever is stored can be taken away, of before the form was checked too
         stripe_id = arguments.identifier("stripe_customer_id", stripe_id, 255)
     links.lock(session)
-    row = _customer(session, customer_id, lock=True)
+    row = found(session, customer_id, lock=True)
     if withdraw_only:
         evidence.host_withdraws(session, row, stripe_id, now)
     else:
@@ -247,64 +260,12 @@ def checkout_reference(
     session: Session, references: CheckoutReferences, *, customer_id: str, now: dt.datetime
 ) -> str:
     """A signed reference that names this customer in a Checkout session. Raises NotFound."""
-    row = _customer(session, customer_id)
+    row = found(session, customer_id)
     business = session.get_one(BusinessRow, row.business_pk)
-    return references.write(customer_id, business.business_id, now)
+    return references.write(row.public_id, business.business_id, now)
 
 
-def upsert_appointments(
-    session: Session, *, customer_id: str, given: Sequence[AppointmentArgument], now: dt.datetime
-) -> AppointmentCounts:
-    """Make or change a customer's appointments by the host's ids; others, and what is not given of these, stay as they are."""
-    checked = arguments.appointments(list(given))
-    customer = _customer(session, customer_id, lock=True)
-    known = people.appointments_of(session, customer.id, [each.external_id for each in checked])
-    created = updated = 0
-    for each in checked:
-        row = known.get(each.external_id)
-        values = _appointment(each, row)
-        if row is None:
-            session.add(
-                AppointmentRow(
-                    customer_pk=customer.id,
-                    external_id=each.external_id,
-                    updated_at=now,
-                    **{"ends_at": None, "location": None, "status": "scheduled"} | values,
-                )
-            )
-            created += 1
-        elif _change(row, values, now):
-            updated += 1
-    return AppointmentCounts(
-        created=created, updated=updated, unchanged=len(checked) - created - updated
-    )
-
-
-def delete_appointment(session: Session, *, customer_id: str, external_id: str) -> bool:
-    """Take an appointment away; whether it was there. Raises NotFound for the customer."""
-    customer = _customer(session, customer_id, lock=True)
-    row = people.appointments_of(session, customer.id, [external_id]).get(external_id)
-    if row is None:
-        return False
-    session.delete(row)
-    return True
-
-
-def _appointment(given: AppointmentArgument, row: AppointmentRow | None) -> dict[str, Any]:
-    """What is given of an appointment, as it is stored. An end that is kept goes when the start moves past it."""
-    values: dict[str, Any] = {"title": given.title, "starts_at": given.starts_at.astimezone(dt.UTC)}
-    if given.ends_at is not UNSET:
-        values["ends_at"] = given.ends_at and given.ends_at.astimezone(dt.UTC)
-    elif row is not None and row.ends_at is not None and row.ends_at <= values["starts_at"]:
-        values["ends_at"] = None
-    if given.location is not UNSET:
-        values["location"] = given.location
-    if given.status is not UNSET:
-        values["status"] = given.status or "scheduled"
-    return values
-
-
-def _customer(session: Session, customer_id: str, *, lock: bool = False) -> CustomerRow:
+def found(session: Session, customer_id: str, *, lock: bool = False) -> CustomerRow:
     row = people.customer(session, customer_id, lock=lock)
     if row is None:
         raise NotFound("customer_id: no such customer")
@@ -313,13 +274,13 @@ def _customer(session: Session, customer_id: str, *, lock: bool = False) -> Cust
 
 def link_of(session: Session, *, customer_id: str) -> LinkOf:
     """The customer's current link."""
-    row = _customer(session, customer_id)
+    row = found(session, customer_id)
     return LinkOf(row.public_id, row.link_generation)
 
 
 def rotate_link(session: Session, *, customer_id: str, now: dt.datetime) -> LinkOf:
     """Revoke the customer's links and make a new one."""
-    row = _customer(session, customer_id, lock=True)
+    row = found(session, customer_id, lock=True)
     if row.link_generation >= MAX_GENERATION:
         raise InvalidArgument("customer_id: this customer's links can't be replaced any more")
     row.link_generation += 1
@@ -370,11 +331,9 @@ def contacts(
     effective = behalves.merchants(session, (one.merchant for one in whose))
     for one in whose:
         whose[one] = StripeCustomer(*one.name, effective[one.merchant].on_behalf_of)
+    public_ids = {one.customer_id for one in asked if one.customer_id}
     rows = people.contacts(
-        session,
-        stripe_customers=set(whose.values()),
-        public_ids={one.customer_id for one in asked if one.customer_id},
-        now=now,
+        session, stripe_customers=set(whose.values()), public_ids=public_ids, now=now
     )
     by_stripe: dict[StripeCustomer | None, ContactDetails] = {}
     by_ours: dict[str | None, ContactDetails] = {}
@@ -385,12 +344,26 @@ def contacts(
             row.c_account, row.c_platform_stripe_customer_id, row.c_on_behalf_of
         )
         by_stripe[theirs] = person
+    by_ours |= _merged(session, public_ids - by_ours.keys(), now)
     return [
         by_ours.get(one.customer_id)
         if one.customer_id
         else by_stripe.get(one.stripe_customer and whose[one.stripe_customer])
         for one in asked
     ]
+
+
+def _merged(
+    session: Session, public_ids: set[str], now: dt.datetime
+) -> dict[str | None, ContactDetails]:
+    """The customers into whom those with these ids were merged."""
+    leads = aliases.targets(session, public_ids)
+    if not leads:
+        return {}
+    ours = {one.customer_id for one in leads.values()}
+    rows = people.contacts(session, stripe_customers=(), public_ids=ours, now=now)
+    found = {person.customer_id: person for person in map(_person, rows)}
+    return {old: found[one.customer_id] for old, one in leads.items() if one.customer_id in found}
 
 
 def known(person: ContactDetails | None) -> ContactDetails:

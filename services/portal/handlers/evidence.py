@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.linking import CustomerRef, Source, reference_problem, sequence
 from services.portal.domain.people import is_public_id
+from services.portal.handlers import claiming
+from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.metrics import LINK_EVIDENCE
 from services.portal.models import CustomerRow, LinkEvidenceRow, merchant_of
+from services.portal.queries import aliases, links, processed_events, profiles
 from services.portal.queries import behalves as behalf_queries
-from services.portal.queries import links, processed_events
 from services.portal.tokens.references import CheckoutReference, CheckoutReferences
 from services.portal.tokens.signing import BadToken
 from shared.contracts.accounts import Account, Merchant, StripeId, account_shown
@@ -113,6 +115,7 @@ def _take_all(
     session: Session, account: Account, mine: Sequence[Evidence], now: dt.datetime
 ) -> None:
     """What was said in one account, and was not taken in before."""
+    mine = _of_merged(session, mine)
     stripe_ids = {one.stripe_customer_id for one in mine}
     gone = links.deleted_of(session, account, stripe_ids)
     known = links.evidence_of(session, account, {one.object_id for one in mine})
@@ -133,7 +136,7 @@ def _take(session: Session, one: Evidence, rows: list[LinkEvidenceRow], now: dt.
     """Keep one piece of evidence beside what its object said before; what became of it, one word."""
     refused, on_behalf_of = one.refused, one.on_behalf_of
     if one.reference is not None and refused is None:
-        refused, on_behalf_of = _whose(session, one.account, one.reference)
+        refused, on_behalf_of = _whose(session, one)
     if one.source is Source.METADATA and one.names is None and one.before is None:
         return "names_nobody"
     row = LinkEvidenceRow(
@@ -187,15 +190,28 @@ def _same(row: LinkEvidenceRow, other: LinkEvidenceRow) -> bool:
     )
 
 
-def _whose(
-    session: Session, account: Account, reference: CheckoutReference
-) -> tuple[str | None, str]:
+def _of_merged(session: Session, mine: Sequence[Evidence]) -> list[Evidence]:
+    """The same evidence, where an id of Portico's is that of a customer who was merged: it names the one who is there."""
+    refs = {ref.customer for one in mine for ref in (one.names, one.before) if ref is not None}
+    leads = aliases.targets(session, {ref for ref in refs if is_public_id(ref)})
+    if not leads:
+        return list(mine)
+
+    def named(ref: CustomerRef | None) -> CustomerRef | None:
+        target = None if ref is None else leads.get(ref.customer)
+        return replace(ref, customer=target.customer_id) if ref and target else ref
+
+    return [replace(one, names=named(one.names), before=named(one.before)) for one in mine]
+
+
+def _whose(session: Session, one: Evidence) -> tuple[str | None, str]:
     """Why a signed reference names nobody here (None: it names a customer of the business that it was made for), and on whose
     behalf that business is charged for."""
-    business = links.business_of(session, account, reference.public_id)
-    if business is None:
+    named = "" if one.names is None else one.names.customer
+    business = links.business_of(session, one.account, named)
+    if business is None or one.reference is None:
         return "no_such_customer", ""
-    mine = reference.is_of(business.business_id)
+    mine = one.reference.is_of(business.business_id)
     return None if mine else "other_business", business.on_behalf_of
 
 
@@ -216,20 +232,12 @@ def forget_stripe_customer(
     """Stripe has deleted its customer: whatever was said of it is withdrawn for good."""
     links.lock(session)
     links.note_deleted(session, stripe_customer, at)
+    profiles.forget(session, stripe_customer)
     for merchant in sorted(links.merchants_of(session, stripe_customer)):
         settle(session, merchant, {stripe_customer.id}, (), now)
 
 
 # --- the host's word -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HostWord:
-    """The host says that a customer is this Stripe customer."""
-
-    customer: int
-    public_id: str
-    stripe_customer_id: str
 
 
 def host_says(
@@ -241,6 +249,7 @@ def host_says(
     """
     if not words:
         return
+    claiming.withdraw_from_enrolled(session, words, now)
     claimed = links.claimed_by_host(session, merchant, {one.stripe_customer_id for one in words})
     new = {one.public_id: one.stripe_customer_id for one in words}
     known = _host_words(session, merchant, {one.public_id for one in words})

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from services.portal.domain.enrolment import OWN_IDS, own_id
 from services.portal.domain.people import (
     COLUMNS,
     OPTIONAL,
@@ -16,8 +17,8 @@ from services.portal.domain.people import (
     PUBLIC_ID_LENGTH,
     new_public_id,
 )
-from services.portal.handlers import arguments, evidence
-from services.portal.handlers.evidence import HostWord
+from services.portal.handlers import arguments, claiming, evidence
+from services.portal.handlers.claiming import HostWord
 from services.portal.handlers.linking import settle
 from services.portal.models import BusinessRow, CustomerRow, merchant_of
 from services.portal.queries import bulk, erasure, links
@@ -143,14 +144,17 @@ def _write(session: Session, batch: _Batch, wishes: list[_Wish]) -> list[_Wish]:
     if not wishes:
         return []
     business, done, now = batch.business, batch.done, batch.now
-    known = bulk.customers_of_host(session, business.id, [wish.external_id for wish in wishes])
     words = _new_words(session, batch, wishes)
     bad = {error.row for error in done.errors}
     wishes = [wish for wish in wishes if wish.row not in bad]
+    claiming.adopt(session, business.id, words, now)
+    known = bulk.customers_of_host(session, business.id, [wish.external_id for wish in wishes])
     new, changed = [], []
     for wish in wishes:
         row = known.get(wish.external_id)
-        if row is None:
+        if row is None and wish.external_id.startswith(OWN_IDS):
+            done.errors.append(RowError(row=wish.row, error=claiming.RESERVED))
+        elif row is None:
             new.append(
                 {
                     **dict.fromkeys(PROFILE),
@@ -193,7 +197,10 @@ def _new_words(session: Session, batch: _Batch, wishes: list[_Wish]) -> dict[str
     gone = links.deleted_of(session, account, given)
     said = links.host_words(session, business.id, [wish.external_id for wish in wishes])
     mine = {stripe_id: external_id for external_id, stripe_id in said.items() if stripe_id}
-    elsewhere = links.claimed_by_host(session, merchant_of(business), given).keys() - mine.keys()
+    claimed = links.claimed_by_host(session, merchant_of(business), given)
+    enrolled = people.enrolled(session, business.id, [own_id(one) for one in given])
+    ours = {row.public_id for row in enrolled}
+    elsewhere = {one for one, owner in claimed.items() if owner not in ours} - mine.keys()
     if batch.alone:
         elsewhere |= links.of_other_businesses(
             session, account, business.id, business.business_id, given

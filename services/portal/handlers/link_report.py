@@ -165,6 +165,7 @@ SAYS: Final = {
     Source.HOST.value: "the host application",
     Source.METADATA.value: "metadata on {object}",
     Source.REFERENCE.value: "the signed reference of Checkout session {object}",
+    Source.ENROLLED.value: "enrolment from Stripe",
     Source.UNKNOWN.value: "a release before evidence was kept",
 }
 

@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
+from services.portal.domain.enrolment import own_id
 from services.portal.domain.linking import Claim, Conflict, Source, decide_standing
 from services.portal.domain.people import new_public_id
 from services.portal.handlers import host_events
 from services.portal.handlers.cancelling import overtake_all
 from services.portal.metrics import LINK_CHANGES, LINK_CONFLICTS
 from services.portal.models import LinkConflictRow, LinkEvidenceRow
-from services.portal.queries import link_conflicts, links, outbox
+from services.portal.queries import link_conflicts, links, merging, outbox
 from services.portal.queries.links import Component, Customer
 from shared import events
 from shared.contracts.accounts import Merchant, StripeId, account_shown
@@ -42,11 +43,40 @@ def settle(
     found = links.component(session, merchant, stripe_ids, customers)
     _weigh_unknown(session, found, now)
     decision = decide_standing(found.spells())
+    claimed = _claimed(found, decision.links)
+    for enrolled, customer, stripe_id in claimed:
+        merging.hand_over(session, enrolled.row, customer.row, stripe_id)
     told = [
         *_link(session, found, decision.links, now),
         *_refuse(session, found, decision.conflicts, now),
     ]
     _tell(session, told, now)
+    for enrolled, _, _ in claimed:
+        session.delete(enrolled.row)
+    session.flush()
+
+
+def _claimed(found: Component, wanted: Mapping[int, Claim]) -> list[tuple[Customer, Customer, str]]:
+    """The enrolled customers who lose their Stripe customer to another one of their business by a word that takes Stripe's secret key or
+    is the host's: both are the same person. A reference is no such word: whoever holds one would see the other one's page."""
+    enrolled = {
+        (one.row.business_pk, one.row.external_id): one
+        for one in found.customers.values()
+        if one.row.enrolled_at is not None
+    }
+    merged = []
+    for key, claim in sorted(wanted.items()):
+        customer, stripe_id = found.customers[key], claim.stripe_customer_id
+        one = enrolled.get((customer.row.business_pk, own_id(stripe_id)))
+        if one is None or one is customer:
+            continue
+        lost = one.row.platform_stripe_customer_id is None and claim.source is Source.HOST
+        if lost or (
+            one.row.platform_stripe_customer_id == stripe_id
+            and claim.source in (Source.HOST, Source.METADATA)
+        ):
+            merged.append((one, customer, stripe_id))
+    return merged
 
 
 def _tell(session: Session, told: Sequence[events.Data], now: dt.datetime) -> None:
@@ -147,7 +177,8 @@ def _change(
     change = "linked" if before is None else "unlinked" if claim is None else "replaced"
     source = "none" if claim is None else claim.source.value
     count_on_commit(session, LINK_CHANGES.labels(source, change))
-    if change != "linked" or source != Source.HOST:  # not each line of an import
+    # Not each line of an import.
+    if change != "linked" or source not in (Source.HOST, Source.ENROLLED):
         say = log.info if change == "linked" else log.warning
         say(
             f"customer {change}",

@@ -15,8 +15,8 @@ from services.portal.domain.people import FRESH_LINK_EVERY
 from services.portal.domain.snapshot import Snapshot
 from services.portal.ports import BillingPages
 from services.portal.queries import activity as log
+from services.portal.queries import aliases, page
 from services.portal.queries import customers as people
-from services.portal.queries import page
 from services.portal.tokens.links import Claim, Links
 from services.portal.tokens.signing import BadToken
 from shared.contracts.rpc.errors import LinkInvalid, LinkReplaced
@@ -52,8 +52,17 @@ def read_claim(links: Links, token: str) -> Claim | None:
 def look_many(
     session: Session, public_ids: Sequence[str], now: dt.datetime
 ) -> list[Snapshot | None]:
-    """The customers with these public ids, in their order; None for one that is gone."""
+    """The customers with these public ids, in their order; None for one that is gone. Who was merged is the one that they were merged
+    into, with the generation that links under the old id must have."""
     found = page.lookup_many(session, public_ids, now)
+    leads = aliases.targets(session, set(public_ids) - found.keys())
+    if leads:
+        merged = page.lookup_many(session, sorted({one.customer_id for one in leads.values()}), now)
+        found |= {
+            old: replace(merged[one.customer_id], link_generation=one.link_generation)
+            for old, one in leads.items()
+            if one.customer_id in merged
+        }
     return [found.get(public_id) for public_id in public_ids]
 
 

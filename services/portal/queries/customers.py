@@ -15,6 +15,7 @@ from services.portal.domain.linking import Source
 from services.portal.domain.people import PROFILE
 from services.portal.domain.snapshot import Business
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
+from services.portal.queries import aliases
 from services.portal.queries.account_states import is_disconnected
 from shared.contracts.accounts import OWN, Merchant, StripeCustomer, StripeId, by_merchant
 from shared.database import UtcDateTime
@@ -141,17 +142,45 @@ def sender_addresses(session: Session) -> dict[str, str]:
 
 
 def customer(session: Session, public_id: str, *, lock: bool = False) -> CustomerRow | None:
-    """The customer with this public id, locked for change on demand."""
+    """The customer with this public id, or into whom the one with it was merged; locked for change on demand."""
     statement = select(CustomerRow).where(CustomerRow.public_id == public_id)
-    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+    statement = statement.with_for_update() if lock else statement
+    row = session.scalars(statement).one_or_none()
+    if row is None and (target := aliases.resolve(session, public_id)) is not None:
+        return customer(session, target, lock=lock)
+    return row
 
 
 def business_id_of(session: Session, public_id: str) -> str | None:
     """The host's id of a customer's business; None: there is no such customer."""
-    return session.scalar(
-        select(BusinessRow.business_id)
-        .join(CustomerRow, CustomerRow.business_pk == BusinessRow.id)
-        .where(CustomerRow.public_id == public_id)
+    row = customer(session, public_id)
+    return None if row is None else session.get_one(BusinessRow, row.business_pk).business_id
+
+
+def enrolled(
+    session: Session, business_pk: int, external_ids: Collection[str]
+) -> list[CustomerRow]:
+    """The enrolled customers of a business with these ids in the place of the host's, locked for change."""
+    return list(
+        session.scalars(
+            select(CustomerRow)
+            .where(
+                CustomerRow.business_pk == business_pk,
+                CustomerRow.external_id.in_(external_ids),
+                CustomerRow.enrolled_at.is_not(None),
+            )
+            .order_by(CustomerRow.id)
+            .with_for_update()
+        )
+    )
+
+
+def businesses_of(session: Session, customers: Collection[int]) -> set[int]:
+    """The keys of these customers' businesses."""
+    return set(
+        session.scalars(
+            select(CustomerRow.business_pk).where(CustomerRow.id.in_(customers)).distinct()
+        )
     )
 
 

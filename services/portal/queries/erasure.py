@@ -11,15 +11,18 @@ from services.portal.models import (
     ActivityRow,
     AppointmentRow,
     CancellationRequestRow,
+    CustomerAliasRow,
     CustomerRow,
     DeletedStripeCustomerRow,
     HostEventRow,
     InvoiceRow,
     LinkConflictRow,
     LinkEvidenceRow,
+    LinkProposalRow,
     MethodChangeRow,
     OutboxEvent,
     PendingLinkRow,
+    StripeProfileRow,
     SubscriptionRow,
 )
 from services.portal.queries.behalves import counts_for
@@ -37,11 +40,12 @@ def erase_customer(session: Session, row: CustomerRow) -> int:
         for statement in (
             *(
                 delete(table).where(table.customer_pk == key)
-                for table in (AppointmentRow, CancellationRequestRow)
+                for table in (AppointmentRow, CancellationRequestRow, CustomerAliasRow)
             ),
             delete(ActivityRow).where(ActivityRow.customer_id == public_id),
             delete(PendingLinkRow).where(PendingLinkRow.customer_ref == public_id),
             delete(LinkConflictRow).where(LinkConflictRow.customer_id == public_id),
+            delete(LinkProposalRow).where(LinkProposalRow.customer_id == public_id),
             delete(HostEventRow).where(HostEventRow.customer_id == public_id),
             delete(CustomerRow).where(CustomerRow.id == key),
         )
@@ -62,7 +66,14 @@ def erase_stripe_customer(
                     counts_for(table.account, table.on_behalf_of, on_behalf_of),
                 ),
             )
-            for table in (InvoiceRow, LinkConflictRow, LinkEvidenceRow, SubscriptionRow)
+            for table in (
+                InvoiceRow,
+                LinkConflictRow,
+                LinkEvidenceRow,
+                LinkProposalRow,
+                StripeProfileRow,
+                SubscriptionRow,
+            )
         )
     return sum(
         changed(
@@ -78,6 +89,8 @@ def erase_stripe_customer(
             PendingLinkRow,
             LinkConflictRow,
             LinkEvidenceRow,
+            LinkProposalRow,
+            StripeProfileRow,
             SubscriptionRow,
             CancellationRequestRow,
             HostEventRow,
@@ -112,11 +125,13 @@ def erase_evidence(
         )
         .values(previous_customer_ref=None, previous_business_ref=None),
     )
-    gone += changed(
-        session,
-        delete(OutboxEvent)
-        .where(mentioned(OutboxEvent.body, customer.public_id))
-        .execution_options(synchronize_session=False),
-    )
+    merged = select(CustomerAliasRow.public_id).where(CustomerAliasRow.customer_pk == customer.id)
+    for public_id in (customer.public_id, *session.scalars(merged)):
+        gone += changed(
+            session,
+            delete(OutboxEvent)
+            .where(mentioned(OutboxEvent.body, public_id))
+            .execution_options(synchronize_session=False),
+        )
     account = Account(customer.account)
     return {StripeId(account, one) for one in stripe_ids}, gone

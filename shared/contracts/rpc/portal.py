@@ -18,6 +18,7 @@ from shared.contracts.rpc.base import (
     TimelineStep,
     one_of,
 )
+from shared.contracts.rpc.enrolment import ACCEPT_PROPOSALS, LINK_PROPOSALS, REFUSE_PROPOSALS
 from shared.contracts.rpc.errors import (
     ConnectNotSetUp,
     LinkInvalid,
@@ -32,8 +33,9 @@ from shared.contracts.rpc.recipients import RECIPIENTS
 
 CLOCK: Final = r"^([01]\d|2[0-3]):[0-5]\d$"
 """A time of day as `21:00`."""
+EnrolmentWord = Literal["by_host", "from_stripe"]
 AppointmentStatus = Literal["scheduled", "cancelled", "completed"]
-EVIDENCE_SOURCES: Final = ("host", "metadata", "reference", "unknown")
+EVIDENCE_SOURCES: Final = ("host", "metadata", "reference", "enrolled", "unknown")
 """Whose word it is, the strongest first."""
 
 
@@ -107,6 +109,10 @@ class BusinessArguments(Arguments, frozen=True, kw_only=True):
     on_behalf_of: str | UnsetType | None = UNSET
     """Where that account is a platform's: the connected account, `acct_…`, on whose behalf the platform charges for this business.
     Its customers see the invoices and subscriptions with this `on_behalf_of` alone; null: those without one."""
+    enrolment: EnrolmentWord | UnsetType | None = UNSET
+    """Where its customers come from. `by_host`: you tell of each. `from_stripe`: besides, whoever pays an invoice, saves a payment
+    method or starts a subscription on its Stripe account, and has an e-mail there that no customer of the business has, becomes one. Of the
+    businesses that share an account one alone may have it. null: `by_host`."""
     release_links: bool = False
     """Whether customers may lose the Stripe customer that they are linked with when one of the two changes. Without it, the change
     is refused while any is linked."""
@@ -620,11 +626,14 @@ class BusinessAccount(Answer, frozen=True, kw_only=True):
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 __all__ = [
+    "ACCEPT_PROPOSALS",
     "API_KEYS",
     "BUSINESSES_MODES",
     "CREATE_API_KEY",
+    "LINK_PROPOSALS",
     "OBSERVED",
     "RECIPIENTS",
+    "REFUSE_PROPOSALS",
     "REVOKE_API_KEY",
     "SET_MODE",
 ]

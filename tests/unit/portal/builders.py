@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.snapshot import Appointment, Business, OwnedInvoice, Snapshot
-from services.portal.handlers import customers, evidence
+from services.portal.handlers import customers, enrolling, evidence
 from services.portal.models import CustomerRow
 from services.portal.queries.page import lookup_many
 from services.portal.tokens.references import CheckoutReferences
@@ -250,6 +250,24 @@ def checkout(
         ),
         at,
     )
+
+
+def seen(
+    stripe_id: str = "cus_1",
+    email: str | None = "maria@example.com",
+    *,
+    at: dt.datetime = NOW,
+    **changes: Any,
+) -> Any:
+    """What Stripe tells of one of its customers."""
+    data = events.StripeCustomerSeen(stripe_customer_id=stripe_id, email=email, **changes)
+    return event(data, at)
+
+
+def enrol(session: Session, *given: Any, now: dt.datetime = NOW) -> None:
+    """What the portal does with them when they come together."""
+    enrolling.take_in(session, given, now)
+    session.flush()
 
 
 def take_in(session: Session, *given: events.Event, now: dt.datetime = NOW) -> list[bool]:

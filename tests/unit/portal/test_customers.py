@@ -10,7 +10,7 @@ from sqlalchemy import event as sql_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import customers, evidence, importing, resolved_links
+from services.portal.handlers import appointments, customers, evidence, importing, resolved_links
 from services.portal.handlers.customers import Asked
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow
@@ -54,7 +54,7 @@ def _business(session: Session) -> None:
 
 
 def give(session: Session, customer_id: str, *given: AppointmentArgument) -> AppointmentCounts:
-    return customers.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
+    return appointments.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
 
 
 def counts(created: int, updated: int, unchanged: int) -> AppointmentCounts:
@@ -94,6 +94,7 @@ BUSINESS = {
     "service_note": "We come as planned.",
     "charged_as": "PORTICO* SUNRISE",
     "currency": "usd",
+    "enrolment": "from_stripe",
 }
 
 
@@ -111,7 +112,11 @@ def test_what_is_omitted_of_a_business_stays_and_null_clears(session: Session) -
     elsewhere = {"stripe_account", "on_behalf_of", "release_links"}  # test_business_accounts.py
     fields = set(BusinessArguments.__struct_fields__)
     assert BUSINESS.keys() == fields - {"business_id", "name"} - elsewhere
-    empty = dict.fromkeys(BUSINESS) | {"locale": "en", "timezone": "UTC"}
+    empty = dict.fromkeys(BUSINESS) | {
+        "locale": "en",
+        "timezone": "UTC",
+        "enrolment": "by_host",
+    }
     assert business(session) == empty
     full = business(session, **BUSINESS)
     assert full["reminder_policy"]["interval_days"] == 7

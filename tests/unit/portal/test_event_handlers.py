@@ -64,10 +64,10 @@ def customer_id(session: Session) -> str:
 
 
 def test_every_event_of_the_contract_has_a_handler() -> None:
-    """What billing sends us is handled, and we wait for nothing that it doesn't send. Evidence and profiles have entrypoints of
-    their own."""
-    apart = {events.CustomerEvidenceChanged, events.StripeCustomerSeen}
-    heard = set(events.CONSUMERS["portal"]) - apart
+    """What billing sends us is handled, and we wait for nothing that it doesn't send. Evidence has a lane of its own, and so
+    has what Stripe tells of its customers."""
+    elsewhere = {events.CustomerEvidenceChanged, events.StripeCustomerSeen}
+    heard = set(events.CONSUMERS["portal"]) - elsewhere
     about_invoices = {cls for cls in heard if issubclass(cls, events.InvoiceData)}
     assert about_invoices | set(ROUTES) == heard
 

@@ -44,7 +44,7 @@ def linked(*claims: Claim, denied: tuple[tuple[int, str], ...] = ()) -> dict[int
 
 
 def test_the_strongest_source_decides() -> None:
-    """Host before metadata before reference before unknown, whatever was said first."""
+    """Host before metadata before reference before enrolment before unknown, whatever was said first."""
     for weaker, stronger in itertools.combinations(sorted(RANK, key=lambda one: RANK[one]), 2):
         early, late = (
             claim(A, source=weaker, said_at=ago(days=9)),

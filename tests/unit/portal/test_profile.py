@@ -35,6 +35,7 @@ OURS = {
     "link_generation",
     "fresh_link_at",
     "billing_opened_at",
+    "enrolled_at",
     "created_at",
     "updated_at",
 }

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import or_, select
 
 from services.notifier.models import HookAttempt, HookDelivery, HookEndpoint
-from services.portal.handlers import customers, host_events
+from services.portal.handlers import appointments, customers, host_events
 from services.portal.handlers.events import handle
 from services.portal.models import AppointmentRow, BusinessRow, CustomerRow, LinkEvidenceRow
 from services.portal.queries.host_events import place_of
@@ -103,7 +103,9 @@ class World:
         visit = AppointmentArgument(
             external_id="a1", title=mark, starts_at=NOW + dt.timedelta(days=1)
         )
-        customers.upsert_appointments(session, customer_id=made.customer_id, given=[visit], now=NOW)
+        appointments.upsert_appointments(
+            session, customer_id=made.customer_id, given=[visit], now=NOW
+        )
         owed = failed(
             invoice_id=f"in_{business}{number}", stripe_customer_id=stripe_id, number=mark
         )
@@ -211,6 +213,7 @@ def values(world: World) -> dict[str, list[Any]]:
         "stripe_account": ["acct_alpha", None],
         "on_behalf_of": ["acct_alpha", None],
         "release_links": [True, False],
+        "enrolment": ["from_stripe", "by_host", None],
     }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from services.portal import serializers as wire
 from services.portal.domain.notice import ASKING, Notice, State, Tone
-from services.portal.handlers import customers
+from services.portal.handlers import appointments, customers
 from services.portal.handlers.customers import Asked
 from services.portal.models import BusinessRow
 from services.portal.web import views
@@ -149,7 +149,7 @@ def visits(session: Session, customer_id: str, *starts: Any) -> None:
         )
         for number, (at, status) in enumerate(starts)
     ]
-    customers.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
+    appointments.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
 
 
 def test_the_contact_tells_when_the_next_appointment_is_and_nothing_else_of_it(

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from services.portal.handlers import customers
+from services.portal.handlers import appointments
 from services.portal.web.api.entrypoints import ApiEntrypoints, Call, Reply, route
 from shared.contracts.host_api import AppointmentsArguments, DeletedAppointment
 from shared.contracts.rpc.portal import AppointmentCounts
@@ -21,7 +21,7 @@ class ApiAppointments(ApiEntrypoints):
     def api_upsert_appointments(self, session: Session, call: Call) -> Reply:
         """Make or change a customer's appointments, by your own ids. Others stay as they are, and so does what is omitted of these;
         null clears it."""
-        done = customers.upsert_appointments(
+        done = appointments.upsert_appointments(
             session, customer_id=call.customer_id, given=call.given.appointments, now=call.now
         )
         return Reply(done)
@@ -30,7 +30,7 @@ class ApiAppointments(ApiEntrypoints):
     def api_delete_appointment(self, session: Session, call: Call) -> Reply:
         """Take an appointment away, by your own id. Safe to repeat."""
         external_id = call.values["external_id"]
-        gone = customers.delete_appointment(
+        gone = appointments.delete_appointment(
             session, customer_id=call.customer_id, external_id=external_id
         )
         return Reply(DeletedAppointment(external_id=external_id, deleted=gone))

@@ -34,11 +34,12 @@ class ApiBusinesses(ApiEntrypoints):
     )
     def api_upsert_business(self, session: Session, call: Call) -> Reply:
         """Make or change a business, by your own id. What is omitted stays as it is, null clears it. Only a key of the installation
-        makes one, says from which address emails come (all businesses' domains are authenticated in one SendGrid account), or on which
-        Stripe account it is."""
+        makes one, says from which address emails come (all businesses' domains are authenticated in one SendGrid account), on which
+        Stripe account it is, or that its customers are enrolled from there."""
         if call.alone:
             _keep_sender(session, call.given)
             _keep_account(session, call.given)
+            _keep_enrolment(session, call.given)
         made = customers.upsert_business(session, call.given, call.now, change_only=call.alone)
         call.after.append(self.wake_rights)
         return Reply(BusinessReference(business_id=made))
@@ -70,6 +71,16 @@ def _keep_account(session: Session, given: BusinessArguments) -> None:
         raise Refused(
             "installation_key_required",
             "stripe_account, on_behalf_of: only a key of the installation says these.",
+        )
+
+
+def _keep_enrolment(session: Session, given: BusinessArguments) -> None:
+    """Raises Refused when the business would enrol where it doesn't: the account may be one that other businesses share."""
+    row = host_lists.business(session, given.business_id)
+    if given.enrolment == "from_stripe" != row.enrolment:
+        raise Refused(
+            "installation_key_required",
+            "enrolment: only a key of the installation says from_stripe.",
         )
 
 

@@ -1,0 +1,388 @@
+"""The host claims customers who were enrolled, and people decide about proposals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from services.portal.handlers import (
+    appointments,
+    customers,
+    importing,
+    link_report,
+    proposals,
+    resolved_links,
+)
+from services.portal.models import (
+    AppointmentRow,
+    CancellationRequestRow,
+    CustomerAliasRow,
+    CustomerRow,
+    LinkEvidenceRow,
+    LinkProposalRow,
+    OutboxEvent,
+)
+from services.portal.tokens.links import Claim
+from shared import events
+from shared.contracts.accounts import OWN
+from shared.contracts.rpc.errors import InvalidArgument, LinkReplaced
+from shared.contracts.rpc.portal import AppointmentArgument, CustomerLine
+from tests.unit.portal.builders import (
+    NOW,
+    REFERENCES,
+    add_business,
+    add_customer,
+    ahead,
+    checkout,
+    enrol,
+    says,
+    seen,
+    stripe_id_of,
+    take_in,
+)
+
+
+@pytest.fixture(autouse=True)
+def _business(session: Session) -> None:
+    add_business(session, enrolment="from_stripe")
+
+
+@pytest.fixture
+def enrolled(session: Session) -> str:
+    """Portico's id of a customer who was enrolled."""
+    return make_enrolled(session)
+
+
+def make_enrolled(session: Session, stripe_id: str = "cus_1", email: str = "m@example.com") -> str:
+    enrol(session, seen(stripe_id, email, pays="paid"))
+    found = select(CustomerRow.public_id).where(CustomerRow.external_id == f"stripe:{stripe_id}")
+    return session.scalars(found).one()
+
+
+def one_row(session: Session) -> CustomerRow:
+    session.flush()
+    return session.scalars(select(CustomerRow)).one()
+
+
+def by_upsert(session: Session, stripe_id: str = "cus_1") -> None:
+    add_customer(session, "c1", email="c1@example.com", platform_stripe_customer_id=stripe_id)
+
+
+def by_link(session: Session, stripe_id: str = "cus_1") -> None:
+    public_id = add_customer(session, "c1", email="c1@example.com").customer_id
+    customers.link_customer(session, customer_id=public_id, stripe_customer_id=stripe_id, now=NOW)
+
+
+def by_import(session: Session, stripe_id: str = "cus_1") -> None:
+    line = CustomerLine("c1", "Maria", "c1@example.com", None, None, stripe_id)
+    done = importing.import_customers(session, business_id="sunrise", lines=[line], now=NOW)
+    assert done.errors == []
+
+
+def by_metadata(session: Session, stripe_id: str = "cus_1") -> None:
+    add_customer(session, "c1", email="c1@example.com")
+    take_in(session, says("c1", stripe_id, business="sunrise"))
+
+
+def by_metadata_before(session: Session, stripe_id: str = "cus_1") -> None:
+    take_in(session, says("c1", stripe_id, business="sunrise"))
+    add_customer(session, "c1", email="c1@example.com")
+
+
+WAYS = (by_upsert, by_link, by_import, by_metadata, by_metadata_before)
+
+
+@pytest.mark.parametrize("claim", WAYS)
+def test_a_claim_leaves_one_row_and_its_links_work(
+    session: Session, enrolled: str, claim: Callable[[Session], None]
+) -> None:
+    """By whatever way, into a new customer of the host's or one who is there: linked by its word, and the link that was given away
+    opens the host's customer. Said again, nothing changes."""
+    for _ in range(2):
+        claim(session)
+        row = one_row(session)
+        assert (row.external_id, row.email) == ("c1", "c1@example.com")
+        assert row.platform_stripe_customer_id == "cus_1"
+        assert row.link_source in ("host", "metadata")
+        assert row.enrolled_at is None
+        (seen_now,) = resolved_links.look_many(session, [enrolled], NOW)
+        assert seen_now is not None
+        assert seen_now.customer_id == row.public_id
+        assert resolved_links.current(seen_now, Claim(enrolled, 1)) is seen_now
+
+
+@pytest.mark.parametrize("claim", WAYS)
+def test_the_host_may_know_the_customer_before(
+    session: Session, claim: Callable[[Session], None]
+) -> None:
+    """With appointments of their own: they are kept, and so are those of the one who was enrolled."""
+    mine = add_customer(session, "c1", email="c1@example.com").customer_id
+    enrolled = make_enrolled(session)
+    visit(session, mine, "a1", "Mine")
+    visit(session, enrolled, "a1", "Theirs")
+    visit(session, enrolled, "a2", "Theirs")
+    claim(session)
+    assert one_row(session).public_id == mine
+    kept = session.execute(select(AppointmentRow.external_id, AppointmentRow.title))
+    assert dict(kept.tuples().all()) == {"a1": "Mine", "a2": "Theirs"}
+    named = session.scalars(select(LinkEvidenceRow.customer_ref)).all()
+    assert enrolled not in named
+
+
+def visit(session: Session, customer_id: str, external_id: str, title: str) -> None:
+    given = [AppointmentArgument(external_id=external_id, title=title, starts_at=ahead(days=1))]
+    appointments.upsert_appointments(session, customer_id=customer_id, given=given, now=NOW)
+
+
+def test_who_is_new_to_the_host_keeps_the_id_and_the_links(session: Session, enrolled: str) -> None:
+    """Nothing is merged where nothing is there: the enrolled row gets the host's id."""
+    done = add_customer(session, "c1", platform_stripe_customer_id="cus_1")
+    assert (done.customer_id, done.created) == (enrolled, False)
+    assert session.scalars(select(CustomerAliasRow)).all() == []
+
+
+def test_replacing_the_link_revokes_the_merged_ones(session: Session) -> None:
+    """Old links of both: the generation of the customer counts for those under the other id, too. An old link of the enrolled one,
+    replaced before, stays replaced."""
+    mine = add_customer(session, "c1", email="c1@example.com").customer_id
+    enrolled = make_enrolled(session)
+    customers.rotate_link(session, customer_id=enrolled, now=NOW)
+    by_link(session)
+
+    def works(generation: int) -> bool:
+        (found,) = resolved_links.look_many(session, [enrolled], NOW)
+        try:
+            resolved_links.current(found, Claim(enrolled, generation))
+        except LinkReplaced:
+            return False
+        return True
+
+    assert [works(1), works(2)] == [False, True]
+    made = customers.rotate_link(session, customer_id=enrolled, now=NOW)
+    assert (made.customer_id, made.generation) == (mine, 2)
+    assert [works(1), works(2)] == [False, False]
+    both = [customers.Asked(None, enrolled), customers.Asked(None, mine)]
+    assert [one and one.customer_id for one in customers.contacts(session, both, NOW)] == [mine] * 2
+
+
+def test_what_names_the_merged_id_later_names_the_one_who_is_there(
+    session: Session, enrolled: str
+) -> None:
+    """The host has written Portico's id into metadata, or has given out a reference for it."""
+    by_link(session)
+    row = one_row(session)
+    customers.unlink_customer(
+        session, customer_id=enrolled, stripe_customer_id=None, withdraw_only=True, now=NOW
+    )
+    take_in(session, says(enrolled, "cus_9"))
+    assert stripe_id_of(session, row.public_id) == "cus_9"
+    take_in(session, says(None, "cus_9", before=enrolled, at=ahead(hours=1)))
+    take_in(session, checkout(REFERENCES.write(enrolled, "sunrise", NOW), "cus_8"))
+    assert stripe_id_of(session, row.public_id) == "cus_8"
+
+
+def test_a_request_to_cancel_goes_along(session: Session) -> None:
+    """It is about a subscription of the same Stripe customer: it is not given up."""
+    enrolled = make_enrolled(session)
+    pk = session.scalars(select(CustomerRow.id).where(CustomerRow.public_id == enrolled)).one()
+    session.add(
+        CancellationRequestRow(
+            request_id="r" * 22,
+            customer_pk=pk,
+            stripe_customer_id="cus_1",
+            subscription_id="sub_1",
+            status="open",
+            asked_at=NOW,
+            tries=0,
+        )
+    )
+    by_link(session)
+    request = session.scalars(select(CancellationRequestRow)).one()
+    assert (request.status, request.customer_pk) == ("open", one_row(session).id)
+
+
+def test_the_hosts_word_on_the_enrolled_one_is_no_hindrance(
+    session: Session, enrolled: str
+) -> None:
+    """Having confirmed them, or said no, under Portico's id, the host claims them by its own."""
+    customers.link_customer(session, customer_id=enrolled, stripe_customer_id="cus_1", now=NOW)
+    add_customer(session, "c1", email="c1@example.com")
+    by_import(session)
+    assert one_row(session).platform_stripe_customer_id == "cus_1"
+    other = make_enrolled(session, "cus_2", "two@example.com")
+    customers.unlink_customer(
+        session, customer_id=other, stripe_customer_id=None, withdraw_only=False, now=NOW
+    )
+    mine = add_customer(session, "c2", email="c2@example.com").customer_id
+    add_customer(session, "c2", email="c2@example.com", platform_stripe_customer_id="cus_2")
+    assert stripe_id_of(session, mine) == "cus_2"
+    assert len(session.scalars(select(CustomerRow)).all()) == 2
+
+
+def test_a_reference_moves_the_button_and_opens_no_page(session: Session, enrolled: str) -> None:
+    """Whoever pays with somebody's reference shows a Stripe customer to them, and never their page to whoever had a link before."""
+    mine = add_customer(session, "c1", email="c1@example.com").customer_id
+    take_in(session, checkout(REFERENCES.write(mine, "sunrise", NOW), "cus_1"))
+    assert stripe_id_of(session, mine) == "cus_1"
+    assert stripe_id_of(session, enrolled) is None
+    (found,) = resolved_links.look_many(session, [enrolled], NOW)
+    assert found is not None
+    assert found.customer_id == enrolled
+
+
+def test_the_host_hears_of_a_merge(session: Session, enrolled: str) -> None:
+    """The enrolled one is linked no more, and the host's own is."""
+    by_link(session)
+    told = [
+        (one.external_id, one.stripe_customer_id, one.evidence)
+        for row in session.scalars(select(OutboxEvent).order_by(OutboxEvent.id))
+        if isinstance(one := events.decode(row.body).data, events.CustomerLinkChanged)
+    ]
+    assert told == [
+        ("stripe:cus_1", "cus_1", "enrolled"),
+        ("c1", "cus_1", "host"),
+        ("stripe:cus_1", None, None),
+    ] or told == [
+        ("stripe:cus_1", "cus_1", "enrolled"),
+        ("stripe:cus_1", None, None),
+        ("c1", "cus_1", "host"),
+    ]
+
+
+def test_new_ids_of_the_hosts_do_not_begin_as_ours(session: Session, enrolled: str) -> None:
+    """Refused with what to do, one by one and in a batch; an enrolled customer may be changed under the id that they have."""
+    with pytest.raises(InvalidArgument, match="external_id: ids that begin with stripe:"):
+        add_customer(session, "stripe:cus_2")
+    lines = [
+        CustomerLine("stripe:cus_3", "N", "n@example.com"),
+        CustomerLine("stripe:cus_1", "Renamed", "m@example.com"),
+    ]
+    done = importing.import_customers(session, business_id="sunrise", lines=lines, now=NOW)
+    assert [(one.row, one.error[:35]) for one in done.errors] == [
+        (0, "external_id: ids that begin with st")
+    ]
+    assert one_row(session).name == "Renamed"
+
+
+def test_erasing_forgets_the_merged_ids(session: Session, enrolled: str) -> None:
+    """By either id all of it goes: the alias, the decisions, the events that name the old id."""
+    by_link(session)
+    importing.erase(session, OWN, customer_id=enrolled, stripe_customer_id=None, now=NOW)
+    for table in (CustomerRow, CustomerAliasRow, LinkProposalRow, LinkEvidenceRow):
+        assert session.scalars(select(table)).all() == []
+    assert [row.body for row in session.scalars(select(OutboxEvent)) if enrolled in row.body] == []
+
+
+# --- proposals -----------------------------------------------------------------------------------------------
+
+
+def listed(session: Session) -> dict[str, str | None]:
+    found = proposals.proposals(session, business_id="sunrise", after="", limit=100)
+    return {one.stripe_customer_id: one.proposal_id for one in found.proposals}
+
+
+def accept(session: Session, *ids: str) -> tuple[list[str], int]:
+    done = proposals.accept(session, proposal_ids=ids, decided_by="ann on desk", now=NOW)
+    return done.decided, len(done.left)
+
+
+def refuse(session: Session, *ids: str) -> tuple[list[str], int]:
+    done = proposals.refuse(session, proposal_ids=ids, decided_by="ann on desk", now=NOW)
+    return done.decided, len(done.left)
+
+
+def propose(session: Session) -> tuple[str, str]:
+    """A customer, and the proposal that a Stripe customer is they."""
+    mine = add_customer(session, "c1", email="m@example.com").customer_id
+    enrol(session, seen("cus_1", "M@example.com", pays="paid"))
+    return mine, listed(session)["cus_1"] or ""
+
+
+def test_accepting_links_as_the_host_does_and_once(session: Session) -> None:
+    """The word of a person has the host's rank; said twice it is said once; who said it is kept."""
+    mine, proposal = propose(session)
+    assert accept(session, proposal) == ([proposal], 0)
+    assert accept(session, proposal) == ([proposal], 0)
+    assert stripe_id_of(session, mine) == "cus_1"
+    assert listed(session) == {}
+    row = session.scalars(select(LinkProposalRow)).one()
+    assert (row.state, row.why, row.decided_by) == ("accepted", "equal_email", "ann on desk")
+    told = link_report.evidence(session, OWN, customer_id=mine, stripe_customer_id=None)
+    assert [one.source for one in told.evidence] == ["host"]
+
+
+def test_accepting_a_claim_merges(session: Session, enrolled: str) -> None:
+    """A customer of the host's with the address of an enrolled one: nothing is merged until a person says so."""
+    mine = add_customer(session, "c1", email="M@example.com").customer_id
+    proposal = listed(session)["cus_1"]
+    assert proposal == f"cus_1:{mine}"
+    assert accept(session, proposal) == ([proposal], 0)
+    assert one_row(session).public_id == mine
+    assert resolved_links.look_many(session, [enrolled], NOW) != [None]
+
+
+def test_a_refused_proposal_is_not_made_again(session: Session) -> None:
+    """Nobody is linked or enrolled by it; metadata and the host are free to say otherwise."""
+    mine, proposal = propose(session)
+    assert refuse(session, proposal) == ([proposal], 0)
+    assert refuse(session, proposal) == ([proposal], 0)
+    enrol(session, seen("cus_1", "m@example.com", pays="subscribed", at=ahead(days=1)))
+    assert listed(session) == {"cus_1": None}
+    assert accept(session, proposal) == ([], 1)
+    assert stripe_id_of(session, mine) is None
+    take_in(session, says("c1", "cus_1", business="sunrise"))
+    assert stripe_id_of(session, mine) == "cus_1"
+
+
+def test_what_has_changed_is_not_accepted(session: Session) -> None:
+    """Each is looked at again: an address that is another one by now, a second candidate, a deleted Stripe customer, nonsense."""
+    _, proposal = propose(session)
+    add_customer(session, "c1", email="moved@example.com")
+    assert accept(session, proposal) == ([], 1)
+    add_customer(session, "c1", email="m@example.com")
+    add_customer(session, "c2", email="m@example.com")
+    assert accept(session, proposal, "nonsense", "cus_1:nobody") == ([], 3)
+    add_customer(session, "c2", email="c2@example.com")
+    enrol(session, seen("cus_1", None, deleted=True))
+    assert accept(session, proposal) == ([], 1)
+    assert listed(session) == {}
+    with pytest.raises(InvalidArgument, match="at most 100"):
+        accept(session, *["x"] * 101)
+
+
+def test_several_candidates_on_either_side_are_told_and_never_bound(session: Session) -> None:
+    """Two customers with one address, two Stripe customers with one address: no proposal to accept."""
+    add_customer(session, "c1", email="m@example.com")
+    add_customer(session, "c2", email="m@example.com")
+    add_customer(session, "c3", email="n@example.com")
+    told = [
+        seen("cus_1", "m@example.com"),
+        seen("cus_2", "n@example.com"),
+        seen("cus_3", "N@example.com"),
+    ]
+    for order in itertools.permutations(told):
+        enrol(session, *order)
+    found = proposals.proposals(session, business_id="sunrise", after="", limit=100).proposals
+    assert {one.stripe_customer_id: (one.standing, one.doubt) for one in found} == {
+        "cus_1": ("ambiguous", "several_customers"),
+        "cus_2": ("ambiguous", "several_stripe_customers"),
+        "cus_3": ("ambiguous", "several_stripe_customers"),
+    }
+    assert {one.proposal_id for one in found} == {None}
+
+
+def test_pages_of_proposals_go_on_where_they_ended(session: Session) -> None:
+    """Each Stripe customer once, whatever the size of a page."""
+    for number in range(5):
+        enrol(session, seen(f"cus_{number}", None, pays="paid"))
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = proposals.proposals(session, business_id="sunrise", after=after, limit=2)
+        found += [one.stripe_customer_id for one in page.proposals]
+        after = page.next
+    assert found == [f"cus_{number}" for number in range(5)]

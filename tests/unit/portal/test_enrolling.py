@@ -1,0 +1,384 @@
+"""Who becomes a customer by what Stripe tells, and who doesn't."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.event import listen, remove
+from sqlalchemy.orm import Session
+
+from services.portal.domain.profiles import Profile, email_told, known, name_told
+from services.portal.handlers import customers, importing, proposals
+from services.portal.handlers.events import handle
+from services.portal.models import (
+    BusinessRow,
+    CustomerRow,
+    LinkEvidenceRow,
+    OutboxEvent,
+    StripeProfileRow,
+)
+from shared import events
+from shared.contracts.accounts import OWN
+from shared.contracts.rpc.errors import InvalidArgument
+from tests.unit.portal.builders import (
+    NOW,
+    REFERENCES,
+    add_business,
+    add_customer,
+    ago,
+    ahead,
+    checkout,
+    enrol,
+    event,
+    lookup,
+    says,
+    seen,
+    take_in,
+)
+
+
+@pytest.fixture(autouse=True)
+def _business(session: Session) -> None:
+    add_business(session, enrolment="from_stripe")
+
+
+def rows(session: Session) -> dict[str, CustomerRow]:
+    session.flush()
+    return {row.external_id: row for row in session.scalars(select(CustomerRow))}
+
+
+def standings(session: Session, business_id: str = "sunrise") -> dict[str, tuple[str, str | None]]:
+    found = proposals.proposals(session, business_id=business_id, after="", limit=100)
+    return {one.stripe_customer_id: (one.standing, one.doubt) for one in found.proposals}
+
+
+# --- enrolling -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pays", ["paid", "saved_method", "subscribed"])
+def test_who_pays_becomes_a_customer_with_a_button(session: Session, pays: str) -> None:
+    """Paying, saving a card and subscribing alike: a page of their own, linked by enrolment, without a time zone."""
+    enrol(session, seen(name="Maria Lopez", locale="pt-BR"))
+    assert rows(session) == {}
+    enrol(session, seen(pays=pays, email=None))
+    row = rows(session)["stripe:cus_1"]
+    assert (row.name, row.email, row.locale) == ("Maria Lopez", "maria@example.com", "pt_BR")
+    assert (row.platform_stripe_customer_id, row.link_source, row.timezone) == (
+        "cus_1",
+        "enrolled",
+        None,
+    )
+    shown = lookup(session, row.public_id, NOW)
+    assert shown is not None
+    assert shown.can_manage_billing
+
+
+def test_what_stripe_tells_may_be_anything(session: Session) -> None:
+    """A name of any length and with any characters, or none, and a locale that nobody knows: the customer is there all the same."""
+    enrol(session, seen(name="N" * 300, locale="xx-nowhere", pays="paid", imported=True))
+    enrol(session, seen("cus_2", "two@example.com", name=None, pays="paid", imported=True))
+    enrol(session, seen("cus_3", "x@example.com", name="A\u202eB\x00\n C", pays="paid"))
+    made = rows(session)
+    assert len(made["stripe:cus_1"].name) == 200
+    assert made["stripe:cus_1"].locale is None
+    assert made["stripe:cus_2"].name == "two"
+    assert made["stripe:cus_3"].name == "AB C"
+
+
+def test_the_same_again_makes_nobody_again(session: Session) -> None:
+    """Events come twice, and an import tells what is known."""
+    enrol(session, seen(pays="paid"))
+    enrol(session, seen(pays="paid"), seen(pays="subscribed", at=ahead(days=1)))
+    enrol(session, seen(pays="paid", imported=True, at=ahead(days=2)))
+    assert list(rows(session)) == ["stripe:cus_1"]
+    said = session.scalars(select(LinkEvidenceRow.source)).all()
+    assert said == ["enrolled"]
+
+
+STORY = (
+    seen(email=None, at=ago(hours=5)),
+    seen(email="old@example.com", name="Old Name", at=ago(hours=4)),
+    seen(email="stale@example.com", name="Copied", pays="paid", at=ago(hours=1)),
+    seen(email="maria@example.com", name="Maria", at=ago(hours=2)),
+    seen(email=None, pays="subscribed", at=ago(hours=3)),
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(len(STORY))))[::7])
+def test_no_order_of_events_matters(session: Session, order: tuple[int, ...]) -> None:
+    """What the Stripe customer itself said last holds, and no copy on an invoice; once they pay they pay."""
+    for number in order:
+        enrol(session, STORY[number], STORY[order[0]])
+    (row,) = rows(session).values()
+    assert (row.name, row.email) == ("Maria", "maria@example.com")
+    (profile,) = session.scalars(select(StripeProfileRow)).all()
+    assert (profile.pays, profile.pays_at) == ("subscribed", ago(hours=3))
+
+
+MOMENTS = st.sampled_from([None, ago(hours=2), ago(hours=1)])
+PROFILES = st.builds(
+    Profile,
+    email=st.sampled_from([None, "a@example.com", "b@example.com"]),
+    told_at=MOMENTS,
+    firm=st.booleans(),
+    pays=st.sampled_from(["paid", "subscribed"]),
+    pays_at=MOMENTS,
+).map(lambda one: one if one.pays_at else Profile(one.email, None, None, one.told_at, one.firm))
+
+
+@given(st.lists(PROFILES, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_merging_knows_no_order(told: list[Profile], random: Any) -> None:
+    """Shuffled and repeated, the same events make the same profile; what was paid to others says nothing."""
+    shuffled = told + told[:2]
+    random.shuffle(shuffled)
+    assert known(shuffled) == known(told)
+    assert known([Profile()], told).pays is None
+
+
+def test_deleted_at_stripe_is_never_enrolled(session: Session) -> None:
+    """Told before everything else, or after: nobody is linked, and nothing is kept of it."""
+    enrol(session, seen(deleted=True, email=None))
+    enrol(session, seen(pays="paid"))
+    assert rows(session) == {}
+    enrol(session, seen("cus_2", "two@example.com", pays="paid"))
+    handle(session, event(events.CustomerDeleted(stripe_customer_id="cus_2")), NOW)
+    assert rows(session)["stripe:cus_2"].platform_stripe_customer_id is None
+    assert session.scalars(select(StripeProfileRow)).all() == []
+    enrol(session, seen("cus_2", "two@example.com", pays="paid", at=ahead(days=1)))
+    assert rows(session)["stripe:cus_2"].platform_stripe_customer_id is None
+
+
+def test_whoever_is_linked_already_is_not_enrolled_besides(session: Session) -> None:
+    """By the host's word, by metadata, by a signed reference."""
+    add_customer(session, "c1", email="c1@example.com", platform_stripe_customer_id="cus_1")
+    add_customer(session, "c2", email="c2@example.com")
+    take_in(session, says("c2", "cus_2", business="sunrise"))
+    third = add_customer(session, "c3", email="c3@example.com").customer_id
+    take_in(session, checkout(REFERENCES.write(third, "sunrise", NOW), "cus_3"))
+    for number in (1, 2, 3):
+        enrol(session, seen(f"cus_{number}", f"other{number}@example.com", pays="paid"))
+    assert list(rows(session)) == ["c1", "c2", "c3"]
+    assert standings(session) == {}
+
+
+def test_who_cannot_be_written_to_is_told_and_not_enrolled(session: Session) -> None:
+    """No address, and what is none; who doesn't pay waits."""
+    enrol(session, seen("cus_1", None, pays="paid"), seen("cus_2", "not an address", pays="paid"))
+    enrol(session, seen("cus_3", "three@example.com"))
+    enrol(session, seen("cus_4", "four@example.com\x00", pays="paid"))
+    assert rows(session) == {}
+    assert standings(session) == {
+        "cus_1": ("no_email", None),
+        "cus_2": ("bad_email", None),
+        "cus_3": ("not_paying", None),
+        "cus_4": ("bad_email", None),
+    }
+
+
+def test_an_id_of_the_hosts_that_looks_like_ours_is_left_alone(session: Session) -> None:
+    """One that stands from before: nobody is enrolled under it, and it is told."""
+    session.add(
+        CustomerRow(
+            public_id="A" * 22,
+            business_pk=session.scalars(select(BusinessRow.id)).one(),
+            external_id="stripe:cus_1",
+            name="Host's own",
+            email="own@example.com",
+            created_at=NOW,
+            updated_at=NOW,
+        )
+    )
+    enrol(session, seen(pays="paid"))
+    assert rows(session)["stripe:cus_1"].platform_stripe_customer_id is None
+    assert standings(session) == {"cus_1": ("id_taken", None)}
+    add_customer(session, "stripe:cus_1", name="Changed")
+    assert rows(session)["stripe:cus_1"].name == "Changed"
+
+
+def test_of_two_with_one_address_the_first_to_pay_is_enrolled(session: Session) -> None:
+    """Nobody gets two pages at one address; the other one is told."""
+    enrol(
+        session,
+        seen("cus_b", "MARIA@example.com", pays="paid", at=ago(hours=1)),
+        seen("cus_a", pays="paid", at=ago(hours=2)),
+    )
+    assert list(rows(session)) == ["stripe:cus_a"]
+    assert standings(session)["cus_b"] == ("ambiguous", "customer_has_another")
+
+
+def test_a_change_at_stripe_changes_who_was_enrolled(session: Session) -> None:
+    """Name, address and language follow; what the host has changed, and Stripe has not, stays."""
+    enrol(session, seen(name="Maria", locale="de", pays="paid", imported=True))
+    add_customer(session, "stripe:cus_1", name="Maria L.", email="maria@example.com")
+    enrol(session, seen(email="new@example.com", name="Maria", locale="fr", at=ahead(hours=1)))
+    row = rows(session)["stripe:cus_1"]
+    assert (row.name, row.email, row.locale) == ("Maria L.", "new@example.com", "fr")
+    enrol(session, seen(email=None, name="Maria Lopez", at=ahead(hours=2)))
+    assert (row.name, row.email) == ("Maria Lopez", "new@example.com")
+
+
+# --- a stranger ----------------------------------------------------------------------------------------------
+
+
+def untouched(session: Session, public_id: str) -> tuple[Any, ...]:
+    row = session.scalars(select(CustomerRow).where(CustomerRow.public_id == public_id)).one()
+    return row.email, row.name, row.platform_stripe_customer_id, row.link_generation
+
+
+def test_a_strangers_payment_with_a_victims_address_binds_and_tells_nothing(
+    session: Session,
+) -> None:
+    """Anybody can pay a Payment Link with anybody's address: it is proposed, nobody is linked, no event leaves, and the victim's page
+    is as it was."""
+    victim = add_customer(session, "v", email="Victim@Example.com").customer_id
+    page, before = lookup(session, victim, NOW), untouched(session, victim)
+    enrol(session, seen("cus_evil", "victim@example.com", name="Victim", pays="paid"))
+    assert list(rows(session)) == ["v"]
+    assert untouched(session, victim) == before
+    assert lookup(session, victim, NOW) == page
+    assert session.scalars(select(OutboxEvent)).all() == []
+    assert standings(session) == {"cus_evil": ("proposed", None)}
+
+
+def test_a_victim_who_comes_later_keeps_a_page_of_their_own(session: Session) -> None:
+    """The stranger is enrolled already: each has a row, and that they are one is for a person to say. So it is when the victim's
+    address changes to it later, and when the stranger's does."""
+    enrol(session, seen("cus_evil", "victim@example.com", pays="paid"))
+    victim = add_customer(session, "v", email="victim@example.com").customer_id
+    other = add_customer(session, "w", email="w@example.com").customer_id
+    evil = rows(session)["stripe:cus_evil"].public_id
+    assert untouched(session, victim)[2] is None
+    assert untouched(session, evil)[2] == "cus_evil"
+    assert standings(session) == {"cus_evil": ("proposed", None)}
+    enrol(session, seen("cus_evil", "w@example.com", at=ahead(hours=1)))
+    assert untouched(session, evil)[0] == "victim@example.com"
+    assert untouched(session, other)[2] is None
+    add_customer(session, "v", email="elsewhere@example.com")
+    add_customer(session, "v", email="w@example.com")
+    assert untouched(session, victim)[2] is None
+    assert standings(session) == {"cus_evil": ("ambiguous", "several_customers")}
+
+
+def test_a_victim_who_pays_already_is_not_moved(session: Session) -> None:
+    """A second Stripe customer with their address is told, and can't be accepted."""
+    add_customer(session, "v", email="v@example.com", platform_stripe_customer_id="cus_v")
+    enrol(session, seen("cus_evil", "v@example.com", pays="paid"))
+    assert standings(session) == {"cus_evil": ("ambiguous", "customer_has_another")}
+
+
+# --- which business ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_kept_where_nobody_enrols(session: Session) -> None:
+    """By host is the default: no profile, no customer; but an import's Stripe customers with a customer's address are proposed."""
+    add_business(session, enrolment=None)
+    add_customer(session, "c1", email="c1@example.com")
+    enrol(session, seen("cus_1", "c1@example.com", pays="paid"))
+    enrol(session, seen("cus_2", "nobody@example.com", pays="paid", imported=True))
+    assert session.scalars(select(StripeProfileRow)).all() == []
+    enrol(session, seen("cus_1", "C1@example.com", pays="paid", imported=True))
+    assert list(rows(session)) == ["c1"]
+    assert standings(session) == {"cus_1": ("proposed", None)}
+
+
+def test_who_stops_enrolling_keeps_customers_and_no_strangers(session: Session) -> None:
+    """Those who were enrolled stay; what Stripe told of others goes, but for open proposals."""
+    add_customer(session, "c1", email="c1@example.com")
+    enrol(
+        session, seen(pays="paid"), seen("cus_2", "c1@example.com"), seen("cus_3", "z@example.com")
+    )
+    add_business(session, enrolment="by_host")
+    kept = set(session.scalars(select(StripeProfileRow.stripe_customer_id)))
+    assert kept == {"cus_1", "cus_2"}
+    assert rows(session)["stripe:cus_1"].platform_stripe_customer_id == "cus_1"
+
+
+def test_two_businesses_of_one_account_do_not_both_enrol(session: Session) -> None:
+    """Refused with the name of the other one, whichever comes second; another account, or another behalf, is another matter."""
+    with pytest.raises(InvalidArgument, match="enrolment: sunrise enrols"):
+        add_business(session, "second", enrolment="from_stripe")
+    session.rollback()
+
+
+def test_a_business_that_enrols_moves_to_no_account_where_another_does(session: Session) -> None:
+    """The rule holds for a change of account as well."""
+    add_business(session, "second", stripe_account="acct_2", enrolment="from_stripe")
+    with pytest.raises(InvalidArgument, match="enrolment: sunrise enrols"):
+        add_business(session, "second", stripe_account=None)
+
+
+def test_on_a_platform_the_payment_says_whose_customer(session: Session) -> None:
+    """Who they are is told of the Stripe customer, and which business they pay by what they paid."""
+    for one in ("a", "b"):
+        add_business(
+            session,
+            one,
+            stripe_account="acct_p",
+            on_behalf_of=f"acct_{one}",
+            enrolment="from_stripe",
+        )
+    enrol(session, seen(email=None, pays="paid", account="acct_p", on_behalf_of="acct_a"))
+    enrol(session, seen(name="Maria", account="acct_p"))
+    (row,) = rows(session).values()
+    assert (row.on_behalf_of, row.email, row.platform_stripe_customer_id) == (
+        "acct_a",
+        "maria@example.com",
+        "cus_1",
+    )
+    enrol(session, seen(email=None, pays="subscribed", account="acct_p", on_behalf_of="acct_b"))
+    found = session.scalars(select(CustomerRow.on_behalf_of).order_by(CustomerRow.id)).all()
+    assert found == ["acct_a", "acct_b"]
+
+
+# --- forgetting ----------------------------------------------------------------------------------------------
+
+
+def test_erasing_takes_what_stripe_told(session: Session) -> None:
+    """Profile and proposals of a customer go with them."""
+    enrol(session, seen(pays="paid"))
+    public_id = rows(session)["stripe:cus_1"].public_id
+    importing.erase(session, OWN, customer_id=public_id, stripe_customer_id=None, now=NOW)
+    assert rows(session) == {}
+    assert session.scalars(select(StripeProfileRow)).all() == []
+
+
+def test_links_and_calls_go_by_the_same_rules_as_for_others(session: Session) -> None:
+    """An enrolled customer has a link that can be replaced, and can be unlinked for good."""
+    enrol(session, seen(pays="paid"))
+    public_id = rows(session)["stripe:cus_1"].public_id
+    assert customers.rotate_link(session, customer_id=public_id, now=NOW).generation == 2
+    customers.unlink_customer(
+        session, customer_id=public_id, stripe_customer_id=None, withdraw_only=False, now=NOW
+    )
+    enrol(session, seen(pays="paid", at=ahead(days=1)))
+    assert rows(session)["stripe:cus_1"].platform_stripe_customer_id is None
+
+
+def test_texts_are_told_as_they_can_be_stored() -> None:
+    """An address that is none stays none; a name is one line."""
+    assert email_told(" a\x00b@example.com ") == "a\ufffdb@example.com"
+    assert email_told("  ") is None
+    assert name_told("\n\t ") is None
+
+
+def test_a_batch_is_decided_in_a_handful_of_statements(session: Session) -> None:
+    """Twenty-five new customers together make no statement each: an import of fifty thousand waits for no round trips."""
+    counted: list[int] = []
+
+    def count(*given: Any) -> None:
+        counted[-1] += 1
+
+    engine = session.get_bind()
+    listen(engine, "before_cursor_execute", count)
+    for many in (2, 25):
+        counted.append(0)
+        told = (seen(f"cus_{many}_{n}", f"{many}.{n}@a.example", pays="paid") for n in range(many))
+        enrol(session, *told)
+    remove(engine, "before_cursor_execute", count)
+    assert len(rows(session)) == 27
+    assert counted[1] - counted[0] < 10
