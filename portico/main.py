@@ -18,6 +18,7 @@ from portico.commands import (
     modes,
     notifier,
     portal,
+    proposals,
     stripe_setup,
 )
 from portico.commands.doctor import doctor
@@ -109,3 +110,6 @@ billing.stripe.command("disconnect")(connect.disconnect)
 portal.customers.command("links")(links)
 billing.stripe.command("import")(import_accounts)
 portal.customers.command("erase")(erase)
+portal.customers.command("proposals")(proposals.proposals)
+portal.customers.command("accept")(proposals.accept)
+portal.customers.command("refuse")(proposals.refuse)
