@@ -1,4 +1,4 @@
-"""Who becomes a customer by what Stripe tells, and who is proposed to a person instead (docs/adr/0033-importing-and-enrolling.md)."""
+"""Who becomes a customer by what Stripe tells, and who is proposed to a person instead (docs/adr/0035-enrolling-from-stripe.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking in what Stripe tells of its customers, and making customers of those who pay (docs/adr/0033-importing-and-enrolling.md).
+"""Taking in what Stripe tells of its customers, and making customers of those who pay (docs/adr/0035-enrolling-from-stripe.md).
 
 What was told is merged, so the same event twice, late or in another order changes nothing: no event's id is kept. Enrolling mails nobody.
 """
