@@ -6,6 +6,7 @@ else runs as it stands on the page, `portico init` asking at a terminal among it
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from local.processes import fetch
 from local.servers import PostgreSQL, RabbitMQ, free_port
 from portico.interview import QUESTIONS
 from tests.fixtures.server_page import blocks, superuser
@@ -183,6 +185,10 @@ def test_the_page_leads_from_nothing_to_a_payment_that_was_made(
     expect(page.get_by_text("Paid, thank you!")).to_be_visible(timeout=20_000)
 
     assert "paid" in terminal.run("It is paid")
+    told = terminal.run("With customers of your own: observe first")
+    assert "observed" in told.rpartition('"degraded"')[2]  # live again, it is listed still
+    inbox = fetch(f"http://127.0.0.1:{ports['8010']}/inbox.json?to=grace@example.com")
+    assert len(json.loads(inbox)) == 2  # those of before
     logs = {one.name: one.read_text() for one in folder.glob("*.log") if one.stem != "sandbox"}
     assert len(logs) == 3
     assert_private(logs, secrets)
