@@ -3,13 +3,13 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0090
+Revision ID: 0017
 Revises: 0016
 """
 
 from shared.migrations import replace_key
 
-revision = "0090"
+revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None

@@ -1,13 +1,13 @@
 """What the other services were told of accounts with keys of their own: that a key came, and that it is gone
 
-Revision ID: 0018
+Revision ID: 0016
 Revises: 0015
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
+revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None

@@ -3,16 +3,16 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0090
-Revises: 0018
+Revision ID: 0017
+Revises: 0016
 """
 
 from alembic import op
 
 from shared.migrations import fill_nulls, replace_key
 
-revision = "0090"
-down_revision = "0018"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

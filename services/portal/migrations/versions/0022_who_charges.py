@@ -1,15 +1,15 @@
 """What a business's charges are called on a statement, the currency of its figures, and which new payment method Stripe did not
 let us charge for an invoice
 
-Revision ID: 0023
-Revises: 0022
+Revision ID: 0022
+Revises: 0021
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023"
-down_revision = "0022"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -2,7 +2,7 @@
 
 Run again after it was cut off, it goes on where it was.
 
-Revision ID: 0022
+Revision ID: 0021
 Revises: 0020
 """
 
@@ -11,7 +11,7 @@ from alembic import op
 
 from shared.migrations import create_index
 
-revision = "0022"
+revision = "0021"
 down_revision = "0020"
 branch_labels = None
 depends_on = None
