@@ -162,8 +162,8 @@ def _import(
                 "events": page.events,
                 "reads": page.reads,
             }
-        if page.wait_seconds:
-            time.sleep(page.wait_seconds)
+        if page.wait:
+            time.sleep(page.wait)
 
 
 def _report(call: Caller, accounts: list[str], file: Path | None) -> dict[str, Counter[str]]:

@@ -98,7 +98,7 @@ def _progress(progress: Progress, wait: float = 0.0) -> ImportProgress:
         invoices=progress.invoices,
         events=progress.events,
         reads=progress.reads,
-        wait_seconds=wait,
+        wait=wait,
     )
 
 

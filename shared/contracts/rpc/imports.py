@@ -45,8 +45,8 @@ class ImportProgress(Answer, frozen=True, kw_only=True):
     """That were queued for the other services."""
     reads: int
     """Pages that were taken in."""
-    wait_seconds: float = 0.0
-    """How long to wait before the next call: live work, Stripe or the outbox has the way."""
+    wait: float = 0.0
+    """How many seconds to wait before the next call: live work, Stripe or the outbox has the way."""
 
 
 class ImportPlan(Answer, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ def progress(what: str, customers: int, **given: Any) -> dict[str, Any]:
         "invoices": 0,
         "events": customers,
         "reads": customers // 100,
-        "wait_seconds": 0.0,
+        "wait": 0.0,
     } | given
 
 
@@ -136,7 +136,7 @@ def test_it_waits_as_long_as_it_is_told(
     """And says where it goes on."""
     waited: list[float] = []
     monkeypatch.setattr(stripe_import.time, "sleep", waited.append)
-    pages = [progress("customers", 100, wait_seconds=7.0), progress("done", 250)]
+    pages = [progress("customers", 100, wait=7.0), progress("done", 250)]
     services.answers["billing", "import_page"] = lambda **_: pages.pop(0)
     services.answers["billing", "import_plan"] = PLAN | {"unfinished": progress("customers", 100)}
     result = run("stripe", "import", "--yes")
