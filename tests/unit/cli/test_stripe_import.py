@@ -135,7 +135,7 @@ def test_it_waits_as_long_as_it_is_told(
 ) -> None:
     """And says where it goes on."""
     waited: list[float] = []
-    monkeypatch.setattr(stripe_import.time, "sleep", waited.append)
+    monkeypatch.setattr("portico.commands.stripe_import.time.sleep", waited.append)
     pages = [progress("customers", 100, wait=7.0), progress("done", 250)]
     services.answers["billing", "import_page"] = lambda **_: pages.pop(0)
     services.answers["billing", "import_plan"] = PLAN | {"unfinished": progress("customers", 100)}
