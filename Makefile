@@ -62,7 +62,7 @@ IMAGE_TESTS := tests/integration/test_image.py
 # What measures time, load or memory, or looks at what other runs leave on this machine: never beside another test.
 ALONE_TESTS := tests/e2e/test_dunning.py tests/e2e/test_two_taps.py tests/e2e/test_newcomer.py \
 	$(addprefix tests/faults/test_,accounts.py bodies.py fairness.py fuzz.py http_edge.py moving_databases.py sharing.py short_run.py) \
-	$(addprefix tests/integration/test_,footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
+	$(addprefix tests/integration/test_,account_footprint.py footprint.py hostile_messages.py listening.py plans.py plans_of_accounts.py portal_door.py servers.py traces.py)
 LONG_TESTS := tests/faults/test_crash_points.py tests/faults/test_promises.py tests/faults/test_crowd.py \
 	tests/faults/test_stopping.py tests/faults/test_deafness.py tests/faults/test_rolling.py tests/faults/test_rotation.py
 
@@ -137,6 +137,10 @@ bench-storm: $(FOR_TEST) servers ## A storm of failures until the last mail: EVE
 .PHONY: bench-fairness
 bench-fairness: $(FOR_TEST) servers ## How long an account's mails take beside another's flood, whose Stripe is quick, slow, or says 429: FLOOD=2500
 	@$(PY) -m tests.bench.fairness
+
+.PHONY: bench-accounts
+bench-accounts: $(FOR_TEST) servers ## What a page and a webhook cost with 10,000 Stripe accounts beside one, in turns; about 3 minutes
+	@$(PY) -m tests.bench.accounts
 
 .PHONY: bench-api
 bench-api: $(FOR_TEST) servers ## The HTTP API for hosts: an upsert beside a page, customers a second by one key

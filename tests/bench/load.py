@@ -69,7 +69,8 @@ class Connection:
 def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
     """The requests of a plan, indefinitely: `paths` to GET in turn, or a signed `event` to POST under ever new ids, of
     `customers` customers in turn, beginning after `first`; or `bodies` to POST with `keys` of the HTTP API, both in turn, with a number
-    of `numbers` and an ever new count in them."""
+    of `numbers` and an ever new count in them. With `accounts` the event is of each of so many accounts in turn, which have
+    `customers` each."""
     if "paths" in plan:
         made = [
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Language: en-US,en;q=0.9\r\n\r\n".encode()
@@ -80,11 +81,14 @@ def requests_of(plan: dict[str, Any]) -> Iterator[bytes]:
         yield from told_by_hosts(plan)
     event = plan["event"].encode()
     secret = plan["secret"].encode()
-    first, customers = plan["first"], plan["customers"]
+    first, customers, accounts = plan["first"], plan["customers"], plan.get("accounts", 0)
     for number in itertools.count():
         mark = f"{plan['mark']}{number:08d}".encode()
-        customer = b'"cus_%d"' % (1 + (first + number) % customers)
+        turn, account = divmod(first + number, accounts) if accounts else (first + number, 0)
+        customer = b'"cus_%d"' % (1 + turn % customers)
         body = event.replace(b"NUMBER", mark).replace(b'"cus_1"', customer)
+        if accounts:
+            body = body.replace(b'"acct_1"', b'"acct_%d"' % (1 + account))
         stamp = str(int(time.time())).encode()
         signature = hmac.new(secret, stamp + b"." + body, hashlib.sha256).hexdigest().encode()
         yield (
