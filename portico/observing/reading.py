@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from portico.cli.rpc import Caller, ask, read
-from services.notifier.domain.kinds import TO_BUSINESS
+from services.notifier.domain.kinds import TO_BUSINESS, occasion
 from shared.contracts.accounts import Account, StripeCustomer, by_merchant, merchant_arguments
 from shared.contracts.invoices import InvoiceStatus
 from shared.contracts.rpc import billing, notifier, portal
@@ -25,27 +25,6 @@ BUSINESSES: Final = 1000
 BEGINNING: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 """Nothing was observed before."""
 
-REASONS: Final = {
-    "payment_failed": "A payment failed",
-    "payment_reminder": "Reminder: still unpaid",
-    "payment_last_attempt": "The last try failed",
-    "payment_action_required": "The bank wants a confirmation",
-    "payments_failed": "Several payments failed",
-    "payment_recovered": "Paid after it had failed",
-    "fresh_link": "A new link was asked for",
-    "cancellation_approved": "Cancellation approved",
-    "cancellation_declined": "Cancellation declined",
-    "customer_unreachable": "Email to the customer bounced",
-    "customer_recovered": "The customer has paid",
-    "cancellation_requested": "The customer asks to cancel",
-    "cancellation_by_hand": "A cancellation to be made by hand",
-    "payment_method_by_hand": "A payment method to be set by hand",
-    "subscription_ending": "The subscription will end",
-    "cancellation_withdrawn": "The subscription goes on",
-    "collection_ended": "Nothing more is tried, and it is unpaid",
-    "webhooks_stopped": "Webhooks have stopped",
-}
-"""Why an email would have gone, by its kind."""
 MEANWHILE: Final = {
     InvoiceStatus.PAID.value: "paid",
     InvoiceStatus.VOID.value: "voided",
@@ -109,7 +88,7 @@ class Mail:
     @property
     def why(self) -> str:
         """What it would have been about."""
-        return REASONS.get(self.row.kind, self.row.kind.replace("_", " "))
+        return occasion(self.row.kind)
 
     @property
     def to(self) -> Addressee:

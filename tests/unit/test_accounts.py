@@ -32,7 +32,9 @@ from services.billing.domain.paying import Payment, PayOutcome
 from services.billing.domain.paying import Subscription as StripeSubscription
 from services.billing.domain.portal import PortalConfiguration
 from services.billing.queries import intake
+from services.billing.queries.imports import Progress
 from services.billing.queries.turns import Turn
+from services.billing.stripe_events.imports import Finding, Met
 from services.billing.stripe_events.payloads import StripeEvent
 from services.billing.stripe_events.translation import Status, Translation
 from services.notifier import models as notifier
@@ -112,7 +114,7 @@ OF_A_TABLE: Final = {
     ("incidents", "closed_at"): None,
     ("portal_permissions", "content"): "{}",
 }
-PEOPLE: Final = {"businesses", "customers", "appointments", "visits"}
+PEOPLE: Final = {"businesses", "customers", "customer_aliases", "appointments", "visits"}
 NOT_OF_STRIPE: Final = {
     "account_states",
     "api_keys",
@@ -397,6 +399,15 @@ PLAIN: Final[dict[str, Any]] = {
     "gone": ["acct_other"],
     "back": ["acct_other"],
     "today": NOW.date(),
+    "run": "run_2",
+    "objects": 1,
+    "events": 1,
+    "met": [Met("cus_1", findings=(Finding.NO_EMAIL,))],
+    "would_charge": None,
+    "stripe_id": "cus_1",
+    "emails": ["n@example.com"],
+    "why": "email",
+    "by": "Olga",
     "type": None,
     "before_id": None,
     "values": {},
@@ -404,7 +415,12 @@ PLAIN: Final[dict[str, Any]] = {
 """Arguments by the parameter's name."""
 OWN_PLACES: Final[dict[str, Any]] = {
     "after": {"erase_inbox": "", "inbox_between": LONG_AGO},
-    "before": {"lock_silent": SOON, "businesses_to_check": SOON},
+    "before": {
+        "lock_silent": SOON,
+        "businesses_to_check": SOON,
+        "advance": Progress("run_1", "customers", None, 0, 0, 0, 0, 0, NOW, False),
+    },
+    "to": {"advance": ("customers", "cus_1")},
     "besides": {"plans_told": ""},
     "known": {"note_date_learnt": (1, NOW)},
     "values": {

@@ -126,6 +126,8 @@ class MailKind:
     """What tells one kind of email from the others."""
 
     audience: Audience
+    occasion: str
+    """Why it is sent, one line for a person who looks through them."""
     asks_for_money: bool = False
     """Pointless, and rude, once nothing is owed. Counts as a reminder of its invoice, and keeps to quiet hours."""
     topic: Topic | None = None
@@ -149,10 +151,11 @@ _DUE: Final = (
 )
 
 
-def _dunning(sample: Sample) -> MailKind:
+def _dunning(occasion: str, sample: Sample) -> MailKind:
     """An email that asks a customer for money."""
     return MailKind(
         audience=Audience.CUSTOMER,
+        occasion=occasion,
         asks_for_money=True,
         topic=Topic.DEBT,
         action=Action.OPEN_PAGE,
@@ -162,44 +165,52 @@ def _dunning(sample: Sample) -> MailKind:
 
 
 KINDS: Final = {
-    Kind.PAYMENT_FAILED: _dunning(Sample(decline=Decline.EXPIRED_CARD)),
-    Kind.PAYMENT_REMINDER: _dunning(Sample()),
-    Kind.PAYMENT_LAST_ATTEMPT: _dunning(Sample(planned=Retry.OVER, tries=4)),
-    Kind.PAYMENT_ACTION_REQUIRED: _dunning(Sample()),
-    Kind.PAYMENTS_FAILED: _dunning(Sample(several=True)),
+    Kind.PAYMENT_FAILED: _dunning("A payment failed", Sample(decline=Decline.EXPIRED_CARD)),
+    Kind.PAYMENT_REMINDER: _dunning("Reminder: still unpaid", Sample()),
+    Kind.PAYMENT_LAST_ATTEMPT: _dunning("The last try failed", Sample(planned=Retry.OVER, tries=4)),
+    Kind.PAYMENT_ACTION_REQUIRED: _dunning("The bank wants a confirmation", Sample()),
+    Kind.PAYMENTS_FAILED: _dunning("Several payments failed", Sample(several=True)),
     Kind.PAYMENT_RECOVERED: MailKind(
         audience=Audience.CUSTOMER,
+        occasion="Paid after it had failed",
         topic=Topic.PAYMENT,
         action=Action.OPEN_PAGE,
         facts=(FactName.AMOUNT_PAID, FactName.PAID_ON, FactName.PURPOSE, FactName.NUMBER),
     ),
-    Kind.FRESH_LINK: MailKind(audience=Audience.CUSTOMER, action=Action.OPEN_PAGE),
+    Kind.FRESH_LINK: MailKind(
+        audience=Audience.CUSTOMER, occasion="A new link was asked for", action=Action.OPEN_PAGE
+    ),
     Kind.CANCELLATION_APPROVED: MailKind(
         audience=Audience.CUSTOMER,
+        occasion="Cancellation approved",
         action=Action.OPEN_PAGE,
         facts=(FactName.SUBSCRIPTION, FactName.ENDS),
         on_request=True,
     ),
     Kind.CANCELLATION_DECLINED: MailKind(
         audience=Audience.CUSTOMER,
+        occasion="Cancellation declined",
         action=Action.OPEN_PAGE,
         facts=(FactName.SUBSCRIPTION,),  # it goes on: no end
         on_request=True,
     ),
     Kind.CUSTOMER_UNREACHABLE: MailKind(
         audience=Audience.BUSINESS,
+        occasion="Email to the customer bounced",
         facts=(FactName.CUSTOMER, FactName.ADDRESS, FactName.AMOUNT_DUE, FactName.NUMBER_DUE),
         on_request=True,
         answered_by_customer=False,
     ),
     Kind.CUSTOMER_RECOVERED: MailKind(
         audience=Audience.BUSINESS,
+        occasion="The customer has paid",
         topic=Topic.PAYMENT,
         facts=(FactName.CUSTOMER, FactName.AMOUNT_PAID, FactName.PAID_ON, FactName.NUMBER),
         on_request=True,
     ),
     Kind.CANCELLATION_REQUESTED: MailKind(
         audience=Audience.BUSINESS,
+        occasion="The customer asks to cancel",
         action=Action.DECIDE,
         facts=(
             FactName.CUSTOMER,
@@ -214,6 +225,7 @@ KINDS: Final = {
     ),
     Kind.CANCELLATION_BY_HAND: MailKind(
         audience=Audience.BUSINESS,
+        occasion="A cancellation to be made by hand",
         action=Action.OPEN_SUBSCRIPTION,
         facts=(
             FactName.CUSTOMER,
@@ -225,22 +237,26 @@ KINDS: Final = {
     ),
     Kind.PAYMENT_METHOD_BY_HAND: MailKind(
         audience=Audience.BUSINESS,
+        occasion="A payment method to be set by hand",
         action=Action.OPEN_SUBSCRIPTION,
         facts=(FactName.CUSTOMER, FactName.ADDRESS, FactName.SUBSCRIPTION),
     ),
     Kind.SUBSCRIPTION_ENDING: MailKind(
         audience=Audience.BUSINESS,
+        occasion="The subscription will end",
         topic=Topic.PLAN,
         facts=(FactName.CUSTOMER, FactName.SUBSCRIPTION, FactName.PRICE, FactName.ENDS),
         on_request=True,
     ),
     Kind.CANCELLATION_WITHDRAWN: MailKind(
         audience=Audience.BUSINESS,
+        occasion="The subscription goes on",
         topic=Topic.PLAN,
         facts=(FactName.CUSTOMER, FactName.SUBSCRIPTION, FactName.PRICE),
     ),
     Kind.COLLECTION_ENDED: MailKind(
         audience=Audience.BUSINESS,
+        occasion="Nothing more is tried, and it is unpaid",
         topic=Topic.DEBT,
         action=Action.OPEN_INVOICE,
         facts=(
@@ -258,6 +274,7 @@ KINDS: Final = {
     ),
     Kind.WEBHOOKS_STOPPED: MailKind(
         audience=Audience.BUSINESS,
+        occasion="Webhooks have stopped",
         facts=(FactName.ENDPOINT,),
         answered_by_customer=False,
     ),
@@ -277,3 +294,9 @@ TO_BUSINESS: Final = frozenset(
 ABOUT_DEBT: Final = _about(Topic.DEBT)
 ABOUT_PAYMENT: Final = _about(Topic.PAYMENT)
 PLANS: Final = _about(Topic.PLAN)
+
+
+def occasion(kind: str) -> str:
+    """Why an email of a kind is sent, one line; of one that this release does not know, its name."""
+    known = {each.value: row.occasion for each, row in KINDS.items()}
+    return known.get(kind, kind.replace("_", " "))

@@ -15,7 +15,7 @@ from services.billing.domain.declines import PaymentProblem
 from services.billing.domain.paying import Subscription
 from services.billing.handlers import inbox, invoices
 from services.billing.workflows import invoice_reports as looking
-from services.billing.workflows import recovery
+from services.billing.workflows.card_tries import DEBIT_LOOK
 from shared.contracts.accounts import Account
 from shared.database import Transactions
 from tests.fixtures.accounts import OWN_ALONE
@@ -135,7 +135,7 @@ def test_a_try_of_ours_that_no_bank_was_asked_about_is_told(
     assert ask(database, gateway, "in_1", budget=Budget(10))["in_1"]["own_try_refused_at"] is None
     assert dt.datetime.fromisoformat(tried("evt_a")) == clock()
     gateway.paying_is_changing = False
-    clock.now += recovery.DEBIT_LOOK
+    clock.now += DEBIT_LOOK
     assert tried("evt_b") is None
 
 

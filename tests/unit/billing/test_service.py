@@ -372,7 +372,7 @@ def test_while_the_portal_is_away_a_card_waits_and_a_person_hears_that_nothing_w
     billing.portal.failure = None
     later = dt.datetime.now(dt.UTC) + PAUSES[0]
     monkeypatch.setattr(service, "_now", lambda: later)
-    assert billing.resume_recoveries() is True
+    assert resumes(billing)
     assert gateway.invoices["in_1"].status == "paid"
 
 
@@ -510,7 +510,7 @@ def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
     data = PaymentMethodChanged(account=other, stripe_customer_id="cus_1", payment_method_id=GOOD)
     event = Event(id="evt_1/c", occurred_at=NOW, correlation_id="evt_1", data=data)
     assert [billing.on_event(event), billing.on_event(event)] == ["not served", "not served"]
-    assert (billing.resume_recoveries(), gateway.paid_with) == (False, {})
+    assert (resumes(billing), gateway.paid_with) == (False, {})
     with database.reading() as session:
         (waiting,) = session.scalars(select(PaymentMethodChange)).all()
     assert (waiting.account, waiting.closed_at) == (other, None)
@@ -518,7 +518,7 @@ def test_a_card_that_comes_while_its_account_is_shut_out_waits_for_it(
     with database.transaction() as session:
         connect(session, other, livemode=False, now=dt.datetime.now(dt.UTC))
     billing.accounts.refresh(dt.datetime.now(dt.UTC))
-    assert billing.resume_recoveries() is True
+    assert resumes(billing)
     assert gateway.invoices["in_1"].status == "paid"
 
 

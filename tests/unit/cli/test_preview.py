@@ -8,13 +8,11 @@ import os
 import re
 import tracemalloc
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from portico.cli.output import JsonDocument
-from portico.observing.reading import REASONS
-from shared.contracts.rpc.notifier import EmailKind
 from tests.unit.cli.conftest import FakeServices, Run
 from tests.unit.cli.observed import ObservingWorld, charge, mail, paid
 from tests.unit.cli.test_stats import Outline
@@ -177,11 +175,6 @@ def test_memory_stays_flat(
     services.answers["notifier", "observed"] = page
     most(100)
     assert (most(3000) - most(1000)) / 2000 < 500
-
-
-def test_every_kind_has_its_reason_in_words() -> None:
-    """None is shown by its name in the code."""
-    assert set(REASONS) == set(get_args(EmailKind))
 
 
 def test_the_page_is_one_file_for_you_alone(

@@ -30,7 +30,7 @@ COMMANDS = [
 ]
 
 
-CONTRACTS = {"hooks": "notifier"}
+CONTRACTS = {"hooks": "notifier", "imports": "billing"}
 """Modules of contracts that are named otherwise than the service."""
 
 
