@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from shared.database import make_engine
 from shared.database_errors import reason_of
-from shared.schema import ROOT, Schema, Standing, look, needed
+from shared.schema import ROOT, Schema, Standing, look, needed, revisions
 from shared.settings import SettingsError
 from shared.telemetry import get_logger
 
@@ -77,9 +77,9 @@ def upgrade(
             if found.standing is not Standing.AHEAD:
                 config.attributes["connection"] = connection
                 to_the_end = after_roll or found.standing is Standing.EMPTY
-                wanted = revision or ("head" if to_the_end else needed(service))
-                if revision is not None or not found.contracted:
-                    command.upgrade(config, wanted)
+                end = revisions(service)[-1] if to_the_end else needed(service)
+                if revision is not None or (found.revision or "") < end:
+                    command.upgrade(config, revision or end)
             connection.commit()
             left = look(connection, service)
             connection.commit()

@@ -20,6 +20,7 @@ from services.billing.domain.platform_limits import Maker, made_by, may_change
 from services.billing.handlers import cancelling
 from shared.contracts.accounts import OWN, Account
 from tests.contract.stripe_sandbox import KEY, Sandbox, account, as_own, running, subscribed
+from tests.unit.billing.fakes import FakeBusinesses
 
 
 @pytest.fixture
@@ -82,7 +83,11 @@ def test_who_may_change_what(sandbox: Sandbox, maker: Maker, way: Way) -> None:
             gateway.set_subscription_default(subscription, card)
         assert gateway.pay(invoice, card, "pay:1").outcome is PayOutcome.PAID
         end, _ = cancelling.cancel_at_period_end(
-            gateway, stripe_customer_id=customer, subscription_id=subscription, idempotency_key="2"
+            gateway,
+            FakeBusinesses(),
+            stripe_customer_id=customer,
+            subscription_id=subscription,
+            idempotency_key="2",
         )
     assert (end.dashboard_url is not None, end.changed) == (refused, not refused)
     if end.dashboard_url is not None:
@@ -115,6 +120,10 @@ def test_what_the_account_made_may_be_let_pass(sandbox: Sandbox) -> None:
     sandbox.control("connect", null_application_is_foreign=False)
     with gateway_of(sandbox, made, Way.CONNECTED) as gateway:
         end, _ = cancelling.cancel_at_period_end(
-            gateway, stripe_customer_id=customer, subscription_id=subscription, idempotency_key="2"
+            gateway,
+            FakeBusinesses(),
+            stripe_customer_id=customer,
+            subscription_id=subscription,
+            idempotency_key="2",
         )
     assert (end.changed, end.dashboard_url) == (True, None)

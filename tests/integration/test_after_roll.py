@@ -62,7 +62,7 @@ STRIPES_ID = frozenset({"inbox", "payment_method_changes", "payment_method_chang
 FROM_THE_START = frozenset(
     {
         *("platform_refusals", "account_states", "stripe_reads", "keyed_accounts"),
-        *("stripe_imports", "stripe_import_customers"),
+        *("stripe_imports", "stripe_import_customers", "stripe_profiles", "link_proposals"),
     }
 )
 """Tables that the release before doesn't know, with the account in their keys."""
