@@ -12,7 +12,7 @@ from tests.bench import alone, report, stalls, storm
 from tests.bench.system import System
 from tests.bench.yardsticks import HAS_FASTAPI, Yardsticks, beside
 
-SECONDS = 0.3
+SECONDS = 0.8
 JOBS = (
     *("hello", "healthz", "page", "fastapi page", "asyncpg page"),
     *("webhook", "fastapi webhook", "asyncpg webhook"),
