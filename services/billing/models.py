@@ -244,7 +244,7 @@ class PaymentMethodChange(KeyedByAccount, Base):
     stripe_customer_id: Mapped[str] = mapped_column(String(255))
     payment_method_id: Mapped[str] = mapped_column(String(255))
     set_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
-    """By Stripe's clock: when the card was set, for the last time before it was first tried."""
+    """By Stripe's clock: when the card was set, for the last time before it was first tried; a renewal by its bank sets none."""
     opened_at: Mapped[dt.datetime] = mapped_column(UtcDateTime)
     tried_at: Mapped[dt.datetime | None] = mapped_column(UtcDateTime)
     """When the card was first tried, or found to have nothing to pay."""

@@ -21,6 +21,8 @@ OBSERVED: Final = "observed"
 """How a change ends whose business observes: it stays closed, whatever is told of it later, also once the business is live."""
 ANOTHERS_FAILURE: Final = "invoice.payment_failed"
 """A subscription that we could not point at the card was charged to another one, and that failed: the card has its turn."""
+UNASKED: Final = RENEWED | {ANOTHERS_FAILURE}
+"""Kinds that tell of a card without anybody having set it then."""
 SIBLINGS: Final = dt.timedelta(minutes=1)
 """Events of different types this close, by Stripe's clock, tell of one change: an application sets the customer's default and
 then each subscription's."""
@@ -81,10 +83,12 @@ class Change:
     told: frozenset[tuple[str, str]]
     """Kind and scope of each event that joined."""
     set_at: dt.datetime
-    """By Stripe's clock: when the card was set, for the last time before it was first tried."""
+    """By Stripe's clock: when the card was set, for the last time before it was first tried; what nobody asked for sets none."""
     tried_at: dt.datetime | None = None
     """By our clock: when it was first tried, or found to have nothing to pay."""
     closed_at: dt.datetime | None = None
+    observed: bool = False
+    """It was closed without anything written to Stripe, since the business observed."""
 
     @property
     def name(self) -> StripeId:
@@ -109,9 +113,12 @@ class Change:
     def includes(self, wish: Wish) -> bool:
         """Whether a wish for this card is this change, told once more; else it is a new one.
 
-        Whatever is set before the card is tried is answered by that try.
+        Whatever is set before the card is tried is answered by that try. What was only observed stays so when the bank renews the
+        card, however much later: with that nobody gave it for the debts of then.
         """
         if self.tried_at is None or wish.set_at <= self.tried_at:
+            return True
+        if self.observed and wish.kind in RENEWED:
             return True
         known = any(kind == wish.kind for kind, _ in self.told)
         return wish.set_at - self.set_at <= (TWINS if known else SIBLINGS)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from services.billing.domain.changes import OBSERVED, Change, Wish
+from services.billing.domain.changes import OBSERVED, UNASKED, Change, Wish
 from services.billing.models import PaymentMethodChange, PaymentMethodChangeEvent
 from shared.contracts.accounts import Account, StripeId
 from shared.statements import among_objects, is_object
@@ -71,6 +71,7 @@ def _read(session: Session, row: PaymentMethodChange) -> Change:
         set_at=row.set_at,
         tried_at=row.tried_at,
         closed_at=row.closed_at,
+        observed=row.outcome == OBSERVED,
     )
 
 
@@ -93,10 +94,11 @@ def open_change(session: Session, wish: Wish, now: dt.datetime) -> Change:
 
 def join_change(session: Session, known: Change, wish: Wish, now: dt.datetime) -> Change:
     """Let an event join a change. One of a kind or a scope of its own opens it again: there may be more to do; not of one that was
-    only observed."""
+    only observed. One by which nobody chose the card moves no choice: what was wished before a business's line stays before it."""
     row = session.scalars(_found(known.name)).one()
-    if row.tried_at is None:
-        row.set_at = max(row.set_at, wish.set_at)
+    if row.tried_at is None and wish.kind not in UNASKED:
+        chosen_before = any(kind not in UNASKED for kind, _ in known.told)
+        row.set_at = max(row.set_at, wish.set_at) if chosen_before else wish.set_at
     if (wish.kind, wish.scope) not in known.told and row.outcome != OBSERVED:
         row.closed_at = row.outcome = None
     _tell(session, row, wish, now)

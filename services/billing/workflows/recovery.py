@@ -29,14 +29,14 @@ from services.billing.domain.paying import (
 from services.billing.domain.platform_limits import may_change
 from services.billing.handlers import kept_methods
 from services.billing.handlers.dashboard import subscription_page
-from services.billing.ports import Businesses, PaymentGateway
+from services.billing.ports import Businesses, BusinessMode, PaymentGateway
 from services.billing.queries import inbox, payment_method_changes, payment_tries
 from services.billing.workflows.card_tries import CardTries
 from services.billing.workflows.change_plans import ChangePlanner, Plan, Run
 from services.billing.workflows.customer_lease import CustomerLease, lease_of
 from services.billing.workflows.invoice_reports import invoices_heard
 from shared.contracts.accounts import Account, StripeCustomer, StripeId
-from shared.contracts.invoices import SubscriptionState, may_collect
+from shared.contracts.invoices import MethodChange, SubscriptionState, may_collect
 from shared.contracts.rpc.billing import RecoveryAttempt
 from shared.contracts.rpc.errors import (
     StripeRefused,
@@ -215,8 +215,8 @@ class _Recovery:
         self._report = Report(Run.DONE, change.id, self._tries.payments)
         self._subscriptions: dict[str, SubscriptionState | None] = {}
         """How subscriptions stand, as far as they were asked about."""
-        self._acts: dict[str, bool] = {}
-        """Whether Stripe is written to, by on whose behalf it charges, as far as that was asked."""
+        self._modes: dict[str, BusinessMode] = {}
+        """How businesses work, by on whose behalf Stripe charges, as far as that was asked."""
 
     def run(self) -> Report:
         with self._lease.kept() as session:
@@ -248,18 +248,23 @@ class _Recovery:
 
     # -- whose business observes ------------------------------------------------------------------------------
 
+    def _mode(self, on_behalf_of: str) -> BusinessMode:
+        """How the business works for which Stripe charges on this one's behalf. Raises PortalUnavailable."""
+        if on_behalf_of not in self._modes:
+            customer = StripeCustomer(*self._change.customer, on_behalf_of)
+            (self._modes[on_behalf_of],) = self._businesses.modes([customer])
+        return self._modes[on_behalf_of]
+
     def _acts_for(self, on_behalf_of: str) -> bool:
         """Whether Stripe may be written to for what is charged on this one's behalf. Raises PortalUnavailable."""
-        if on_behalf_of not in self._acts:
-            customer = StripeCustomer(*self._change.customer, on_behalf_of)
-            (mode,) = self._businesses.modes([customer])
-            self._acts[on_behalf_of] = mode.acts_on(self._change.set_at)
-        return self._acts[on_behalf_of]
+        return self._mode(on_behalf_of).acts_on(self._change.set_at)
 
     @property
     def _only_observed(self) -> bool:
         """Whether all that there was to do, if anything, was of businesses that observe."""
-        return not any(self._acts.values()) if self._acts else self._businesses.all_observe
+        if not self._modes:
+            return self._businesses.all_observe
+        return not any(mode.acts_on(self._change.set_at) for mode in self._modes.values())
 
     # -- carrying it out --------------------------------------------------------------------------------------
 
@@ -342,6 +347,10 @@ class _Recovery:
         known = heard.get(invoice.id)
         by_itself = known.was_advancing if known else invoice.billing_reason in MADE_BY_ITSELF
         failed_at = known.last_failed_at if known else None
+        if self._change.came_about is MethodChange.RENEWED:
+            line = self._mode(invoice.on_behalf_of).live_since
+            if line is not None and (failed_at is None or failed_at < line):
+                return False  # from before the line, and nobody has given the card for it
         told_at = known.auto_advance_as_of if known and known.auto_advance else None
         return may_collect(
             replace(

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from services.billing.adapters.portal import PortalBusinesses
 from services.billing.adapters.stripe.gateway import StripeGateway
-from services.billing.domain.changes import SETTLED
+from services.billing.domain.changes import ANOTHERS_FAILURE, SETTLED
 from services.billing.domain.errors import PortalUnavailable
 from services.billing.domain.paying import Customer, PayOutcome
 from services.billing.handlers import inbox
@@ -31,7 +31,7 @@ from shared.nameko_ext.rpc import RpcTimeout, RpcUnavailable
 from tests.fixtures.accounts import OWN_ALONE
 from tests.unit.billing.conftest import NOW, Clock, payload
 from tests.unit.billing.fakes import GOOD, FakePaymentGateway, Trouble, charged_to
-from tests.unit.billing.test_recovery import INVOICE, SUBSCRIPTION, Loop, dana
+from tests.unit.billing.test_recovery import INVOICE, RENEWED, SUBSCRIPTION, Loop, dana
 from tests.unit.billing.webhooks import store_webhook
 
 READING_VERBS = frozenset({"retrieve", "list", "create_preview"})
@@ -169,6 +169,91 @@ def test_the_next_new_card_after_going_live_charges(loop: Loop) -> None:
     assert (report.run, loop.gateway.invoices["in_1"].status) == (Run.DONE, "paid")
     assert loop.gateway.all_subscriptions["sub_1"].own_default == "pm_good_too"
     assert [one.invoice_id for one in charges(loop).charges] == ["in_1"]
+
+
+@pytest.mark.parametrize("kind", [RENEWED, "customer.source.updated", ANOTHERS_FAILURE])
+def test_what_nobody_asked_for_takes_no_open_change_across_the_line(
+    loop: Loop, written: list[str], kind: str
+) -> None:
+    """A card set while observing, the portal away; after the line its bank renews it, or another card fails: nobody gave it then."""
+    loop.businesses.away = True
+    with pytest.raises(PortalUnavailable):
+        loop.run()
+    loop.businesses.away = False
+    loop.clock.forward(hours=2)
+    live(loop)
+    loop.clock.forward(hours=1)
+    scope = "in_1" if kind == ANOTHERS_FAILURE else ""
+    assert loop.run(loop.told(kind=kind, scope=scope)).run is Run.OBSERVED
+    assert (written, loop.changes()) == ([], ["observed"])
+
+
+def test_a_card_given_after_the_line_takes_its_open_change_across(loop: Loop) -> None:
+    """The same card, chosen anew."""
+    loop.businesses.away = True
+    with pytest.raises(PortalUnavailable):
+        loop.run()
+    loop.businesses.away = False
+    loop.clock.forward(hours=2)
+    live(loop)
+    loop.clock.forward(hours=1)
+    assert loop.run(loop.told()).run is Run.DONE
+    assert loop.gateway.invoices["in_1"].status == "paid"
+
+
+def test_a_choice_of_before_the_line_that_is_heard_after_a_renewal_stays_before(
+    loop: Loop, written: list[str]
+) -> None:
+    """Stripe delivers it late: when the bank renewed the card doesn't make the choice a later one."""
+    chosen = loop.told()
+    loop.clock.forward(hours=2)
+    live(loop)
+    loop.businesses.away = True
+    loop.clock.forward(hours=1)
+    with pytest.raises(PortalUnavailable):
+        loop.run(loop.told(kind=RENEWED))
+    loop.businesses.away = False
+    assert loop.run(chosen).run is Run.OBSERVED
+    assert (written, loop.changes()) == ([], ["observed"])
+
+
+@pytest.mark.parametrize("kind", [RENEWED, "customer.source.updated"])
+def test_a_renewal_opens_no_observed_change(loop: Loop, written: list[str], kind: str) -> None:
+    """However long after the line the bank renews the card; who gives it once more then has it charged."""
+    loop.run()
+    loop.clock.forward(hours=2)
+    live(loop)
+    loop.clock.forward(days=3)
+    assert loop.run(loop.told(kind=kind)).run is Run.KNOWN
+    assert (written, loop.changes()) == ([], ["observed"])
+    loop.clock.forward(days=1)
+    assert loop.run(loop.told()).run is Run.DONE
+    assert loop.gateway.invoices["in_1"].status == "paid"
+
+
+@pytest.mark.parametrize("after", [None, False, True])
+def test_a_renewed_card_pays_only_what_failed_after_the_line(
+    loop: Loop, after: bool | None
+) -> None:
+    """Nobody has given it for older debts, nor for one of whose failure nothing is known."""
+    loop.businesses.observe = False
+    loop.businesses.live_since = loop.clock()
+    if after is not None:
+        failed_at = loop.clock() + dt.timedelta(minutes=1 if after else -1)
+
+        def of_in_1(event: dict[str, Any]) -> None:
+            event["data"]["object"]["id"] = "in_1"
+            event["created"] = int(failed_at.timestamp())
+
+        with loop.database.transaction() as session:
+            body = payload("invoice.payment_failed", of_in_1)
+            store_webhook(session, inbox.read_webhook(body, directory=OWN_ALONE), loop.clock())
+    loop.clock.forward(days=1)
+    assert loop.run(loop.told(kind=RENEWED)).run is Run.DONE
+    assert loop.gateway.invoices["in_1"].status == ("paid" if after else "open")
+    loop.clock.forward(days=1)
+    assert loop.run(loop.told()).run is Run.DONE
+    assert loop.gateway.invoices["in_1"].status == "paid", "the customer gives it for all"
 
 
 def test_nothing_is_written_while_the_portal_is_away(loop: Loop, written: list[str]) -> None:
