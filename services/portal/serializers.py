@@ -87,11 +87,14 @@ def _mode(mode: str, live_since: dt.datetime | None, observes: bool) -> dict[str
 
 def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
     """The answer of `lookup`."""
-    owed = []
+    owed, business = [], found.business
     for each in found.invoices:
-        state = state_of(each, now, observed=found.business.observed)
+        state = state_of(each, now, observed=business.observed, live_since=business.live_since)
         if state is None or state is State.PAID:
             continue
+        left_alone = each.invoice.left_alone(
+            observed=business.observed, live_since=business.live_since
+        )
         owed.append(
             contract.OwedInvoice(
                 invoice_id=each.invoice_id,
@@ -103,7 +106,7 @@ def snapshot(found: Snapshot, now: dt.datetime) -> contract.CustomerSnapshot:
                 purpose_more=each.invoice.purpose_more,
                 since=each.invoice.first_failed_at,
                 next_payment_attempt=each.invoice.next_payment_attempt,
-                retrying_since=each.invoice.retrying_since,
+                retrying_since=None if left_alone else each.invoice.retrying_since,
             )
         )
     return contract.CustomerSnapshot(

@@ -105,6 +105,13 @@ class Invoice(contracts.Invoice):
             return changed
         return None
 
+    def left_alone(self, *, observed: bool, live_since: dt.datetime | None) -> bool:
+        """Whether we charge the present payment method for nothing: the business observes (`observed`), or did until a line
+        (`live_since`) that was drawn after the method came. One that comes after the line is charged, and for this, too."""
+        changed = self.method_changed_at
+        before = live_since is not None and changed is not None and changed < live_since
+        return observed or before
+
     @property
     def takes_days(self) -> bool:
         """The payment with the new payment method is known to be under way: a bank has to answer."""
@@ -124,7 +131,7 @@ class Invoice(contracts.Invoice):
         return contracts.payment_under_way(self) and self.retrying_since is None
 
     def under_way(self, now: dt.datetime, *, observed: bool) -> bool:
-        """Whether a payment is under way, or a new payment method is about to be charged; it isn't where the business is `observed`."""
+        """Whether a payment is under way, or a new payment method is about to be charged; one that is `left_alone` (`observed`) isn't."""
         since = self.retrying_since
         # A new payment method forgets when to ask again: the moment is there once billing was asked, and knew of none.
         known_of_none = self.ask_again_at is not None and not self.takes_days

@@ -84,7 +84,7 @@ class Line:
     purpose_more: int = 0
     """How many other things it is for."""
     new_method: bool = False
-    """A new payment method came that nothing has answered, and that we don't charge, since the business observes."""
+    """A new payment method came that nothing has answered, and that we don't charge, since the business observes, or did then."""
 
     @property
     def asks(self) -> bool:
@@ -107,6 +107,8 @@ class Notice:
     """The customer may just have changed the card on Stripe's page and the news is still on its way."""
     observed: bool = False
     """The business observes: nothing is promised that we would do at Stripe."""
+    left_alone: bool = False
+    """With `SAVED`: the new payment method came while the business observed, so that we have set it on no subscription."""
 
     @property
     def asking(self) -> tuple[Line, ...]:
@@ -132,9 +134,16 @@ class Notice:
 _ORDER: Final = list(State)
 
 
-def state_of(owned: OwnedInvoice, now: dt.datetime, *, observed: bool = False) -> State | None:
-    """The state of one invoice, or None when it is nothing to speak of; `observed`: the business observes."""
+def state_of(
+    owned: OwnedInvoice,
+    now: dt.datetime,
+    *,
+    observed: bool = False,
+    live_since: dt.datetime | None = None,
+) -> State | None:
+    """The state of one invoice, or None when it is nothing to speak of; `observed`: the business observes; `live_since`: its line."""
     invoice = owned.invoice
+    observed = invoice.left_alone(observed=observed, live_since=live_since)
     if invoice.status == "paid":
         paid_lately = invoice.closed_at is not None and now - invoice.closed_at < THANKS_FOR
         failed = invoice.first_failed_at is not None
@@ -152,7 +161,7 @@ def state_of(owned: OwnedInvoice, now: dt.datetime, *, observed: bool = False) -
         return State.PENDING
     if step is NextStep.CONFIRM:
         return State.CONFIRM
-    # Who observes sets no new payment method on subscriptions: what failed since may well have been the old one.
+    # Whoever observes, or did then, sets no new payment method on subscriptions: what failed since may well have been the old one.
     return State.STILL_DECLINED if invoice.replacement_failed and not observed else State.DECLINED
 
 
@@ -163,8 +172,9 @@ def make_notice(
     billing_opened_at: dt.datetime | None = None,
     method_changed_at: dt.datetime | None = None,
     observed: bool = False,
+    live_since: dt.datetime | None = None,
 ) -> Notice:
-    """The notice for a customer; `observed`: their business observes.
+    """The notice for a customer; `observed`: their business observes; `live_since`: its line.
 
     `billing_opened_at` is when they last went to Stripe's page from here, `method_changed_at` when their payment
     method was last replaced. What is owed hides what was paid; one payment that is owed and not on its way makes
@@ -174,9 +184,11 @@ def make_notice(
     invoices = [each.invoice for each in owned]
     lines = sorted(
         (
-            _line(each, state, now, observed)
+            _line(
+                each, state, now, each.invoice.left_alone(observed=observed, live_since=live_since)
+            )
             for each in owned
-            if (state := state_of(each, now, observed=observed))
+            if (state := state_of(each, now, observed=observed, live_since=live_since))
         ),
         key=lambda line: (_ORDER.index(line.state), line.since or now, line.number or ""),
     )
@@ -184,8 +196,10 @@ def make_notice(
     if not asked:
         if lines:
             return Notice(Tone.PAID, tuple(lines), observed=observed)
-        saved = _saved(now, billing_opened_at, method_changed_at)
-        return Notice(Tone.SAVED if saved else Tone.WELL, observed=observed)
+        if method_changed_at is None or not _saved(now, billing_opened_at, method_changed_at):
+            return Notice(Tone.WELL, observed=observed)
+        before = live_since is not None and method_changed_at < live_since
+        return Notice(Tone.SAVED, observed=observed, left_alone=observed or before)
     tone = Tone(asked[0].state.value)
     asking = tone not in (Tone.SETTLING, Tone.PENDING)
     returning = (
@@ -199,11 +213,11 @@ def make_notice(
 
 
 def _saved(
-    now: dt.datetime, billing_opened_at: dt.datetime | None, method_changed_at: dt.datetime | None
+    now: dt.datetime, billing_opened_at: dt.datetime | None, method_changed_at: dt.datetime
 ) -> bool:
     """Whether the customer has replaced their payment method from here, lately. What the business or Stripe set
     without them is no news to confirm."""
-    if billing_opened_at is None or method_changed_at is None:
+    if billing_opened_at is None:
         return False
     after_the_click = method_changed_at >= billing_opened_at - STRIPE_RESOLUTION
     return after_the_click and now - method_changed_at < SAVED_FOR
@@ -214,7 +228,7 @@ def _answered_since(invoices: Iterable[Invoice], opened_at: dt.datetime) -> bool
     return any(each.last_failed_at and each.last_failed_at > opened_at for each in invoices)
 
 
-def _line(owned: OwnedInvoice, state: State, now: dt.datetime, observed: bool) -> Line:
+def _line(owned: OwnedInvoice, state: State, now: dt.datetime, left_alone: bool) -> Line:
     invoice = owned.invoice
     paid = state is State.PAID
     return Line(
@@ -225,10 +239,10 @@ def _line(owned: OwnedInvoice, state: State, now: dt.datetime, observed: bool) -
         since=None if paid else invoice.first_failed_at,
         next_attempt=owned.retry_plan(now).at,
         method=invoice.failed_method if state in DECLINES else None,
-        step=owned.next_step(now, observed=observed),
-        tried_again=state is State.PENDING and (invoice.debit_under_way or observed),
+        step=owned.next_step(now, observed=left_alone),
+        tried_again=state is State.PENDING and (invoice.debit_under_way or left_alone),
         invoice_id=owned.invoice_id,
         purpose=invoice.purpose,
         purpose_more=invoice.purpose_more,
-        new_method=observed and state in DECLINES and invoice.retrying_since is not None,
+        new_method=left_alone and state in DECLINES and invoice.retrying_since is not None,
     )

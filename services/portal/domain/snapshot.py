@@ -42,6 +42,8 @@ class Business:
     """Whether Stripe's page lets customers cancel by themselves; None: not known yet."""
     mode: str = LIVE
     """`live` or `observe`, by itself; the installation may observe as a whole."""
+    live_since: dt.datetime | None = None
+    """Its line; None: it has drawn none."""
 
     @property
     def observed(self) -> bool:
@@ -91,7 +93,7 @@ class OwnedInvoice:
         return self.invoice.retry_plan(self.subscription, now)
 
     def next_step(self, now: dt.datetime, *, observed: bool = False) -> NextStep:
-        """What comes next of it, while it is owed; `observed`: the business observes."""
+        """What comes next of it, while it is owed; `observed`: its new payment method is left alone (`Invoice.left_alone`)."""
         invoice = self.invoice
         return next_step(
             self.retry_plan(now),

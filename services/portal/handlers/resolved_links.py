@@ -97,6 +97,7 @@ def notice_for(snapshot: Snapshot, now: dt.datetime) -> Notice:
         billing_opened_at=snapshot.billing_opened_at,
         method_changed_at=snapshot.method_changed_at,
         observed=snapshot.business.observed,
+        live_since=snapshot.business.live_since,
     )
 
 

@@ -263,7 +263,7 @@ def _invoice_steps(row: InvoiceRow) -> list[TimelineStep]:
         steps.append(_step(row.first_failed_at, "shown_as_owed", text))
     failed, changed = row.first_failed_at, row.method_changed_at
     if failed is not None and changed is not None and changed >= failed:
-        text = "the page says that the new payment method is being tried"
+        text = "a new payment method came: the page says what becomes of it"
         steps.append(_step(changed, "card_changed", text))
     if row.closed_at is not None and row.first_failed_at is not None:
         text = f"the page shows the invoice as {row.status}"

@@ -40,7 +40,7 @@ def advice(
             "Stripe’s secure page; there you follow your bank’s steps.",
             len(asking),
         )
-    if observed:
+    if observed or all(line.new_method for line in asking if line.wants_method):
         return _observed(asking, days, _)
     said = [_alone(asking[0], days, _) if len(asking) == 1 else _together(asking, _)]
     if all(line.state is State.STILL_DECLINED for line in asking):

@@ -261,7 +261,7 @@ class OwedInvoice(Answer, frozen=True, kw_only=True):
     next_payment_attempt: dt.datetime | None = None
     """When Stripe tries again; null: not known."""
     retrying_since: dt.datetime | None = None
-    """Since when a new payment method is being tried."""
+    """Since when a new payment method is being tried; None: none is, nor one that came while the business observed."""
 
 
 class CustomerSnapshot(SecretAnswer, frozen=True, kw_only=True):

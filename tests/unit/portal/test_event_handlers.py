@@ -256,7 +256,7 @@ def test_the_story_says_where_invoices_stand(session: Session, customer_id: str)
 def test_a_card_from_before_the_failure_is_no_part_of_its_story(
     session: Session, customer_id: str
 ) -> None:
-    """ "The new payment method is being tried" is told only of one that came after the invoice had failed."""
+    """A new payment method is told of only where it came after the invoice had failed."""
 
     def steps() -> list[str]:
         session.flush()

@@ -17,11 +17,12 @@ from babel import Locale
 from babel.messages.pofile import read_po
 from sqlalchemy.orm import Session
 
+from services.portal import serializers
 from services.portal.domain.cancelling import Decision, may_ask
 from services.portal.domain.invoices import Invoice
 from services.portal.domain.notice import Notice, State, Tone, make_notice, state_of
 from services.portal.domain.snapshot import Asked, OwnedInvoice
-from services.portal.handlers import cancelling, resolved_links
+from services.portal.handlers import cancelling, modes, resolved_links
 from services.portal.handlers.cancelling import Asking
 from services.portal.models import BusinessRow
 from services.portal.service import PortalService
@@ -38,9 +39,12 @@ from tests.unit.portal.builders import (
     CUSTOMER_ID,
     NOW,
     TOKEN,
+    add_business,
+    add_customer,
     ago,
     ahead,
     business,
+    lookup,
     snapshot,
 )
 from tests.unit.portal.test_request_views import SUBSCRIPTION
@@ -61,6 +65,14 @@ PROMISES = (
     "as soon as the cancellation is in place",
 )
 """Parts of all sentences of the page by which we promise to charge or to end something at Stripe, or tell that we have."""
+TRIED = (
+    "We’re taking your payment now",
+    "On its way with your new payment method",
+    "It will be used for your next payment",
+    "the payment with it didn’t go through",
+    "That payment method didn’t work either",
+)
+"""Those of them that say of a payment method that is there that we charge it, or have."""
 OURS = re.compile(r"charge|(?i:we’(ll|re) )|new payment method")
 """What a sentence that may promise something has in it."""
 HARMLESS = (
@@ -99,7 +111,7 @@ def failed_again() -> OwnedInvoice:
     return owing(ago(minutes=50), last_failed_at=ago(minutes=10), card_of_failure=ago(minutes=10))
 
 
-def notices(*, observed: bool) -> Iterator[Notice]:
+def notices(*, observed: bool, live_since: dt.datetime | None) -> Iterator[Notice]:
     """What is said about money, of all that can be known of an invoice, before and after a new payment method."""
     changes = (None, ago(seconds=30), ago(hours=3), ago(hours=1, minutes=1))
     for facts, changed in product(every(), changes):
@@ -112,25 +124,34 @@ def notices(*, observed: bool) -> Iterator[Notice]:
             **known(facts),  # type: ignore[arg-type]
         )
         one = OwnedInvoice(invoice_id="in_1", invoice=owed, subscription=facts.subscription)
-        yield make_notice([one], now=NOW, observed=observed)
+        yield make_notice([one], now=NOW, observed=observed, live_since=live_since)
 
 
 @lru_cache
-def distinct(observed: bool) -> list[Notice]:
+def distinct(observed: bool, live_since: dt.datetime | None) -> list[Notice]:
     """One of each kind, alone, beside itself, and the notices without an invoice."""
     found: dict[object, Notice] = {}
-    for one in notices(observed=observed):
+    for one in notices(observed=observed, live_since=live_since):
         lines = [(each.state, each.step, each.new_method, each.tried_again, each.next_attempt is None) for each in one.lines]  # fmt: skip
         found.setdefault((one.tone, *lines), one)
-    alone = [*found.values(), make_notice([failed_again()], now=NOW, observed=observed)]
+    again = make_notice([failed_again()], now=NOW, observed=observed, live_since=live_since)
+    alone = [*found.values(), again]
     twice = [Notice(one.tone, one.lines * 2, one.returning, observed) for one in alone if one.lines]
-    empty = [Notice(tone, observed=observed) for tone in (Tone.SAVED, Tone.WELL)]
-    return [*alone, *twice, *empty]
+    saved = make_notice(
+        (),
+        now=NOW,
+        billing_opened_at=ago(minutes=9),
+        method_changed_at=ago(minutes=5),
+        observed=observed,
+        live_since=live_since,
+    )
+    assert saved.tone is Tone.SAVED
+    return [*alone, *twice, saved, Notice(Tone.WELL, observed=observed)]
 
 
 @lru_cache
-def pages(language: str, observed: bool) -> list[str]:
-    """What a person reads of each page, with subscriptions in every state of a request to cancel."""
+def pages(language: str, observed: bool, live_since: dt.datetime | None = None) -> list[str]:
+    """What a person reads of each page, with subscriptions in every state of a request to cancel. `live_since`: the business's line."""
     requests = [
         None,
         *(
@@ -149,7 +170,7 @@ def pages(language: str, observed: bool) -> list[str]:
                 session_origins=(),
             ).html
         )
-        for notice in distinct(observed)
+        for notice in distinct(observed, live_since)
         for customer in ((some,) if notice.lines else (some, none))
     ]
 
@@ -159,6 +180,16 @@ def test_no_sentence_promises_what_we_would_do() -> None:
     observed, live = "\n".join(pages("en", True)), "\n".join(pages("en", False))
     assert [one for one in PROMISES if one in observed] == []
     assert [one for one in PROMISES if one not in live] == []
+
+
+def test_nor_what_we_do_with_a_payment_method_of_before_the_line() -> None:
+    """The business is live, and every payment method came before that: none is being charged or was. A line that is older than all
+    changes nothing."""
+    after = "\n".join(pages("en", False, NOW))
+    assert [one for one in TRIED if one in after] == []
+    assert "Your new payment method is saved. That alone doesn’t pay what’s due yet." in after
+    assert "what is due is charged to it" in after, "a method that comes now is charged"
+    assert pages("en", False, ago(days=99)) == pages("en", False)
 
 
 def test_a_sentence_that_speaks_of_charging_is_judged() -> None:
@@ -175,19 +206,20 @@ def test_nor_does_one_in_any_other_language(language: str) -> None:
     with (ROOT / "portico.pot").open("rb") as file:
         ids = [one.id for one in read_po(file) if one.id]
     texts = translations(Locale.parse(language))
-    promising = [
-        texts.gettext(one) if isinstance(one, str) else texts.ngettext(one[0], one[1], 1)
-        for one in ids
-        if any(part in (one if isinstance(one, str) else one[0]) for part in PROMISES)
-    ]
-    assert len(promising) >= len(PROMISES)
-    observed = "\n".join(pages(language, True))
-    for one in promising:
-        chunks = [each.strip() for each in re.split(r"%\(\w+\)s", one)]
-        promise = next(
-            each for each in reversed(chunks) if len(each) > 10
-        )  # what is so comes first
-        assert promise not in observed
+    for parts, page in (PROMISES, pages(language, True)), (TRIED, pages(language, False, NOW)):
+        promising = [
+            texts.gettext(one) if isinstance(one, str) else texts.ngettext(one[0], one[1], 1)
+            for one in ids
+            if any(part in (one if isinstance(one, str) else one[0]) for part in parts)
+        ]
+        assert len(promising) >= len(parts)
+        observed = "\n".join(page)
+        for one in promising:
+            chunks = [each.strip() for each in re.split(r"%\(\w+\)s", one)]
+            promise = next(
+                each for each in reversed(chunks) if len(each) > 10
+            )  # what is so comes first
+            assert promise not in observed
 
 
 def test_a_new_payment_method_is_saved_and_not_being_charged() -> None:
@@ -211,6 +243,26 @@ def test_what_failed_after_a_new_payment_method_may_be_the_old_one() -> None:
     again = failed_again()
     assert state_of(again, NOW) is State.STILL_DECLINED
     assert state_of(again, NOW, observed=True) is State.DECLINED
+
+
+@pytest.mark.parametrize("mode", ["live", OBSERVE])
+def test_page_and_api_know_the_line(session: Session, mode: str) -> None:
+    """A payment method came, then the line: neither says that it is being charged. One of after the line is."""
+    add_business(session)
+    modes.set_mode(session, "sunrise", "live", False, NOW)
+    modes.set_mode(session, "sunrise", mode, False, NOW)
+    found = lookup(session, add_customer(session).customer_id, NOW)
+    assert found is not None
+    assert found.business.live_since == NOW
+    states = {}
+    for changed in (ago(seconds=30), NOW):
+        whole = replace(found, invoices=(owing(changed),))
+        (told,) = serializers.snapshot(whole, NOW).owed
+        (line,) = resolved_links.notice_for(whole, NOW).lines
+        assert line.state == told.state
+        states[changed] = told.state, told.retrying_since
+    after = ("settling", NOW) if mode == "live" else ("declined", None)
+    assert states == {ago(seconds=30): ("declined", None), NOW: after}
 
 
 # --- asking to cancel ------------------------------------------------------------------------------------------------
